@@ -1,0 +1,54 @@
+"""Arrays inside tuples, NamedTuples, lists and dicts: walk them, map them, convert them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, array) for each array in `value`: fields as ".mu", positions as "[1]"."""
+    if is_array(value):
+        yield name, value
+    elif hasattr(value, "_fields"):
+        for field in value._fields:
+            yield from leaves(getattr(value, field), f"{name}.{field}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{name}.{key}")
+    elif isinstance(value, tuple | list):
+        for i, item in enumerate(value):
+            yield from leaves(item, f"{name}[{i}]")
+
+
+def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
+    """`value` with `function` applied to each array in it."""
+    if is_array(value):
+        return function(value)
+    if hasattr(value, "_fields"):
+        return type(value)(*(map_arrays(function, item) for item in value))
+    if isinstance(value, dict):
+        return {key: map_arrays(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(map_arrays(function, item) for item in value)
+    return value
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic | torch.Tensor)
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """A copy, as a NumPy array."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    return np.array(value)
+
+
+def is_float(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point()
+    return np.issubdtype(np.asarray(value).dtype, np.floating)

@@ -1,0 +1,1 @@
+"""Ground floor: what a model is, whatever computes it. No arrays, no framework."""

@@ -1,0 +1,26 @@
+"""Checks for config fields: each error names the field, what it got and what it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+
+def check_positive_int(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is an int of at least 1 (a bool is not an int here)."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: got {value!r}, takes an int >= 1")
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, takes one of {', '.join(map(repr, choices))}")
+
+
+def check_real(name: str, value: object, *, above: float, inclusive: bool = False) -> None:
+    """Raise ValueError unless `value` is a finite real number > `above` (or >= it)."""
+    real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not (real and (value > above or (inclusive and value == above))):  # type: ignore[operator]
+        sign = ">=" if inclusive else ">"
+        raise ValueError(f"{name}: got {value!r}, takes a finite number {sign} {above:g}")

@@ -1,0 +1,74 @@
+"""Key: names a random stream. It holds no state and draws nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from dataclasses import dataclass
+
+_SEED_LIMIT = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The name of a random stream: a seed, and the path folded into it.
+
+        Key(0).fold_in("dropout").fold_in(3)
+
+    Folding returns a new key and leaves this one as it was, so a key may be used and folded
+    any number of times. The order of folds matters, and 3 is not "3".
+
+    `words` is what Philox4x32-10 is fed: BLAKE2b-128 of the seed and the path, as four 32-bit
+    words. The first two are the cipher's key, the last two the upper half of its counter; the
+    lower half of the counter is left to count elements, so every stream is 2^66 words long.
+
+    Raises: ValueError for a seed outside [0, 2^64) or a fold that is neither int nor str.
+    Source: the interface is JAX's `jax.random.fold_in`; that hashes with Threefry, this with
+    BLAKE2b, so that a stream can be named in words.
+    """
+
+    seed: int
+    path: tuple[int | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", _as_int("seed", self.seed))
+        if not 0 <= self.seed < _SEED_LIMIT:
+            raise ValueError(f"seed: got {self.seed}, takes an int in [0, 2**64)")
+        object.__setattr__(self, "path", tuple(_as_fold(data) for data in self.path))
+
+    def fold_in(self, data: int | str) -> Key:
+        """The key of the stream named `data` below this one."""
+        return Key(self.seed, (*self.path, data))
+
+    @property
+    def words(self) -> tuple[int, int, int, int]:
+        """(k0, k1, c2, c3): the Philox key and the upper half of its counter."""
+        name = hashlib.blake2b(digest_size=16, person=b"diptych key v1")
+        for part in (self.seed, *self.path):
+            # netstring-like: type, length, text; no two paths share an encoding
+            text = str(part).encode()
+            name.update(b"%s%d:%s" % (b"s" if isinstance(part, str) else b"i", len(text), text))
+        digest = name.digest()
+        k0, k1, c2, c3 = (int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+        return k0, k1, c2, c3
+
+    def __repr__(self) -> str:
+        return f"Key({self.seed})" + "".join(f".fold_in({data!r})" for data in self.path)
+
+
+def _as_int(name: str, value: object) -> int:
+    if isinstance(value, bool):
+        raise ValueError(f"{name}: got {value!r}, takes an int")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # np.int64 counts as an int
+    except TypeError:
+        raise ValueError(f"{name}: got {value!r}, takes an int") from None
+
+
+def _as_fold(data: object) -> int | str:
+    if isinstance(data, str):
+        return data
+    try:
+        return _as_int("fold_in", data)
+    except ValueError:
+        raise ValueError(f"fold_in: got {data!r}, takes an int or a str") from None

@@ -1,0 +1,1 @@
+"""Left panel: NumPy, every gradient written by hand. Never imports torch."""

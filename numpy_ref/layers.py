@@ -1,0 +1,61 @@
+"""Layers with parameters, and activations as layers. Right panel: torch.nn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.key import Key
+from numpy_ref import functional
+from numpy_ref.init import fan_in_uniform
+from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
+
+
+class Linear(Module):
+    """y = x Wᵀ + b.
+
+    Shapes: x (..., I), weight (O, I), bias (O) -> y (..., O).
+    `input_grad=False` is for a layer that reads data: nobody asks for dx, so it is not computed.
+    Source: torch.nn.Linear, its initialisation included; the weights come from `key`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: DTypeLike = np.float64,
+        *,
+        input_grad: bool = True,
+    ) -> None:
+        self.weight = Parameter(np.empty((out_features, in_features), as_dtype(dtype)))
+        self.bias = Parameter(np.empty(out_features, as_dtype(dtype)))
+        self._input_grad = input_grad
+        fan_in_uniform(self, key)
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        rows = x.reshape(-1, x.shape[-1])  # one GEMM, however many leading axes
+        y = rows @ self.weight.data.T
+        y += self.bias.data
+
+        def vjp(dy: Array) -> Array | None:
+            drows = dy.reshape(-1, dy.shape[-1])
+            self.weight.grad += drows.T @ rows
+            self.bias.grad += drows.sum(0)
+            return (drows @ self.weight.data).reshape(x.shape) if self._input_grad else None
+
+        return y.reshape(*x.shape[:-1], -1), vjp
+
+
+class ReLU(Module):
+    """y = max(x, 0)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return functional.relu(x)
+
+
+class Tanh(Module):
+    """y = tanh(x)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return functional.tanh(x)

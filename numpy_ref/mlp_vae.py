@@ -1,0 +1,142 @@
+"""The MLP variational autoencoder, by hand.   Right panel: torch_impl/mlp_vae.py
+
+Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2013), arXiv 1312.6114.
+Where we differ: ReLU by default (the paper: tanh); see model_specs.mlp_vae for every choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.key import Key
+from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
+from numpy_ref import checks, random
+from numpy_ref.init import INITS
+from numpy_ref.layers import Linear, ReLU, Tanh
+from numpy_ref.likelihoods import make_likelihood
+from numpy_ref.module import Array, Module, Vjp, as_dtype
+from numpy_ref.posteriors import POSTERIORS
+
+ACTIVATIONS = {"relu": ReLU, "tanh": Tanh}
+
+
+class MLPVAE(Module):
+    """x -> hidden -> q(z|x) = N(mu, std^2);   z = mu + std eps;   z -> hidden -> p(x|z).
+
+        loss = E_q[-log p(x|z)] + beta KL(q(z|x) || N(0, I))          (= -ELBO at beta = 1)
+
+    Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples.
+    Units: nats; see MLPVAELoss for what is summed and what is averaged.
+    """
+
+    def __init__(
+        self,
+        config: MLPVAEConfig,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.config = config
+        self.dtype = as_dtype(dtype)
+        D, H, Z = config.input_dim, config.hidden_dim, config.latent_dim
+        activation = ACTIVATIONS[config.activation]
+        self.encoder_hidden = Linear(D, H, dtype=dtype, input_grad=False)
+        self.encoder_activation = activation()
+        self.posterior = POSTERIORS[config.posterior](H, Z, dtype=dtype)
+        self.decoder_hidden = Linear(Z, H, dtype=dtype)
+        self.decoder_activation = activation()
+        self.decoder_logits = Linear(H, D, dtype=dtype)
+        self.likelihood = make_likelihood(config)
+        INITS[config.init](self, key)
+
+    def draw_noise(self, key: Key, batch_size: int) -> MLPVAENoise:
+        """eps (N, L, Z): example n owns elements n L Z ... (n + 1) L Z - 1 of the stream."""
+        shape = (batch_size, self.config.samples, self.config.latent_dim)
+        return MLPVAENoise(random.normal(key.fold_in("eps"), shape, dtype=self.dtype))
+
+    def encode(self, x: Array) -> tuple[Any, Vjp]:
+        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)"""
+        h, h_vjp = self.encoder_hidden(x)
+        a, a_vjp = self.encoder_activation(h)
+        q, q_vjp = self.posterior(a)
+        return q, lambda dmu, dspread: h_vjp(a_vjp(q_vjp(dmu, dspread)))
+
+    def reparameterize(self, mu: Array, spread: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + std eps.   mu, logvar or sigma (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
+        return self.posterior.reparameterize(mu, spread, eps)
+
+    def decode(self, z: Array) -> tuple[Array, Vjp]:
+        """The logits of p(x|z), or its mean where that is Gaussian.   z (..., Z) -> (..., D)"""
+        h, h_vjp = self.decoder_hidden(z)
+        a, a_vjp = self.decoder_activation(h)
+        logits, logits_vjp = self.decoder_logits(a)
+        return logits, lambda dlogits: h_vjp(a_vjp(logits_vjp(dlogits)))
+
+    def loss(self, x: Array, noise: MLPVAENoise) -> tuple[MLPVAELoss, Callable[[], None]]:
+        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+
+        x (N, D), noise.eps (N, L, Z).
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        self._check(x, noise)
+        N, L, beta = len(x), noise.eps.shape[1], self.config.beta
+        weight = 1 / N if self.config.reduction == "mean" else 1.0
+
+        (mu, spread), encode_vjp = self.encode(x)
+        z, z_vjp = self.reparameterize(mu, spread, noise.eps)
+        logits, decode_vjp = self.decode(z)
+        nll, nll_vjp = self.likelihood.nll(logits, x)  # (N, L)
+        kl, kl_vjp = self._kl(mu, spread, z, noise.eps)  # (N, L) for A, (N, 1) for B
+
+        recon_term = weight * nll.mean(1).sum()
+        kl_term = weight * kl.mean(1).sum()
+
+        def backward() -> None:
+            dkl = np.full_like(kl, beta * weight / kl.shape[1])
+            dnll = np.full_like(nll, weight / L)
+            dmu_kl, dspread_kl, dz_kl = kl_vjp(dkl)
+            dmu, dspread = z_vjp(decode_vjp(nll_vjp(dnll)) + dz_kl)
+            encode_vjp(dmu + dmu_kl, dspread + dspread_kl)
+
+        return MLPVAELoss(recon_term + beta * kl_term, recon_term, kl_term), backward
+
+    def _kl(self, mu: Array, spread: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """By estimator A or B; the vjp gives (dmu, dspread, dz)."""
+        if self.config.estimator == "A":
+            kl, kl_vjp = self.posterior.kl_sampled(spread, z, eps)
+            return kl, lambda dkl: (0, *kl_vjp(dkl))
+        kl, kl_vjp = self.posterior.kl(mu, spread)
+        return kl[:, None], lambda dkl: (*kl_vjp(dkl[:, 0]), 0)
+
+    def log_weight(self, x: Array, noise: MLPVAENoise) -> Array:
+        """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+        x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
+        the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        """
+        self._check(x, noise)
+        (mu, spread), _ = self.encode(x)
+        z, _ = self.reparameterize(mu, spread, noise.eps)
+        nll, _ = self.likelihood.nll(self.decode(z)[0], x)
+        return -nll - self.posterior.kl_sampled(spread, z, noise.eps)[0]
+
+    def sample(self, key: Key, count: int, *, mean: bool = False) -> Array:
+        """x ~ p(x|z), z ~ N(0, I); with `mean`, the mean of p(x|z) instead.   -> (count, D)"""
+        z = random.normal(key.fold_in("z"), (count, self.config.latent_dim), dtype=self.dtype)
+        logits, _ = self.decode(z)
+        if mean:
+            return self.likelihood.mean(logits)
+        return self.likelihood.sample(logits, key.fold_in("x"))
+
+    def reconstruct(self, x: Array) -> Array:
+        """The mean of p(x|z) at z = mu(x).   x (N, D) -> (N, D)"""
+        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+        (mu, _), _ = self.encode(x)
+        return self.likelihood.mean(self.decode(mu)[0])
+
+    def _check(self, x: Array, noise: MLPVAENoise) -> None:
+        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+        checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self.dtype)

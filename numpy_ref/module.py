@@ -1,0 +1,136 @@
+"""Parameter and Module: the little that torch.nn gives for free.
+
+One convention everywhere: a forward returns `(y, vjp)`. `vjp(dy)` adds to the parameters' `.grad`
+and returns the gradient of each input, in order; inputs left out at the end (targets, noise) are
+constants.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+Array = np.ndarray
+Vjp = Callable[..., Any]
+DTYPES = (np.dtype("float32"), np.dtype("float64"))
+
+
+def as_dtype(dtype: DTypeLike) -> np.dtype:
+    """float32 or float64, however it was spelt. Raises ValueError for any other."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in DTYPES:
+        raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
+    return found
+
+
+class Parameter:
+    """An array that is learned, and the gradient that vjps have added up for it."""
+
+    __slots__ = ("data", "grad")
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad = np.zeros_like(data)
+
+
+class Module:
+    """Names its parameters as torch.nn.Module does. Subclasses write `forward`.
+
+    Attributes that are Parameters or Modules are found by name, in the order they were set, so
+    `state_dict` has torch's names, layouts and order.
+    """
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield from value.named_modules(_join(prefix, name))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield _join(path, name), value
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def gradients(self) -> dict[str, Array]:
+        """The gradients added up since the last `zero_grad`, by parameter name."""
+        return {name: parameter.grad for name, parameter in self.named_parameters()}
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.grad.fill(0)
+
+    def state_dict(self) -> dict[str, Array]:
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy `state` into the parameters, cast to their dtype; all of it or nothing.
+
+        Raises: ValueError that lists every missing, unexpected and misshapen entry.
+        """
+        own = dict(self.named_parameters())
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        problems = [f"missing {name}" for name in own if name not in arrays]
+        problems += [f"unexpected {name}" for name in arrays if name not in own]
+        problems += [
+            f"{name} has shape {arrays[name].shape}, takes {parameter.data.shape}"
+            for name, parameter in own.items()
+            if name in arrays and arrays[name].shape != parameter.data.shape
+        ]
+        if problems:
+            raise ValueError("state_dict: " + "; ".join(problems))
+        for name, parameter in own.items():
+            parameter.data[...] = arrays[name]
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy of this tree whose parameters have another dtype; gradients are zero."""
+        twin = copy.deepcopy(self)
+        for _, module in twin.named_modules():
+            if hasattr(module, "dtype"):
+                module.dtype = as_dtype(dtype)
+        for parameter in twin.parameters():
+            parameter.data = parameter.data.astype(as_dtype(dtype))
+            parameter.grad = np.zeros_like(parameter.data)
+        return twin
+
+    def forward(self, *args: Any) -> tuple[Any, Vjp]:
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any) -> Any:
+        return self.forward(*args)
+
+
+class Sequential(Module):
+    """y = f_n(... f_1(x)). Children are named "0", "1", ..., as in torch.nn.Sequential."""
+
+    def __init__(self, *modules: Module) -> None:
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+        self._length = len(modules)
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        vjps = []
+        for i in range(self._length):
+            x, vjp = getattr(self, str(i))(x)
+            vjps.append(vjp)
+
+        def backward(dy: Array) -> Array:
+            for vjp in reversed(vjps):
+                dy = vjp(dy)
+            return dy
+
+        return x, backward
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

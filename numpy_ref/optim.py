@@ -1,0 +1,159 @@
+"""Optimisers, clipping and schedules.   Right panel: torch.optim, whose numbers these give.
+
+An optimiser is made from `model.named_parameters()`, so its state has names and can be saved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from model_specs.fields import check_real
+from numpy_ref.module import Array, Parameter
+
+
+class Optimizer:
+    """Keeps `lr`, `step_count` and one array a parameter for each name in `buffers`."""
+
+    buffers: tuple[str, ...] = ()
+
+    def __init__(self, named_parameters: Iterable[tuple[str, Parameter]], lr: float) -> None:
+        check_real("lr", lr, above=0)
+        self.parameters = dict(named_parameters)
+        self.lr = lr
+        self.step_count = 0
+        self.state = {
+            name: {buffer: np.zeros_like(p.data) for buffer in self.buffers}
+            for name, p in self.parameters.items()
+        }
+
+    def step(self) -> None:
+        """Move every parameter by one step against its `.grad`."""
+        self.step_count += 1
+        for name, parameter in self.parameters.items():
+            self._update(parameter.data, parameter.grad, self.state[name])
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of the buffers as "name.buffer", and "step"."""
+        flat = {
+            f"{name}.{buffer}": array.copy()
+            for name, buffers in self.state.items()
+            for buffer, array in buffers.items()
+        }
+        return flat | {"step": np.array(self.step_count, np.int64)}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Raises: ValueError that lists the missing and unexpected entries."""
+        differing = set(self.state_dict()) ^ set(state)
+        if differing:
+            raise ValueError(f"optimizer state: entries do not match: {sorted(differing)}")
+        self.step_count = int(state["step"])
+        for name, buffers in self.state.items():
+            for buffer, array in buffers.items():
+                array[...] = state[f"{name}.{buffer}"]
+
+
+class SGD(Optimizer):
+    """b <- momentum b + g;   p <- p - lr b.   The first b is g, as in torch.optim.SGD."""
+
+    buffers = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, Parameter]],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+    ) -> None:
+        super().__init__(named_parameters, lr)
+        check_real("momentum", momentum, above=0, inclusive=True)
+        self.momentum = momentum
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        b = state["momentum_buffer"]
+        b *= self.momentum
+        b += grad
+        data -= self.lr * b
+
+
+class Adam(Optimizer):
+    """m <- m + (1 - beta1)(g - m);   v <- beta2 v + (1 - beta2) g^2;   at step t
+
+        p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+    Source: Kingma & Ba (2014), algorithm 1, in the order of operations of torch.optim.Adam.
+    """
+
+    buffers = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, Parameter]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(named_parameters, lr)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas: got {betas!r}, takes two numbers in [0, 1)")
+        check_real("eps", eps, above=0, inclusive=True)
+        self.betas, self.eps = betas, eps
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        (beta1, beta2), t = self.betas, self.step_count
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        m += (1 - beta1) * (grad - m)
+        v *= beta2
+        v += (1 - beta2) * (grad * grad)
+        denominator = np.sqrt(v)
+        denominator /= math.sqrt(1 - beta2**t)
+        denominator += self.eps
+        np.divide(m, denominator, out=denominator)
+        denominator *= self.lr / (1 - beta1**t)
+        data -= denominator
+
+
+def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
+    """Scale all gradients by min(1, max_norm / (norm + 1e-6)); returns the norm before.
+
+    norm is the 2-norm of all gradients together.   Source: torch.nn.utils.clip_grad_norm_.
+    """
+    check_real("max_norm", max_norm, above=0)
+    grads = [parameter.grad for parameter in parameters]
+    norm = math.sqrt(math.fsum(float(np.linalg.norm(grad)) ** 2 for grad in grads))
+    scale = min(1.0, max_norm / (norm + 1e-6))
+    for grad in grads:
+        grad *= scale
+    return norm
+
+
+def constant_lr(lr: float, epoch: int) -> float:
+    """lr."""
+    return lr
+
+
+def step_lr(lr: float, epoch: int, *, every: int, gamma: float) -> float:
+    """lr gamma^(epoch div every).   Source: torch.optim.lr_scheduler.StepLR."""
+    return lr * gamma ** (epoch // every)
+
+
+def multi_step_lr(lr: float, epoch: int, *, milestones: Sequence[int], gamma: float) -> float:
+    """lr gamma^(milestones passed).   Source: torch.optim.lr_scheduler.MultiStepLR."""
+    return lr * gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
+    """lr gamma^epoch.   Source: torch.optim.lr_scheduler.ExponentialLR."""
+    return lr * gamma**epoch
+
+
+def cosine_lr(lr: float, epoch: int, *, epochs: int, lr_min: float = 0.0) -> float:
+    """lr_min + (lr - lr_min)(1 + cos(pi epoch / epochs)) / 2.
+
+    Source: Loshchilov & Hutter (2017), one period; torch.optim.lr_scheduler.CosineAnnealingLR.
+    """
+    return lr_min + (lr - lr_min) * 0.5 * (1 + math.cos(math.pi * epoch / epochs))

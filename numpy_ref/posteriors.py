@@ -1,0 +1,78 @@
+"""Approximate posteriors q(z|x): the linear heads that give their parameters, and what follows.
+
+Both are diagonal Gaussians and both keep one interface; they differ in what the second head means.
+Shapes: h (N, H), mu and spread (N, Z), eps and z (N, L, Z).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.mlp_vae import LogvarParams, SigmaParams
+from numpy_ref.distributions import CLAMP, gaussian_kl, gaussian_kl_sampled, gaussian_kl_sigma
+from numpy_ref.layers import Linear
+from numpy_ref.module import Array, Module, Vjp
+
+
+class LogvarPosterior(Module):
+    """q(z|x) = N(mu, exp(logvar)).   Source: Kingma & Welling 2013, appendix C.2."""
+
+    def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)
+        self.logvar = Linear(hidden_dim, latent_dim, dtype=dtype)
+
+    def forward(self, h: Array) -> tuple[LogvarParams, Vjp]:
+        mu, mu_vjp = self.mu(h)
+        logvar, logvar_vjp = self.logvar(h)
+        return LogvarParams(mu, logvar), lambda dmu, dlogvar: mu_vjp(dmu) + logvar_vjp(dlogvar)
+
+    def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + exp(logvar / 2) eps."""
+        std = np.exp(0.5 * logvar)
+        z = mu[:, None] + std[:, None] * eps
+        return z, lambda dz: (dz.sum(1), (dz * eps).sum(1) * 0.5 * std)
+
+    def kl(self, mu: Array, logvar: Array) -> tuple[Array, Vjp]:
+        """KL(q(z|x) || N(0, I)) in closed form.   -> (N,)"""
+        return gaussian_kl(mu, logvar)
+
+    def kl_sampled(self, logvar: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """log q(z|x) - log p(z) at the sampled z.   -> (N, L)"""
+        return gaussian_kl_sampled(logvar, z, eps)
+
+
+class SigmaPosterior(Module):
+    """q(z|x) = N(mu, sigma^2), sigma unconstrained: a negative one acts as its absolute value."""
+
+    def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)
+        self.sigma = Linear(hidden_dim, latent_dim, dtype=dtype)
+
+    def forward(self, h: Array) -> tuple[SigmaParams, Vjp]:
+        mu, mu_vjp = self.mu(h)
+        sigma, sigma_vjp = self.sigma(h)
+        return SigmaParams(mu, sigma), lambda dmu, dsigma: mu_vjp(dmu) + sigma_vjp(dsigma)
+
+    def reparameterize(self, mu: Array, sigma: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + sigma eps."""
+        z = mu[:, None] + sigma[:, None] * eps
+        return z, lambda dz: (dz.sum(1), (dz * eps).sum(1))
+
+    def kl(self, mu: Array, sigma: Array) -> tuple[Array, Vjp]:
+        """KL(q(z|x) || N(0, I)) in closed form, with log(sigma^2 + 1e-8).   -> (N,)"""
+        return gaussian_kl_sigma(mu, sigma)
+
+    def kl_sampled(self, sigma: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """log q(z|x) - log p(z) at the sampled z, with log(sigma^2 + 1e-8).   -> (N, L)"""
+        var = sigma * sigma + CLAMP
+        kl, kl_vjp = gaussian_kl_sampled(np.log(var), z, eps)
+
+        def vjp(dkl: Array) -> tuple[Array, Array]:
+            dlogvar, dz = kl_vjp(dkl)
+            return dlogvar * 2 * sigma / var, dz
+
+        return kl, vjp
+
+
+POSTERIORS = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}

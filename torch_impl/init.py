@@ -1,0 +1,42 @@
+"""Initial weights, drawn from a Key by parameter name: both panels draw the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from model_specs.key import Key
+from torch_impl import random
+
+
+@torch.no_grad()
+def normal(module: nn.Module, key: Key, std: float = 0.1) -> None:
+    """Weights (anything of two axes or more) ~ N(0, std^2); biases 0."""
+    for name, data in module.named_parameters():
+        if data.ndim > 1:
+            data.copy_(std * random.normal(key.fold_in(name), data.shape, device=data.device))
+        else:
+            data.zero_()
+
+
+@torch.no_grad()
+def fan_in_uniform(module: nn.Module, key: Key) -> None:
+    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Linear.
+
+    torch writes it as kaiming_uniform_(a=sqrt(5)), which is the same bound.
+    """
+    for path, layer in module.named_modules():
+        weight = getattr(layer, "weight", None)
+        if weight is None:
+            continue
+        bound = weight[0].numel() ** -0.5
+        for leaf in ("weight", "bias"):
+            data = getattr(layer, leaf)
+            name = f"{path}.{leaf}" if path else leaf
+            u = random.uniform(key.fold_in(name), data.shape, device=data.device)
+            data.copy_(bound * (2 * u - 1))
+
+
+INITS: dict[str, Callable[[nn.Module, Key], None]] = {"normal": normal, "torch": fan_in_uniform}

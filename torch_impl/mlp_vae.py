@@ -1,0 +1,135 @@
+"""The MLP variational autoencoder, vectorised.   Left panel: numpy_ref/mlp_vae.py
+
+Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2013), arXiv 1312.6114.
+Where we differ: ReLU by default (the paper: tanh); see model_specs.mlp_vae for every choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model_specs.key import Key
+from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
+from torch_impl import checks, random
+from torch_impl.init import INITS
+from torch_impl.layers import Linear
+from torch_impl.likelihoods import make_likelihood
+from torch_impl.module import as_device, as_dtype
+from torch_impl.posteriors import POSTERIORS
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class MLPVAE(nn.Module):
+    """x -> hidden -> q(z|x) = N(mu, std^2);   z = mu + std eps;   z -> hidden -> p(x|z).
+
+        loss = E_q[-log p(x|z)] + beta KL(q(z|x) || N(0, I))          (= -ELBO at beta = 1)
+
+    Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples.
+    Units: nats; see MLPVAELoss for what is summed and what is averaged.
+    """
+
+    def __init__(
+        self,
+        config: MLPVAEConfig,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.dtype = as_dtype(dtype)
+        where: dict[str, Any] = {"dtype": self.dtype, "device": as_device(device)}
+        D, H, Z = config.input_dim, config.hidden_dim, config.latent_dim
+        activation = ACTIVATIONS[config.activation]
+        self.encoder_hidden = Linear(D, H, **where)
+        self.encoder_activation = activation()
+        self.posterior = POSTERIORS[config.posterior](H, Z, **where)
+        self.decoder_hidden = Linear(Z, H, **where)
+        self.decoder_activation = activation()
+        self.decoder_logits = Linear(H, D, **where)
+        self.likelihood = make_likelihood(config)
+        INITS[config.init](self, key)
+
+    def draw_noise(self, key: Key, batch_size: int) -> MLPVAENoise:
+        """eps (N, L, Z): example n owns elements n L Z ... (n + 1) L Z - 1 of the stream."""
+        shape = (batch_size, self.config.samples, self.config.latent_dim)
+        device = self.encoder_hidden.weight.device
+        return MLPVAENoise(
+            random.normal(key.fold_in("eps"), shape, dtype=self.dtype, device=device)
+        )
+
+    def encode(self, x: Tensor) -> Any:
+        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)"""
+        return self.posterior(self.encoder_activation(self.encoder_hidden(x)))
+
+    def reparameterize(self, mu: Tensor, spread: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + std eps.   mu, logvar or sigma (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
+        return self.posterior.reparameterize(mu, spread, eps)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The logits of p(x|z), or its mean where that is Gaussian.   z (..., Z) -> (..., D)"""
+        return self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
+
+    def loss(self, x: Tensor, noise: MLPVAENoise) -> MLPVAELoss:
+        """Loss terms; `loss.total.backward()` does the rest.
+
+        x (N, D), noise.eps (N, L, Z).
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        self._check(x, noise)
+        weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
+
+        mu, spread = self.encode(x)
+        z = self.reparameterize(mu, spread, noise.eps)
+        logits = self.decode(z)
+        nll = self.likelihood.nll(logits, x)  # (N, L)
+        kl = self._kl(mu, spread, z, noise.eps)  # (N, L) for A, (N, 1) for B
+
+        recon_term = weight * nll.mean(1).sum()
+        kl_term = weight * kl.mean(1).sum()
+        return MLPVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
+
+    def _kl(self, mu: Tensor, spread: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """By estimator A or B."""
+        if self.config.estimator == "A":
+            return self.posterior.kl_sampled(spread, z, eps)
+        return self.posterior.kl(mu, spread)[:, None]
+
+    @torch.no_grad()
+    def log_weight(self, x: Tensor, noise: MLPVAENoise) -> Tensor:
+        """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+        x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
+        the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        """
+        self._check(x, noise)
+        mu, spread = self.encode(x)
+        z = self.reparameterize(mu, spread, noise.eps)
+        nll = self.likelihood.nll(self.decode(z), x)
+        return -nll - self.posterior.kl_sampled(spread, z, noise.eps)
+
+    @torch.no_grad()
+    def sample(self, key: Key, count: int, *, mean: bool = False) -> Tensor:
+        """x ~ p(x|z), z ~ N(0, I); with `mean`, the mean of p(x|z) instead.   -> (count, D)"""
+        device = self.encoder_hidden.weight.device
+        shape = (count, self.config.latent_dim)
+        z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=device)
+        logits = self.decode(z)
+        if mean:
+            return self.likelihood.mean(logits)
+        return self.likelihood.sample(logits, key.fold_in("x"))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x|z) at z = mu(x).   x (N, D) -> (N, D)"""
+        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+        mu, _ = self.encode(x)
+        return self.likelihood.mean(self.decode(mu))
+
+    def _check(self, x: Tensor, noise: MLPVAENoise) -> None:
+        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+        checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self.dtype)

@@ -1,0 +1,78 @@
+"""Approximate posteriors q(z|x): the linear heads that give their parameters, and what follows.
+
+Both are diagonal Gaussians and both keep one interface; they differ in what the second head means.
+Shapes: h (N, H), mu and spread (N, Z), eps and z (N, L, Z).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model_specs.mlp_vae import LogvarParams, SigmaParams
+from torch_impl.distributions import CLAMP, gaussian_kl, gaussian_kl_sampled, gaussian_kl_sigma
+from torch_impl.layers import Linear
+
+
+class LogvarPosterior(nn.Module):
+    """q(z|x) = N(mu, exp(logvar)).   Source: Kingma & Welling 2013, appendix C.2."""
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        latent_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+        self.logvar = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+
+    def forward(self, h: Tensor) -> LogvarParams:
+        return LogvarParams(self.mu(h), self.logvar(h))
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) eps."""
+        std = torch.exp(0.5 * logvar)
+        return mu[:, None] + std[:, None] * eps
+
+    def kl(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        """KL(q(z|x) || N(0, I)) in closed form.   -> (N,)"""
+        return gaussian_kl(mu, logvar)
+
+    def kl_sampled(self, logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """log q(z|x) - log p(z) at the sampled z.   -> (N, L)"""
+        return gaussian_kl_sampled(logvar, z, eps)
+
+
+class SigmaPosterior(nn.Module):
+    """q(z|x) = N(mu, sigma^2), sigma unconstrained: a negative one acts as its absolute value."""
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        latent_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+        self.sigma = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+
+    def forward(self, h: Tensor) -> SigmaParams:
+        return SigmaParams(self.mu(h), self.sigma(h))
+
+    def reparameterize(self, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + sigma eps."""
+        return mu[:, None] + sigma[:, None] * eps
+
+    def kl(self, mu: Tensor, sigma: Tensor) -> Tensor:
+        """KL(q(z|x) || N(0, I)) in closed form, with log(sigma^2 + 1e-8).   -> (N,)"""
+        return gaussian_kl_sigma(mu, sigma)
+
+    def kl_sampled(self, sigma: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """log q(z|x) - log p(z) at the sampled z, with log(sigma^2 + 1e-8).   -> (N, L)"""
+        return gaussian_kl_sampled(torch.log(sigma * sigma + CLAMP), z, eps)
+
+
+POSTERIORS = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}
