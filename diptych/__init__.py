@@ -1,0 +1,31 @@
+"""Diptych: every model twice, and the hinge that proves both the same.
+
+The public names are handed on from where they live; torch is imported when one is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Key": "model_specs.key",
+    "MLPVAEConfig": "model_specs.mlp_vae",
+    "MLPVAELoss": "model_specs.mlp_vae",
+    "MLPVAENoise": "model_specs.mlp_vae",
+    "Report": "diptych.parity.report",
+    "assert_parity": "diptych.parity.plugin",
+    "compare": "diptych.parity.compare",
+}
+__all__ = list(_HOME)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'diptych' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

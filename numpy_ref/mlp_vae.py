@@ -52,10 +52,17 @@ class MLPVAE(Module):
         self.likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
-    def draw_noise(self, key: Key, batch_size: int) -> MLPVAENoise:
-        """eps (N, L, Z): example n owns elements n L Z ... (n + 1) L Z - 1 of the stream."""
-        shape = (batch_size, self.config.samples, self.config.latent_dim)
-        return MLPVAENoise(random.normal(key.fold_in("eps"), shape, dtype=self.dtype))
+    def draw_noise(
+        self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
+    ) -> MLPVAENoise:
+        """eps (N, L, Z): example n owns elements n L Z ... (n + 1) L Z - 1 of the stream.
+
+        `samples` in the place of config.samples; `first` is the number of the first example, so
+        that a part of a batch gets the noise it would get in the whole.
+        """
+        shape = (batch_size, samples or self.config.samples, self.config.latent_dim)
+        start = first * shape[1] * shape[2]
+        return MLPVAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype))
 
     def encode(self, x: Array) -> tuple[Any, Vjp]:
         """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)"""

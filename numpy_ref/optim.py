@@ -127,7 +127,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     norm = math.sqrt(math.fsum(float(np.linalg.norm(grad)) ** 2 for grad in grads))
     scale = min(1.0, max_norm / (norm + 1e-6))
     for grad in grads:
-        grad *= scale
+        np.multiply(grad, scale, out=grad)
     return norm
 
 

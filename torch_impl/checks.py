@@ -14,7 +14,7 @@ from torch import Tensor
 def check_noise(
     name: str, value: Tensor, shape: tuple[int | None, ...], dtype: torch.dtype
 ) -> None:
-    """Raise ValueError unless `value` is a finite tensor of `shape` (None: any size) and `dtype`."""
+    """Raise ValueError unless `value` is finite, of `shape` (None: any size) and `dtype`."""
     _check_tensor(name, value, shape, dtype)
     if not torch.compiler.is_compiling() and not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: got NaN or inf, takes finite values")

@@ -23,5 +23,7 @@ def as_device(device: torch.device | str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         have = "cpu, cuda" if torch.cuda.is_available() else "cpu"
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device: got {str(device)!r}, this machine has {have} ({reason})") from None
+        raise ValueError(
+            f"device: got {str(device)!r}, this machine has {have} ({reason})"
+        ) from None
     return found

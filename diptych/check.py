@@ -1,0 +1,69 @@
+"""`diptych check`: compare registered pairs and tell the outcome to people and machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from diptych import pairs
+from diptych.parity.compare import compare
+from diptych.parity.report import Report
+from diptych.weights import write_atomically
+
+
+def check_pairs(
+    models: list[str] | None,
+    dtype: str,
+    device: str,
+    console: Console,
+    json_file: Path | None = None,
+    *,
+    verbose: bool = False,
+) -> list[Report]:
+    """Compare every variant of the named pairs (or of all) and print one line for each.
+
+    `json_file` gets {"pairs": [summary, ...]} (see Report.summary), however it came out.
+    Raises: ValueError for an unknown pair, dtype or device, before anything is run.
+    """
+    reports = []
+    table = Table(title=f"parity, {dtype} on {device}")
+    for heading in ("pair", "tensors", "worst", "error", "bound", "masks", ""):
+        right = heading in ("tensors", "error", "bound")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    names = pairs.names(models)
+    with console.status("comparing") as status:
+        for name in names:
+            status.update(f"comparing {name}")
+            report = compare(name, dtype=dtype, device=device)
+            reports.append(report)
+            table.add_row(*_line(report))
+    console.print(table)
+    for report in reports:
+        if verbose:
+            console.print(report.table())
+        if report.first_divergence is not None:
+            console.print(
+                f"{report.name}: first divergence: {report.first_divergence}", markup=False
+            )
+            console.print(f"  again: {report.reproducer}", markup=False)
+    if json_file is not None:
+        text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
+        write_atomically(json_file, text.encode() + b"\n")
+    return reports
+
+
+def _line(report: Report) -> tuple[str, ...]:
+    masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
+    worst = report.worst
+    return (
+        report.name.replace("[", "\\["),
+        str(len(report.rows)),
+        worst.name,
+        f"{worst.error:.1e}",
+        f"{worst.bound:.1e}",
+        masks,
+        "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
+    )

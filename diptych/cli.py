@@ -1,0 +1,215 @@
+"""The front door: `diptych check | train | evaluate | sample | study`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="diptych",
+    help="Every model twice, NumPy by hand and PyTorch vectorised, and proved the same.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_UsageError: Any = typer.BadParameter.__base__  # click's, or typer's own copy of it
+_console = Console()
+_errors = Console(stderr=True, soft_wrap=True)
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that stand before the command are for every command."""
+
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder of real data; else the variable DIPTYCH_DATA.", show_default=False),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+DType = Annotated[str, typer.Option("--dtype", help="float32 or float64.")]
+
+
+@app.command()
+def check(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Pairs, or pair[variant]; all of them where none is named."),
+    ] = None,
+    dtype: DType = "float64",
+    device: Device = "cpu",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the outcome there.", metavar="FILE")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every tensor.")] = False,
+) -> None:
+    """Compare the two panels, tensor by tensor. Exit status 1 where they diverge."""
+    from diptych.check import check_pairs
+
+    reports = check_pairs(models or None, dtype, device, _console, json_file, verbose=verbose)
+    raise typer.Exit(0 if all(report.ok for report in reports) else 1)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="Which pair, mlp_vae for one.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/run"),
+    backend: Annotated[str, typer.Option(help="numpy or torch: the panel to train.")] = "torch",
+    data: Annotated[str, typer.Option(help="digits, mnist or static_mnist.")] = "digits",
+    data_root: DataRoot = None,
+    binarize: Annotated[bool, typer.Option(help="Draw each pixel anew as 0 or 1.")] = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    schedule: Annotated[
+        str, typer.Option(help="constant, cosine, step, exponential.")
+    ] = "constant",
+    optimizer: Annotated[str, typer.Option(help="adam or sgd.")] = "adam",
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    device: Device = "cpu",
+    dtype: DType = "float32",
+    seed: Annotated[int, typer.Option(help="Names every random stream of the run.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a field of the model's config.", metavar="FIELD=VALUE"),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+) -> None:
+    """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
+    import torch
+
+    from diptych import data as data_sets
+    from diptych import pairs
+    from diptych.run import RunConfig
+    from diptych.training import train as run_training
+
+    # Adam's second moments decay into denormals, which slow a long CPU run up to twofold
+    torch.set_flush_denormal(True)
+    pair = pairs.get(model)
+    dataset = data_sets.load(data, data_root)
+    _console.print(dataset.found, style="dim")
+    config = pair.for_data(dataset.train.x.shape[1], pairs.parse_fields(pair, set_ or []))
+    run = RunConfig(
+        model=model,
+        model_config=vars(config).copy(),
+        data=data,
+        backend=backend,
+        binarize=binarize,
+        dtype=dtype,
+        device=device,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        lr=lr,
+        schedule=schedule,
+        clip=clip,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+    )
+    outcome = run_training(run, dataset, out, resume=resume, console=_console)
+    told = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
+    if outcome.interrupted:
+        _console.print(f"stopped after {told}; --resume goes on from {out}")
+        raise typer.Exit(130)
+    _console.print(f"{told}; weights, checkpoint and metrics in {out}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    samples: Annotated[int, typer.Option(help="Importance samples an example.")] = 512,
+    examples: Annotated[
+        int | None, typer.Option(help="So many, shuffled; else the whole split.")
+    ] = None,
+    last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
+    memory_mb: Annotated[float, typer.Option(help="Bound on the largest arrays.")] = 64,
+    data_root: DataRoot = None,
+    device: Annotated[str | None, typer.Option(help="Else the run's own.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write a results file there.", metavar="FILE")
+    ] = None,
+) -> None:
+    """ELBO and importance-weighted NLL of a trained run, in nats and bits per dimension."""
+    from diptych.inspect_run import evaluate_run
+
+    evaluate_run(
+        run,
+        split=split,
+        samples=samples,
+        examples=examples,
+        last=last,
+        memory_mb=memory_mb,
+        data_root=data_root,
+        device=device,
+        record=record,
+        console=_console,
+    )
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    count: Annotated[int, typer.Option(help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    mean: Annotated[bool, typer.Option(help="The mean of p(x|z), not a draw from it.")] = True,
+    last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
+    out: Annotated[Path | None, typer.Option(help="PNG file; else RUN/samples.png.")] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Draw from the prior of a trained run, as a picture."""
+    from diptych.inspect_run import sample_run
+
+    path = sample_run(run, count=count, seed=seed, mean=mean, last=last, out=out, root=data_root)
+    _console.print(f"{count} samples in {path}")
+
+
+@app.command()
+def study(
+    out: Annotated[Path, typer.Option(help="Folder for figures, weights, metrics.")] = Path("out"),
+    epochs: Annotated[int, typer.Option(help="Passes over the digits, on each panel.")] = 40,
+) -> None:
+    """Check every pair, train both panels on the embedded digits, and show that they are one."""
+    import torch
+
+    from diptych.study import study as run_study
+
+    torch.set_flush_denormal(True)
+    ok = run_study(out, epochs, _console)
+    raise typer.Exit(0 if ok else 1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error is one line, with its traceback only after --debug."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    command: Any = typer.main.get_command(app)
+    try:
+        sys.exit(command.main(args=arguments, prog_name="diptych", standalone_mode=False) or 0)
+    except typer.Abort:
+        _fail("interrupted", 130)
+    except (_UsageError, ValueError, OSError, RuntimeError) as error:
+        if debug:
+            raise
+        usage = isinstance(error, _UsageError)
+        message = error.format_message() if usage else str(error)
+        _fail(" ".join(message.split()), 2 if usage else 1)
+
+
+def _fail(message: str, status: int) -> None:
+    _errors.print(f"[bold red]error:[/] {_escape(message)}", highlight=False)
+    sys.exit(status)
+
+
+def _escape(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(message)

@@ -1,0 +1,35 @@
+"""Digits: the 8x8 handwritten digits that come with scikit-learn, so no file and no network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diptych.data.dataset import Dataset, Root, Split, count
+from model_specs.key import Key
+from numpy_ref.random import permutation
+
+TRAIN, VALID, TEST = 1297, 200, 300
+
+
+def load(root: Root = None) -> Dataset:
+    """1797 grey 8x8 digits with labels, in a fixed split of 1297 / 200 / 300.
+
+    Format: pixels are counts 0 .. 16 in scikit-learn, 0 .. 1 here (/ 16, exact in float32). The
+    rows are those of scikit-learn in the order permutation(Key(0).fold_in("digits"), 1797),
+    cut in that order. `root` is not used.
+    Shapes: x (N, 64), y (N,), image_shape (1, 8, 8).
+    Source: Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI (1998), the test
+    file. It does not say who wrote which digit, so here a writer is in more than one split.
+    """
+    from sklearn.datasets import load_digits  # noqa: PLC0415  # a second that other sets need not
+
+    counts, labels = load_digits(return_X_y=True)
+    order = permutation(Key(0).fold_in("digits"), TRAIN + VALID + TEST)
+    x, y = (counts / 16).astype(np.float32)[order], labels.astype(np.int64)[order]
+    first, second = TRAIN, TRAIN + VALID
+    train, valid, test = (
+        Split(x[rows], y[rows])
+        for rows in (slice(first), slice(first, second), slice(second, None))
+    )
+    found = f"digits: {count(train, valid, test)} of 8x8 with labels, embedded in scikit-learn"
+    return Dataset("digits", train, valid, test, (1, 8, 8), found)

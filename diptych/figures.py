@@ -1,0 +1,272 @@
+"""Figures: what a run looks like. NumPy arrays in, a matplotlib Figure out, no global state."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Callable, Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, NullLocator
+from scipy.stats import norm
+
+from diptych.weights import write_atomically
+
+Curves = Mapping[str, Mapping[str, np.ndarray]]  # panel, then "step" or a loss term
+
+LEFT, RIGHT = "#F5B841", "#12305C"  # amber and navy: far apart in lightness, not only in hue
+INK, MUTED, HAIRLINE = "#222222", "#666666", "#E3E3E3"
+TERMS = {"o": INK, "s": "#009E73", "^": "#CC79A7", "D": "#56B4E9", "v": "#D55E00", "P": "#0072B2"}
+# Source: Paul Tol, "Colour schemes", 2021, the muted scheme, and ink for the tenth label
+LABELS = ["#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99"]
+LABELS += ["#999933", "#AA4499", INK]
+TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
+DPI = 150
+GAP = 4  # dots between two images
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write `figure` as a PNG of 150 dots an inch, whole or not at all.
+
+    Raises: ValueError where `path` does not end in .png or cannot be written.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"path: got {os.fspath(path)!r}, takes a name that ends in .png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    write_atomically(path, buffer.getvalue())
+
+
+def loss_curves(
+    curves: Curves, left: str = "numpy", right: str = "torch", units: str = "nats per example"
+) -> Figure:
+    """Both panels' losses over each other, an axis a term, and |left - right| / |right| below.
+
+    Shapes: curves[left] and curves[right] have the same names: "step" (T) and any terms (T).
+    A difference of exactly 0 stands on a line of its own below the decades, an infinite one (over
+    a loss of 0) on one above them.
+    Raises: ValueError where panels, names, shapes or steps do not match, or a value is not finite.
+    """
+    terms = _check_curves(curves, left, right)
+    rows = math.ceil(len(terms) / 4)
+    columns = math.ceil(len(terms) / rows)
+    size = (max(6.4, 3.1 * columns), 2.4 * rows + 2.6)
+    figure = Figure(size, dpi=DPI, facecolor="white", layout="constrained")
+    grid = figure.add_gridspec(rows + 1, columns)
+    step, differences = curves[right]["step"], {}
+    dot = "o" if len(step) == 1 else None
+    for i, term in enumerate(terms):
+        a, b = curves[left][term], curves[right][term]
+        axis = figure.add_subplot(grid[i // columns, i % columns])
+        _style(axis, y=units if i % columns == 0 else "")
+        axis.set_title(term, loc="left", fontsize=10, fontweight="bold", color=INK)
+        pale = axis.plot(step, a, marker=dot, ls="-", color=LEFT, lw=5, ms=8)
+        thin = axis.plot(step, b, marker=dot, ls=(0, (4, 2)), color=RIGHT, lw=1.2, ms=3)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            differences[term] = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
+    names = [TITLES.get(name, name) for name in (left, right)]
+    _legend(figure, [*pale, *thin], names, loc="outside upper left", ncols=2)
+    _draw_differences(figure.add_subplot(grid[rows, :]), step, differences)
+    return figure
+
+
+def image_grid(images: np.ndarray, columns: int) -> Figure:
+    """Grey images row by row, none resampled: an image pixel is a whole number of dots.
+
+    Shapes: images (N, H, W), clipped to [0, 1].
+    Raises: ValueError for another shape, NaN or inf, integers above 1, or columns below 1.
+    """
+    _check("images", images, ("N", "H", "W"), grey=True)
+    if columns < 1:
+        raise ValueError(f"columns: got {columns}, takes 1 or more")
+    return _mosaic(images, min(columns, len(images)))[0]
+
+
+def reconstructions(originals: np.ndarray, reconstructions: np.ndarray) -> Figure:
+    """Originals in the upper row, each over its reconstruction in the lower.
+
+    Shapes: originals (N, H, W), reconstructions (N, H, W), clipped to [0, 1].
+    Raises: ValueError for other shapes, NaN or inf, or integers above 1.
+    """
+    _check("originals", originals, ("N", "H", "W"), grey=True)
+    _check("reconstructions", reconstructions, originals.shape, grey=True)
+    count = len(originals)
+    figure, axis = _mosaic(np.concatenate([originals, reconstructions]), count, left=1.05)
+    for image, name in zip(axis.images[::count], ("original", "reconstruction"), strict=True):
+        y = sum(image.get_extent()[2:]) / 2
+        axis.text(-2 * GAP, y, name, ha="right", va="center", fontsize=9, color=INK)
+    return figure
+
+
+def latent_scatter(mu: np.ndarray, labels: np.ndarray) -> Figure:
+    """Posterior means of a two-dimensional latent space, coloured by label.
+
+    Shapes: mu (N, 2), labels (N), integers from 0 to 9.
+    Raises: ValueError for other shapes, NaN or inf, or other labels.
+    """
+    _check("mu", mu, ("N", 2))
+    _check("labels", labels, (len(mu),))
+    present = np.unique(labels)
+    if labels.dtype.kind not in "iu" or present[0] < 0 or present[-1] >= len(LABELS):
+        got = f"{labels.dtype} from {present[0]} to {present[-1]}"
+        raise ValueError(f"labels: got {got}, takes integers from 0 to {len(LABELS) - 1}")
+    figure = Figure((6.4, 5.6), dpi=DPI, facecolor="white", layout="constrained")
+    axis = figure.add_subplot()
+    _style(axis, r"$\mu_1$", r"$\mu_2$")
+    size = float(np.clip(12000 / len(mu), 5, 24))
+    colours = [LABELS[label] for label in labels]
+    axis.scatter(mu[:, 0], mu[:, 1], s=size, c=colours, alpha=0.8, linewidths=0)
+    halo = [withStroke(linewidth=3, foreground="white")]
+    for label in present:
+        x, y = np.median(mu[labels == label], axis=0)
+        text = axis.text(x, y, str(label), ha="center", va="center", path_effects=halo)
+        text.set(fontsize=15, fontweight="bold", color=INK)
+    axis.set_aspect("equal", adjustable="datalim")
+    keys = [Line2D([], [], ls="", marker="o", ms=6, mew=0, color=LABELS[i]) for i in present]
+    _legend(axis, keys, [str(i) for i in present], loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def latent_manifold(
+    decode: Callable[[np.ndarray], np.ndarray],
+    side: int,
+    image_shape: tuple[int, int],
+    quantiles: tuple[float, float] = (0.01, 0.99),
+) -> Figure:
+    """side x side images decoded at z = Phi^-1(u), u equally spaced over `quantiles`.
+
+    Shapes: decode (M, 2) float64 -> (M, H * W) means, clipped to [0, 1]; image_shape (H, W).
+    Raises: ValueError for side below 2, quantiles not 0 < low < high < 1, or another shape decoded.
+    """
+    (height, width), (low, high) = image_shape, quantiles
+    if side < 2:
+        raise ValueError(f"side: got {side}, takes 2 or more")
+    if not 0 < low < high < 1:
+        raise ValueError(f"quantiles: got {quantiles}, takes 0 < low < high < 1")
+    z = norm.ppf(np.linspace(low, high, side))
+    means = decode(np.stack(np.meshgrid(z, z[::-1]), axis=-1).reshape(-1, 2))  # z_2 grows upwards
+    _check("decode(z)", means, (side**2, height * width))
+    picture = np.block([[m.reshape(height, width) for m in r] for r in np.split(means, side)])
+    scale = max(1, 900 // max(picture.shape))
+    figure, axis = _pixel_axis(picture.shape[1] * scale, picture.shape[0] * scale, 0.6, 0.5)
+    _style(axis, "$z_1$", "$z_2$")
+    half = (high - low) / (side - 1) / 2
+    _show(axis, picture, (low - half, high + half, low - half, high + half))
+    axis.grid(False)
+    for ruler in (axis.xaxis, axis.yaxis):
+        ticks = [
+            t for t in ruler.get_major_locator().tick_values(z[0], z[-1]) if z[0] <= t <= z[-1]
+        ]
+        ruler.set_ticks(norm.cdf(ticks), [f"{tick:g}".replace("-", "−") for tick in ticks])
+    return figure
+
+
+def _mosaic(images: np.ndarray, columns: int, left: float = 0) -> tuple[Figure, Axes]:
+    count, height, width = images.shape
+    scale = max(1, int(np.clip(1000 / columns, 64, 160)) // max(height, width))
+    right, down = width * scale + GAP, height * scale + GAP
+    rows = math.ceil(count / columns)
+    figure, axis = _pixel_axis(columns * right - GAP, rows * down - GAP, left)
+    for i, image in enumerate(images):
+        x, y = i % columns * right, i // columns * down
+        _show(axis, image, (x, x + right - GAP, y + down - GAP, y))
+    axis.set(xlim=(0, columns * right - GAP), ylim=(rows * down - GAP, 0))
+    axis.set_axis_off()
+    return figure, axis
+
+
+def _pixel_axis(width: int, height: int, left: float = 0, below: float = 0) -> tuple[Figure, Axes]:
+    """A figure whose one axis has width x height dots; `left` and `below`: inches beside it."""
+    x, y = round(left * DPI) + GAP, round(below * DPI) + GAP
+    w, h = x + width + GAP, y + height + GAP
+    # 0.01: Agg rounds the size down, and w / DPI * DPI may lie just under w
+    figure = Figure(((w + 0.01) / DPI, (h + 0.01) / DPI), dpi=DPI, facecolor="white")
+    return figure, figure.add_axes((x / w, y / h, width / w, height / h))
+
+
+def _show(axis: Axes, image: np.ndarray, extent: tuple[float, float, float, float]) -> None:
+    drawn = axis.imshow(np.clip(image, 0, 1), "gray", vmin=0, vmax=1, interpolation="nearest")
+    drawn.set_extent(extent)
+    axis.set_aspect("auto")
+
+
+def _style(axis: Axes, x: str = "", y: str = "") -> None:
+    """Set what would otherwise come from the reader's rcParams, some of it only when drawn."""
+    axis.set_facecolor("white")
+    axis.tick_params(which="both", labelsize=8, color=MUTED, labelcolor=MUTED, width=0.6, length=3)
+    axis.spines[:].set(color=MUTED, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_axisbelow(True)
+    for ruler in (axis.xaxis, axis.yaxis):
+        ruler.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True, min_n_ticks=3))
+    axis.grid(True, color=HAIRLINE, linewidth=0.6, linestyle="-")
+    axis.set_xlabel(x, fontsize=9, color=INK)
+    axis.set_ylabel(y, fontsize=9, color=INK)
+
+
+def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.ndarray]) -> None:
+    _style(axis, "step", "|left − right| / |right|")
+    values = np.concatenate(list(differences.values()))
+    logs = np.log10(values[(values > 0) & np.isfinite(values)]).clip(-300, 300)
+    low, high = (math.floor(logs.min()), math.ceil(logs.max())) if logs.size else (-16, -15)
+    decades = range(low, high + 1, math.ceil((high - low + 1) / 6))
+    ticks = {10.0**decade: f"$10^{{{decade}}}$" for decade in decades}
+    apart = 1 + (high - low) / 8
+    zero, infinity = 10 ** (low - apart), 10 ** (high + apart)
+    ticks |= {zero: "0"} if (values == 0).any() else {}
+    ticks |= {infinity: "∞"} if np.isinf(values).any() else {}
+    axis.set_yscale("log")
+    size = np.clip(50 / math.sqrt(len(step)), 2.2, 4)
+    for (term, values), (mark, color) in zip(
+        differences.items(), cycle(TERMS.items()), strict=False
+    ):
+        name = f"{term}: max {values.max():.1e}" if values.any() else f"{term}: equal"
+        shown = values.clip(zero, infinity)
+        axis.plot(step, shown, mark, color=color, label=name, ms=size, mew=0, alpha=0.75)
+    axis.set_yticks(list(ticks), list(ticks.values()))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylim(min(ticks) / 10 ** (apart / 3), max(*ticks, 10.0**high) * 10 ** (apart / 3))
+    keys, names = axis.get_legend_handles_labels()
+    _legend(axis, keys, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(6, len(keys)))
+
+
+def _legend(parent: Figure | Axes, keys: list, names: list[str], **place: Any) -> None:
+    parent.legend(keys, names, frameon=False, fontsize=9, labelcolor=INK, **place)
+
+
+def _check_curves(curves: Curves, left: str, right: str) -> list[str]:
+    if set(curves) != {left, right}:
+        raise ValueError(f"curves: got panels {list(curves)}, takes {[left, right]}")
+    names = [list(curves[panel]) for panel in (left, right)]
+    if set(names[0]) != set(names[1]) or "step" not in names[0] or len(names[0]) < 2:
+        takes = "the same in both, 'step' and one term or more"
+        raise ValueError(f"curves: got {names[0]} and {names[1]}, takes {takes}")
+    for panel in (left, right):
+        for name, values in curves[panel].items():
+            _check(f"curves[{panel!r}][{name!r}]", values, (np.size(curves[right]["step"]),))
+    if (curves[left]["step"] != curves[right]["step"]).any():
+        raise ValueError("curves: got different steps in the two panels, takes the same in both")
+    return [name for name in names[0] if name != "step"]
+
+
+def _check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: bool = False) -> None:
+    """Raise ValueError unless `value` is a finite array of `shape`, a letter being any size."""
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")
+    pairs = zip(value.shape, shape, strict=False)
+    fits = all(got > 0 and (got == want or isinstance(want, str)) for got, want in pairs)
+    if value.ndim != len(shape) or not fits:
+        takes = ", ".join(map(str, shape))
+        raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}), none of them 0")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+    if grey and value.dtype.kind in "iu" and value.max() > 1:
+        raise ValueError(f"{name}: got {value.dtype} up to {value.max()}, takes [0, 1]")

@@ -1,0 +1,133 @@
+"""What is done with a trained run: `diptych evaluate` and `diptych sample`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from diptych import data, figures, results, weights
+from diptych.evaluation import elbo_terms, importance_weighted
+from diptych.panels import Panel
+from diptych.parity.tree import to_numpy
+from diptych.run import RunConfig, RunFolder, read_metrics
+from diptych.training import build
+from diptych.weights import write_atomically
+from model_specs.fields import check_choice, check_positive_int
+from model_specs.key import Key
+from numpy_ref import random
+
+
+def open_run(
+    path: Path, *, last: bool = False, device: str | None = None
+) -> tuple[RunConfig, RunFolder, Panel]:
+    """A trained run with its weights: the best on validation, or the last.
+
+    Raises: ValueError where the folder holds no run or no finished weights.
+    """
+    folder = RunFolder(path)
+    config = folder.config()
+    if device is not None:
+        config = replace(config, device=device)
+    panel = build(config)
+    best = not last and folder.best_file.exists()
+    weights.load(panel.model, folder.best_file if best else folder.last_file)
+    return config, folder, panel
+
+
+def evaluate_run(
+    path: Path,
+    *,
+    split: str,
+    samples: int,
+    examples: int | None,
+    last: bool,
+    memory_mb: float,
+    data_root: Path | None,
+    device: str | None,
+    record: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Print and return the metrics of a run; they are also left in RUN/evaluation.json.
+
+    A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
+    """
+    check_choice("split", split, ("train", "valid", "test"))
+    config, folder, panel = open_run(path, last=last, device=device)
+    dataset = data.load(config.data, data_root)
+    x = getattr(dataset, split).x
+    if examples is not None:
+        check_positive_int("examples", examples)
+        x = x[random.permutation(Key(0).fold_in("subset"), len(x))[:examples]]
+    if config.binarize:
+        x = random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x)
+    key = Key(config.seed).fold_in("evaluation")
+    begun = time.perf_counter()
+    with Progress(console=console) as progress:
+        bar = progress.add_task(f"{samples} samples", total=samples * len(x))
+        found = importance_weighted(
+            panel, x, key, samples, memory_mb, lambda n: progress.advance(bar, n)
+        )
+    terms = elbo_terms(panel, x, key.fold_in("terms"))
+    history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
+    metrics = {f"{split}_{name}": value for name, value in asdict(found).items()}
+    metrics |= {f"{split}_{name}": value for name, value in terms.items() if name != "total"}
+    metrics |= {
+        "train_seconds": history[-1]["seconds"] if history else None,
+        "epochs": len(history),
+    }
+    metrics |= {"evaluation_seconds": time.perf_counter() - begun}
+    write_atomically(folder.path / "evaluation.json", json.dumps(metrics, indent=1).encode())
+    if record is not None:
+        results.write(
+            record,
+            name=record.stem,
+            command=shlex.join(["diptych", *sys.argv[1:]]),
+            seed=config.seed,
+            data=dataset.found,
+            device=str(panel.model.device) if hasattr(panel.model, "device") else config.device,
+            time_s=metrics["train_seconds"] or metrics["evaluation_seconds"],
+            metrics=metrics,
+            settings=asdict(config),
+        )
+    table = Table(title=f"{path}: {split}, {len(x)} examples, {samples} importance samples")
+    for heading in ("quantity", "value", "unit"):
+        table.add_column(heading)
+    table.add_row("NLL", f"{found.nll:.3f} ± {found.nll_standard_error:.3f}", "nats/example")
+    table.add_row("NLL", f"{found.bits_per_dim:.4f}", "bits/dim")
+    table.add_row("ELBO", f"{found.elbo:.3f}", "nats/example")
+    for name, value in terms.items():
+        table.add_row(name, f"{value:.3f}", "nats/example")
+    console.print(table)
+    return metrics
+
+
+def sample_run(
+    path: Path,
+    *,
+    count: int,
+    seed: int,
+    mean: bool,
+    last: bool,
+    out: Path | None,
+    root: Path | None,
+) -> Path:
+    """Draw `count` examples from a run's prior into a PNG; returns its path."""
+    check_positive_int("count", count)
+    _, folder, panel = open_run(path, last=last)
+    x = to_numpy(panel.model.sample(Key(seed).fold_in("sample"), count, mean=mean))
+    side = int(x.shape[1] ** 0.5)
+    shape = (side, side) if side * side == x.shape[1] else (1, x.shape[1])
+    target = out or folder.path / "samples.png"
+    columns = max(1, int(np.ceil(count**0.5)))
+    figures.save(figures.image_grid(x.reshape(count, *shape), columns), target)
+    return target

@@ -1,0 +1,182 @@
+"""One interface over a model, its optimiser and its arrays, for either panel.
+
+The training loop, the evaluation and the figures speak to a Panel and do not know which it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from diptych import pairs, weights
+from diptych.parity.tree import to_numpy
+from model_specs.fields import check_choice
+from model_specs.key import Key
+from numpy_ref import optim
+
+OPTIMIZERS = ("adam", "sgd")
+BACKENDS = ("numpy", "torch")
+
+
+class Panel(ABC):
+    """A model and its optimiser. Arrays go in and come out as NumPy's."""
+
+    backend: str
+    model: Any
+
+    @abstractmethod
+    def array(self, x: np.ndarray) -> Any:
+        """`x` as this panel's array, in the model's dtype."""
+
+    @abstractmethod
+    def terms(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+        """The loss terms, without gradients."""
+
+    @abstractmethod
+    def gradients(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+        """The loss terms; the gradients are left in the model, in place of older ones."""
+
+    @abstractmethod
+    def step(self, lr: float, clip: float | None) -> None:
+        """One optimiser step along those gradients."""
+
+    @abstractmethod
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        """The optimiser's buffers by "parameter.buffer", and "step"; alike on both panels."""
+
+    @abstractmethod
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None: ...
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {
+            name: array.copy() for name, array in weights.to_arrays(self.model.state_dict()).items()
+        }
+
+    def load_weights(self, arrays: Mapping[str, np.ndarray], source: str = "weights") -> None:
+        weights.load_state(self.model, arrays, source)
+
+
+class NumpyPanel(Panel):
+    """The left panel."""
+
+    backend = "numpy"
+
+    def __init__(self, model: Any, optimizer: str, lr: float) -> None:
+        make = {"adam": optim.Adam, "sgd": optim.SGD}[optimizer]
+        self.model = model
+        self.optimizer = make(model.named_parameters(), lr=lr)
+
+    def array(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x, self.model.dtype)
+
+    def terms(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+        loss, _ = self.model.loss(self.array(x), noise)
+        return {name: float(value) for name, value in loss._asdict().items()}
+
+    def gradients(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+        self.model.zero_grad()
+        loss, backward = self.model.loss(self.array(x), noise)
+        backward()
+        return {name: float(value) for name, value in loss._asdict().items()}
+
+    def step(self, lr: float, clip: float | None) -> None:
+        if clip is not None:
+            optim.clip_grad_norm(self.model.parameters(), clip)
+        self.optimizer.lr = lr
+        self.optimizer.step()
+
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        return self.optimizer.state_dict()
+
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+class TorchPanel(Panel):
+    """The right panel, on CPU or CUDA."""
+
+    backend = "torch"
+
+    def __init__(self, model: Any, optimizer: str, lr: float) -> None:
+        make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
+        self.model = model
+        self.optimizer = make(model.parameters(), lr=lr)
+        self._names = [name for name, _ in model.named_parameters()]
+        self._device = next(model.parameters()).device
+
+    def array(self, x: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(x, dtype=self.model.dtype, device=self._device)
+
+    @torch.no_grad()
+    def terms(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+        return _floats(self.model.loss(self.array(x), noise))
+
+    def gradients(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+        self.model.zero_grad(set_to_none=True)
+        loss = self.model.loss(self.array(x), noise)
+        loss.total.backward()
+        return _floats(loss)
+
+    def step(self, lr: float, clip: float | None) -> None:
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        buffers = self.optimizer.state_dict()["state"]
+        flat = {
+            f"{self._names[i]}.{buffer}": to_numpy(value)
+            for i, entry in buffers.items()
+            for buffer, value in entry.items()
+            if isinstance(value, torch.Tensor) and buffer != "step"
+        }
+        steps = [int(entry["step"]) for entry in buffers.values() if "step" in entry]
+        return flat | {"step": np.array(max(steps, default=0), np.int64)}
+
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
+        own = self.optimizer.state_dict()
+        own["state"] = {}
+        for i, name in enumerate(self._names):
+            mine = {
+                k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")
+            }
+            entry: dict[str, Any] = {k: torch.from_numpy(v.copy()) for k, v in mine.items()}
+            if entry:
+                own["state"][i] = entry | {"step": torch.tensor(float(state["step"]))}
+        self.optimizer.load_state_dict(own)
+
+
+def make_panel(
+    model: str,
+    config: Any,
+    backend: str,
+    *,
+    key: Key,
+    dtype: str = "float32",
+    device: str = "cpu",
+    optimizer: str = "adam",
+    lr: float = 1e-3,
+) -> Panel:
+    """Build one side of a registered pair with its optimiser.
+
+    Raises: ValueError for an unknown name, or a device other than the CPU for NumPy.
+    """
+    check_choice("backend", backend, BACKENDS)
+    check_choice("optimizer", optimizer, OPTIMIZERS)
+    pair = pairs.get(model)
+    if backend == "torch":
+        return TorchPanel(pair.right(config, key, dtype=dtype, device=device), optimizer, lr)
+    if device != "cpu":
+        raise ValueError(f"device: got {device!r}, the numpy backend takes 'cpu'")
+    return NumpyPanel(pair.left(config, key, dtype=dtype), optimizer, lr)
+
+
+def _floats(loss: Any) -> dict[str, float]:
+    values = torch.stack([value.detach() for value in loss]).tolist()
+    return dict(zip(loss._fields, values, strict=True))

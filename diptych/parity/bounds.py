@@ -1,0 +1,46 @@
+"""How far two correct panels may part: a bound from dtype and size, never from what passed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diptych.parity.trace import Call
+from numpy_ref.module import Module
+
+FLOAT64_BOUND = 1e-13
+"""The contract for float64 on the CPU, whatever the size."""
+LAMBDA = 8.0
+"""Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
+LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""
+ELEMENTWISE = 8
+"""Roundings a call makes besides its sums: a bias, an exponential of a few ulp, a scale."""
+
+
+def rounding_bound(dtype: np.dtype, roundings: int) -> float:
+    """LAMBDA u sqrt(n): the bound after n roundings on the way, u = eps / 2 of the dtype.
+
+    A normwise bound for a well-conditioned computation; the square root stands for roundings
+    that are independent and of either sign (Higham & Mary 2019, "A new approach to probabilistic
+    rounding error analysis"). The classical worst case, n u, would let a TF32 product pass.
+    """
+    return LAMBDA * float(np.finfo(dtype).eps) / 2 * math.sqrt(roundings)
+
+
+def roundings(call: Call, module: Module, phase: str) -> int:
+    """The longest sum in one call, read off its shapes, and some elementwise steps.
+
+    Forward: the fan-in of a weight (O, I, ...), or inputs summed into an output.
+    Backward: the fan-out for the inputs' gradient, the rows for the weight's own.
+    """
+    out = max((a.size for a in call.outputs.values()), default=1)
+    smallest = min((a.size for a in call.outputs.values()), default=1)
+    lengths = [max((a.size for a in call.inputs.values()), default=1) // max(smallest, 1)]
+    for parameter in vars(module).values():
+        shape = getattr(getattr(parameter, "data", None), "shape", ())
+        if len(shape) < 2:
+            continue
+        size = math.prod(shape)
+        lengths += [size // shape[0]] if phase == "forward" else [size // shape[1], out // shape[0]]
+    return max(1, *lengths) + ELEMENTWISE

@@ -1,0 +1,82 @@
+"""Compare a pair: run both panels on one batch and one noise, and set every tensor side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from diptych import pairs, weights
+from diptych.parity.bounds import rounding_bound
+from diptych.parity.comparison import Comparison, compare_named, masks_equal
+from diptych.parity.report import Report
+from diptych.parity.tree import leaves
+from model_specs.key import Key
+from numpy_ref.module import Module, as_dtype
+
+
+def compare(
+    left: Module | str,
+    right: nn.Module | None = None,
+    batch: Any = None,
+    noise: Any = None,
+    *,
+    dtype: Any = None,
+    device: torch.device | str = "cpu",
+    key: Key = Key(0),  # noqa: B008  (immutable)
+    name: str | None = None,
+) -> Report:
+    """Run a pair and compare every parameter, output, loss term and gradient.
+
+        compare(left, right, batch, noise)                    two models of your own
+        compare("mlp_vae", dtype="float32", device="cuda")    a registered "pair" or "pair[variant]"
+
+    `left` is any numpy_ref Module, `right` any torch Module: modules are matched by path, methods
+    by name. Where both have a `loss(batch, noise)` it is run and differentiated; otherwise their
+    `forward(*batch)` is, with random cotangents. Arrays may be of either panel. The gradients of
+    the run are left in both models.
+
+    Errors are normwise, ‖a - b‖ / ‖b‖. In float64 on the CPU b is the right panel and the bound
+    1e-13. In float32, or on CUDA, both panels are compared with the left panel in float64, and
+    the bound follows from dtype and size (see diptych.parity.bounds).
+
+    Raises: ValueError for an unknown pair, dtype or device, or models without a common method.
+    """
+    if isinstance(left, str):
+        return _compare_registered(left, dtype or "float64", torch.device(device), key)
+    if right is None:
+        raise ValueError("right: got None, takes the torch module to compare with")
+    own = {p.data.dtype for p in left.parameters()} or {np.dtype(np.float64)}
+    if len(own) > 1:
+        raise ValueError(f"left: parameters of several dtypes {sorted(map(str, own))}, takes one")
+    comparison = Comparison(left, right, batch, noise, own.pop())
+    return comparison.report(name or type(left).__name__)
+
+
+def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -> Report:
+    pair, config = pairs.find(name)
+    left_dtype = as_dtype(
+        str(dtype).removeprefix("torch.") if not isinstance(dtype, type) else dtype
+    )
+    left = pair.left(config, key.fold_in("weights"), dtype=left_dtype)
+    right = pair.right(config, key.fold_in("weights"), dtype=str(left_dtype), device=device)
+    batch = pair.batch(config, key.fold_in("batch"), left_dtype)
+    size = len(next(array for _, array in leaves(batch)))
+    noise = left.draw_noise(key.fold_in("noise"), size)
+    twin_noise = right.draw_noise(key.fold_in("noise"), size)
+
+    # each panel draws its own weights and noise; they are compared, then the left's serve both
+    bound = rounding_bound(left_dtype, 1)
+    drawn = compare_named(
+        left.state_dict(), weights.to_arrays(right.state_dict()), "parameter", bound
+    )
+    drawn += compare_named(
+        dict(leaves(noise, "noise")), dict(leaves(twin_noise, "noise")), "noise", bound
+    )
+    weights.transfer(left, right)
+    report = Comparison(left, right, batch, noise, left_dtype).report(name)
+    rest = [row for row in report.rows if row.kind != "parameter"]
+    return replace(report, rows=(*drawn, *rest), masks_equal=masks_equal((*drawn, *rest)))
