@@ -28,7 +28,6 @@ TERMS = {"o": INK, "s": "#009E73", "^": "#CC79A7", "D": "#56B4E9", "v": "#D55E00
 # Source: Paul Tol, "Colour schemes", 2021, the muted scheme, and ink for the tenth label
 LABELS = ["#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99"]
 LABELS += ["#999933", "#AA4499", INK]
-TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
 DPI = 150
 GAP = 4  # dots between two images
 
@@ -45,26 +44,24 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def loss_curves(
-    curves: Curves, left: str = "numpy", right: str = "torch", units: str = "nats per example"
-) -> Figure:
+def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
     """Both panels' losses over each other, an axis a term, and |left - right| / |right| below.
 
-    Shapes: curves[left] and curves[right] have the same names: "step" (T) and any terms (T).
+    Shapes: curves["numpy"] and curves["torch"] have the same names: "step" (T), and any terms (T).
     A difference of exactly 0 stands on a line of its own below the decades, an infinite one (over
     a loss of 0) on one above them.
     Raises: ValueError where panels, names, shapes or steps do not match, or a value is not finite.
     """
-    terms = _check_curves(curves, left, right)
+    terms = _check_curves(curves)
     rows = math.ceil(len(terms) / 4)
     columns = math.ceil(len(terms) / rows)
     size = (max(6.4, 3.1 * columns), 2.4 * rows + 2.6)
     figure = Figure(size, dpi=DPI, facecolor="white", layout="constrained")
     grid = figure.add_gridspec(rows + 1, columns)
-    step, differences = curves[right]["step"], {}
+    step, differences = curves["torch"]["step"], {}
     dot = "o" if len(step) == 1 else None
     for i, term in enumerate(terms):
-        a, b = curves[left][term], curves[right][term]
+        a, b = curves["numpy"][term], curves["torch"][term]
         axis = figure.add_subplot(grid[i // columns, i % columns])
         _style(axis, y=units if i % columns == 0 else "")
         axis.set_title(term, loc="left", fontsize=10, fontweight="bold", color=INK)
@@ -72,9 +69,11 @@ def loss_curves(
         thin = axis.plot(step, b, marker=dot, ls=(0, (4, 2)), color=RIGHT, lw=1.2, ms=3)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             differences[term] = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
-    names = [TITLES.get(name, name) for name in (left, right)]
-    _legend(figure, [*pale, *thin], names, loc="outside upper left", ncols=2)
-    _draw_differences(figure.add_subplot(grid[rows, :]), step, differences)
+    _legend(figure, [*pale, *thin], ["NumPy", "PyTorch"], loc="outside upper right", ncols=2)
+    axis = figure.add_subplot(grid[rows, :])
+    _draw_differences(axis, step, differences)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns, "handlelength": 1}
+    _legend(axis, *axis.get_legend_handles_labels(), **place)
     return figure
 
 
@@ -115,15 +114,14 @@ def latent_scatter(mu: np.ndarray, labels: np.ndarray) -> Figure:
     _check("mu", mu, ("N", 2))
     _check("labels", labels, (len(mu),))
     present = np.unique(labels)
-    if labels.dtype.kind not in "iu" or present[0] < 0 or present[-1] >= len(LABELS):
+    if labels.dtype.kind not in "iu" or not set(present) <= set(range(10)):
         got = f"{labels.dtype} from {present[0]} to {present[-1]}"
-        raise ValueError(f"labels: got {got}, takes integers from 0 to {len(LABELS) - 1}")
+        raise ValueError(f"labels: got {got}, takes integers from 0 to 9")
     figure = Figure((6.4, 5.6), dpi=DPI, facecolor="white", layout="constrained")
     axis = figure.add_subplot()
     _style(axis, r"$\mu_1$", r"$\mu_2$")
-    size = float(np.clip(12000 / len(mu), 5, 24))
-    colours = [LABELS[label] for label in labels]
-    axis.scatter(mu[:, 0], mu[:, 1], s=size, c=colours, alpha=0.8, linewidths=0)
+    look = {"s": np.clip(12000 / len(mu), 5, 24), "alpha": 0.8, "linewidths": 0}
+    axis.scatter(mu[:, 0], mu[:, 1], c=[LABELS[label] for label in labels], **look)
     halo = [withStroke(linewidth=3, foreground="white")]
     for label in present:
         x, y = np.median(mu[labels == label], axis=0)
@@ -161,11 +159,11 @@ def latent_manifold(
     half = (high - low) / (side - 1) / 2
     _show(axis, picture, (low - half, high + half, low - half, high + half))
     axis.grid(False)
-    for ruler in (axis.xaxis, axis.yaxis):
-        ticks = [
-            t for t in ruler.get_major_locator().tick_values(z[0], z[-1]) if z[0] <= t <= z[-1]
-        ]
-        ruler.set_ticks(norm.cdf(ticks), [f"{tick:g}".replace("-", "−") for tick in ticks])
+    ticks = axis.xaxis.get_major_locator().tick_values(z[0], z[-1])
+    ticks = ticks[(z[0] <= ticks) & (ticks <= z[-1])]
+    names = [f"{tick:g}".replace("-", "−") for tick in ticks]
+    axis.set_xticks(norm.cdf(ticks), names)
+    axis.set_yticks(norm.cdf(ticks), names)
     return figure
 
 
@@ -193,9 +191,8 @@ def _pixel_axis(width: int, height: int, left: float = 0, below: float = 0) -> t
 
 
 def _show(axis: Axes, image: np.ndarray, extent: tuple[float, float, float, float]) -> None:
-    drawn = axis.imshow(np.clip(image, 0, 1), "gray", vmin=0, vmax=1, interpolation="nearest")
-    drawn.set_extent(extent)
-    axis.set_aspect("auto")
+    grey = axis.imshow(np.clip(image, 0, 1), "gray", aspect="auto", vmin=0, vmax=1, origin="upper")
+    grey.set(interpolation="nearest", extent=extent)
 
 
 def _style(axis: Axes, x: str = "", y: str = "") -> None:
@@ -206,7 +203,7 @@ def _style(axis: Axes, x: str = "", y: str = "") -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_axisbelow(True)
     for ruler in (axis.xaxis, axis.yaxis):
-        ruler.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True, min_n_ticks=3))
+        ruler.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=3))
     axis.grid(True, color=HAIRLINE, linewidth=0.6, linestyle="-")
     axis.set_xlabel(x, fontsize=9, color=INK)
     axis.set_ylabel(y, fontsize=9, color=INK)
@@ -215,7 +212,7 @@ def _style(axis: Axes, x: str = "", y: str = "") -> None:
 def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.ndarray]) -> None:
     _style(axis, "step", "|left − right| / |right|")
     values = np.concatenate(list(differences.values()))
-    logs = np.log10(values[(values > 0) & np.isfinite(values)]).clip(-300, 300)
+    logs = np.log10(values[(values > 0) & np.isfinite(values)]).clip(-100, 100)
     low, high = (math.floor(logs.min()), math.ceil(logs.max())) if logs.size else (-16, -15)
     decades = range(low, high + 1, math.ceil((high - low + 1) / 6))
     ticks = {10.0**decade: f"$10^{{{decade}}}$" for decade in decades}
@@ -224,37 +221,33 @@ def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.nd
     ticks |= {zero: "0"} if (values == 0).any() else {}
     ticks |= {infinity: "∞"} if np.isinf(values).any() else {}
     axis.set_yscale("log")
-    size = np.clip(50 / math.sqrt(len(step)), 2.2, 4)
-    for (term, values), (mark, color) in zip(
-        differences.items(), cycle(TERMS.items()), strict=False
-    ):
+    size, looks = np.clip(50 / math.sqrt(len(step)), 2.2, 4), cycle(TERMS.items())
+    for term, values in differences.items():
+        mark, color = next(looks)
         name = f"{term}: max {values.max():.1e}" if values.any() else f"{term}: equal"
         shown = values.clip(zero, infinity)
         axis.plot(step, shown, mark, color=color, label=name, ms=size, mew=0, alpha=0.75)
     axis.set_yticks(list(ticks), list(ticks.values()))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_ylim(min(ticks) / 10 ** (apart / 3), max(*ticks, 10.0**high) * 10 ** (apart / 3))
-    keys, names = axis.get_legend_handles_labels()
-    _legend(axis, keys, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(6, len(keys)))
 
 
 def _legend(parent: Figure | Axes, keys: list, names: list[str], **place: Any) -> None:
     parent.legend(keys, names, frameon=False, fontsize=9, labelcolor=INK, **place)
 
 
-def _check_curves(curves: Curves, left: str, right: str) -> list[str]:
-    if set(curves) != {left, right}:
-        raise ValueError(f"curves: got panels {list(curves)}, takes {[left, right]}")
-    names = [list(curves[panel]) for panel in (left, right)]
-    if set(names[0]) != set(names[1]) or "step" not in names[0] or len(names[0]) < 2:
-        takes = "the same in both, 'step' and one term or more"
-        raise ValueError(f"curves: got {names[0]} and {names[1]}, takes {takes}")
-    for panel in (left, right):
-        for name, values in curves[panel].items():
-            _check(f"curves[{panel!r}][{name!r}]", values, (np.size(curves[right]["step"]),))
-    if (curves[left]["step"] != curves[right]["step"]).any():
+def _check_curves(curves: Curves) -> list[str]:
+    left, right = curves.get("numpy", {}), curves.get("torch", {})
+    if len(curves) != 2 or set(left) != set(right) or not set(left) > {"step"}:
+        got = {panel: list(curve) for panel, curve in curves.items()}
+        takes = "'numpy' and 'torch', each with 'step' and the same terms"
+        raise ValueError(f"curves: got {got}, takes {takes}")
+    for panel, curve in curves.items():
+        for name, values in curve.items():
+            _check(f"curves[{panel!r}][{name!r}]", values, (np.size(right["step"]),))
+    if (left["step"] != right["step"]).any():
         raise ValueError("curves: got different steps in the two panels, takes the same in both")
-    return [name for name in names[0] if name != "step"]
+    return [name for name in left if name != "step"]
 
 
 def _check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: bool = False) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from diptych.data import DATASETS, Dataset, Split, load
-from diptych.data.dataset import data_root, find_file
+from diptych.data.dataset import data_root, find_file, reading
 
 SPLITS = ("train", "valid", "test")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -421,6 +421,20 @@ def test_find_file_prefers_earlier_names_then_folders(tmp_path):
         write((tmp_path / place).parent, {Path(place).name: b""})
     assert find_file(tmp_path, ("first", "second"), ("a", "b")) == tmp_path / "b" / "first"
     assert find_file(tmp_path, ("second",), ("a", "b")) == tmp_path / "a" / "second"
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (EOFError(), "EOFError"),
+        (RuntimeError("two\n  lines"), "two lines"),
+    ],
+)
+def test_what_a_library_raises_becomes_one_line(error, said):
+    with pytest.raises(ValueError) as caught, reading(Path("a.npz"), "an archive", Exception):
+        raise error
+    assert str(caught.value) == f"a.npz: {said}, expected an archive"
 
 
 # What a Split and a Dataset hold to
