@@ -174,7 +174,7 @@ def sample(
 @app.command()
 def study(
     out: Annotated[Path, typer.Option(help="Folder for figures, weights, metrics.")] = Path("out"),
-    epochs: Annotated[int, typer.Option(help="Passes over the digits, on each panel.")] = 40,
+    epochs: Annotated[int, typer.Option(help="Passes over the digits, on each panel.")] = 100,
 ) -> None:
     """Check every pair, train both panels on the embedded digits, and show that they are one."""
     import torch

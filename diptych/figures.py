@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Callable, Mapping
 from itertools import cycle
 from pathlib import Path
@@ -13,32 +12,30 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
 from diptych.weights import write_atomically
 
 Curves = Mapping[str, Mapping[str, np.ndarray]]  # panel, then "step" or a loss term
-
-LEFT, RIGHT = "#F5B841", "#12305C"  # amber and navy: far apart in lightness, not only in hue
+LEFT, RIGHT = "#F7C562", "#12305C"  # amber and navy: far apart in lightness, not only in hue
 INK, MUTED, HAIRLINE = "#222222", "#666666", "#E3E3E3"
 TERMS = {"o": INK, "s": "#009E73", "^": "#CC79A7", "D": "#56B4E9", "v": "#D55E00", "P": "#0072B2"}
 # Source: Paul Tol, "Colour schemes", 2021, the muted scheme, and ink for the tenth label
 LABELS = ["#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99"]
 LABELS += ["#999933", "#AA4499", INK]
-DPI = 150
-GAP = 4  # dots between two images
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK, "markerscale": 1.4}
+DPI, GAP = 150, 4  # dots an inch, dots between two images
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write `figure` as a PNG of 150 dots an inch, whole or not at all.
 
     Raises: ValueError where `path` does not end in .png or cannot be written.
     """
     if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"path: got {os.fspath(path)!r}, takes a name that ends in .png")
+        raise ValueError(f"path: got {str(path)!r}, takes a name that ends in .png")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
@@ -48,8 +45,7 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
     """Both panels' losses over each other, an axis a term, and |left - right| / |right| below.
 
     Shapes: curves["numpy"] and curves["torch"] have the same names: "step" (T), and any terms (T).
-    A difference of exactly 0 stands on a line of its own below the decades, an infinite one (over
-    a loss of 0) on one above them.
+    A difference of 0 stands on a line of its own below the decades, one over a loss of 0 above.
     Raises: ValueError where panels, names, shapes or steps do not match, or a value is not finite.
     """
     terms = _check_curves(curves)
@@ -57,23 +53,22 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
     columns = math.ceil(len(terms) / rows)
     size = (max(6.4, 3.1 * columns), 2.4 * rows + 2.6)
     figure = Figure(size, dpi=DPI, facecolor="white", layout="constrained")
-    grid = figure.add_gridspec(rows + 1, columns)
     step, differences = curves["torch"]["step"], {}
     dot = "o" if len(step) == 1 else None
     for i, term in enumerate(terms):
         a, b = curves["numpy"][term], curves["torch"][term]
-        axis = figure.add_subplot(grid[i // columns, i % columns])
-        _style(axis, y=units if i % columns == 0 else "")
+        y = units if i % columns == 0 else ""
+        axis = _style(figure.add_subplot(rows + 1, columns, i + 1), y=y)
         axis.set_title(term, loc="left", fontsize=10, fontweight="bold", color=INK)
-        pale = axis.plot(step, a, marker=dot, ls="-", color=LEFT, lw=5, ms=8)
-        thin = axis.plot(step, b, marker=dot, ls=(0, (4, 2)), color=RIGHT, lw=1.2, ms=3)
+        pale = axis.plot(step, a, marker=dot, color=LEFT, lw=5, ms=8, label="NumPy")
+        thin = axis.plot(step, b, "--", marker=dot, color=RIGHT, lw=1.2, ms=3, label="PyTorch")
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             differences[term] = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
-    _legend(figure, [*pale, *thin], ["NumPy", "PyTorch"], loc="outside upper right", ncols=2)
-    axis = figure.add_subplot(grid[rows, :])
+    figure.legend(handles=[*pale, *thin], loc="outside upper right", ncols=2, **LEGEND)
+    below = (rows * columns + 1, (rows + 1) * columns)  # all of the last row
+    axis = _style(figure.add_subplot(rows + 1, columns, below), "step", "|left − right| / |right|")
     _draw_differences(axis, step, differences)
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns, "handlelength": 1}
-    _legend(axis, *axis.get_legend_handles_labels(), **place)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, handlelength=1, **LEGEND)
     return figure
 
 
@@ -100,8 +95,8 @@ def reconstructions(originals: np.ndarray, reconstructions: np.ndarray) -> Figur
     count = len(originals)
     figure, axis = _mosaic(np.concatenate([originals, reconstructions]), count, left=1.05)
     for image, name in zip(axis.images[::count], ("original", "reconstruction"), strict=True):
-        y = sum(image.get_extent()[2:]) / 2
-        axis.text(-2 * GAP, y, name, ha="right", va="center", fontsize=9, color=INK)
+        middle = (-2 * GAP, sum(image.get_extent()[2:]) / 2)
+        axis.text(*middle, name, ha="right", va="center", fontsize=9, color=INK)
     return figure
 
 
@@ -115,11 +110,9 @@ def latent_scatter(mu: np.ndarray, labels: np.ndarray) -> Figure:
     _check("labels", labels, (len(mu),))
     present = np.unique(labels)
     if labels.dtype.kind not in "iu" or not set(present) <= set(range(10)):
-        got = f"{labels.dtype} from {present[0]} to {present[-1]}"
-        raise ValueError(f"labels: got {got}, takes integers from 0 to 9")
+        raise ValueError(f"labels: got {present[0]} to {present[-1]}, takes integers from 0 to 9")
     figure = Figure((6.4, 5.6), dpi=DPI, facecolor="white", layout="constrained")
-    axis = figure.add_subplot()
-    _style(axis, r"$\mu_1$", r"$\mu_2$")
+    axis = _style(figure.add_subplot(), r"$\mu_1$", r"$\mu_2$")
     look = {"s": np.clip(12000 / len(mu), 5, 24), "alpha": 0.8, "linewidths": 0}
     axis.scatter(mu[:, 0], mu[:, 1], c=[LABELS[label] for label in labels], **look)
     halo = [withStroke(linewidth=3, foreground="white")]
@@ -127,9 +120,9 @@ def latent_scatter(mu: np.ndarray, labels: np.ndarray) -> Figure:
         x, y = np.median(mu[labels == label], axis=0)
         text = axis.text(x, y, str(label), ha="center", va="center", path_effects=halo)
         text.set(fontsize=15, fontweight="bold", color=INK)
+        axis.scatter([], [], s=36, linewidths=0, color=LABELS[label], label=str(label))
     axis.set_aspect("equal", adjustable="datalim")
-    keys = [Line2D([], [], ls="", marker="o", ms=6, mew=0, color=LABELS[i]) for i in present]
-    _legend(axis, keys, [str(i) for i in present], loc="upper left", bbox_to_anchor=(1, 1))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1, **LEGEND)
     return figure
 
 
@@ -155,15 +148,13 @@ def latent_manifold(
     picture = np.block([[m.reshape(height, width) for m in r] for r in np.split(means, side)])
     scale = max(1, 900 // max(picture.shape))
     figure, axis = _pixel_axis(picture.shape[1] * scale, picture.shape[0] * scale, 0.6, 0.5)
-    _style(axis, "$z_1$", "$z_2$")
+    _style(axis, "$z_1$", "$z_2$").grid(False)
     half = (high - low) / (side - 1) / 2
     _show(axis, picture, (low - half, high + half, low - half, high + half))
-    axis.grid(False)
     ticks = axis.xaxis.get_major_locator().tick_values(z[0], z[-1])
     ticks = ticks[(z[0] <= ticks) & (ticks <= z[-1])]
-    names = [f"{tick:g}".replace("-", "−") for tick in ticks]
-    axis.set_xticks(norm.cdf(ticks), names)
-    axis.set_yticks(norm.cdf(ticks), names)
+    for set_ticks in (axis.set_xticks, axis.set_yticks):
+        set_ticks(norm.cdf(ticks), [f"{tick:g}".replace("-", "−") for tick in ticks])
     return figure
 
 
@@ -195,7 +186,7 @@ def _show(axis: Axes, image: np.ndarray, extent: tuple[float, float, float, floa
     grey.set(interpolation="nearest", extent=extent)
 
 
-def _style(axis: Axes, x: str = "", y: str = "") -> None:
+def _style(axis: Axes, x: str = "", y: str = "") -> Axes:
     """Set what would otherwise come from the reader's rcParams, some of it only when drawn."""
     axis.set_facecolor("white")
     axis.tick_params(which="both", labelsize=8, color=MUTED, labelcolor=MUTED, width=0.6, length=3)
@@ -207,15 +198,14 @@ def _style(axis: Axes, x: str = "", y: str = "") -> None:
     axis.grid(True, color=HAIRLINE, linewidth=0.6, linestyle="-")
     axis.set_xlabel(x, fontsize=9, color=INK)
     axis.set_ylabel(y, fontsize=9, color=INK)
+    return axis
 
 
 def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.ndarray]) -> None:
-    _style(axis, "step", "|left − right| / |right|")
     values = np.concatenate(list(differences.values()))
     logs = np.log10(values[(values > 0) & np.isfinite(values)]).clip(-100, 100)
     low, high = (math.floor(logs.min()), math.ceil(logs.max())) if logs.size else (-16, -15)
-    decades = range(low, high + 1, math.ceil((high - low + 1) / 6))
-    ticks = {10.0**decade: f"$10^{{{decade}}}$" for decade in decades}
+    ticks = {10.0**d: f"$10^{{{d}}}$" for d in range(low, high + 1, 1 + (high - low) // 6)}
     apart = 1 + (high - low) / 8
     zero, infinity = 10 ** (low - apart), 10 ** (high + apart)
     ticks |= {zero: "0"} if (values == 0).any() else {}
@@ -228,20 +218,15 @@ def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.nd
         shown = values.clip(zero, infinity)
         axis.plot(step, shown, mark, color=color, label=name, ms=size, mew=0, alpha=0.75)
     axis.set_yticks(list(ticks), list(ticks.values()))
-    axis.yaxis.set_minor_locator(NullLocator())
+    axis.minorticks_off()
     axis.set_ylim(min(ticks) / 10 ** (apart / 3), max(*ticks, 10.0**high) * 10 ** (apart / 3))
-
-
-def _legend(parent: Figure | Axes, keys: list, names: list[str], **place: Any) -> None:
-    parent.legend(keys, names, frameon=False, fontsize=9, labelcolor=INK, **place)
 
 
 def _check_curves(curves: Curves) -> list[str]:
     left, right = curves.get("numpy", {}), curves.get("torch", {})
     if len(curves) != 2 or set(left) != set(right) or not set(left) > {"step"}:
         got = {panel: list(curve) for panel, curve in curves.items()}
-        takes = "'numpy' and 'torch', each with 'step' and the same terms"
-        raise ValueError(f"curves: got {got}, takes {takes}")
+        raise ValueError(f"curves: got {got}, takes numpy and torch, each step and the same terms")
     for panel, curve in curves.items():
         for name, values in curve.items():
             _check(f"curves[{panel!r}][{name!r}]", values, (np.size(right["step"]),))
@@ -257,8 +242,7 @@ def _check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: boo
     pairs = zip(value.shape, shape, strict=False)
     fits = all(got > 0 and (got == want or isinstance(want, str)) for got, want in pairs)
     if value.ndim != len(shape) or not fits:
-        takes = ", ".join(map(str, shape))
-        raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}), none of them 0")
+        raise ValueError(f"{name}: got shape {value.shape}, takes ({', '.join(map(str, shape))})")
     if not np.isfinite(value).all():
         raise ValueError(f"{name}: got NaN or inf, takes finite values")
     if grey and value.dtype.kind in "iu" and value.max() > 1:

