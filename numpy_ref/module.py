@@ -24,7 +24,7 @@ def as_dtype(dtype: DTypeLike) -> np.dtype:
     try:
         found = np.dtype(dtype)
     except TypeError:
-        found = None
+        found = np.dtype(object)
     if found not in DTYPES:
         raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
     return found

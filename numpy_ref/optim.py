@@ -112,9 +112,9 @@ class Adam(Optimizer):
         denominator = np.sqrt(v)
         denominator /= math.sqrt(1 - beta2**t)
         denominator += self.eps
-        np.divide(m, denominator, out=denominator)
-        denominator *= self.lr / (1 - beta1**t)
-        data -= denominator
+        update = m / denominator
+        update *= self.lr / (1 - beta1**t)
+        data -= update
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:

@@ -105,7 +105,8 @@ class Comparison:
                 agrees = inherited or self.replay.agrees(
                     self.trace, call, kind, name, self._bound(done)
                 )
-                failed.append((call, kind))
+                if inherited or not agrees:  # else it came in from outside, and explains nothing
+                    failed.append((call, kind))
                 return "inherited" if agrees else "new"
 
             return verdict

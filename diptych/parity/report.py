@@ -78,6 +78,12 @@ class Report:
         return next(iter(self.failures), None)
 
     @property
+    def first_new(self) -> Row | None:
+        """The first failing row that is wrong itself; it may come after rows that inherit from
+        code between the traced methods."""
+        return next((row for row in self.failures if row.origin == "new"), None)
+
+    @property
     def reproducer(self) -> str:
         """A command that repeats the comparison of a registered pair."""
         return f"diptych check {self.name!r} --dtype {self.dtype} --device {self.device} -v"
@@ -125,6 +131,8 @@ class Report:
         Console(file=sink, width=140, color_system=None).print(self.table())
         if self.first_divergence is not None:
             sink.write(f"first divergence: {self.first_divergence}\n")
+            if self.first_new not in (None, self.first_divergence):
+                sink.write(f"first that is wrong itself: {self.first_new}\n")
             errors = [row.error for row in self.failures]
             sink.write(f"a bound of {max(errors):.1e} would have passed\n")
         return sink.getvalue()

@@ -1,0 +1,326 @@
+"""The MLP VAE: parity over the whole option grid, trajectories, the contract, the witnesses."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import distributions as td
+
+from diptych import pairs, parity
+from diptych.panels import make_panel
+from diptych.parity.report import normwise
+from model_specs import mlp_vae as spec
+from model_specs.key import Key
+from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise
+from numpy_ref import random
+
+ODD = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "beta": 0.7, "gaussian_std": 1.3}
+KEY = Key(21)
+GRID = list(
+    itertools.product(
+        spec.POSTERIORS,
+        spec.ESTIMATORS,
+        spec.LIKELIHOODS,
+        spec.REDUCTIONS,
+        (1, 3),
+        spec.ACTIVATIONS,
+    )
+)
+
+
+def batch(size, features, dtype="float64", key=KEY):
+    return random.uniform(key.fold_in("x"), (size, features), dtype=dtype)
+
+
+def tensors(*arrays):
+    return tuple(torch.from_numpy(array) for array in arrays)
+
+
+@pytest.mark.parametrize(
+    ("posterior", "estimator", "likelihood", "reduction", "samples", "activation"), GRID
+)
+def test_parity_over_the_grid(
+    make_pair, posterior, estimator, likelihood, reduction, samples, activation
+):
+    """float64: every row within 1e-13, at odd sizes, a batch of 1 included.
+
+    float32: within the bound from dtype and size, judged by the float64 left panel.
+    """
+    config = MLPVAEConfig(
+        **ODD,
+        posterior=posterior,
+        estimator=estimator,
+        likelihood=likelihood,
+        reduction=reduction,
+        samples=samples,
+        activation=activation,
+    )
+    for dtype, size in (("float64", 5), ("float64", 1), ("float32", 5)):
+        left, right = make_pair(config, dtype)
+        noise = left.draw_noise(KEY.fold_in(size), size)
+        report = parity.assert_parity(left, right, batch(size, 13, dtype), noise)
+        assert {"loss.total", "loss.recon", "loss.kl", "decode"} <= {
+            row.name for row in report.rows
+        }
+        gradients = {row.name for row in report.rows if row.kind == "parameter gradient"}
+        assert gradients == set(left.state_dict())
+        if dtype == "float64":
+            assert all(row.error <= 1e-13 for row in report.rows)
+
+
+@pytest.mark.parametrize("name", pairs.names(["mlp_vae"]))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_registered_variants(name, dtype):
+    assert parity.compare(name, dtype=dtype).ok
+
+
+@pytest.mark.parametrize("options", [{}, {"estimator": "A", "samples": 3}, {"posterior": "sigma"}])
+def test_a_hundred_adam_steps_end_in_the_same_weights(options):
+    config = MLPVAEConfig(**ODD, **options, init="torch")
+    panels = [
+        make_panel("mlp_vae", config, backend, key=Key(3), dtype="float64", lr=1e-2)
+        for backend in ("numpy", "torch")
+    ]
+    for step in range(100):
+        x = batch(9, 13, key=KEY.fold_in(step))
+        for panel in panels:
+            panel.gradients(x, panel.model.draw_noise(KEY.fold_in(step), 9))
+            panel.step(lr=1e-2, clip=5.0)
+    ours, theirs = (panel.weights() for panel in panels)
+    assert max(normwise(ours[name], theirs[name]) for name in ours) <= 1e-10
+
+
+def test_both_panels_draw_the_same_weights_and_noise():
+    for init in spec.INITS:
+        config = MLPVAEConfig(**ODD, init=init, samples=2)
+        left, right = (
+            getattr(pairs.get("mlp_vae"), side)(config, Key(4)) for side in ("left", "right")
+        )
+        for name, array in left.state_dict().items():
+            theirs = right.state_dict()[name].numpy()
+            np.testing.assert_allclose(array, theirs, rtol=0, atol=1e-15)
+            if init == "normal" and name.endswith("bias"):
+                assert not array.any()
+        noise, twin = left.draw_noise(KEY, 6), right.draw_noise(KEY, 6)
+        np.testing.assert_allclose(noise.eps, twin.eps.numpy(), rtol=0, atol=2e-15)
+        part = left.draw_noise(KEY, 2, first=3)  # as one rank of several would draw it
+        np.testing.assert_array_equal(part.eps, noise.eps[3:5])
+
+
+def test_initial_weights_have_the_spread_they_promise():
+    left = pairs.get("mlp_vae").left
+    normal = left(MLPVAEConfig(200, 300, 5, init="normal")).state_dict()["encoder_hidden.weight"]
+    assert abs(normal.std() - 0.1) < 5 * 0.1 / (2 * normal.size) ** 0.5
+    state = left(MLPVAEConfig(200, 300, 5, init="torch")).state_dict()
+    for leaf in ("weight", "bias"):
+        uniform = state[f"encoder_hidden.{leaf}"]
+        assert 0.98 < np.abs(uniform).max() * 200**0.5 <= 1
+
+
+# Witnesses: neither panel
+
+
+def test_every_parameter_gradient_by_finite_difference(make_pair, rng):
+    for posterior, estimator in itertools.product(spec.POSTERIORS, spec.ESTIMATORS):
+        config = MLPVAEConfig(**ODD, posterior=posterior, estimator=estimator, samples=2)
+        left, _ = make_pair(config)
+        x, noise = batch(4, 13), left.draw_noise(KEY, 4)
+        _, backward = left.loss(x, noise)
+        left.zero_grad(), backward()
+        for name, parameter in left.named_parameters():
+            direction = rng.normal(size=parameter.data.shape)
+            kept, totals = parameter.data.copy(), []
+            for step in (1e-6, -1e-6):
+                parameter.data[...] = kept + step * direction
+                totals.append(left.loss(x, noise)[0].total)
+            parameter.data[...] = kept
+            measured = (totals[0] - totals[1]) / 2e-6
+            assert (parameter.grad * direction).sum() == pytest.approx(
+                measured, rel=1e-6, abs=1e-8
+            ), name
+
+
+def test_loss_is_that_of_torch_distributions(make_pair):
+    """The -ELBO written down anew, with densities and KL of torch.distributions alone."""
+    config = MLPVAEConfig(**{**ODD, "beta": 1.0}, estimator="A", samples=3)
+    left, right = make_pair(config)
+    noise = left.draw_noise(KEY, 5)
+    x, eps = tensors(np.round(batch(5, 13)), noise.eps)
+    mu, logvar = (t.detach() for t in right.encode(x))
+    q, p = td.Normal(mu[:, None], torch.exp(logvar / 2)[:, None]), td.Normal(0.0, 1.0)
+    z = mu[:, None] + torch.exp(logvar / 2)[:, None] * eps
+    log_px = td.Bernoulli(logits=right.decode(z).detach()).log_prob(x[:, None].expand(5, 3, 13))
+    log_w = log_px.sum(-1) + p.log_prob(z).sum(-1) - q.log_prob(z).sum(-1)
+    loss, _ = left.loss(x.numpy(), noise)
+    assert loss.total == pytest.approx(-log_w.mean().item(), rel=1e-12)
+    np.testing.assert_allclose(left.log_weight(x.numpy(), noise), log_w.numpy(), rtol=1e-12)
+    closed = dataclasses.replace(config, estimator="B")
+    kl, _ = make_pair(closed)[0].loss(x.numpy(), noise)
+    assert kl.kl == pytest.approx(
+        td.kl_divergence(td.Normal(mu, torch.exp(logvar / 2)), p).sum(1).mean().item(), rel=1e-12
+    )
+
+
+def test_reduction_and_beta_are_what_they_say(make_pair):
+    x = batch(5, 13)
+    mean, total = (
+        make_pair(MLPVAEConfig(**ODD, reduction=reduction))[0] for reduction in ("mean", "sum")
+    )
+    noise = mean.draw_noise(KEY, 5)
+    a, b = mean.loss(x, noise)[0], total.loss(x, noise)[0]
+    np.testing.assert_allclose(np.array(b), 5 * np.array(a), rtol=1e-14)
+    assert a.total == pytest.approx(a.recon + 0.7 * a.kl, rel=1e-15)
+
+
+# The contract
+
+
+def test_gradients_are_added_and_the_loss_is_pure(make_pair):
+    left, _ = make_pair(MLPVAEConfig(**ODD))
+    x, noise = batch(5, 13), left.draw_noise(KEY, 5)
+    first, backward = left.loss(x, noise)
+    left.zero_grad(), backward()
+    once = {name: grad.copy() for name, grad in left.gradients().items()}
+    backward()
+    assert all(np.array_equal(2 * once[name], grad) for name, grad in left.gradients().items())
+    assert left.loss(x, noise)[0] == first
+    assert left.loss(x, left.draw_noise(KEY.fold_in(1), 5))[0] != first
+
+
+def test_samples_and_reconstructions_are_the_same_on_both_panels(make_pair):
+    for likelihood in spec.LIKELIHOODS:
+        left, right = make_pair(MLPVAEConfig(**ODD, likelihood=likelihood))
+        for mean in (True, False):
+            ours, theirs = left.sample(KEY, 9, mean=mean), right.sample(KEY, 9, mean=mean).numpy()
+            assert ours.shape == (9, 13)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+        if likelihood != "gaussian":
+            assert set(np.unique(left.sample(KEY, 200))) == {0.0, 1.0}
+        x = batch(4, 13)
+        theirs = right.reconstruct(*tensors(x)).numpy()
+        np.testing.assert_allclose(left.reconstruct(x), theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("input_dim", 0),
+        ("hidden_dim", 1.5),
+        ("latent_dim", True),
+        ("samples", -1),
+        ("posterior", "var"),
+        ("estimator", "C"),
+        ("likelihood", "poisson"),
+        ("reduction", "max"),
+        ("activation", "gelu"),
+        ("init", "zeros"),
+        ("beta", -0.1),
+        ("beta", math.nan),
+        ("gaussian_std", 0),
+    ],
+)
+def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
+    with pytest.raises(ValueError, match=f"{field}: got {value!r}, takes"):
+        MLPVAEConfig(**{field: value})
+
+
+def _bad_batches():
+    good = batch(5, 13)
+    yield "shape", good[:, :12]
+    yield "shape", good[0]
+    yield "shape", good[:0]
+    yield "dtype", good.astype(np.float32)
+    yield "dtype", (good > 0.5).astype(np.int64)
+    for what, value in (
+        ("NaN or inf", np.nan),
+        ("NaN or inf", np.inf),
+        ("values", 1.01),
+        ("values", -0.01),
+    ):
+        bad = good.copy()
+        bad[2, 3] = value
+        yield what, bad
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("what", "x"), list(_bad_batches()))
+def test_bad_batches_are_one_clear_error(make_pair, side, what, x):
+    left, right = make_pair(MLPVAEConfig(**ODD))
+    noise = left.draw_noise(KEY, 5)
+    with pytest.raises(ValueError, match=f"x: got .*{what.split()[0]}.*takes"):
+        if side == "left":
+            left.loss(x, noise)
+        else:
+            right.loss(*tensors(x), MLPVAENoise(*tensors(noise.eps)))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_bad_noise_is_one_clear_error(make_pair, side):
+    model = make_pair(MLPVAEConfig(**ODD))[side == "right"]
+    x, eps = batch(5, 13), np.zeros((5, 1, 3))
+    for bad in (eps[:4], eps[..., :2], eps[:, 0], np.full_like(eps, np.nan)):
+        arguments = (x, bad) if side == "left" else tensors(x, bad)
+        with pytest.raises(ValueError, match=r"eps: got .*takes"):
+            model.loss(arguments[0], MLPVAENoise(arguments[1]))
+
+
+def test_state_dicts_cross_the_panels_and_errors_list_everything(make_pair):
+    left, right = make_pair(MLPVAEConfig(**ODD))
+    assert list(left.state_dict()) == list(right.state_dict())
+    left.load_state_dict({name: t.numpy() for name, t in right.state_dict().items()})
+    right.load_state_dict({name: torch.from_numpy(a) for name, a in left.state_dict().items()})
+    state = left.state_dict()
+    before = left.state_dict()
+    state["decoder_hidden.bias"] = np.ones(3)
+    state["extra"] = state.pop("posterior.mu.weight")
+    with pytest.raises(
+        ValueError, match=r"missing posterior\.mu\.weight.*extra.*decoder_hidden\.bias"
+    ):
+        left.load_state_dict(state)
+    assert all(np.array_equal(before[name], array) for name, array in left.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", "nonsense", int])
+def test_other_dtypes_are_refused(dtype):
+    pair = pairs.get("mlp_vae")
+    for side in (pair.left, pair.right):
+        with pytest.raises(ValueError, match="dtype"):
+            side(MLPVAEConfig(**ODD), dtype=dtype)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="device"):
+        pairs.get("mlp_vae").right(MLPVAEConfig(**ODD), device="cuda:99")
+
+
+# The right panel's other ways to run
+
+
+def test_torch_compile_gives_the_same_loss_and_gradients(make_pair):
+    _, right = make_pair(MLPVAEConfig(**ODD))
+    (x,), noise = tensors(batch(5, 13)), right.draw_noise(KEY, 5)
+    right.loss(x, noise).total.backward()
+    eager = {name: p.grad.clone() for name, p in right.named_parameters()}
+    right.zero_grad()
+    compiled = torch.compile(right.loss, fullgraph=True)
+    compiled(x, noise).total.backward()
+    for name, parameter in right.named_parameters():
+        assert normwise(parameter.grad.numpy(), eager[name].numpy()) <= 1e-13
+
+
+def test_autocast_stays_within_bfloat16s_precision(make_pair):
+    _, right = make_pair(MLPVAEConfig(**ODD), "float32")
+    (x,), noise = tensors(batch(5, 13, "float32")), right.draw_noise(KEY, 5)
+    exact = right.loss(x, noise)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = right.loss(x, noise)
+    mixed.total.backward()
+    assert all(
+        p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in right.parameters()
+    )
+    # five products in a row, each rounded to 8 bits: 5 * 2^-8
+    assert mixed.total.item() == pytest.approx(exact.total.item(), rel=5 / 256)
+    assert mixed.total.item() != exact.total.item()
