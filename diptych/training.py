@@ -90,9 +90,10 @@ def train(
     Raises: NonFiniteError with the step and the term; the last checkpoint stays as it was.
     ValueError where `out` holds another run or cannot be written.
     """
+    panel = build(config)
     folder = RunFolder(Path(out))
     folder.begin(config, dataset.found, resume)
-    trainer = Trainer(config, dataset, folder, build(config))
+    trainer = Trainer(config, dataset, folder, panel)
     trainer.restore()
     with _progress(console) as progress, _stop_on_interrupt() as stop:
         trainer.run(progress, stop)

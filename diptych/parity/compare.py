@@ -16,6 +16,7 @@ from diptych.parity.report import Report
 from diptych.parity.tree import leaves
 from model_specs.key import Key
 from numpy_ref.module import Module, as_dtype
+from torch_impl.module import as_device
 
 
 def compare(
@@ -46,7 +47,7 @@ def compare(
     Raises: ValueError for an unknown pair, dtype or device, or models without a common method.
     """
     if isinstance(left, str):
-        return _compare_registered(left, dtype or "float64", torch.device(device), key)
+        return _compare_registered(left, dtype or "float64", as_device(device), key)
     if right is None:
         raise ValueError("right: got None, takes the torch module to compare with")
     own = {p.data.dtype for p in left.parameters()} or {np.dtype(np.float64)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +157,7 @@ def _tell(summary: dict[str, Any], console: Console) -> None:
         )
     early, error = summary["curves_error_100"], summary["weights_error"]
     console.print(
-        f"The curves differ by at most {early:.1e} in the first 100 steps (bound {TRAJECTORY:.0e}); "
-        f"the weights by {error:.1e} at the end."
+        f"The curves differ by at most {early:.1e} in the first 100 steps "
+        f"(bound {TRAJECTORY:.0e}), the weights by {error:.1e} at the end."
     )
     console.print(f"All of it took {summary['seconds_in_all']:.0f} s. Written:")
