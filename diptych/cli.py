@@ -172,6 +172,37 @@ def sample(
 
 
 @app.command()
+def curves(
+    left: Annotated[Path, typer.Argument(help="Folder of a run on one backend.")],
+    right: Annotated[Path, typer.Argument(help="Folder of the same run on the other.")],
+    out: Annotated[Path | None, typer.Option(help="PNG file for the curves.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write a results file there.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Lay the loss curves of two runs over each other and tell how far they part."""
+    from diptych.inspect_run import compare_runs
+
+    compare_runs(left, right, out=out, record=record, console=_console)
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Argument(help="Which pair, mlp_vae for one.")],
+    rounds: Annotated[int, typer.Option(help="Times that each is run, in turn.")] = 200,
+    compiled: Annotated[bool, typer.Option(help="Time torch.compile as well.")] = True,
+    record: Annotated[
+        Path | None, typer.Option(help="Write a results file there.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Time both panels in turn: forward, gradients, whole step; float64 and float32."""
+    from diptych.bench import bench as run_bench
+
+    command = "diptych " + " ".join(sys.argv[1:])
+    run_bench(model, _console, rounds=rounds, compiled=compiled, record=record, command=command)
+
+
+@app.command()
 def study(
     out: Annotated[Path, typer.Option(help="Folder for figures, weights, metrics.")] = Path("out"),
     epochs: Annotated[int, typer.Option(help="Passes over the digits, on each panel.")] = 100,
@@ -199,8 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (_UsageError, ValueError, OSError, RuntimeError) as error:
         if debug:
             raise
-        usage = isinstance(error, _UsageError)
-        message = error.format_message() if usage else str(error)
+        usage = getattr(error, "format_message", None)
+        message = usage() if usage else str(error)
         _fail(" ".join(message.split()), 2 if usage else 1)
 
 

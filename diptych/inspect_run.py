@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from diptych import data, figures, results, weights
 from diptych.evaluation import elbo_terms, importance_weighted
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
-from diptych.run import RunConfig, RunFolder, read_metrics
+from diptych.run import RunConfig, RunFolder, command_line, read_metrics
 from diptych.training import build
 from diptych.weights import write_atomically
 from model_specs.fields import check_choice, check_positive_int
@@ -91,13 +89,13 @@ def evaluate_run(
         results.write(
             record,
             name=record.stem,
-            command=shlex.join(["diptych", *sys.argv[1:]]),
+            command=command_line(),
             seed=config.seed,
             data=dataset.found,
             device=str(panel.model.device) if hasattr(panel.model, "device") else config.device,
             time_s=metrics["train_seconds"] or metrics["evaluation_seconds"],
             metrics=metrics,
-            settings=asdict(config),
+            settings=asdict(config) | {"command": folder.settings()["command"]},
         )
     table = Table(title=f"{path}: {split}, {len(x)} examples, {samples} importance samples")
     for heading in ("quantity", "value", "unit"):
@@ -109,6 +107,66 @@ def evaluate_run(
         table.add_row(name, f"{value:.3f}", "nats/example")
     console.print(table)
     return metrics
+
+
+def compare_runs(
+    left: Path, right: Path, *, out: Path | None, record: Path | None, console: Console
+) -> dict[str, Any]:
+    """How far the curves of two runs part, one of each panel; a figure of both over each other.
+
+    Raises: ValueError where the runs differ in more than their backend.
+    """
+    configs = [RunFolder(path).config() for path in (left, right)]
+    settings = [asdict(config) for config in configs]
+    other = [k for k in settings[0] if k != "backend" and settings[0][k] != settings[1][k]]
+    if other:
+        raise ValueError(f"{right}: differs from {left} in {', '.join(other)}, takes the same run")
+    lines = [read_metrics(RunFolder(path).metrics_file) for path in (left, right)]
+    steps = [[line for line in log if line["kind"] == "step"] for log in lines]
+    names = ("step", "total", "recon", "kl")
+    curves = {
+        config.backend: {name: np.array([line[name] for line in log]) for name in names}
+        for config, log in zip(configs, steps, strict=True)
+    }
+    epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
+    seconds = [log[-1]["seconds"] for log in epochs]
+    apart = {
+        "first_100_steps": _apart(
+            *([line for line in log if line["step"] <= 100] for log in steps)
+        ),
+        "all_logged_steps": _apart(*steps),
+        "train_epochs": _apart(*([line["train"] for line in log] for log in epochs)),
+        "valid_epochs": _apart(*([line["valid"] for line in log] for log in epochs)),
+    }
+    metrics: dict[str, Any] = {f"relative_difference_{k}": v for k, v in apart.items()}
+    metrics |= {f"train_seconds_{c.backend}": s for c, s in zip(configs, seconds, strict=True)}
+    metrics |= {"epochs": len(epochs[0]), "dtype": configs[0].dtype}
+    for name, value in metrics.items():
+        console.print(
+            f"{name:>42}  {value:.3g}" if isinstance(value, float) else f"{name:>42}  {value}"
+        )
+    if out is not None:
+        figures.save(figures.loss_curves(curves), out)
+        console.print(f"curves in {out}")
+    if record is not None:
+        results.write(
+            record,
+            name=record.stem,
+            command=command_line(),
+            seed=configs[0].seed,
+            data=configs[0].data,
+            device="cpu",
+            time_s=sum(seconds),
+            metrics=metrics,
+            settings=settings[0],
+        )
+    return metrics
+
+
+def _apart(left: list[dict[str, float]], right: list[dict[str, float]]) -> float:
+    """The largest |left - right| / |right| of the total."""
+    a, b = (np.array([line["total"] for line in log]) for log in (left, right))
+    return float(np.max(np.abs(a - b) / np.abs(b)))
 
 
 def sample_run(

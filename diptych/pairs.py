@@ -27,28 +27,28 @@ class Pair:
     right: Any
     variants: Mapping[str, Any]
     """Configs by name; "" is the one that the bare name of the pair means."""
-    batch: Callable[[Any, Key, np.dtype], np.ndarray]
-    """(config, key, dtype) -> a small batch of odd size"""
+    batch: Callable[[Any, Key, np.dtype, int], np.ndarray]
+    """(config, key, dtype, batch size) -> a batch of random data"""
+    sizes: Mapping[str, tuple[Any, int]]
+    """(config, batch size) by name, for benchmarks"""
     for_data: Callable[[int, Mapping[str, Any]], Any]
     """(values per example, overrides) -> the config to train with"""
 
 
-def _mlp_vae_batch(config: MLPVAEConfig, key: Key, dtype: np.dtype) -> np.ndarray:
-    return random.uniform(key, (7, config.input_dim), dtype=dtype)
+def _mlp_vae_batch(config: MLPVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
+    return random.uniform(key, (size, config.input_dim), dtype=dtype)
 
 
 def _mlp_vae_for_data(features: int, overrides: Mapping[str, Any]) -> MLPVAEConfig:
-    sizes = (
-        {"hidden_dim": 400, "latent_dim": 20}
-        if features >= 784
-        else {"hidden_dim": 64, "latent_dim": 2}
-    )
-    return MLPVAEConfig(**{"input_dim": features, "init": "torch"} | sizes | dict(overrides))
+    """784-400-20 for MNIST's size, a latent space that can be drawn for anything smaller."""
+    hidden, latent = (400, 20) if features >= 784 else (64, 2)
+    fields: dict[str, Any] = {"hidden_dim": hidden, "latent_dim": latent, "init": "torch"}
+    return MLPVAEConfig(**{"input_dim": features} | fields | dict(overrides))
 
 
 def _mlp_vae_variants() -> dict[str, MLPVAEConfig]:
-    small = {"input_dim": 16, "hidden_dim": 32, "latent_dim": 2}
-    odd = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "init": "torch"}
+    small: dict[str, Any] = {"input_dim": 16, "hidden_dim": 32, "latent_dim": 2}
+    odd: dict[str, Any] = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "init": "torch"}
     changes: dict[str, dict[str, Any]] = {
         "estimator=A": {"estimator": "A"},
         "samples=3": {"samples": 3},
@@ -70,6 +70,10 @@ PAIRS: dict[str, Pair] = {
         right=torch_impl.mlp_vae.MLPVAE,
         variants=_mlp_vae_variants(),
         batch=_mlp_vae_batch,
+        sizes={
+            "784-400-20, batch 128": (MLPVAEConfig(784, 400, 20), 128),
+            "16-32-2, batch 64": (MLPVAEConfig(16, 32, 2), 64),
+        },
         for_data=_mlp_vae_for_data,
     ),
 }

@@ -23,6 +23,7 @@ FIELDS = (
 )
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "results"
 README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 
 def write(path: Path, **fields: Any) -> None:
@@ -51,3 +52,80 @@ def read(path: Path) -> dict[str, Any]:
     if list(record) != list(FIELDS):
         raise ValueError(f"{path}: has fields {list(record)}, takes {list(FIELDS)}")
     return record
+
+
+def render(folder: Path = FOLDER) -> str:
+    """The README's tables, in Markdown, from every result in `folder`."""
+    records = [read(path) for path in sorted(folder.glob("*.json"))]
+    trained = [r for r in records if "test_nll" in r["metrics"]]
+    compared = [r for r in records if "relative_difference_train_epochs" in r["metrics"]]
+    timed = [r for r in records if "rounds" in r["metrics"]]
+    parts = [
+        _markdown(
+            ("run", "test NLL, nats", "ELBO", "training", "device", "commands"),
+            [_trained_row(r) for r in trained],
+        ),
+        _markdown(
+            ("both panels, the same run", "100 steps", "epochs", "validation", "NumPy", "PyTorch"),
+            [_compared_row(r) for r in compared],
+        ),
+        *(_timed_table(r) for r in timed),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
+    m, s = record["metrics"], record["metrics"]["settings"]
+    sizes = "-".join(str(s["model_config"][k]) for k in ("input_dim", "hidden_dim", "latent_dim"))
+    return (
+        f"{s['model']} {sizes}, {s['data']}, {s['backend']}, {s['dtype']}",
+        f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f} "
+        f"(K = {m['test_samples']}, {m['test_examples']} images)",
+        f"{m['test_elbo']:.2f}",
+        f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min",
+        record["device"],
+        f"`{s['command']}`; `{record['command']}`",
+    )
+
+
+def _compared_row(record: dict[str, Any]) -> tuple[str, ...]:
+    m = record["metrics"]
+    return (
+        f"{record['data']}, {m['dtype']}, {m['epochs']} epochs: `{record['command']}`",
+        *(f"{m[f'relative_difference_{k}']:.0e}" for k in ("first_100_steps", "train_epochs")),
+        f"{m['relative_difference_valid_epochs']:.0e}",
+        *(f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")),
+    )
+
+
+def _timed_table(record: dict[str, Any]) -> str:
+    loads = {k: v for k, v in record["metrics"].items() if isinstance(v, dict)}
+    ways = list(next(iter(loads.values())))
+    head = f"`{record['command']}`: median ms (ratio to eager torch on the CPU), "
+    head += f"{record['metrics']['rounds']} interleaved rounds, "
+    head += f"{record['metrics']['threads']} threads, {record['machine']}, {record['device']}."
+    rows = [
+        (name, *(f"{load[way]['ms']:.3g} ({load[way]['ratio']:.2f})" for way in ways))
+        for name, load in loads.items()
+    ]
+    return f"{head}\n\n" + _markdown(("size, dtype, work", *ways), rows)
+
+
+def _markdown(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    lines = [headings, tuple("---" for _ in headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_tables(readme: str, tables: str) -> str:
+    """`readme` with what stands between its two marks replaced. ValueError where they lack."""
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README: lacks the marks {BEGIN} and {END}")
+    return f"{head}{BEGIN}\n\n{tables}\n\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    write_atomically(README, with_tables(README.read_text(), render()).encode())

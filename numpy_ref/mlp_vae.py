@@ -19,7 +19,7 @@ from numpy_ref.init import INITS
 from numpy_ref.layers import Linear, ReLU, Tanh
 from numpy_ref.likelihoods import make_likelihood
 from numpy_ref.module import Array, Module, Vjp, as_dtype
-from numpy_ref.posteriors import POSTERIORS
+from numpy_ref.posteriors import POSTERIORS, Posterior
 
 ACTIVATIONS = {"relu": ReLU, "tanh": Tanh}
 
@@ -45,7 +45,7 @@ class MLPVAE(Module):
         activation = ACTIVATIONS[config.activation]
         self.encoder_hidden = Linear(D, H, dtype=dtype, input_grad=False)
         self.encoder_activation = activation()
-        self.posterior = POSTERIORS[config.posterior](H, Z, dtype=dtype)
+        self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, dtype=dtype)
         self.decoder_hidden = Linear(Z, H, dtype=dtype)
         self.decoder_activation = activation()
         self.decoder_logits = Linear(H, D, dtype=dtype)

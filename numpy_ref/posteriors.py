@@ -75,4 +75,5 @@ class SigmaPosterior(Module):
         return kl, vjp
 
 
-POSTERIORS = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}
+Posterior = LogvarPosterior | SigmaPosterior
+POSTERIORS: dict[str, type[Posterior]] = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}

@@ -16,9 +16,9 @@ from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
 from torch_impl import checks, random
 from torch_impl.init import INITS
 from torch_impl.layers import Linear
-from torch_impl.likelihoods import make_likelihood
+from torch_impl.likelihoods import Bernoulli, Gaussian, make_likelihood
 from torch_impl.module import as_device, as_dtype
-from torch_impl.posteriors import POSTERIORS
+from torch_impl.posteriors import POSTERIORS, Posterior
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -47,11 +47,11 @@ class MLPVAE(nn.Module):
         activation = ACTIVATIONS[config.activation]
         self.encoder_hidden = Linear(D, H, **where)
         self.encoder_activation = activation()
-        self.posterior = POSTERIORS[config.posterior](H, Z, **where)
+        self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, **where)
         self.decoder_hidden = Linear(Z, H, **where)
         self.decoder_activation = activation()
         self.decoder_logits = Linear(H, D, **where)
-        self.likelihood = make_likelihood(config)
+        self.likelihood: Bernoulli | Gaussian = make_likelihood(config)
         INITS[config.init](self, key)
 
     def draw_noise(

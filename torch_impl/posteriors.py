@@ -75,4 +75,5 @@ class SigmaPosterior(nn.Module):
         return gaussian_kl_sampled(torch.log(sigma * sigma + CLAMP), z, eps)
 
 
-POSTERIORS = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}
+Posterior = LogvarPosterior | SigmaPosterior
+POSTERIORS: dict[str, type[Posterior]] = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}

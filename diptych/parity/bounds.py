@@ -38,7 +38,7 @@ def roundings(call: Call, module: Module, phase: str) -> int:
     smallest = min((a.size for a in call.outputs.values()), default=1)
     lengths = [max((a.size for a in call.inputs.values()), default=1) // max(smallest, 1)]
     for parameter in vars(module).values():
-        shape = getattr(getattr(parameter, "data", None), "shape", ())
+        shape: tuple[int, ...] = getattr(getattr(parameter, "data", None), "shape", ())
         if len(shape) < 2:
             continue
         size = math.prod(shape)

@@ -18,6 +18,9 @@ from model_specs.key import Key
 from numpy_ref.module import Module, as_dtype
 from torch_impl.module import as_device
 
+BATCH_SIZE = 7
+"""Of a registered pair's batch: odd, and no other dimension's size."""
+
 
 def compare(
     left: Module | str,
@@ -64,10 +67,9 @@ def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -
     )
     left = pair.left(config, key.fold_in("weights"), dtype=left_dtype)
     right = pair.right(config, key.fold_in("weights"), dtype=str(left_dtype), device=device)
-    batch = pair.batch(config, key.fold_in("batch"), left_dtype)
-    size = len(next(array for _, array in leaves(batch)))
-    noise = left.draw_noise(key.fold_in("noise"), size)
-    twin_noise = right.draw_noise(key.fold_in("noise"), size)
+    batch = pair.batch(config, key.fold_in("batch"), left_dtype, BATCH_SIZE)
+    noise = left.draw_noise(key.fold_in("noise"), BATCH_SIZE)
+    twin_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE)
 
     # each panel draws its own weights and noise; they are compared, then the left's serve both
     bound = rounding_bound(left_dtype, 1)

@@ -1,0 +1,39 @@
+# `make study` and `make test` do everything, on a machine with Python and make alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help study test lint bench results clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench,study]'
+	@touch $@
+
+study: $(STAMP) ## check the pairs, train both panels, draw the figures into out/
+	$(BIN)/diptych study
+
+test: $(STAMP) ## the whole suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(STAMP) ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
+	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= --benchmark-only --benchmark-group-by=group
+
+results: $(STAMP) ## make the README's tables anew from benchmarks/results
+	$(BIN)/python -m diptych.results
+
+clean: ## what make created
+	rm -rf $(VENV) out

@@ -1,0 +1,69 @@
+"""What the README says is what is so."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from diptych import pairs, results
+
+README = results.README.read_text()
+
+
+def test_the_example_is_run(tmp_path):
+    """The pair of one's own, saved as a reader would save it, with a fault and without."""
+    code = README.partition("<!-- example:")[2].partition("```python\n")[2].partition("```")[0]
+    file = tmp_path / "test_example.py"
+    for source, outcome in ((code, "1 passed"), (code.replace("** 2", "** 3"), "1 failed")):
+        file.write_text(source)
+        found = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert outcome in found.stdout, found.stdout
+    assert "first divergence: input gradient activation(x)" in found.stdout
+
+
+def test_the_tables_are_those_of_the_results():
+    assert results.with_tables(README, results.render()) == README, "run `make results`"
+
+
+def test_every_result_keeps_the_schema():
+    for path in results.FOLDER.glob("*.json"):
+        record = results.read(path)
+        assert record["name"] == path.stem and record["commit"] and record["time_s"] > 0
+
+
+def test_the_side_by_side_is_the_code():
+    """Each line of the two snippets stands in its file (annotations aside)."""
+    for folder in ("numpy_ref", "torch_impl"):
+        source = (results.README.parent / folder / "posteriors.py").read_text()
+        bare = re.sub(r"(?<=\w): [\w.]+(?=[,)])|\s*->\s*[\w\[\], .]+(?=:\n)|\s|[()]", "", source)
+        snippet = README.partition(f"```python\n{'def forward(self, h):'}")
+        cells = README.partition("<table>")[2].partition("</table>")[0].split("```python\n")[1:]
+        cell = cells[folder == "torch_impl"].partition("```")[0]
+        for line in filter(str.strip, cell.splitlines()):
+            assert re.sub(r"\s|[()]", "", line) in bare, line
+        assert snippet[1]
+
+
+def test_every_file_the_readme_names_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (results.README.parent / target).exists(), target
+
+
+def test_pairs_keep_the_same_files_on_every_floor():
+    for name in pairs.PAIRS:
+        for folder in ("model_specs", "numpy_ref", "torch_impl", "parity_tests", "benchmarks"):
+            prefix = {"parity_tests": "test_", "benchmarks": "bench_"}.get(folder, "")
+            assert (results.README.parent / folder / f"{prefix}{name}.py").exists()
+
+
+@pytest.mark.parametrize("text", ["", "<!-- results -->"])
+def test_a_readme_without_marks_is_an_error(text):
+    with pytest.raises(ValueError, match="lacks the marks"):
+        results.with_tables(text, "")
