@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import pairs, results
+from diptych.run import command_line
 from model_specs.key import Key
 from numpy_ref import optim
 from numpy_ref.module import as_dtype
@@ -119,7 +120,6 @@ def bench(
     rounds: int = 200,
     compiled: bool = True,
     record: Path | None = None,
-    command: str = "",
 ) -> dict[str, Any]:
     """Time every size, dtype and piece of work of a pair; print, return and record the medians.
 
@@ -150,7 +150,7 @@ def bench(
         results.write(
             record,
             name=record.stem,
-            command=command,
+            command=command_line(),
             seed=0,
             data="random batches",
             device=device,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import pairs
+from diptych.parity import streams
 from diptych.parity.compare import compare
 from diptych.parity.report import Report
 from diptych.weights import write_atomically
@@ -25,6 +26,8 @@ def check_pairs(
 ) -> list[Report]:
     """Compare every variant of the named pairs (or of all) and print one line for each.
 
+    "random" stands for the random streams, which are compared as a pair is.
+
     `json_file` gets {"pairs": [summary, ...]} (see Report.summary), however it came out.
     Raises: ValueError for an unknown pair, dtype or device, before anything is run.
     """
@@ -33,11 +36,14 @@ def check_pairs(
     for heading in ("pair", "tensors", "worst", "error", "bound", "masks", ""):
         right = heading in ("tensors", "error", "bound")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    names = pairs.names(models)
+    names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
     with console.status("comparing") as status:
         for name in names:
             status.update(f"comparing {name}")
-            report = compare(name, dtype=dtype, device=device)
+            if name == streams.NAME:
+                report = streams.compare_streams(dtype, device)
+            else:
+                report = compare(name, dtype=dtype, device=device)
             reports.append(report)
             table.add_row(*_line(report))
     console.print(table)
@@ -53,6 +59,10 @@ def check_pairs(
         text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
         write_atomically(json_file, text.encode() + b"\n")
     return reports
+
+
+def _expand(model: str) -> list[str]:
+    return [model] if model == streams.NAME else pairs.names([model])
 
 
 def _line(report: Report) -> tuple[str, ...]:

@@ -198,8 +198,7 @@ def bench(
     """Time both panels in turn: forward, gradients, whole step; float64 and float32."""
     from diptych.bench import bench as run_bench
 
-    command = "diptych " + " ".join(sys.argv[1:])
-    run_bench(model, _console, rounds=rounds, compiled=compiled, record=record, command=command)
+    run_bench(model, _console, rounds=rounds, compiled=compiled, record=record)
 
 
 @app.command()

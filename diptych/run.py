@@ -14,7 +14,9 @@ import json
 import math
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +115,8 @@ class RunFolder:
         Raises: ValueError where another run is there, or where `resume` finds other settings.
         """
         if not self.settings_file.exists():
-            settings = {"config": asdict(config), "data": found, **environment()}
+            settings = {"command": command_line(), "config": asdict(config), "data": found}
+            settings |= environment()
             write_atomically(self.settings_file, (json.dumps(settings, indent=1) + "\n").encode())
             return
         if not resume:
@@ -129,12 +132,18 @@ class RunFolder:
     def config(self) -> RunConfig:
         """The settings the run was begun with. Raises ValueError where there are none."""
         try:
-            return RunConfig(**json.loads(self.settings_file.read_text())["config"])
+            return RunConfig(**self.settings()["config"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{self.settings_file}: not the settings of a run ({error})") from None
+
+    def settings(self) -> dict[str, Any]:
+        """What run.json says. Raises ValueError where there is none, or it is not JSON."""
+        try:
+            return json.loads(self.settings_file.read_text())
         except OSError as error:
-            raise ValueError(
-                f"{self.path}: not a run folder ({error.strerror}: run.json)"
-            ) from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            reason = f"{self.settings_file.name}: {error.strerror}"
+            raise ValueError(f"{self.path}: not a run folder ({reason})") from None
+        except json.JSONDecodeError as error:
             raise ValueError(f"{self.settings_file}: not the settings of a run ({error})") from None
 
     def log(self, record: dict[str, Any]) -> None:
@@ -164,6 +173,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 break
             raise ValueError(f"{path}: line {number} is not JSON") from None
     return records
+
+
+def command_line() -> str:
+    """The command that this process was started with, as a user would type it."""
+    return shlex.join(["diptych", *sys.argv[1:]])
 
 
 def environment() -> dict[str, Any]:

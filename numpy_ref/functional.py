@@ -26,10 +26,3 @@ def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x). Any shape; no overflow, for the exponent is never positive. Value only."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
-
-
-def log_mean_exp(x: Array, axis: int) -> Array:
-    """log((1/K) sum_k e^x_k) over `axis`, with the largest term taken out. Value only."""
-    largest = x.max(axis=axis, keepdims=True)
-    mean = np.exp(x - largest).mean(axis=axis)
-    return largest.squeeze(axis) + np.log(mean)

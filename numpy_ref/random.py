@@ -10,21 +10,24 @@ NumPy's own Philox is 4x64, a different stream.
 from __future__ import annotations
 
 import math
-import operator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from model_specs.key import Key
+from model_specs.streams import (
+    MULTIPLIERS,
+    ROUNDS,
+    WEYL,
+    Shape,
+    as_shape,
+    check_start,
+    keep_threshold,
+)
 from numpy_ref.module import Array, as_dtype
 
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
-ROUNDS = 10
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-
-Shape = int | tuple[int, ...]
 
 
 def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array, ...]:
@@ -109,25 +112,3 @@ def dropout_mask(key: Key, shape: Shape, rate: float, start: int = 0) -> Array:
 def permutation(key: Key, n: int) -> Array:
     """A random order of 0 .. n-1: the stable argsort of n words. int64."""
     return np.argsort(bits(key, n), kind="stable")
-
-
-def keep_threshold(rate: float) -> int:
-    """round(2^32 rate), the smallest word that a dropout mask keeps."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate: got {rate!r}, takes a number in [0, 1)")
-    return round(rate * 2**32)
-
-
-def as_shape(shape: Shape) -> tuple[int, ...]:
-    """`shape` as a tuple of ints. Raises ValueError where one is negative."""
-    sizes = (shape,) if not isinstance(shape, tuple | list) else tuple(shape)
-    sizes = tuple(operator.index(n) for n in sizes)
-    if any(n < 0 for n in sizes):
-        raise ValueError(f"shape: got {shape!r}, takes sizes >= 0")
-    return sizes
-
-
-def check_start(start: int) -> None:
-    """Raise ValueError for an element index below 0."""
-    if start < 0:
-        raise ValueError(f"start: got {start!r}, takes an element index >= 0")

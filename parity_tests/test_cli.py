@@ -9,6 +9,7 @@ import pytest
 import diptych
 from diptych.cli import main
 from diptych.results import FIELDS
+from numpy_ref import random
 from numpy_ref.layers import ReLU
 
 
@@ -59,6 +60,15 @@ def test_check_is_green_and_its_json_is_as_promised(run, tmp_path):
         assert set(pair) == {"name", "dtype", "device", "ok", "tensors", "worst", "masks_equal"}
         assert pair["ok"] is True and pair["masks_equal"] is None and pair["tensors"] > 50
         assert pair["worst"]["error"] <= 1e-13 and isinstance(pair["worst"]["tensor"], str)
+
+
+def test_check_of_everything_compares_the_random_streams_too(run, tmp_path, monkeypatch):
+    status, *_ = run("check", "random", "--json", tmp_path / "c.json", "--dtype", "float32")
+    (told,) = json.loads((tmp_path / "c.json").read_text())["pairs"]
+    assert status == 0 and told["name"] == "random" and told["masks_equal"] is True
+    monkeypatch.setattr(random, "keep_threshold", lambda rate: round((1 - rate) * 2**32))
+    status, out, _ = run("check", "random")
+    assert status == 1 and "DIFFER" in out and "first divergence: noise dropout_mask" in out
 
 
 def test_check_of_one_variant_shows_every_tensor(run):

@@ -10,20 +10,24 @@ torch's own CUDA Philox depends on the launch and cannot be reproduced on the CP
 from __future__ import annotations
 
 import math
-import operator
 
 import torch
 from torch import Tensor
 
 from model_specs.key import Key
+from model_specs.streams import (
+    MULTIPLIERS,
+    ROUNDS,
+    WEYL,
+    Shape,
+    as_shape,
+    check_start,
+    keep_threshold,
+)
 from torch_impl.module import as_dtype
 
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
-ROUNDS = 10
 _LOW = 0xFFFFFFFF
 
-Shape = int | tuple[int, ...]
 Device = torch.device | str | None
 
 
@@ -126,25 +130,3 @@ def dropout_mask(
 def permutation(key: Key, n: int, device: Device = None) -> Tensor:
     """A random order of 0 .. n-1: the stable argsort of n words. int64."""
     return torch.argsort(bits(key, n, device=device), stable=True)
-
-
-def keep_threshold(rate: float) -> int:
-    """round(2^32 rate), the smallest word that a dropout mask keeps."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate: got {rate!r}, takes a number in [0, 1)")
-    return round(rate * 2**32)
-
-
-def as_shape(shape: Shape) -> tuple[int, ...]:
-    """`shape` as a tuple of ints. Raises ValueError where one is negative."""
-    sizes = (shape,) if not isinstance(shape, tuple | list) else tuple(shape)
-    sizes = tuple(operator.index(n) for n in sizes)
-    if any(n < 0 for n in sizes):
-        raise ValueError(f"shape: got {shape!r}, takes sizes >= 0")
-    return sizes
-
-
-def check_start(start: int) -> None:
-    """Raise ValueError for an element index below 0."""
-    if start < 0:
-        raise ValueError(f"start: got {start!r}, takes an element index >= 0")

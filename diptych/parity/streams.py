@@ -1,0 +1,55 @@
+"""Compare the random streams of the two panels: the bits beneath every weight, noise and mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diptych.parity.bounds import rounding_bound
+from diptych.parity.comparison import masks_equal
+from diptych.parity.report import Report, compare_arrays
+from diptych.parity.tree import to_numpy
+from model_specs.key import Key
+from numpy_ref import random as left
+from numpy_ref.module import as_dtype
+from torch_impl import random as right
+from torch_impl.module import as_device
+from torch_impl.module import as_dtype as as_torch_dtype
+
+NAME = "random"
+SHAPE = (257, 1021)
+RATES = (0.3, 0.65)
+
+
+def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(0)) -> Report:  # noqa: B008
+    """Bits, uniforms, permutations and masks must be equal; normals within a few roundings."""
+    kind, torch_kind, where = as_dtype(dtype), as_torch_dtype(dtype), as_device(device)
+    drawn: dict[str, tuple[Any, Any]] = {
+        "bits": (left.bits(key, SHAPE).astype(np.int64), right.bits(key, SHAPE, device=where)),
+        "permutation": (left.permutation(key, 1021), right.permutation(key, 1021, where)),
+    }
+    for rate in RATES:
+        drawn[f"dropout_mask, rate {rate}"] = (
+            left.dropout_mask(key, SHAPE, rate),
+            right.dropout_mask(key, SHAPE, rate, device=where),
+        )
+    drawn["uniform"] = (
+        left.uniform(key, SHAPE, dtype=kind),
+        right.uniform(key, SHAPE, dtype=torch_kind, device=where),
+    )
+    drawn["normal"] = (
+        left.normal(key, SHAPE, dtype=kind),
+        right.normal(key, SHAPE, dtype=torch_kind, device=where),
+    )
+    rows = [
+        compare_arrays(
+            name,
+            "noise",
+            ours,
+            to_numpy(theirs),
+            bound=rounding_bound(kind, 4) if name == "normal" else 0.0,  # log, sqrt, cos, product
+        )
+        for name, (ours, theirs) in drawn.items()
+    ]
+    return Report(NAME, dtype, str(where), tuple(rows), masks_equal(rows))
