@@ -23,9 +23,14 @@ def bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     x in [0, 1]; a grey x gives the cross-entropy, which is a bound and not a density.
     """
     e = np.exp(-np.abs(logits))  # softplus and sigmoid share it
-    # softplus is max(logits, 0) + log1p(e); this order keeps log1p's digits where x is 0 or 1
+    # softplus is max(logits, 0) + log1p(e); in this order log1p keeps its digits at x = 0 and 1
     nll = (np.maximum(logits, 0) - x * logits + np.log1p(e)).sum(-1)
-    return nll, lambda dnll: dnll[..., None] * (np.where(logits >= 0, 1, e) / (1 + e) - x)
+
+    def vjp(dnll: Array) -> Array:
+        sigmoid_logits = np.maximum(e, logits >= 0) / (1 + e)  # (1 or e) / (1 + e)
+        return dnll[..., None] * (sigmoid_logits - x)
+
+    return nll, vjp
 
 
 def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
