@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -32,10 +33,13 @@ def check_pairs(
     Raises: ValueError for an unknown pair, dtype or device, before anything is run.
     """
     reports = []
-    table = Table(title=f"parity, {dtype} on {device}")
-    for heading in ("pair", "tensors", "worst", "error", "bound", "masks", ""):
-        right = heading in ("tensors", "error", "bound")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
+    table.add_column("pair", no_wrap=True)
+    table.add_column("tensors", justify="right")
+    table.add_column("worst", overflow="fold")
+    table.add_column("error", justify="right")
+    table.add_column("masks")
+    table.add_column("verdict")
     names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
     with console.status("comparing") as status:
         for name in names:
@@ -73,7 +77,6 @@ def _line(report: Report) -> tuple[str, ...]:
         str(len(report.rows)),
         worst.name,
         f"{worst.error:.1e}",
-        f"{worst.bound:.1e}",
         masks,
         "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
     )

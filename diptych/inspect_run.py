@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from diptych import data, figures, results, weights
+from diptych.data.dataset import count as count_images
 from diptych.evaluation import elbo_terms, importance_weighted
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
@@ -91,7 +92,7 @@ def evaluate_run(
             name=record.stem,
             command=command_line(),
             seed=config.seed,
-            data=dataset.found,
+            data=f"{dataset.name}: {count_images(dataset.train, dataset.valid, dataset.test)}",
             device=str(panel.model.device) if hasattr(panel.model, "device") else config.device,
             time_s=metrics["train_seconds"] or metrics["evaluation_seconds"],
             metrics=metrics,
