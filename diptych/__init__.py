@@ -15,7 +15,7 @@ _HOME = {
     "MLPVAENoise": "model_specs.mlp_vae",
     "Report": "diptych.parity.report",
     "assert_parity": "diptych.parity.plugin",
-    "compare": "diptych.parity.compare",
+    "compare": "diptych.parity.api",
 }
 __all__ = list(_HOME)
 __version__ = "0.1.0"

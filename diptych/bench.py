@@ -19,6 +19,7 @@ from model_specs.key import Key
 from numpy_ref import optim
 from numpy_ref.module import as_dtype
 
+BLOCK = 5
 WORK = ("forward", "gradients", "step")
 """The loss; the loss and all gradients; the same and one Adam step."""
 
@@ -39,6 +40,7 @@ class Workload:
 
 def workload(model: str, size: str, dtype: str, work: str, *, compiled: bool = True) -> Workload:
     """The same batch, noise and weights for each: numpy, torch, compiled, and cuda where it is."""
+    torch._dynamo.reset()  # else a compiled loss would be made general over all sizes seen before
     pair = pairs.get(model)
     config, batch_size = pair.sizes[size]
     key = Key(0).fold_in("bench")
@@ -102,22 +104,32 @@ def _right(model: Any, batch: Any, noise: Any, work: str, loss: Any) -> Callable
 
 
 def interleaved(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, A B C A B C ..., after a warm-up that is not counted."""
+    """Seconds a call, A B C A B C ..., one number a round: the median of BLOCK calls in a row.
+
+    Each turn begins with a call that is not counted, for the idle worker threads of the library
+    that ran before spin for a while and its data fills the caches.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for i in range(-max(3, rounds // 10), rounds):
+    for i in range(-3, rounds):
         for name, run in runs.items():
-            begun = time.perf_counter()
             run()
+            seconds = statistics.median(_timed(run) for _ in range(BLOCK))
             if i >= 0:
-                times[name].append(time.perf_counter() - begun)
+                times[name].append(seconds)
     return times
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
 
 
 def bench(
     model: str,
     console: Console,
     *,
-    rounds: int = 200,
+    rounds: int = 40,
     compiled: bool = True,
     record: Path | None = None,
 ) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from diptych import pairs
 from diptych.parity import streams
-from diptych.parity.compare import compare
+from diptych.parity.api import compare
 from diptych.parity.report import Report
 from diptych.weights import write_atomically
 
@@ -66,6 +66,8 @@ def check_pairs(
 
 
 def _expand(model: str) -> list[str]:
+    if "[" not in model:
+        pairs.lookup("model", model, {streams.NAME: None, **pairs.PAIRS})
     return [model] if model == streams.NAME else pairs.names([model])
 
 

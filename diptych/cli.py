@@ -189,7 +189,7 @@ def curves(
 @app.command()
 def bench(
     model: Annotated[str, typer.Argument(help="Which pair, mlp_vae for one.")],
-    rounds: Annotated[int, typer.Option(help="Times that each is run, in turn.")] = 200,
+    rounds: Annotated[int, typer.Option(help="Turns that each is given.")] = 40,
     compiled: Annotated[bool, typer.Option(help="Time torch.compile as well.")] = True,
     record: Annotated[
         Path | None, typer.Option(help="Write a results file there.", metavar="FILE")

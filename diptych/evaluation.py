@@ -10,7 +10,7 @@ import numpy as np
 
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
-from model_specs.fields import check_positive_int
+from model_specs.fields import check_positive_int, check_real
 from model_specs.key import Key
 
 SAMPLE_BLOCK = 64
@@ -26,10 +26,11 @@ class Evaluation:
     samples: int
     nll: float
     """-log (1/K) sum_k w_k, w = p(x, z) / q(z|x): Burda et al. 2015, eq. 8, with the sign turned"""
-    nll_standard_error: float
-    """of that mean over examples; the spread over importance samples is inside it"""
+    nll_standard_error: float | None
+    """of that mean over examples, None for one example; the spread over importance samples is
+    inside it"""
     elbo: float
-    """mean log w over the same samples; -nll <= log p(x) is never looser than it"""
+    """mean of log w over the same samples; elbo <= -nll, and in the mean -nll <= log p(x)"""
     bits_per_dim: float
     """nll / (D log 2)"""
 
@@ -66,10 +67,11 @@ def importance_weighted(
     Raises: ValueError for K < 1 or a bound too small for one example and one block of samples.
     """
     check_positive_int("samples", samples)
-    rows = _rows_within(memory_mb, x.shape[1], panel.model.dtype)
+    check_real("memory_mb", memory_mb, above=0)
+    rows = _rows_within(memory_mb, panel)
     block = min(SAMPLE_BLOCK, samples)
     if rows < block:
-        needed = memory_mb * block / max(rows, 1e-9)
+        needed = memory_mb * block / rows
         raise ValueError(f"memory_mb: got {memory_mb:g}, takes at least {math.ceil(needed)}")
     log_sum = np.full(len(x), -np.inf)
     total = np.zeros(len(x))
@@ -88,7 +90,7 @@ def importance_weighted(
         examples=len(x),
         samples=samples,
         nll=float(nll.mean()),
-        nll_standard_error=float(nll.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else math.nan,
+        nll_standard_error=float(nll.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None,
         elbo=float(total.mean() / samples),
         bits_per_dim=float(nll.mean() / (x.shape[1] * math.log(2))),
     )
@@ -100,10 +102,12 @@ def per_example(config: object, terms: dict[str, float], batch_size: int) -> dic
     return {name: value * scale for name, value in terms.items()}
 
 
-def _rows_within(memory_mb: float, features: int, dtype: object) -> float:
-    """How many decoded examples fit: some eight arrays of the data's width are alive at once."""
-    itemsize = 4 if "32" in str(dtype) else 8
-    return memory_mb * 2**20 / (8 * features * itemsize)
+def _rows_within(memory_mb: float, panel: Panel) -> float:
+    """How many decoded examples fit: some eight arrays of the widest layer's width are alive."""
+    arrays = panel.weights().values()
+    widest = max(max(array.shape) for array in arrays if array.ndim)
+    itemsize = max(array.itemsize for array in arrays)
+    return memory_mb * 2**20 / (8 * widest * itemsize)
 
 
 def _pieces(

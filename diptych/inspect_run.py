@@ -18,8 +18,8 @@ from diptych.data.dataset import count as count_images
 from diptych.evaluation import elbo_terms, importance_weighted
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
-from diptych.run import RunConfig, RunFolder, command_line, read_metrics
-from diptych.training import build
+from diptych.run import RunConfig, RunFolder, command_line, device_name, read_metrics
+from diptych.training import build, held_out_images
 from diptych.weights import write_atomically
 from model_specs.fields import check_choice, check_positive_int
 from model_specs.key import Key
@@ -63,12 +63,10 @@ def evaluate_run(
     check_choice("split", split, ("train", "valid", "test"))
     config, folder, panel = open_run(path, last=last, device=device)
     dataset = data.load(config.data, data_root)
-    x = getattr(dataset, split).x
+    x = held_out_images(config, dataset, split)
     if examples is not None:
         check_positive_int("examples", examples)
         x = x[random.permutation(Key(0).fold_in("subset"), len(x))[:examples]]
-    if config.binarize:
-        x = random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x)
     key = Key(config.seed).fold_in("evaluation")
     begun = time.perf_counter()
     with Progress(console=console) as progress:
@@ -93,7 +91,7 @@ def evaluate_run(
             command=command_line(),
             seed=config.seed,
             data=f"{dataset.name}: {count_images(dataset.train, dataset.valid, dataset.test)}",
-            device=str(panel.model.device) if hasattr(panel.model, "device") else config.device,
+            device=device_name(config.device),
             time_s=metrics["train_seconds"] or metrics["evaluation_seconds"],
             metrics=metrics,
             settings=asdict(config) | {"command": folder.settings()["command"]},
@@ -101,7 +99,9 @@ def evaluate_run(
     table = Table(title=f"{path}: {split}, {len(x)} examples, {samples} importance samples")
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)
-    table.add_row("NLL", f"{found.nll:.3f} ± {found.nll_standard_error:.3f}", "nats/example")
+    error = found.nll_standard_error
+    spread = "" if error is None else f" ± {error:.3f}"
+    table.add_row("NLL", f"{found.nll:.3f}{spread}", "nats/example")
     table.add_row("NLL", f"{found.bits_per_dim:.4f}", "bits/dim")
     table.add_row("ELBO", f"{found.elbo:.3f}", "nats/example")
     for name, value in terms.items():
@@ -124,12 +124,17 @@ def compare_runs(
         raise ValueError(f"{right}: differs from {left} in {', '.join(other)}, takes the same run")
     lines = [read_metrics(RunFolder(path).metrics_file) for path in (left, right)]
     steps = [[line for line in log if line["kind"] == "step"] for log in lines]
+    epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
+    for path, log in zip((left, right), epochs, strict=True):
+        if not log or len(log) < configs[0].epochs:
+            raise ValueError(
+                f"{path}: has {len(log)} of {configs[0].epochs} epochs, takes a whole run"
+            )
     names = ("step", "total", "recon", "kl")
     curves = {
         config.backend: {name: np.array([line[name] for line in log]) for name in names}
         for config, log in zip(configs, steps, strict=True)
     }
-    epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
     seconds = [log[-1]["seconds"] for log in epochs]
     apart = {
         "first_100_steps": _apart(

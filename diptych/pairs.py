@@ -81,14 +81,17 @@ PAIRS: dict[str, Pair] = {
 
 def get(name: str) -> Pair:
     """The pair called `name`. Raises ValueError that suggests the nearest name."""
-    return _lookup("model", name, PAIRS)
+    return lookup("model", name, PAIRS)
 
 
 def find(name: str) -> tuple[Pair, Any]:
     """(pair, config) for "pair" or "pair[variant]"."""
-    base, _, variant = name.removesuffix("]").partition("[")
+    base, bracket, variant = name.partition("[")
+    if bracket and not variant.endswith("]"):
+        raise ValueError(f"model: got {name!r}, takes pair or pair[variant]")
+    variant = variant.removesuffix("]")
     pair = get(base)
-    return pair, _lookup(f"variant of {base}", variant, pair.variants)
+    return pair, lookup(f"variant of {base}", variant, pair.variants)
 
 
 def names(models: list[str] | None = None) -> list[str]:
@@ -112,7 +115,7 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
     found = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        default = _lookup("config field", name, defaults)
+        default = lookup("config field", name, defaults)
         try:
             found[name] = type(default)(text)
         except ValueError:
@@ -122,7 +125,8 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    """table[name]. Raises ValueError that lists what there is and suggests the nearest."""
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1, cutoff=0.4)

@@ -16,6 +16,7 @@ from diptych import pairs, weights
 from diptych.parity.tree import to_numpy
 from model_specs.fields import check_choice
 from model_specs.key import Key
+from model_specs.state import check_state
 from numpy_ref import optim
 
 OPTIMIZERS = ("adam", "sgd")
@@ -107,6 +108,7 @@ class TorchPanel(Panel):
         make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
         self.model = model
         self.optimizer = make(model.parameters(), lr=lr)
+        self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device
 
@@ -129,6 +131,7 @@ class TorchPanel(Panel):
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
+        self._steps += 1
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         buffers = self.optimizer.state_dict()["state"]
@@ -138,20 +141,23 @@ class TorchPanel(Panel):
             for buffer, value in entry.items()
             if isinstance(value, torch.Tensor) and buffer != "step"
         }
-        steps = [int(entry["step"]) for entry in buffers.values() if "step" in entry]
-        return flat | {"step": np.array(max(steps, default=0), np.int64)}
+        return flat | {"step": np.array(self._steps, np.int64)}
 
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
-        own = self.optimizer.state_dict()
-        own["state"] = {}
-        for i, name in enumerate(self._names):
-            mine = {
-                k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")
-            }
-            entry: dict[str, Any] = {k: torch.from_numpy(v.copy()) for k, v in mine.items()}
-            if entry:
-                own["state"][i] = entry | {"step": torch.tensor(float(state["step"]))}
-        self.optimizer.load_state_dict(own)
+        shapes = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
+        begun = "step" in state and int(state["step"]) > 0
+        kept = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}[self._kind] if begun else ()
+        own = {f"{name}.{buffer}": s for name, s in shapes.items() for buffer in kept}
+        found = {name: array.shape for name, array in state.items()}
+        check_state(own | {"step": ()}, found, "optimizer state")
+        self._steps = int(state["step"])
+        entries = {
+            i: {buffer: torch.from_numpy(state[f"{name}.{buffer}"].copy()) for buffer in kept}
+            | {"step": torch.tensor(float(self._steps))}
+            for i, name in enumerate(self._names)
+            if kept
+        }
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": entries})
 
 
 def make_panel(

@@ -9,6 +9,7 @@ best.safetensors         the weights of the epoch with the best validation ELBO
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -21,7 +22,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from diptych import pairs
+from diptych.data import Dataset
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.weights import write_atomically
 from model_specs.fields import check_choice, check_positive_int, check_real
@@ -109,25 +113,38 @@ class RunFolder:
     def best_file(self) -> Path:
         return self.path / "best.safetensors"
 
-    def begin(self, config: RunConfig, found: str, resume: bool) -> None:
+    def begin(self, config: RunConfig, dataset: Dataset, resume: bool) -> None:
         """Claim the folder for this run.
 
-        Raises: ValueError where another run is there, or where `resume` finds other settings.
+        Raises: ValueError where a run (or a part of one) is there already, or where `resume`
+        finds other settings or other data.
         """
+        ours, seen = asdict(config), digest(dataset)
         if not self.settings_file.exists():
-            settings = {"command": command_line(), "config": asdict(config), "data": found}
-            settings |= environment()
+            stray = [f.name for f in self._files() if f.exists()]
+            if stray:
+                raise ValueError(f"{self.path}: holds {', '.join(stray)} but no run.json")
+            settings = {"command": command_line(), "config": ours, "data": dataset.found}
+            settings |= {"data_digest": seen, **environment()}
             write_atomically(self.settings_file, (json.dumps(settings, indent=1) + "\n").encode())
             return
         if not resume:
             raise ValueError(
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
-        theirs, ours = asdict(self.config()), asdict(config)
+        theirs = asdict(self.config())
         other = [k for k in ours if ours[k] != theirs.get(k)]
         if other:
             told = "; ".join(f"{k} was {theirs.get(k)!r}, now {ours[k]!r}" for k in other)
             raise ValueError(f"{self.path}: cannot resume with other settings: {told}")
+        if self.settings().get("data_digest") != seen:
+            raise ValueError(f"{self.path}: cannot resume on other data: now {dataset.found}")
+        for file in self._files():  # a killed write leaves its temporary file
+            for orphan in self.path.glob(f".{file.name}.*"):
+                orphan.unlink()
+
+    def _files(self) -> list[Path]:
+        return [self.metrics_file, self.checkpoint_file, self.last_file, self.best_file]
 
     def config(self) -> RunConfig:
         """The settings the run was begun with. Raises ValueError where there are none."""
@@ -154,7 +171,10 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Forget metrics later than `step`: a killed run may have logged past its checkpoint."""
-        self.metrics = [line for line in read_metrics(self.metrics_file) if line["step"] <= step]
+        lines = read_metrics(self.metrics_file)
+        if any("step" not in line for line in lines):
+            raise ValueError(f"{self.metrics_file}: a line has no step")
+        self.metrics = [line for line in lines if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in self.metrics)
         write_atomically(self.metrics_file, text.encode())
 
@@ -175,6 +195,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def digest(dataset: Dataset) -> str:
+    """BLAKE2b of the images that a run trains and is selected on."""
+    found = hashlib.blake2b(digest_size=16)
+    for split in (dataset.train, dataset.valid):
+        found.update(str(split.x.shape).encode() + split.x.tobytes())
+    return found.hexdigest()
+
+
 def command_line() -> str:
     """The command that this process was started with, as a user would type it."""
     return shlex.join(["diptych", *sys.argv[1:]])
@@ -189,6 +217,11 @@ def environment() -> dict[str, Any]:
         | {name: importlib.metadata.version(name) for name in packages},
         "commit": _commit(),
     }
+
+
+def device_name(device: str) -> str:
+    """ "cpu", or the model of the GPU."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def _cpu_model() -> str:

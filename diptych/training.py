@@ -29,6 +29,9 @@ from diptych.weights import load_arrays, save, save_arrays
 from model_specs.key import Key
 from numpy_ref import random
 
+LOG_EACH = 100
+"""So many first steps are all logged: there the curves of two panels must still be one."""
+
 
 class NonFiniteError(ValueError):
     """A loss term or a weight became NaN or inf; the message says at which step, and which."""
@@ -91,14 +94,23 @@ def train(
     ValueError where `out` holds another run or cannot be written.
     """
     panel = build(config)
+    # a model that does not fit the data must fail before the folder is claimed
+    elbo_terms(panel, dataset.train.x[:1], Key(0))
     folder = RunFolder(Path(out))
-    folder.begin(config, dataset.found, resume)
+    folder.begin(config, dataset, resume)
     trainer = Trainer(config, dataset, folder, panel)
-    trainer.restore()
+    if resume:
+        trainer.restore()
     with _progress(console) as progress, _stop_on_interrupt() as stop:
         trainer.run(progress, stop)
     at = trainer.position
     return Outcome(folder, trainer.panel, at.step, at.seconds, stop.is_set())
+
+
+def held_out_images(config: RunConfig, dataset: Dataset, split: str) -> np.ndarray:
+    """The images of a split as the run's evaluations see them: binarised once, for good."""
+    x = getattr(dataset, split).x
+    return random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x) if config.binarize else x
 
 
 class Trainer:
@@ -155,14 +167,14 @@ class Trainer:
         at.seen += len(x)
         for name, value in terms.items():
             at.sums[name] = at.sums.get(name, 0.0) + value * len(x)
-        if at.step % self.config.log_every == 0:
+        if at.step <= LOG_EACH or at.step % self.config.log_every == 0:
             self.folder.log({"kind": "step", "step": at.step, "epoch": epoch, **terms})
         return terms
 
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
         at = self.position
-        held_out = self._held_out()
+        held_out = held_out_images(self.config, self.dataset, "valid")
         key = self.key.fold_in("validation")
         valid = elbo_terms(self.panel, held_out, key) if len(held_out) else {}
         record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
@@ -184,7 +196,8 @@ class Trainer:
         if broken:
             raise NonFiniteError(f"step {self.position.step}: NaN or inf in {', '.join(broken)}")
         position = vars(self.position) | {"best_loss": repr(self.position.best_loss)}
-        save_arrays(self.folder.checkpoint_file, arrays, {"position": position})
+        key = {"seed": self.key.seed, "path": self.key.path}
+        save_arrays(self.folder.checkpoint_file, arrays, {"position": position, "key": key})
 
     def restore(self) -> None:
         """Go to the checkpoint, where there is one."""
@@ -200,10 +213,6 @@ class Trainer:
         position = metadata["position"]
         self.position = Position(**position | {"best_loss": float(position["best_loss"])})
         self.folder.rewind(self.position.step)
-
-    def _held_out(self) -> np.ndarray:
-        x = self.dataset.valid.x
-        return random.bernoulli(Key(0).fold_in("binarize valid"), x) if self.config.binarize else x
 
     def _told(self, epoch: int, terms: dict[str, float]) -> str:
         parts = "  ".join(f"{name} {value:.2f}" for name, value in terms.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from numpy_ref.module import Module
+from model_specs.state import check_state
+from numpy_ref.module import DTYPES
+
+METADATA = "diptych"
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
@@ -30,6 +32,9 @@ def load(model: Any, path: str | os.PathLike[str]) -> None:
     safetensors, or with missing, unexpected, misshapen or non-finite entries (all are listed).
     """
     arrays, _ = load_arrays(path)
+    other = [f"{n} is {a.dtype}" for n, a in arrays.items() if a.dtype not in DTYPES]
+    if other:
+        raise ValueError(f"{path}: {'; '.join(other)}: weights are float32 or float64")
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:
         raise ValueError(f"{path}: NaN or inf in {', '.join(broken)}")
@@ -46,23 +51,16 @@ def transfer(source: Any, target: Any) -> None:
 
 def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Give `arrays` to a model of either panel; all of them or none."""
-    if isinstance(model, Module):
-        try:
-            model.load_state_dict(arrays)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
-        return
-    own = model.state_dict()
-    problems = [f"missing {name}" for name in own if name not in arrays]
-    problems += [f"unexpected {name}" for name in arrays if name not in own]
-    problems += [
-        f"{name} has shape {arrays[name].shape}, takes {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in arrays and arrays[name].shape != tuple(tensor.shape)
-    ]
-    if problems:
-        raise ValueError(f"{source}: state_dict: " + "; ".join(problems))
-    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    own = to_arrays(model.state_dict())
+    check_state(
+        {name: array.shape for name, array in own.items()},
+        {name: array.shape for name, array in arrays.items()},
+        f"{source}: state_dict",
+    )
+    state: Mapping[str, Any] = arrays
+    if isinstance(model, torch.nn.Module):
+        state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    model.load_state_dict(state)
 
 
 def to_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -80,21 +78,28 @@ def save_arrays(
 ) -> None:
     """Write named arrays and JSON-able metadata as one safetensors file, atomically."""
     contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
-    text = {name: json.dumps(value) for name, value in (metadata or {}).items()}
-    write_atomically(path, to_bytes(contiguous, text))
+    write_atomically(path, to_bytes(contiguous, {METADATA: json.dumps(metadata or {})}))
 
 
 def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read (arrays, metadata) back. Raises: ValueError that names the file and the fault."""
+    """Read (arrays, metadata) back; metadata of others is left out.
+
+    Raises: ValueError that names the file and the fault.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            text = (file.metadata() or {}).get(METADATA, "{}")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, json.JSONDecodeError, struct.error) as error:
+    except TypeError as error:
+        raise ValueError(f"{path}: holds a dtype that NumPy lacks ({error})") from None
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
-    return arrays, metadata
+    try:
+        return arrays, json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: metadata {METADATA!r} is not JSON ({error})") from None
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

@@ -51,12 +51,13 @@ def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
 
 
 def gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
-    """-log N(x; mean, std^2) = |x - mean|^2 / (2 std^2) + (D/2) log(2 pi std^2).
+    """-log N(x; mean, std^2) = |x - mean|^2 / (2 std^2) + D (log std + log(2 pi) / 2).
 
     Shapes as in `bernoulli_nll`, with the mean in the place of the logits.
     """
     error = (mean - x) / std
-    nll = 0.5 * (error * error).sum(-1) + 0.5 * mean.shape[-1] * math.log(2 * math.pi * std**2)
+    constant = mean.shape[-1] * (math.log(std) + 0.5 * math.log(2 * math.pi))
+    nll = 0.5 * (error * error).sum(-1) + constant
     return nll, lambda dnll: dnll[..., None] * error / std
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.fields import check_positive_int
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
 from numpy_ref import checks, random
 from numpy_ref.init import INITS
 from numpy_ref.layers import Linear, ReLU, Tanh
 from numpy_ref.likelihoods import make_likelihood
-from numpy_ref.module import Array, Module, Vjp, as_dtype
+from numpy_ref.module import Array, Module, Vjp
 from numpy_ref.posteriors import POSTERIORS, Posterior
 
 ACTIVATIONS = {"relu": ReLU, "tanh": Tanh}
@@ -40,7 +41,6 @@ class MLPVAE(Module):
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.config = config
-        self.dtype = as_dtype(dtype)
         D, H, Z = config.input_dim, config.hidden_dim, config.latent_dim
         activation = ACTIVATIONS[config.activation]
         self.encoder_hidden = Linear(D, H, dtype=dtype, input_grad=False)
@@ -52,6 +52,10 @@ class MLPVAE(Module):
         self.likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
+    @property
+    def dtype(self) -> np.dtype:
+        return self.encoder_hidden.weight.data.dtype
+
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> MLPVAENoise:
@@ -60,8 +64,11 @@ class MLPVAE(Module):
         `samples` in the place of config.samples; `first` is the number of the first example, so
         that a part of a batch gets the noise it would get in the whole.
         """
-        shape = (batch_size, samples or self.config.samples, self.config.latent_dim)
-        start = first * shape[1] * shape[2]
+        L = self.config.samples if samples is None else samples
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("samples", L)
+        shape = (batch_size, L, self.config.latent_dim)
+        start = first * L * self.config.latent_dim
         return MLPVAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype))
 
     def encode(self, x: Array) -> tuple[Any, Vjp]:
@@ -88,8 +95,8 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, L, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        self._check(x, noise)
-        N, L, beta = len(x), noise.eps.shape[1], self.config.beta
+        self._check(x, noise, self.config.samples)
+        N, L, beta = len(x), self.config.samples, self.config.beta
         weight = 1 / N if self.config.reduction == "mean" else 1.0
 
         (mu, spread), encode_vjp = self.encode(x)
@@ -124,7 +131,7 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         """
-        self._check(x, noise)
+        self._check(x, noise, None)
         (mu, spread), _ = self.encode(x)
         z, _ = self.reparameterize(mu, spread, noise.eps)
         nll, _ = self.likelihood.nll(self.decode(z)[0], x)
@@ -144,6 +151,7 @@ class MLPVAE(Module):
         (mu, _), _ = self.encode(x)
         return self.likelihood.mean(self.decode(mu)[0])
 
-    def _check(self, x: Array, noise: MLPVAENoise) -> None:
+    def _check(self, x: Array, noise: MLPVAENoise, samples: int | None) -> None:
         checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
-        checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self.dtype)
+        shape = (len(x), samples, self.config.latent_dim)
+        checks.check_noise("eps", noise.eps, shape, self.dtype)

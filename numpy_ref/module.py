@@ -14,20 +14,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.state import check_state
+
 Array = np.ndarray
 Vjp = Callable[..., Any]
 DTYPES = (np.dtype("float32"), np.dtype("float64"))
 
 
 def as_dtype(dtype: DTypeLike) -> np.dtype:
-    """float32 or float64, however it was spelt. Raises ValueError for any other."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found not in DTYPES:
-        raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
-    return found
+    """float32 or float64, by name or as NumPy's own. Raises ValueError for any other."""
+    for known in DTYPES:
+        if dtype == known.name if isinstance(dtype, str) else dtype in (known, known.type):
+            return known
+    raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
 
 
 class Parameter:
@@ -53,10 +52,13 @@ class Module:
             if isinstance(value, Module):
                 yield from value.named_modules(_join(prefix, name))
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(self, *, tied: bool = False) -> Iterator[tuple[str, Parameter]]:
+        """Each parameter once, under its first name; with `tied`, under every name it has."""
+        seen: set[int] = set()
         for path, module in self.named_modules():
             for name, value in vars(module).items():
-                if isinstance(value, Parameter):
+                if isinstance(value, Parameter) and (tied or id(value) not in seen):
+                    seen.add(id(value))
                     yield _join(path, name), value
 
     def parameters(self) -> Iterator[Parameter]:
@@ -71,33 +73,26 @@ class Module:
             parameter.grad.fill(0)
 
     def state_dict(self) -> dict[str, Array]:
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        return {name: p.data.copy() for name, p in self.named_parameters(tied=True)}
 
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy `state` into the parameters, cast to their dtype; all of it or nothing.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy `state`, of either panel, into the parameters; all of it or nothing.
 
         Raises: ValueError that lists every missing, unexpected and misshapen entry.
         """
-        own = dict(self.named_parameters())
-        arrays = {name: np.asarray(value) for name, value in state.items()}
-        problems = [f"missing {name}" for name in own if name not in arrays]
-        problems += [f"unexpected {name}" for name in arrays if name not in own]
-        problems += [
-            f"{name} has shape {arrays[name].shape}, takes {parameter.data.shape}"
-            for name, parameter in own.items()
-            if name in arrays and arrays[name].shape != parameter.data.shape
-        ]
-        if problems:
-            raise ValueError("state_dict: " + "; ".join(problems))
+        own = dict(self.named_parameters(tied=True))
+        # a tensor on a GPU is fetched by its own method: this panel does not know torch
+        arrays = {n: np.asarray(v.cpu() if hasattr(v, "cpu") else v) for n, v in state.items()}
+        check_state(
+            {name: p.data.shape for name, p in own.items()},
+            {name: array.shape for name, array in arrays.items()},
+        )
         for name, parameter in own.items():
             parameter.data[...] = arrays[name]
 
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy of this tree whose parameters have another dtype; gradients are zero."""
         twin = copy.deepcopy(self)
-        for _, module in twin.named_modules():
-            if hasattr(module, "dtype"):
-                module.dtype = as_dtype(dtype)
         for parameter in twin.parameters():
             parameter.data = parameter.data.astype(as_dtype(dtype))
             parameter.grad = np.zeros_like(parameter.data)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from model_specs.fields import check_real
+from model_specs.state import check_state
 from numpy_ref.module import Array, Parameter
 
 
@@ -48,10 +49,12 @@ class Optimizer:
         return flat | {"step": np.array(self.step_count, np.int64)}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Raises: ValueError that lists the missing and unexpected entries."""
-        differing = set(self.state_dict()) ^ set(state)
-        if differing:
-            raise ValueError(f"optimizer state: entries do not match: {sorted(differing)}")
+        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        check_state(
+            {name: array.shape for name, array in self.state_dict().items()},
+            {name: array.shape for name, array in state.items()},
+            "optimizer state",
+        )
         self.step_count = int(state["step"])
         for name, buffers in self.state.items():
             for buffer, array in buffers.items():
@@ -59,9 +62,10 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """b <- momentum b + g;   p <- p - lr b.   The first b is g, as in torch.optim.SGD."""
+    """b <- momentum b + g;   p <- p - lr b.   The first b is g, as in torch.optim.SGD.
 
-    buffers = ("momentum_buffer",)
+    Without momentum b is g itself, and nothing is kept.
+    """
 
     def __init__(
         self,
@@ -69,14 +73,17 @@ class SGD(Optimizer):
         lr: float = 1e-3,
         momentum: float = 0.0,
     ) -> None:
-        super().__init__(named_parameters, lr)
         check_real("momentum", momentum, above=0, inclusive=True)
         self.momentum = momentum
+        self.buffers = ("momentum_buffer",) if momentum else ()
+        super().__init__(named_parameters, lr)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
-        b = state["momentum_buffer"]
-        b *= self.momentum
-        b += grad
+        b = grad
+        if self.momentum:
+            b = state["momentum_buffer"]
+            b *= self.momentum
+            b += grad
         data -= self.lr * b
 
 

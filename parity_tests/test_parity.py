@@ -163,7 +163,20 @@ def wrong_only_in_one_element(left, right):
         return y, vjp
 
 
+def gradient_overwritten_instead_of_added(left, right):
+    @method(left.decoder_hidden, "forward")
+    def _(original, x):
+        y, vjp = original(x)
+
+        def bad(dy):
+            left.decoder_hidden.bias.grad[...] = 0
+            return vjp(dy)
+
+        return y, bad
+
+
 FAULTS = {
+    gradient_overwritten_instead_of_added: ("parameter gradient", "decoder_hidden.bias"),
     transposed_weight_gradient: ("parameter gradient", "posterior.mu.weight"),
     missing_bias_gradient: ("parameter gradient", "decoder_hidden.bias"),
     doubled_input_gradient: ("input gradient", "decoder_logits(x)"),

@@ -33,12 +33,13 @@ def bernoulli_clamped_nll(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
-    """-log N(x; mean, std^2) = |x - mean|^2 / (2 std^2) + (D/2) log(2 pi std^2).
+    """-log N(x; mean, std^2) = |x - mean|^2 / (2 std^2) + D (log std + log(2 pi) / 2).
 
     Shapes as in `bernoulli_nll`, with the mean in the place of the logits.
     """
     error = (mean - x) / std
-    return 0.5 * (error * error).sum(-1) + 0.5 * mean.shape[-1] * math.log(2 * math.pi * std**2)
+    constant = mean.shape[-1] * (math.log(std) + 0.5 * math.log(2 * math.pi))
+    return 0.5 * (error * error).sum(-1) + constant
 
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:

@@ -11,19 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model_specs.fields import check_positive_int
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
 from torch_impl import checks, random
 from torch_impl.init import INITS
 from torch_impl.layers import Linear
 from torch_impl.likelihoods import Bernoulli, Gaussian, make_likelihood
-from torch_impl.module import as_device, as_dtype
+from torch_impl.module import Module, as_device, as_dtype
 from torch_impl.posteriors import POSTERIORS, Posterior
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
-class MLPVAE(nn.Module):
+class MLPVAE(Module):
     """x -> hidden -> q(z|x) = N(mu, std^2);   z = mu + std eps;   z -> hidden -> p(x|z).
 
         loss = E_q[-log p(x|z)] + beta KL(q(z|x) || N(0, I))          (= -ELBO at beta = 1)
@@ -41,8 +42,7 @@ class MLPVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.dtype = as_dtype(dtype)
-        where: dict[str, Any] = {"dtype": self.dtype, "device": as_device(device)}
+        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
         D, H, Z = config.input_dim, config.hidden_dim, config.latent_dim
         activation = ACTIVATIONS[config.activation]
         self.encoder_hidden = Linear(D, H, **where)
@@ -54,6 +54,14 @@ class MLPVAE(nn.Module):
         self.likelihood: Bernoulli | Gaussian = make_likelihood(config)
         INITS[config.init](self, key)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.encoder_hidden.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder_hidden.weight.device
+
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> MLPVAENoise:
@@ -62,10 +70,13 @@ class MLPVAE(nn.Module):
         `samples` in the place of config.samples; `first` is the number of the first example, so
         that a part of a batch gets the noise it would get in the whole.
         """
-        shape = (batch_size, samples or self.config.samples, self.config.latent_dim)
-        start = first * shape[1] * shape[2]
-        device = self.encoder_hidden.weight.device
-        return MLPVAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype, device))
+        L = self.config.samples if samples is None else samples
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("samples", L)
+        shape = (batch_size, L, self.config.latent_dim)
+        start = first * L * self.config.latent_dim
+        eps = random.normal(key.fold_in("eps"), shape, start, self.dtype, self.device)
+        return MLPVAENoise(eps)
 
     def encode(self, x: Tensor) -> Any:
         """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)"""
@@ -77,7 +88,8 @@ class MLPVAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """The logits of p(x|z), or its mean where that is Gaussian.   z (..., Z) -> (..., D)"""
-        return self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
+        logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
+        return logits.to(self.dtype)  # under autocast densities still need every digit
 
     def loss(self, x: Tensor, noise: MLPVAENoise) -> MLPVAELoss:
         """Loss terms; `loss.total.backward()` does the rest.
@@ -85,7 +97,7 @@ class MLPVAE(nn.Module):
         x (N, D), noise.eps (N, L, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        self._check(x, noise)
+        self._check(x, noise, self.config.samples)
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
 
         mu, spread = self.encode(x)
@@ -111,7 +123,7 @@ class MLPVAE(nn.Module):
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         """
-        self._check(x, noise)
+        self._check(x, noise, None)
         mu, spread = self.encode(x)
         z = self.reparameterize(mu, spread, noise.eps)
         nll = self.likelihood.nll(self.decode(z), x)
@@ -120,9 +132,8 @@ class MLPVAE(nn.Module):
     @torch.no_grad()
     def sample(self, key: Key, count: int, *, mean: bool = False) -> Tensor:
         """x ~ p(x|z), z ~ N(0, I); with `mean`, the mean of p(x|z) instead.   -> (count, D)"""
-        device = self.encoder_hidden.weight.device
         shape = (count, self.config.latent_dim)
-        z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=device)
+        z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
         logits = self.decode(z)
         if mean:
             return self.likelihood.mean(logits)
@@ -131,10 +142,11 @@ class MLPVAE(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean of p(x|z) at z = mu(x).   x (N, D) -> (N, D)"""
-        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+        checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
         mu, _ = self.encode(x)
         return self.likelihood.mean(self.decode(mu))
 
-    def _check(self, x: Tensor, noise: MLPVAENoise) -> None:
-        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
-        checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self.dtype)
+    def _check(self, x: Tensor, noise: MLPVAENoise, samples: int | None) -> None:
+        checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
+        shape = (len(x), samples, self.config.latent_dim)
+        checks.check_noise("eps", noise.eps, shape, self)

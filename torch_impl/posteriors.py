@@ -29,7 +29,8 @@ class LogvarPosterior(nn.Module):
         self.logvar = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
 
     def forward(self, h: Tensor) -> LogvarParams:
-        return LogvarParams(self.mu(h), self.logvar(h))
+        dtype = self.mu.weight.dtype  # under autocast densities still need every digit
+        return LogvarParams(self.mu(h).to(dtype), self.logvar(h).to(dtype))
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
         """z = mu + exp(logvar / 2) eps."""
@@ -60,7 +61,8 @@ class SigmaPosterior(nn.Module):
         self.sigma = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
 
     def forward(self, h: Tensor) -> SigmaParams:
-        return SigmaParams(self.mu(h), self.sigma(h))
+        dtype = self.mu.weight.dtype
+        return SigmaParams(self.mu(h).to(dtype), self.sigma(h).to(dtype))
 
     def reparameterize(self, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
         """z = mu + sigma eps."""

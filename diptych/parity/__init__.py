@@ -1,7 +1,24 @@
-"""Parity: compare a pair tensor by tensor, and find the first that diverges."""
+"""Parity: compare a pair tensor by tensor, and find the first that diverges.
 
-from diptych.parity.compare import compare
-from diptych.parity.plugin import assert_parity
-from diptych.parity.report import Report, Row
+The names are imported when they are first used: pytest loads the plugin in every project that has
+diptych installed, and torch takes a second.
+"""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diptych.parity.api import compare
+    from diptych.parity.plugin import assert_parity
+    from diptych.parity.report import Report, Row
+
+_HOME = {"Report": "report", "Row": "report", "assert_parity": "plugin", "compare": "api"}
 __all__ = ["Report", "Row", "assert_parity", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,9 +12,17 @@ import torch
 from torch import nn
 
 from diptych import weights
-from diptych.parity.bounds import FLOAT64_BOUND, rounding_bound, roundings
+from diptych.parity.bounds import (
+    AMPLIFICATION,
+    FLOAT64_BOUND,
+    NUDGE,
+    NUDGES,
+    magnification,
+    rounding_bound,
+    roundings,
+)
 from diptych.parity.origins import Origins
-from diptych.parity.report import Report, Row, compare_arrays, worst_of
+from diptych.parity.report import Report, Row, compare_arrays, normwise, worst_of
 from diptych.parity.trace import Arrays, Call, LeftTrace, RightTrace, Trace, shared_methods
 from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy, to_tensors
 from model_specs.key import Key
@@ -21,6 +30,7 @@ from numpy_ref import random
 from numpy_ref.module import Module
 
 COTANGENTS = Key(0).fold_in("cotangents")
+NUDGE_KEY = Key(0).fold_in("nudges")
 
 
 class Item(NamedTuple):
@@ -33,6 +43,7 @@ class Item(NamedTuple):
     left: np.ndarray | None
     right: np.ndarray | None
     judge: np.ndarray | None
+    magnification: float
     roundings: int
 
 
@@ -42,6 +53,7 @@ class Comparison:
     def __init__(
         self, left: Module, right: nn.Module, batch: Any, noise: Any, dtype: np.dtype
     ) -> None:
+        _check_precision(left, right, dtype)
         first = next(right.parameters(), None)
         self.device = torch.device("cpu") if first is None else first.device
         self.dtype, self.left, self.right = dtype, left, right
@@ -56,9 +68,11 @@ class Comparison:
         inputs = (*inputs, noise) if self.root == "loss" else inputs
         self.inputs = map_arrays(lambda array: _cast(to_numpy(array), dtype), inputs)
 
-        arbitrated = dtype != np.float64 or self.device.type != "cpu"
-        self.judge = left.astype(np.float64) if arbitrated else None
-        self.judge_trace = self._run_left(self.judge) if self.judge else None
+        self.arbitrated = dtype != np.float64 or self.device.type != "cpu"
+        self.judge = left.astype(np.float64)
+        self.judge_trace = self._run_left(self.judge)
+        self.nudged = [left.astype(np.float64) for _ in range(NUDGES)]
+        self.nudged_traces = [self._run_left(model) for model in self.nudged]
         self.trace = self._run_left(left)
         # what the left traced is what there is to compare; its value-only methods are not
         self.methods = {(call.module, call.method) for call in self.trace.calls.values()}
@@ -73,7 +87,7 @@ class Comparison:
         origins = Origins(self.trace, self.right, self.methods, self.device, same_weights)
         for item in self._items():
             row = self._row(item)
-            if not row.ok:
+            if not row.ok and not row.origin:
                 call = item.call
                 origin = origins.of(row.bound, call, item.kind, item.leaf) if call else "new"
                 row = replace(row, origin=origin)
@@ -81,16 +95,53 @@ class Comparison:
         return Report(name, str(self.dtype), str(self.device), tuple(rows), masks_equal(rows))
 
     def _run_left(self, model: Module) -> Trace:
-        wide = model is self.judge
-        inputs = map_arrays(lambda a: _cast(a, np.dtype(np.float64)), self.inputs)
+        inputs = self.inputs
+        if model is not self.left:
+            inputs = map_arrays(lambda a: _cast(a, np.dtype(np.float64)), inputs)
+        if model is not self.left and model is not self.judge:
+            inputs = self._nudge(model, inputs)
         model.zero_grad()
         with LeftTrace(model, self.methods) as trace:
-            result, vjp = getattr(model, self.root)(*(inputs if wide else self.inputs))
-            vjp(*(() if self.root == "loss" else self._cotangents(result, wide=wide)))
+            result, vjp = getattr(model, self.root)(*inputs)
+            cotangents = () if self.root == "loss" else self._cotangents(result)
+            if model is not self.left:
+                cotangents = tuple(c.astype(np.float64) for c in cotangents)
+            vjp(*cotangents)
+        if model is self.left:
+            self.accumulated = self._accumulates(lambda: vjp(*cotangents))
         return trace
 
+    def _nudge(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Change every weight and noise by a random NUDGE of itself; a batch may not leave its
+        range, so it is changed only where there is no loss to refuse it."""
+
+        key = NUDGE_KEY.fold_in(next(i for i, m in enumerate(self.nudged) if m is model))
+
+        def nudged(name: str, array: np.ndarray) -> np.ndarray:
+            if not is_float(array):
+                return array
+            return array * (1 + NUDGE * random.normal(key.fold_in(name), np.shape(array)))
+
+        for name, parameter in model.named_parameters():
+            parameter.data[...] = nudged(name, parameter.data)
+        fixed = len(inputs) - 1 if self.root == "loss" else 0
+        moved = (map_arrays(lambda a: nudged("noise", a), value) for value in inputs[fixed:])
+        return (*inputs[:fixed], *moved)
+
+    def _accumulates(self, again: Callable[[], Any]) -> dict[str, bool]:
+        """Whether a second backward pass doubles each gradient: a vjp adds, it never overwrites."""
+        once = {name: grad.copy() for name, grad in self.left.gradients().items()}
+        again()
+        twice = self.left.gradients()
+        bound = rounding_bound(self.dtype, 4)
+        found = {name: normwise(twice[name], 2 * grad) <= bound for name, grad in once.items()}
+        for name, parameter in self.left.named_parameters():
+            parameter.grad[...] = once[name]
+        return found
+
     def _run_right(self) -> Trace:
-        inputs = to_tensors(self.inputs, self.device)
+        # a batch is data, and its gradient nobody's business; a layer's input is not
+        inputs = to_tensors(self.inputs, self.device, track=self.root == "forward")
         self.right.zero_grad(set_to_none=True)
         with RightTrace(self.right, self.methods) as trace:
             result = getattr(self.right, self.root)(*inputs)
@@ -98,17 +149,16 @@ class Comparison:
                 result.total.backward()
             else:
                 found = [tensor for _, tensor in leaves(result)]
-                cotangents = to_tensors(self._cotangents(result), self.device)
-                torch.autograd.backward(found, [c.detach() for c in cotangents])
+                cotangents = to_tensors(self._cotangents(result), self.device, track=False)
+                torch.autograd.backward(found, list(cotangents))
         return trace
 
-    def _cotangents(self, result: Any, *, wide: bool = False) -> tuple[np.ndarray, ...]:
+    def _cotangents(self, result: Any) -> tuple[np.ndarray, ...]:
         """One random array for each output: all-ones would hide a transpose."""
-        drawn = (
+        return tuple(
             random.normal(COTANGENTS.fold_in(i), tuple(array.shape), dtype=self.dtype)
             for i, (_, array) in enumerate(leaves(result))
         )
-        return tuple(array.astype(np.float64) if wide else array for array in drawn)
 
     def _items(self) -> Iterator[Item]:
         modules = dict(self.left.named_modules())
@@ -127,27 +177,28 @@ class Comparison:
             yield self._gradient(name, None, done)
         for name in self.right_trace.calls.keys() - self.trace.calls.keys():
             extra = next(iter(self.right_trace.calls[name].outputs.values()))
-            yield Item(name, "output", None, "", None, extra, None, done)
+            yield Item(name, "output", None, "", None, extra, None, 1.0, done)
 
     def _items_of(
         self, call: Call, kind: str, pick: Callable[[Call], Arrays], done: int
     ) -> Iterator[Item]:
-        ours, theirs, judged = (
-            pick(trace.calls[call.name]) if trace and call.name in trace.calls else {}
-            for trace in (self.trace, self.right_trace, self.judge_trace)
-        )
-        # an input that gets no gradient on the left is a constant there: a target, or noise
-        names = ours if kind == "input gradient" else ours | theirs
-        for leaf in names:
-            left, right, judge = (found.get(leaf) for found in (ours, theirs, judged))
-            yield Item(call.title(kind, leaf), kind, call, leaf, left, right, judge, done)
+        traces = (self.trace, self.right_trace, self.judge_trace, *self.nudged_traces)
+        calls = [trace.calls.get(call.name) for trace in traces]
+        found = [pick(twin) if twin else {} for twin in calls]
+        for leaf in found[0] | found[1]:
+            ours, theirs, judge, *nudged = (arrays.get(leaf) for arrays in found)
+            if kind == "input gradient" and calls[1] and _constant(leaf, ours, theirs, calls[1]):
+                continue
+            kappa = _magnification(judge, nudged)
+            yield Item(call.title(kind, leaf), kind, call, leaf, ours, theirs, judge, kappa, done)
 
     def _gradient(self, name: str, call: Call | None, done: int) -> Item:
         right = dict(self.right.named_parameters()).get(name)
         theirs = None if right is None or right.grad is None else to_numpy(right.grad)
-        judged = self.judge.gradients()[name] if self.judge else None
-        ours = self.left.gradients()[name]
-        return Item(name, "parameter gradient", call, name, ours, theirs, judged, done)
+        models = (self.left, self.judge, *self.nudged)
+        ours, judge, *nudged = (model.gradients()[name] for model in models)
+        kappa = _magnification(judge, nudged)
+        return Item(name, "parameter gradient", call, name, ours, theirs, judge, kappa, done)
 
     def _parameters_by_last_call(self) -> dict[str, list[str]]:
         """Parameter names under the call whose vjp is the last to add to their gradients."""
@@ -161,10 +212,13 @@ class Comparison:
         if item.kind == "parameter gradient" and item.right is None:
             row = compare_arrays(item.title, item.kind, item.left, None, FLOAT64_BOUND)
             return replace(row, note="unused: no gradient reached it on the right")
-        if self.judge is None:
-            return compare_arrays(item.title, item.kind, item.left, item.right, FLOAT64_BOUND)
-        floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
-        bound = max(floor, rounding_bound(self.dtype, item.roundings))
+        if item.kind == "parameter gradient" and not self.accumulated[item.title]:
+            row = compare_arrays(item.title, item.kind, item.left, item.right, FLOAT64_BOUND)
+            note = "overwritten on the left: a second backward pass does not double it"
+            return replace(row, error=math.inf, note=note, origin="new")
+        bound = self._bound(item)
+        if not self.arbitrated:
+            return compare_arrays(item.title, item.kind, item.left, item.right, bound)
         rows = {
             side: compare_arrays(
                 item.title, item.kind, found, item.judge, bound, (side, "float64 left")
@@ -173,7 +227,42 @@ class Comparison:
         }
         worst = worst_of(rows.values())
         side = next(side for side, row in rows.items() if row is worst)
+        if worst.ok and _dtypes(item.left, item.right) not in ((), (self.dtype,)):
+            told = " and ".join(map(str, _dtypes(item.left, item.right)))
+            return replace(worst, error=math.inf, note=f"computed in {told}, not {self.dtype}")
         return worst if worst.ok else replace(worst, note=worst.note or f"the {side} panel is off")
+
+    def _bound(self, item: Item) -> float:
+        if not self.arbitrated:
+            return FLOAT64_BOUND * max(1.0, item.magnification / AMPLIFICATION)
+        floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
+        return max(floor, rounding_bound(self.dtype, item.roundings) * item.magnification)
+
+
+def _magnification(judge: np.ndarray | None, nudged: Sequence[np.ndarray | None]) -> float:
+    if judge is None:
+        return 1.0
+    return magnification(judge, [a for a in nudged if a is not None and a.shape == judge.shape])
+
+
+def _check_precision(left: Module, right: nn.Module, dtype: np.dtype) -> None:
+    """Raise ValueError where the two panels do not compute in one dtype, or in less than it."""
+    kinds = {str(p.dtype).removeprefix("torch.") for p in right.parameters()} - {dtype.name}
+    if kinds:
+        raise ValueError(f"right: has parameters of {', '.join(sorted(kinds))}, takes {dtype}")
+    if dtype == np.float32 and torch.get_float32_matmul_precision() != "highest":
+        precision = torch.get_float32_matmul_precision()
+        raise ValueError(f"torch's float32 matmul precision: got {precision!r}, takes 'highest'")
+
+
+def _constant(leaf: str, ours: Any, theirs: Any, twin: Call) -> bool:
+    """Whether an input is one that no gradient is due to: data, noise, or a use that is worth 0."""
+    return leaf not in twin.tracked or (ours is None and theirs is not None and not theirs.any())
+
+
+def _dtypes(*arrays: np.ndarray | None) -> tuple[np.dtype, ...]:
+    """The float dtypes among them, each once."""
+    return tuple({a.dtype: None for a in arrays if a is not None and is_float(a)})
 
 
 _ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {
@@ -195,7 +284,7 @@ def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
 
 def masks_equal(rows: Iterable[Row]) -> bool | None:
     """Whether all that must be equal to the bit is; None where nothing must."""
-    masks = [row.ok for row in rows if row.bound == 0 and row.kind in ("noise", "output")]
+    masks = [row.ok for row in rows if row.exact]
     return all(masks) if masks else None
 
 

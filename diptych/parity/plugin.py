@@ -24,7 +24,7 @@ def assert_parity(
     Takes and returns what `compare` does.
     """
     __tracebackhide__ = True
-    from diptych.parity.compare import compare
+    from diptych.parity.api import compare
 
     report = compare(left, right, batch, noise, **options)
     if not report.ok:

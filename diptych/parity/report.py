@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -30,6 +31,8 @@ class Row:
     values: tuple[float, float] | None = None
     """that element: what was found, what the reference has"""
     note: str = ""
+    exact: bool = False
+    """booleans and integers, masks among them: equal or not, whatever the bound"""
     origin: str = ""
     """of a failing row: "new" in this tensor, or "inherited" from what it was computed from"""
 
@@ -111,7 +114,7 @@ class Report:
 
     def table(self) -> Table:
         verdict = "agrees" if self.ok else f"DIVERGES in {len(self.failures)} of {len(self.rows)}"
-        table = Table(title=f"{self.name}  {self.dtype}  {self.device}: {verdict}")
+        table = Table(title=f"{escape(self.name)}  {self.dtype}  {self.device}: {verdict}")
         for heading in ("tensor", "kind", "shape", "error", "worst at", "bound", ""):
             table.add_column(heading, justify="right" if heading in ("error", "bound") else "left")
         for row in self.rows:
@@ -153,15 +156,18 @@ def compare_arrays(
     for array, side, other in ((found, sides[0], reference), (reference, sides[1], found)):
         if array is None:
             shape = () if other is None else other.shape
-            return Row(name, kind, shape, math.inf, bound, note=f"missing on the {side}")
+            exact = other is not None and not np.issubdtype(other.dtype, np.floating)
+            note = f"missing on the {side}"
+            return Row(name, kind, shape, math.inf, bound, note=note, exact=exact)
     assert found is not None and reference is not None
     if found.shape != reference.shape:
         note = f"shape {found.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
-        return Row(name, kind, reference.shape, math.inf, bound, note=note)
-    row = Row(name, kind, reference.shape, 0.0, bound)
+        exact = not np.issubdtype(reference.dtype, np.floating)
+        return Row(name, kind, reference.shape, math.inf, bound, note=note, exact=exact)
+    exact = not np.issubdtype(reference.dtype, np.floating)
+    row = Row(name, kind, reference.shape, 0.0, 0.0 if exact else bound, exact=exact)
     if found.size == 0:
         return row
-    exact = not np.issubdtype(reference.dtype, np.floating)
     a, b = found.astype(np.float64), reference.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     with np.errstate(invalid="ignore"):
@@ -174,17 +180,18 @@ def compare_arrays(
     if exact:
         wrong = int((found != reference).sum())
         note = f"{wrong} of {found.size} differ" if wrong else ""
-        return replace(row, error=math.inf if wrong else 0.0, bound=0.0, note=note)
+        return replace(row, error=math.inf if wrong else 0.0, note=note)
     return replace(row, error=normwise(a, b))
 
 
 def normwise(found: np.ndarray, reference: np.ndarray) -> float:
     """‖found - reference‖ / ‖reference‖; 0 where both are zero, inf where only one is."""
-    difference = float(np.linalg.norm(found - reference))
-    norm = float(np.linalg.norm(reference))
-    if difference == 0:
-        return 0.0
-    return difference / norm if norm else math.inf
+    scale = float(np.abs(reference).max(initial=0.0))
+    if scale == 0:
+        return 0.0 if not found.any() else math.inf
+    # scaled first: squares of what is smaller than 1e-162 or larger than 1e154 are lost
+    difference = np.linalg.norm(found / scale - reference / scale)
+    return float(difference / np.linalg.norm(reference / scale))
 
 
 def worst_of(rows: Iterable[Row]) -> Row:

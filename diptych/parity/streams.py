@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from diptych.parity.bounds import rounding_bound
 from diptych.parity.comparison import masks_equal
@@ -25,6 +26,7 @@ RATES = (0.3, 0.65)
 def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(0)) -> Report:  # noqa: B008
     """Bits, uniforms, permutations and masks must be equal; normals within a few roundings."""
     kind, torch_kind, where = as_dtype(dtype), as_torch_dtype(dtype), as_device(device)
+    where = torch.empty(0, device=where).device  # cuda is cuda:0, as a model's tensors call it
     drawn: dict[str, tuple[Any, Any]] = {
         "bits": (left.bits(key, SHAPE).astype(np.int64), right.bits(key, SHAPE, device=where)),
         "permutation": (left.permutation(key, 1021), right.permutation(key, 1021, where)),

@@ -45,6 +45,8 @@ class Call:
     outputs: Arrays = field(default_factory=dict)
     output_grads: Arrays = field(default_factory=dict)
     input_grads: Arrays = field(default_factory=dict)
+    tracked: set[str] = field(default_factory=set)
+    """on the right: the inputs that autograd follows; all others are constants"""
 
     def title(self, kind: str, leaf: str) -> str:
         """How a row names one of this call's arrays."""
@@ -69,21 +71,27 @@ class Trace(AbstractContextManager["Trace"]):
         self.events: list[tuple[Phase, Call]] = []
         self._open: list[Call] = []
         self._counts: Counter[str] = Counter()
-        self._shadows: list[tuple[Any, str]] = []
+        self._shadowed: list[tuple[Any, str, Any]] = []
+        self.closed = False
 
     def __enter__(self) -> Trace:
         for path, module in self.model.named_modules():
             for method in sorted(name for where, name in self.methods if where == path):
                 original = getattr(module, method)
+                # someone may have put a method of their own on the instance: it is traced too
+                self._shadowed.append((module, method, vars(module).get(method)))
                 # not setattr: nn.Module's would look the value over first
                 vars(module)[method] = functools.partial(self._run, path, method, original)
-                self._shadows.append((module, method))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for module, method in self._shadows:
-            del vars(module)[method]
-        self._shadows.clear()
+        for module, method, own in self._shadowed:
+            if own is None:
+                del vars(module)[method]
+            else:
+                vars(module)[method] = own
+        self._shadowed.clear()
+        self.closed = True
 
     def _begin(self, path: str, method: str, original: Any, arguments: tuple[Any, ...]) -> Call:
         unit = path if method == "forward" and path else ".".join(filter(None, (path, method)))
@@ -125,14 +133,23 @@ class LeftTrace(Trace):
         return result[0], functools.partial(self._run_vjp, call, result[1])
 
     def _run_vjp(self, call: Call, vjp: Any, *cotangents: Any) -> Any:
+        if self.closed:
+            return vjp(*cotangents)
         first = not call.output_grads and not call.input_grads
-        names = list(call.outputs)
-        for name, cotangent in zip(names, cotangents, strict=False):
+        handed = _flat(cotangents)
+        if handed and len(handed) != len(call.outputs):
+            raise ValueError(
+                f"{call.name}: its vjp got {len(handed)} cotangents for {len(call.outputs)} outputs"
+            )
+        for name, cotangent in zip(call.outputs, handed, strict=False):
             _add(call.output_grads, name, cotangent)
         if first:
             self.events.append(("cotangent", call))
         result = vjp(*cotangents)
-        gradients = result if isinstance(result, tuple) else (result,)
+        gradients = _flat((result,))
+        if len(gradients) > max(1, len(call.inputs)):
+            gave = f"{len(gradients)} gradients for {len(call.inputs)} inputs"
+            raise ValueError(f"{call.name}: its vjp gave {gave}")
         for name, gradient in zip(call.inputs, gradients, strict=False):
             _add(call.input_grads, name, gradient)
         if first:
@@ -148,6 +165,8 @@ class RightTrace(Trace):
         arguments = map_arrays(_alias, arguments)
         tensors = [tensor for argument in arguments for _, tensor in leaves(argument)]
         for name, tensor in zip(call.inputs, tensors, strict=True):
+            if _tracked(tensor):
+                call.tracked.add(name)
             _hook(tensor, call.input_grads, name)
         result = original(*arguments)
         self._end(call, result)
@@ -183,12 +202,22 @@ def _copy(array: Any) -> Any:
 
 
 def _alias(array: Any) -> Any:
-    tracked = isinstance(array, Tensor) and array.requires_grad
-    return array.view_as(array) if tracked else array
+    return array.clone() if _tracked(array) else array
+
+
+def _tracked(array: Any) -> bool:
+    return isinstance(array, Tensor) and array.requires_grad and is_float(array)
+
+
+def _flat(values: tuple[Any, ...]) -> list[Any]:
+    """The items of tuples within tuples; None and numbers stay items."""
+    return [
+        item for value in values for item in (_flat(value) if isinstance(value, tuple) else [value])
+    ]
 
 
 def _hook(tensor: Any, store: Arrays, name: str) -> None:
-    if isinstance(tensor, Tensor) and tensor.requires_grad and is_float(tensor):
+    if _tracked(tensor):
         tensor.register_hook(lambda grad: _add(store, name, grad))
 
 

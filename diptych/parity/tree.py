@@ -54,11 +54,11 @@ def is_float(value: Any) -> bool:
     return np.issubdtype(np.asarray(value).dtype, np.floating)
 
 
-def to_tensors(value: Any, device: torch.device) -> Any:
-    """`value` with every NumPy array as a tensor on the device; floats are tracked by autograd."""
+def to_tensors(value: Any, device: torch.device, *, track: bool = True) -> Any:
+    """`value` with every NumPy array as a tensor on the device; floats tracked by autograd."""
 
     def convert(array: Any) -> torch.Tensor:
         tensor = torch.from_numpy(to_numpy(array)).to(device)
-        return tensor.requires_grad_() if tensor.is_floating_point() else tensor
+        return tensor.requires_grad_() if track and tensor.is_floating_point() else tensor
 
     return map_arrays(convert, value)

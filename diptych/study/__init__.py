@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,7 @@ def study(out: Path, epochs: int, console: Console) -> bool:
 
 
 def _train(backend: str, dataset: Dataset, epochs: int, out: Path, console: Console) -> Outcome:
-    folder = out / backend
-    if RunFolder(folder).settings_file.exists():
-        shutil.rmtree(folder)  # an older study's
+    folder = RunFolder(out / backend)
     config = RunConfig(
         model="mlp_vae",
         model_config=vars(pairs.get("mlp_vae").for_data(64, {"hidden_dim": 128})).copy(),
@@ -74,7 +73,13 @@ def _train(backend: str, dataset: Dataset, epochs: int, out: Path, console: Cons
         lr=2e-3,
         log_every=1,
     )
-    outcome = train(config, dataset, folder, console=console)
+    if folder.settings_file.exists():
+        if replace(folder.config(), epochs=epochs) != config:
+            raise ValueError(
+                f"{folder.path}: holds a run that is not a study's; take another --out"
+            )
+        shutil.rmtree(folder.path)  # an older study's
+    outcome = train(config, dataset, folder.path, console=console)
     if outcome.interrupted:
         raise KeyboardInterrupt
     return outcome
@@ -110,18 +115,25 @@ def _draw(
     x, labels = dataset.test.x, dataset.test.y
     assert labels is not None
     originals = x[:16]
+
+    def framed(images: np.ndarray) -> np.ndarray:
+        """A black pixel around each digit, which fills its 8 x 8 to the edge."""
+        return np.pad(images.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
+
     pictures = {
         "loss_curves": lambda: figures.loss_curves({b: _curves(o) for b, o in outcomes.items()}),
         "samples": lambda: figures.image_grid(
-            to_numpy(panel.model.sample(EVALUATION, 64, mean=True)).reshape(-1, height, width), 16
+            framed(to_numpy(panel.model.sample(EVALUATION, 64, mean=True))), 16
         ),
         "reconstructions": lambda: figures.reconstructions(
-            originals.reshape(-1, height, width),
-            to_numpy(panel.model.reconstruct(panel.array(originals))).reshape(-1, height, width),
+            framed(originals),
+            framed(to_numpy(panel.model.reconstruct(panel.array(originals)))),
         ),
         "latent_scatter": lambda: figures.latent_scatter(_codes(panel, x), labels),
         "latent_manifold": lambda: figures.latent_manifold(
-            lambda z: _decode(outcomes["numpy"].panel, z), 18, (height, width)
+            lambda z: framed(_decode(outcomes["numpy"].panel, z)).reshape(len(z), -1),
+            side=18,
+            image_shape=(height + 2, width + 2),
         ),
     }
     written = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +12,7 @@ from diptych import pairs, weights
 from diptych.parity.bounds import rounding_bound
 from diptych.parity.comparison import Comparison, compare_named, masks_equal
 from diptych.parity.report import Report
-from diptych.parity.tree import leaves
+from diptych.parity.tree import is_float, leaves
 from model_specs.key import Key
 from numpy_ref.module import Module, as_dtype
 from torch_impl.module import as_device
@@ -29,7 +28,7 @@ def compare(
     noise: Any = None,
     *,
     dtype: Any = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     key: Key = Key(0),  # noqa: B008  (immutable)
     name: str | None = None,
 ) -> Report:
@@ -47,24 +46,37 @@ def compare(
     1e-13. In float32, or on CUDA, both panels are compared with the left panel in float64, and
     the bound follows from dtype and size (see diptych.parity.bounds).
 
-    Raises: ValueError for an unknown pair, dtype or device, or models without a common method.
+    Two models of your own bring their dtype and device; given as well, they must be theirs.
+
+    Raises: ValueError for an unknown pair, dtype or device, models without a common method, or of
+    different dtypes; and where TF32 would stand in for float32.
     """
     if isinstance(left, str):
         return _compare_registered(left, dtype or "float64", as_device(device), key)
     if right is None:
         raise ValueError("right: got None, takes the torch module to compare with")
-    own = {p.data.dtype for p in left.parameters()} or {np.dtype(np.float64)}
+    own = {p.data.dtype for p in left.parameters()}
+    if not own:
+        own = {next(a.dtype for _, a in leaves(batch) if is_float(a))}
     if len(own) > 1:
         raise ValueError(f"left: parameters of several dtypes {sorted(map(str, own))}, takes one")
-    comparison = Comparison(left, right, batch, noise, own.pop())
+    comparison = Comparison(left, right, batch, noise, as_dtype(own.pop()))
+    if dtype is not None and as_dtype(_spelt(dtype)) != comparison.dtype:
+        raise ValueError(f"dtype: got {dtype!r}, the models have {comparison.dtype}")
+    if device is not None and as_device(device).type != comparison.device.type:
+        raise ValueError(f"device: got {device!r}, the right model is on {comparison.device}")
     return comparison.report(name or type(left).__name__)
+
+
+def _spelt(dtype: Any) -> Any:
+    """torch.float32 and "torch.float32" as "float32"; all else as it is."""
+    is_torch = isinstance(dtype, torch.dtype | str)
+    return str(dtype).removeprefix("torch.") if is_torch else dtype
 
 
 def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -> Report:
     pair, config = pairs.find(name)
-    left_dtype = as_dtype(
-        str(dtype).removeprefix("torch.") if not isinstance(dtype, type) else dtype
-    )
+    left_dtype = as_dtype(_spelt(dtype))
     left = pair.left(config, key.fold_in("weights"), dtype=left_dtype)
     right = pair.right(config, key.fold_in("weights"), dtype=str(left_dtype), device=device)
     batch = pair.batch(config, key.fold_in("batch"), left_dtype, BATCH_SIZE)
@@ -79,6 +91,7 @@ def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -
     drawn += compare_named(
         dict(leaves(noise, "noise")), dict(leaves(twin_noise, "noise")), "noise", bound
     )
+    drawn = [row if row.ok else replace(row, origin="new") for row in drawn]
     weights.transfer(left, right)
     report = Comparison(left, right, batch, noise, left_dtype).report(name)
     rest = [row for row in report.rows if row.kind != "parameter"]
