@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,15 +85,11 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
 ) -> None:
     """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
-    import torch
-
     from diptych import data as data_sets
     from diptych import pairs
     from diptych.run import RunConfig
     from diptych.training import train as run_training
 
-    # Adam's second moments decay into denormals, which slow a long CPU run up to twofold
-    torch.set_flush_denormal(True)
     pair = pairs.get(model)
     dataset = data_sets.load(data, data_root)
     _console.print(dataset.found, style="dim")
@@ -113,7 +111,8 @@ def train(
         seed=seed,
         checkpoint_every=checkpoint_every,
     )
-    outcome = run_training(run, dataset, out, resume=resume, console=_console)
+    with _flushed_denormals():
+        outcome = run_training(run, dataset, out, resume=resume, console=_console)
     told = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
     if outcome.interrupted:
         _console.print(f"stopped after {told}; --resume goes on from {out}")
@@ -207,12 +206,10 @@ def study(
     epochs: Annotated[int, typer.Option(help="Passes over the digits, on each panel.")] = 100,
 ) -> None:
     """Check every pair, train both panels on the embedded digits, and show that they are one."""
-    import torch
-
     from diptych.study import study as run_study
 
-    torch.set_flush_denormal(True)
-    ok = run_study(out, epochs, _console)
+    with _flushed_denormals():
+        ok = run_study(out, epochs, _console)
     raise typer.Exit(0 if ok else 1)
 
 
@@ -232,6 +229,18 @@ def main(arguments: list[str] | None = None) -> None:
         usage = getattr(error, "format_message", None)
         message = usage() if usage else str(error)
         _fail(" ".join(message.split()), 2 if usage else 1)
+
+
+@contextlib.contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Adam's second moments decay into denormals, which slow a long CPU run up to twofold."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _fail(message: str, status: int) -> None:

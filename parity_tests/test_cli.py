@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 import diptych
+from diptych import cli
 from diptych.cli import main
 from diptych.results import FIELDS
 from numpy_ref import random
@@ -16,7 +18,7 @@ from numpy_ref.layers import ReLU
 @pytest.fixture
 def run(capsys, monkeypatch):
     """run("check", "mlp_vae") -> (exit status, stdout, stderr), wide enough not to wrap."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(cli, "_console", Console(width=200))
     monkeypatch.delenv("DIPTYCH_DATA", raising=False)
 
     def invoke(*arguments):

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 
@@ -107,46 +106,58 @@ def test_training_outside_the_main_thread_works(small, tmp_path):
 
 
 KILLED = """
-import json, os, sys
-from diptych import data
-from diptych.run import RunConfig
-from diptych.training import train
-folder, settings, moments = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-import signal, time
+import json, os, signal, sys
 import torch
+from diptych import data, run, training, weights
+from diptych.run import RunConfig, RunFolder
+
 torch.set_num_threads(1)
+folder, settings, moments = (json.loads(text) for text in sys.argv[1:])
 digits = data.load("digits")
+
+def deadly(function, countdown):
+    # an event before and an event after each step, each line of metrics and each replaced file
+    def counted(*arguments, **keywords):
+        for call in (True, False):
+            countdown[0] -= 1
+            if countdown[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if call:
+                result = function(*arguments, **keywords)
+        return result
+    return counted
+
 killed = 0
-for moment in [*moments, None]:
-    child = os.fork()  # a fork of a process that has only imported, so that a kill costs no import
+for moment in [*moments, 0]:
+    child = os.fork()  # of a process that has only imported, so that a kill costs no import
     if child == 0:
-        train(RunConfig(**settings), digits, folder, resume=True)
+        countdown = [moment]
+        os.replace = deadly(os.replace, countdown)
+        training.Trainer.step = deadly(training.Trainer.step, countdown)
+        RunFolder.log = deadly(RunFolder.log, countdown)
+        training.train(RunConfig(**settings), digits, folder, resume=True)
         os._exit(0)
-    if moment is None:
-        assert os.waitpid(child, 0)[1] == 0
-    else:
-        time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-print(json.dumps({"killed": killed}))
+    status = os.waitpid(child, 0)[1]
+    killed += os.WIFSIGNALED(status)
+print(json.dumps({"killed": killed, "last": status}))
 """
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_killed_ten_times_and_resumed_is_uninterrupted(tmp_path, backend):
-    """kill -9 at ten random moments of one run, most of them within a step or a write."""
-    run = config(backend=backend, epochs=30, batch_size=16, checkpoint_every=3)
-    moments = (0.05 + 0.15 * random.uniform(Key(9).fold_in(backend), 10)).tolist()
-    arguments = [str(tmp_path / "cut"), json.dumps(dataclasses.asdict(run)), json.dumps(moments)]
+    """kill -9 at ten random moments of one run: before or after a step, a line, a written file."""
+    run = config(backend=backend, epochs=6, batch_size=32, checkpoint_every=3)
+    moments = (1 + random.permutation(Key(9).fold_in(backend), 120)[:10]).tolist()
+    arguments = (str(tmp_path / "cut"), dataclasses.asdict(run), moments)
     child = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(KILLED), *arguments],
+        [sys.executable, "-W", "ignore", "-c", KILLED, *map(json.dumps, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
     assert child.returncode == 0, child.stderr
-    assert json.loads(child.stdout.splitlines()[-1]) == {"killed": 10}, "a kill came too late"
+    assert json.loads(child.stdout.splitlines()[-1]) == {"killed": 10, "last": 0}
     whole = train(run, data.load("digits"), tmp_path / "whole")
     cut = RunFolder(tmp_path / "cut")
     for ours, theirs in zip(arrays_of(cut), arrays_of(whole.folder), strict=True):
@@ -154,6 +165,48 @@ def test_killed_ten_times_and_resumed_is_uninterrupted(tmp_path, backend):
     assert without_times(read_metrics(cut.metrics_file)) == without_times(
         read_metrics(whole.folder.metrics_file)
     )
+    assert not list((tmp_path / "cut").glob(".*")), "a killed write left its temporary file"
+
+
+def test_a_folder_with_part_of_a_run_is_not_taken_for_a_new_one(small, tmp_path):
+    train(config(epochs=1), small, tmp_path / "run")
+    (tmp_path / "run" / "run.json").unlink()
+    for resume in (False, True):
+        with pytest.raises(ValueError, match=r"holds metrics\.jsonl.* but no run\.json"):
+            train(config(epochs=1), small, tmp_path / "run", resume=resume)
+
+
+def test_resuming_on_other_data_is_refused(small, tmp_path):
+    train(config(epochs=1), small, tmp_path / "run")
+    with pytest.raises(ValueError, match="cannot resume on other data"):
+        train(config(epochs=1), data.load("digits"), tmp_path / "run", resume=True)
+
+
+def test_a_model_that_does_not_fit_the_data_claims_no_folder(small, tmp_path):
+    run = dataclasses.replace(config(), model_config={**MODEL, "input_dim": 63})
+    with pytest.raises(ValueError, match="x: got shape"):
+        train(run, small, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(small, backend, optimizer):
+    panel = training.build(config(backend=backend, optimizer=optimizer))
+    x = small.train.x[:4]
+    panel.gradients(x, panel.model.draw_noise(Key(1), 4))
+    panel.step(lr=0.1, clip=None)
+    state = panel.optimizer_state()
+    names = list(panel.weights())
+    buffers = ["exp_avg", "exp_avg_sq"] if optimizer == "adam" else []
+    assert set(state) == {f"{n}.{b}" for n in names for b in buffers} | {"step"}
+    assert state["step"] == 1
+    panel.load_optimizer_state(state)
+    with pytest.raises(ValueError, match="optimizer state: unexpected stranger"):
+        panel.load_optimizer_state(state | {"stranger": np.zeros(3)})
+    for name in buffers and [f"{names[0]}.exp_avg"]:
+        with pytest.raises(ValueError, match="has shape"):
+            panel.load_optimizer_state(state | {name: state[name][:1]})
 
 
 @pytest.mark.parametrize("binarize", [False, True])
