@@ -20,8 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 study: $(STAMP) ## check the pairs, train both panels, draw the figures into out/
 	$(BIN)/diptych study
 
+# two workers of one thread each: more threads than cores only wait for each other
 test: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

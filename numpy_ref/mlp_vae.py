@@ -92,11 +92,11 @@ class MLPVAE(Module):
     def loss(self, x: Array, noise: MLPVAENoise) -> tuple[MLPVAELoss, Callable[[], None]]:
         """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
-        x (N, D), noise.eps (N, L, Z).
+        x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        self._check(x, noise, self.config.samples)
-        N, L, beta = len(x), self.config.samples, self.config.beta
+        self._check(x, noise)
+        N, L, beta = len(x), noise.eps.shape[1], self.config.beta
         weight = 1 / N if self.config.reduction == "mean" else 1.0
 
         (mu, spread), encode_vjp = self.encode(x)
@@ -131,7 +131,7 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         """
-        self._check(x, noise, None)
+        self._check(x, noise)
         (mu, spread), _ = self.encode(x)
         z, _ = self.reparameterize(mu, spread, noise.eps)
         nll, _ = self.likelihood.nll(self.decode(z)[0], x)
@@ -151,7 +151,7 @@ class MLPVAE(Module):
         (mu, _), _ = self.encode(x)
         return self.likelihood.mean(self.decode(mu)[0])
 
-    def _check(self, x: Array, noise: MLPVAENoise, samples: int | None) -> None:
+    def _check(self, x: Array, noise: MLPVAENoise) -> None:
         checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
-        shape = (len(x), samples, self.config.latent_dim)
+        shape = (len(x), None, self.config.latent_dim)
         checks.check_noise("eps", noise.eps, shape, self.dtype)

@@ -24,7 +24,8 @@ DTYPES = (np.dtype("float32"), np.dtype("float64"))
 def as_dtype(dtype: DTypeLike) -> np.dtype:
     """float32 or float64, by name or as NumPy's own. Raises ValueError for any other."""
     for known in DTYPES:
-        if dtype == known.name if isinstance(dtype, str) else dtype in (known, known.type):
+        # not `==` alone: to NumPy, None equals float64
+        if dtype is known.type or (isinstance(dtype, str | np.dtype) and dtype == known.name):
             return known
     raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
 

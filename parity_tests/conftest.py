@@ -1,10 +1,8 @@
-"""Shared fixtures: pairs with the same weights, and the real data where it is."""
+"""Shared fixtures: pairs with the same weights."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +20,6 @@ torch.set_num_threads(1)
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20261121)
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real data; the test is skipped where there is none."""
-    root = os.environ.get("DIPTYCH_DATA")
-    if not root or not Path(root).is_dir():
-        pytest.skip("DIPTYCH_DATA names no folder: real data sets are not at hand")
-    return Path(root)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import functools
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -291,6 +293,9 @@ def test_normwise_error():
     a, b = np.array([3.0, 4.0]), np.array([3.0, 4.5])
     assert normwise(a, b) == pytest.approx(0.5 / np.hypot(3, 4.5))
     assert normwise(a * 0, b * 0) == 0 and normwise(a, b * 0) == math.inf
+    # squares that under- or overflow hide nothing
+    assert normwise(a * 1e-200, 2 * a * 1e-200) == pytest.approx(0.5)
+    assert normwise(a * 1e200, 2 * a * 1e200) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -373,6 +378,89 @@ def test_tied_weights_and_repeated_calls_are_told_apart(rng):
             assert report.ok
 
 
+@pytest.mark.parametrize("returned", [None, 0])
+def test_a_vjp_that_returns_nothing_is_a_failure(returned, rng):
+    class Left(Module):
+        def forward(self, x):
+            return 2 * x, lambda dy: returned
+
+    class Right(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    found = parity.compare(Left(), Right(), rng.normal(size=(3, 2))).first_divergence
+    assert (found.kind, found.name) == ("input gradient", "forward(x)")
+    assert "missing on the left" in found.note
+
+
+def test_a_vjp_with_too_many_gradients_is_refused(rng):
+    class Left(Module):
+        def forward(self, x):
+            return 2 * x, lambda dy: (2 * dy, dy)
+
+    class Right(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    with pytest.raises(ValueError, match="gave 2 gradients for 1 inputs"):
+        parity.compare(Left(), Right(), rng.normal(size=(3, 2)))
+
+
+def test_a_method_planted_on_an_instance_is_compared_and_left_there(vae):
+    left, right, *_ = vae
+    good = right.encoder_hidden.forward
+    right.encoder_hidden.forward = lambda input: good(input) * 1.01
+    bad = left.posterior.kl
+    left.posterior.kl = lambda mu, logvar: bad(mu, logvar + 0.1)
+    for _ in range(2):
+        report = parity.compare(*vae)
+        new = [row.name for row in report.failures if row.origin == "new"]
+        assert new[0] == "encoder_hidden" and "posterior.kl" in new
+
+
+def test_what_the_models_are_is_not_what_was_asked_for(make_pair):
+    left, right = make_pair(CONFIG)
+    arguments = (left, right, random.uniform(KEY, (5, 13)), left.draw_noise(KEY, 5))
+    assert parity.compare(*arguments, dtype=torch.float64, device="cpu").ok
+    with pytest.raises(ValueError, match="dtype: got 'float32', the models have float64"):
+        parity.compare(*arguments, dtype="float32")
+    with pytest.raises(ValueError, match="right: has parameters of float32, takes float64"):
+        parity.compare(left, right.float(), *arguments[2:])
+
+
+def test_tf32_is_refused(make_pair, monkeypatch):
+    left, right = make_pair(CONFIG, "float32")
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    with pytest.raises(ValueError, match="float32 matmul precision: got 'high'"):
+        parity.compare(left, right, random.uniform(KEY, (5, 13)), left.draw_noise(KEY, 5))
+
+
+def test_a_left_layer_that_changes_dtype_is_seen(rng):
+    class Left(Module):
+        def forward(self, x):
+            return 2.0 * x.astype(np.float64), lambda dy: 2 * dy
+
+    class Right(nn.Module):
+        def forward(self, x):
+            return 2.0 * x
+
+    report = parity.compare(Left(), Right(), rng.normal(size=(3, 2)).astype(np.float32))
+    assert "computed in float64 and float32" in report.first_divergence.note
+
+
+def test_in_place_layers_on_the_right_can_be_compared(rng):
+    left = Sequential(Linear(4, 3, Key(1)), ReLU())
+    right = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True)).double()
+    weights.transfer(left, right)
+    assert "1" in {row.name for row in parity.compare(left, right, rng.normal(size=(5, 4))).rows}
+
+
+def test_the_plugin_is_light():
+    """pytest imports it in every project that has diptych installed."""
+    code = "import sys, diptych.parity.plugin; assert not {'torch', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_compare_needs_something_in_common():
     with pytest.raises(ValueError, match="share neither"):
         parity.compare(Module(), nn.Identity(), np.zeros(3))
@@ -382,10 +470,14 @@ def test_compare_needs_something_in_common():
 
 def test_masks_of_the_noise_are_reported():
     """A boolean array in the noise must be equal to the bit, and `masks_equal` says whether."""
-    rows = [compare_arrays("noise.mask", "noise", np.array([True]), np.array([True]), 0.0)]
+    mask = np.array([True])
+    rows = [compare_arrays("noise.mask", "noise", mask, mask, 0.0)]
     assert masks_equal(rows) is True
-    rows.append(compare_arrays("noise.mask", "noise", np.array([True]), np.array([False]), 0.0))
-    assert masks_equal(rows) is False and masks_equal([]) is None
+    for other in (~mask, None, np.array([True, True])):
+        wrong = compare_arrays("noise.mask", "noise", mask, other, 0.0)
+        assert masks_equal([*rows, wrong]) is False
+    assert masks_equal([]) is None
+    assert masks_equal([compare_arrays("z", "output", np.ones(1), np.ones(1), 0.0)]) is None
 
 
 def test_unknown_names_suggest_the_nearest():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch_file
 
 from diptych import weights
 from model_specs.mlp_vae import MLPVAEConfig
@@ -99,6 +100,21 @@ def test_foreign_and_misshapen_files_list_everything(saved, side):
     with pytest.raises(ValueError, match=message):
         weights.load(model, file)
     assert same(states(model)[0], before)
+
+
+def test_a_file_that_others_wrote_is_read_and_foreign_dtypes_are_refused(saved):
+    left, _, file = saved
+    arrays = load_file(file)
+    save_file(arrays, file, metadata={"format": "pt"})
+    weights.load(left, file)
+    tensors = {name: torch.from_numpy(a) for name, a in arrays.items()}
+    tensors["posterior.mu.bias"] = tensors["posterior.mu.bias"].bfloat16()
+    save_torch_file(tensors, file)
+    with pytest.raises(ValueError, match="holds a dtype that NumPy lacks"):
+        weights.load(left, file)
+    save_file(arrays | {"posterior.mu.bias": np.array([True, False, True])}, file)
+    with pytest.raises(ValueError, match=r"posterior\.mu\.bias is bool: weights are float32 or"):
+        weights.load(left, file)
 
 
 def test_nan_in_a_file_and_a_file_that_is_not_there(saved, tmp_path):

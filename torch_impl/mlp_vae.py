@@ -94,10 +94,10 @@ class MLPVAE(Module):
     def loss(self, x: Tensor, noise: MLPVAENoise) -> MLPVAELoss:
         """Loss terms; `loss.total.backward()` does the rest.
 
-        x (N, D), noise.eps (N, L, Z).
+        x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        self._check(x, noise, self.config.samples)
+        self._check(x, noise)
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
 
         mu, spread = self.encode(x)
@@ -123,7 +123,7 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         """
-        self._check(x, noise, None)
+        self._check(x, noise)
         mu, spread = self.encode(x)
         z = self.reparameterize(mu, spread, noise.eps)
         nll = self.likelihood.nll(self.decode(z), x)
@@ -146,7 +146,7 @@ class MLPVAE(Module):
         mu, _ = self.encode(x)
         return self.likelihood.mean(self.decode(mu))
 
-    def _check(self, x: Tensor, noise: MLPVAENoise, samples: int | None) -> None:
+    def _check(self, x: Tensor, noise: MLPVAENoise) -> None:
         checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
-        shape = (len(x), samples, self.config.latent_dim)
+        shape = (len(x), None, self.config.latent_dim)
         checks.check_noise("eps", noise.eps, shape, self)
