@@ -66,7 +66,14 @@ def render(folder: Path = FOLDER) -> str:
             [_trained_row(r) for r in trained],
         ),
         _markdown(
-            ("both panels, the same run", "100 steps", "epochs", "validation", "NumPy", "PyTorch"),
+            (
+                "one run on both panels: how far the losses part, relative",
+                "each of 100 steps",
+                "training epochs",
+                "validation",
+                "NumPy took",
+                "PyTorch took",
+            ),
             [_compared_row(r) for r in compared],
         ),
         *(_timed_table(r) for r in timed),

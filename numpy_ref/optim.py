@@ -1,6 +1,7 @@
 """Optimisers, clipping and schedules.   Right panel: torch.optim, whose numbers these give.
 
-An optimiser is made from `model.named_parameters()`, so its state has names and can be saved.
+An optimiser is made from `model.named_parameters()`, so that its state has names, or from
+`model.parameters()`, whose names are then their positions.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from model_specs.fields import check_real
 from model_specs.state import check_state
 from numpy_ref.module import Array, Parameter
 
+Parameters = Iterable[tuple[str, Parameter] | Parameter]
+
 
 class Optimizer:
     """Keeps `lr`, `step_count` and one array a parameter for each name in `buffers`."""
 
     buffers: tuple[str, ...] = ()
 
-    def __init__(self, named_parameters: Iterable[tuple[str, Parameter]], lr: float) -> None:
+    def __init__(self, parameters: Parameters, lr: float) -> None:
         check_real("lr", lr, above=0)
-        self.parameters = dict(named_parameters)
+        self.parameters: dict[str, Parameter] = {}
+        for i, item in enumerate(parameters):
+            name, parameter = (str(i), item) if isinstance(item, Parameter) else item
+            self.parameters[name] = parameter
         self.lr = lr
         self.step_count = 0
         self.state = {
@@ -69,14 +75,14 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        named_parameters: Iterable[tuple[str, Parameter]],
+        parameters: Parameters,
         lr: float = 1e-3,
         momentum: float = 0.0,
     ) -> None:
         check_real("momentum", momentum, above=0, inclusive=True)
         self.momentum = momentum
         self.buffers = ("momentum_buffer",) if momentum else ()
-        super().__init__(named_parameters, lr)
+        super().__init__(parameters, lr)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
         b = grad
@@ -99,12 +105,12 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        named_parameters: Iterable[tuple[str, Parameter]],
+        parameters: Parameters,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(named_parameters, lr)
+        super().__init__(parameters, lr)
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas: got {betas!r}, takes two numbers in [0, 1)")
         check_real("eps", eps, above=0, inclusive=True)

@@ -45,6 +45,14 @@ def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
                 theirs[name].copy_(torch.tensor(parameter.data))
 
 
+def test_plain_parameters_are_named_by_position(rng):
+    ours, _ = _twins(rng)
+    state = optim.Adam(ours.values()).state_dict()
+    assert set(state) == {f"{i}.{b}" for i in range(3) for b in ("exp_avg", "exp_avg_sq")} | {
+        "step"
+    }
+
+
 @pytest.mark.parametrize("max_norm", [0.5, 1e3])
 def test_clipping_is_torchs(max_norm, rng):
     ours, theirs = _twins(rng)

@@ -16,6 +16,8 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
 
     Shapes: logits (..., D), x broadcast to it -> (...).
     x in [0, 1]; a grey x gives the cross-entropy, which is a bound and not a density.
+    torch's fused form adds |logits| and takes it away again: where a pixel is sure and right, it
+    keeps eps |logits| nats and not the digits of e^-|logits|, which the left panel keeps.
     """
     x = x.expand_as(logits)
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
