@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diptych import pairs, weights
-from diptych.parity.bounds import rounding_bound
+from diptych.parity.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.comparison import Comparison, compare_named, masks_equal
 from diptych.parity.report import Report
 from diptych.parity.tree import is_float, leaves
@@ -44,7 +44,8 @@ def compare(
 
     Errors are normwise, ‖a - b‖ / ‖b‖. In float64 on the CPU b is the right panel and the bound
     1e-13. In float32, or on CUDA, both panels are compared with the left panel in float64, and
-    the bound follows from dtype and size (see diptych.parity.bounds).
+    the bound follows from dtype and size. A tensor that is measured to magnify rounding gets as
+    much more (see diptych.parity.bounds).
 
     Two models of your own bring their dtype and device; given as well, they must be theirs.
 
@@ -84,7 +85,7 @@ def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -
     twin_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE)
 
     # each panel draws its own weights and noise; they are compared, then the left's serve both
-    bound = rounding_bound(left_dtype, 1)
+    bound = rounding_bound(left_dtype, ELEMENTWISE)
     drawn = compare_named(
         left.state_dict(), weights.to_arrays(right.state_dict()), "parameter", bound
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.parity.bounds import rounding_bound
+from diptych.parity.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.comparison import masks_equal
 from diptych.parity.report import Report, compare_arrays
 from diptych.parity.tree import to_numpy
@@ -50,7 +50,7 @@ def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(
             "noise",
             ours,
             to_numpy(theirs),
-            bound=rounding_bound(kind, 4) if name == "normal" else 0.0,  # log, sqrt, cos, product
+            bound=rounding_bound(kind, ELEMENTWISE) if name == "normal" else 0.0,
         )
         for name, (ours, theirs) in drawn.items()
     ]
