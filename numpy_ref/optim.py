@@ -15,6 +15,7 @@ from model_specs.fields import check_real
 from model_specs.state import check_state
 from numpy_ref.module import Array, Parameter
 
+BLOCK = 32768
 Parameters = Iterable[tuple[str, Parameter] | Parameter]
 
 
@@ -29,6 +30,8 @@ class Optimizer:
         for i, item in enumerate(parameters):
             name, parameter = (str(i), item) if isinstance(item, Parameter) else item
             self.parameters[name] = parameter
+        for parameter in self.parameters.values():
+            parameter.data = np.ascontiguousarray(parameter.data).reshape(parameter.data.shape)
         self.lr = lr
         self.step_count = 0
         self.state = {
@@ -40,9 +43,16 @@ class Optimizer:
         """Move every parameter by one step against its `.grad`."""
         self.step_count += 1
         for name, parameter in self.parameters.items():
-            self._update(parameter.data, parameter.grad, self.state[name])
+            # in flat blocks that stay in the cache: a dozen passes over memory take twice as long
+            data, grad = parameter.data.reshape(-1), parameter.grad.reshape(-1)
+            state = {buffer: array.reshape(-1) for buffer, array in self.state[name].items()}
+            for start in range(0, data.size, BLOCK):
+                block = slice(start, start + BLOCK)
+                part = {buffer: array[block] for buffer, array in state.items()}
+                self._update(data[block], grad[block], part)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        """Move one block of one parameter, in place."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Array]:
@@ -119,13 +129,21 @@ class Adam(Optimizer):
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
         (beta1, beta2), t = self.betas, self.step_count
         m, v = state["exp_avg"], state["exp_avg_sq"]
-        m += (1 - beta1) * (grad - m)
+
+        change = grad - m
+        change *= 1 - beta1
+        m += change
+
+        square = np.multiply(grad, grad, out=change)
+        square *= 1 - beta2
         v *= beta2
-        v += (1 - beta2) * (grad * grad)
-        denominator = np.sqrt(v)
+        v += square
+
+        denominator = np.sqrt(v, out=square)
         denominator /= math.sqrt(1 - beta2**t)
         denominator += self.eps
-        update = m / denominator
+
+        update = np.divide(m, denominator, out=denominator)
         update *= self.lr / (1 - beta1**t)
         data -= update
 
