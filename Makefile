@@ -31,7 +31,7 @@ lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
-	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= --benchmark-only --benchmark-group-by=group
+	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= -o 'python_files=bench_*.py' --benchmark-only --benchmark-group-by=group
 
 results: $(STAMP) ## make the README's tables anew from benchmarks/results
 	$(BIN)/python -m diptych.results

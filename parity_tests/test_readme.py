@@ -1,6 +1,7 @@
 """What the README says is what is so."""
 
 import re
+import shlex
 import subprocess
 import sys
 
@@ -52,6 +53,19 @@ def test_the_side_by_side_is_the_code():
 def test_every_file_the_readme_names_is_there():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (results.README.parent / target).exists(), target
+
+
+def test_make_bench_finds_the_benchmarks():
+    recipe = (results.README.parent / "Makefile").read_text().partition("\nbench:")[2]
+    options = shlex.split(recipe.splitlines()[1].partition("pytest")[2])
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--collect-only", "-q"],
+        cwd=results.README.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0 and "bench_mlp_vae.py" in found.stdout, found.stdout
 
 
 def test_pairs_keep_the_same_files_on_every_floor():
