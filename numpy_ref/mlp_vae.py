@@ -72,7 +72,11 @@ class MLPVAE(Module):
         return MLPVAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype))
 
     def encode(self, x: Array) -> tuple[Any, Vjp]:
-        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)"""
+        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)
+
+        Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
+        """
+        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
         h, h_vjp = self.encoder_hidden(x)
         a, a_vjp = self.encoder_activation(h)
         q, q_vjp = self.posterior(a)
@@ -95,11 +99,11 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        self._check(x, noise)
+        (mu, spread), encode_vjp = self.encode(x)
+        self._check_noise(x, noise)
         N, L, beta = len(x), noise.eps.shape[1], self.config.beta
         weight = 1 / N if self.config.reduction == "mean" else 1.0
 
-        (mu, spread), encode_vjp = self.encode(x)
         z, z_vjp = self.reparameterize(mu, spread, noise.eps)
         logits, decode_vjp = self.decode(z)
         nll, nll_vjp = self.likelihood.nll(logits, x)  # (N, L)
@@ -131,8 +135,8 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         """
-        self._check(x, noise)
         (mu, spread), _ = self.encode(x)
+        self._check_noise(x, noise)
         z, _ = self.reparameterize(mu, spread, noise.eps)
         nll, _ = self.likelihood.nll(self.decode(z)[0], x)
         return -nll - self.posterior.kl_sampled(spread, z, noise.eps)[0]
@@ -147,11 +151,9 @@ class MLPVAE(Module):
 
     def reconstruct(self, x: Array) -> Array:
         """The mean of p(x|z) at z = mu(x).   x (N, D) -> (N, D)"""
-        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
         (mu, _), _ = self.encode(x)
         return self.likelihood.mean(self.decode(mu)[0])
 
-    def _check(self, x: Array, noise: MLPVAENoise) -> None:
-        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+    def _check_noise(self, x: Array, noise: MLPVAENoise) -> None:
         shape = (len(x), None, self.config.latent_dim)
         checks.check_noise("eps", noise.eps, shape, self.dtype)

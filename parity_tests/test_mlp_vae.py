@@ -271,6 +271,8 @@ def test_bad_batches_are_one_clear_error(make_pair, side, what, x):
             left.loss(x, noise)
         else:
             right.loss(*tensors(x), MLPVAENoise(*tensors(noise.eps)))
+    with pytest.raises(ValueError, match="x: got"):
+        left.encode(x) if side == "left" else right.encode(*tensors(x))
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

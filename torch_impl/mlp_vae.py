@@ -79,7 +79,11 @@ class MLPVAE(Module):
         return MLPVAENoise(eps)
 
     def encode(self, x: Tensor) -> Any:
-        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)"""
+        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)
+
+        Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
+        """
+        checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
         return self.posterior(self.encoder_activation(self.encoder_hidden(x)))
 
     def reparameterize(self, mu: Tensor, spread: Tensor, eps: Tensor) -> Tensor:
@@ -97,10 +101,10 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        self._check(x, noise)
+        mu, spread = self.encode(x)
+        self._check_noise(x, noise)
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
 
-        mu, spread = self.encode(x)
         z = self.reparameterize(mu, spread, noise.eps)
         logits = self.decode(z)
         nll = self.likelihood.nll(logits, x)  # (N, L)
@@ -123,8 +127,8 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         """
-        self._check(x, noise)
         mu, spread = self.encode(x)
+        self._check_noise(x, noise)
         z = self.reparameterize(mu, spread, noise.eps)
         nll = self.likelihood.nll(self.decode(z), x)
         return -nll - self.posterior.kl_sampled(spread, z, noise.eps)
@@ -142,11 +146,9 @@ class MLPVAE(Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean of p(x|z) at z = mu(x).   x (N, D) -> (N, D)"""
-        checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
         mu, _ = self.encode(x)
         return self.likelihood.mean(self.decode(mu))
 
-    def _check(self, x: Tensor, noise: MLPVAENoise) -> None:
-        checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
+    def _check_noise(self, x: Tensor, noise: MLPVAENoise) -> None:
         shape = (len(x), None, self.config.latent_dim)
         checks.check_noise("eps", noise.eps, shape, self)
