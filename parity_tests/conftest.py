@@ -11,6 +11,7 @@ import torch
 
 from diptych import pairs, weights
 from model_specs.key import Key
+from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref import random
 
 # two workers on two cores: more threads than that only wait for each other
@@ -37,3 +38,21 @@ def make_pair() -> Callable[..., tuple[Any, Any]]:
         return left, right
 
     return make
+
+
+@pytest.fixture
+def make_vae(make_pair: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, ...]]:
+    """(dtype) -> (left, right, batch, noise) of a small VAE, all well."""
+
+    def make(dtype: str = "float64") -> tuple[Any, ...]:
+        config = MLPVAEConfig(input_dim=13, hidden_dim=11, latent_dim=3, beta=0.7, samples=2)
+        left, right = make_pair(config, dtype)
+        key = Key(31)
+        return left, right, random.uniform(key, (5, 13), dtype=dtype), left.draw_noise(key, 5)
+
+    return make
+
+
+@pytest.fixture
+def vae(make_vae: Callable[..., tuple[Any, ...]]) -> tuple[Any, ...]:
+    return make_vae()

@@ -136,8 +136,9 @@ class Report:
             sink.write(f"first divergence: {self.first_divergence}\n")
             if self.first_new not in (None, self.first_divergence):
                 sink.write(f"first that is wrong itself: {self.first_new}\n")
-            errors = [row.error for row in self.failures]
-            sink.write(f"a bound of {max(errors):.1e} would have passed\n")
+            largest = max(row.error for row in self.failures)
+            if math.isfinite(largest):
+                sink.write(f"a bound of {largest:.1e} would have passed\n")
         return sink.getvalue()
 
 
@@ -156,15 +157,13 @@ def compare_arrays(
     for array, side, other in ((found, sides[0], reference), (reference, sides[1], found)):
         if array is None:
             shape = () if other is None else other.shape
-            exact = other is not None and not np.issubdtype(other.dtype, np.floating)
             note = f"missing on the {side}"
-            return Row(name, kind, shape, math.inf, bound, note=note, exact=exact)
+            return Row(name, kind, shape, math.inf, bound, note=note, exact=_is_exact(other))
     assert found is not None and reference is not None
+    exact = _is_exact(reference)
     if found.shape != reference.shape:
         note = f"shape {found.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
-        exact = not np.issubdtype(reference.dtype, np.floating)
         return Row(name, kind, reference.shape, math.inf, bound, note=note, exact=exact)
-    exact = not np.issubdtype(reference.dtype, np.floating)
     row = Row(name, kind, reference.shape, 0.0, 0.0 if exact else bound, exact=exact)
     if found.size == 0:
         return row
@@ -182,6 +181,10 @@ def compare_arrays(
         note = f"{wrong} of {found.size} differ" if wrong else ""
         return replace(row, error=math.inf if wrong else 0.0, note=note)
     return replace(row, error=normwise(a, b))
+
+
+def _is_exact(array: np.ndarray | None) -> bool:
+    return array is not None and not np.issubdtype(array.dtype, np.floating)
 
 
 def normwise(found: np.ndarray, reference: np.ndarray) -> float:
