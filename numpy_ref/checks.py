@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from model_specs.dropout import Masks
 from numpy_ref.module import Array
 
 
@@ -40,3 +43,39 @@ def _check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: 
         raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}), none of them 0")
     if value.dtype != dtype:
         raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
+
+
+def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: int) -> None:
+    """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
+    _check_array(name, value, shape, np.dtype(np.int64))
+    smallest, largest = value.min(), value.max()
+    if smallest < 0 or largest >= size:
+        raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
+
+
+def check_window(
+    model: Any, steps: int, size: int, state: Any, weight: Array | None, noise: Masks, width: int
+) -> None:
+    """Raise ValueError unless state, weights and masks fit a window of (steps, size).
+
+    `model` is a recurrent one, `width` what its first layer reads.
+    """
+    H, L, dtype = model.config.hidden_dim, model.config.num_layers, model.dtype
+    for part, value in zip(state._fields, state, strict=True):
+        check_noise(f"state.{part}", value, (L, size, H), dtype)
+    if weight is not None:
+        check_noise("weight", weight, (steps, size), dtype)
+        if weight.min() < 0 or weight.sum() <= 0:
+            raise ValueError("weight: got a negative one or none above 0, takes some above 0")
+    for name, masks, widths in (
+        ("inputs", noise.inputs, (width, *[H] * L)),
+        ("recurrent", noise.recurrent, (H,) * L),
+    ):
+        if masks and len(masks) != len(widths):
+            raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
+        for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
+            drawn = 1 if len(mask) == 1 else steps
+            _check_array(f"noise.{name}[{place}]", mask, (drawn, size, units), np.dtype(bool))
+    if noise.words is not None:
+        shape = (size, model.config.vocab_size)
+        _check_array("noise.words", noise.words, shape, np.dtype(bool))

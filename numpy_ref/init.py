@@ -19,6 +19,13 @@ def normal(module: Module, key: Key, std: float = 0.1) -> None:
             data[...] = 0
 
 
+def uniform(module: Module, key: Key, bound: float) -> None:
+    """Every parameter, biases too, ~ U(-bound, bound)."""
+    for name, parameter in module.named_parameters():
+        data = parameter.data
+        data[...] = bound * (2 * random.uniform(key.fold_in(name), data.shape) - 1)
+
+
 def fan_in_uniform(module: Module, key: Key) -> None:
     """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Linear.
 

@@ -47,6 +47,35 @@ class Linear(Module):
         return y.reshape(*x.shape[:-1], -1), vjp
 
 
+class Embedding(Module):
+    """y = E[ids].
+
+    Shapes: ids (...) int64 in [0, V), weight (V, D) -> y (..., D). The ids have no gradient.
+    Source: torch.nn.Embedding. Its weights are not yet set: a model's init draws them.
+    """
+
+    def __init__(self, vocab_size: int, dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.weight = Parameter(np.empty((vocab_size, dim), as_dtype(dtype)))
+
+    def forward(self, ids: Array) -> tuple[Array, Vjp]:
+        y = self.weight.data[ids]
+
+        def vjp(dy: Array) -> None:
+            add_rows(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
+
+        return y, vjp
+
+
+def add_rows(target: Array, rows: Array, values: Array) -> None:
+    """target[rows[n]] += values[n] for each n, repeated rows adding up.
+
+    Sorted, so that each run of equal rows is one sum: np.add.at takes them one by one.
+    """
+    order = np.argsort(rows, kind="stable")
+    unique, first = np.unique(rows[order], return_index=True)
+    target[unique] += np.add.reduceat(values[order], first)
+
+
 class ReLU(Module):
     """y = max(x, 0)."""
 

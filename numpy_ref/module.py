@@ -47,6 +47,17 @@ class Module:
     `state_dict` has torch's names, layouts and order.
     """
 
+    training = True
+    """Whether dropout drops; `train()` and `eval()` set it for the whole tree, as in torch."""
+
+    def train(self, mode: bool = True) -> Self:
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, value in vars(self).items():

@@ -6,10 +6,12 @@ Under torch.compile only shapes and dtypes are checked: values would break the g
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from model_specs.dropout import Masks
 
 
 class Model(Protocol):
@@ -46,7 +48,55 @@ def check_batch(
         )
 
 
-def _check_tensor(name: str, value: Tensor, shape: tuple[int | None, ...], model: Model) -> None:
+def check_tokens(
+    name: str, value: Tensor, shape: tuple[int | None, ...], size: int, model: Model
+) -> None:
+    """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
+    _check_tensor(name, value, shape, model, torch.int64)
+    if torch.compiler.is_compiling():
+        return
+    smallest, largest = torch.stack(torch.aminmax(value)).tolist()
+    if smallest < 0 or largest >= size:
+        raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
+
+
+def check_window(
+    model: Any, steps: int, size: int, state: Any, weight: Tensor | None, noise: Masks, width: int
+) -> None:
+    """Raise ValueError unless state, weights and masks fit a window of (steps, size).
+
+    `model` is a recurrent one, `width` what its first layer reads.
+    """
+    H, L = model.config.hidden_dim, model.config.num_layers
+    for part, value in zip(state._fields, state, strict=True):
+        check_noise(f"state.{part}", value, (L, size, H), model)
+    if weight is not None:
+        check_noise("weight", weight, (steps, size), model)
+        if not torch.compiler.is_compiling() and not bool((weight >= 0).all() & weight.any()):
+            raise ValueError("weight: got a negative one or none above 0, takes some above 0")
+    for name, masks, widths in (
+        ("inputs", noise.inputs, (width, *[H] * L)),
+        ("recurrent", noise.recurrent, (H,) * L),
+    ):
+        if masks and len(masks) != len(widths):
+            raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
+        for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
+            drawn = 1 if len(mask) == 1 else steps
+            shape = (drawn, size, units)
+            _check_tensor(f"noise.{name}[{place}]", mask, shape, model, torch.bool)
+    if noise.words is not None:
+        shape = (size, model.config.vocab_size)
+        _check_tensor("noise.words", noise.words, shape, model, torch.bool)
+
+
+def _check_tensor(
+    name: str,
+    value: Tensor,
+    shape: tuple[int | None, ...],
+    model: Model,
+    dtype: torch.dtype | None = None,
+) -> None:
+    dtype = dtype or model.dtype
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: got {type(value).__name__}, takes torch.Tensor")
     sizes_fit = len(value.shape) == len(shape) and all(
@@ -55,7 +105,7 @@ def _check_tensor(name: str, value: Tensor, shape: tuple[int | None, ...], model
     if not sizes_fit or 0 in value.shape:
         takes = ", ".join("any" if want is None else str(want) for want in shape)
         raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}), none of them 0")
-    if value.dtype != model.dtype:
-        raise ValueError(f"{name}: got dtype {value.dtype}, takes {model.dtype}")
+    if value.dtype != dtype:
+        raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
     if value.device != model.device:
         raise ValueError(f"{name}: got a tensor on {value.device}, takes one on {model.device}")

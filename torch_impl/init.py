@@ -22,6 +22,14 @@ def normal(module: nn.Module, key: Key, std: float = 0.1) -> None:
 
 
 @torch.no_grad()
+def uniform(module: nn.Module, key: Key, bound: float) -> None:
+    """Every parameter, biases too, ~ U(-bound, bound)."""
+    for name, data in module.named_parameters():
+        u = random.uniform(key.fold_in(name), data.shape, device=data.device)
+        data.copy_(bound * (2 * u - 1))
+
+
+@torch.no_grad()
 def fan_in_uniform(module: nn.Module, key: Key) -> None:
     """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Linear.
 

@@ -19,3 +19,13 @@ def Linear(
     return skip_init(
         nn.Linear, in_features, out_features, dtype=as_dtype(dtype), device=device or "cpu"
     )
+
+
+def Embedding(
+    vocab_size: int,
+    dim: int,
+    dtype: torch.dtype | str = torch.float64,
+    device: torch.device | str | None = None,
+) -> nn.Embedding:
+    """A torch.nn.Embedding whose weights are not yet set: torch_impl.init draws them from a Key."""
+    return skip_init(nn.Embedding, vocab_size, dim, dtype=as_dtype(dtype), device=device or "cpu")

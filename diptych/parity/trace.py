@@ -158,8 +158,9 @@ class LeftTrace(Trace):
 
 
 class RightTrace(Trace):
-    """Of a PyTorch module tree. Each input is aliased, so that its gradient is this call's own
-    share; gradients are read by tensor hooks."""
+    """Of a PyTorch module tree. Inputs and outputs are aliased, so that an input's gradient is this
+    call's own share, and an output's is what its callers send, not what the call itself makes of
+    it. Gradients are read by tensor hooks."""
 
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         arguments = map_arrays(_alias, arguments)
@@ -168,7 +169,7 @@ class RightTrace(Trace):
             if _tracked(tensor):
                 call.tracked.add(name)
             _hook(tensor, call.input_grads, name)
-        result = original(*arguments)
+        result = map_arrays(_alias, original(*arguments))
         self._end(call, result)
         for name, tensor in leaves(result):
             _hook(tensor, call.output_grads, name)

@@ -1,0 +1,103 @@
+"""What a recurrent network's units are for: the linear layer, and the error of what it gives.
+
+Both keep one interface: parameters `weight` (O, H) and `bias` (O), as torch.nn.Linear's; `forward`
+gives the error of every step, `outputs` what the layer gives.   Right panel: torch_impl/outputs.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpy_ref import checks
+from numpy_ref.layers import Linear, add_rows
+from numpy_ref.module import Array, Vjp
+
+ROWS = 32
+"""Rows of logits worked on at once, so that they stay in the cache from max to division."""
+
+
+class SoftmaxOutput(Linear):
+    """error = -log softmax(W h + b)[y], nats.
+
+    Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
+    Of the (T, B, O) arrays only the probabilities are kept, for the backward pass.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
+        super().__init__(in_dim, out_dim, dtype=dtype)
+
+    def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
+        rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
+        p = rows @ self.weight.data.T
+        error = np.empty(len(rows), p.dtype)
+        for start in range(0, len(rows), ROWS):
+            block = slice(start, start + ROWS)
+            error[block] = _softmax_nll(p[block], self.bias.data, targets[block])
+
+        def vjp(derror: Array) -> Array:
+            d = derror.reshape(-1, 1)
+            # dlogits = d (p - onehot(y)), never formed: the onehots only pick rows
+            dh = d * (p @ self.weight.data - self.weight.data[targets])
+            self.weight.grad += p.T @ (d * rows)
+            add_rows(self.weight.grad, targets, -d * rows)
+            self.bias.grad += (p.T @ d)[:, 0]
+            add_rows(self.bias.grad[:, None], targets, -d)
+            return dh.reshape(h.shape)
+
+        return error.reshape(y.shape), vjp
+
+    def outputs(self, h: Array) -> Array:
+        """Logits.   (..., H) -> (..., O)"""
+        return super().forward(h)[0]
+
+    def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless y is int64 of `shape`, each in [0, O)."""
+        checks.check_tokens("y", y, shape, len(self.bias.data))
+
+
+def _softmax_nll(logits: Array, bias: Array, targets: Array) -> Array:
+    """-log softmax(logits + bias)[targets], by rows; `logits` becomes the softmax, in place."""
+    logits += bias
+    logits -= logits.max(1, keepdims=True)  # so that exp never overflows
+    picked = logits[np.arange(len(targets)), targets]
+    p = np.exp(logits, out=logits)
+    total = p.sum(1)
+    p /= total[:, None]
+    return np.log(total) - picked
+
+
+class SquaredErrorOutput(Linear):
+    """error = sum_o (W h + b - y)_o^2.
+
+    Shapes: h (T, B, H), y (T, B, O) -> error (T, B).
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
+        super().__init__(in_dim, out_dim, dtype=dtype)
+
+    def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
+        out, out_vjp = super().forward(h)
+        error = ((out - y) ** 2).sum(-1)
+        return error, lambda derror: out_vjp(2 * (out - y) * derror[..., None])
+
+    def outputs(self, h: Array) -> Array:
+        """W h + b.   (..., H) -> (..., O)"""
+        return super().forward(h)[0]
+
+    def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless y is (*shape, O), finite and of the layer's dtype."""
+        checks.check_noise("y", y, (*shape, len(self.bias.data)), self.bias.data.dtype)
+
+
+OUTPUTS = {"cross_entropy": SoftmaxOutput, "squared_error": SquaredErrorOutput}
+
+
+def weigh(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+    """Sum over T of weight * error, averaged over B; the weighted mean; d sum / d error.
+
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+    """
+    w = np.ones_like(error) if weight is None else weight
+    weighted = (w * error).sum()
+    return weighted / error.shape[1], weighted / w.sum(), w / error.shape[1]

@@ -1,0 +1,103 @@
+"""A stack of recurrent layers with dropout at its L + 1 places.   Right: torch_impl/recurrent.py
+
+What a cell does in one layer is written in rnn.py and lstm.py; here is what they share: names, the
+order of layers and masks, the state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.dropout import Masks, RecurrentConfig
+from numpy_ref.dropout import Dropout
+from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
+
+
+class Recurrent(Module):
+    """x -> D -> layer 0 -> D -> layer 1 -> ... -> D -> y, over T steps.
+
+    Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
+    weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
+    torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    """
+
+    gates: int
+
+    def __init__(
+        self,
+        input_dim: int,
+        config: RecurrentConfig,
+        dtype: DTypeLike = np.float64,
+        *,
+        input_grad: bool = True,
+    ) -> None:
+        self.config = config
+        self._input_grad = input_grad  # as Linear's: nobody asks for the gradient of data
+        H, G = config.hidden_dim, self.gates
+        for layer in range(config.num_layers):
+            width = H if layer else input_dim
+            shapes = {"weight_ih": (G * H, width), "weight_hh": (G * H, H)}
+            shapes |= {"bias_ih": (G * H,), "bias_hh": (G * H,)}
+            for name, shape in shapes.items():
+                setattr(self, f"{name}_l{layer}", Parameter(np.empty(shape, as_dtype(dtype))))
+        self.dropout = Dropout(config.rate)
+        self.recurrent_dropout = Dropout(config.rate_through)
+
+    def weights(self, layer: int) -> tuple[Parameter, ...]:
+        """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return tuple(getattr(self, f"{name}_l{layer}") for name in names)
+
+    def forward(self, x: Array, state: Any, masks: Masks) -> tuple[Any, Vjp]:
+        """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).
+
+        The state is what the layers hold, undropped; y has passed the last mask. The vjp takes the
+        gradients of y and of each part of that state (None: none flows) and returns those of x and
+        of each part of the first state.
+        """
+        L = self.config.num_layers
+        finals, vjps = [], []
+        for layer in range(L):
+            d, d_vjp = self.dropout(x, masks.into(layer))
+            m = self.recurrent_dropout.scaled(masks.through(layer), x.dtype)
+            (x, *final), x_vjp = self.layer(d, *(part[layer] for part in state), m, layer)
+            finals.append(final)
+            vjps.append((d_vjp, x_vjp))
+        y, y_vjp = self.dropout(x, masks.into(L))
+        last = type(state)(*map(np.stack, zip(*finals, strict=True)))
+
+        def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
+            dx, dfirsts = y_vjp(dy), []
+            for layer in reversed(range(L)):
+                d_vjp, x_vjp = vjps[layer]
+                dd, *dfirst = x_vjp(dx, *(None if d is None else d[layer] for d in dlast))
+                dx = None if dd is None else d_vjp(dd)
+                dfirsts.insert(0, dfirst)
+            return dx, *map(np.stack, zip(*dfirsts, strict=True))
+
+        return (y, last), vjp
+
+    def layer(self, x: Array, *state_mask_layer: Any) -> tuple[Any, Vjp]:
+        """One layer over all steps: (x, parts of its state, mask, its number) -> (y, state)."""
+        raise NotImplementedError(f"{type(self).__name__} has no layer")
+
+    def _project(self, x: Array, layer: int) -> tuple[Array, Vjp]:
+        """W_ih x_t + b_ih + b_hh for all steps at once, in one GEMM.   (T, B, I) -> (T, B, G H)"""
+        weight_ih, _, bias_ih, bias_hh = self.weights(layer)
+        rows = x.reshape(-1, x.shape[-1])
+        a = rows @ weight_ih.data.T
+        a += bias_ih.data + bias_hh.data
+
+        def vjp(da: Array) -> Array | None:
+            drows = da.reshape(len(rows), -1)
+            weight_ih.grad += drows.T @ rows
+            db = drows.sum(0)
+            bias_ih.grad += db
+            bias_hh.grad += db
+            wanted = layer > 0 or self._input_grad
+            return (drows @ weight_ih.data).reshape(x.shape) if wanted else None
+
+        return a.reshape(*x.shape[:2], -1), vjp
