@@ -60,19 +60,30 @@ def check(
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="Which pair, mlp_vae for one.")],
+    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, rnn or lstm.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/run"),
+    preset: Annotated[
+        str | None, typer.Option(help="Published settings, zaremba-small for one; yours win.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="numpy or torch: the panel to train.")] = "torch",
-    data: Annotated[str, typer.Option(help="digits, mnist or static_mnist.")] = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, mnist, ptb, topics, text:PATH, copy:100, ... [digits | topics]"),
+    ] = None,
     data_root: DataRoot = None,
-    binarize: Annotated[bool, typer.Option(help="Draw each pixel anew as 0 or 1.")] = False,
-    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 128,
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    binarize: Annotated[
+        bool | None, typer.Option(help="Draw each pixel anew as 0 or 1.", show_default="no")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set. [10]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step. [128]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [0.001]")] = None,
     schedule: Annotated[
-        str, typer.Option(help="constant, cosine, step, exponential.")
-    ] = "constant",
-    optimizer: Annotated[str, typer.Option(help="adam or sgd.")] = "adam",
+        str | None, typer.Option(help="constant, cosine, step, exponential, hold. [constant]")
+    ] = None,
+    hold_epochs: Annotated[int | None, typer.Option(help="Before hold decays. [5]")] = None,
+    decay: Annotated[float | None, typer.Option(help="Factor of hold, an epoch. [0.5]")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd. [adam]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of every parameter. [0]")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
     device: Device = "cpu",
     dtype: DType = "float32",
@@ -87,30 +98,20 @@ def train(
     """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
     from diptych import data as data_sets
     from diptych import pairs
-    from diptych.run import RunConfig
+    from diptych.presets import settings
     from diptych.training import train as run_training
 
     pair = pairs.get(model)
+    data = data or pair.data
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule}
+    given |= {"hold_epochs": hold_epochs, "decay": decay, "optimizer": optimizer, "clip": clip}
+    given |= {"weight_decay": weight_decay, "binarize": binarize}
+    given |= {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
+    given |= {"checkpoint_every": checkpoint_every}
+    fields = pairs.parse_fields(pair, set_ or [])
     dataset = data_sets.load(data, data_root)
     _console.print(dataset.found, style="dim")
-    config = pair.for_data(dataset.train.x.shape[1], pairs.parse_fields(pair, set_ or []))
-    run = RunConfig(
-        model=model,
-        model_config=vars(config).copy(),
-        data=data,
-        backend=backend,
-        binarize=binarize,
-        dtype=dtype,
-        device=device,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        lr=lr,
-        schedule=schedule,
-        clip=clip,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-    )
+    run = settings(model, data, dataset, preset, fields, given)
     with _flushed_denormals():
         outcome = run_training(run, dataset, out, resume=resume, console=_console)
     told = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
@@ -122,11 +123,19 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folder of a run; several average their probabilities.")
+    ],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    samples: Annotated[int, typer.Option(help="Importance samples an example.")] = 512,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Importance samples an image [512], or passes with dropout on over text [none]."
+        ),
+    ] = None,
     examples: Annotated[
-        int | None, typer.Option(help="So many, shuffled; else the whole split.")
+        int | None,
+        typer.Option(help="So many images (shuffled), tokens or sequences; else all."),
     ] = None,
     last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
     memory_mb: Annotated[float, typer.Option(help="Bound on the largest arrays.")] = 64,
@@ -136,38 +145,43 @@ def evaluate(
         Path | None, typer.Option(help="Write a results file there.", metavar="FILE")
     ] = None,
 ) -> None:
-    """ELBO and importance-weighted NLL of a trained run, in nats and bits per dimension."""
-    from diptych.inspect_run import evaluate_run
+    """Likelihood of a trained run: ELBO and importance-weighted NLL, perplexity, or accuracy."""
+    from diptych.inspect_run import evaluate_runs
+    from diptych.tasks import Options
 
-    evaluate_run(
-        run,
-        split=split,
-        samples=samples,
-        examples=examples,
-        last=last,
-        memory_mb=memory_mb,
-        data_root=data_root,
-        device=device,
-        record=record,
-        console=_console,
+    options = Options(_console, split, samples, examples, memory_mb)
+    evaluate_runs(
+        runs, options, last=last, data_root=data_root, device=device, record=record
     )
 
 
 @app.command()
 def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    count: Annotated[int, typer.Option(help="How many.")] = 64,
+    count: Annotated[int | None, typer.Option(help="Images [64] or tokens [100].")] = None,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
     mean: Annotated[bool, typer.Option(help="The mean of p(x|z), not a draw from it.")] = True,
+    prompt: Annotated[str | None, typer.Option(help="What a text goes on from.")] = None,
+    temperature: Annotated[float, typer.Option(help="Of a text; 0 takes the likeliest.")] = 1.0,
     last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
     out: Annotated[Path | None, typer.Option(help="PNG file; else RUN/samples.png.")] = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Draw from the prior of a trained run, as a picture."""
+    """Draw from a trained run: a picture, or text."""
     from diptych.inspect_run import sample_run
+    from diptych.tasks import Options
 
-    path = sample_run(run, count=count, seed=seed, mean=mean, last=last, out=out, root=data_root)
-    _console.print(f"{count} samples in {path}")
+    options = Options(
+        _console,
+        count=count,
+        seed=seed,
+        mean=mean,
+        prompt=prompt,
+        temperature=temperature,
+        out=out,
+    )
+    told = sample_run(run, options, last=last, data_root=data_root)
+    _console.print(told, markup=False, highlight=False)
 
 
 @app.command()

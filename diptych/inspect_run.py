@@ -10,20 +10,15 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from diptych import data, figures, results, weights
-from diptych.data.dataset import count as count_images
-from diptych.evaluation import elbo_terms, importance_weighted
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
 from diptych.run import RunConfig, RunFolder, command_line, device_name, read_metrics
-from diptych.training import build, held_out_images
+from diptych.tasks import Options, make_task
+from diptych.training import build
 from diptych.weights import write_atomically
-from model_specs.fields import check_choice, check_positive_int
-from model_specs.key import Key
-from numpy_ref import random
+from model_specs.fields import check_choice
 
 
 def open_run(
@@ -43,46 +38,34 @@ def open_run(
     return config, folder, panel
 
 
-def evaluate_run(
-    path: Path,
+def evaluate_runs(
+    paths: list[Path],
+    options: Options,
     *,
-    split: str,
-    samples: int,
-    examples: int | None,
-    last: bool,
-    memory_mb: float,
-    data_root: Path | None,
-    device: str | None,
-    record: Path | None,
-    console: Console,
+    last: bool = False,
+    data_root: Path | None = None,
+    device: str | None = None,
+    record: Path | None = None,
 ) -> dict[str, Any]:
-    """Print and return the metrics of a run; they are also left in RUN/evaluation.json.
-
-    A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
-    """
-    check_choice("split", split, ("train", "valid", "test"))
-    config, folder, panel = open_run(path, last=last, device=device)
+    """Print and return the metrics of a run, or of several together where its kind of data knows
+    how; they are also left in evaluation.json of the first."""
+    check_choice("split", options.split, ("train", "valid", "test"))
+    opened = [open_run(path, last=last, device=device) for path in paths]
+    config, folder, _ = opened[0]
+    other = [str(f.path) for c, f, _ in opened if c.data != config.data]
+    if other:
+        raise ValueError(f"{', '.join(other)}: not on {config.data} as {folder.path} is")
     dataset = data.load(config.data, data_root)
-    x = held_out_images(config, dataset, split)
-    if examples is not None:
-        check_positive_int("examples", examples)
-        x = x[random.permutation(Key(0).fold_in("subset"), len(x))[:examples]]
-    key = Key(config.seed).fold_in("evaluation")
+    task = make_task(config, dataset)
     begun = time.perf_counter()
-    with Progress(console=console) as progress:
-        bar = progress.add_task(f"{samples} samples", total=samples * len(x))
-        found = importance_weighted(
-            panel, x, key, samples, memory_mb, lambda n: progress.advance(bar, n)
-        )
-    terms = elbo_terms(panel, x, key.fold_in("terms"))
+    found = task.assess([panel for *_, panel in opened], options)
+    seconds = time.perf_counter() - begun
     history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
-    metrics = {f"{split}_{name}": value for name, value in asdict(found).items()}
-    metrics |= {f"{split}_{name}": value for name, value in terms.items() if name != "total"}
-    metrics |= {
+    metrics = found.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
+        "evaluation_seconds": seconds,
     }
-    metrics |= {"evaluation_seconds": time.perf_counter() - begun}
     write_atomically(folder.path / "evaluation.json", json.dumps(metrics, indent=1).encode())
     if record is not None:
         results.write(
@@ -90,23 +73,18 @@ def evaluate_run(
             name=record.stem,
             command=command_line(),
             seed=config.seed,
-            data=f"{dataset.name}: {count_images(dataset.train, dataset.valid, dataset.test)}",
+            data=task.found(),
             device=device_name(config.device),
-            time_s=metrics["train_seconds"] or metrics["evaluation_seconds"],
-            metrics=metrics,
+            time_s=metrics["train_seconds"] or seconds,
+            metrics=metrics | {"history": [line["valid"] for line in history]},
             settings=asdict(config) | {"command": folder.settings()["command"]},
         )
-    table = Table(title=f"{path}: {split}, {len(x)} examples, {samples} importance samples")
+    table = Table(title=f"{', '.join(map(str, paths))}: {found.title}")
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)
-    error = found.nll_standard_error
-    spread = "" if error is None else f" ± {error:.3f}"
-    table.add_row("NLL", f"{found.nll:.3f}{spread}", "nats/example")
-    table.add_row("NLL", f"{found.bits_per_dim:.4f}", "bits/dim")
-    table.add_row("ELBO", f"{found.elbo:.3f}", "nats/example")
-    for name, value in terms.items():
-        table.add_row(name, f"{value:.3f}", "nats/example")
-    console.print(table)
+    for line in found.lines:
+        table.add_row(*line)
+    options.console.print(table)
     return metrics
 
 
@@ -176,22 +154,9 @@ def _apart(left: list[dict[str, float]], right: list[dict[str, float]]) -> float
 
 
 def sample_run(
-    path: Path,
-    *,
-    count: int,
-    seed: int,
-    mean: bool,
-    last: bool,
-    out: Path | None,
-    root: Path | None,
-) -> Path:
-    """Draw `count` examples from a run's prior into a PNG; returns its path."""
-    check_positive_int("count", count)
-    _, folder, panel = open_run(path, last=last)
-    x = to_numpy(panel.model.sample(Key(seed).fold_in("sample"), count, mean=mean))
-    side = int(x.shape[1] ** 0.5)
-    shape = (side, side) if side * side == x.shape[1] else (1, x.shape[1])
-    target = out or folder.path / "samples.png"
-    columns = max(1, int(np.ceil(count**0.5)))
-    figures.save(figures.image_grid(x.reshape(count, *shape), columns), target)
-    return target
+    path: Path, options: Options, *, last: bool = False, data_root: Path | None = None
+) -> str:
+    """Draw from a trained run; returns what to tell the user: a text, or where the picture is."""
+    config, folder, panel = open_run(path, last=last)
+    task = make_task(config, data.load(config.data, data_root))
+    return task.sample(panel, folder.path, options)

@@ -5,15 +5,16 @@ The training loop, the evaluation and the figures speak to a Panel and do not kn
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from diptych import pairs, weights
-from diptych.parity.tree import to_numpy
+from diptych.parity.tree import is_array, leaves, map_arrays, to_numpy
 from model_specs.fields import check_choice
 from model_specs.key import Key
 from model_specs.state import check_state
@@ -24,22 +25,31 @@ BACKENDS = ("numpy", "torch")
 
 
 class Panel(ABC):
-    """A model and its optimiser. Arrays go in and come out as NumPy's."""
+    """A model and its optimiser. Batches go in as NumPy arrays or as NamedTuples of arrays.
+
+    A loss may have a field `state`: it is what a recurrent model carries to its next batch, in the
+    panel's own arrays; all other fields are terms.
+    """
 
     backend: str
     model: Any
 
     @abstractmethod
-    def array(self, x: np.ndarray) -> Any:
-        """`x` as this panel's array, in the model's dtype."""
+    def array(self, x: Any) -> Any:
+        """`x` as this panel's array; numbers get the model's dtype, integers stay as they are."""
+
+    def convert(self, batch: Any) -> Any:
+        """`batch` with each array in it as this panel's."""
+        return map_arrays(self.array, batch)
 
     @abstractmethod
-    def terms(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+    def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         """The loss terms, without gradients."""
 
     @abstractmethod
-    def gradients(self, x: np.ndarray, noise: Any) -> dict[str, float]:
-        """The loss terms; the gradients are left in the model, in place of older ones."""
+    def gradients(self, batch: Any, noise: Any) -> tuple[dict[str, float], Any]:
+        """The loss terms, and the state or None; the gradients are left in the model, in place of
+        older ones."""
 
     @abstractmethod
     def step(self, lr: float, clip: float | None) -> None:
@@ -51,6 +61,41 @@ class Panel(ABC):
 
     @abstractmethod
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None: ...
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Dropout off, and afterwards as it was."""
+        with self._mode(False):
+            yield
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Dropout on, and afterwards as it was."""
+        with self._mode(True):
+            yield
+
+    @contextlib.contextmanager
+    def _mode(self, training: bool) -> Iterator[None]:
+        before = self.model.training
+        self.model.train(training)
+        try:
+            yield
+        finally:
+            self.model.train(before)
+
+    def state_arrays(self, state: Any) -> dict[str, np.ndarray]:
+        """A carried state as arrays by name; none where there is no state."""
+        return {name.lstrip("."): to_numpy(array) for name, array in leaves(state)}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The state that `state_arrays` told of, or None."""
+        if not arrays:
+            return None
+        size = next(iter(arrays.values())).shape[1]
+        empty = self.model.zero_state(size)
+        own = {name.lstrip("."): tuple(array.shape) for name, array in leaves(empty)}
+        check_state(own, {name: array.shape for name, array in arrays.items()}, "carried state")
+        return type(empty)(*(self.array(arrays[name]) for name in empty._fields))
 
     def weights(self) -> dict[str, np.ndarray]:
         return {
@@ -66,25 +111,25 @@ class NumpyPanel(Panel):
 
     backend = "numpy"
 
-    def __init__(self, model: Any, optimizer: str, lr: float) -> None:
+    def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
         make = {"adam": optim.Adam, "sgd": optim.SGD}[optimizer]
         self.model = model
-        self.optimizer = make(model.named_parameters(), lr=lr)
+        self.optimizer = make(model.named_parameters(), lr=lr, weight_decay=weight_decay)
 
-    def array(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(x, self.model.dtype)
+    def array(self, x: Any) -> np.ndarray:
+        return np.asarray(x, None if np.asarray(x).dtype.kind in "iub" else self.model.dtype)
 
-    def terms(self, x: np.ndarray, noise: Any) -> dict[str, float]:
-        loss, _ = self.model.loss(self.array(x), noise)
-        return {name: float(value) for name, value in loss._asdict().items()}
+    def terms(self, batch: Any, noise: Any) -> dict[str, float]:
+        loss, _ = self.model.loss(self.convert(batch), noise)
+        return {name: float(value) for name, value in _terms(loss)}
 
-    def gradients(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+    def gradients(self, batch: Any, noise: Any) -> tuple[dict[str, float], Any]:
         self.model.zero_grad()
         # a run that diverges is told by its step and term, not by a warning from within a product
         with np.errstate(over="ignore", invalid="ignore"):
-            loss, backward = self.model.loss(self.array(x), noise)
+            loss, backward = self.model.loss(self.convert(batch), noise)
             backward()
-        return {name: float(value) for name, value in loss._asdict().items()}
+        return {name: float(value) for name, value in _terms(loss)}, getattr(loss, "state", None)
 
     def step(self, lr: float, clip: float | None) -> None:
         if clip is not None:
@@ -104,26 +149,27 @@ class TorchPanel(Panel):
 
     backend = "torch"
 
-    def __init__(self, model: Any, optimizer: str, lr: float) -> None:
+    def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
         make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
         self.model = model
-        self.optimizer = make(model.parameters(), lr=lr)
+        self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay)
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device
 
-    def array(self, x: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(x, dtype=self.model.dtype, device=self._device)
+    def array(self, x: Any) -> torch.Tensor:
+        tensor = torch.as_tensor(x, device=self._device)
+        return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
 
     @torch.no_grad()
-    def terms(self, x: np.ndarray, noise: Any) -> dict[str, float]:
-        return _floats(self.model.loss(self.array(x), noise))
+    def terms(self, batch: Any, noise: Any) -> dict[str, float]:
+        return _floats(self.model.loss(self.convert(batch), noise))
 
-    def gradients(self, x: np.ndarray, noise: Any) -> dict[str, float]:
+    def gradients(self, batch: Any, noise: Any) -> tuple[dict[str, float], Any]:
         self.model.zero_grad(set_to_none=True)
-        loss = self.model.loss(self.array(x), noise)
+        loss = self.model.loss(self.convert(batch), noise)
         loss.total.backward()
-        return _floats(loss)
+        return _floats(loss), getattr(loss, "state", None)
 
     def step(self, lr: float, clip: float | None) -> None:
         if clip is not None:
@@ -170,6 +216,7 @@ def make_panel(
     device: str = "cpu",
     optimizer: str = "adam",
     lr: float = 1e-3,
+    weight_decay: float = 0.0,
 ) -> Panel:
     """Build one side of a registered pair with its optimiser.
 
@@ -179,12 +226,17 @@ def make_panel(
     check_choice("optimizer", optimizer, OPTIMIZERS)
     pair = pairs.get(model)
     if backend == "torch":
-        return TorchPanel(pair.right(config, key, dtype=dtype, device=device), optimizer, lr)
+        right = pair.right(config, key, dtype=dtype, device=device)
+        return TorchPanel(right, optimizer, lr, weight_decay)
     if device != "cpu":
         raise ValueError(f"device: got {device!r}, the numpy backend takes 'cpu'")
-    return NumpyPanel(pair.left(config, key, dtype=dtype), optimizer, lr)
+    return NumpyPanel(pair.left(config, key, dtype=dtype), optimizer, lr, weight_decay)
+
+
+def _terms(loss: Any) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in loss._asdict().items() if is_array(value))
 
 
 def _floats(loss: Any) -> dict[str, float]:
-    values = torch.stack([value.detach() for value in loss]).tolist()
-    return dict(zip(loss._fields, values, strict=True))
+    terms = dict(_terms(loss))
+    return dict(zip(terms, torch.stack([v.detach() for v in terms.values()]).tolist(), strict=True))

@@ -25,13 +25,13 @@ from typing import Any
 import torch
 
 from diptych import pairs
-from diptych.data import Dataset
+from diptych.data import Data
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.weights import write_atomically
 from model_specs.fields import check_choice, check_positive_int, check_real
 from numpy_ref import optim
 
-SCHEDULES = ("constant", "cosine", "step", "exponential")
+SCHEDULES = ("constant", "cosine", "step", "exponential", "hold")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,11 @@ class RunConfig:
     lr: float = 1e-3
     schedule: str = "constant"
     """of the learning rate, by epoch: constant | cosine (to 0) | step (/2 at half, at 3/4 and at
-    7/8 of the epochs) | exponential (to 1/100)"""
+    7/8 of the epochs) | exponential (to 1/100) | hold (`hold_epochs`, then `decay` at each)"""
+    hold_epochs: int = 5
+    decay: float = 0.5
+    weight_decay: float = 0.0
+    """this times the parameter is added to its gradient, after clipping"""
     clip: float | None = None
     """global norm of the gradient above which it is scaled down"""
     seed: int = 0
@@ -67,9 +71,11 @@ class RunConfig:
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
-        for name in ("epochs", "batch_size", "checkpoint_every", "log_every"):
+        for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "hold_epochs"):
             check_positive_int(name, getattr(self, name))
         check_real("lr", self.lr, above=0)
+        check_real("decay", self.decay, above=0)
+        check_real("weight_decay", self.weight_decay, above=0, inclusive=True)
         if self.clip is not None:
             check_real("clip", self.clip, above=0)
 
@@ -83,6 +89,8 @@ class RunConfig:
             return optim.multi_step_lr(self.lr, epoch, milestones=milestones, gamma=0.5)
         if self.schedule == "exponential":
             return optim.exponential_lr(self.lr, epoch, gamma=0.01 ** (1 / n))
+        if self.schedule == "hold":
+            return optim.held_lr(self.lr, epoch, hold=self.hold_epochs, gamma=self.decay)
         return optim.constant_lr(self.lr, epoch)
 
 
@@ -113,7 +121,7 @@ class RunFolder:
     def best_file(self) -> Path:
         return self.path / "best.safetensors"
 
-    def begin(self, config: RunConfig, dataset: Dataset, resume: bool) -> None:
+    def begin(self, config: RunConfig, dataset: Data, resume: bool) -> None:
         """Claim the folder for this run.
 
         Raises: ValueError where a run (or a part of one) is there already, or where `resume`
@@ -195,11 +203,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def digest(dataset: Dataset) -> str:
-    """BLAKE2b of the images that a run trains and is selected on."""
+def digest(dataset: Data) -> str:
+    """BLAKE2b of the arrays that a run trains and is selected on."""
     found = hashlib.blake2b(digest_size=16)
-    for split in (dataset.train, dataset.valid):
-        found.update(str(split.x.shape).encode() + split.x.tobytes())
+    for array in dataset.contents:
+        found.update(str(array.shape).encode() + array.tobytes())
     return found.hexdigest()
 
 

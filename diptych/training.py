@@ -1,7 +1,8 @@
 """One outer loop for both panels.
 
 Everything random is addressed by epoch or step from the run's key, so the loop has no hidden
-state: weights, optimiser and step number are all that a resumed run needs to go on bit for bit.
+state: weights, optimiser, step number and, of a recurrent model, the state it carries are all that
+a resumed run needs to go on bit for bit.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diptych import pairs
-from diptych.data import Dataset
-from diptych.evaluation import elbo_terms, per_example
+from diptych.data import Data
+from diptych.evaluation import per_example
 from diptych.panels import Panel, make_panel
 from diptych.run import RunConfig, RunFolder
+from diptych.tasks import Task, make_task
 from diptych.weights import load_arrays, save, save_arrays
 from model_specs.key import Key
-from numpy_ref import random
 
 LOG_EACH = 100
 """So many first steps are all logged: there the curves of two panels must still be one."""
@@ -39,10 +40,12 @@ class NonFiniteError(ValueError):
 
 @dataclass
 class Position:
-    """Where a run stands: steps done, sums of this epoch's terms, the best epoch so far."""
+    """Where a run stands: steps done, the items in them, examples and sums of terms of this epoch,
+    the best epoch so far."""
 
     step: int = 0
     seconds: float = 0.0
+    count: int = 0
     seen: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     best_epoch: int = -1
@@ -73,12 +76,13 @@ def build(config: RunConfig) -> Panel:
         device=config.device,
         optimizer=config.optimizer,
         lr=config.lr,
+        weight_decay=config.weight_decay,
     )
 
 
 def train(
     config: RunConfig,
-    dataset: Dataset,
+    dataset: Data,
     out: Path | str,
     *,
     resume: bool = False,
@@ -93,12 +97,13 @@ def train(
     Raises: NonFiniteError with the step and the term; the last checkpoint stays as it was.
     ValueError where `out` holds another run or cannot be written.
     """
-    panel = build(config)
+    panel, task = build(config), make_task(config, dataset)
     # a model that does not fit the data must fail before the folder is claimed
-    elbo_terms(panel, dataset.train.x[:1], Key(0))
+    first = task.batch(0, 0)
+    panel.terms(task.prepare(panel, first, Key(0), None), task.noise(panel, first, Key(0)))
     folder = RunFolder(Path(out))
     folder.begin(config, dataset, resume)
-    trainer = Trainer(config, dataset, folder, panel)
+    trainer = Trainer(config, task, folder, panel)
     if resume:
         trainer.restore()
     with _progress(console) as progress, _stop_on_interrupt() as stop:
@@ -107,36 +112,26 @@ def train(
     return Outcome(folder, trainer.panel, at.step, at.seconds, stop.is_set())
 
 
-def held_out_images(config: RunConfig, dataset: Dataset, split: str) -> np.ndarray:
-    """The images of a split as the run's evaluations see them: binarised once, for good."""
-    x = getattr(dataset, split).x
-    return random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x) if config.binarize else x
-
-
 class Trainer:
     """The loop, and what it writes."""
 
-    def __init__(
-        self, config: RunConfig, dataset: Dataset, folder: RunFolder, panel: Panel
-    ) -> None:
-        self.config, self.dataset, self.folder, self.panel = config, dataset, folder, panel
+    def __init__(self, config: RunConfig, task: Task, folder: RunFolder, panel: Panel) -> None:
+        self.config, self.task, self.folder, self.panel = config, task, folder, panel
         self.key = Key(config.seed)
         self.position = Position()
-        self.steps_per_epoch = math.ceil(len(dataset.train) / config.batch_size)
+        self.state: Any = None
 
     def run(self, progress: Progress, stop: threading.Event) -> None:
         """From the current position to the last epoch, or until `stop` is set."""
-        at, per_epoch = self.position, self.steps_per_epoch
+        at, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
         bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
         while at.step < total and not stop.is_set():
             epoch, first = divmod(at.step, per_epoch)
-            order = random.permutation(
-                self.key.fold_in("order").fold_in(epoch), len(self.dataset.train)
-            )
             for i in range(first, per_epoch):
-                rows = order[i * self.config.batch_size : (i + 1) * self.config.batch_size]
-                terms = self.step(self.dataset.train.x[rows], epoch)
+                if not self.task.carries(i):
+                    self.state = None
+                terms = self.step(self.task.batch(epoch, i), epoch)
                 progress.update(bar, completed=at.step, told=self._told(epoch, terms))
                 if at.step % per_epoch == 0:
                     break  # end_epoch saves: a checkpoint here would skip it on resuming
@@ -148,25 +143,26 @@ class Trainer:
                 self.end_epoch(epoch)
         save(self.panel.model, self.folder.last_file)
 
-    def step(self, x: np.ndarray, epoch: int) -> dict[str, float]:
+    def step(self, batch: Any, epoch: int) -> dict[str, float]:
         """One optimiser step; returns the loss terms before it, nats per example."""
         at = self.position
         begun = time.perf_counter()
         key = self.key.fold_in(at.step)
-        if self.config.binarize:
-            x = random.bernoulli(key.fold_in("binarize"), x)
-        noise = self.panel.model.draw_noise(key.fold_in("noise"), len(x))
-        terms = self.panel.gradients(x, noise)
+        size = self.task.size(batch)
+        noise = self.task.noise(self.panel, batch, key.fold_in("noise"))
+        prepared = self.task.prepare(self.panel, batch, key, self.state)
+        terms, self.state = self.panel.gradients(prepared, noise)
         broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
         if broken:
             raise NonFiniteError(f"step {at.step}: loss term {', '.join(broken)}")
         self.panel.step(self.config.lr_at(epoch), self.config.clip)
-        terms = per_example(self.panel.model.config, terms, len(x))
+        terms = per_example(self.panel.model.config, terms, size)
         at.seconds += time.perf_counter() - begun
         at.step += 1
-        at.seen += len(x)
+        at.seen += size
+        at.count += self.task.count(batch)
         for name, value in terms.items():
-            at.sums[name] = at.sums.get(name, 0.0) + value * len(x)
+            at.sums[name] = at.sums.get(name, 0.0) + value * size
         if at.step <= LOG_EACH or at.step % self.config.log_every == 0:
             self.folder.log({"kind": "step", "step": at.step, "epoch": epoch, **terms})
         return terms
@@ -174,14 +170,12 @@ class Trainer:
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
         at = self.position
-        held_out = held_out_images(self.config, self.dataset, "valid")
-        key = self.key.fold_in("validation")
-        valid = elbo_terms(self.panel, held_out, key) if len(held_out) else {}
+        valid = self.task.validate(self.panel)
         record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
         record |= {"train": {name: value / at.seen for name, value in at.sums.items()}}
         record |= {"valid": valid, "seconds": at.seconds}
         at.seen, at.sums = 0, {}
-        loss = valid.get("total", -math.inf)
+        loss = next(iter(valid.values()))
         if loss < at.best_loss:
             at.best_epoch, at.best_loss = epoch, loss
             save(self.panel.model, self.folder.best_file)
@@ -192,6 +186,7 @@ class Trainer:
         """Replace the checkpoint. Raises: NonFiniteError rather than keep a broken weight."""
         arrays = {f"model.{name}": a for name, a in self.panel.weights().items()}
         arrays |= {f"optimizer.{name}": a for name, a in self.panel.optimizer_state().items()}
+        arrays |= {f"state.{name}": a for name, a in self.panel.state_arrays(self.state).items()}
         broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
         if broken:
             raise NonFiniteError(f"step {self.position.step}: NaN or inf in {', '.join(broken)}")
@@ -210,14 +205,15 @@ class Trainer:
             raise ValueError(f"{file}: not a checkpoint (no position in its metadata)")
         self.panel.load_weights(_under("model.", arrays), source=str(file))
         self.panel.load_optimizer_state(_under("optimizer.", arrays))
+        self.state = self.panel.load_state(_under("state.", arrays))
         position = metadata["position"]
         self.position = Position(**position | {"best_loss": float(position["best_loss"])})
         self.folder.rewind(self.position.step)
 
     def _told(self, epoch: int, terms: dict[str, float]) -> str:
         parts = "  ".join(f"{name} {value:.2f}" for name, value in terms.items())
-        rate = self.position.step * self.config.batch_size / max(self.position.seconds, 1e-9)
-        return f"epoch {epoch + 1}/{self.config.epochs}  {parts}  {rate:,.0f} items/s"
+        rate = self.position.count / max(self.position.seconds, 1e-9)
+        return f"epoch {epoch + 1}/{self.config.epochs}  {parts}  {rate:,.0f} {self.task.unit}/s"
 
 
 def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:

@@ -20,19 +20,23 @@ Parameters = Iterable[tuple[str, Parameter] | Parameter]
 
 
 class Optimizer:
-    """Keeps `lr`, `step_count` and one array a parameter for each name in `buffers`."""
+    """Keeps `lr`, `step_count` and one array a parameter for each name in `buffers`.
+
+    `weight_decay` adds weight_decay * p to the gradient g of every parameter p, as torch's do.
+    """
 
     buffers: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Parameters, lr: float) -> None:
+    def __init__(self, parameters: Parameters, lr: float, weight_decay: float = 0.0) -> None:
         check_real("lr", lr, above=0)
+        check_real("weight_decay", weight_decay, above=0, inclusive=True)
         self.parameters: dict[str, Parameter] = {}
         for i, item in enumerate(parameters):
             name, parameter = (str(i), item) if isinstance(item, Parameter) else item
             self.parameters[name] = parameter
         for parameter in self.parameters.values():
             parameter.data = np.ascontiguousarray(parameter.data).reshape(parameter.data.shape)
-        self.lr = lr
+        self.lr, self.weight_decay = lr, weight_decay
         self.step_count = 0
         self.state = {
             name: {buffer: np.zeros_like(p.data) for buffer in self.buffers}
@@ -49,7 +53,9 @@ class Optimizer:
             for start in range(0, data.size, BLOCK):
                 block = slice(start, start + BLOCK)
                 part = {buffer: array[block] for buffer, array in state.items()}
-                self._update(data[block], grad[block], part)
+                g = grad[block]
+                g = g + self.weight_decay * data[block] if self.weight_decay else g
+                self._update(data[block], g, part)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
         """Move one block of one parameter, in place."""
@@ -88,11 +94,12 @@ class SGD(Optimizer):
         parameters: Parameters,
         lr: float = 1e-3,
         momentum: float = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
         check_real("momentum", momentum, above=0, inclusive=True)
         self.momentum = momentum
         self.buffers = ("momentum_buffer",) if momentum else ()
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, weight_decay)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
         b = grad
@@ -119,8 +126,9 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, weight_decay)
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas: got {betas!r}, takes two numbers in [0, 1)")
         check_real("eps", eps, above=0, inclusive=True)
@@ -180,6 +188,16 @@ def multi_step_lr(lr: float, epoch: int, *, milestones: Sequence[int], gamma: fl
 def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
     """lr gamma^epoch.   Source: torch.optim.lr_scheduler.ExponentialLR."""
     return lr * gamma**epoch
+
+
+def held_lr(lr: float, epoch: int, *, hold: int, gamma: float) -> float:
+    """lr for the first `hold` epochs, then gamma times as much with each one.
+
+        lr gamma^max(0, epoch + 1 - hold)
+
+    Source: the schedule of Zaremba et al. (2014).
+    """
+    return lr * gamma ** max(0, epoch + 1 - hold)
 
 
 def cosine_lr(lr: float, epoch: int, *, epochs: int, lr_min: float = 0.0) -> float:

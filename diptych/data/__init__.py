@@ -1,29 +1,74 @@
-"""Data sets by name: each comes as float32 rows in [0, 1], in three splits, with what was found."""
+"""Data by name, with what was found: images in splits, text as streams of ids, memory tasks.
+
+Images are float32 rows in [0, 1] (`Dataset`), text is int64 ids (`Corpus`), and a memory task is
+drawn from a key (`MemoryTask`).
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
 
-from diptych.data import digits, mnist, static_mnist
+from diptych.data import digits, memory, mnist, ptb, static_mnist, text, topics
+from diptych.data.corpus import ContiguousBatches, Corpus, Vocabulary
 from diptych.data.dataset import Dataset, Root, Split
+from diptych.data.memory import MemoryTask
 
-__all__ = ["DATASETS", "Dataset", "Split", "load"]
+__all__ = [
+    "DATASETS",
+    "PARAMETRIC",
+    "ContiguousBatches",
+    "Corpus",
+    "Data",
+    "Dataset",
+    "MemoryTask",
+    "Split",
+    "Vocabulary",
+    "load",
+]
 
-DATASETS: dict[str, Callable[[Root], Dataset]] = {
+Data = Dataset | Corpus | MemoryTask
+
+DATASETS: dict[str, Callable[[Root], Data]] = {
     "digits": digits.load,
     "mnist": mnist.load,
     "static_mnist": static_mnist.load,
+    "ptb": ptb.load,
+    "ptb/characters": ptb.load_characters,
+    "topics": topics.load,
+    "topics/characters": topics.load_characters,
+    "copy": lambda root: memory.parse("copy"),
+    "adding": lambda root: memory.parse("adding"),
+}
+
+# a reader of what follows the first colon, and its name as it is written
+PARAMETRIC: dict[str, Callable[[str], Data]] = {
+    "text:PATH": lambda path: text.load(path, "words"),
+    "text/characters:PATH": lambda path: text.load(path, "characters"),
+    "copy:LENGTH": lambda numbers: memory.parse(f"copy:{numbers}"),
+    "copy:LENGTH:ITEMS": lambda numbers: memory.parse(f"copy:{numbers}"),
+    "adding:LENGTH": lambda numbers: memory.parse(f"adding:{numbers}"),
 }
 
 
-def load(name: str, root: Root = None) -> Dataset:
-    """The data set called `name`, read from `root` or DIPTYCH_DATA unless it is embedded.
+def load(name: str, root: Root = None) -> Data:
+    """The data called `name`, read from `root` or DIPTYCH_DATA unless it needs neither.
 
-    Raises: ValueError for a name not in DATASETS, and all that the data set's reader raises.
+    `name` is one of DATASETS, or one of PARAMETRIC with a value in the place of the capitals.
+    Raises: ValueError for any other name, and all that the data's reader raises.
     """
-    if name not in DATASETS:
-        near = difflib.get_close_matches(str(name).lower(), DATASETS, n=1, cutoff=0.5)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, DATASETS))}{hint}")
-    return DATASETS[name](root)
+    if name in DATASETS:
+        return DATASETS[name](root)
+    head, colon, argument = str(name).partition(":")
+    readers = {_head(form): reader for form, reader in PARAMETRIC.items()}
+    if colon and head in readers:
+        return readers[head](argument)
+    forms = (*DATASETS, *PARAMETRIC)
+    heads = {_head(form): form for form in reversed(forms)}  # the first form of a head stays
+    near = difflib.get_close_matches(head.lower(), heads, n=1, cutoff=0.5)
+    hint = f", did you mean {heads[near[0]]!r}?" if near else ""
+    raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, forms))}{hint}")
+
+
+def _head(form: str) -> str:
+    return form.partition(":")[0]

@@ -65,6 +65,11 @@ class Dataset:
                     f"for image_shape {self.image_shape}"
                 )
 
+    @property
+    def contents(self) -> tuple[np.ndarray, ...]:
+        """The images that a run trains and is selected on."""
+        return self.train.x, self.valid.x
+
 
 def count(train: Split, valid: Split, test: Split) -> str:
     """The start of a `found`: 1297 train, 200 valid and 300 test images."""

@@ -1,0 +1,215 @@
+"""Text as a stream of token ids: the vocabulary, the three splits, and windows that go on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+
+from model_specs.fields import check_choice, check_positive_int
+
+Unit = Literal["words", "characters"]
+
+EOS, UNK = "<eos>", "<unk>"
+SPLITS = ("train", "valid", "test")
+
+_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
+_NEWLINES = re.compile(r"(\s*\n\s*)")
+
+
+def cut_words(text: str) -> list[str]:
+    r"""Lower-case words, apostrophes inside them included, and each other mark by itself.
+
+    What matches \w+(?:'\w+)*|[^\w\s]: "Don't go, he said" -> don't go , he said
+    """
+    return _WORD.findall(text.lower())
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a corpus: `tokens[i]` is what id i stands for.
+
+    Raises: ValueError for a unit other than words and characters, for no tokens, for a token
+    twice, for a word with white space in it or a character that is not one character.
+    """
+
+    tokens: tuple[str, ...] = field(repr=False)
+    unit: Unit
+
+    def __post_init__(self) -> None:
+        check_choice("unit", self.unit, get_args(Unit))
+        if len(self._ids) != len(self.tokens) or not self.tokens:
+            raise ValueError(
+                f"tokens: got {len(self.tokens)}, of them {len(self._ids)} distinct, "
+                "takes 1 or more, all distinct"
+            )
+        for i, token in enumerate(self.tokens):
+            if len(token) != 1 if self.unit == "characters" else token.split() != [token]:
+                kind = "one character" if self.unit == "characters" else "a word without blanks"
+                raise ValueError(f"tokens: got {token!r} for id {i}, takes {kind}")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tokens)}
+
+    def encode(self, tokens: Iterable[str]) -> np.ndarray:
+        """The id of each token. An unknown one is an error, never another token's id.
+
+        Shapes: (N,) int64 for N tokens.
+        Raises: ValueError that names the token, its position from 0 and what is spelt like it;
+        also for one str in the place of words, see `split`.
+        """
+        if isinstance(tokens, str) and self.unit == "words":
+            raise ValueError("tokens: got a str, takes one str a word: split(text) cuts it")
+        tokens = list(tokens)
+        try:
+            return np.array([self._ids[token] for token in tokens], np.int64)
+        except KeyError as unknown:
+            token = unknown.args[0]
+        # the lower case of a token that is not there often is
+        near = difflib.get_close_matches(str(token).lower(), self.tokens, n=3)
+        hint = f", did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(
+            f"tokens: got {token!r} at position {tokens.index(token)}, "
+            f"takes one of {len(self)} {self.unit}{hint}"
+        )
+
+    def split(self, text: str) -> list[str]:
+        """`text` cut into tokens of this unit, for a prompt; `encode` tells which are unknown.
+
+        Characters are cut as they are. Words: white space with a newline in it is one <eos>;
+        between white space, what is a token stays as it is (PTB's N and <unk>) and what is
+        none is cut by `cut_words`.
+        """
+        if self.unit == "characters":
+            return list(text)
+        tokens: list[str] = []
+        for i, piece in enumerate(_NEWLINES.split(text)):
+            if i % 2:
+                tokens.append(EOS)
+            for chunk in piece.split():
+                tokens.extend([chunk] if chunk in self._ids else cut_words(chunk))
+        return tokens
+
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        """The text of `ids`: words with a space between and a newline for <eos>, or characters.
+
+        Raises: ValueError for an id outside the vocabulary.
+        """
+        numbers = [int(i) for i in ids]
+        for i in numbers:
+            if not 0 <= i < len(self):
+                raise ValueError(f"ids: got {i}, takes 0 to {len(self) - 1}")
+        tokens = [self.tokens[i] for i in numbers]
+        if self.unit == "characters":
+            return "".join(tokens)
+        text = " ".join("\n" if token == EOS else token for token in tokens)
+        return text.replace(" \n", "\n").replace("\n ", "\n")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corpus:
+    """Three splits of one text, as ids, and `found`: one sentence of what was read, and where.
+
+    Shapes: train, valid, test (N,) int64, C-contiguous, N >= 2, each id in the vocabulary.
+    Raises: ValueError that names the split, what it got and what it takes.
+    """
+
+    name: str
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    vocabulary: Vocabulary
+    found: str
+
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            ids = getattr(self, name)
+            _check_stream(name, ids)
+            if len(ids) < 2:
+                raise ValueError(f"{name}: got {len(ids)} tokens, takes 2 or more")
+            low, high = ids.min(), ids.max()
+            if low < 0 or high >= len(self.vocabulary):
+                raise ValueError(
+                    f"{name}: got ids from {low} to {high}, takes 0 to {len(self.vocabulary) - 1}"
+                )
+
+    @property
+    def contents(self) -> tuple[np.ndarray, ...]:
+        """What a run trains on and is selected on, for a digest: train, valid."""
+        return self.train, self.valid
+
+
+def count(train: np.ndarray, valid: np.ndarray, test: np.ndarray, vocabulary: Vocabulary) -> str:
+    """The start of a `found`: 900 train, 50 valid and 50 test words, a vocabulary of 99."""
+    return (
+        f"{len(train)} train, {len(valid)} valid and {len(test)} test {vocabulary.unit}, "
+        f"a vocabulary of {len(vocabulary)}"
+    )
+
+
+class ContiguousBatches:
+    """A stream read in `batch_size` places at once, `length` tokens at a time, in windows (x, y).
+
+        piece = len(tokens) // batch_size
+        x[t, b] = tokens[b piece + i length + t],   y[t, b] = the token after it
+
+    Window i + 1 goes on where window i ended, column by column, so a state may be carried from
+    one to the next. Without `tail` there are (piece - 1) // length windows, all of them whole;
+    with it, what is left of each piece is one more, shorter window: with a batch_size of 1 every
+    token but the first is predicted exactly once. The last len(tokens) % batch_size are not read.
+
+    Shapes: tokens (N,) int64; x, y (T, B) int64, C-contiguous copies; T = length but in a tail.
+    Raises: ValueError for sizes that are not ints >= 1 and for too few tokens; IndexError for a
+    window that is not there.
+    Source: Zaremba, Sutskever & Vinyals, "Recurrent neural network regularization" (2014): their
+    `replicate` (Lua) and TensorFlow's `ptb_iterator`, whose epoch_size is the length of this.
+    """
+
+    def __init__(
+        self, tokens: np.ndarray, batch_size: int, length: int, *, tail: bool = False
+    ) -> None:
+        _check_stream("tokens", tokens)
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("length", length)
+        piece = len(tokens) // batch_size
+        least = 2 if tail else length + 1
+        if piece < least:
+            raise ValueError(
+                f"tokens: got {len(tokens)}, takes {batch_size * least} or more for "
+                f"batch_size {batch_size} x length {length}{' with a tail' if tail else ''}: "
+                f"{least} in each of {batch_size}, since y is one ahead of x"
+            )
+        self.batch_size, self.length, self.tail = batch_size, length, tail
+        self._columns = tokens[: batch_size * piece].reshape(batch_size, piece).T  # (piece, B)
+        self._steps = piece - 1 if tail else (piece - 1) // length * length
+
+    @property
+    def tokens_predicted(self) -> int:
+        """How many tokens all the y together hold."""
+        return self._steps * self.batch_size
+
+    def __len__(self) -> int:
+        return (self._steps + self.length - 1) // self.length
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"window: got {i}, takes 0 to {len(self) - 1}")
+        start, stop = i * self.length, min((i + 1) * self.length, self._steps)
+        return self._columns[start:stop].copy(), self._columns[start + 1 : stop + 1].copy()
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (self[i] for i in range(len(self)))
+
+
+def _check_stream(name: str, ids: np.ndarray) -> None:
+    if ids.ndim != 1 or ids.dtype != np.int64 or not ids.flags.c_contiguous:
+        raise ValueError(f"{name}: got {ids.dtype} {ids.shape}, takes int64 (N,) in C order")

@@ -1,0 +1,22 @@
+"""What a run is about, by its kind of data: which batches it takes, and how well it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diptych.data import Corpus, Data, Dataset, MemoryTask
+from diptych.run import RunConfig
+from diptych.tasks.base import Options, Task
+from diptych.tasks.images import Images
+from diptych.tasks.language import Language
+from diptych.tasks.memory import Memory
+
+__all__ = ["TASKS", "Options", "Task", "make_task"]
+
+TASKS: dict[type, type[Task]] = {Dataset: Images, Corpus: Language, MemoryTask: Memory}
+
+
+def make_task(config: RunConfig, data: Data) -> Task:
+    """The task that goes with this kind of data."""
+    kind: Any = TASKS[type(data)]
+    return kind(config, data)

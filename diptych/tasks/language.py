@@ -1,0 +1,187 @@
+"""Text: contiguous windows with a carried state, perplexity, and text drawn from the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+from scipy.special import log_softmax
+
+from diptych.data import ContiguousBatches, Corpus
+from diptych.panels import Panel
+from diptych.parity.tree import to_numpy
+from diptych.run import RunConfig
+from diptych.tasks.base import Assessment, Options
+from diptych.tasks.sequences import SequenceTask, window
+from model_specs.fields import check_positive_int, check_real
+from model_specs.key import Key
+from numpy_ref import random
+
+LENGTH = 64
+"""Steps of a window in evaluation: how the work is cut, never what comes out."""
+
+
+class Language(SequenceTask):
+    """The training text in `batch_size` contiguous pieces, read side by side, T tokens a step.
+
+    The state is zero at the start of an epoch and is then carried, cut off from its history.
+    Source: Zaremba et al. (2014), section 4.1. Units: nats per token; perplexity is their exp.
+    """
+
+    data: Corpus
+
+    def __init__(self, config: RunConfig, data: Corpus) -> None:
+        super().__init__(config, data)
+        self.unit = data.vocabulary.unit
+        length = config.model_config["seq_len"]
+        self.windows = ContiguousBatches(data.train, config.batch_size, length)
+        self.steps_per_epoch = len(self.windows)
+
+    def batch(self, epoch: int, index: int) -> Any:
+        return (*self.windows[index], None)
+
+    def carries(self, index: int) -> bool:
+        return index > 0
+
+    def validate(self, panel: Panel) -> dict[str, float]:
+        """In as many pieces as training has, each from the zero state, as the paper validates."""
+        streams = min(self.config.batch_size, len(self.data.valid) // 2)
+        nll = float(np.concatenate(list(_blocks(panel, self.data.valid, streams))).mean())
+        return {"nll": nll, "perplexity": _perplexity(nll)}
+
+    def assess(self, panels: list[Panel], options: Options) -> Assessment:
+        """Exact perplexity: one pass, the state carried from the first token to the last.
+
+        With `samples` K > 0 dropout stays on, and the probabilities of K passes are averaged (Gal
+        & Ghahramani 2016); with several runs theirs are averaged (Zaremba et al. 2014, table 1).
+        """
+        samples = options.samples or 0
+        tokens = getattr(self.data, options.split)
+        if options.examples is not None:
+            check_positive_int("examples", options.examples)
+            tokens = tokens[: options.examples + 1]
+        passes = len(panels) * max(1, samples)
+        with Progress(console=options.console) as progress:
+            bar = progress.add_task("tokens", total=passes * (len(tokens) - 1))
+            found = average_nll(
+                panels, tokens, self.key.fold_in("evaluation"), samples, progress_by(progress, bar)
+            )
+        split, count = options.split, len(tokens) - 1
+        metrics = {
+            f"{split}_perplexity": _perplexity(found),
+            f"{split}_nll": found,
+            f"{split}_tokens": count,
+            f"{split}_samples": samples,
+            "runs": len(panels),
+        }
+        lines = [
+            ("perplexity", f"{_perplexity(found):.2f}", ""),
+            ("NLL", f"{found:.4f}", f"nats/{self.unit.removesuffix('s')}"),
+            ("NLL", f"{found / math.log(2):.4f}", f"bits/{self.unit.removesuffix('s')}"),
+        ]
+        title = f"{split}, {count} {self.unit}"
+        title += f", {samples} passes with dropout" if samples else ""
+        title += f", probabilities of {len(panels)} runs averaged" if len(panels) > 1 else ""
+        return Assessment(title, metrics, lines)
+
+    def sample(self, panel: Panel, folder: Path, options: Options) -> str:
+        """Text that goes on from the prompt, one token at a time."""
+        vocabulary = self.data.vocabulary
+        count = 100 if options.count is None else options.count
+        given = options.prompt or ("\n" if vocabulary.unit == "characters" else "<eos>")
+        prompt = vocabulary.encode(vocabulary.split(given))
+        key = Key(options.seed).fold_in("sample")
+        ids = continue_text(panel, prompt, count, key, options.temperature)
+        shown = prompt if options.prompt else prompt[:0]
+        return vocabulary.decode(np.concatenate([shown, ids]))
+
+    def found(self) -> str:
+        return self.data.found
+
+
+def average_nll(
+    panels: list[Panel],
+    tokens: np.ndarray,
+    key: Key,
+    samples: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> float:
+    """-log of the mean probability of each token, averaged over all but the first, nats.
+
+        p(token) = mean over panels and passes of p_k(token)
+
+    samples = 0: one pass of each panel without dropout; else K passes with masks of their own,
+    drawn anew for each window of LENGTH tokens.
+    """
+    log_p = np.full(len(tokens) - 1, -np.inf)
+    for i, panel in enumerate(panels):
+        for k in range(max(1, samples)):
+            stream = key.fold_in(i).fold_in(k) if samples else None
+            at = 0
+            for block in _blocks(panel, tokens, 1, stream):
+                part = slice(at, at + len(block))
+                log_p[part] = np.logaddexp(log_p[part], -block[:, 0])
+                at += len(block)
+                if progress:
+                    progress(len(block))
+    return float(math.log(len(panels) * max(1, samples)) - log_p.mean())
+
+
+def progress_by(progress: Progress, bar: Any) -> Callable[[int], None]:
+    """A callback that moves a bar on."""
+    return lambda n: progress.advance(bar, n)
+
+
+def continue_text(
+    panel: Panel, prompt: np.ndarray, count: int, key: Key, temperature: float = 1.0
+) -> np.ndarray:
+    """`count` tokens after `prompt` (N >= 1), each drawn from softmax(logits / temperature).
+
+    By inversion, in float64: token = number of cumulated probabilities <= u. Temperature 0 takes
+    the most probable token.
+    """
+    check_positive_int("count", count)
+    check_real("temperature", temperature, above=0, inclusive=True)
+    uniforms = random.uniform(key, count)
+    ids = [*prompt]
+    with panel.evaluating():
+        state, step = None, np.asarray(prompt)
+        for u in uniforms:
+            x = step[:, None]
+            batch = panel.convert(window(panel, x, x, state=state))
+            logits, state = panel.model.predict(batch.x, batch.state)
+            last = to_numpy(logits)[-1, 0].astype(np.float64)
+            if temperature:
+                p = np.exp(log_softmax(last / temperature))
+                token = min(int((np.cumsum(p) <= u).sum()), len(p) - 1)
+            else:
+                token = int(last.argmax())
+            ids.append(token)
+            step = np.array([token])
+    return np.array(ids[len(prompt) :], np.int64)
+
+
+def _blocks(
+    panel: Panel, tokens: np.ndarray, streams: int, key: Key | None = None
+) -> Iterator[np.ndarray]:
+    """-log p of every token of `streams` contiguous pieces, (T, B) at a time, the state carried.
+
+    Without a key in evaluation mode; with one, dropout is on.
+    """
+    state = None
+    mode = panel.evaluating() if key is None else panel.training()
+    with mode:
+        for i, (x, y) in enumerate(ContiguousBatches(tokens, streams, LENGTH, tail=True)):
+            batch = panel.convert(window(panel, x, y, state=state))
+            stream = Key(0) if key is None else key.fold_in(i)
+            noise = panel.model.draw_noise(stream, streams, length=len(x))
+            nll, state = panel.model.token_nll(batch, noise)
+            yield to_numpy(nll).astype(np.float64)
+
+
+def _perplexity(nll: float) -> float:
+    return math.exp(nll) if nll < 700 else math.inf

@@ -1,0 +1,74 @@
+"""The long-memory tasks: fresh sequences at every step, and how many answers are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.data import MemoryTask
+from diptych.panels import Panel
+from diptych.parity.tree import to_numpy
+from diptych.run import RunConfig
+from diptych.tasks.base import Assessment, Options
+from diptych.tasks.sequences import SequenceTask, window
+from model_specs.key import Key
+
+STEPS_PER_EPOCH = 100
+HELD_OUT = 500
+TOLERANCE = 0.04
+"""A sum counts as right this close (Hochreiter & Schmidhuber 1997, section 5.4)."""
+
+
+class Memory(SequenceTask):
+    """An epoch is 100 steps; sequence n of the run depends on the run's key and n alone."""
+
+    unit = "sequences"
+    data: MemoryTask
+
+    def __init__(self, config: RunConfig, data: MemoryTask) -> None:
+        super().__init__(config, data)
+        self.steps_per_epoch = STEPS_PER_EPOCH
+
+    def batch(self, epoch: int, index: int) -> Any:
+        size = self.config.batch_size
+        start = (epoch * STEPS_PER_EPOCH + index) * size
+        return self.data.draw(self.key.fold_in("sequences"), size, start)
+
+    def count(self, batch: Any) -> int:
+        return self.size(batch)
+
+    def validate(self, panel: Panel) -> dict[str, float]:
+        return self._judge(panel, "valid", HELD_OUT)
+
+    def assess(self, panels: list[Panel], options: Options) -> Assessment:
+        count = options.examples or 2 * HELD_OUT
+        found = self._judge(self.one(panels), options.split, count)
+        metrics = {f"{options.split}_{name}": value for name, value in found.items()}
+        units = {"error": "a step that counts", "accuracy": "of the answers"}
+        lines = [(name, f"{value:.4f}", units[name]) for name, value in found.items()]
+        title = f"{self.data.name}: {options.split}, {count} sequences"
+        return Assessment(title, metrics | {f"{options.split}_sequences": count}, lines)
+
+    def sample(self, panel: Panel, folder: Path, options: Options) -> str:
+        raise ValueError(f"sample: got a run on {self.data.name}, takes one on images or text")
+
+    def found(self) -> str:
+        return self.data.found
+
+    def _judge(self, panel: Panel, split: str, count: int) -> dict[str, float]:
+        """Mean error of the steps that count, and how many of their answers are right."""
+        held_out = self.data.draw(Key(0).fold_in("memory").fold_in(split), count)
+        with panel.evaluating():
+            batch = panel.convert(window(panel, *held_out))
+            outputs, _ = panel.model.predict(batch.x, batch.state)
+            total = panel.terms(batch, panel.model.draw_noise(Key(0), count))["total"]
+        error = total * count / float(held_out.weight.sum())
+        counted = held_out.weight > 0
+        answers = to_numpy(outputs)
+        if answers.ndim > held_out.y.ndim:
+            right = answers.argmax(-1) == held_out.y
+        else:
+            right = (np.abs(answers - held_out.y) < TOLERANCE).all(-1)
+        return {"error": error, "accuracy": float(right[counted].mean())}
