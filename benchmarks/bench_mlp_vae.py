@@ -13,7 +13,7 @@ WAYS += ["torch cuda", "torch cuda compiled"] if torch.cuda.is_available() else 
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("work", bench.WORK)
+@pytest.mark.parametrize("work", bench.works("mlp_vae"))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", pairs.get("mlp_vae").sizes)
 def test_mlp_vae(benchmark, size, dtype, work, way):

@@ -150,9 +150,7 @@ def evaluate(
     from diptych.tasks import Options
 
     options = Options(_console, split, samples, examples, memory_mb)
-    evaluate_runs(
-        runs, options, last=last, data_root=data_root, device=device, record=record
-    )
+    evaluate_runs(runs, options, last=last, data_root=data_root, device=device, record=record)
 
 
 @app.command()

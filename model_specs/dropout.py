@@ -134,5 +134,3 @@ def check_rate(name: str, rate: object) -> None:
     real = isinstance(rate, int | float) and not isinstance(rate, bool)
     if not real or not 0 <= rate < 1:  # type: ignore[operator]  # NaN fails here as well
         raise ValueError(f"{name}: got {rate!r}, takes a number in [0, 1)")
-
-

@@ -33,9 +33,7 @@ class LSTMLayers(Recurrent):
 
     gates = 4
 
-    def layer(
-        self, x: Array, h0: Array, c0: Array, m: Array | None, layer: int
-    ) -> tuple[Any, Vjp]:
+    def layer(self, x: Array, h0: Array, c0: Array, m: Array | None, layer: int) -> tuple[Any, Vjp]:
         """x (T, B, I), h0 and c0 (B, H), m (T or 1, B, H) or None -> h (T, B, H), h_T, c_T"""
         _, weight_hh, _, _ = self.weights(layer)
         a, a_vjp = self._project(x, layer)
@@ -181,7 +179,10 @@ class LSTM(Module):
         return LSTMLoss(total, mean, state), backward
 
     def predict(
-        self, x: Array, state: LSTMState, noise: Masks = Masks()  # noqa: B008  (immutable)
+        self,
+        x: Array,
+        state: LSTMState,
+        noise: Masks = Masks(),  # noqa: B008  (immutable)
     ) -> tuple[Array, LSTMState]:
         """Logits of the next token after every step, and the state; value only.   -> (T, B, V)"""
         (y, last), _ = self.features(x, state, noise)

@@ -165,8 +165,9 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     grads = [parameter.grad for parameter in parameters]
     norm = math.sqrt(math.fsum(float(np.linalg.norm(grad)) ** 2 for grad in grads))
     scale = min(1.0, max_norm / (norm + 1e-6))
-    for grad in grads:
-        np.multiply(grad, scale, out=grad)
+    if scale < 1:
+        for grad in grads:
+            np.multiply(grad, scale, out=grad)
     return norm
 
 

@@ -10,22 +10,38 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_ref import checks
-from numpy_ref.layers import Linear, add_rows
-from numpy_ref.module import Array, Vjp
+from numpy_ref.layers import add_rows
+from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
 ROWS = 32
 """Rows of logits worked on at once, so that they stay in the cache from max to division."""
 
 
-class SoftmaxOutput(Linear):
+class Output(Module):
+    """outputs = W h + b.   (..., H) -> (..., O)"""
+
+    def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.weight = Parameter(np.empty((out_dim, in_dim), as_dtype(dtype)))
+        self.bias = Parameter(np.empty(out_dim, as_dtype(dtype)))
+
+    def outputs(self, h: Array) -> Array:
+        """W h + b; value only.   (..., H) -> (..., O)"""
+        y = h.reshape(-1, h.shape[-1]) @ self.weight.data.T + self.bias.data
+        return y.reshape(*h.shape[:-1], -1)
+
+    def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
+        raise NotImplementedError(f"{type(self).__name__} has no error")
+
+    def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no targets")
+
+
+class SoftmaxOutput(Output):
     """error = -log softmax(W h + b)[y], nats.
 
     Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
     Of the (T, B, O) arrays only the probabilities are kept, for the backward pass.
     """
-
-    def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
-        super().__init__(in_dim, out_dim, dtype=dtype)
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
         rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
@@ -47,10 +63,6 @@ class SoftmaxOutput(Linear):
 
         return error.reshape(y.shape), vjp
 
-    def outputs(self, h: Array) -> Array:
-        """Logits.   (..., H) -> (..., O)"""
-        return super().forward(h)[0]
-
     def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
         """Raise ValueError unless y is int64 of `shape`, each in [0, O)."""
         checks.check_tokens("y", y, shape, len(self.bias.data))
@@ -67,30 +79,33 @@ def _softmax_nll(logits: Array, bias: Array, targets: Array) -> Array:
     return np.log(total) - picked
 
 
-class SquaredErrorOutput(Linear):
+class SquaredErrorOutput(Output):
     """error = sum_o (W h + b - y)_o^2.
 
     Shapes: h (T, B, H), y (T, B, O) -> error (T, B).
     """
 
-    def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
-        super().__init__(in_dim, out_dim, dtype=dtype)
-
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
-        out, out_vjp = super().forward(h)
-        error = ((out - y) ** 2).sum(-1)
-        return error, lambda derror: out_vjp(2 * (out - y) * derror[..., None])
+        d = self.outputs(h) - y
+        error = (d * d).sum(-1)
 
-    def outputs(self, h: Array) -> Array:
-        """W h + b.   (..., H) -> (..., O)"""
-        return super().forward(h)[0]
+        def vjp(derror: Array) -> Array:
+            dout = (2 * d * derror[..., None]).reshape(-1, d.shape[-1])
+            self.weight.grad += dout.T @ h.reshape(len(dout), -1)
+            self.bias.grad += dout.sum(0)
+            return (dout @ self.weight.data).reshape(h.shape)
+
+        return error, vjp
 
     def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
         """Raise ValueError unless y is (*shape, O), finite and of the layer's dtype."""
         checks.check_noise("y", y, (*shape, len(self.bias.data)), self.bias.data.dtype)
 
 
-OUTPUTS = {"cross_entropy": SoftmaxOutput, "squared_error": SquaredErrorOutput}
+OUTPUTS: dict[str, type[Output]] = {
+    "cross_entropy": SoftmaxOutput,
+    "squared_error": SquaredErrorOutput,
+}
 
 
 def weigh(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:

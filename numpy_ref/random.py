@@ -28,6 +28,7 @@ from numpy_ref.module import Array, as_dtype
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+BLOCK = 8192  # counters worked on at once, so that ten rounds of them stay in the cache
 
 
 def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array, ...]:
@@ -57,15 +58,15 @@ def bits(key: Key, shape: Shape, start: int = 0) -> Array:
     check_start(start)
     size = math.prod(shape)
     first, last = start // 4, (start + size + 3) // 4
-    block = np.arange(first, last, dtype=np.uint64)
     k0, k1, c2, c3 = key.words
-    fixed = np.zeros_like(block)
-    lanes = philox4x32(
-        (block & _LOW, block >> _HALF, fixed + np.uint64(c2), fixed + np.uint64(c3)), (k0, k1)
-    )
-    words = np.stack(lanes, axis=1).astype(np.uint32).reshape(-1)
+    words = np.empty((last - first, 4), np.uint32)
+    for begin in range(first, last, BLOCK):
+        block = np.arange(begin, min(begin + BLOCK, last), dtype=np.uint64)
+        upper = (np.full_like(block, c2), np.full_like(block, c3))
+        lanes = philox4x32((block & _LOW, block >> _HALF, *upper), (k0, k1))
+        np.stack(lanes, axis=1, out=words[begin - first :][: len(block)], casting="unsafe")
     offset = start - 4 * first
-    return words[offset : offset + size].reshape(shape)
+    return words.reshape(-1)[offset : offset + size].reshape(shape)
 
 
 def uniform(key: Key, shape: Shape, start: int = 0, dtype: DTypeLike = np.float64) -> Array:

@@ -15,6 +15,8 @@ from model_specs.dropout import Masks, RecurrentConfig
 from numpy_ref.dropout import Dropout
 from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
 
 class Recurrent(Module):
     """x -> D -> layer 0 -> D -> layer 1 -> ... -> D -> y, over T steps.
@@ -39,17 +41,15 @@ class Recurrent(Module):
         H, G = config.hidden_dim, self.gates
         for layer in range(config.num_layers):
             width = H if layer else input_dim
-            shapes = {"weight_ih": (G * H, width), "weight_hh": (G * H, H)}
-            shapes |= {"bias_ih": (G * H,), "bias_hh": (G * H,)}
-            for name, shape in shapes.items():
+            shapes = ((G * H, width), (G * H, H), (G * H,), (G * H,))
+            for name, shape in zip(NAMES, shapes, strict=True):
                 setattr(self, f"{name}_l{layer}", Parameter(np.empty(shape, as_dtype(dtype))))
         self.dropout = Dropout(config.rate)
         self.recurrent_dropout = Dropout(config.rate_through)
 
     def weights(self, layer: int) -> tuple[Parameter, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(getattr(self, f"{name}_l{layer}") for name in names)
+        return tuple(getattr(self, f"{name}_l{layer}") for name in NAMES)
 
     def forward(self, x: Array, state: Any, masks: Masks) -> tuple[Any, Vjp]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).
@@ -70,7 +70,8 @@ class Recurrent(Module):
         last = type(state)(*map(np.stack, zip(*finals, strict=True)))
 
         def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
-            dx, dfirsts = y_vjp(dy), []
+            dx = y_vjp(dy)
+            dfirsts: list[Any] = []
             for layer in reversed(range(L)):
                 d_vjp, x_vjp = vjps[layer]
                 dd, *dfirst = x_vjp(dx, *(None if d is None else d[layer] for d in dlast))

@@ -41,7 +41,7 @@ class TanhLayers(Recurrent):
 
         def vjp(dy: Array, dlast: Array | None) -> tuple[Array, Array]:
             da = 1 - h[1:] * h[1:]  # tanh', of all steps at once
-            dh = 0 if dlast is None else dlast
+            dh = np.zeros_like(h0) if dlast is None else dlast
             for t in reversed(range(T)):
                 da[t] *= dy[t] + dh
                 dh = da[t] @ weight_hh.data

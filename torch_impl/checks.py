@@ -82,11 +82,11 @@ def check_window(
             raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
         for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
             drawn = 1 if len(mask) == 1 else steps
-            shape = (drawn, size, units)
-            _check_tensor(f"noise.{name}[{place}]", mask, shape, model, torch.bool)
+            fits = (drawn, size, units)
+            _check_tensor(f"noise.{name}[{place}]", mask, fits, model, torch.bool)
     if noise.words is not None:
-        shape = (size, model.config.vocab_size)
-        _check_tensor("noise.words", noise.words, shape, model, torch.bool)
+        words = (size, model.config.vocab_size)
+        _check_tensor("noise.words", noise.words, words, model, torch.bool)
 
 
 def _check_tensor(

@@ -5,8 +5,10 @@ Source: Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329; see model_specs.ls
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_specs.dropout import Masks, plan
 from model_specs.fields import check_positive_int
@@ -30,7 +32,7 @@ class LSTMLayers(Recurrent):
 
     gates = 4
 
-    def layer(  # type: ignore[override]
+    def layer(
         self, x: Tensor, h0: Tensor, c0: Tensor, m: Tensor | None, layer: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x (T, B, I), h0 and c0 (B, H), m (T or 1, B, H) or None -> h (T, B, H), h_T, c_T"""
@@ -77,7 +79,7 @@ class LSTM(Module):
         self.lstm = LSTMLayers(config.embedding_dim, config, dtype, device)
         self.decoder = SoftmaxOutput(config.hidden_dim, config.vocab_size, dtype, device)
         if config.tied:
-            self.decoder.weight = self.embedding.weight
+            self.decoder.weight = cast(nn.Parameter, self.embedding.weight)
         init.uniform(self, key, config.init_scale)
         with torch.no_grad():
             for layer in range(config.num_layers):

@@ -38,8 +38,14 @@ class Output(nn.Module):
         return self.weight.device
 
     def outputs(self, h: Tensor) -> Tensor:
-        """W h + b.   (..., H) -> (..., O)"""
+        """W h + b; value only.   (..., H) -> (..., O)"""
         return F.linear(h, self.weight, self.bias)
+
+    def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no error")
+
+    def check_targets(self, y: Tensor, shape: tuple[int, int]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no targets")
 
 
 class SoftmaxOutput(Output):
@@ -71,7 +77,10 @@ class SquaredErrorOutput(Output):
         checks.check_noise("y", y, (*shape, len(self.bias)), self)
 
 
-OUTPUTS = {"cross_entropy": SoftmaxOutput, "squared_error": SquaredErrorOutput}
+OUTPUTS: dict[str, type[Output]] = {
+    "cross_entropy": SoftmaxOutput,
+    "squared_error": SquaredErrorOutput,
+}
 
 
 def weigh(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ from model_specs.dropout import Masks, RecurrentConfig
 from torch_impl.dropout import Dropout
 from torch_impl.module import as_dtype
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
 
 class Recurrent(nn.Module):
     """x -> D -> layer 0 -> D -> layer 1 -> ... -> D -> y, over T steps.
@@ -39,9 +41,8 @@ class Recurrent(nn.Module):
         H, G = config.hidden_dim, self.gates
         for layer in range(config.num_layers):
             width = H if layer else input_dim
-            shapes = {"weight_ih": (G * H, width), "weight_hh": (G * H, H)}
-            shapes |= {"bias_ih": (G * H,), "bias_hh": (G * H,)}
-            for name, shape in shapes.items():
+            shapes = ((G * H, width), (G * H, H), (G * H,), (G * H,))
+            for name, shape in zip(NAMES, shapes, strict=True):
                 weight = nn.Parameter(torch.empty(shape, dtype=as_dtype(dtype), device=device))
                 self.register_parameter(f"{name}_l{layer}", weight)
         self.dropout = Dropout(config.rate)
@@ -49,8 +50,7 @@ class Recurrent(nn.Module):
 
     def weights(self, layer: int) -> tuple[Tensor, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(getattr(self, f"{name}_l{layer}") for name in names)
+        return tuple(getattr(self, f"{name}_l{layer}") for name in NAMES)
 
     def forward(self, x: Tensor, state: Any, masks: Masks) -> tuple[Tensor, Any]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).

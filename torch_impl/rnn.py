@@ -24,9 +24,7 @@ class TanhLayers(Recurrent):
 
     gates = 1
 
-    def layer(  # type: ignore[override]
-        self, x: Tensor, h0: Tensor, m: Tensor | None, layer: int
-    ) -> tuple[Tensor, Tensor]:
+    def layer(self, x: Tensor, h0: Tensor, m: Tensor | None, layer: int) -> tuple[Tensor, Tensor]:
         """x (T, B, I), h0 (B, H), m (T or 1, B, H) or None -> (h (T, B, H), h_T (B, H))"""
         if self.fuses(m):
             weights, drop = self.weights(layer), 0.0

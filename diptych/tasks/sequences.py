@@ -35,4 +35,6 @@ def window(panel: Panel, x: Any, y: Any, weight: Any = None, *, state: Any = Non
     model = panel.model
     if state is None:
         state = model.zero_state(np.shape(x)[1])
-    return pairs.of_model(model).window(model.config, x, y, weight, state)
+    make = pairs.of_model(model).window
+    assert make is not None  # a model with a zero_state reads sequences
+    return make(model.config, x, y, weight, state)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,93 +13,30 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import pairs, results
+from diptych.bench import recurrent, whole
+from diptych.bench.workload import Workload
 from diptych.run import command_line
-from model_specs.key import Key
-from numpy_ref import optim
-from numpy_ref.module import as_dtype
+
+__all__ = ["Workload", "bench", "interleaved", "workload", "works"]
 
 BLOCK = 5
-WORK = ("forward", "gradients", "step")
-"""The loss; the loss and all gradients; the same and one Adam step."""
+KINDS = {"rnn": recurrent, "lstm": recurrent}
+"""The module that knows the workloads of a pair, where that is not `whole`."""
 
 
-@dataclass(frozen=True)
-class Workload:
-    """One model, size, dtype and piece of work, as a callable for each way to run it."""
-
-    size: str
-    dtype: str
-    work: str
-    runs: Mapping[str, Callable[[], Any]]
-
-    @property
-    def name(self) -> str:
-        return f"{self.size} {self.dtype} {self.work}"
+def works(model: str) -> tuple[str, ...]:
+    """The pieces of work that a pair is timed in."""
+    return KINDS.get(model, whole).WORK
 
 
 def workload(model: str, size: str, dtype: str, work: str, *, compiled: bool = True) -> Workload:
     """The same batch, noise and weights for each: numpy, torch, compiled, and cuda where it is."""
     torch._dynamo.reset()  # else a compiled loss would be made general over all sizes seen before
-    pair = pairs.get(model)
-    config, batch_size = pair.sizes[size]
-    key = Key(0).fold_in("bench")
-    left = pair.left(config, key, dtype=dtype)
-    batch = pair.batch(config, key, as_dtype(dtype), batch_size)
-    runs = {"numpy": _left(left, batch, left.draw_noise(key, batch_size), work)}
+    config, batch_size = pairs.get(model).sizes[size]
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    for device in devices:
-        ways = {"": False, " compiled": True} if compiled else {"": False}
-        for way, compile_it in ways.items():
-            right = pair.right(config, key, dtype=dtype, device=device)
-            name = f"torch {device}{way}"
-            runs[name] = _right(
-                right,
-                torch.from_numpy(batch).to(device),
-                right.draw_noise(key, batch_size),
-                work,
-                torch.compile(right.loss) if compile_it else right.loss,
-            )
+    make = KINDS.get(model, whole).runs
+    runs = make(pairs.get(model), config, batch_size, dtype, work, devices, compiled)
     return Workload(size, dtype, work, runs)
-
-
-def _left(model: Any, batch: Any, noise: Any, work: str) -> Callable[[], Any]:
-    adam = optim.Adam(model.named_parameters())
-
-    def gradients() -> None:
-        model.zero_grad()
-        _, backward = model.loss(batch, noise)
-        backward()
-
-    def step() -> None:
-        gradients()
-        adam.step()
-
-    return {"forward": lambda: model.loss(batch, noise), "gradients": gradients, "step": step}[work]
-
-
-def _right(model: Any, batch: Any, noise: Any, work: str, loss: Any) -> Callable[[], Any]:
-    adam = torch.optim.Adam(model.parameters())
-
-    def wait() -> None:
-        if batch.is_cuda:
-            torch.cuda.synchronize()
-
-    def forward() -> None:
-        with torch.no_grad():
-            loss(batch, noise)
-        wait()
-
-    def gradients() -> None:
-        model.zero_grad(set_to_none=True)
-        loss(batch, noise).total.backward()
-        wait()
-
-    def step() -> None:
-        gradients()
-        adam.step()
-        wait()
-
-    return {"forward": forward, "gradients": gradients, "step": step}[work]
 
 
 def interleaved(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -136,7 +72,7 @@ def bench(
     """Time every size, dtype and piece of work of a pair; print, return and record the medians.
 
     `ratio` is the median over rounds of (this one / torch on the CPU, eager), each ratio taken
-    within one round.
+    within one round; of a recurrent pair, of (this one / a plain torch module).
     """
     begun = time.perf_counter()
     table = Table(title=f"{model}: median ms of {rounds} interleaved rounds (ratio to torch cpu)")
@@ -145,7 +81,7 @@ def bench(
     with console.status("timing") as status:
         for size in pairs.get(model).sizes:
             for dtype in ("float64", "float32"):
-                for work in WORK:
+                for work in works(model):
                     status.update(f"timing {size} {dtype} {work}")
                     load = workload(model, size, dtype, work, compiled=compiled)
                     times = interleaved(load.runs, rounds)
@@ -154,8 +90,7 @@ def bench(
                         ways = list(times)
                         for heading in ("size, dtype, work", *ways):
                             table.add_column(heading, justify="right" if ways else "left")
-                    cells = (metrics[load.name][way] for way in ways)
-                    table.add_row(load.name, *(f"{c['ms']:.3f} ({c['ratio']:.2f})" for c in cells))
+                    table.add_row(load.name, *(_cell(metrics[load.name].get(w)) for w in ways))
     console.print(table)
     if record is not None:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -172,8 +107,12 @@ def bench(
     return metrics
 
 
+def _cell(found: dict[str, float] | None) -> str:
+    return "" if found is None else f"{found['ms']:.3f} ({found['ratio']:.2f})"
+
+
 def _medians(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    base = times["torch cpu"]
+    base = times.get(recurrent.PLAIN, times["torch cpu"])
     return {
         name: {
             "ms": 1e3 * statistics.median(seconds),

@@ -1,0 +1,1 @@
+"""What is registered of each model: one file a pair, gathered in diptych.pairs."""

@@ -1,0 +1,96 @@
+"""The study's first part: the MLP VAE on the embedded digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from diptych import data, figures, pairs
+from diptych.data import Dataset
+from diptych.evaluation import elbo_terms, importance_weighted
+from diptych.panels import Panel
+from diptych.parity.tree import to_numpy
+from diptych.run import RunConfig
+from diptych.study.trainings import Trainings, tell, train_both
+from model_specs.key import Key
+
+EVALUATION = Key(0).fold_in("study")
+
+
+def study_images(out: Path, epochs: int, console: Console) -> tuple[dict[str, Any], list[Path]]:
+    """Train both panels, evaluate them, draw; returns the summary and the files written."""
+    dataset = data.load("digits")
+    assert isinstance(dataset, Dataset)
+    config = RunConfig(
+        model="mlp_vae",
+        model_config=vars(pairs.get("mlp_vae").for_data(dataset, {"hidden_dim": 128})).copy(),
+        data="digits",
+        dtype="float64",
+        epochs=epochs,
+        batch_size=64,
+        lr=2e-3,
+        log_every=1,
+    )
+    trainings = train_both(config, dataset, out, console)
+    panels = {}
+    for backend, outcome in trainings.outcomes.items():
+        x = dataset.test.x
+        found = importance_weighted(outcome.panel, x, EVALUATION, samples=128)
+        test = elbo_terms(outcome.panel, x, EVALUATION) | {"nll": found.nll}
+        panels[backend] = trainings.spent()[backend] | {"test": test}
+        console.print(
+            f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; on the test digits "
+            f"ELBO {-test['total']:.4f}, log p(x) {-test['nll']:.4f} nats"
+        )
+    errors = trainings.errors()
+    tell("mlp_vae", errors, console)
+    summary = {"data": dataset.found, "panels": panels} | errors
+    return summary, _draw(trainings, dataset, out / "figures", console)
+
+
+def _draw(trainings: Trainings, dataset: Dataset, folder: Path, console: Console) -> list[Path]:
+    panel = trainings.outcomes["torch"].panel
+    height, width = dataset.image_shape[-2:]
+    x, labels = dataset.test.x, dataset.test.y
+    assert labels is not None
+    originals = x[:16]
+
+    def framed(images: np.ndarray) -> np.ndarray:
+        """A black pixel around each digit, which fills its 8 x 8 to the edge."""
+        return np.pad(images.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
+
+    pictures = {
+        "loss_curves": lambda: figures.loss_curves(trainings.curves(("total", "recon", "kl"))),
+        "samples": lambda: figures.image_grid(
+            framed(to_numpy(panel.model.sample(EVALUATION, 64, mean=True))), 16
+        ),
+        "reconstructions": lambda: figures.reconstructions(
+            framed(originals),
+            framed(to_numpy(panel.model.reconstruct(panel.array(originals)))),
+        ),
+        "latent_scatter": lambda: figures.latent_scatter(_codes(panel, x), labels),
+        "latent_manifold": lambda: figures.latent_manifold(
+            lambda z: framed(_decode(trainings.outcomes["numpy"].panel, z)).reshape(len(z), -1),
+            side=18,
+            image_shape=(height + 2, width + 2),
+        ),
+    }
+    written = []
+    with console.status("drawing") as status:
+        for name, draw in pictures.items():
+            status.update(f"drawing {name}")
+            written.append(folder / f"{name}.png")
+            figures.save(draw(), written[-1])
+    return written
+
+
+def _codes(panel: Panel, x: np.ndarray) -> np.ndarray:
+    return to_numpy(panel.model.encode(panel.array(x)).mu)
+
+
+def _decode(panel: Panel, z: np.ndarray) -> np.ndarray:
+    logits, _ = panel.model.decode(panel.array(z))
+    return panel.model.likelihood.mean(logits)

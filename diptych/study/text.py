@@ -1,0 +1,65 @@
+"""The study's second part: the RNN and the LSTM on the text that ships with Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diptych import data, figures, pairs
+from diptych.run import RunConfig
+from diptych.study.trainings import tell, train_both
+from diptych.tasks import Options, make_task
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "rnn": {"hidden_dim": 64, "seq_len": 32, "scheme": "variational", "rate": 0.1},
+    "lstm": {
+        "embedding_dim": 64,
+        "hidden_dim": 64,
+        "seq_len": 20,
+        "scheme": "per_step",
+        "rate": 0.2,
+    },
+}
+RUNS: dict[str, dict[str, Any]] = {
+    "rnn": {"batch_size": 64, "lr": 3e-3},
+    "lstm": {"batch_size": 20, "optimizer": "sgd", "lr": 1.0, "clip": 5.0},
+}
+
+
+def study_text(
+    model: str, out: Path, epochs: int, console: Console
+) -> tuple[dict[str, Any], list[Path]]:
+    """Train both panels of one model in float64 on the text it goes with; as study_images."""
+    pair = pairs.get(model)
+    corpus = data.load(pair.data)
+    config = RunConfig(
+        model=model,
+        model_config=vars(pair.for_data(corpus, FIELDS[model])).copy(),
+        data=pair.data,
+        dtype="float64",
+        epochs=epochs,
+        log_every=1,
+        **RUNS[model],
+    )
+    trainings = train_both(config, corpus, out / model, console)
+    task = make_task(config, corpus)
+    panels: dict[str, Any] = {}
+    for backend, outcome in trainings.outcomes.items():
+        valid = task.validate(outcome.panel)
+        panels[backend] = trainings.spent()[backend] | {"valid": valid}
+        console.print(
+            f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; perplexity "
+            f"{valid['perplexity']:.3f} a {task.unit.removesuffix('s')} on held-out text"
+        )
+    errors = trainings.errors()
+    tell(model, errors, console)
+    panel = trainings.outcomes["torch"].panel
+    written = task.sample(panel, out, Options(console, count=12 if model == "lstm" else 60))
+    console.print(f'{model} writes: "{" ".join(written.split())}"', markup=False)
+    figure = out / "figures" / f"{model}_curves.png"
+    term = "error" if model == "rnn" else "nll"
+    curves = trainings.curves((term,))
+    figures.save(figures.loss_curves(curves, f"nats per {task.unit.removesuffix('s')}"), figure)
+    return {"data": corpus.found, "panels": panels} | errors, [figure]

@@ -1,0 +1,301 @@
+"""What the tests of the recurrent pairs share: small configs, windows, bodies, and witnesses."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+import numpy_ref.lstm
+import numpy_ref.rnn
+import torch_impl.lstm
+import torch_impl.rnn
+from diptych import pairs, weights
+from diptych.panels import make_panel
+from diptych.parity.report import normwise
+from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy, to_tensors
+from model_specs.dropout import Masks, plan
+from model_specs.key import Key
+from model_specs.lstm import LSTMConfig
+from model_specs.rnn import RNNConfig
+from numpy_ref import random
+from numpy_ref.dropout import draw_masks
+
+CELLS = ("rnn", "lstm")
+KEY = Key(77)
+WIDTH, H, T, B, V = 6, 7, 5, 9, 11  # and up to 3 layers: no two sizes alike
+BODIES = {
+    "rnn": (numpy_ref.rnn.TanhLayers, torch_impl.rnn.TanhLayers, torch.nn.RNN),
+    "lstm": (numpy_ref.lstm.LSTMLayers, torch_impl.lstm.LSTMLayers, torch.nn.LSTM),
+}
+CONFIGS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "rnn": (RNNConfig, {"input_dim": WIDTH, "output_dim": V, "weight_std": 0.4}),
+    "lstm": (LSTMConfig, {"embedding_dim": WIDTH, "vocab_size": V, "init_scale": 0.5}),
+}
+BAD_RATES = (1, 1.0, -0.1, 1.5, float("nan"), float("inf"), "0.3", True)
+BAD_FIELDS = [
+    *((name, rate) for name in ("rate", "recurrent_rate") for rate in BAD_RATES),
+    *(("scheme", "locked"), ("kernel", "cudnn"), ("num_layers", 0), ("hidden_dim", True)),
+    *(("seq_len", 1.5), ("seq_len", -1)),
+]
+
+
+def make_config(cell: str, **options: Any) -> Any:
+    """A config of sizes that are all different, one layer where nothing else is said."""
+    config, sizes = CONFIGS[cell]
+    return config(**{"hidden_dim": H, "num_layers": 1, "seq_len": T} | sizes | options)
+
+
+def make_window(
+    cell: str, config: Any, size: int = B, dtype: str = "float64", *, carried: bool = True
+) -> Any:
+    """Random data with a state that is not zero and weights on the steps; or with neither."""
+    batch = pairs.get(cell).batch(config, KEY.fold_in("window"), np.dtype(dtype), size)
+    if carried:
+        return batch
+    return batch._replace(state=map_arrays(np.zeros_like, batch.state), weight=None)
+
+
+def tensors(value: Any) -> Any:
+    """`value` with torch's arrays, not tracked."""
+    return to_tensors(value, torch.device("cpu"), track=False)
+
+
+def both_ways(left: Any, right: Any, *arguments: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """(model, arguments of its own kind), left and then right."""
+    yield left, arguments
+    yield right, tensors(arguments)
+
+
+def make_bodies(cell: str, config: Any, size: int = B) -> tuple[Any, Any, tuple[Any, ...]]:
+    """The recurrent layers alone on both panels, and (x, state, masks): here x has a gradient."""
+    left, right = (body(WIDTH, config) for body in BODIES[cell][:2])
+    for name, parameter in left.named_parameters():
+        parameter.data[...] = 0.4 * random.normal(KEY.fold_in(name), parameter.data.shape)
+    weights.transfer(left, right)
+    x = random.normal(KEY.fold_in("x"), (config.seq_len, size, WIDTH))
+    state = make_window(cell, config, size).state
+    return left, right, (x, state, make_masks(config, size))
+
+
+def make_masks(config: Any, size: int = B) -> Masks:
+    """The config's masks, for a body."""
+    widths = (WIDTH, *[config.hidden_dim] * config.num_layers)
+    plans = plan(config.scheme, config.rate, config.rate_through, config.seq_len, widths)
+    return draw_masks(KEY.fold_in("noise"), plans, size)
+
+
+def filled(layer: Any, rng: np.random.Generator) -> Any:
+    """The layer, with random parameters."""
+    for parameter in layer.parameters():
+        parameter.data[...] = rng.normal(size=parameter.data.shape)
+    return layer
+
+
+def all_kept(masks: Masks) -> Masks:
+    """Masks of the same shapes that drop nothing."""
+    return map_arrays(np.ones_like, masks)
+
+
+# Witnesses that are neither panel
+
+
+def derivative_errors(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    parameters: Any,
+    rng: np.random.Generator,
+    step: float = 1e-4,
+) -> dict[str, float]:
+    """How far each gradient that a vjp claims is from a finite difference, by name.
+
+    For every parameter, and every argument to which the vjp returns a gradient, the difference is
+    taken along one random direction, at four points: it errs by step^4 in truth and by eps / step
+    in rounding.
+    """
+    parameters = dict(parameters)
+
+    def run() -> tuple[list[np.ndarray], Any]:
+        y, vjp = function(*arguments)
+        return [np.asarray(array) for _, array in leaves(y)], vjp
+
+    outputs, vjp = run()
+    cotangents = [rng.normal(size=output.shape) for output in outputs]
+    for parameter in parameters.values():
+        parameter.grad.fill(0)
+    returned = [gradient for _, gradient in leaves(vjp(*cotangents))]
+    inputs = [(name, array) for name, array in leaves(arguments) if is_float(array)]
+    claims = dict(zip((name for name, _ in inputs), returned, strict=False))
+    arrays = dict(inputs) | {name: p.data for name, p in parameters.items()}
+    claims |= {name: parameter.grad.copy() for name, parameter in parameters.items()}
+
+    errors = {}
+    for name, claim in claims.items():
+        array, kept, sums = arrays[name], arrays[name].copy(), []
+        direction = rng.normal(size=array.shape)
+        for points in (1, -1, 2, -2):
+            array[...] = kept + points * step * direction
+            moved, _ = run()
+            sums.append(sum((c * m).sum() for c, m in zip(cotangents, moved, strict=True)))
+        array[...] = kept
+        measured = (8 * (sums[0] - sums[1]) - (sums[2] - sums[3])) / (12 * step)
+        assert claim.shape == array.shape, name
+        errors[name] = abs(measured - (claim * direction).sum()) / max(1, abs(measured))
+    return errors
+
+
+def total_of(model: Any) -> Callable[..., Any]:
+    """The model's loss as a function with a vjp, of its total alone."""
+
+    def function(batch: Any, noise: Any) -> tuple[Any, Any]:
+        loss, backward = model.loss(batch, noise)
+
+        def vjp(dtotal: np.ndarray) -> None:
+            backward()
+            for parameter in model.parameters():
+                parameter.grad *= dtotal
+
+        return loss.total, vjp
+
+    return function
+
+
+def errors_against_torch(
+    cell: str, layers: int, into_torch: bool, rng: np.random.Generator
+) -> dict[str, float]:
+    """Outputs, final states and all gradients of the left body against plain torch.nn.RNN or LSTM.
+
+    The state_dict is handed over as it is, in either direction.
+    """
+    config = make_config(cell, num_layers=layers)
+    left, _, (x, state, masks) = make_bodies(cell, config)
+    torch.manual_seed(5)
+    theirs = BODIES[cell][2](WIDTH, H, layers, dtype=torch.float64)
+    if into_torch:
+        theirs.load_state_dict(tensors(left.state_dict()))
+    else:
+        left.load_state_dict(theirs.state_dict())
+
+    (y, last), vjp = left(x, state, masks)
+    cotangents = [rng.normal(size=array.shape) for array in (y, *last)]
+    dx, *dfirst = vjp(*cotangents)
+    read, *first = to_tensors((x, *state), torch.device("cpu"))
+    out, final = theirs(read, first[0] if cell == "rnn" else tuple(first))
+    finals = (final,) if cell == "rnn" else final
+    torch.autograd.backward((out, *finals), tensors(cotangents))
+
+    ours = {"y": y, "dx": dx} | left.gradients()
+    found = {"y": out, "dx": read.grad} | {n: p.grad for n, p in theirs.named_parameters()}
+    for i, name in enumerate(state._fields):
+        ours |= {f"last {name}": last[i], f"d first {name}": dfirst[i]}
+        found |= {f"last {name}": finals[i], f"d first {name}": first[i].grad}
+    assert ours.keys() == found.keys()
+    return {name: normwise(array, to_numpy(found[name])) for name, array in ours.items()}
+
+
+# Training
+
+
+def trajectories(
+    cell: str, config: Any, optimizer: str, lr: float, clip: float | None
+) -> tuple[float, float]:
+    """How far the weights and the states of the panels are apart after 100 steps, each carrying
+    its own state from window to window; and how far the weights came from where they began."""
+    ends = []
+    for backend in ("numpy", "torch"):
+        panel = make_panel(
+            cell, config, backend, key=Key(3), dtype="float64", optimizer=optimizer, lr=lr
+        )
+        start, state = panel.weights(), panel.model.zero_state(4)
+        for step in range(100):
+            key = KEY.fold_in(step)
+            batch = pairs.get(cell).batch(config, key, np.dtype("float64"), 4)
+            noise = panel.model.draw_noise(key, 4)
+            _, state = panel.gradients(batch._replace(state=state), noise)
+            panel.step(lr, clip)
+        ends.append(panel.weights() | panel.state_arrays(state))
+    ours, theirs = ends
+    assert ours.keys() == theirs.keys()
+    apart = max(normwise(ours[name], theirs[name]) for name in ours)
+    return apart, min(normwise(ours[name], start[name]) for name in start)
+
+
+# Memory
+
+
+def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
+    """Numbers that the left panel holds between forward and backward, of a step and a sequence.
+
+    Asserts that each step takes as much as any other, and that at no time, forward or backward,
+    there are as many numbers again as half of (T, B, outputs) beside what is held.
+    """
+    sizes = {"rnn": ("output_dim", "input_dim"), "lstm": ("vocab_size", "embedding_dim")}[cell]
+    options = dict(zip(sizes, (outputs, units), strict=True)) | {"hidden_dim": units}
+    options |= {"num_layers": layers, "scheme": "per_step", "rate": 0.3}
+    lengths, held = (16, 32, 48), []
+    for length in lengths:
+        config = make_config(cell, seq_len=length, **options)
+        model = pairs.get(cell).left(config)
+        batch, noise = make_window(cell, config), model.draw_noise(KEY, B)
+        gc.collect()
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        loss, backward = model.loss(batch, noise)
+        kept, forward = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        backward()
+        _, later = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del loss
+        held.append((kept - before) / model.dtype.itemsize)
+        spare = max(forward, later) - kept
+        if spare >= length * B * outputs * model.dtype.itemsize / 2:
+            raise AssertionError(f"{cell}: {spare} bytes beside the {kept - before} that are held")
+    slopes = np.diff(held) / np.diff(lengths) / B
+    np.testing.assert_allclose(slopes, slopes.mean(), rtol=1e-2)
+    return slopes.mean()
+
+
+# Bad input
+
+
+def refusals(left: Any, right: Any, batch: Any, noise: Any) -> list[str]:
+    """The ValueError of each panel's loss, in words that both have."""
+    found = []
+    for model, arguments in both_ways(left, right, batch, noise):
+        try:
+            model.loss(*arguments)
+        except ValueError as error:
+            found.append(str(error).replace("torch.Tensor", "numpy.ndarray").replace("torch.", ""))
+        else:
+            found.append("accepted")
+    return found
+
+
+def bad_windows(batch: Any) -> Iterator[tuple[str, Any, str]]:
+    """(what is wrong, a window with it, how the error begins), of what both models read."""
+    weight = batch.weight
+    nan, negative = weight.copy(), weight.copy()
+    nan[1, 2], negative[1, 2] = np.nan, -1e-3
+    yield "weight: shape", batch._replace(weight=weight[:, :-1]), "weight: got shape"
+    yield "weight: dtype", batch._replace(weight=weight.astype(np.float32)), "weight: got dtype"
+    yield "weight: NaN", batch._replace(weight=nan), "weight: got NaN"
+    yield "weight: negative", batch._replace(weight=negative), "weight: got a negative one"
+    yield "weight: zero", batch._replace(weight=0 * weight), "weight: got .* none above 0"
+    for i, name in enumerate(batch.state._fields):
+        good = batch.state[i]
+        nan = np.where(good == good.flat[3], np.inf, good)
+        for what, bad in (
+            ("shape", good[:, :-1]),
+            ("shape", good[..., :-1]),
+            ("shape", good[0]),
+            ("dtype", good.astype(np.float32)),
+            ("NaN", nan),
+        ):
+            state = batch.state._replace(**{name: bad})
+            what_of = f"state.{name}: {what} {bad.shape}"
+            yield what_of, batch._replace(state=state), rf"state\.{name}: got {what}"

@@ -1,0 +1,247 @@
+"""The teaching RNN: parity of its options, trajectories, the contract, the witnesses.
+
+The schemes of dropout are proved on it, and on the LSTM, in test_dropout.py.
+"""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from recurrent import (
+    BAD_FIELDS,
+    KEY,
+    B,
+    H,
+    T,
+    V,
+    bad_windows,
+    both_ways,
+    derivative_errors,
+    errors_against_torch,
+    filled,
+    make_bodies,
+    make_config,
+    make_window,
+    memory_of_a_step,
+    refusals,
+    tensors,
+    total_of,
+    trajectories,
+)
+from scipy.special import log_softmax
+
+import torch_impl.outputs
+from diptych import pairs, parity
+from diptych.parity.tree import leaves, to_numpy
+from model_specs.dropout import Masks
+from numpy_ref.outputs import SquaredErrorOutput
+
+NUMBERS = {"likelihood": "squared_error", "recurrent_gain": 0.7}
+
+
+@pytest.mark.parametrize("scheme", ["none", "per_step", "variational_recurrent"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_for_outputs_agree(make_pair, dtype, scheme):
+    """Squared error, and an identity in the recurrent weights; symbols are in test_dropout.py."""
+    for size, kernel in ((B, "fused"), (1, "loop")):
+        config = make_config("rnn", **NUMBERS, num_layers=2, scheme=scheme, rate=0.3, kernel=kernel)
+        left, right = make_pair(config, dtype, "rnn")
+        window = make_window("rnn", config, size, dtype)
+        report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
+        assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "clip", "options"),
+    [
+        ("sgd", 0.1, 1.0, {"scheme": "per_step", "rate": 0.3, "num_layers": 2}),
+        ("adam", 1e-2, 5.0, {"scheme": "per_step", "rate": 0.3, "num_layers": 2}),
+        ("adam", 1e-2, 1.0, NUMBERS | {"scheme": "variational_recurrent", "rate": 0.3}),
+    ],
+)
+def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer, lr, clip, options):
+    """And in the same state; the weights have moved, and clipping took part."""
+    apart, moved = trajectories("rnn", make_config("rnn", **options), optimizer, lr, clip)
+    assert apart <= 1e-10
+    assert moved > 0.01
+
+
+# Witnesses: neither panel
+
+
+@pytest.mark.parametrize("into_torch", [True, False])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_layers_are_those_of_torch_nn_rnn(layers, into_torch, rng):
+    """Without dropout, by plain torch.nn.RNN and its own state_dict."""
+    errors = errors_against_torch("rnn", layers, into_torch, rng)
+    assert {"y", "last h", "dx", "d first h", "weight_hh_l0", "bias_ih_l0"} <= set(errors)
+    assert max(errors.values()) <= 1e-13, errors
+
+
+@pytest.mark.parametrize("scheme", ["none", "per_step", "variational_recurrent", "recurrent"])
+def test_layers_by_finite_difference(scheme, rng):
+    """One layer, with masks on h_{t-1} and without, and the stack: x, h_0, every weight."""
+    config = make_config("rnn", num_layers=2, scheme=scheme, rate=0.3, recurrent_rate=0.65)
+    left, _, (x, state, masks) = make_bodies("rnn", config)
+    m = left.recurrent_dropout.scaled(masks.through(0), x.dtype)
+    mine = {name: p for name, p in left.named_parameters() if name.endswith("l0")}
+    errors = derivative_errors(lambda x, h: left.layer(x, h, m, 0), (x, state.h[0]), mine, rng)
+    assert errors.keys() == {"[0]", "[1]"} | mine.keys()
+    assert max(errors.values()) < 1e-8, errors
+    errors = derivative_errors(left, (x, state, masks), left.named_parameters(), rng)
+    assert errors.keys() == {"[0]", "[1].h"} | dict(left.named_parameters()).keys()
+    assert max(errors.values()) < 1e-8, errors
+
+
+@pytest.mark.parametrize("options", [{}, NUMBERS, {"scheme": "per_step", "rate": 0.3}])
+def test_losses_by_finite_difference(make_pair, options, rng):
+    left, _ = make_pair(make_config("rnn", num_layers=2, **options), name="rnn")
+    window, noise = make_window("rnn", left.config), left.draw_noise(KEY, B)
+    errors = derivative_errors(total_of(left), (window, noise), left.named_parameters(), rng)
+    assert errors.keys() == left.gradients().keys()
+    assert max(errors.values()) < 1e-8, errors
+
+
+def test_squared_error_by_hand_and_by_finite_difference(rng):
+    ours, theirs = (
+        filled(SquaredErrorOutput(H, 2), rng),
+        torch_impl.outputs.SquaredErrorOutput(H, 2),
+    )
+    theirs.load_state_dict(tensors(ours.state_dict()))
+    h, y = rng.normal(size=(T, B, H)), rng.normal(size=(T, B, 2))
+    W, b = ours.weight.data, ours.bias.data
+    expected = [
+        [sum((W[o] @ h[t, n] + b[o] - y[t, n, o]) ** 2 for o in range(2)) for n in range(B)]
+        for t in range(T)
+    ]
+    np.testing.assert_allclose(ours(h, y)[0], expected, rtol=1e-13)
+    np.testing.assert_allclose(theirs(*tensors((h, y))).detach().numpy(), expected, rtol=1e-13)
+    errors = derivative_errors(ours, (h, y), ours.named_parameters(), rng)
+    assert errors.keys() == {"[0]", "weight", "bias"}
+    assert max(errors.values()) < 1e-8, errors
+
+
+def test_the_equation_by_hand(make_pair):
+    """h_t = tanh(W_xh x_t + W_hh h_{t-1} + b_h), y_t = W_hy h_t + b_y, one sequence and one step
+    at a time; and of it the loss: a sum over steps, a mean over sequences, by scipy."""
+    left, right = make_pair(make_config("rnn"), name="rnn")
+    window, state = make_window("rnn", left.config), left.state_dict()
+    W_xh, W_hh, b_ih, b_hh = (
+        state[f"rnn.{n}_l0"] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    total, logits = 0.0, np.empty((T, B, V))
+    for b in range(B):
+        h = window.state.h[0, b]
+        for t in range(T):
+            h = np.tanh(W_xh @ window.x[t, b] + W_hh @ h + b_ih + b_hh)
+            logits[t, b] = state["decoder.weight"] @ h + state["decoder.bias"]
+            total -= window.weight[t, b] * log_softmax(logits[t, b])[window.y[t, b]] / B
+    for model, (batch,) in both_ways(left, right, window):
+        loss = model.loss(batch, Masks())
+        loss = loss[0] if model is left else loss
+        assert loss.total.item() == pytest.approx(total, rel=1e-13)
+        mean = total * B / window.weight.sum()
+        assert loss.error.item() == pytest.approx(mean, rel=1e-13)
+        outputs, last = model.predict(batch.x, batch.state)
+        np.testing.assert_allclose(to_numpy(outputs), logits, rtol=1e-12)
+        np.testing.assert_allclose(to_numpy(last.h[0, -1]), h, rtol=1e-12)
+
+
+# The contract
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_a_carried_state_makes_two_windows_one(make_pair, cell):
+    """The losses of two windows in a row, the state carried over, add up to that of both."""
+    config = make_config(cell, num_layers=3)
+    left, right = make_pair(config, name=cell)
+    window = make_window(cell, config)
+    parts = [
+        window._replace(x=window.x[s], y=window.y[s], weight=window.weight[s])
+        for s in (slice(0, 2), slice(2, T))
+    ]
+    for model, (whole, *two) in both_ways(left, right, window, *parts):
+        totals, state = [], whole.state
+        for part in (*two, whole):
+            first = whole.state if part is whole else state
+            loss = model.loss(part._replace(state=first), Masks())
+            loss = loss[0] if model is left else loss
+            totals.append(loss.total.item())
+            before, state = state, loss.state
+        assert totals[0] + totals[1] == pytest.approx(totals[2], rel=1e-13)
+        for (_, one), (_, all_at_once) in zip(leaves(before), leaves(state), strict=True):
+            np.testing.assert_allclose(to_numpy(one), to_numpy(all_at_once), rtol=1e-13)
+
+
+def test_initial_weights_are_what_they_promise():
+    """N(0, weight_std^2), the recurrent ones around a multiple of the identity; biases 0."""
+    config = make_config("rnn", hidden_dim=60, weight_std=0.01, recurrent_gain=0.5, num_layers=2)
+    left, right = (getattr(pairs.get("rnn"), side)(config, KEY) for side in ("left", "right"))
+    assert list(left.state_dict()) == list(right.state_dict())
+    for name, array in left.state_dict().items():
+        np.testing.assert_allclose(array, right.state_dict()[name].numpy(), rtol=0, atol=1e-15)
+        if "bias" in name:
+            assert not array.any()
+            continue
+        drawn = array - (0.5 * np.eye(60) if "weight_hh" in name else 0)
+        assert abs(drawn.std() - 0.01) < 5 * 0.01 / math.sqrt(2 * array.size), name
+        assert np.abs(drawn).max() < 0.07
+
+
+FIELDS = [
+    *BAD_FIELDS,
+    *(("input_dim", 0), ("output_dim", 2.0), ("likelihood", "mse"), ("weight_std", 0)),
+    *(("weight_std", math.nan), ("recurrent_gain", -0.1), ("recurrent_gain", math.inf)),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), FIELDS)
+def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
+    with pytest.raises(ValueError, match=f"^{field}: got {value!r}, takes"):
+        make_config("rnn", **{field: value})
+
+
+def _bad_batches(window, numbers):
+    yield from bad_windows(window)
+    names = ("x", "y") if numbers else ("x",)
+    for name in names:
+        good = getattr(window, name)
+        nan = np.where(good == good.flat[5], np.nan, good)
+        for what, bad in (
+            ("shape", good[..., 1:]),
+            ("shape", good[0]),
+            ("shape", good[:0]),
+            ("dtype", good.astype(np.float32)),
+            ("NaN", nan),
+            ("NaN", np.where(np.isnan(nan), -np.inf, nan)),
+            ("list", good.tolist()),
+        ):
+            yield f"{name}: {what}", window._replace(**{name: bad}), f"{name}: got {what}"
+    yield "y: shape", window._replace(y=window.y[:, 1:]), "y: got shape"
+    if not numbers:
+        for bad in (V, -1):
+            y = np.where(window.y == window.y[1, 2], bad, window.y)
+            yield f"y: {bad}", window._replace(y=y), rf"y: got values from .*\[0, {V}\)"
+        yield "y: floats", window._replace(y=window.y.astype(np.float64)), "y: got dtype float64"
+
+
+@pytest.mark.parametrize("options", [{}, NUMBERS])
+def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair, options):
+    left, right = make_pair(make_config("rnn", num_layers=2, **options), name="rnn")
+    window = make_window("rnn", left.config)
+    for what, bad, match in _bad_batches(window, bool(options)):
+        ours, theirs = refusals(left, right, bad, Masks())
+        assert ours == theirs, what
+        assert re.match(match, ours) and ", takes " in ours, (what, ours)
+
+
+# Memory
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_of_a_layer_its_states_alone_are_kept(layers):
+    """Between forward and backward: h of each layer, 2 of (T, B, H) for each of the L + 1 masks,
+    one (T, B, O) array, the probabilities, and some (T, B)."""
+    held = memory_of_a_step("rnn", layers, outputs=500, units=16)
+    assert 0 <= held - 500 - 16 * (layers + 2 * (layers + 1)) < 4
