@@ -1,4 +1,4 @@
-"""The LSTM language model under pytest-benchmark: whole steps, recurrent body and output layer apart.
+"""The LSTM under pytest-benchmark: whole steps, recurrent body and output layer apart.
 
 For ratios use `diptych bench lstm`: it times the ways in turn, and this one after another.
 """

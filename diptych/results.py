@@ -57,13 +57,18 @@ def read(path: Path) -> dict[str, Any]:
 def render(folder: Path = FOLDER) -> str:
     """The README's tables, in Markdown, from every result in `folder`."""
     records = [read(path) for path in sorted(folder.glob("*.json"))]
-    trained = [r for r in records if "test_nll" in r["metrics"]]
+    written = [r for r in records if "test_perplexity" in r["metrics"]]
+    trained = [r for r in records if "test_nll" in r["metrics"] and r not in written]
     compared = [r for r in records if "relative_difference_train_epochs" in r["metrics"]]
     timed = [r for r in records if "rounds" in r["metrics"]]
     parts = [
         _markdown(
             ("run", "test NLL, nats", "ELBO", "training", "device", "commands"),
             [_trained_row(r) for r in trained],
+        ),
+        _markdown(
+            ("run", "valid perplexity", "test perplexity", "training", "device", "commands"),
+            [_written_row(r) for r in written],
         ),
         _markdown(
             (
@@ -89,6 +94,21 @@ def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
         f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f} "
         f"(K = {m['test_samples']}, {m['test_examples']} images)",
         f"{m['test_elbo']:.2f}",
+        f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min",
+        record["device"],
+        f"`{s['command']}`; `{record['command']}`",
+    )
+
+
+def _written_row(record: dict[str, Any]) -> tuple[str, ...]:
+    m, s = record["metrics"], record["metrics"]["settings"]
+    c = s["model_config"]
+    dropout = "no dropout" if c["scheme"] == "none" else f"{c['scheme']} {c['rate']:g}"
+    return (
+        f"{s['model']} {c['num_layers']} x {c['hidden_dim']}, {dropout}, {s['data']}, "
+        f"{s['backend']}, {s['dtype']}",
+        f"{m['history'][-1]['perplexity']:.2f}",
+        f"**{m['test_perplexity']:.2f}** ({m['test_tokens']} tokens, one pass)",
         f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min",
         record["device"],
         f"`{s['command']}`; `{record['command']}`",

@@ -96,11 +96,6 @@ def filled(layer: Any, rng: np.random.Generator) -> Any:
     return layer
 
 
-def all_kept(masks: Masks) -> Masks:
-    """Masks of the same shapes that drop nothing."""
-    return map_arrays(np.ones_like, masks)
-
-
 # Witnesses that are neither panel
 
 

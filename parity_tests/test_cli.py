@@ -1,5 +1,6 @@
 """The front door, as a user meets it."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 from rich.console import Console
 
 import diptych
-from diptych import cli
+from diptych import cli, data
 from diptych.cli import main
 from diptych.results import FIELDS
 from numpy_ref import random
@@ -163,16 +164,29 @@ def test_help_does_not_import_torch():
 
 
 def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(study.text.data, "load", a_little_of(data.load))
+    load = data.load
+
+    def a_little(name, root=None):
+        found = load(name, root)
+        if not isinstance(found, data.Corpus):
+            return found
+        parts = {"train": found.train[:3000], "valid": found.valid[:300]}
+        return dataclasses.replace(found, **parts)
+
+    monkeypatch.setattr(data, "load", a_little)
     for epochs in (2, 5):  # a second study replaces the first
         status, out, _ = run("study", "--out", tmp_path / "out", "--epochs", epochs)
         assert status == 0 and "agrees" in out
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["weights_error"] <= 1e-10 and all(summary["parity"].values())
-    for name in ("loss_curves", "samples", "reconstructions", "latent_scatter", "latent_manifold"):
+    assert set(summary["trained"]) == {"mlp_vae", "rnn", "lstm"}
+    for trained in summary["trained"].values():
+        assert trained["curves_error_100"] <= 1e-10 and {"numpy", "torch"} == set(trained["panels"])
+    assert summary["trained"]["mlp_vae"]["weights_error"] <= 1e-10
+    assert all(summary["parity"].values())
+    vae = ("loss_curves", "samples", "reconstructions", "latent_scatter", "latent_manifold")
+    for name in (*vae, "rnn_curves", "lstm_curves"):
         assert (tmp_path / "out" / "figures" / f"{name}.png").exists()
         assert f"{name}.png" in out
-    assert {"numpy", "torch"} == set(summary["panels"])
 
 
 def test_public_names_are_handed_on():

@@ -28,8 +28,11 @@ def _draw_gradients(rng, ours, theirs, scale=1.0):
     [
         (optim.SGD, torch.optim.SGD, {"lr": 0.1}),
         (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9}),
+        (optim.SGD, torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.3}),
+        (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9, "weight_decay": 0.3}),
         (optim.Adam, torch.optim.Adam, {"lr": 1e-3}),
         (optim.Adam, torch.optim.Adam, {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3}),
+        (optim.Adam, torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.3}),
     ],
 )
 def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
@@ -94,6 +97,30 @@ def test_schedules_are_torchs(ours, theirs):
         optimizer.step(), scheduler.step()
 
 
+def test_weight_decay_leaves_the_gradient_as_it_was(rng):
+    """And reaches every element, beyond the first block too."""
+    start = rng.normal(size=optim.BLOCK + 3)
+    parameter = Parameter(start.copy())
+    optim.SGD([parameter], lr=0.5, weight_decay=0.2).step()
+    np.testing.assert_allclose(parameter.data, 0.9 * start, rtol=1e-15)
+    assert not parameter.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("hold", "gamma", "rates"),
+    [
+        # "lr 1 for 4 epochs, then halved with each one", and the medium model's 6, then / 1.2
+        (4, 0.5, [1, 1, 1, 1, 0.5, 0.25, 0.125]),
+        (6, 1 / 1.2, [1, 1, 1, 1, 1, 1, 1 / 1.2, 1 / 1.44]),
+        (0, 0.5, [0.5, 0.25]),
+    ],
+)
+def test_held_lr_is_the_schedule_in_words(hold, gamma, rates):
+    assert [optim.held_lr(1.0, e, hold=hold, gamma=gamma) for e in range(len(rates))] == (
+        pytest.approx(rates, rel=1e-15)
+    )
+
+
 def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
     ours, theirs = _twins(rng)
     first = optim.Adam(ours.items(), lr=0.1)
@@ -117,6 +144,8 @@ def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
         (lambda: optim.Adam([], lr=float("nan")), "lr"),
         (lambda: optim.Adam([], betas=(0.9, 1.0)), "betas"),
         (lambda: optim.SGD([], momentum=-1), "momentum"),
+        (lambda: optim.SGD([], weight_decay=-0.1), "weight_decay"),
+        (lambda: optim.Adam([], weight_decay=float("nan")), "weight_decay"),
         (lambda: optim.clip_grad_norm([], 0), "max_norm"),
     ],
 )

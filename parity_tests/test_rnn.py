@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from recurrent import (
     BAD_FIELDS,
+    CELLS,
     KEY,
     B,
     H,
@@ -151,7 +152,7 @@ def test_the_equation_by_hand(make_pair):
 # The contract
 
 
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_carried_state_makes_two_windows_one(make_pair, cell):
     """The losses of two windows in a row, the state carried over, add up to that of both."""
     config = make_config(cell, num_layers=3)
@@ -234,6 +235,32 @@ def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair, options):
         ours, theirs = refusals(left, right, bad, Masks())
         assert ours == theirs, what
         assert re.match(match, ours) and ", takes " in ours, (what, ours)
+
+
+def _blunders(cell):
+    """(what, its call with a model and data of the model's own kind, how the error begins)."""
+    lost = Masks(inputs=(None, None))
+    yield "masks", lambda m, batch: m.loss(batch, lost), r"noise\.inputs\[0\]: got NoneType"
+    yield "noise", lambda m, batch: m.loss(batch, None), "noise: got NoneType"
+    yield "state", lambda m, batch: m.loss(batch._replace(state=None), Masks()), "state: got None"
+    yield "length", lambda m, batch: m.draw_noise(KEY, B, length=0), "length: got 0"
+    if cell == "rnn":
+        words = Masks(words=np.ones((B, V), bool))
+        yield "words", lambda m, batch: m.loss(batch, words), r"noise\.words: got"
+    else:
+        yield "ids", lambda m, batch: m.predict(batch.x - V, batch.state), "x: got values"
+
+
+@pytest.mark.xfail(strict=True, reason="told by another error than ValueError, or not at all")
+@pytest.mark.parametrize(
+    ("cell", "call", "match"),
+    [pytest.param(c, *rest, id=f"{c}-{what}") for c in CELLS for what, *rest in _blunders(c)],
+)
+def test_blunders_are_one_clear_error(make_pair, cell, call, match):
+    left, right = make_pair(make_config(cell), name=cell)
+    for model, (batch,) in both_ways(left, right, make_window(cell, left.config)):
+        with pytest.raises(ValueError, match=f"^{match}.*takes"):
+            call(model, batch)
 
 
 # Memory

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from scipy.special import log_softmax
 
 from diptych.data import ContiguousBatches, Corpus
+from diptych.data.corpus import count
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
 from diptych.run import RunConfig
@@ -100,7 +101,8 @@ class Language(SequenceTask):
         return vocabulary.decode(np.concatenate([shown, ids]))
 
     def found(self) -> str:
-        return self.data.found
+        d = self.data
+        return f"{d.name}: {count(d.train, d.valid, d.test, d.vocabulary)}"
 
 
 def average_nll(
