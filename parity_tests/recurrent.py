@@ -104,7 +104,7 @@ def derivative_errors(
     arguments: tuple[Any, ...],
     parameters: Any,
     rng: np.random.Generator,
-    step: float = 1e-4,
+    step: float = 3e-5,
 ) -> dict[str, float]:
     """How far each gradient that a vjp claims is from a finite difference, by name.
 
