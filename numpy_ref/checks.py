@@ -53,20 +53,35 @@ def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: i
         raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
 
 
-def check_window(
-    model: Any, steps: int, size: int, state: Any, weight: Array | None, noise: Masks, width: int
-) -> None:
-    """Raise ValueError unless state, weights and masks fit a window of (steps, size).
+def check_weight(weight: Array | None, steps: int, size: int, model: Any) -> None:
+    """Raise ValueError unless `weight` is None, or (steps, size), none negative, not all 0."""
+    if weight is None:
+        return
+    check_noise("weight", weight, (steps, size), model.dtype)
+    if weight.min() < 0 or weight.sum() <= 0:
+        raise ValueError("weight: got a negative one or none above 0, takes some above 0")
 
-    `model` is a recurrent one, `width` what its first layer reads.
+
+def check_window(
+    model: Any,
+    steps: int,
+    size: int,
+    state: Any,
+    noise: Masks,
+    width: int,
+    vocabulary: int | None = None,
+) -> None:
+    """Raise ValueError unless state and masks fit a window of (steps, size).
+
+    `model` is a recurrent one, `width` what its first layer reads, `vocabulary` how many words its
+    noise may drop.
     """
     H, L, dtype = model.config.hidden_dim, model.config.num_layers, model.dtype
+    for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: got {type(value).__name__}, takes {kind.__name__}")
     for part, value in zip(state._fields, state, strict=True):
         check_noise(f"state.{part}", value, (L, size, H), dtype)
-    if weight is not None:
-        check_noise("weight", weight, (steps, size), dtype)
-        if weight.min() < 0 or weight.sum() <= 0:
-            raise ValueError("weight: got a negative one or none above 0, takes some above 0")
     for name, masks, widths in (
         ("inputs", noise.inputs, (width, *[H] * L)),
         ("recurrent", noise.recurrent, (H,) * L),
@@ -74,8 +89,10 @@ def check_window(
         if masks and len(masks) != len(widths):
             raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
         for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
-            drawn = 1 if len(mask) == 1 else steps
-            _check_array(f"noise.{name}[{place}]", mask, (drawn, size, units), np.dtype(bool))
+            shared = getattr(mask, "shape", ())[:1] == (1,)
+            fits = (1 if shared else steps, size, units)
+            _check_array(f"noise.{name}[{place}]", mask, fits, np.dtype(bool))
     if noise.words is not None:
-        shape = (size, model.config.vocab_size)
-        _check_array("noise.words", noise.words, shape, np.dtype(bool))
+        if vocabulary is None:
+            raise ValueError("noise.words: got a mask, this model takes None: it reads no words")
+        _check_array("noise.words", noise.words, (size, vocabulary), np.dtype(bool))

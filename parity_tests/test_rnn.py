@@ -251,7 +251,6 @@ def _blunders(cell):
         yield "ids", lambda m, batch: m.predict(batch.x - V, batch.state), "x: got values"
 
 
-@pytest.mark.xfail(strict=True, reason="told by another error than ValueError, or not at all")
 @pytest.mark.parametrize(
     ("cell", "call", "match"),
     [pytest.param(c, *rest, id=f"{c}-{what}") for c in CELLS for what, *rest in _blunders(c)],

@@ -104,7 +104,9 @@ class LSTM(Module):
         check_positive_int("batch_size", batch_size)
         c = self.config
         widths = (c.embedding_dim, *[c.hidden_dim] * c.num_layers)
-        plans = plan(c.scheme, c.rate, c.rate_through, length or c.seq_len, widths)
+        steps = c.seq_len if length is None else length
+        check_positive_int("length", steps)
+        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
         masks = draw_masks(key, plans if self.training else (), batch_size, first, self.device)
         if not (c.word_rate and self.training):
             return masks
@@ -147,6 +149,7 @@ class LSTM(Module):
         noise: Masks = Masks(),  # noqa: B008  (immutable)
     ) -> tuple[Tensor, LSTMState]:
         """Logits of the next token after every step, and the state; value only.   -> (T, B, V)"""
+        self._check_inputs(x, state, noise)
         y, last = self.features(x, state, noise)
         return self.decoder.outputs(y), last
 
@@ -158,8 +161,13 @@ class LSTM(Module):
         return self.decoder(y, batch.y), state
 
     def _check(self, batch: LSTMBatch, noise: Masks) -> None:
-        c = self.config
-        checks.check_tokens("x", batch.x, (None, None), c.vocab_size, self)
+        self._check_inputs(batch.x, batch.state, noise)
         T, B = batch.x.shape
         self.decoder.check_targets(batch.y, (T, B))
-        checks.check_window(self, T, B, batch.state, batch.weight, noise, c.embedding_dim)
+        checks.check_weight(batch.weight, T, B, self)
+
+    def _check_inputs(self, x: Tensor, state: LSTMState, noise: Masks) -> None:
+        c = self.config
+        checks.check_tokens("x", x, (None, None), c.vocab_size, self)
+        T, B = x.shape
+        checks.check_window(self, T, B, state, noise, c.embedding_dim, c.vocab_size)

@@ -91,7 +91,9 @@ class RNN(Module):
         check_positive_int("batch_size", batch_size)
         c = self.config
         widths = (c.input_dim, *[c.hidden_dim] * c.num_layers)
-        plans = plan(c.scheme, c.rate, c.rate_through, length or c.seq_len, widths)
+        steps = c.seq_len if length is None else length
+        check_positive_int("length", steps)
+        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
         return draw_masks(key, plans if self.training else (), batch_size, first, self.device)
 
     def zero_state(self, batch_size: int) -> RNNState:
@@ -118,6 +120,7 @@ class RNN(Module):
         noise: Masks = Masks(),  # noqa: B008  (immutable)
     ) -> tuple[Tensor, RNNState]:
         """Outputs after every step, and the state; value only.   x (T, B, I) -> (T, B, O)"""
+        self._check_inputs(x, state, noise)
         y, last = self.rnn(x, state, noise)
         return self.decoder.outputs(y), last
 
@@ -129,8 +132,12 @@ class RNN(Module):
         return self.decoder(y, batch.y), state
 
     def _check(self, batch: RNNBatch, noise: Masks) -> None:
-        c = self.config
-        checks.check_noise("x", batch.x, (None, None, c.input_dim), self)
+        self._check_inputs(batch.x, batch.state, noise)
         T, B, _ = batch.x.shape
         self.decoder.check_targets(batch.y, (T, B))
-        checks.check_window(self, T, B, batch.state, batch.weight, noise, c.input_dim)
+        checks.check_weight(batch.weight, T, B, self)
+
+    def _check_inputs(self, x: Tensor, state: RNNState, noise: Masks) -> None:
+        checks.check_noise("x", x, (None, None, self.config.input_dim), self)
+        T, B, _ = x.shape
+        checks.check_window(self, T, B, state, noise, self.config.input_dim)
