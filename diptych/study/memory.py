@@ -1,4 +1,4 @@
-"""How long a memory lasts under each dropout scheme: one symbol, a hundred steps, then the question.
+"""How long a memory lasts under each dropout scheme: one symbol, 100 steps, then the question.
 
 Zaremba et al. (2014) and Gal & Ghahramani (2016) argue that noise which crosses the memory at every
 step destroys it. Here that is measured: the same network learns the same task under each scheme of
