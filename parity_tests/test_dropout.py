@@ -249,7 +249,6 @@ def test_noise_crosses_a_path_as_often_as_the_scheme_says(cell, scheme):
         left.load_state_dict(weights), right.load_state_dict(tensors(weights))
         zero, dy = type(state)(*map(np.zeros_like, state)), np.zeros((length, B, H))
         dy[-1] = np.random.default_rng(2).normal(size=(B, H))
-
         _, inputs, recurrent = DRAWN[scheme]
         scale = (1 - p) ** (-(layers + 1) * inputs) * (1 - q) ** (-(length - 1) * recurrent)
         kept = map_arrays(np.ones_like, masks)
