@@ -58,7 +58,7 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
     for i, term in enumerate(terms):
         a, b = curves["numpy"][term], curves["torch"][term]
         y = units if i % columns == 0 else ""
-        axis = _style(figure.add_subplot(rows + 1, columns, i + 1), y=y)
+        axis = style(figure.add_subplot(rows + 1, columns, i + 1), y=y)
         axis.set_title(term, loc="left", fontsize=10, fontweight="bold", color=INK)
         pale = axis.plot(step, a, marker=dot, color=LEFT, lw=5, ms=8, label="NumPy")
         thin = axis.plot(step, b, "--", marker=dot, color=RIGHT, lw=1.2, ms=3, label="PyTorch")
@@ -66,7 +66,7 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
             differences[term] = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
     figure.legend(handles=[*pale, *thin], loc="outside upper right", ncols=2, **LEGEND)
     below = (rows * columns + 1, (rows + 1) * columns)  # all of the last row
-    axis = _style(figure.add_subplot(rows + 1, columns, below), "step", "|left − right| / |right|")
+    axis = style(figure.add_subplot(rows + 1, columns, below), "step", "|left − right| / |right|")
     _draw_differences(axis, step, differences)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, handlelength=1, **LEGEND)
     return figure
@@ -78,7 +78,7 @@ def image_grid(images: np.ndarray, columns: int) -> Figure:
     Shapes: images (N, H, W), clipped to [0, 1].
     Raises: ValueError for another shape, NaN or inf, integers above 1, or columns below 1.
     """
-    _check("images", images, ("N", "H", "W"), grey=True)
+    check("images", images, ("N", "H", "W"), grey=True)
     if columns < 1:
         raise ValueError(f"columns: got {columns}, takes 1 or more")
     return _mosaic(images, min(columns, len(images)))[0]
@@ -90,8 +90,8 @@ def reconstructions(originals: np.ndarray, reconstructions: np.ndarray) -> Figur
     Shapes: originals (N, H, W), reconstructions (N, H, W), clipped to [0, 1].
     Raises: ValueError for other shapes, NaN or inf, or integers above 1.
     """
-    _check("originals", originals, ("N", "H", "W"), grey=True)
-    _check("reconstructions", reconstructions, originals.shape, grey=True)
+    check("originals", originals, ("N", "H", "W"), grey=True)
+    check("reconstructions", reconstructions, originals.shape, grey=True)
     count = len(originals)
     figure, axis = _mosaic(np.concatenate([originals, reconstructions]), count, left=1.05)
     for image, name in zip(axis.images[::count], ("original", "reconstruction"), strict=True):
@@ -106,13 +106,13 @@ def latent_scatter(mu: np.ndarray, labels: np.ndarray) -> Figure:
     Shapes: mu (N, 2), labels (N), integers from 0 to 9.
     Raises: ValueError for other shapes, NaN or inf, or other labels.
     """
-    _check("mu", mu, ("N", 2))
-    _check("labels", labels, (len(mu),))
+    check("mu", mu, ("N", 2))
+    check("labels", labels, (len(mu),))
     present = np.unique(labels)
     if labels.dtype.kind not in "iu" or not set(present) <= set(range(10)):
         raise ValueError(f"labels: got {present[0]} to {present[-1]}, takes integers from 0 to 9")
     figure = Figure((6.4, 5.6), dpi=DPI, facecolor="white", layout="constrained")
-    axis = _style(figure.add_subplot(), r"$\mu_1$", r"$\mu_2$")
+    axis = style(figure.add_subplot(), r"$\mu_1$", r"$\mu_2$")
     look = {"s": np.clip(12000 / len(mu), 5, 24), "alpha": 0.8, "linewidths": 0}
     axis.scatter(mu[:, 0], mu[:, 1], c=[LABELS[label] for label in labels], **look)
     halo = [withStroke(linewidth=3, foreground="white")]
@@ -144,11 +144,11 @@ def latent_manifold(
         raise ValueError(f"quantiles: got {quantiles}, takes 0 < low < high < 1")
     z = norm.ppf(np.linspace(low, high, side))
     means = decode(np.stack(np.meshgrid(z, z[::-1]), axis=-1).reshape(-1, 2))  # z_2 grows upwards
-    _check("decode(z)", means, (side**2, height * width))
+    check("decode(z)", means, (side**2, height * width))
     picture = np.block([[m.reshape(height, width) for m in r] for r in np.split(means, side)])
     scale = max(1, 900 // max(picture.shape))
     figure, axis = _pixel_axis(picture.shape[1] * scale, picture.shape[0] * scale, 0.6, 0.5)
-    _style(axis, "$z_1$", "$z_2$").grid(False)
+    style(axis, "$z_1$", "$z_2$").grid(False)
     half = (high - low) / (side - 1) / 2
     _show(axis, picture, (low - half, high + half, low - half, high + half))
     ticks = axis.xaxis.get_major_locator().tick_values(z[0], z[-1])
@@ -186,7 +186,7 @@ def _show(axis: Axes, image: np.ndarray, extent: tuple[float, float, float, floa
     grey.set(interpolation="nearest", extent=extent)
 
 
-def _style(axis: Axes, x: str = "", y: str = "") -> Axes:
+def style(axis: Axes, x: str = "", y: str = "") -> Axes:
     """Set what would otherwise come from the reader's rcParams, some of it only when drawn."""
     axis.set_facecolor("white")
     axis.tick_params(which="both", labelsize=8, color=MUTED, labelcolor=MUTED, width=0.6, length=3)
@@ -229,13 +229,13 @@ def _check_curves(curves: Curves) -> list[str]:
         raise ValueError(f"curves: got {got}, takes numpy and torch, each step and the same terms")
     for panel, curve in curves.items():
         for name, values in curve.items():
-            _check(f"curves[{panel!r}][{name!r}]", values, (np.size(right["step"]),))
+            check(f"curves[{panel!r}][{name!r}]", values, (np.size(right["step"]),))
     if (left["step"] != right["step"]).any():
         raise ValueError("curves: got different steps in the two panels, takes the same in both")
     return [name for name in left if name != "step"]
 
 
-def _check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: bool = False) -> None:
+def check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: bool = False) -> None:
     """Raise ValueError unless `value` is a finite array of `shape`, a letter being any size."""
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")

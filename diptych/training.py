@@ -106,7 +106,9 @@ def train(
     trainer = Trainer(config, task, folder, panel)
     if resume:
         trainer.restore()
-    with _progress(console) as progress, _stop_on_interrupt() as stop:
+    # a run that diverges is told by its step and term, not by a warning from within a product
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with _progress(console) as progress, _stop_on_interrupt() as stop, quiet:
         trainer.run(progress, stop)
     at = trainer.position
     return Outcome(folder, trainer.panel, at.step, at.seconds, stop.is_set())
@@ -170,6 +172,7 @@ class Trainer:
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
         at = self.position
+        self.arrays()  # before validation, which would trip over a broken weight and not name it
         valid = self.task.validate(self.panel)
         record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
         record |= {"train": {name: value / at.seen for name, value in at.sums.items()}}
@@ -182,17 +185,21 @@ class Trainer:
         self.folder.log(record)
         self.save()
 
-    def save(self) -> None:
-        """Replace the checkpoint. Raises: NonFiniteError rather than keep a broken weight."""
+    def arrays(self) -> dict[str, Any]:
+        """What a checkpoint holds. Raises: NonFiniteError rather than keep a broken weight."""
         arrays = {f"model.{name}": a for name, a in self.panel.weights().items()}
         arrays |= {f"optimizer.{name}": a for name, a in self.panel.optimizer_state().items()}
         arrays |= {f"state.{name}": a for name, a in self.panel.state_arrays(self.state).items()}
         broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
         if broken:
             raise NonFiniteError(f"step {self.position.step}: NaN or inf in {', '.join(broken)}")
+        return arrays
+
+    def save(self) -> None:
+        """Replace the checkpoint. Raises: NonFiniteError as `arrays` does."""
         position = vars(self.position) | {"best_loss": repr(self.position.best_loss)}
         key = {"seed": self.key.seed, "path": self.key.path}
-        save_arrays(self.folder.checkpoint_file, arrays, {"position": position, "key": key})
+        save_arrays(self.folder.checkpoint_file, self.arrays(), {"position": position, "key": key})
 
     def restore(self) -> None:
         """Go to the checkpoint, where there is one."""

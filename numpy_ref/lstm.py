@@ -43,7 +43,7 @@ class LSTMLayers(Recurrent):
         # sigmoid(a) = 1/2 + tanh(a/2) / 2: one tanh for all four gates, and it cannot overflow
         half = np.repeat(np.array([0.5, 0.5, 1, 0.5], a.dtype), H)
         rest = 1 - half
-        W = np.ascontiguousarray(weight_hh.data.T * half)
+        W = np.multiply(weight_hh.data.T, half, order="C")
         a *= half
         h, c = np.empty((T + 1, B, H), a.dtype), np.empty((T + 1, B, H), a.dtype)
         tanh_c = np.empty((T, B, H), a.dtype)
@@ -61,27 +61,24 @@ class LSTMLayers(Recurrent):
             np.multiply(o, tanh_c[t], out=h[t + 1])
 
         def vjp(dy: Array, dh_last: Array | None, dc_last: Array | None) -> tuple[Array, ...]:
-            i, f, g, o = _gates(a)
-            dc_dh = o * (1 - tanh_c * tanh_c)  # of all steps at once, as the factors below
             da = np.empty_like(a)
-            di, df, dg, do = _gates(da)
-            di[...] = g * i * (1 - i)  # times dc
-            df[...] = c[:-1] * f * (1 - f)  # times dc
-            dg[...] = i * (1 - g * g)  # times dc
-            do[...] = tanh_c * o * (1 - o)  # times dh
             dh = np.zeros_like(h0) if dh_last is None else dh_last
             dc = np.zeros_like(c0) if dc_last is None else dc_last
             for t in reversed(range(T)):
+                i, f, g, o = _gates(a[t])
+                di, df, dg, do = _gates(da[t])
                 dh = dh + dy[t]
-                dc = dc + dh * dc_dh[t]
-                da[t, :, : 3 * H].reshape(B, 3, H)[...] *= dc[:, None]
-                do[t] *= dh
-                dc *= f[t]
+                np.multiply(dh * tanh_c[t], o * (1 - o), out=do)
+                dc = dc + dh * o * (1 - tanh_c[t] * tanh_c[t])
+                np.multiply(dc * g, i * (1 - i), out=di)
+                np.multiply(dc * c[t], f * (1 - f), out=df)
+                np.multiply(dc * i, 1 - g * g, out=dg)
+                dc = dc * f
                 dh = da[t] @ weight_hh.data
                 if m is not None:
                     dh *= m[t]
             rows = (h[:-1] if m is None else h[:-1] * m).reshape(-1, H)
-            weight_hh.grad += da.reshape(len(rows), -1).T @ rows
+            weight_hh.add_product(da.reshape(len(rows), -1).T, rows)
             return a_vjp(da), dh, dc
 
         return (h[1:], h[-1], c[-1]), vjp

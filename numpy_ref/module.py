@@ -33,11 +33,35 @@ def as_dtype(dtype: DTypeLike) -> np.dtype:
 class Parameter:
     """An array that is learned, and the gradient that vjps have added up for it."""
 
-    __slots__ = ("data", "grad")
+    __slots__ = ("_grad", "_is_zero", "data")
 
     def __init__(self, data: Array) -> None:
         self.data = data
         self.grad = np.zeros_like(data)
+
+    @property
+    def grad(self) -> Array:
+        if self._is_zero:
+            self._grad.fill(0)
+            self._is_zero = False  # the reader may write into it
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        self._grad, self._is_zero = grad, False
+
+    def zero_grad(self) -> None:
+        """grad = 0; written only once somebody asks for it."""
+        self._is_zero = True
+
+    def add_product(self, a: Array, b: Array) -> None:
+        """grad += a @ b.   The first product after zero_grad is written straight into place: for a
+        vocabulary's weight, three passes over memory less."""
+        if self._is_zero:
+            np.matmul(a, b, out=self._grad)
+            self._is_zero = False
+        else:
+            self.grad += a @ b
 
 
 class Module:
@@ -82,7 +106,7 @@ class Module:
 
     def zero_grad(self) -> None:
         for parameter in self.parameters():
-            parameter.grad.fill(0)
+            parameter.zero_grad()
 
     def state_dict(self) -> dict[str, Array]:
         return {name: p.data.copy() for name, p in self.named_parameters(tied=True)}

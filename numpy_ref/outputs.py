@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_ref import checks
-from numpy_ref.layers import add_rows
 from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
 ROWS = 32
@@ -40,25 +39,23 @@ class SoftmaxOutput(Output):
     """error = -log softmax(W h + b)[y], nats.
 
     Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
-    Of the (T, B, O) arrays only the probabilities are kept, for the backward pass.
+    Of the (T, B, O) arrays only d error / d logits = p - onehot(y) is kept, for the backward pass.
     """
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
         rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
-        p = rows @ self.weight.data.T
-        error = np.empty(len(rows), p.dtype)
+        dlogits = rows @ self.weight.data.T
+        error = np.empty(len(rows), dlogits.dtype)
         for start in range(0, len(rows), ROWS):
             block = slice(start, start + ROWS)
-            error[block] = _softmax_nll(p[block], self.bias.data, targets[block])
+            error[block] = _softmax_nll(dlogits[block], self.bias.data, targets[block])
 
         def vjp(derror: Array) -> Array:
             d = derror.reshape(-1, 1)
-            # dlogits = d (p - onehot(y)), never formed: the onehots only pick rows
-            dh = d * (p @ self.weight.data - self.weight.data[targets])
-            self.weight.grad += p.T @ (d * rows)
-            add_rows(self.weight.grad, targets, -d * rows)
-            self.bias.grad += (p.T @ d)[:, 0]
-            add_rows(self.bias.grad[:, None], targets, -d)
+            self.weight.add_product(dlogits.T, d * rows)
+            self.bias.add_product(dlogits.T, d[:, 0])
+            dh = dlogits @ self.weight.data
+            dh *= d
             return dh.reshape(h.shape)
 
         return error.reshape(y.shape), vjp
@@ -69,14 +66,16 @@ class SoftmaxOutput(Output):
 
 
 def _softmax_nll(logits: Array, bias: Array, targets: Array) -> Array:
-    """-log softmax(logits + bias)[targets], by rows; `logits` becomes the softmax, in place."""
+    """-log p[target] with p = softmax(logits + bias), by rows; `logits` becomes p - onehot."""
+    picked = np.arange(len(targets)), targets
     logits += bias
     logits -= logits.max(1, keepdims=True)  # so that exp never overflows
-    picked = logits[np.arange(len(targets)), targets]
+    shifted = logits[picked]
     p = np.exp(logits, out=logits)
     total = p.sum(1)
     p /= total[:, None]
-    return np.log(total) - picked
+    p[picked] -= 1
+    return np.log(total) - shifted
 
 
 class SquaredErrorOutput(Output):
@@ -91,7 +90,7 @@ class SquaredErrorOutput(Output):
 
         def vjp(derror: Array) -> Array:
             dout = (2 * d * derror[..., None]).reshape(-1, d.shape[-1])
-            self.weight.grad += dout.T @ h.reshape(len(dout), -1)
+            self.weight.add_product(dout.T, h.reshape(len(dout), -1))
             self.bias.grad += dout.sum(0)
             return (dout @ self.weight.data).reshape(h.shape)
 

@@ -94,7 +94,7 @@ class Recurrent(Module):
 
         def vjp(da: Array) -> Array | None:
             drows = da.reshape(len(rows), -1)
-            weight_ih.grad += drows.T @ rows
+            weight_ih.add_product(drows.T, rows)
             db = drows.sum(0)
             bias_ih.grad += db
             bias_hh.grad += db

@@ -48,7 +48,7 @@ class TanhLayers(Recurrent):
                 if m is not None:
                     dh *= m[t]
             rows = (h[:-1] if m is None else h[:-1] * m).reshape(-1, h.shape[-1])
-            weight_hh.grad += da.reshape(len(rows), -1).T @ rows
+            weight_hh.add_product(da.reshape(len(rows), -1).T, rows)
             return a_vjp(da), dh
 
         return (h[1:], h[-1]), vjp

@@ -29,12 +29,15 @@ def _window(config: LSTMConfig, x: Any, y: Any, weight: Any, state: Any) -> LSTM
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> LSTMConfig:
     """200 units for words, one small layer that is slow to forget for a memory task."""
     if isinstance(data, Corpus):
-        return LSTMConfig(**{"vocab_size": len(data.vocabulary)} | dict(overrides))
-    if isinstance(data, MemoryTask) and data.kind == "copy":
-        fields: dict[str, Any] = {"vocab_size": data.symbols, "seq_len": data.steps}
+        fields: dict[str, Any] = {"vocab_size": len(data.vocabulary)}
+    elif isinstance(data, MemoryTask) and data.kind == "copy":
+        fields = {"vocab_size": data.symbols, "seq_len": data.steps}
         fields |= {"embedding_dim": 32, "hidden_dim": 64, "num_layers": 1, "forget_bias": 3.0}
-        return LSTMConfig(**fields | dict(overrides))
-    raise ValueError(f"data: got {data.name}, lstm takes text or copy")
+    else:
+        raise ValueError(f"data: got {data.name}, lstm takes text or copy")
+    config = LSTMConfig(**fields | dict(overrides))
+    recurrent.check_fits(config, data, fields["vocab_size"], "vocab_size")
+    return config
 
 
 def _variants() -> dict[str, LSTMConfig]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.data import Corpus, MemoryTask
 from model_specs.key import Key
 from numpy_ref import random
 
@@ -19,6 +20,14 @@ def variants(config: Any, sizes: dict[str, Any]) -> dict[str, Any]:
         found[scheme] = config(**sizes, **fields)
         found[f"{scheme},loop"] = config(**sizes, **fields, kernel="loop")
     return found
+
+
+def check_fits(config: Any, data: Corpus | MemoryTask, size: int, *names: str) -> None:
+    """Raise ValueError unless these fields are the number of the data's symbols."""
+    for name in names:
+        if getattr(config, name) != size:
+            got = getattr(config, name)
+            raise ValueError(f"{name}: got {got}, takes {size}, the symbols of {data.name}")
 
 
 def tokens(key: Key, config: Any, size: int, vocabulary: int) -> np.ndarray:

@@ -48,7 +48,10 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
         fields |= {"seq_len": data.steps, "recurrent_gain": 1.0}
     else:
         raise ValueError(f"data: got {data.name}, rnn takes text, copy or adding")
-    return RNNConfig(**fields | dict(overrides))
+    config = RNNConfig(**fields | dict(overrides))
+    for name in ("input_dim", "output_dim"):
+        recurrent.check_fits(config, data, fields[name], name)
+    return config
 
 
 def _variants() -> dict[str, RNNConfig]:

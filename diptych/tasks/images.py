@@ -66,7 +66,8 @@ class Images(Task):
 
         A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
         """
-        panel, split, samples = self.one(panels), options.split, options.samples or 512
+        panel, split = self.one(panels), options.split
+        samples = 512 if options.samples is None else options.samples
         x = self.held_out(split)
         if options.examples is not None:
             check_positive_int("examples", options.examples)
@@ -92,7 +93,9 @@ class Images(Task):
         return Assessment(title, metrics, lines)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
-        """Examples from the prior, as a PNG."""
+        """Examples from the prior, as a PNG. Raises: ValueError for what only a text takes."""
+        if options.prompt is not None or options.temperature != 1:
+            raise ValueError(f"prompt, temperature: got a run on {self.data.name}, take one on text")
         count = 64 if options.count is None else options.count
         check_positive_int("count", count)
         key = Key(options.seed).fold_in("sample")

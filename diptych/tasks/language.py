@@ -12,7 +12,7 @@ from rich.progress import Progress
 from scipy.special import log_softmax
 
 from diptych.data import ContiguousBatches, Corpus
-from diptych.data.corpus import count
+from diptych.data.corpus import EOS, count
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
 from diptych.run import RunConfig
@@ -60,7 +60,10 @@ class Language(SequenceTask):
         With `samples` K > 0 dropout stays on, and the probabilities of K passes are averaged (Gal
         & Ghahramani 2016); with several runs theirs are averaged (Zaremba et al. 2014, table 1).
         """
-        samples = options.samples or 0
+        samples = 0
+        if options.samples is not None:
+            check_positive_int("samples", options.samples)
+            samples = options.samples
         tokens = getattr(self.data, options.split)
         if options.examples is not None:
             check_positive_int("examples", options.examples)
@@ -93,8 +96,12 @@ class Language(SequenceTask):
         """Text that goes on from the prompt, one token at a time."""
         vocabulary = self.data.vocabulary
         count = 100 if options.count is None else options.count
-        given = options.prompt or ("\n" if vocabulary.unit == "characters" else "<eos>")
-        prompt = vocabulary.encode(vocabulary.split(given))
+        start = "\n" if vocabulary.unit == "characters" else EOS
+        if options.prompt:
+            prompt = vocabulary.encode(vocabulary.split(options.prompt))
+        else:  # a text of one line has no newline to go on from
+            known = start in vocabulary.tokens
+            prompt = vocabulary.encode([start]) if known else self.data.train[:1]
         key = Key(options.seed).fold_in("sample")
         ids = continue_text(panel, prompt, count, key, options.temperature)
         shown = prompt if options.prompt else prompt[:0]
@@ -146,6 +153,8 @@ def continue_text(
     By inversion, in float64: token = number of cumulated probabilities <= u. Temperature 0 takes
     the most probable token.
     """
+    if len(prompt) < 1:
+        raise ValueError("prompt: got 0 tokens, takes 1 or more")
     check_positive_int("count", count)
     check_real("temperature", temperature, above=0, inclusive=True)
     uniforms = random.uniform(key, count)
@@ -158,7 +167,8 @@ def continue_text(
             logits, state = panel.model.predict(batch.x, batch.state)
             last = to_numpy(logits)[-1, 0].astype(np.float64)
             if temperature:
-                p = np.exp(log_softmax(last / temperature))
+                with np.errstate(over="ignore"):  # of a small temperature: -inf, and 0 of the best
+                    p = np.exp(log_softmax((last - last.max()) / temperature))
                 token = min(int((np.cumsum(p) <= u).sum()), len(p) - 1)
             else:
                 token = int(last.argmax())

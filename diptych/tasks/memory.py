@@ -43,7 +43,7 @@ class Memory(SequenceTask):
         return self._judge(panel, "valid", HELD_OUT)
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
-        count = options.examples or 2 * HELD_OUT
+        count = 2 * HELD_OUT if options.examples is None else options.examples
         found = self._judge(self.one(panels), options.split, count)
         metrics = {f"{options.split}_{name}": value for name, value in found.items()}
         units = {"error": "a step that counts", "accuracy": "of the answers"}
