@@ -128,7 +128,8 @@ def _compared_row(record: dict[str, Any]) -> tuple[str, ...]:
 def _timed_table(record: dict[str, Any]) -> str:
     loads = {k: v for k, v in record["metrics"].items() if isinstance(v, dict)}
     ways = list(next(iter(loads.values())))
-    head = f"`{record['command']}`: median ms (ratio to eager torch on the CPU), "
+    base = record["metrics"].get("base", "eager torch on the CPU")
+    head = f"`{record['command']}`: median ms (ratio to {base}), "
     head += f"{record['metrics']['rounds']} interleaved rounds, "
     head += f"{record['metrics']['threads']} threads, {record['machine']}, {record['device']}."
     rows = [

@@ -159,15 +159,17 @@ class Adam(Optimizer):
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)); returns the norm before.
 
-    norm is the 2-norm of all gradients together.   Source: torch.nn.utils.clip_grad_norm_.
+    norm is the 2-norm of all gradients together. Where it is NaN, so is every gradient after; where
+    it overflows to inf, every finite gradient becomes 0.   Source: torch.nn.utils.clip_grad_norm_.
     """
     check_real("max_norm", max_norm, above=0)
     grads = [parameter.grad for parameter in parameters]
-    norm = math.sqrt(math.fsum(float(np.linalg.norm(grad)) ** 2 for grad in grads))
-    scale = min(1.0, max_norm / (norm + 1e-6))
-    if scale < 1:
-        for grad in grads:
-            np.multiply(grad, scale, out=grad)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = math.hypot(*(float(np.linalg.norm(grad)) for grad in grads))
+        scale = max_norm / (norm + 1e-6)
+        if not scale >= 1:  # NaN too
+            for grad in grads:
+                np.multiply(grad, scale, out=grad)
     return norm
 
 

@@ -67,6 +67,19 @@ def test_clipping_is_torchs(max_norm, rng):
         assert normwise(parameter.grad, theirs[name].grad.numpy()) <= 1e-15
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_clipping_a_gradient_that_is_not_finite_is_torchs(value, rng):
+    ours, theirs = _twins(rng)
+    _draw_gradients(rng, ours, theirs)
+    name = next(iter(ours))
+    ours[name].grad.flat[1] = value
+    theirs[name].grad.view(-1)[1] = value
+    optim.clip_grad_norm(ours.values(), 1.0)
+    torch.nn.utils.clip_grad_norm_(theirs.values(), 1.0)
+    for name, parameter in ours.items():
+        np.testing.assert_array_equal(parameter.grad, theirs[name].grad.numpy())
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [

@@ -20,6 +20,7 @@ from diptych.run import command_line
 __all__ = ["Workload", "bench", "interleaved", "workload", "works"]
 
 BLOCK = 5
+TURN = 0.1  # seconds
 KINDS = {"rnn": recurrent, "lstm": recurrent}
 """The module that knows the workloads of a pair, where that is not `whole`."""
 
@@ -40,16 +41,17 @@ def workload(model: str, size: str, dtype: str, work: str, *, compiled: bool = T
 
 
 def interleaved(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds a call, A B C A B C ..., one number a round: the median of BLOCK calls in a row.
+    """Seconds a call, A B C A B C ..., one number a round: the median of some calls in a row.
 
-    Each turn begins with a call that is not counted, for the idle worker threads of the library
-    that ran before spin for a while and its data fills the caches.
+    BLOCK calls, or fewer (one at least) where they would take more than TURN. Each turn begins with
+    a call that is not counted, for the idle worker threads of the library that ran before spin for
+    a while and its data fills the caches.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(-3, rounds):
         for name, run in runs.items():
-            run()
-            seconds = statistics.median(_timed(run) for _ in range(BLOCK))
+            calls = max(1, min(BLOCK, round(TURN / _timed(run))))
+            seconds = statistics.median(_timed(run) for _ in range(calls))
             if i >= 0:
                 times[name].append(seconds)
     return times
@@ -75,8 +77,13 @@ def bench(
     within one round; of a recurrent pair, of (this one / a plain torch module).
     """
     begun = time.perf_counter()
-    table = Table(title=f"{model}: median ms of {rounds} interleaved rounds (ratio to torch cpu)")
-    metrics: dict[str, Any] = {"threads": torch.get_num_threads(), "rounds": rounds}
+    base = recurrent.PLAIN if model in KINDS else "torch cpu"
+    table = Table(title=f"{model}: median ms of {rounds} interleaved rounds (ratio to {base})")
+    metrics: dict[str, Any] = {
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "base": base,
+    }
     ways: list[str] = []
     with console.status("timing") as status:
         for size in pairs.get(model).sizes:
@@ -85,7 +92,7 @@ def bench(
                     status.update(f"timing {size} {dtype} {work}")
                     load = workload(model, size, dtype, work, compiled=compiled)
                     times = interleaved(load.runs, rounds)
-                    metrics[load.name] = _medians(times)
+                    metrics[load.name] = _medians(times, base)
                     if not ways:
                         ways = list(times)
                         for heading in ("size, dtype, work", *ways):
@@ -111,12 +118,11 @@ def _cell(found: dict[str, float] | None) -> str:
     return "" if found is None else f"{found['ms']:.3f} ({found['ratio']:.2f})"
 
 
-def _medians(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    base = times.get(recurrent.PLAIN, times["torch cpu"])
+def _medians(times: dict[str, list[float]], base: str) -> dict[str, dict[str, float]]:
     return {
         name: {
             "ms": 1e3 * statistics.median(seconds),
-            "ratio": statistics.median(a / b for a, b in zip(seconds, base, strict=True)),
+            "ratio": statistics.median(a / b for a, b in zip(seconds, times[base], strict=True)),
         }
         for name, seconds in times.items()
     }
