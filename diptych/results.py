@@ -61,6 +61,8 @@ def render(folder: Path = FOLDER) -> str:
     trained = [r for r in records if "test_nll" in r["metrics"] and r not in written]
     compared = [r for r in records if "relative_difference_train_epochs" in r["metrics"]]
     timed = [r for r in records if "rounds" in r["metrics"]]
+    remembered = [r for r in records if "memory" in r["metrics"]]
+    regularised = [r for r in records if "best_valid_perplexity" in r["metrics"]]
     parts = [
         _markdown(
             ("run", "test NLL, nats", "ELBO", "training", "device", "commands"),
@@ -81,6 +83,8 @@ def render(folder: Path = FOLDER) -> str:
             ),
             [_compared_row(r) for r in compared],
         ),
+        *(_memory_table(r) for r in remembered),
+        *(_regularised_table(r) for r in regularised),
         *(_timed_table(r) for r in timed),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -122,6 +126,45 @@ def _compared_row(record: dict[str, Any]) -> tuple[str, ...]:
         *(f"{m[f'relative_difference_{k}']:.0e}" for k in ("first_100_steps", "train_epochs")),
         f"{m['relative_difference_valid_epochs']:.0e}",
         *(f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")),
+    )
+
+
+def _memory_table(record: dict[str, Any]) -> str:
+    found = record["metrics"]["memory"]
+    first = next(iter(found.values()))
+    seeds, rate = len(first["settings"]["seeds"]), first["settings"]["rate"]
+    head = f"`{record['command']}`: {record['data']}, rate {rate:g}, right answers after training, "
+    head += f"dropout off, in % (mean ± standard deviation of {seeds} seeds; "
+    head += f"chance {100 * first['chance']:.1f})."
+
+    def cell(scheme: dict[str, Any]) -> str:
+        lost = sum(told is not None for told in scheme["diverged"])
+        told = f", {lost} diverged" if lost else ""
+        if scheme["spread"] is None:
+            return f"–{told}"
+        return f"{100 * scheme['mean']:.1f} ± {100 * scheme['spread']:.1f}{told}"
+
+    rows: list[tuple[str, ...]] = [
+        (f"`{scheme}`", *(cell(model["schemes"][scheme]) for model in found.values()))
+        for scheme in first["schemes"]
+    ]
+    return f"{head}\n\n" + _markdown(("dropout", *found), rows)
+
+
+def _regularised_table(record: dict[str, Any]) -> str:
+    m = record["metrics"]
+    rows: list[tuple[str, ...]] = []
+    for scheme, run in m["curves"].items():
+        best = min(range(len(run["valid"])), key=run["valid"].__getitem__)
+        last = f"{run['train'][-1]:.1f} / {run['valid'][-1]:.1f}"
+        rate = f", rate {run['rate']:g}" if run["rate"] else ""
+        at = f"**{run['valid'][best]:.1f}** (epoch {run['epoch'][best]})"
+        rows.append((f"`{scheme}`{rate}", at, last, f"{run['seconds'] / 60:.1f} min"))
+    layers, units = m["model"]["num_layers"], m["model"]["hidden_dim"]
+    head = f"`{record['command']}`: LSTM {layers} x {units}, {record['data']}."
+    after = f"after epoch {m['run']['epochs']}: training / validation"
+    return f"{head}\n\n" + _markdown(
+        ("dropout", "best validation perplexity", after, "training took"), rows
     )
 
 

@@ -37,7 +37,7 @@ class Parameter:
 
     def __init__(self, data: Array) -> None:
         self.data = data
-        self.grad = np.zeros_like(data)
+        self._grad, self._is_zero = np.zeros_like(data), False
 
     @property
     def grad(self) -> Array:

@@ -1,4 +1,4 @@
-"""Shared fixtures: pairs with the same weights."""
+"""Shared fixtures: pairs with the same weights, and the command line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from diptych import pairs, weights
+from diptych import cli, pairs, weights
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref import random
@@ -56,3 +57,18 @@ def make_vae(make_pair: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[A
 @pytest.fixture
 def vae(make_vae: Callable[..., tuple[Any, ...]]) -> tuple[Any, ...]:
     return make_vae()
+
+
+@pytest.fixture
+def run(capsys: Any, monkeypatch: Any) -> Callable[..., tuple[int, str, str]]:
+    """run("check", "mlp_vae") -> (exit status, stdout, stderr), wide enough not to wrap."""
+    monkeypatch.setattr(cli, "_console", Console(width=200))
+    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
+
+    def invoke(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as done:
+            cli.main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return int(done.value.code or 0), out, err
+
+    return invoke

@@ -1,34 +1,19 @@
 """The front door, as a user meets it."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
 
 import pytest
-from rich.console import Console
 
 import diptych
-from diptych import cli, data
+from diptych import data, study
 from diptych.cli import main
 from diptych.results import FIELDS
 from numpy_ref import random
 from numpy_ref.layers import ReLU
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """run("check", "mlp_vae") -> (exit status, stdout, stderr), wide enough not to wrap."""
-    monkeypatch.setattr(cli, "_console", Console(width=200))
-    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
-
-    def invoke(*arguments):
-        with pytest.raises(SystemExit) as done:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, err
-
-    return invoke
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +159,9 @@ def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
         return dataclasses.replace(found, **parts)
 
     monkeypatch.setattr(data, "load", a_little)
+    small = {"schemes": ("none", "recurrent"), "seeds": (0,), "delays": (20,), "workers": 1}
+    experiment = functools.partial(study.memory_experiment, **small)
+    monkeypatch.setattr(study, "memory_experiment", experiment)
     for epochs in (2, 5):  # a second study replaces the first
         status, out, _ = run("study", "--out", tmp_path / "out", "--epochs", epochs)
         assert status == 0 and "agrees" in out
@@ -183,8 +171,9 @@ def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
         assert trained["curves_error_100"] <= 1e-10 and {"numpy", "torch"} == set(trained["panels"])
     assert summary["trained"]["mlp_vae"]["weights_error"] <= 1e-10
     assert all(summary["parity"].values())
+    assert set(summary["memory"]) == {"none", "recurrent"}
     vae = ("loss_curves", "samples", "reconstructions", "latent_scatter", "latent_manifold")
-    for name in (*vae, "rnn_curves", "lstm_curves"):
+    for name in (*vae, "rnn_curves", "lstm_curves", "memory_curves"):
         assert (tmp_path / "out" / "figures" / f"{name}.png").exists()
         assert f"{name}.png" in out
 

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from run_folders import StopAt, arrays_of, assert_same_arrays, without_times
 
 from diptych import data, training
 from diptych.data import Dataset, Split
@@ -38,35 +38,6 @@ def small():
 def config(**changes):
     settings = {"epochs": 4, "batch_size": 32, "lr": 1e-2, "checkpoint_every": 2, "log_every": 1}
     return RunConfig("mlp_vae", dict(MODEL), "digits", **settings | changes)
-
-
-def arrays_of(folder):
-    return load_arrays(folder.last_file)[0], load_arrays(folder.checkpoint_file)[0]
-
-
-def assert_same_arrays(a, b):
-    assert list(a) == list(b)
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-
-
-def without_times(lines):
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-
-
-class StopAt:
-    """Makes a run stop as Ctrl-C does, after a number of steps."""
-
-    def __init__(self, monkeypatch, steps):
-        original = training.Trainer.step
-
-        def step(trainer, x, epoch):
-            terms = original(trainer, x, epoch)
-            if trainer.position.step == steps:
-                os.kill(os.getpid(), signal.SIGINT)
-            return terms
-
-        monkeypatch.setattr(training.Trainer, "step", step)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

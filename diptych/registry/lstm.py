@@ -36,8 +36,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> LSTMConfig:
     else:
         raise ValueError(f"data: got {data.name}, lstm takes text or copy")
     config = LSTMConfig(**fields | dict(overrides))
-    recurrent.check_fits(config, data, fields["vocab_size"], "vocab_size")
-    return config
+    return recurrent.fitting(config, data, vocab_size=fields["vocab_size"])
 
 
 def _variants() -> dict[str, LSTMConfig]:

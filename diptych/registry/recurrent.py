@@ -22,12 +22,13 @@ def variants(config: Any, sizes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_fits(config: Any, data: Corpus | MemoryTask, size: int, *names: str) -> None:
-    """Raise ValueError unless these fields are the number of the data's symbols."""
-    for name in names:
-        if getattr(config, name) != size:
+def fitting(config: Any, data: Corpus | MemoryTask, **sizes: Any) -> Any:
+    """The config. Raises: ValueError where a field is not what the data asks for."""
+    for name, value in sizes.items():
+        if getattr(config, name) != value:
             got = getattr(config, name)
-            raise ValueError(f"{name}: got {got}, takes {size}, the symbols of {data.name}")
+            raise ValueError(f"{name}: got {got}, takes {value} for {data.name}")
+    return config
 
 
 def tokens(key: Key, config: Any, size: int, vocabulary: int) -> np.ndarray:

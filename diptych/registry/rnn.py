@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 import numpy_ref.rnn
 import torch_impl.rnn
@@ -29,29 +30,44 @@ def _batch(config: RNNConfig, key: Key, dtype: np.dtype, size: int) -> RNNBatch:
 
 
 def _window(config: RNNConfig, x: Any, y: Any, weight: Any, state: Any) -> RNNBatch:
-    """Symbols become rows of the identity: the inputs of this model are dense."""
     if np.issubdtype(x.dtype, np.integer):
-        x = np.eye(config.input_dim, dtype=np.float32)[x]
+        x = _codes(config.output_dim, config.input_dim)[x]
     return RNNBatch(x, y, state, weight)
 
 
+def _codes(symbols: int, width: int) -> np.ndarray:
+    """What a symbol is to a network of dense inputs.   (symbols, width) float32
+
+    width = symbols: one-hot. Else rows of a Hadamard matrix of 1 and -1: all at right angles too,
+    but known by any half of their values, so that dropout cannot take the symbol itself away.
+    """
+    if width == symbols:
+        return np.eye(symbols, dtype=np.float32)
+    return scipy.linalg.hadamard(width)[:symbols].astype(np.float32)
+
+
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
-    """One-hot symbols for text and copy, two numbers a step for adding."""
-    fields: dict[str, Any]
+    """One-hot symbols for text, codes for copy, two numbers a step for adding."""
     if isinstance(data, Corpus):
-        fields = {"input_dim": len(data.vocabulary), "output_dim": len(data.vocabulary)}
-    elif isinstance(data, MemoryTask) and data.kind == "copy":
-        fields = {"input_dim": data.symbols, "output_dim": data.symbols}
-        fields |= {"seq_len": data.steps, "recurrent_gain": 1.0}
-    elif isinstance(data, MemoryTask):
-        fields = {"input_dim": 2, "output_dim": 1, "likelihood": "squared_error"}
-        fields |= {"seq_len": data.steps, "recurrent_gain": 1.0}
-    else:
+        symbols = len(data.vocabulary)
+        sizes: dict[str, Any] = {"input_dim": symbols, "output_dim": symbols}
+        return recurrent.fitting(RNNConfig(**sizes | dict(overrides)), data, **sizes)
+    if not isinstance(data, MemoryTask):
         raise ValueError(f"data: got {data.name}, rnn takes text, copy or adding")
-    config = RNNConfig(**fields | dict(overrides))
-    for name in ("input_dim", "output_dim"):
-        recurrent.check_fits(config, data, fields[name], name)
-    return config
+    if data.kind == "adding":
+        sizes = {"input_dim": 2, "output_dim": 1, "likelihood": "squared_error"}
+        given = sizes | {"seq_len": data.steps, "recurrent_gain": 1.0} | dict(overrides)
+        return recurrent.fitting(RNNConfig(**given), data, **sizes)
+    # h = tanh(3 h) is stable near 1 and -1, so each unit starts as a latch that keeps its sign
+    # (Bengio, Simard & Frasconi 1994); from the sources' N(0, 0.01^2) nothing is learned
+    latches = {"recurrent_gain": 3.0, "weight_std": 0.2}
+    given = {"input_dim": 16, "output_dim": data.symbols, "seq_len": data.steps} | latches
+    config = RNNConfig(**given | dict(overrides))
+    width = config.input_dim
+    if width != data.symbols and (width < data.symbols or width & (width - 1)):
+        takes = f"{data.symbols} (one-hot) or a power of 2 above it"
+        raise ValueError(f"input_dim: got {width}, takes {takes} for {data.name}")
+    return recurrent.fitting(config, data, output_dim=data.symbols)
 
 
 def _variants() -> dict[str, RNNConfig]:

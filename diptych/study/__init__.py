@@ -1,4 +1,4 @@
-"""The main job (`make study`): check the pairs, train both panels, and show that they are one."""
+"""The main job (`make study`): check the pairs, train both panels, and ask what dropout does."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
+from diptych import figures, sequence_figures
 from diptych.check import check_pairs
 from diptych.run import environment
 from diptych.study.images import study_images
+from diptych.study.memory import memory_experiment
+from diptych.study.memory import table as memory_table
 from diptych.study.text import study_text
 from diptych.study.trainings import TRAJECTORY
 from diptych.weights import write_atomically
@@ -22,7 +25,8 @@ def study(out: Path, epochs: int, console: Console) -> bool:
 
     Both panels train in float64 from the same key, hence from the same weights, on the same
     batches and the same noise; what parts their curves is rounding alone. `epochs` are the VAE's;
-    the recurrent models take a fiftieth as many over their longer texts.
+    the recurrent models take a fiftieth as many over their longer texts, and the memory experiment
+    a sixteenth, of 100 steps each.
     """
     begun = time.perf_counter()
     console.rule("1  the two panels compute the same")
@@ -35,12 +39,24 @@ def study(out: Path, epochs: int, console: Console) -> bool:
         trained[model], files = study_text(model, out, max(1, epochs // 50), console)
         written += files
 
+    console.rule("3  what dropout does to a memory")
+    memory = memory_experiment(
+        out / "memory", epochs=max(1, epochs // 16), anew=True, console=console
+    )
+    console.print(memory_table(memory))
+    written.append(out / "figures" / "memory_curves.png")
+    figures.save(sequence_figures.memory_curves(memory), written[-1])
+
     summary: dict[str, Any] = {"trained": trained}
+    summary["memory"] = {name: found["accuracy"] for name, found in memory["schemes"].items()}
     summary |= {"parity": {report.name: report.ok for report in reports}, **environment()}
     summary["seconds_in_all"] = time.perf_counter() - begun
     write_atomically(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     console.print(f"All of it took {summary['seconds_in_all']:.0f} s. Written:")
-    for path in [*written, out / "check.json", out / "summary.json"]:
+    for path in [
+        *written,
+        *(out / name for name in ("check.json", "memory/memory.json", "summary.json")),
+    ]:
         console.print(f"  {path}", highlight=False)
     console.print(f"  {out}/…/  weights, checkpoints, metrics of each training", highlight=False)
     together = [found["curves_error_100"] <= TRAJECTORY for found in trained.values()]

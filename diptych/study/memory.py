@@ -22,6 +22,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from diptych.data import MemoryTask, load
 from diptych.data.memory import DATA
@@ -41,7 +42,7 @@ TEST = 1000
 
 @dataclass(frozen=True)
 class Settings:
-    """In which a network without dropout learns copy:100:1 within a few hundred steps."""
+    """In which a network learns copy:100:1 within 2000 steps, where its dropout lets it."""
 
     fields: dict[str, Any]
     """of the model's config"""
@@ -50,18 +51,11 @@ class Settings:
 
 
 MODELS = {
-    # h = tanh(3 h) is stable near +1 and -1, so each unit starts as a latch that keeps its sign
-    # (Bengio, Simard & Frasconi 1994). With the sources' N(0, 0.01^2), around 0 or around the
-    # identity, the network did not begin to learn. float64: a sequence whose symbol and blanks are
-    # all dropped leaves h at 0, where the gradient grows as 3^T.
-    "rnn": Settings(
-        {"hidden_dim": 32, "weight_std": 0.2, "recurrent_gain": 3.0},
-        {"lr": 1e-3, "epochs": 10, "dtype": "float64"},
-    ),
+    "rnn": Settings({"hidden_dim": 32}, {"lr": 2e-3, "epochs": 8}),
     # sigmoid(5)^100 = 1/2: the cell can hold something for as long as it is asked to
     "lstm": Settings(
-        {"embedding_dim": 16, "hidden_dim": 32, "init_scale": 0.5, "forget_bias": 5.0},
-        {"lr": 3e-3, "epochs": 12},
+        {"embedding_dim": 32, "hidden_dim": 64, "init_scale": 0.5, "forget_bias": 5.0},
+        {"lr": 3e-3, "epochs": 20},
     ),
 }
 RUN: dict[str, Any] = {"batch_size": 32, "clip": 1.0, "schedule": "cosine", "log_every": 100}
@@ -171,7 +165,9 @@ def table(results: Mapping[str, Any]) -> Table:
     """Accuracy in %, a row a scheme: mean and spread, each seed, and the mean at each delay."""
     told = results["settings"]
     title = f"{told['config']['model']} on {told['data']}, rate {told['rate']}: accuracy in %"
-    found = Table(title=f"{title}, chance {100 * results['chance']:.1f}", box=box.SIMPLE_HEAD)
+    # as Text: in markup, ":100:" would be an emoji
+    whole = Text(f"{title}, chance {100 * results['chance']:.1f}")
+    found = Table(title=whole, box=box.SIMPLE_HEAD)
     heads = ["scheme", "mean", "spread", "each seed", *(f"delay {d}" for d in told["delays"])]
     for head in [*heads, "seconds"]:
         found.add_column(head, justify="left" if head == "scheme" else "right")
@@ -206,6 +202,7 @@ def _train_one(job: Job) -> dict[str, Any]:
         return judged.metrics["test_accuracy"]
 
     lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
+    term = "nll" if job.config.model == "lstm" else "error"
     return {
         "accuracy": accuracy(task.length),
         "delays": {str(delay): accuracy(delay) for delay in job.delays},
@@ -214,7 +211,7 @@ def _train_one(job: Job) -> dict[str, Any]:
             "step": [line["step"] for line in lines],
             "accuracy": [line["valid"]["accuracy"] for line in lines],
             "error": [line["valid"]["error"] for line in lines],
-            "train_error": [line["train"]["error"] for line in lines],
+            "train_error": [line["train"][term] for line in lines],
         },
         "diverged": None,
     }

@@ -95,7 +95,9 @@ class Images(Task):
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Examples from the prior, as a PNG. Raises: ValueError for what only a text takes."""
         if options.prompt is not None or options.temperature != 1:
-            raise ValueError(f"prompt, temperature: got a run on {self.data.name}, take one on text")
+            raise ValueError(
+                f"prompt, temperature: got a run on {self.data.name}, take one on text"
+            )
         count = 64 if options.count is None else options.count
         check_positive_int("count", count)
         key = Key(options.seed).fold_in("sample")

@@ -1,0 +1,47 @@
+"""The memory experiment at full length: the five schemes in the tanh RNN and in the LSTM.
+
+    python benchmarks/memory.py
+
+trains 30 networks in runs/memory (some minutes on 2 cores), and writes the result beside this file
+and the figures for the README.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diptych import figures, results, sequence_figures
+from diptych.study.memory import memory_experiment, table
+
+HERE = Path(__file__).parent
+DATA = "copy:100:1"
+MODELS = ("rnn", "lstm")
+
+
+def main() -> None:
+    begun, console = time.perf_counter(), Console()
+    found: dict[str, Any] = {}
+    for model in MODELS:
+        folder = HERE.parent / "runs" / "memory" / model
+        found[model] = memory_experiment(folder, model=model, data=DATA, console=console)
+        console.print(table(found[model]))
+        figure = HERE.parent / "docs" / f"memory_{model}.png"
+        figures.save(sequence_figures.memory_curves(found[model]), figure)
+    results.write(
+        HERE / "results" / "copy_memory.json",
+        name="copy_memory",
+        command="python benchmarks/memory.py",
+        seed=found["rnn"]["settings"]["seeds"],
+        data=DATA,
+        device="cpu",
+        time_s=time.perf_counter() - begun,
+        metrics={"memory": found},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Does dropout regularise?   An LSTM far too large for its text, with and without.
+
+    python benchmarks/regularisation.py
+
+trains each in runs/regularisation (some minutes on 2 cores), and writes the result beside this file
+and the figure for the README. The text ships with Python: no network, no download.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diptych import data, figures, results, sequence_figures
+from diptych.presets import settings
+from diptych.run import RunFolder
+from diptych.training import train
+
+HERE = Path(__file__).parent
+RUNS = HERE.parent / "runs" / "regularisation"
+DATA = "topics"
+RATES = {"none": 0.0, "per_step": 0.5, "variational": 0.5}
+FIELDS = {"embedding_dim": 400, "hidden_dim": 400, "num_layers": 2, "seq_len": 35}
+RUN = {"backend": "torch", "epochs": 20, "batch_size": 20, "lr": 2e-3, "clip": 5.0}
+
+
+def main() -> None:
+    begun, console = time.perf_counter(), Console()
+    corpus = data.load(DATA)
+    assert isinstance(corpus, data.Corpus)
+    found: dict[str, Any] = {}
+    for scheme, rate in RATES.items():
+        config = settings(
+            "lstm", DATA, corpus, None, FIELDS | {"scheme": scheme, "rate": rate}, RUN
+        )
+        config = replace(config, schedule="cosine")
+        path = RUNS / scheme
+        outcome = train(
+            config, corpus, path, resume=RunFolder(path).settings_file.exists(), console=console
+        )
+        lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
+        found[scheme] = {
+            "rate": rate,
+            "seconds": outcome.seconds,
+            "epoch": [1 + line["epoch"] for line in lines],
+            "train": [math.exp(line["train"]["nll"]) for line in lines],
+            "valid": [line["valid"]["perplexity"] for line in lines],
+        }
+    curves = {
+        scheme: {name: run[name] for name in ("epoch", "train", "valid")}
+        for scheme, run in found.items()
+    }
+    figures.save(
+        sequence_figures.perplexity_curves(curves), HERE.parent / "docs/regularisation.png"
+    )
+    results.write(
+        HERE / "results" / "lstm_regularisation.json",
+        name="lstm_regularisation",
+        command="python benchmarks/regularisation.py",
+        seed=config.seed,
+        data=corpus.found,
+        device=config.device,
+        time_s=time.perf_counter() - begun,
+        metrics={
+            "best_valid_perplexity": {scheme: min(run["valid"]) for scheme, run in found.items()},
+            "curves": found,
+            "model": FIELDS,
+            "run": RUN | {"schedule": config.schedule},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

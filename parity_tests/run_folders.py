@@ -1,0 +1,69 @@
+"""What the tests of training share: the arrays a run leaves, and ways to stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+
+from diptych import training
+from diptych.run import RunFolder
+from diptych.weights import load_arrays
+
+
+def arrays_of(folder: RunFolder) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(last weights, checkpoint)."""
+    return load_arrays(folder.last_file)[0], load_arrays(folder.checkpoint_file)[0]
+
+
+def assert_same_arrays(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert list(a) == list(b)
+    for name, array in a.items():
+        np.testing.assert_array_equal(array, b[name], err_msg=name)
+
+
+def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+class StopAt:
+    """Makes a run stop as Ctrl-C does, after a number of steps."""
+
+    def __init__(self, monkeypatch: Any, steps: int) -> None:
+        original = training.Trainer.step
+
+        def step(trainer: Any, x: Any, epoch: int) -> Any:
+            terms = original(trainer, x, epoch)
+            if trainer.position.step == steps:
+                self.stop(trainer)
+            return terms
+
+        monkeypatch.setattr(training.Trainer, "step", step)
+
+    def stop(self, trainer: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+class KilledError(BaseException):
+    """Not an Exception: nothing that tidies up may catch it."""
+
+
+class KillAt(StopAt):
+    """Makes a run end there as kill -9 does: nothing more is written."""
+
+    def stop(self, trainer: Any) -> None:
+        raise KilledError
+
+
+class PoisonAt(StopAt):
+    """Makes one weight NaN there."""
+
+    name = ""
+
+    def stop(self, trainer: Any) -> None:
+        arrays = trainer.panel.weights()
+        self.name = next(name for name in arrays if "weight_hh" in name)
+        arrays[self.name].flat[3] = np.nan
+        trainer.panel.load_weights(arrays)
