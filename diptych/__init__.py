@@ -10,9 +10,18 @@ from typing import Any
 
 _HOME = {
     "Key": "model_specs.key",
+    "LSTMBatch": "model_specs.lstm",
+    "LSTMConfig": "model_specs.lstm",
+    "LSTMLoss": "model_specs.lstm",
+    "LSTMState": "model_specs.lstm",
     "MLPVAEConfig": "model_specs.mlp_vae",
     "MLPVAELoss": "model_specs.mlp_vae",
     "MLPVAENoise": "model_specs.mlp_vae",
+    "Masks": "model_specs.dropout",
+    "RNNBatch": "model_specs.rnn",
+    "RNNConfig": "model_specs.rnn",
+    "RNNLoss": "model_specs.rnn",
+    "RNNState": "model_specs.rnn",
     "Report": "diptych.parity.report",
     "assert_parity": "diptych.parity.plugin",
     "compare": "diptych.parity.api",

@@ -81,7 +81,7 @@ def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarra
             if masks.words is not None:
                 x = x * float(masks.words[0, value]) / (1 - c.word_rate)
         else:
-            x, body = np.eye(c.input_dim)[value] if np.ndim(value) == 0 else value, "rnn"
+            x, body = value if np.ndim(value) else _code(int(value), c), "rnn"
         for i in range(c.num_layers):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weight_ih, weight_hh, *bias = (w[f"{body}.{name}_l{i}"] for name in names)
@@ -104,6 +104,13 @@ def naive_nll(panel: Panel, tokens: np.ndarray, windows: Windows = ()) -> np.nda
     """-log p of every token but the first, of one stream from the zero state.   -> (N - 1)"""
     log_p = log_softmax(naive_outputs(panel, tokens[:-1], windows), axis=1)
     return -log_p[np.arange(len(log_p)), tokens[1:]]
+
+
+def _code(symbol: int, config: Any) -> np.ndarray:
+    """One-hot where there is a place for each symbol, else (-1)^(bits that symbol and j share)."""
+    if config.input_dim == config.output_dim:
+        return np.eye(config.input_dim)[symbol]
+    return np.array([(-1.0) ** (symbol & j).bit_count() for j in range(config.input_dim)])
 
 
 def _dropped(x: np.ndarray, mask: Any, t: int, rate: float) -> np.ndarray:

@@ -170,7 +170,8 @@ def table(results: Mapping[str, Any]) -> Table:
     found = Table(title=whole, box=box.SIMPLE_HEAD)
     heads = ["scheme", "mean", "spread", "each seed", *(f"delay {d}" for d in told["delays"])]
     for head in [*heads, "seconds"]:
-        found.add_column(head, justify="left" if head == "scheme" else "right")
+        first = head == "scheme"
+        found.add_column(head, justify="left" if first else "right", no_wrap=first)
     for scheme, measured in results["schemes"].items():
         each = "  ".join(_percent(a) for a in measured["accuracy"])
         means = [_percent(_mean(a)) for a in measured["delays"].values()]
