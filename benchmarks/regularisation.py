@@ -25,7 +25,7 @@ RUNS = HERE.parent / "runs" / "regularisation"
 DATA = "topics"
 RATES = {"none": 0.0, "per_step": 0.5, "variational": 0.5}
 FIELDS = {"embedding_dim": 400, "hidden_dim": 400, "num_layers": 2, "seq_len": 35}
-RUN = {"backend": "torch", "epochs": 20, "batch_size": 20, "lr": 2e-3, "clip": 5.0}
+RUN = {"backend": "torch", "epochs": 15, "batch_size": 20, "lr": 2e-3, "clip": 5.0}
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike
 from numpy_ref import checks
 from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
-ROWS = 32
-"""Rows of logits worked on at once, so that they stay in the cache from max to division."""
+BLOCK = 320_000
+"""Logits worked on at once, in whole rows, so that they stay in the cache from max to division."""
 
 
 class Output(Module):
@@ -46,8 +46,9 @@ class SoftmaxOutput(Output):
         rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
         dlogits = rows @ self.weight.data.T
         error = np.empty(len(rows), dlogits.dtype)
-        for start in range(0, len(rows), ROWS):
-            block = slice(start, start + ROWS)
+        step = max(1, BLOCK // dlogits.shape[1])
+        for start in range(0, len(rows), step):
+            block = slice(start, start + step)
             error[block] = _softmax_nll(dlogits[block], self.bias.data, targets[block])
 
         def vjp(derror: Array) -> Array:

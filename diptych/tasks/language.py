@@ -23,8 +23,8 @@ from model_specs.key import Key
 from numpy_ref import random
 
 LENGTH = 64
-"""Steps of a window in evaluation: how the work is cut. With dropout on, masks are drawn for as many
-steps at once; without, it changes nothing that comes out."""
+"""Steps of a window in evaluation: how the work is cut, never what comes out, but where dropout is
+on: masks are drawn for so many steps."""
 
 
 class Language(SequenceTask):
