@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "regularisation"
 DATA = "topics"
 RATES = {"none": 0.0, "per_step": 0.5, "variational": 0.5}
-FIELDS = {"embedding_dim": 400, "hidden_dim": 400, "num_layers": 2, "seq_len": 35}
+FIELDS = {"embedding_dim": 300, "hidden_dim": 300, "num_layers": 2, "seq_len": 35}
 RUN = {"backend": "torch", "epochs": 15, "batch_size": 20, "lr": 2e-3, "clip": 5.0}
 
 
