@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.dropout import Masks, plan
-from model_specs.fields import check_positive_int
+from model_specs.dropout import Masks
 from model_specs.key import Key
 from model_specs.lstm import LSTMBatch, LSTMConfig, LSTMLoss, LSTMState
 from numpy_ref import checks, init, random
-from numpy_ref.dropout import Dropout, draw_masks
+from numpy_ref.dropout import Dropout
 from numpy_ref.layers import Embedding
 from numpy_ref.module import Array, Module, Vjp
 from numpy_ref.outputs import SoftmaxOutput, weigh
@@ -126,15 +125,9 @@ class LSTM(Module):
     ) -> Masks:
         """The scheme's masks for `length` steps (config.seq_len); none in evaluation.
 
-        `first` is the number of the first text: see `draw_masks`.
+        `first` is the number of the first text: see `dropout.draw_masks`.
         """
-        check_positive_int("batch_size", batch_size)
-        c = self.config
-        widths = (c.embedding_dim, *[c.hidden_dim] * c.num_layers)
-        steps = c.seq_len if length is None else length
-        check_positive_int("length", steps)
-        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
-        masks = draw_masks(key, plans if self.training else (), batch_size, first)
+        masks, c = self.lstm.draw_masks(key, batch_size, length, first), self.config
         if not (c.word_rate and self.training):
             return masks
         shape = (batch_size, c.vocab_size)

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.dropout import Masks, RecurrentConfig
-from numpy_ref.dropout import Dropout
+from model_specs.dropout import Masks, RecurrentConfig, plan
+from model_specs.fields import check_positive_int
+from model_specs.key import Key
+from numpy_ref.dropout import Dropout, draw_masks
 from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -36,7 +38,7 @@ class Recurrent(Module):
         *,
         input_grad: bool = True,
     ) -> None:
-        self.config = config
+        self.config, self.input_dim = config, input_dim
         self._input_grad = input_grad  # as Linear's: nobody asks for the gradient of data
         H, G = config.hidden_dim, self.gates
         for layer in range(config.num_layers):
@@ -50,6 +52,16 @@ class Recurrent(Module):
     def weights(self, layer: int) -> tuple[Parameter, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
         return tuple(getattr(self, f"{name}_l{layer}") for name in NAMES)
+
+    def draw_masks(self, key: Key, batch_size: int, length: int | None, first: int) -> Masks:
+        """The scheme's masks for `length` steps (None: config.seq_len); none in evaluation."""
+        c = self.config
+        steps = c.seq_len if length is None else length
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("length", steps)
+        widths = (self.input_dim, *[c.hidden_dim] * c.num_layers)
+        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
+        return draw_masks(key, plans if self.training else (), batch_size, first)
 
     def forward(self, x: Array, state: Any, masks: Masks) -> tuple[Any, Vjp]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).

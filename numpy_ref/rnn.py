@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.dropout import Masks, plan
-from model_specs.fields import check_positive_int
+from model_specs.dropout import Masks
 from model_specs.key import Key
 from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
 from numpy_ref import checks, init
-from numpy_ref.dropout import draw_masks
 from numpy_ref.module import Array, Module, Vjp
 from numpy_ref.outputs import OUTPUTS, weigh
 from numpy_ref.recurrent import Recurrent
@@ -86,15 +84,9 @@ class RNN(Module):
     ) -> Masks:
         """The scheme's masks for `length` steps (config.seq_len); none in evaluation.
 
-        `first` is the number of the first sequence: see `draw_masks`.
+        `first` is the number of the first sequence: see `dropout.draw_masks`.
         """
-        check_positive_int("batch_size", batch_size)
-        c = self.config
-        widths = (c.input_dim, *[c.hidden_dim] * c.num_layers)
-        steps = c.seq_len if length is None else length
-        check_positive_int("length", steps)
-        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
-        return draw_masks(key, plans if self.training else (), batch_size, first)
+        return self.rnn.draw_masks(key, batch_size, length, first)
 
     def zero_state(self, batch_size: int) -> RNNState:
         """The state before the first window: h = 0 (L, B, H)."""

@@ -134,6 +134,24 @@ def test_the_plain_module_does_what_the_pair_does(made, cell):
         assert apart(gradients(left), gradients(model)) <= TOLERANCE
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_plain_module_drops_where_the_pair_does(made, monkeypatch, cell):
+    """At L + 1 places: into the first layer, out of the last, and, by torch's own, in between."""
+    models, dropped = made(cell), []
+    runs = bench.workload(cell, SIZE, "float64", "gradients").runs
+    dropout = recurrent.F.dropout
+
+    def recorded(x, rate):
+        dropped.append((tuple(x.shape), rate))
+        return dropout(x, rate)
+
+    monkeypatch.setattr(recurrent.F, "dropout", recorded)
+    runs[PLAIN]()
+    masks = models["numpy"].draw_noise(recurrent.KEY, 3).inputs
+    assert dropped == [(masks[0].shape, 0.4), (masks[-1].shape, 0.4)] and len(masks) == 3
+    assert models[PLAIN].body.dropout == 0.4 and models[PLAIN].body.num_layers == 2
+
+
 def test_masks_are_drawn_anew_in_every_call(made, monkeypatch):
     """By all three, as in training."""
     models = made("lstm")

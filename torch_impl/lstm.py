@@ -10,12 +10,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model_specs.dropout import Masks, plan
-from model_specs.fields import check_positive_int
+from model_specs.dropout import Masks
 from model_specs.key import Key
 from model_specs.lstm import LSTMBatch, LSTMConfig, LSTMLoss, LSTMState
 from torch_impl import checks, init, random
-from torch_impl.dropout import Dropout, draw_masks
+from torch_impl.dropout import Dropout
 from torch_impl.layers import Embedding
 from torch_impl.module import Module, as_device, as_dtype
 from torch_impl.outputs import SoftmaxOutput, weigh
@@ -99,15 +98,9 @@ class LSTM(Module):
     ) -> Masks:
         """The scheme's masks for `length` steps (config.seq_len); none in evaluation.
 
-        `first` is the number of the first text: see `draw_masks`.
+        `first` is the number of the first text: see `dropout.draw_masks`.
         """
-        check_positive_int("batch_size", batch_size)
-        c = self.config
-        widths = (c.embedding_dim, *[c.hidden_dim] * c.num_layers)
-        steps = c.seq_len if length is None else length
-        check_positive_int("length", steps)
-        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
-        masks = draw_masks(key, plans if self.training else (), batch_size, first, self.device)
+        masks, c = self.lstm.draw_masks(key, batch_size, length, first), self.config
         if not (c.word_rate and self.training):
             return masks
         shape, start = (batch_size, c.vocab_size), first * c.vocab_size

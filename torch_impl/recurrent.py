@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_specs.dropout import Masks, RecurrentConfig
-from torch_impl.dropout import Dropout
+from model_specs.dropout import Masks, RecurrentConfig, plan
+from model_specs.fields import check_positive_int
+from model_specs.key import Key
+from torch_impl.dropout import Dropout, draw_masks
 from torch_impl.module import as_dtype
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -37,7 +39,7 @@ class Recurrent(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.input_dim = config, input_dim
         H, G = config.hidden_dim, self.gates
         for layer in range(config.num_layers):
             width = H if layer else input_dim
@@ -51,6 +53,18 @@ class Recurrent(nn.Module):
     def weights(self, layer: int) -> tuple[Tensor, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
         return tuple(getattr(self, f"{name}_l{layer}") for name in NAMES)
+
+    def draw_masks(self, key: Key, batch_size: int, length: int | None, first: int) -> Masks:
+        """The scheme's masks for `length` steps (None: config.seq_len); none in evaluation."""
+        c = self.config
+        steps = c.seq_len if length is None else length
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("length", steps)
+        widths = (self.input_dim, *[c.hidden_dim] * c.num_layers)
+        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
+        return draw_masks(
+            key, plans if self.training else (), batch_size, first, self.weights(0)[0].device
+        )
 
     def forward(self, x: Tensor, state: Any, masks: Masks) -> tuple[Tensor, Any]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).

@@ -8,12 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_specs.dropout import Masks, plan
-from model_specs.fields import check_positive_int
+from model_specs.dropout import Masks
 from model_specs.key import Key
 from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
 from torch_impl import checks, init
-from torch_impl.dropout import draw_masks
 from torch_impl.module import Module, as_device, as_dtype
 from torch_impl.outputs import OUTPUTS, weigh
 from torch_impl.recurrent import Recurrent
@@ -86,15 +84,9 @@ class RNN(Module):
     ) -> Masks:
         """The scheme's masks for `length` steps (config.seq_len); none in evaluation.
 
-        `first` is the number of the first sequence: see `draw_masks`.
+        `first` is the number of the first sequence: see `dropout.draw_masks`.
         """
-        check_positive_int("batch_size", batch_size)
-        c = self.config
-        widths = (c.input_dim, *[c.hidden_dim] * c.num_layers)
-        steps = c.seq_len if length is None else length
-        check_positive_int("length", steps)
-        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
-        return draw_masks(key, plans if self.training else (), batch_size, first, self.device)
+        return self.rnn.draw_masks(key, batch_size, length, first)
 
     def zero_state(self, batch_size: int) -> RNNState:
         """The state before the first window: h = 0 (L, B, H)."""
