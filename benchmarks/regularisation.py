@@ -42,6 +42,8 @@ def main() -> None:
         outcome = train(
             config, corpus, path, resume=RunFolder(path).settings_file.exists(), console=console
         )
+        if outcome.interrupted:
+            raise KeyboardInterrupt
         lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
         found[scheme] = {
             "rate": rate,
