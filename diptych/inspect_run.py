@@ -14,7 +14,7 @@ from rich.table import Table
 
 from diptych import data, figures, results, weights
 from diptych.panels import Panel
-from diptych.run import RunConfig, RunFolder, command_line, device_name, read_metrics
+from diptych.run import RunConfig, RunFolder, command_line, device_name, digest, read_metrics
 from diptych.tasks import Options, make_task
 from diptych.training import build
 from diptych.weights import write_atomically
@@ -56,6 +56,8 @@ def evaluate_runs(
     if other:
         raise ValueError(f"{', '.join(other)}: not on {config.data} as {folder.path} is")
     dataset = data.load(config.data, data_root)
+    for _, other_folder, _ in opened:
+        _check_same_data(other_folder, dataset)
     task = make_task(config, dataset)
     begun = time.perf_counter()
     found = task.assess([panel for *_, panel in opened], options)
@@ -88,6 +90,14 @@ def evaluate_runs(
     return metrics
 
 
+def _check_same_data(folder: RunFolder, dataset: data.Data) -> None:
+    """Raise ValueError where a run was trained on other data: a token would mean something else."""
+    if folder.settings().get("data_digest") != digest(dataset):
+        raise ValueError(
+            f"{folder.path}: was trained on other data than there is now: {dataset.found}"
+        )
+
+
 def compare_runs(
     left: Path, right: Path, *, out: Path | None, record: Path | None, console: Console
 ) -> dict[str, Any]:
@@ -108,7 +118,7 @@ def compare_runs(
             raise ValueError(
                 f"{path}: has {len(log)} of {configs[0].epochs} epochs, takes a whole run"
             )
-    names = ("step", "total", "recon", "kl")
+    names = [name for name in steps[0][0] if name not in ("kind", "epoch")]
     curves = {
         config.backend: {name: np.array([line[name] for line in log]) for name in names}
         for config, log in zip(configs, steps, strict=True)
@@ -148,8 +158,9 @@ def compare_runs(
 
 
 def _apart(left: list[dict[str, float]], right: list[dict[str, float]]) -> float:
-    """The largest |left - right| / |right| of the total."""
-    a, b = (np.array([line["total"] for line in log]) for log in (left, right))
+    """The largest |left - right| / |right| of the total, or of what stands first without one."""
+    name = "total" if "total" in left[0] else next(iter(left[0]))
+    a, b = (np.array([line[name] for line in log]) for log in (left, right))
     return float(np.max(np.abs(a - b) / np.abs(b)))
 
 
@@ -158,5 +169,7 @@ def sample_run(
 ) -> str:
     """Draw from a trained run; returns what to tell the user: a text, or where the picture is."""
     config, folder, panel = open_run(path, last=last)
-    task = make_task(config, data.load(config.data, data_root))
+    dataset = data.load(config.data, data_root)
+    _check_same_data(folder, dataset)
+    task = make_task(config, dataset)
     return task.sample(panel, folder.path, options)

@@ -142,6 +142,30 @@ def test_a_memory_task_is_trained_and_evaluated(run, folder, name):
     assert math.isfinite(found["test_error"])
 
 
+def test_curves_of_both_panels_are_one(run, folder, tmp_path):
+    for backend in ("numpy", "torch"):
+        command = f"train lstm --backend {backend} {SMALL} --data text:{{a}} --dtype float64"
+        assert run(*words_of(command, folder), "--out", tmp_path / backend)[0] == 0
+    record = tmp_path / "curves.json"
+    runs = tmp_path / "numpy", tmp_path / "torch"
+    status, _, err = run("curves", *runs, "--out", tmp_path / "curves.png", "--record", record)
+    assert status == 0, err
+    found = json.loads(record.read_text())["metrics"]
+    apart = [value for name, value in found.items() if name.startswith("relative_difference")]
+    assert len(apart) == 4 and max(apart) <= 1e-10
+    assert (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sample"])
+def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
+    write_text(tmp_path / "a.txt")
+    assert run(*words_of(f"train lstm {SMALL} --data text:{{a}} --out {{one}}", tmp_path))[0] == 0
+    assert run(command, tmp_path / "one")[0] == 0
+    write_text(tmp_path / "a.txt", lines=90)
+    status, _, err = run(command, tmp_path / "one")
+    assert status != 0 and "trained on other data than there is now" in err
+
+
 def test_check_is_green_for_both_recurrent_pairs(run, tmp_path):
     status, out, _ = run("check", "rnn", "lstm", "--json", tmp_path / "c.json")
     assert status == 0 and "DIVERGES" not in out
