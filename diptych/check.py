@@ -34,12 +34,12 @@ def check_pairs(
     """
     reports = []
     table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
-    table.add_column("pair", no_wrap=True)
-    table.add_column("tensors", justify="right")
-    table.add_column("worst", overflow="fold")
-    table.add_column("error", justify="right")
-    table.add_column("masks")
-    table.add_column("verdict")
+    table.add_column("pair", no_wrap=True, min_width=31)
+    table.add_column("tensors", justify="right", min_width=7)
+    table.add_column("verdict", min_width=9)
+    table.add_column("masks", min_width=6)
+    table.add_column("worst", justify="right", min_width=7)
+    table.add_column("in", no_wrap=True)  # what is cut in a narrow terminal stands in --json
     names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
     with console.status("comparing") as status:
         for name in names:
@@ -77,8 +77,8 @@ def _line(report: Report) -> tuple[str, ...]:
     return (
         report.name.replace("[", "\\["),
         str(len(report.rows)),
-        worst.name,
-        f"{worst.error:.1e}",
-        masks,
         "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
+        masks,
+        f"{worst.error:.1e}",
+        worst.name,
     )
