@@ -43,22 +43,23 @@ def correlate(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
 
 def correlate_weight(x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """dw[o, c, i, j] = sum_nhv  dy[n, o, h, v]  x[n, c, s h + i - p, s v + j - p]"""
-    O, C = dy.shape[1], x.shape[1]
-    dtaps = np.zeros((kernel[0] * kernel[1] * C, O), x.dtype)
-    for block, columns in _columns(x, (O, C, *kernel), stride, padding):
+    out, C = dy.shape[1], x.shape[1]
+    dtaps = np.zeros((kernel[0] * kernel[1] * C, out), x.dtype)
+    for block, columns in _columns(x, (out, C, *kernel), stride, padding):
         dtaps += columns @ _rows(dy[block]).T
-    return dtaps.reshape(*kernel, C, O).transpose(3, 2, 0, 1)
+    return dtaps.reshape(*kernel, C, out).transpose(3, 2, 0, 1)
 
 
 def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """dx[n, c, s h + i - p, s v + j - p] += w[o, c, i, j] dy[n, o, h, v], for all of n, o, h, v, i, j
+    """dx[n, c, s h + i - p, s v + j - p] += w[o, c, i, j] dy[n, o, h, v]   for all o, h, v, i, j
 
     `size` is (H, W) of x, for several sizes have the same y.
     """
-    (N, O, OH, OW), (_, C, kH, kW) = dy.shape, w.shape
+    (N, _, OH, OW), (out, C, kH, kW) = dy.shape, w.shape
     turned = kH - 1 - padding[0], kW - 1 - padding[1]
-    if stride == (1, 1) and min(turned) >= 0 and O <= 2 * C:
-        # then no two outputs are apart, and dx is dy correlated with the kernel turned about
+    if stride == (1, 1) and min(turned) >= 0 and out <= 2 * C:
+        # dx is then dy correlated with the kernel turned about: to gather the `out` channels of dy
+        # for each tap takes less than to add up the C of dx, unless they are far fewer
         return correlate(dy, w[:, :, ::-1, ::-1].swapaxes(0, 1), stride, turned)
 
     (H, W), (pH, pW) = size, padding
@@ -77,10 +78,10 @@ def _columns(
     x: Array, weight: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Iterator[tuple[slice, Array]]:
     """Blocks of images, and what each tap reads of them.   -> (kH kW C, g OH OW)"""
-    (N, C, H, W), (O, _, kH, kW), (pH, pW) = x.shape, weight, padding
+    (N, C, H, W), (out, _, kH, kW), (pH, pW) = x.shape, weight, padding
     OH, OW = output_size((H, W), (kH, kW), stride, padding)
     K = kH * kW * C
-    for block in _blocks(N, K * OH * OW * x.itemsize, O * K * x.itemsize):
+    for block in _blocks(N, K * OH * OW * x.itemsize, out * K * x.itemsize):
         images = x[block]
         if pH or pW:
             images = np.zeros((len(images), C, H + 2 * pH, W + 2 * pW), x.dtype)

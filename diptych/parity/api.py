@@ -40,7 +40,7 @@ def compare(
     `left` is any numpy_ref Module, `right` any torch Module: modules are matched by path, methods
     by name. Where both have a `loss(batch, noise)` it is run and differentiated; otherwise their
     `forward(*batch)` is, with random cotangents. Arrays may be of either panel. The gradients of
-    the run are left in both models.
+    the run are left in both models, and buffers as it left them: running statistics move.
 
     Errors are normwise, ‖a - b‖ / ‖b‖. In float64 on the CPU b is the right panel and the bound
     1e-13. In float32, or on CUDA, both panels are compared with the left panel in float64, and

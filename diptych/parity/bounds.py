@@ -9,7 +9,7 @@ import numpy as np
 
 from diptych.parity.report import normwise
 from diptych.parity.trace import Call
-from numpy_ref.module import Module
+from numpy_ref.module import Buffer, Module
 
 FLOAT64_BOUND = 1e-13
 """The contract for float64 on the CPU, whatever the size."""
@@ -53,14 +53,22 @@ def roundings(call: Call, module: Module, phase: str) -> int:
 
     Forward: the fan-in of a weight (O, I, ...), or inputs summed into an output.
     Backward: the fan-out for the inputs' gradient, the rows for the weight's own.
+    A transposed convolution's weight is (I, O, ...). Running statistics, of C channels, are sums
+    over all values of a channel, and so is what is differentiated through them.
     """
     out = max((a.size for a in call.outputs.values()), default=1)
     smallest = min((a.size for a in call.outputs.values()), default=1)
-    lengths = [max((a.size for a in call.inputs.values()), default=1) // max(smallest, 1)]
-    for parameter in vars(module).values():
-        shape: tuple[int, ...] = getattr(getattr(parameter, "data", None), "shape", ())
+    into = max((a.size for a in call.inputs.values()), default=1)
+    lengths = [into // max(smallest, 1)]
+    transposed = getattr(module, "transposed", False)
+    for value in vars(module).values():
+        shape: tuple[int, ...] = getattr(getattr(value, "data", None), "shape", ())
+        if len(shape) == 1 and isinstance(value, Buffer):
+            lengths.append(out // shape[0])
         if len(shape) < 2:
             continue
         size = math.prod(shape)
-        lengths += [size // shape[0]] if phase == "forward" else [size // shape[1], out // shape[0]]
+        fan_in, fan_out = (size // n for n in (shape[:2][::-1] if transposed else shape[:2]))
+        rows = (into if transposed else out) // shape[0]
+        lengths += [fan_in] if phase == "forward" else [fan_out, rows]
     return max(1, *lengths) + ELEMENTWISE

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from diptych import weights
 from diptych.parity.bounds import (
     AMPLIFICATION,
     FLOAT64_BOUND,
@@ -57,6 +56,7 @@ class Comparison:
         first = next(right.parameters(), None)
         self.device = torch.device("cpu") if first is None else first.device
         self.dtype, self.left, self.right = dtype, left, right
+        self.states = left.state_dict(), map_arrays(to_numpy, dict(right.state_dict()))
         self.methods = shared_methods(left, right)
         self.root = "loss" if ("", "loss") in self.methods else "forward"
         if ("", self.root) not in self.methods:
@@ -80,11 +80,12 @@ class Comparison:
 
     def report(self, name: str) -> Report:
         """Every tensor, parameters first, then in the order in which the left panel computed."""
-        own, twin = self.left.state_dict(), weights.to_arrays(self.right.state_dict())
-        rows = compare_named(own, twin, "parameter", 0.0)
+        rows = compare_named(*self.states, "parameter", 0.0)
         rows = [row if row.ok else replace(row, origin="new") for row in rows]
         same_weights = all(row.ok for row in rows)
-        origins = Origins(self.trace, self.right, self.methods, self.device, same_weights)
+        origins = Origins(
+            self.trace, self.right, self.methods, self.device, same_weights, self.states[1]
+        )
         for item in self._items():
             row = self._row(item)
             if not row.ok and not row.origin:
@@ -162,7 +163,8 @@ class Comparison:
 
     def _items(self) -> Iterator[Item]:
         modules = dict(self.left.named_modules())
-        parameters = self._parameters_by_last_call()
+        parameters = self._by_last_call("vjp", self.left.named_parameters())
+        buffers = self._by_last_call("forward", self.left.named_buffers())
         done = 0
         for phase, call in self.trace.events:
             if phase != "cotangent":
@@ -170,9 +172,14 @@ class Comparison:
             # the cotangent of the root is the comparison's own
             if phase != "cotangent" or call.parent is not None:
                 yield from self._items_of(call, *_ARRAYS[phase], done)
+            if phase == "forward":
+                for name in buffers.pop(call.name, []):
+                    yield self._buffer(name, call, done)
             if phase == "vjp":
                 for name in parameters.pop(call.name, []):
                     yield self._gradient(name, call, done)
+        for name in (name for names in buffers.values() for name in names):
+            yield self._buffer(name, None, done)
         for name in (name for names in parameters.values() for name in names):
             yield self._gradient(name, None, done)
         for name in self.right_trace.calls.keys() - self.trace.calls.keys():
@@ -200,11 +207,21 @@ class Comparison:
         kappa = _magnification(judge, nudged)
         return Item(name, "parameter gradient", call, name, ours, theirs, judge, kappa, done)
 
-    def _parameters_by_last_call(self) -> dict[str, list[str]]:
-        """Parameter names under the call whose vjp is the last to add to their gradients."""
-        last = {call.module: call.name for phase, call in self.trace.events if phase == "vjp"}
+    def _buffer(self, name: str, call: Call | None, done: int) -> Item:
+        """A buffer as the run leaves it; as it found it, it is among the parameters."""
+        theirs = dict(self.right.named_buffers()).get(name)
+        right = None if theirs is None else to_numpy(theirs)
+        models = (self.left, self.judge, *self.nudged)
+        ours, judge, *nudged = (dict(model.named_buffers())[name].data for model in models)
+        kappa = _magnification(judge, nudged)
+        return Item(name, "buffer", call, name, ours, right, judge, kappa, done)
+
+    def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
+        """Names under the last call of their module: the last to change a buffer, or the one whose
+        vjp is the last to add to a gradient."""
+        last = {call.module: call.name for when, call in self.trace.events if when == phase}
         found: dict[str, list[str]] = {}
-        for name, _ in self.left.named_parameters():
+        for name, _ in named:
             found.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
         return found
 
@@ -283,8 +300,8 @@ def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
 
 
 def masks_equal(rows: Iterable[Row]) -> bool | None:
-    """Whether all that must be equal to the bit is; None where nothing must."""
-    masks = [row.ok for row in rows if row.exact]
+    """Whether all masks and draws that must be equal to the bit are; None where none must."""
+    masks = [row.ok for row in rows if row.exact and row.kind not in ("parameter", "buffer")]
     return all(masks) if masks else None
 
 

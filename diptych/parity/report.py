@@ -21,7 +21,9 @@ class Row:
 
     name: str
     kind: str
-    """parameter | noise | output | output gradient | input gradient | parameter gradient"""
+    """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer
+
+    A buffer's start is a row of the parameters, what the run has made of it one of its own."""
     shape: tuple[int, ...]
     error: float
     """inf where one side is missing, misshapen, or not finite"""
@@ -60,7 +62,7 @@ class Report:
     device: str
     rows: tuple[Row, ...]
     masks_equal: bool | None = None
-    """whether every boolean or integer array is the same; None where there is none"""
+    """whether every boolean or integer array of noise or output is the same; None: there is none"""
 
     @property
     def ok(self) -> bool:
