@@ -62,7 +62,7 @@ class BatchNorm2d(Module):
             )
         mu = x.mean(AXES)
         n = x - _wide(mu)
-        var = (n * n).mean(AXES)
+        var = _products(n, n) / m
         std = np.sqrt(var + self.eps)
         n /= _wide(std)
         w = self.weight.data
@@ -72,12 +72,14 @@ class BatchNorm2d(Module):
 
         def vjp(dy: Array) -> Array:
             db = dy.sum(AXES)
-            dw = (dy * n).sum(AXES)
+            dw = _products(dy, n)
             self.bias.grad += db
             self.weight.grad += dw
-            # x moves mu and var as well: what of dy is along 1 and along n cancels
-            dx = dy - _wide(db / m)
-            dx -= n * _wide(dw / m)
+            # w / std (dy - mean(dy) - n mean(dy n)): x moves mu and var as well, and so what of dy
+            # is along 1 and along n cancels
+            dx = n * _wide(-dw / m)
+            dx += dy
+            dx -= _wide(db / m)
             dx *= _wide(w / std)
             return dx
 
@@ -93,7 +95,7 @@ class BatchNorm2d(Module):
 
         def vjp(dy: Array) -> Array:
             self.bias.grad += dy.sum(AXES)
-            self.weight.grad += (dy * n).sum(AXES)
+            self.weight.grad += _products(dy, n)
             return dy * _wide(w / std)
 
         return y, vjp
@@ -103,6 +105,11 @@ class BatchNorm2d(Module):
             average.data *= 1 - self.momentum
             average.data += self.momentum * now
         self.num_batches_tracked.data += 1
+
+
+def _products(a: Array, b: Array) -> Array:
+    """(a b).sum(AXES), without the array of all products."""
+    return np.einsum("nchw,nchw->c", a, b)
 
 
 def _wide(values: Array) -> Array:

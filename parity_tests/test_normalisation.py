@@ -359,6 +359,37 @@ def test_a_running_statistic_of_something_wrong_is_inherited(rng):
     assert right.state_dict()["1.num_batches_tracked"] == 3, "a replay has left its trace"
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("fault", [None, "a hundredth of a thousandth", "none at all"])
+def test_a_gradient_that_is_0_but_for_rounding(fault, dtype, rng):
+    """A bias before a normalisation moves nothing: what either panel has for it is rounding, and
+    has no digit in common with the other's. A fault still shows."""
+    left = Sequential(Conv2d(3, 4, 3, 1, 1, dtype=dtype), BatchNorm2d(4, dtype=dtype))
+    right = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.BatchNorm2d(4)).to(getattr(torch, dtype))
+    init.fan_in_uniform(left, Key(6))
+    weights.transfer(left, right)
+
+    class Faulty(Conv2d):
+        def forward(self, x):
+            y, vjp = super().forward(x)
+
+            def bad(dy):
+                kept = self.bias.grad.copy()
+                dx = vjp(dy)
+                if fault == "none at all":
+                    self.bias.grad[...] = kept
+                elif fault:
+                    self.bias.grad += 1e-5 * np.abs(dy).sum((0, 2, 3))
+                return dx
+
+            return y, bad
+
+    getattr(left, "0").__class__ = Faulty
+    report = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6)).astype(dtype))
+    failed = [(row.kind, row.name) for row in report.failures]
+    assert failed == ([("parameter gradient", "0.bias")] if fault else [])
+
+
 def test_different_running_statistics_to_begin_with_are_a_difference_of_parameters(rng):
     left, right = chain()
     right[1].running_var += 1e-3

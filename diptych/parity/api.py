@@ -10,8 +10,8 @@ from torch import nn
 
 from diptych import pairs, weights
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound
-from diptych.parity.comparison import Comparison, compare_named, masks_equal
-from diptych.parity.report import Report
+from diptych.parity.comparison import Comparison
+from diptych.parity.report import Report, compare_named, masks_equal
 from diptych.parity.tree import is_float, leaves
 from model_specs.key import Key
 from numpy_ref.module import Module, as_dtype

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from diptych.parity.report import normwise
 from diptych.parity.trace import Call
+from diptych.parity.tree import is_float
+from model_specs.key import Key
+from numpy_ref import random
 from numpy_ref.module import Buffer, Module
 
 FLOAT64_BOUND = 1e-13
@@ -18,7 +22,9 @@ AMPLIFICATION = 10.0
 given as much more."""
 NUDGE = 2.0**-30
 NUDGES = 3
-"""Size and number of the random perturbations that measure how much rounding is magnified."""
+UNDETERMINED = 0.1 / NUDGE
+"""Size and number of the random perturbations that measure how much rounding is magnified; and the
+magnification at which a nudge changes the first digit: what should be 0, and is rounding."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""
@@ -36,15 +42,25 @@ def rounding_bound(dtype: np.dtype, roundings: int) -> float:
     return LAMBDA * float(np.finfo(dtype).eps) / 2 * math.sqrt(roundings)
 
 
-def magnification(reference: np.ndarray, nudged: Sequence[np.ndarray]) -> float:
+def nudged(key: Key, array: Any) -> Any:
+    """Each element changed by a random NUDGE of itself; integers and masks as they are."""
+    if not is_float(array):
+        return array
+    return array * (1 + NUDGE * random.normal(key, np.shape(array)))
+
+
+def magnification(reference: np.ndarray | None, moved: Sequence[np.ndarray | None]) -> float:
     """How many times a tensor magnifies a relative change of every weight and noise.
 
     Measured on the left panel in float64: a first-order condition number, the largest of a few
     random directions. It is 1 to 5 in healthy layers, and hundreds where a sum cancels, or where
-    log(sigma^2) meets a sigma near 0. At least 1; 1 where the tensor is not finite.
+    log(sigma^2) meets a sigma near 0. At least 1; 1 where the tensor is missing or not finite.
     """
+    if reference is None:
+        return 1.0
+    same = [array for array in moved if array is not None and array.shape == reference.shape]
     with np.errstate(all="ignore"):
-        changes = [normwise(array, reference) / NUDGE for array in nudged]
+        changes = [normwise(array, reference) / NUDGE for array in same]
     return max([1.0, *(kappa for kappa in changes if math.isfinite(kappa))])
 
 

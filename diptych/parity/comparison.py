@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,16 +15,25 @@ from torch import nn
 from diptych.parity.bounds import (
     AMPLIFICATION,
     FLOAT64_BOUND,
-    NUDGE,
     NUDGES,
+    UNDETERMINED,
     magnification,
+    nudged,
     rounding_bound,
     roundings,
 )
 from diptych.parity.origins import Origins
-from diptych.parity.report import Report, Row, compare_arrays, normwise, worst_of
-from diptych.parity.trace import Arrays, Call, LeftTrace, RightTrace, Trace, shared_methods
-from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy, to_tensors
+from diptych.parity.report import (
+    Report,
+    Row,
+    compare_arrays,
+    compare_named,
+    masks_equal,
+    normwise,
+    worst_of,
+)
+from diptych.parity.trace import Arrays, Call, LeftTrace, Nudge, RightTrace, Trace, shared_methods
+from diptych.parity.tree import cast, is_float, leaves, map_arrays, to_numpy, to_tensors
 from model_specs.key import Key
 from numpy_ref import random
 from numpy_ref.module import Module
@@ -66,10 +76,10 @@ class Comparison:
             )
         inputs = batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
         inputs = (*inputs, noise) if self.root == "loss" else inputs
-        self.inputs = map_arrays(lambda array: _cast(to_numpy(array), dtype), inputs)
+        self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
 
         self.arbitrated = dtype != np.float64 or self.device.type != "cpu"
-        self.judge = left.astype(np.float64)
+        self.judge, self.nudged = left.astype(np.float64), list[Module]()
         self.judge_trace = self._run_left(self.judge)
         self.nudged = [left.astype(np.float64) for _ in range(NUDGES)]
         self.nudged_traces = [self._run_left(model) for model in self.nudged]
@@ -95,14 +105,14 @@ class Comparison:
             rows.append(row)
         return Report(name, str(self.dtype), str(self.device), tuple(rows), masks_equal(rows))
 
-    def _run_left(self, model: Module) -> Trace:
+    def _run_left(self, model: Module, nudge: Nudge | None = None) -> Trace:
         inputs = self.inputs
         if model is not self.left:
-            inputs = map_arrays(lambda a: _cast(a, np.dtype(np.float64)), inputs)
-        if model is not self.left and model is not self.judge:
+            inputs = map_arrays(lambda a: cast(a, np.dtype(np.float64)), inputs)
+        if any(model is twin for twin in self.nudged):
             inputs = self._nudge(model, inputs)
         model.zero_grad()
-        with LeftTrace(model, self.methods) as trace:
+        with LeftTrace(model, self.methods, nudge) as trace:
             result, vjp = getattr(model, self.root)(*inputs)
             cotangents = () if self.root == "loss" else self._cotangents(result)
             if model is not self.left:
@@ -115,19 +125,25 @@ class Comparison:
     def _nudge(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Change every weight and noise by a random NUDGE of itself; a batch may not leave its
         range, so it is changed only where there is no loss to refuse it."""
-
         key = NUDGE_KEY.fold_in(next(i for i, m in enumerate(self.nudged) if m is model))
 
-        def nudged(name: str, array: np.ndarray) -> np.ndarray:
-            if not is_float(array):
-                return array
-            return array * (1 + NUDGE * random.normal(key.fold_in(name), np.shape(array)))
-
         for name, parameter in model.named_parameters():
-            parameter.data[...] = nudged(name, parameter.data)
+            parameter.data[...] = nudged(key.fold_in(name), parameter.data)
         fixed = len(inputs) - 1 if self.root == "loss" else 0
-        moved = (map_arrays(lambda a: nudged("noise", a), value) for value in inputs[fixed:])
+        noise = key.fold_in("noise")
+        moved = (map_arrays(lambda a: nudged(noise, a), value) for value in inputs[fixed:])
         return (*inputs[:fixed], *moved)
+
+    @functools.cached_property
+    def _nudged_backward(self) -> dict[str, np.ndarray]:
+        """The gradients where not weights and noise but all cotangents are nudged.
+
+        However weights and noise move, a sum stays 0 that is 0 for them all: the gradient of a bias
+        before a batch normalisation. This tells how large its summands are.
+        """
+        model, key = self.left.astype(np.float64), NUDGE_KEY.fold_in("cotangents")
+        self._run_left(model, lambda name, array: nudged(key.fold_in(name), array))
+        return model.gradients()
 
     def _accumulates(self, again: Callable[[], Any]) -> dict[str, bool]:
         """Whether a second backward pass doubles each gradient: a vjp adds, it never overwrites."""
@@ -193,18 +209,20 @@ class Comparison:
         calls = [trace.calls.get(call.name) for trace in traces]
         found = [pick(twin) if twin else {} for twin in calls]
         for leaf in found[0] | found[1]:
-            ours, theirs, judge, *nudged = (arrays.get(leaf) for arrays in found)
+            ours, theirs, judge, *moved = (arrays.get(leaf) for arrays in found)
             if kind == "input gradient" and calls[1] and _constant(leaf, ours, theirs, calls[1]):
                 continue
-            kappa = _magnification(judge, nudged)
+            kappa = magnification(judge, moved)
             yield Item(call.title(kind, leaf), kind, call, leaf, ours, theirs, judge, kappa, done)
 
     def _gradient(self, name: str, call: Call | None, done: int) -> Item:
         right = dict(self.right.named_parameters()).get(name)
         theirs = None if right is None or right.grad is None else to_numpy(right.grad)
         models = (self.left, self.judge, *self.nudged)
-        ours, judge, *nudged = (model.gradients()[name] for model in models)
-        kappa = _magnification(judge, nudged)
+        ours, judge, *moved = (model.gradients()[name] for model in models)
+        kappa = magnification(judge, moved)
+        if kappa > UNDETERMINED:
+            kappa = max(kappa, magnification(judge, [self._nudged_backward[name]]))
         return Item(name, "parameter gradient", call, name, ours, theirs, judge, kappa, done)
 
     def _buffer(self, name: str, call: Call | None, done: int) -> Item:
@@ -212,9 +230,10 @@ class Comparison:
         theirs = dict(self.right.named_buffers()).get(name)
         right = None if theirs is None else to_numpy(theirs)
         models = (self.left, self.judge, *self.nudged)
-        ours, judge, *nudged = (dict(model.named_buffers())[name].data for model in models)
-        kappa = _magnification(judge, nudged)
-        return Item(name, "buffer", call, name, ours, right, judge, kappa, done)
+        ours, judge, *moved = (dict(model.named_buffers())[name].data for model in models)
+        return Item(
+            name, "buffer", call, name, ours, right, judge, magnification(judge, moved), done
+        )
 
     def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
         """Names under the last call of their module: the last to change a buffer, or the one whose
@@ -256,12 +275,6 @@ class Comparison:
         return max(floor, rounding_bound(self.dtype, item.roundings) * item.magnification)
 
 
-def _magnification(judge: np.ndarray | None, nudged: Sequence[np.ndarray | None]) -> float:
-    if judge is None:
-        return 1.0
-    return magnification(judge, [a for a in nudged if a is not None and a.shape == judge.shape])
-
-
 def _check_precision(left: Module, right: nn.Module, dtype: np.dtype) -> None:
     """Raise ValueError where the two panels do not compute in one dtype, or in less than it."""
     kinds = {str(p.dtype).removeprefix("torch.") for p in right.parameters()} - {dtype.name}
@@ -287,23 +300,3 @@ _ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {
     "cotangent": ("output gradient", lambda call: call.output_grads),
     "vjp": ("input gradient", lambda call: call.input_grads),
 }
-
-
-def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
-    """A row for each name that either side has."""
-    arrays = [{n: to_numpy(array) for n, array in side.items()} for side in (ours, theirs)]
-    names = arrays[0] | arrays[1]
-    return [
-        compare_arrays(name, kind, arrays[0].get(name), arrays[1].get(name), bound)
-        for name in names
-    ]
-
-
-def masks_equal(rows: Iterable[Row]) -> bool | None:
-    """Whether all masks and draws that must be equal to the bit are; None where none must."""
-    masks = [row.ok for row in rows if row.exact and row.kind not in ("parameter", "buffer")]
-    return all(masks) if masks else None
-
-
-def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return array.astype(dtype) if is_float(array) else array
