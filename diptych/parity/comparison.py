@@ -83,6 +83,7 @@ class Comparison:
         self.judge_trace = self._run_left(self.judge)
         self.nudged = [left.astype(np.float64) for _ in range(NUDGES)]
         self.nudged_traces = [self._run_left(model) for model in self.nudged]
+        self._lefts = left, self.judge, *self.nudged
         self.trace = self._run_left(left)
         # what the left traced is what there is to compare; its value-only methods are not
         self.methods = {(call.module, call.method) for call in self.trace.calls.values()}
@@ -218,8 +219,7 @@ class Comparison:
     def _gradient(self, name: str, call: Call | None, done: int) -> Item:
         right = dict(self.right.named_parameters()).get(name)
         theirs = None if right is None or right.grad is None else to_numpy(right.grad)
-        models = (self.left, self.judge, *self.nudged)
-        ours, judge, *moved = (model.gradients()[name] for model in models)
+        ours, judge, *moved = (model.gradients()[name] for model in self._lefts)
         kappa = magnification(judge, moved)
         if kappa > UNDETERMINED:
             kappa = max(kappa, magnification(judge, [self._nudged_backward[name]]))
@@ -229,11 +229,9 @@ class Comparison:
         """A buffer as the run leaves it; as it found it, it is among the parameters."""
         theirs = dict(self.right.named_buffers()).get(name)
         right = None if theirs is None else to_numpy(theirs)
-        models = (self.left, self.judge, *self.nudged)
-        ours, judge, *moved = (dict(model.named_buffers())[name].data for model in models)
-        return Item(
-            name, "buffer", call, name, ours, right, judge, magnification(judge, moved), done
-        )
+        ours, judge, *moved = (dict(model.named_buffers())[name].data for model in self._lefts)
+        kappa = magnification(judge, moved)
+        return Item(name, "buffer", call, name, ours, right, judge, kappa, done)
 
     def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
         """Names under the last call of their module: the last to change a buffer, or the one whose
