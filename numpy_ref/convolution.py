@@ -137,10 +137,10 @@ class ConvTranspose2d(Module):
         return y, vjp
 
     def _output_size(self, size: Pair) -> Pair:
-        sizes = zip(
+        axes = zip(
             size, self.kernel_size, self.stride, self.padding, self.output_padding, strict=True
         )
-        h, w = ((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in sizes)
+        h, w = ((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in axes)
         return h, w
 
 

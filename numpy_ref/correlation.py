@@ -3,13 +3,15 @@
     y[n, o, h, v] = sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
 
 It is linear in x and in w, so that its derivatives are the other two ways to sum this product:
-over o, i, j for x, over n, h, v for w. Each is one matrix product over a block of images, and the
-tap (i, j) of the kernel a strided view of them:
+over o, i, j for x, over n, h, v for w. Each is one matrix product over a block of images, with what
+the taps (i, j) of the kernel read of them side by side:
 
-    columns[i, j, c, (n, h, v)] = x[n, c, s h + i - p, s v + j - p]
+    columns[(i, j, c), (n, h, v)] = x[n, c, s h + i - p, s v + j - p]
 
 Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW), 0 outside x. `stride` s and `padding` p
 are pairs, as are all sizes.
+Source: Chellapilla, Puri & Simard (2006), who unroll the whole batch; a block at a time stays in
+the cache and in memory.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from numpy_ref.module import Array
 
 Pair = tuple[int, int]
 BLOCK = 2**20
-"""Bytes of columns at a time: they are kH kW times the images, and stay in the cache."""
+"""Bytes of columns at a time: they are kH kW / s^2 times the images."""
 
 
 def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
     """floor((H + 2 p - kH) / s) + 1, and so for the width."""
-    h, w = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding))  # noqa: B905
+    axes = zip(size, kernel, stride, padding, strict=True)
+    h, w = ((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
     return h, w
 
 
