@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from diptych import parity, weights
-from diptych.parity.bounds import rounding_bound
+from diptych.parity.bounds import ELEMENTWISE, rounding_bound, roundings
 from diptych.parity.report import normwise
+from diptych.parity.trace import Call
 from model_specs.key import Key
 from numpy_ref import correlation, init
 from numpy_ref.convolution import Conv2d, ConvTranspose2d
@@ -368,3 +369,14 @@ def test_images_that_leave_nothing():
         ConvTranspose2d(3, 2, 3, 1, 3)(small)
     with pytest.raises(RuntimeError, match="Output size is too small"):
         nn.ConvTranspose2d(3, 2, 3, 1, 3).double()(torch.from_numpy(small))
+
+
+def test_the_bound_counts_the_sums_of_each_convolution():
+    """Longest sums: over the kernel and what it reads, over it and what reads, over all places."""
+    x, y = np.zeros((2, 3, 8, 8)), np.zeros((2, 5, 4, 4))
+    for layer, into, out in ((Conv2d(3, 5, 4, 2, 1), x, y), (ConvTranspose2d(5, 3, 4, 2, 1), y, x)):
+        call = Call("layer", "", "forward", None, inputs={"0": into}, outputs={"": out})
+        kernel = 4 * 4 * layer.in_channels
+        assert roundings(call, layer, "forward") == kernel + ELEMENTWISE
+        longest = max(4 * 4 * layer.out_channels, y.size // 5)
+        assert roundings(call, layer, "vjp") == longest + ELEMENTWISE
