@@ -43,8 +43,9 @@ def elbo_terms(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> 
     sums: dict[str, float] = {}
     for start in range(0, len(x), batch_size):
         part = x[start : start + batch_size]
-        noise = panel.model.draw_noise(key, len(part), first=start)
-        terms = per_example(panel.model.config, panel.terms(part, noise), len(part))
+        with panel.evaluating():
+            noise = panel.model.draw_noise(key, len(part), first=start)
+            terms = per_example(panel.model.config, panel.terms(part, noise), len(part))
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value * len(part)
     return {name: value / len(x) for name, value in sums.items()}
@@ -77,10 +78,11 @@ def importance_weighted(
     total = np.zeros(len(x))
     for piece, first_sample, count in _pieces(len(x), samples, block, rows // block):
         part = x[piece]
-        noise = panel.model.draw_noise(
-            key.fold_in(first_sample), len(part), samples=count, first=piece.start
-        )
-        log_w = to_numpy(panel.model.log_weight(panel.array(part), noise)).astype(np.float64)
+        with panel.evaluating():
+            noise = panel.model.draw_noise(
+                key.fold_in(first_sample), len(part), samples=count, first=piece.start
+            )
+            log_w = to_numpy(panel.model.log_weight(panel.array(part), noise)).astype(np.float64)
         log_sum[piece] = np.logaddexp(log_sum[piece], np.logaddexp.reduce(log_w, axis=1))
         total[piece] += log_w.sum(1)
         if progress:

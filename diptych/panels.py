@@ -64,13 +64,13 @@ class Panel(ABC):
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Dropout off, and afterwards as it was."""
+        """Dropout off, batches normalised by running statistics; and afterwards as it was."""
         with self._mode(False):
             yield
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Dropout on, and afterwards as it was."""
+        """Dropout on, batches normalised by their own statistics; and afterwards as it was."""
         with self._mode(True):
             yield
 

@@ -98,9 +98,11 @@ def train(
     ValueError where `out` holds another run or cannot be written.
     """
     panel, task = build(config), make_task(config, dataset)
-    # a model that does not fit the data must fail before the folder is claimed
+    # a model that does not fit the data must fail before the folder is claimed; no running
+    # statistic may move by this
     first = task.batch(0, 0)
-    panel.terms(task.prepare(panel, first, Key(0), None), task.noise(panel, first, Key(0)))
+    with panel.evaluating():
+        panel.terms(task.prepare(panel, first, Key(0), None), task.noise(panel, first, Key(0)))
     folder = RunFolder(Path(out))
     folder.begin(config, dataset, resume)
     trainer = Trainer(config, task, folder, panel)

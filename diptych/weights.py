@@ -32,9 +32,16 @@ def load(model: Any, path: str | os.PathLike[str]) -> None:
     safetensors, or with missing, unexpected, misshapen or non-finite entries (all are listed).
     """
     arrays, _ = load_arrays(path)
-    other = [f"{n} is {a.dtype}" for n, a in arrays.items() if a.dtype not in DTYPES]
+    own = to_arrays(model.state_dict())
+    counts = {name for name, array in own.items() if array.dtype.kind == "i"}
+    other = [
+        f"{name} is {array.dtype}"
+        for name, array in arrays.items()
+        if (array.dtype != own[name].dtype if name in counts else array.dtype not in DTYPES)
+    ]
     if other:
-        raise ValueError(f"{path}: {'; '.join(other)}: weights are float32 or float64")
+        what = "weights are float32 or float64" + (", counts int64" if counts else "")
+        raise ValueError(f"{path}: {'; '.join(other)}: {what}")
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:
         raise ValueError(f"{path}: NaN or inf in {', '.join(broken)}")

@@ -45,6 +45,11 @@ def _check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: 
         raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
 
 
+def check_images(name: str, value: Array, channels: int, dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, of `dtype`."""
+    _check_array(name, value, (None, channels, None, None), dtype)
+
+
 def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: int) -> None:
     """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
     _check_array(name, value, shape, np.dtype(np.int64))

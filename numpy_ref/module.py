@@ -1,4 +1,4 @@
-"""Parameter and Module: the little that torch.nn gives for free.
+"""Parameter, Buffer and Module: the little that torch.nn gives for free.
 
 One convention everywhere: a forward returns `(y, vjp)`. `vjp(dy)` adds to the parameters' `.grad`
 and returns the gradient of each input, in order; inputs left out at the end (targets, noise) are
@@ -64,15 +64,26 @@ class Parameter:
             self.grad += a @ b
 
 
-class Module:
-    """Names its parameters as torch.nn.Module does. Subclasses write `forward`.
+class Buffer:
+    """An array that is kept with the parameters but not learned: a running average, a count."""
 
-    Attributes that are Parameters or Modules are found by name, in the order they were set, so
-    `state_dict` has torch's names, layouts and order.
+    __slots__ = ("data",)
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+
+
+class Module:
+    """Names its parameters and buffers as torch.nn.Module does. Subclasses write `forward`.
+
+    Attributes that are Parameters, Buffers or Modules are found by name, in the order they were
+    set, so `state_dict` has torch's names, layouts and order: of each module its parameters, then
+    its buffers, then its children.
     """
 
     training = True
-    """Whether dropout drops; `train()` and `eval()` set it for the whole tree, as in torch."""
+    """Whether dropout drops, and whether batches are normalised by their own statistics; `train()`
+    and `eval()` set it for the whole tree, as in torch."""
 
     def train(self, mode: bool = True) -> Self:
         for _, module in self.named_modules():
@@ -97,6 +108,12 @@ class Module:
                     seen.add(id(value))
                     yield _join(path, name), value
 
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Buffer):
+                    yield _join(path, name), value
+
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
 
@@ -109,26 +126,39 @@ class Module:
             parameter.zero_grad()
 
     def state_dict(self) -> dict[str, Array]:
-        return {name: p.data.copy() for name, p in self.named_parameters(tied=True)}
+        return {name: array.copy() for name, array in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy `state`, of either panel, into the parameters; all of it or nothing.
+        """Copy `state`, of either panel, into parameters and buffers; all of it or nothing.
 
         Raises: ValueError that lists every missing, unexpected and misshapen entry.
         """
-        own = dict(self.named_parameters(tied=True))
+        own = self._state()
         # a tensor on a GPU is fetched by its own method: this panel does not know torch
         arrays = {n: np.asarray(v.cpu() if hasattr(v, "cpu") else v) for n, v in state.items()}
         check_state(
-            {name: p.data.shape for name, p in own.items()},
+            {name: array.shape for name, array in own.items()},
             {name: array.shape for name, array in arrays.items()},
         )
-        for name, parameter in own.items():
-            parameter.data[...] = arrays[name]
+        for name, array in own.items():
+            array[...] = arrays[name]
+
+    def _state(self) -> dict[str, Array]:
+        """The arrays of all parameters, under every name they have, and of all buffers."""
+        return {
+            _join(path, name): value.data
+            for path, module in self.named_modules()
+            for kind in (Parameter, Buffer)
+            for name, value in vars(module).items()
+            if isinstance(value, kind)
+        }
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy of this tree whose parameters have another dtype; gradients are zero."""
+        """A copy of this tree in another dtype; gradients are zero, and counts stay integers."""
         twin = copy.deepcopy(self)
+        for _, buffer in twin.named_buffers():
+            if buffer.data.dtype in DTYPES:
+                buffer.data = buffer.data.astype(as_dtype(dtype))
         for parameter in twin.parameters():
             parameter.data = parameter.data.astype(as_dtype(dtype))
             parameter.grad = np.zeros_like(parameter.data)

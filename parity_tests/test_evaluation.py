@@ -8,10 +8,11 @@ import pytest
 from scipy import integrate, stats
 
 from diptych.evaluation import elbo_terms, importance_weighted
-from diptych.panels import BACKENDS, make_panel
+from diptych.panels import BACKENDS, NumpyPanel, make_panel
 from model_specs.key import Key
-from model_specs.mlp_vae import MLPVAEConfig
+from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss
 from numpy_ref import random
+from numpy_ref.module import Module, Parameter
 
 KEY = Key(41)
 CONFIG = MLPVAEConfig(input_dim=6, hidden_dim=7, latent_dim=1, init="torch")
@@ -92,3 +93,33 @@ def test_elbo_terms_do_not_depend_on_how_the_data_is_cut(reduction):
     whole, parts = elbo_terms(one, X, KEY), elbo_terms(one, X, KEY, batch_size=2)
     assert whole == pytest.approx(parts, rel=1e-13)
     assert whole["total"] == pytest.approx(whole["recon"] + whole["kl"], rel=1e-13)
+
+
+class Watched(Module):
+    """A model that knows nothing but whether it is training."""
+
+    config, dtype = None, np.dtype("float64")
+
+    def __init__(self):
+        self.weight, self.seen = Parameter(np.zeros(1)), []
+
+    def draw_noise(self, key, size, *, samples=1, first=0):
+        self.seen.append(self.training)
+        return np.zeros((size, samples))
+
+    def loss(self, x, noise):
+        self.seen.append(self.training)
+        return MLPVAELoss(*np.zeros(3)), lambda: None
+
+    def log_weight(self, x, noise):
+        self.seen.append(self.training)
+        return noise
+
+
+def test_evaluation_is_not_training():
+    """Else running statistics would move, and a batch be judged by its own."""
+    watched, x = NumpyPanel(Watched(), "adam", 1e-3, 0.0), np.zeros((5, 2))
+    elbo_terms(watched, x, KEY)
+    importance_weighted(watched, x, KEY, 3)
+    assert watched.model.seen == [False] * 4
+    assert watched.model.training

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from diptych import pairs, parity, weights
-from diptych.parity.comparison import masks_equal
-from diptych.parity.report import Report, compare_arrays, normwise
+from diptych.parity.report import Report, compare_arrays, masks_equal, normwise
 from model_specs.key import Key
 from numpy_ref.layers import Linear, ReLU, Tanh
 from numpy_ref.module import Module, Sequential

@@ -10,8 +10,8 @@ from torch import nn
 
 from diptych import pairs, weights
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound
-from diptych.parity.comparison import Comparison, compare_named, masks_equal
-from diptych.parity.report import Report
+from diptych.parity.comparison import Comparison
+from diptych.parity.report import Report, compare_named, masks_equal
 from diptych.parity.tree import is_float, leaves
 from model_specs.key import Key
 from numpy_ref.module import Module, as_dtype
@@ -40,7 +40,7 @@ def compare(
     `left` is any numpy_ref Module, `right` any torch Module: modules are matched by path, methods
     by name. Where both have a `loss(batch, noise)` it is run and differentiated; otherwise their
     `forward(*batch)` is, with random cotangents. Arrays may be of either panel. The gradients of
-    the run are left in both models.
+    the run are left in both models, and buffers as it left them: running statistics move.
 
     Errors are normwise, ‖a - b‖ / ‖b‖. In float64 on the CPU b is the right panel and the bound
     1e-13. In float32, or on CUDA, both panels are compared with the left panel in float64, and

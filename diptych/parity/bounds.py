@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from diptych.parity.report import normwise
 from diptych.parity.trace import Call
-from numpy_ref.module import Module
+from diptych.parity.tree import is_float
+from model_specs.key import Key
+from numpy_ref import random
+from numpy_ref.module import Buffer, Module
 
 FLOAT64_BOUND = 1e-13
 """The contract for float64 on the CPU, whatever the size."""
@@ -18,7 +22,9 @@ AMPLIFICATION = 10.0
 given as much more."""
 NUDGE = 2.0**-30
 NUDGES = 3
-"""Size and number of the random perturbations that measure how much rounding is magnified."""
+UNDETERMINED = 0.1 / NUDGE
+"""Size and number of the random perturbations that measure how much rounding is magnified; and the
+magnification at which a nudge changes the first digit: what should be 0, and is rounding."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""
@@ -36,15 +42,25 @@ def rounding_bound(dtype: np.dtype, roundings: int) -> float:
     return LAMBDA * float(np.finfo(dtype).eps) / 2 * math.sqrt(roundings)
 
 
-def magnification(reference: np.ndarray, nudged: Sequence[np.ndarray]) -> float:
+def nudged(key: Key, array: Any) -> Any:
+    """Each element changed by a random NUDGE of itself; integers and masks as they are."""
+    if not is_float(array):
+        return array
+    return array * (1 + NUDGE * random.normal(key, np.shape(array)))
+
+
+def magnification(reference: np.ndarray | None, moved: Sequence[np.ndarray | None]) -> float:
     """How many times a tensor magnifies a relative change of every weight and noise.
 
     Measured on the left panel in float64: a first-order condition number, the largest of a few
     random directions. It is 1 to 5 in healthy layers, and hundreds where a sum cancels, or where
-    log(sigma^2) meets a sigma near 0. At least 1; 1 where the tensor is not finite.
+    log(sigma^2) meets a sigma near 0. At least 1; 1 where the tensor is missing or not finite.
     """
+    if reference is None:
+        return 1.0
+    same = [array for array in moved if array is not None and array.shape == reference.shape]
     with np.errstate(all="ignore"):
-        changes = [normwise(array, reference) / NUDGE for array in nudged]
+        changes = [normwise(array, reference) / NUDGE for array in same]
     return max([1.0, *(kappa for kappa in changes if math.isfinite(kappa))])
 
 
@@ -53,14 +69,22 @@ def roundings(call: Call, module: Module, phase: str) -> int:
 
     Forward: the fan-in of a weight (O, I, ...), or inputs summed into an output.
     Backward: the fan-out for the inputs' gradient, the rows for the weight's own.
+    A transposed convolution's weight is (I, O, ...). Running statistics, of C channels, are sums
+    over all values of a channel, and so is what is differentiated through them.
     """
     out = max((a.size for a in call.outputs.values()), default=1)
     smallest = min((a.size for a in call.outputs.values()), default=1)
-    lengths = [max((a.size for a in call.inputs.values()), default=1) // max(smallest, 1)]
-    for parameter in vars(module).values():
-        shape: tuple[int, ...] = getattr(getattr(parameter, "data", None), "shape", ())
+    into = max((a.size for a in call.inputs.values()), default=1)
+    lengths = [into // max(smallest, 1)]
+    transposed = getattr(module, "transposed", False)
+    for value in vars(module).values():
+        shape: tuple[int, ...] = getattr(getattr(value, "data", None), "shape", ())
+        if len(shape) == 1 and isinstance(value, Buffer):
+            lengths.append(out // shape[0])
         if len(shape) < 2:
             continue
         size = math.prod(shape)
-        lengths += [size // shape[0]] if phase == "forward" else [size // shape[1], out // shape[0]]
+        fan_in, fan_out = (size // n for n in (shape[:2][::-1] if transposed else shape[:2]))
+        rows = (into if transposed else out) // shape[0]
+        lengths += [fan_in] if phase == "forward" else [fan_out, rows]
     return max(1, *lengths) + ELEMENTWISE

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,20 +12,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from diptych import weights
 from diptych.parity.bounds import (
     AMPLIFICATION,
     FLOAT64_BOUND,
-    NUDGE,
     NUDGES,
+    UNDETERMINED,
     magnification,
+    nudged,
     rounding_bound,
     roundings,
 )
 from diptych.parity.origins import Origins
-from diptych.parity.report import Report, Row, compare_arrays, normwise, worst_of
-from diptych.parity.trace import Arrays, Call, LeftTrace, RightTrace, Trace, shared_methods
-from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy, to_tensors
+from diptych.parity.report import (
+    Report,
+    Row,
+    compare_arrays,
+    compare_named,
+    masks_equal,
+    normwise,
+    worst_of,
+)
+from diptych.parity.trace import Arrays, Call, LeftTrace, Nudge, RightTrace, Trace, shared_methods
+from diptych.parity.tree import cast, is_float, leaves, map_arrays, to_numpy, to_tensors
 from model_specs.key import Key
 from numpy_ref import random
 from numpy_ref.module import Module
@@ -57,6 +66,7 @@ class Comparison:
         first = next(right.parameters(), None)
         self.device = torch.device("cpu") if first is None else first.device
         self.dtype, self.left, self.right = dtype, left, right
+        self.states = left.state_dict(), map_arrays(to_numpy, dict(right.state_dict()))
         self.methods = shared_methods(left, right)
         self.root = "loss" if ("", "loss") in self.methods else "forward"
         if ("", self.root) not in self.methods:
@@ -66,13 +76,14 @@ class Comparison:
             )
         inputs = batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
         inputs = (*inputs, noise) if self.root == "loss" else inputs
-        self.inputs = map_arrays(lambda array: _cast(to_numpy(array), dtype), inputs)
+        self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
 
         self.arbitrated = dtype != np.float64 or self.device.type != "cpu"
-        self.judge = left.astype(np.float64)
+        self.judge, self.nudged = left.astype(np.float64), list[Module]()
         self.judge_trace = self._run_left(self.judge)
         self.nudged = [left.astype(np.float64) for _ in range(NUDGES)]
         self.nudged_traces = [self._run_left(model) for model in self.nudged]
+        self._lefts = left, self.judge, *self.nudged
         self.trace = self._run_left(left)
         # what the left traced is what there is to compare; its value-only methods are not
         self.methods = {(call.module, call.method) for call in self.trace.calls.values()}
@@ -80,11 +91,12 @@ class Comparison:
 
     def report(self, name: str) -> Report:
         """Every tensor, parameters first, then in the order in which the left panel computed."""
-        own, twin = self.left.state_dict(), weights.to_arrays(self.right.state_dict())
-        rows = compare_named(own, twin, "parameter", 0.0)
+        rows = compare_named(*self.states, "parameter", 0.0)
         rows = [row if row.ok else replace(row, origin="new") for row in rows]
         same_weights = all(row.ok for row in rows)
-        origins = Origins(self.trace, self.right, self.methods, self.device, same_weights)
+        origins = Origins(
+            self.trace, self.right, self.methods, self.device, same_weights, self.states[1]
+        )
         for item in self._items():
             row = self._row(item)
             if not row.ok and not row.origin:
@@ -94,14 +106,14 @@ class Comparison:
             rows.append(row)
         return Report(name, str(self.dtype), str(self.device), tuple(rows), masks_equal(rows))
 
-    def _run_left(self, model: Module) -> Trace:
+    def _run_left(self, model: Module, nudge: Nudge | None = None) -> Trace:
         inputs = self.inputs
         if model is not self.left:
-            inputs = map_arrays(lambda a: _cast(a, np.dtype(np.float64)), inputs)
-        if model is not self.left and model is not self.judge:
+            inputs = map_arrays(lambda a: cast(a, np.dtype(np.float64)), inputs)
+        if any(model is twin for twin in self.nudged):
             inputs = self._nudge(model, inputs)
         model.zero_grad()
-        with LeftTrace(model, self.methods) as trace:
+        with LeftTrace(model, self.methods, nudge) as trace:
             result, vjp = getattr(model, self.root)(*inputs)
             cotangents = () if self.root == "loss" else self._cotangents(result)
             if model is not self.left:
@@ -114,19 +126,25 @@ class Comparison:
     def _nudge(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Change every weight and noise by a random NUDGE of itself; a batch may not leave its
         range, so it is changed only where there is no loss to refuse it."""
-
         key = NUDGE_KEY.fold_in(next(i for i, m in enumerate(self.nudged) if m is model))
 
-        def nudged(name: str, array: np.ndarray) -> np.ndarray:
-            if not is_float(array):
-                return array
-            return array * (1 + NUDGE * random.normal(key.fold_in(name), np.shape(array)))
-
         for name, parameter in model.named_parameters():
-            parameter.data[...] = nudged(name, parameter.data)
+            parameter.data[...] = nudged(key.fold_in(name), parameter.data)
         fixed = len(inputs) - 1 if self.root == "loss" else 0
-        moved = (map_arrays(lambda a: nudged("noise", a), value) for value in inputs[fixed:])
+        noise = key.fold_in("noise")
+        moved = (map_arrays(lambda a: nudged(noise, a), value) for value in inputs[fixed:])
         return (*inputs[:fixed], *moved)
+
+    @functools.cached_property
+    def _nudged_backward(self) -> dict[str, np.ndarray]:
+        """The gradients where not weights and noise but all cotangents are nudged.
+
+        However weights and noise move, a sum stays 0 that is 0 for them all: the gradient of a bias
+        before a batch normalisation. This tells how large its summands are.
+        """
+        model, key = self.left.astype(np.float64), NUDGE_KEY.fold_in("cotangents")
+        self._run_left(model, lambda name, array: nudged(key.fold_in(name), array))
+        return model.gradients()
 
     def _accumulates(self, again: Callable[[], Any]) -> dict[str, bool]:
         """Whether a second backward pass doubles each gradient: a vjp adds, it never overwrites."""
@@ -162,7 +180,8 @@ class Comparison:
 
     def _items(self) -> Iterator[Item]:
         modules = dict(self.left.named_modules())
-        parameters = self._parameters_by_last_call()
+        parameters = self._by_last_call("vjp", self.left.named_parameters())
+        buffers = self._by_last_call("forward", self.left.named_buffers())
         done = 0
         for phase, call in self.trace.events:
             if phase != "cotangent":
@@ -170,9 +189,14 @@ class Comparison:
             # the cotangent of the root is the comparison's own
             if phase != "cotangent" or call.parent is not None:
                 yield from self._items_of(call, *_ARRAYS[phase], done)
+            if phase == "forward":
+                for name in buffers.pop(call.name, []):
+                    yield self._buffer(name, call, done)
             if phase == "vjp":
                 for name in parameters.pop(call.name, []):
                     yield self._gradient(name, call, done)
+        for name in (name for names in buffers.values() for name in names):
+            yield self._buffer(name, None, done)
         for name in (name for names in parameters.values() for name in names):
             yield self._gradient(name, None, done)
         for name in self.right_trace.calls.keys() - self.trace.calls.keys():
@@ -186,25 +210,35 @@ class Comparison:
         calls = [trace.calls.get(call.name) for trace in traces]
         found = [pick(twin) if twin else {} for twin in calls]
         for leaf in found[0] | found[1]:
-            ours, theirs, judge, *nudged = (arrays.get(leaf) for arrays in found)
+            ours, theirs, judge, *moved = (arrays.get(leaf) for arrays in found)
             if kind == "input gradient" and calls[1] and _constant(leaf, ours, theirs, calls[1]):
                 continue
-            kappa = _magnification(judge, nudged)
+            kappa = magnification(judge, moved)
             yield Item(call.title(kind, leaf), kind, call, leaf, ours, theirs, judge, kappa, done)
 
     def _gradient(self, name: str, call: Call | None, done: int) -> Item:
         right = dict(self.right.named_parameters()).get(name)
         theirs = None if right is None or right.grad is None else to_numpy(right.grad)
-        models = (self.left, self.judge, *self.nudged)
-        ours, judge, *nudged = (model.gradients()[name] for model in models)
-        kappa = _magnification(judge, nudged)
+        ours, judge, *moved = (model.gradients()[name] for model in self._lefts)
+        kappa = magnification(judge, moved)
+        if kappa > UNDETERMINED:
+            kappa = max(kappa, magnification(judge, [self._nudged_backward[name]]))
         return Item(name, "parameter gradient", call, name, ours, theirs, judge, kappa, done)
 
-    def _parameters_by_last_call(self) -> dict[str, list[str]]:
-        """Parameter names under the call whose vjp is the last to add to their gradients."""
-        last = {call.module: call.name for phase, call in self.trace.events if phase == "vjp"}
+    def _buffer(self, name: str, call: Call | None, done: int) -> Item:
+        """A buffer as the run leaves it; as it found it, it is among the parameters."""
+        theirs = dict(self.right.named_buffers()).get(name)
+        right = None if theirs is None else to_numpy(theirs)
+        ours, judge, *moved = (dict(model.named_buffers())[name].data for model in self._lefts)
+        kappa = magnification(judge, moved)
+        return Item(name, "buffer", call, name, ours, right, judge, kappa, done)
+
+    def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
+        """Names under the last call of their module: the last to change a buffer, or the one whose
+        vjp is the last to add to a gradient."""
+        last = {call.module: call.name for when, call in self.trace.events if when == phase}
         found: dict[str, list[str]] = {}
-        for name, _ in self.left.named_parameters():
+        for name, _ in named:
             found.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
         return found
 
@@ -239,12 +273,6 @@ class Comparison:
         return max(floor, rounding_bound(self.dtype, item.roundings) * item.magnification)
 
 
-def _magnification(judge: np.ndarray | None, nudged: Sequence[np.ndarray | None]) -> float:
-    if judge is None:
-        return 1.0
-    return magnification(judge, [a for a in nudged if a is not None and a.shape == judge.shape])
-
-
 def _check_precision(left: Module, right: nn.Module, dtype: np.dtype) -> None:
     """Raise ValueError where the two panels do not compute in one dtype, or in less than it."""
     kinds = {str(p.dtype).removeprefix("torch.") for p in right.parameters()} - {dtype.name}
@@ -270,23 +298,3 @@ _ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {
     "cotangent": ("output gradient", lambda call: call.output_grads),
     "vjp": ("input gradient", lambda call: call.input_grads),
 }
-
-
-def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
-    """A row for each name that either side has."""
-    arrays = [{n: to_numpy(array) for n, array in side.items()} for side in (ours, theirs)]
-    names = arrays[0] | arrays[1]
-    return [
-        compare_arrays(name, kind, arrays[0].get(name), arrays[1].get(name), bound)
-        for name in names
-    ]
-
-
-def masks_equal(rows: Iterable[Row]) -> bool | None:
-    """Whether all that must be equal to the bit is; None where nothing must."""
-    masks = [row.ok for row in rows if row.exact]
-    return all(masks) if masks else None
-
-
-def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return array.astype(dtype) if is_float(array) else array

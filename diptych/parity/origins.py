@@ -7,6 +7,8 @@ the error was inherited; if not, it is new there.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ _BACKWARD = ("input gradient", "output gradient")
 class Origins:
     """Asked about failing tensors in the order of computation; remembers what explains the later.
 
-    The right model's gradients are left as they were.
+    The right model's gradients and buffers are left as they were. `state` is what it began with.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class Origins:
         methods: set[tuple[str, str]],
         device: torch.device,
         same_weights: bool,
+        state: Mapping[str, np.ndarray],
     ) -> None:
         self.left, self.right, self.methods, self.device = left, right, methods, device
-        self.same_weights = same_weights
+        self.same_weights, self.state = same_weights, state
         self._failed: list[tuple[Call, str]] = []
 
     def of(self, bound: float, call: Call, kind: str, leaf: str) -> str:
@@ -53,7 +56,7 @@ class Origins:
         if kind == "output gradient":
             assert call.parent is not None
             return any(c.inside(call.parent) for c, what in self._failed if what in _BACKWARD)
-        same = ("output",) if kind == "output" else _BACKWARD
+        same = ("output",) if kind in ("output", "buffer") else _BACKWARD
         return any(c.inside(call) for c, what in self._failed if what in same)
 
     def _replay_agrees(self, bound: float, call: Call, kind: str, leaf: str) -> bool:
@@ -63,6 +66,9 @@ class Origins:
             name = leaf.rpartition(".")[2]
             shares = [self._replay(c)[1].get(name, np.zeros_like(own)) for c in calls]
             return compare_arrays(leaf, kind, own, np.sum(shares, axis=0), bound).ok
+        if kind == "buffer":
+            kept = dict(self.left.model.named_buffers())[leaf].data
+            return compare_arrays(leaf, kind, kept, self._replayed_buffer(call, leaf), bound).ok
         if kind == "output gradient":
             ours, theirs = call.output_grads, self._replayed_cotangents(call)
         else:
@@ -79,13 +85,25 @@ class Origins:
         same = siblings.index(call)
         return twins[same].output_grads if same < len(twins) else {}
 
+    @torch.no_grad()
+    def _replayed_buffer(self, call: Call, name: str) -> np.ndarray:
+        """What the right panel makes of a buffer in all calls of its module, one after another."""
+        module = self.right.get_submodule(call.module)
+        with _buffers_restored(self.right) as buffers:
+            for leaf, buffer in buffers.items():
+                if leaf in self.state:
+                    buffer.copy_(torch.from_numpy(self.state[leaf]))
+            for c in (c for c in self.left.calls.values() if c.module == call.module):
+                getattr(module, c.method)(*to_tensors(c.arguments, self.device, track=False))
+            return to_numpy(buffers[name])
+
     def _replay(self, call: Call) -> tuple[Trace, Arrays]:
         """Trace of one call on the right, and the gradients of its module's own parameters."""
         module = self.right.get_submodule(call.module)
         kept = {name: p.grad for name, p in self.right.named_parameters()}
         self.right.zero_grad(set_to_none=True)
         try:
-            with RightTrace(self.right, self.methods) as trace:
+            with _buffers_restored(self.right), RightTrace(self.right, self.methods) as trace:
                 result = getattr(module, call.method)(*to_tensors(call.arguments, self.device))
                 self._differentiate(call, result)
             own = module.named_parameters(recurse=False)
@@ -106,6 +124,19 @@ class Origins:
                 [tensor for tensor, _ in pairs],
                 [torch.from_numpy(g.copy()).to(tensor) for tensor, g in pairs],
             )
+
+
+@contextlib.contextmanager
+def _buffers_restored(model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
+    """The model's buffers by name; what happens to them within is undone."""
+    buffers = dict(model.named_buffers())
+    kept = {name: buffer.clone() for name, buffer in buffers.items()}
+    try:
+        yield buffers
+    finally:
+        with torch.no_grad():
+            for name, buffer in buffers.items():
+                buffer.copy_(kept[name])
 
 
 def _same_unit(trace: Trace, call: Call) -> list[Call]:

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diptych.parity.tree import to_numpy
+
 
 @dataclass(frozen=True)
 class Row:
@@ -21,7 +23,9 @@ class Row:
 
     name: str
     kind: str
-    """parameter | noise | output | output gradient | input gradient | parameter gradient"""
+    """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer
+
+    A buffer's start is a row of the parameters, what the run has made of it one of its own."""
     shape: tuple[int, ...]
     error: float
     """inf where one side is missing, misshapen, or not finite"""
@@ -60,7 +64,7 @@ class Report:
     device: str
     rows: tuple[Row, ...]
     masks_equal: bool | None = None
-    """whether every boolean or integer array is the same; None where there is none"""
+    """whether every boolean or integer array of noise or output is the same; None: there is none"""
 
     @property
     def ok(self) -> bool:
@@ -181,6 +185,22 @@ def compare_arrays(
         note = f"{wrong} of {found.size} differ" if wrong else ""
         return replace(row, error=math.inf if wrong else 0.0, note=note)
     return replace(row, error=normwise(a, b))
+
+
+def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
+    """A row for each name that either side has."""
+    arrays = [{n: to_numpy(array) for n, array in side.items()} for side in (ours, theirs)]
+    names = arrays[0] | arrays[1]
+    return [
+        compare_arrays(name, kind, arrays[0].get(name), arrays[1].get(name), bound)
+        for name in names
+    ]
+
+
+def masks_equal(rows: Iterable[Row]) -> bool | None:
+    """Whether all masks and draws that must be equal to the bit are; None where none must."""
+    masks = [row.ok for row in rows if row.exact and row.kind not in ("parameter", "buffer")]
+    return all(masks) if masks else None
 
 
 def _is_exact(array: np.ndarray | None) -> bool:

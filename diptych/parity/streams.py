@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound
-from diptych.parity.comparison import masks_equal
-from diptych.parity.report import Report, compare_arrays
+from diptych.parity.report import Report, compare_arrays, masks_equal
 from diptych.parity.tree import to_numpy
 from model_specs.key import Key
 from numpy_ref import random as left

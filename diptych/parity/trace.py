@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy
 from numpy_ref.module import Module
 
 Arrays = dict[str, np.ndarray]
+Nudge = Callable[[str, Any], Any]
 Phase = Literal["forward", "cotangent", "vjp"]
 _PLUMBING = set(dir(Module)) | set(dir(nn.Module))
 
@@ -123,7 +124,16 @@ class Trace(AbstractContextManager["Trace"]):
 
 
 class LeftTrace(Trace):
-    """Of a NumPy module tree. Cotangents and input gradients are read where vjps are called."""
+    """Of a NumPy module tree. Cotangents and input gradients are read where vjps are called.
+
+    With `nudge` a call's vjp gets, of each cotangent, what nudge(name of the call, it) returns.
+    """
+
+    def __init__(
+        self, model: Any, methods: set[tuple[str, str]], nudge: Nudge | None = None
+    ) -> None:
+        super().__init__(model, methods)
+        self.nudge = nudge
 
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         result = original(*arguments)
@@ -145,6 +155,8 @@ class LeftTrace(Trace):
             _add(call.output_grads, name, cotangent)
         if first:
             self.events.append(("cotangent", call))
+        if self.nudge is not None:
+            cotangents = map_arrays(functools.partial(self.nudge, call.name), cotangents)
         result = vjp(*cotangents)
         gradients = _flat((result,))
         if len(gradients) > max(1, len(call.inputs)):

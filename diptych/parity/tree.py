@@ -54,6 +54,11 @@ def is_float(value: Any) -> bool:
     return np.issubdtype(np.asarray(value).dtype, np.floating)
 
 
+def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floats in that dtype; integers and masks as they are."""
+    return array.astype(dtype) if is_float(array) else array
+
+
 def to_tensors(value: Any, device: torch.device, *, track: bool = True) -> Any:
     """`value` with every NumPy array as a tensor on the device; floats tracked by autograd."""
 

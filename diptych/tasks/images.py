@@ -101,7 +101,8 @@ class Images(Task):
         count = 64 if options.count is None else options.count
         check_positive_int("count", count)
         key = Key(options.seed).fold_in("sample")
-        x = to_numpy(panel.model.sample(key, count, mean=options.mean))
+        with panel.evaluating():
+            x = to_numpy(panel.model.sample(key, count, mean=options.mean))
         side = int(x.shape[1] ** 0.5)
         shape = (side, side) if side * side == x.shape[1] else (1, x.shape[1])
         target = options.out or folder / "samples.png"
