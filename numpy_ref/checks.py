@@ -18,10 +18,10 @@ def check_noise(name: str, value: Array, shape: tuple[int | None, ...], dtype: n
 
 
 def check_batch(
-    name: str, value: Array, features: int, dtype: np.dtype, support: tuple[float, float]
+    name: str, value: Array, example: tuple[int, ...], dtype: np.dtype, support: tuple[float, float]
 ) -> None:
-    """Raise ValueError unless `value` is (N >= 1, features), of `dtype`, finite, in `support`."""
-    _check_array(name, value, (None, features), dtype)
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, finite, in `support`."""
+    _check_array(name, value, (None, *example), dtype)
     low, high = support
     smallest, largest = value.min(), value.max()  # either is NaN where any value is
     if not (np.isfinite(smallest) and np.isfinite(largest)):

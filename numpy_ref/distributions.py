@@ -61,6 +61,12 @@ def gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
     return nll, lambda dnll: dnll[..., None] * error / std
 
 
+def squared_error(mean: Array, x: Array) -> tuple[Array, Vjp]:
+    """sum_d (mean_d - x_d)^2. Shapes as in `gaussian_nll`; not nats."""
+    error = mean - x
+    return (error * error).sum(-1), lambda dsum: 2 * dsum[..., None] * error
+
+
 def gaussian_kl(mu: Array, logvar: Array) -> tuple[Array, Vjp]:
     """KL(N(mu, exp(logvar)) || N(0, I)) = 1/2 sum mu^2 + exp(logvar) - 1 - logvar.
 

@@ -76,7 +76,8 @@ class MLPVAE(Module):
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
-        checks.check_batch("x", x, self.config.input_dim, self.dtype, self.likelihood.support)
+        example = (self.config.input_dim,)
+        checks.check_batch("x", x, example, self.dtype, self.likelihood.support)
         h, h_vjp = self.encoder_hidden(x)
         a, a_vjp = self.encoder_activation(h)
         q, q_vjp = self.posterior(a)

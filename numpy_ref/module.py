@@ -164,11 +164,11 @@ class Module:
             parameter.grad = np.zeros_like(parameter.data)
         return twin
 
-    def forward(self, *args: Any) -> tuple[Any, Vjp]:
+    def forward(self, *args: Any, **options: Any) -> tuple[Any, Vjp]:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def __call__(self, *args: Any) -> Any:
-        return self.forward(*args)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.forward(*args, **options)
 
 
 class Sequential(Module):

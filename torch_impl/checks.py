@@ -32,10 +32,10 @@ def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: 
 
 
 def check_batch(
-    name: str, value: Tensor, features: int, model: Model, support: tuple[float, float]
+    name: str, value: Tensor, example: tuple[int, ...], model: Model, support: tuple[float, float]
 ) -> None:
-    """Raise ValueError unless `value` is (N >= 1, features), the model's, finite, in `support`."""
-    _check_tensor(name, value, (None, features), model)
+    """Raise ValueError unless `value` is (N >= 1, *example), the model's, finite, in `support`."""
+    _check_tensor(name, value, (None, *example), model)
     if torch.compiler.is_compiling():
         return
     low, high = support

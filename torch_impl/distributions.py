@@ -44,6 +44,12 @@ def gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
     return 0.5 * (error * error).sum(-1) + constant
 
 
+def squared_error(mean: Tensor, x: Tensor) -> Tensor:
+    """sum_d (mean_d - x_d)^2. Shapes as in `gaussian_nll`; not nats."""
+    error = mean - x
+    return (error * error).sum(-1)
+
+
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, I)) = 1/2 sum mu^2 + exp(logvar) - 1 - logvar.
 

@@ -83,7 +83,8 @@ class MLPVAE(Module):
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
-        checks.check_batch("x", x, self.config.input_dim, self, self.likelihood.support)
+        example = (self.config.input_dim,)
+        checks.check_batch("x", x, example, self, self.likelihood.support)
         return self.posterior(self.encoder_activation(self.encoder_hidden(x)))
 
     def reparameterize(self, mu: Tensor, spread: Tensor, eps: Tensor) -> Tensor:

@@ -1,0 +1,114 @@
+"""What the convolutional VAE is, whatever computes it: config, noise, what comes out.
+
+`Any` stands for an array of whichever panel: numpy.ndarray on the left, torch.Tensor on the right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from model_specs.fields import check_choice, check_positive_int, check_real
+
+SUPPORTS = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "none": (float("-inf"), float("inf")),
+}
+"""Where images have to lie for each output activation."""
+RECON_TYPES = ("mse", "bce", "gaussian")
+REDUCTIONS = ("mean", "sum")
+STRIDES = 4
+"""Convolutions of stride 2 on each side, so that images shrink by 2^4."""
+
+
+@dataclass(frozen=True)
+class ConvVAEConfig:
+    """A VAE of four convolutions and four transposed ones, kernel 4, stride 2, padding 1.
+
+        x -> c, 2c, 4c, 8c channels -> (mu, logvar);  z = mu + exp(logvar / 2) eps
+        z -> linear -> 4c, 2c, c, in_channels channels -> activation
+
+    Batch normalisation after all but the first and the last convolution, then ReLU, as in DCGAN.
+    Raises: ValueError that names the field, its value and what is allowed.
+    Source: Radford, Metz & Chintala (2015, arXiv 1511.06434) for the layers, Kingma & Welling
+    (2013, arXiv 1312.6114) for the rest. A convolution that batch normalisation follows has no
+    bias: its gradient is 0, so that only rounding would move it.
+    """
+
+    latent_dim: int = 128
+    """Z, values per code."""
+    base_channels: int = 64
+    """c, channels of the first convolution."""
+    image_size: int = 64
+    """S, height and width: a multiple of 16."""
+    in_channels: int = 3
+    """C, of the images: 3 for colour, 1 for grey."""
+    out_activation: str = "sigmoid"
+    """sigmoid: images in [0, 1]; tanh: in [-1, 1]; none: any."""
+    recon_type: str = "mse"
+    """mse: (recon - x)^2. bce: cross-entropy of the pixels, from logits; it takes sigmoid.
+    gaussian: -log N(x; recon, gaussian_std^2), nats."""
+    beta: float = 1.0
+    """Weight of the KL term (Higgins et al. 2017)."""
+    gaussian_std: float = 1.0
+    """Of the Gaussian; unused by the others."""
+    reduction: str = "mean"
+    """Over the batch; see ConvVAELoss for pixels and latents."""
+    init: str = "torch"
+    """torch: the default of torch.nn's layers. normal: weights N(0, 0.1^2), biases 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "base_channels", "image_size", "in_channels"):
+            check_positive_int(name, getattr(self, name))
+        if self.image_size % 2**STRIDES:
+            raise ValueError(f"image_size: got {self.image_size}, takes a multiple of 16")
+        check_choice("out_activation", self.out_activation, SUPPORTS)
+        check_choice("recon_type", self.recon_type, RECON_TYPES)
+        if self.recon_type == "bce" and self.out_activation != "sigmoid":
+            raise ValueError(f"out_activation: got {self.out_activation!r}, bce takes 'sigmoid'")
+        check_choice("reduction", self.reduction, REDUCTIONS)
+        check_choice("init", self.init, ("normal", "torch"))
+        check_real("beta", self.beta, above=0, inclusive=True)
+        check_real("gaussian_std", self.gaussian_std, above=0)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the images, and after each convolution of the encoder."""
+        return self.in_channels, *(self.base_channels * 2**i for i in range(STRIDES))
+
+    @property
+    def code_size(self) -> int:
+        """Height and width of what the encoder's last convolution gives."""
+        return self.image_size // 2**STRIDES
+
+    @property
+    def features(self) -> int:
+        """Values of what the encoder's last convolution gives, flattened."""
+        return self.channels[-1] * self.code_size**2
+
+
+class ConvVAENoise(NamedTuple):
+    """Every random number that the loss needs."""
+
+    eps: Any  # (N, Z), standard normal
+
+
+class ConvVAEOutput(NamedTuple):
+    """What a forward pass gives."""
+
+    recon: Any  # (N, C, S, S), after the activation
+    mu: Any  # (N, Z)
+    logvar: Any  # (N, Z)
+    z: Any  # (N, Z)
+
+
+class ConvVAELoss(NamedTuple):
+    """Terms of the loss. kl: nats, summed over latents, then mean or sum over the batch, as
+    `reduction` says. recon: mse and bce are averaged over the pixels of each image for "mean" and
+    summed for "sum", as torch's functions reduce them; gaussian, nats, is summed over pixels and
+    then averaged or summed over the batch."""
+
+    total: Any  # recon + beta kl
+    recon: Any
+    kl: Any

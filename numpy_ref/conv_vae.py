@@ -1,0 +1,202 @@
+"""The convolutional variational autoencoder, by hand.   Right panel: torch_impl/conv_vae.py
+
+Source: Kingma & Welling (2013), arXiv 1312.6114; layers after Radford, Metz & Chintala (2015),
+arXiv 1511.06434; see model_specs.conv_vae for every choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.conv_vae import (
+    STRIDES,
+    SUPPORTS,
+    ConvVAEConfig,
+    ConvVAELoss,
+    ConvVAENoise,
+    ConvVAEOutput,
+)
+from model_specs.fields import check_positive_int
+from model_specs.key import Key
+from numpy_ref import checks, functional, random
+from numpy_ref.convolution import Conv2d, ConvTranspose2d
+from numpy_ref.distributions import bernoulli_nll, gaussian_kl, gaussian_nll, squared_error
+from numpy_ref.init import INITS
+from numpy_ref.layers import Linear, ReLU
+from numpy_ref.module import Array, Module, Sequential, Vjp
+from numpy_ref.normalisation import BatchNorm2d
+
+
+def _sigmoid(x: Array) -> tuple[Array, Vjp]:
+    y = functional.sigmoid(x)
+    return y, lambda dy: dy * y * (1 - y)
+
+
+def _identity(x: Array) -> tuple[Array, Vjp]:
+    return x, lambda dy: dy
+
+
+ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": functional.tanh, "none": _identity}
+
+
+class ConvVAE(Module):
+    """x -> convolutions -> q(z|x) = N(mu, exp(logvar));   z -> transposed convolutions -> recon.
+
+        loss = recon error + beta KL(q(z|x) || N(0, I))
+
+    Shapes: N images of C channels, S x S pixels; Z = latent_dim.
+    Batch normalisation makes an image depend on its batch in training; `eval()` ends that.
+    """
+
+    def __init__(
+        self,
+        config: ConvVAEConfig,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.config = config
+        channels, features, Z = config.channels, config.features, config.latent_dim
+        down: list[Module] = []
+        for i in range(STRIDES):
+            first, a, b = i == 0, channels[i], channels[i + 1]
+            down.append(Conv2d(a, b, 4, 2, 1, bias=first, dtype=dtype, input_grad=not first))
+            down += [ReLU()] if first else [BatchNorm2d(b, dtype=dtype), ReLU()]
+        up: list[Module] = []
+        for i in reversed(range(STRIDES)):
+            last, a, b = i == 0, channels[i + 1], channels[i]
+            up.append(ConvTranspose2d(a, b, 4, 2, 1, bias=last, dtype=dtype))
+            up += [] if last else [BatchNorm2d(b, dtype=dtype), ReLU()]
+        self.encoder = Sequential(*down)
+        self.mu = Linear(features, Z, dtype=dtype)
+        self.logvar = Linear(features, Z, dtype=dtype)
+        self.decoder_input = Linear(Z, features, dtype=dtype)
+        self.decoder = Sequential(*up)
+        INITS[config.init](self, key)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.mu.weight.data.dtype
+
+    def draw_noise(self, key: Key, batch_size: int, *, first: int = 0) -> ConvVAENoise:
+        """eps (N, Z): example n owns elements n Z ... (n + 1) Z - 1 of the stream.
+
+        `first` is the number of the first example, so that a part of a batch gets the noise it
+        would get in the whole.
+        """
+        check_positive_int("batch_size", batch_size)
+        Z = self.config.latent_dim
+        eps = random.normal(key.fold_in("eps"), (batch_size, Z), first * Z, self.dtype)
+        return ConvVAENoise(eps)
+
+    def encode(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
+        """The parameters of q(z|x).   x (N, C, S, S) -> mu, logvar (N, Z)
+
+        Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
+        """
+        c = self.config
+        example = (c.in_channels, c.image_size, c.image_size)
+        checks.check_batch("x", x, example, self.dtype, SUPPORTS[c.out_activation])
+        h, h_vjp = self.encoder(x)
+        flat = h.reshape(len(x), -1)
+        mu, mu_vjp = self.mu(flat)
+        logvar, logvar_vjp = self.logvar(flat)
+
+        def vjp(dmu: Array, dlogvar: Array) -> Any:
+            return h_vjp((mu_vjp(dmu) + logvar_vjp(dlogvar)).reshape(h.shape))
+
+        return (mu, logvar), vjp
+
+    def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + exp(logvar / 2) eps.   all (N, Z)"""
+        std = np.exp(0.5 * logvar)
+        z = mu + std * eps
+        return z, lambda dz: (dz, dz * eps * 0.5 * std)
+
+    def decode(self, z: Array) -> tuple[Array, Vjp]:
+        """What the output activation is given: logits, for a sigmoid.   z (N, Z) -> (N, C, S, S)"""
+        size = self.config.code_size
+        h, h_vjp = self.decoder_input(z)
+        outputs, vjp = self.decoder(h.reshape(len(z), -1, size, size))
+        return outputs, lambda doutputs: h_vjp(vjp(doutputs).reshape(h.shape))
+
+    def activate(self, outputs: Array) -> tuple[Array, Vjp]:
+        """Outputs of the decoder -> images.   Any shape"""
+        return ACTIVATIONS[self.config.out_activation](outputs)
+
+    def forward(
+        self, x: Array, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
+    ) -> tuple[ConvVAEOutput, Vjp]:
+        """x -> recon, mu, logvar, z; without `sample_posterior`, z = mu and no noise is needed.
+
+        The vjp takes the gradients of all four, in order.
+        """
+        (mu, logvar), encode_vjp = self.encode(x)
+        z, z_vjp = mu, lambda dz: (dz, 0)
+        if sample_posterior:
+            eps = self._checked(x, noise)
+            z, z_vjp = self.reparameterize(mu, logvar, eps)
+        outputs, decode_vjp = self.decode(z)
+        recon, recon_vjp = self.activate(outputs)
+
+        def vjp(drecon: Array, dmu: Array, dlogvar: Array, dz: Array) -> Any:
+            dmu_z, dlogvar_z = z_vjp(decode_vjp(recon_vjp(drecon)) + dz)
+            return encode_vjp(dmu + dmu_z, dlogvar + dlogvar_z)
+
+        return ConvVAEOutput(recon, mu, logvar, z), vjp
+
+    def loss(self, x: Array, noise: ConvVAENoise) -> tuple[ConvVAELoss, Callable[[], None]]:
+        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        (mu, logvar), encode_vjp = self.encode(x)
+        z, z_vjp = self.reparameterize(mu, logvar, self._checked(x, noise))
+        outputs, decode_vjp = self.decode(z)
+        error, error_vjp = self._error(outputs, x)  # (N,)
+        kl, kl_vjp = gaussian_kl(mu, logvar)  # (N,)
+
+        weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
+        per_pixel = self.config.reduction == "mean" and self.config.recon_type != "gaussian"
+        recon_weight = weight / x[0].size if per_pixel else weight
+        recon_term, kl_term = recon_weight * error.sum(), weight * kl.sum()
+
+        def backward() -> None:
+            dmu_kl, dlogvar_kl = kl_vjp(np.full_like(kl, self.config.beta * weight))
+            dmu, dlogvar = z_vjp(decode_vjp(error_vjp(np.full_like(error, recon_weight))))
+            encode_vjp(dmu + dmu_kl, dlogvar + dlogvar_kl)
+
+        total = recon_term + self.config.beta * kl_term
+        return ConvVAELoss(total, recon_term, kl_term), backward
+
+    def _error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
+        """The reconstruction error of each image, summed over pixels and channels.   -> (N,)"""
+        target = x.reshape(len(x), -1)
+        if self.config.recon_type == "bce":
+            error, vjp = bernoulli_nll(outputs.reshape(target.shape), target)
+            return error, lambda derror: vjp(derror).reshape(x.shape)
+        recon, recon_vjp = self.activate(outputs)
+        mean = recon.reshape(target.shape)
+        if self.config.recon_type == "mse":
+            error, vjp = squared_error(mean, target)
+        else:
+            error, vjp = gaussian_nll(mean, target, self.config.gaussian_std)
+        return error, lambda derror: recon_vjp(vjp(derror).reshape(x.shape))
+
+    def sample(self, key: Key, count: int) -> Array:
+        """The decoder's images at z ~ N(0, I).   -> (count, C, S, S)"""
+        z = random.normal(key.fold_in("z"), (count, self.config.latent_dim), dtype=self.dtype)
+        return self.activate(self.decode(z)[0])[0]
+
+    def reconstruct(self, x: Array) -> Array:
+        """The decoder's images at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""
+        return self.forward(x, sample_posterior=False)[0].recon
+
+    def _checked(self, x: Array, noise: ConvVAENoise | None) -> Array:
+        if noise is None:
+            raise ValueError("noise: got None, takes draw_noise's, or sample_posterior=False")
+        checks.check_noise("eps", noise.eps, (len(x), self.config.latent_dim), self.dtype)
+        return noise.eps

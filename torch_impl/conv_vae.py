@@ -1,0 +1,177 @@
+"""The convolutional variational autoencoder, vectorised.   Left panel: numpy_ref/conv_vae.py
+
+Source: Kingma & Welling (2013), arXiv 1312.6114; layers after Radford, Metz & Chintala (2015),
+arXiv 1511.06434; see model_specs.conv_vae for every choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model_specs.conv_vae import (
+    STRIDES,
+    SUPPORTS,
+    ConvVAEConfig,
+    ConvVAELoss,
+    ConvVAENoise,
+    ConvVAEOutput,
+)
+from model_specs.fields import check_positive_int
+from model_specs.key import Key
+from torch_impl import checks, random
+from torch_impl.distributions import bernoulli_nll, gaussian_kl, gaussian_nll, squared_error
+from torch_impl.init import INITS
+from torch_impl.layers import Conv2d, ConvTranspose2d, Linear
+from torch_impl.module import Module, as_device, as_dtype
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "none": _identity,
+}
+
+
+class ConvVAE(Module):
+    """x -> convolutions -> q(z|x) = N(mu, exp(logvar));   z -> transposed convolutions -> recon.
+
+        loss = recon error + beta KL(q(z|x) || N(0, I))
+
+    Shapes: N images of C channels, S x S pixels; Z = latent_dim.
+    Batch normalisation makes an image depend on its batch in training; `eval()` ends that.
+    """
+
+    def __init__(
+        self,
+        config: ConvVAEConfig,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        channels, features, Z = config.channels, config.features, config.latent_dim
+        down: list[nn.Module] = []
+        for i in range(STRIDES):
+            first, a, b = i == 0, channels[i], channels[i + 1]
+            down.append(Conv2d(a, b, 4, 2, 1, bias=first, **where))
+            down += [nn.ReLU()] if first else [nn.BatchNorm2d(b, **where), nn.ReLU()]
+        up: list[nn.Module] = []
+        for i in reversed(range(STRIDES)):
+            last, a, b = i == 0, channels[i + 1], channels[i]
+            up.append(ConvTranspose2d(a, b, 4, 2, 1, bias=last, **where))
+            up += [] if last else [nn.BatchNorm2d(b, **where), nn.ReLU()]
+        self.encoder = nn.Sequential(*down)
+        self.mu = Linear(features, Z, **where)
+        self.logvar = Linear(features, Z, **where)
+        self.decoder_input = Linear(Z, features, **where)
+        self.decoder = nn.Sequential(*up)
+        INITS[config.init](self, key)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.mu.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.mu.weight.device
+
+    def draw_noise(self, key: Key, batch_size: int, *, first: int = 0) -> ConvVAENoise:
+        """eps (N, Z): example n owns elements n Z ... (n + 1) Z - 1 of the stream.
+
+        `first` is the number of the first example, so that a part of a batch gets the noise it
+        would get in the whole.
+        """
+        check_positive_int("batch_size", batch_size)
+        Z = self.config.latent_dim
+        shape = (batch_size, Z)
+        eps = random.normal(key.fold_in("eps"), shape, first * Z, self.dtype, self.device)
+        return ConvVAENoise(eps)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameters of q(z|x).   x (N, C, S, S) -> mu, logvar (N, Z)
+
+        Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
+        """
+        c = self.config
+        example = (c.in_channels, c.image_size, c.image_size)
+        checks.check_batch("x", x, example, self, SUPPORTS[c.out_activation])
+        flat = self.encoder(x).flatten(1)
+        return self.mu(flat).to(self.dtype), self.logvar(flat).to(self.dtype)
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) eps.   all (N, Z)"""
+        return mu + torch.exp(0.5 * logvar) * eps
+
+    def decode(self, z: Tensor) -> Tensor:
+        """What the output activation is given: logits, for a sigmoid.   z (N, Z) -> (N, C, S, S)"""
+        size = self.config.code_size
+        h = self.decoder_input(z).view(len(z), -1, size, size)
+        return self.decoder(h).to(self.dtype)  # under autocast errors still need every digit
+
+    def activate(self, outputs: Tensor) -> Tensor:
+        """Outputs of the decoder -> images.   Any shape"""
+        return ACTIVATIONS[self.config.out_activation](outputs)
+
+    def forward(
+        self, x: Tensor, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
+    ) -> ConvVAEOutput:
+        """x -> recon, mu, logvar, z; without `sample_posterior`, z = mu and no noise is needed."""
+        mu, logvar = self.encode(x)
+        z = mu
+        if sample_posterior:
+            z = self.reparameterize(mu, logvar, self._checked(x, noise))
+        return ConvVAEOutput(self.activate(self.decode(z)), mu, logvar, z)
+
+    def loss(self, x: Tensor, noise: ConvVAENoise) -> ConvVAELoss:
+        """Loss terms; `loss.total.backward()` does the rest.
+
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        mu, logvar = self.encode(x)
+        z = self.reparameterize(mu, logvar, self._checked(x, noise))
+        error = self._error(self.decode(z), x)  # (N,)
+        kl = gaussian_kl(mu, logvar)  # (N,)
+
+        weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
+        per_pixel = self.config.reduction == "mean" and self.config.recon_type != "gaussian"
+        recon_weight = weight / x[0].numel() if per_pixel else weight
+        recon_term, kl_term = recon_weight * error.sum(), weight * kl.sum()
+        return ConvVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
+
+    def _error(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """The reconstruction error of each image, summed over pixels and channels.   -> (N,)"""
+        target = x.flatten(1)
+        if self.config.recon_type == "bce":
+            return bernoulli_nll(outputs.flatten(1), target)
+        mean = self.activate(outputs).flatten(1)
+        if self.config.recon_type == "mse":
+            return squared_error(mean, target)
+        return gaussian_nll(mean, target, self.config.gaussian_std)
+
+    @torch.no_grad()
+    def sample(self, key: Key, count: int) -> Tensor:
+        """The decoder's images at z ~ N(0, I).   -> (count, C, S, S)"""
+        shape = (count, self.config.latent_dim)
+        z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
+        return self.activate(self.decode(z))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The decoder's images at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""
+        return self.forward(x, sample_posterior=False).recon
+
+    def _checked(self, x: Tensor, noise: ConvVAENoise | None) -> Tensor:
+        if noise is None:
+            raise ValueError("noise: got None, takes draw_noise's, or sample_posterior=False")
+        checks.check_noise("eps", noise.eps, (len(x), self.config.latent_dim), self)
+        return noise.eps
