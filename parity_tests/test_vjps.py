@@ -46,6 +46,7 @@ def _cases(rng):
     yield "bernoulli_nll", d.bernoulli_nll, (normal(N, L, D), x[:, None]), 1
     yield "bernoulli_clamped_nll", d.bernoulli_clamped_nll, (normal(N, L, D), x[:, None]), 1
     yield "gaussian_nll", lambda m, t: d.gaussian_nll(m, t, 0.7), (normal(N, L, D), x[:, None]), 1
+    yield "squared_error", d.squared_error, (normal(N, L, D), x[:, None]), 1
     yield "gaussian_kl", d.gaussian_kl, (normal(N, Z), normal(N, Z)), 2
     yield "gaussian_kl_sigma", d.gaussian_kl_sigma, (normal(N, Z), normal(N, Z)), 2
     sampled = (normal(N, Z), normal(N, L, Z), normal(N, L, Z))
