@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -105,6 +106,7 @@ def _left_body(model: Any, batch: Any, size: int) -> Callable[[], None]:
     rest = [None] * len(batch.state)
 
     def run() -> None:
+        body.zero_grad()
         _, vjp = body(x, batch.state, model.draw_noise(KEY, size))
         vjp(dy, *rest)
 
@@ -115,8 +117,9 @@ def _left_output(model: Any, batch: Any, size: int) -> Callable[[], None]:
     h = _hidden(model, batch)
 
     def run() -> None:
+        model.decoder.zero_grad()
         error, vjp = model.decoder(h, batch.y)
-        vjp(error)
+        vjp(np.ones_like(error))
 
     return run
 
