@@ -1,0 +1,64 @@
+"""The laboratory: the theory of the VAE as experiments, each with a figure, a table and JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from diptych import data, figures
+from diptych.data import Dataset
+from diptych.lab.findings import Findings, Report, Setting
+from diptych.pairs import lookup
+from diptych.run import command_line, environment
+from diptych.weights import write_atomically
+
+__all__ = ["EXPERIMENTS", "Findings", "Report", "Setting", "run_lab"]
+
+EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {}
+
+
+def run_lab(
+    name: str,
+    out: Path,
+    console: Console,
+    *,
+    dataset: str = "digits",
+    data_root: Path | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    quick: bool = False,
+) -> Report:
+    """Run one experiment; leave NAME.json, NAME.png and NAME.txt (the table) in `out`.
+
+    Raises: ValueError for an unknown name, data that are no images, no seeds or one twice, or an
+    `out` that cannot be written.
+    """
+    begun = time.perf_counter()
+    experiment = lookup("experiment", name, EXPERIMENTS)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds: got {list(seeds)}, takes one or more, each once")
+    found = data.load(dataset, data_root)
+    if not isinstance(found, Dataset):
+        raise ValueError(f"data: got {found.name}, the laboratory takes images")
+    out.mkdir(parents=True, exist_ok=True)
+    console.print(found.found, style="dim")
+    findings = experiment(Setting(found, tuple(seeds), quick, console))
+    seconds = time.perf_counter() - begun
+    told = {"experiment": name, "data": found.found, "seeds": list(seeds), "quick": quick}
+    told |= {"truths": dict(findings.truths), "results": dict(findings.results)}
+    told |= {"seconds": seconds, "command": command_line(), **environment()}
+    files = tuple(out / f"{name}.{kind}" for kind in ("json", "png", "txt"))
+    write_atomically(files[0], (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
+    figures.save(findings.figure, files[1])
+    text = io.StringIO()
+    Console(file=text, width=120).print(findings.table)
+    write_atomically(files[2], text.getvalue().encode())
+    console.print(findings.table)
+    for truth, holds in findings.truths.items():
+        console.print(f"[green]✓[/] {truth}" if holds else f"[bold red]✗ {truth}[/]")
+    console.print(f"{seconds:.0f} s; written: {', '.join(map(str, files))}", highlight=False)
+    return Report(name, findings, seconds, files)
