@@ -13,6 +13,8 @@ from diptych.parity.tree import to_numpy
 from model_specs.fields import check_positive_int, check_real
 from model_specs.key import Key
 
+ARRAYS = 8
+"""So many arrays of the widest layer are alive at a time, about."""
 SAMPLE_BLOCK = 64
 """Importance samples drawn under one key. Fixed, so that the memory bound decides how the work is
 cut and never which numbers are drawn."""
@@ -69,7 +71,7 @@ def importance_weighted(
     """
     check_positive_int("samples", samples)
     check_real("memory_mb", memory_mb, above=0)
-    rows = _rows_within(memory_mb, panel)
+    rows = memory_mb * 2**20 / (ARRAYS * panel.model.config.widest * panel.model.dtype.itemsize)
     block = min(SAMPLE_BLOCK, samples)
     if rows < block:
         needed = memory_mb * block / rows
@@ -94,7 +96,7 @@ def importance_weighted(
         nll=float(nll.mean()),
         nll_standard_error=float(nll.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None,
         elbo=float(total.mean() / samples),
-        bits_per_dim=float(nll.mean() / (x.shape[1] * math.log(2))),
+        bits_per_dim=float(nll.mean() / (x[0].size * math.log(2))),
     )
 
 
@@ -102,14 +104,6 @@ def per_example(config: object, terms: dict[str, float], batch_size: int) -> dic
     """Loss terms as nats per example, whatever the model's reduction over the batch."""
     scale = 1 / batch_size if getattr(config, "reduction", "mean") == "sum" else 1.0
     return {name: value * scale for name, value in terms.items()}
-
-
-def _rows_within(memory_mb: float, panel: Panel) -> float:
-    """How many decoded examples fit: some eight arrays of the widest layer's width are alive."""
-    arrays = panel.weights().values()
-    widest = max(max(array.shape) for array in arrays if array.ndim)
-    itemsize = max(array.itemsize for array in arrays)
-    return memory_mb * 2**20 / (8 * widest * itemsize)
 
 
 def _pieces(

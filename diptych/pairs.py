@@ -10,12 +10,17 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.registry import lstm, mlp_vae, rnn
+from diptych.registry import conv_vae, lstm, mlp_vae, rnn
 from diptych.registry.pair import Pair
 
 __all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse_fields"]
 
-PAIRS: dict[str, Pair] = {"mlp_vae": mlp_vae.PAIR, "rnn": rnn.PAIR, "lstm": lstm.PAIR}
+PAIRS: dict[str, Pair] = {
+    "mlp_vae": mlp_vae.PAIR,
+    "conv_vae": conv_vae.PAIR,
+    "rnn": rnn.PAIR,
+    "lstm": lstm.PAIR,
+}
 
 
 def get(name: str) -> Pair:

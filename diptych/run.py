@@ -4,7 +4,8 @@ run.json                 the settings, the data found, versions; written once
 metrics.jsonl            one JSON object a line: training steps and epochs
 checkpoint.safetensors   weights, optimiser and position, replaced whole
 weights.safetensors      the last weights
-best.safetensors         the weights of the epoch with the best validation ELBO
+best.safetensors         the weights of the epoch with the best validation loss
+pictures/                samples and reconstructions of some epochs, where they were asked for
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 
 from diptych import pairs
 from diptych.data import Data
+from diptych.engine import Engine
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.weights import write_atomically
 from model_specs.fields import check_choice, check_positive_int, check_real
@@ -64,6 +66,15 @@ class RunConfig:
     """steps between checkpoints; one more at the end of each epoch"""
     log_every: int = 50
     """steps between lines of metrics"""
+    patience: int | None = None
+    """stop after so many epochs in a row that were not the best on validation"""
+    pictures: int | None = None
+    """epochs between pictures of samples and reconstructions, in RUN/pictures"""
+    amp: str = "off"
+    channels_last: bool = False
+    compile: bool = False
+    sync_batchnorm: bool = False
+    """these four: see diptych.engine"""
 
     def __post_init__(self) -> None:
         pairs.get(self.model)
@@ -78,6 +89,15 @@ class RunConfig:
         check_real("weight_decay", self.weight_decay, above=0, inclusive=True)
         if self.clip is not None:
             check_real("clip", self.clip, above=0)
+        for name in ("patience", "pictures"):
+            if getattr(self, name) is not None:
+                check_positive_int(name, getattr(self, name))
+        self.engine  # its own checks
+
+    @property
+    def engine(self) -> Engine:
+        """How torch is asked to compute."""
+        return Engine(self.amp, self.channels_last, self.compile, self.sync_batchnorm)
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""

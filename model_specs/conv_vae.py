@@ -88,10 +88,23 @@ class ConvVAEConfig:
         return self.channels[-1] * self.code_size**2
 
 
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether the reconstruction error is -log p(x|z), so that log p(x) can be estimated."""
+        return self.recon_type != "mse"
+
+    @property
+    def widest(self) -> int:
+        """Values an example has in the widest layer: what decides the memory that it takes."""
+        halvings = enumerate(self.channels)
+        layers = max(c * (self.image_size // 2**i) ** 2 for i, c in halvings)
+        return max(layers, self.latent_dim)
+
+
 class ConvVAENoise(NamedTuple):
     """Every random number that the loss needs."""
 
-    eps: Any  # (N, Z), standard normal
+    eps: Any  # (N, Z), standard normal; (N, K, Z) for log_weight
 
 
 class ConvVAEOutput(NamedTuple):

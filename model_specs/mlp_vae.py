@@ -68,6 +68,11 @@ class MLPVAEConfig:
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
 
+    @property
+    def widest(self) -> int:
+        """Values an example has in the widest layer: what decides the memory that it takes."""
+        return max(self.input_dim, self.hidden_dim, self.latent_dim)
+
 
 class MLPVAENoise(NamedTuple):
     """Every random number that the loss needs."""

@@ -6,6 +6,7 @@ arXiv 1511.06434; see model_specs.conv_vae for every choice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,13 @@ from model_specs.fields import check_positive_int
 from model_specs.key import Key
 from numpy_ref import checks, functional, random
 from numpy_ref.convolution import Conv2d, ConvTranspose2d
-from numpy_ref.distributions import bernoulli_nll, gaussian_kl, gaussian_nll, squared_error
+from numpy_ref.distributions import (
+    bernoulli_nll,
+    gaussian_kl,
+    gaussian_kl_sampled,
+    gaussian_nll,
+    squared_error,
+)
 from numpy_ref.init import INITS
 from numpy_ref.layers import Linear, ReLU
 from numpy_ref.module import Array, Module, Sequential, Vjp
@@ -81,16 +88,23 @@ class ConvVAE(Module):
     def dtype(self) -> np.dtype:
         return self.mu.weight.data.dtype
 
-    def draw_noise(self, key: Key, batch_size: int, *, first: int = 0) -> ConvVAENoise:
-        """eps (N, Z): example n owns elements n Z ... (n + 1) Z - 1 of the stream.
+    def draw_noise(
+        self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
+    ) -> ConvVAENoise:
+        """eps (N, Z), or (N, K, Z) with K `samples`: example n owns elements n K Z ...
+        (n + 1) K Z - 1 of the stream, K = 1 where none are named.
 
         `first` is the number of the first example, so that a part of a batch gets the noise it
         would get in the whole.
         """
         check_positive_int("batch_size", batch_size)
-        Z = self.config.latent_dim
-        eps = random.normal(key.fold_in("eps"), (batch_size, Z), first * Z, self.dtype)
-        return ConvVAENoise(eps)
+        if samples is not None:
+            check_positive_int("samples", samples)
+        each = (self.config.latent_dim,) if samples is None else (samples, self.config.latent_dim)
+        start = first * math.prod(each)
+        return ConvVAENoise(
+            random.normal(key.fold_in("eps"), (batch_size, *each), start, self.dtype)
+        )
 
     def encode(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
         """The parameters of q(z|x).   x (N, C, S, S) -> mu, logvar (N, Z)
@@ -111,7 +125,7 @@ class ConvVAE(Module):
         return (mu, logvar), vjp
 
     def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
-        """z = mu + exp(logvar / 2) eps.   all (N, Z)"""
+        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
         std = np.exp(0.5 * logvar)
         z = mu + std * eps
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
@@ -156,7 +170,8 @@ class ConvVAE(Module):
         (mu, logvar), encode_vjp = self.encode(x)
         z, z_vjp = self.reparameterize(mu, logvar, self._checked(x, noise))
         outputs, decode_vjp = self.decode(z)
-        error, error_vjp = self._error(outputs, x)  # (N,)
+        target = x.reshape(len(x), -1)
+        error, error_vjp = self._error(outputs.reshape(target.shape), target)  # (N,)
         kl, kl_vjp = gaussian_kl(mu, logvar)  # (N,)
 
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
@@ -166,30 +181,56 @@ class ConvVAE(Module):
 
         def backward() -> None:
             dmu_kl, dlogvar_kl = kl_vjp(np.full_like(kl, self.config.beta * weight))
-            dmu, dlogvar = z_vjp(decode_vjp(error_vjp(np.full_like(error, recon_weight))))
+            doutputs = error_vjp(np.full_like(error, recon_weight)).reshape(x.shape)
+            dmu, dlogvar = z_vjp(decode_vjp(doutputs))
             encode_vjp(dmu + dmu_kl, dlogvar + dlogvar_kl)
 
         total = recon_term + self.config.beta * kl_term
         return ConvVAELoss(total, recon_term, kl_term), backward
 
     def _error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
-        """The reconstruction error of each image, summed over pixels and channels.   -> (N,)"""
-        target = x.reshape(len(x), -1)
+        """The reconstruction error, summed over D = C S S values.   (..., D), x alike -> (...)"""
         if self.config.recon_type == "bce":
-            error, vjp = bernoulli_nll(outputs.reshape(target.shape), target)
-            return error, lambda derror: vjp(derror).reshape(x.shape)
-        recon, recon_vjp = self.activate(outputs)
-        mean = recon.reshape(target.shape)
+            return bernoulli_nll(outputs, x)
+        mean, mean_vjp = self.activate(outputs)
         if self.config.recon_type == "mse":
-            error, vjp = squared_error(mean, target)
+            error, vjp = squared_error(mean, x)
         else:
-            error, vjp = gaussian_nll(mean, target, self.config.gaussian_std)
-        return error, lambda derror: recon_vjp(vjp(derror).reshape(x.shape))
+            error, vjp = gaussian_nll(mean, x, self.config.gaussian_std)
+        return error, lambda derror: mean_vjp(vjp(derror))
 
-    def sample(self, key: Key, count: int) -> Array:
-        """The decoder's images at z ~ N(0, I).   -> (count, C, S, S)"""
+    def log_weight(self, x: Array, noise: ConvVAENoise) -> Array:
+        """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
+        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
+        """
+        if not self.config.is_likelihood:
+            raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
+        (mu, logvar), _ = self.encode(x)
+        Z = self.config.latent_dim
+        checks.check_noise("eps", noise.eps, (len(x), None, Z), self.dtype)
+        z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
+        outputs, _ = self.decode(z.reshape(-1, Z))
+        nll, _ = self._error(outputs.reshape(*z.shape[:2], -1), x.reshape(len(x), 1, -1))
+        return -nll - gaussian_kl_sampled(logvar, z, noise.eps)[0]
+
+    def sample(self, key: Key, count: int, *, mean: bool = True) -> Array:
+        """The decoder's images at z ~ N(0, I); without `mean`, a draw from p(x|z) around them.
+
+        -> (count, C, S, S). Raises: ValueError for a draw with recon_type mse.
+        """
         z = random.normal(key.fold_in("z"), (count, self.config.latent_dim), dtype=self.dtype)
-        return self.activate(self.decode(z)[0])[0]
+        recon, _ = self.activate(self.decode(z)[0])
+        return recon if mean else self._draw(recon, key.fold_in("x"))
+
+    def _draw(self, recon: Array, key: Key) -> Array:
+        if not self.config.is_likelihood:
+            raise ValueError("mean: got False, takes True for recon_type mse, no likelihood")
+        if self.config.recon_type == "bce":
+            return random.bernoulli(key, recon)
+        return recon + self.config.gaussian_std * random.normal(key, recon.shape, dtype=self.dtype)
 
     def reconstruct(self, x: Array) -> Array:
         """The decoder's images at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""

@@ -6,6 +6,7 @@ arXiv 1511.06434; see model_specs.conv_vae for every choice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,13 @@ from model_specs.conv_vae import (
 from model_specs.fields import check_positive_int
 from model_specs.key import Key
 from torch_impl import checks, random
-from torch_impl.distributions import bernoulli_nll, gaussian_kl, gaussian_nll, squared_error
+from torch_impl.distributions import (
+    bernoulli_nll,
+    gaussian_kl,
+    gaussian_kl_sampled,
+    gaussian_nll,
+    squared_error,
+)
 from torch_impl.init import INITS
 from torch_impl.layers import Conv2d, ConvTranspose2d, Linear
 from torch_impl.module import Module, as_device, as_dtype
@@ -85,17 +92,23 @@ class ConvVAE(Module):
     def device(self) -> torch.device:
         return self.mu.weight.device
 
-    def draw_noise(self, key: Key, batch_size: int, *, first: int = 0) -> ConvVAENoise:
-        """eps (N, Z): example n owns elements n Z ... (n + 1) Z - 1 of the stream.
+    def draw_noise(
+        self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
+    ) -> ConvVAENoise:
+        """eps (N, Z), or (N, K, Z) with K `samples`: example n owns elements n K Z ...
+        (n + 1) K Z - 1 of the stream, K = 1 where none are named.
 
         `first` is the number of the first example, so that a part of a batch gets the noise it
         would get in the whole.
         """
         check_positive_int("batch_size", batch_size)
-        Z = self.config.latent_dim
-        shape = (batch_size, Z)
-        eps = random.normal(key.fold_in("eps"), shape, first * Z, self.dtype, self.device)
-        return ConvVAENoise(eps)
+        if samples is not None:
+            check_positive_int("samples", samples)
+        each = (self.config.latent_dim,) if samples is None else (samples, self.config.latent_dim)
+        shape, start = (batch_size, *each), first * math.prod(each)
+        return ConvVAENoise(
+            random.normal(key.fold_in("eps"), shape, start, self.dtype, self.device)
+        )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The parameters of q(z|x).   x (N, C, S, S) -> mu, logvar (N, Z)
@@ -109,13 +122,13 @@ class ConvVAE(Module):
         return self.mu(flat).to(self.dtype), self.logvar(flat).to(self.dtype)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
-        """z = mu + exp(logvar / 2) eps.   all (N, Z)"""
+        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, z: Tensor) -> Tensor:
         """What the output activation is given: logits, for a sigmoid.   z (N, Z) -> (N, C, S, S)"""
         size = self.config.code_size
-        h = self.decoder_input(z).view(len(z), -1, size, size)
+        h = self.decoder_input(z).reshape(len(z), -1, size, size)
         return self.decoder(h).to(self.dtype)  # under autocast errors still need every digit
 
     def activate(self, outputs: Tensor) -> Tensor:
@@ -139,7 +152,7 @@ class ConvVAE(Module):
         """
         mu, logvar = self.encode(x)
         z = self.reparameterize(mu, logvar, self._checked(x, noise))
-        error = self._error(self.decode(z), x)  # (N,)
+        error = self._error(self.decode(z).flatten(1), x.flatten(1))  # (N,)
         kl = gaussian_kl(mu, logvar)  # (N,)
 
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
@@ -149,21 +162,50 @@ class ConvVAE(Module):
         return ConvVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
 
     def _error(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """The reconstruction error of each image, summed over pixels and channels.   -> (N,)"""
-        target = x.flatten(1)
+        """The reconstruction error, summed over D = C S S values.   (..., D), x alike -> (...)"""
         if self.config.recon_type == "bce":
-            return bernoulli_nll(outputs.flatten(1), target)
-        mean = self.activate(outputs).flatten(1)
+            return bernoulli_nll(outputs, x)
+        mean = self.activate(outputs)
         if self.config.recon_type == "mse":
-            return squared_error(mean, target)
-        return gaussian_nll(mean, target, self.config.gaussian_std)
+            return squared_error(mean, x)
+        return gaussian_nll(mean, x, self.config.gaussian_std)
 
     @torch.no_grad()
-    def sample(self, key: Key, count: int) -> Tensor:
-        """The decoder's images at z ~ N(0, I).   -> (count, C, S, S)"""
+    def log_weight(self, x: Tensor, noise: ConvVAENoise) -> Tensor:
+        """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
+        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
+        """
+        if not self.config.is_likelihood:
+            raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
+        mu, logvar = self.encode(x)
+        checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
+        z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
+        outputs = self.decode(z.flatten(0, 1))
+        nll = self._error(outputs.reshape(*z.shape[:2], -1), x.flatten(1)[:, None])
+        return -nll - gaussian_kl_sampled(logvar, z, noise.eps)
+
+    @torch.no_grad()
+    def sample(self, key: Key, count: int, *, mean: bool = True) -> Tensor:
+        """The decoder's images at z ~ N(0, I); without `mean`, a draw from p(x|z) around them.
+
+        -> (count, C, S, S). Raises: ValueError for a draw with recon_type mse.
+        """
         shape = (count, self.config.latent_dim)
         z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
-        return self.activate(self.decode(z))
+        recon = self.activate(self.decode(z))
+        return recon if mean else self._draw(recon, key.fold_in("x"))
+
+    def _draw(self, recon: Tensor, key: Key) -> Tensor:
+        if not self.config.is_likelihood:
+            raise ValueError("mean: got False, takes True for recon_type mse, no likelihood")
+        if self.config.recon_type == "bce":
+            return random.bernoulli(key, recon)
+        shape = tuple(recon.shape)
+        eps = random.normal(key, shape, dtype=self.dtype, device=self.device)
+        return recon + self.config.gaussian_std * eps
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:

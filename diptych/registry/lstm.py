@@ -11,7 +11,7 @@ import numpy_ref.lstm
 import torch_impl.lstm
 from diptych.data import Corpus, Data, MemoryTask
 from diptych.registry import recurrent
-from diptych.registry.pair import Pair
+from diptych.registry.pair import Pair, fitting
 from model_specs.key import Key
 from model_specs.lstm import LSTMBatch, LSTMConfig, LSTMState
 
@@ -36,7 +36,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> LSTMConfig:
     else:
         raise ValueError(f"data: got {data.name}, lstm takes text or copy")
     config = LSTMConfig(**fields | dict(overrides))
-    return recurrent.fitting(config, data, vocab_size=fields["vocab_size"])
+    return fitting(config, data, vocab_size=fields["vocab_size"])
 
 
 def _variants() -> dict[str, LSTMConfig]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
 from diptych.data import Data, Dataset
-from diptych.registry.pair import Pair
+from diptych.registry.pair import Pair, Shape, fitting
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref import random
@@ -27,7 +27,8 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> MLPVAEConfig:
     features = data.train.x.shape[1]
     hidden, latent = (400, 20) if features >= 784 else (64, 2)
     fields: dict[str, Any] = {"hidden_dim": hidden, "latent_dim": latent, "init": "torch"}
-    return MLPVAEConfig(**{"input_dim": features} | fields | dict(overrides))
+    config = MLPVAEConfig(**{"input_dim": features} | fields | dict(overrides))
+    return fitting(config, data, input_dim=features)
 
 
 def _variants() -> dict[str, MLPVAEConfig]:
@@ -48,6 +49,14 @@ def _variants() -> dict[str, MLPVAEConfig]:
     return {"": MLPVAEConfig(**small), **named, "784-400-20": MLPVAEConfig(init="torch")}
 
 
+def _to_batch(config: MLPVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
+    return rows
+
+
+def _to_images(config: MLPVAEConfig, x: np.ndarray, shape: Shape) -> np.ndarray:
+    return np.clip(x, 0, 1).reshape(-1, *shape)
+
+
 PAIR = Pair(
     left=numpy_ref.mlp_vae.MLPVAE,
     right=torch_impl.mlp_vae.MLPVAE,
@@ -59,4 +68,6 @@ PAIR = Pair(
     },
     for_data=_for_data,
     data="digits",
+    to_batch=_to_batch,
+    to_images=_to_images,
 )

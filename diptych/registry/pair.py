@@ -11,6 +11,8 @@ import numpy as np
 from diptych.data import Data
 from model_specs.key import Key
 
+Shape = tuple[int, int, int]
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -30,3 +32,16 @@ class Pair:
     """what it is trained on where nothing is named: data that needs no files"""
     window: Callable[..., Any] | None = None
     """(config, x, y, weight, state) -> a batch, of a model that reads sequences"""
+    to_batch: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
+    """(config, rows (N, D) in [0, 1], shape of an image) -> a batch, of a model of images"""
+    to_images: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
+    """(config, what the model makes of a batch, shape of an image) -> (N, C, H, W) in [0, 1]"""
+
+
+def fitting(config: Any, data: Data, **sizes: Any) -> Any:
+    """The config. Raises: ValueError where a field is not what the data asks for."""
+    for name, value in sizes.items():
+        got = getattr(config, name)
+        if got != value:
+            raise ValueError(f"{name}: got {got}, takes {value} for {data.name}")
+    return config

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from diptych.data import Corpus, MemoryTask
 from model_specs.key import Key
 from numpy_ref import random
 
@@ -20,15 +19,6 @@ def variants(config: Any, sizes: dict[str, Any]) -> dict[str, Any]:
         found[scheme] = config(**sizes, **fields)
         found[f"{scheme},loop"] = config(**sizes, **fields, kernel="loop")
     return found
-
-
-def fitting(config: Any, data: Corpus | MemoryTask, **sizes: Any) -> Any:
-    """The config. Raises: ValueError where a field is not what the data asks for."""
-    for name, value in sizes.items():
-        if getattr(config, name) != value:
-            got = getattr(config, name)
-            raise ValueError(f"{name}: got {got}, takes {value} for {data.name}")
-    return config
 
 
 def tokens(key: Key, config: Any, size: int, vocabulary: int) -> np.ndarray:

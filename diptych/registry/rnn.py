@@ -12,7 +12,7 @@ import numpy_ref.rnn
 import torch_impl.rnn
 from diptych.data import Corpus, Data, MemoryTask
 from diptych.registry import recurrent
-from diptych.registry.pair import Pair
+from diptych.registry.pair import Pair, fitting
 from model_specs.key import Key
 from model_specs.rnn import RNNBatch, RNNConfig, RNNState
 from numpy_ref import random
@@ -51,13 +51,13 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
     if isinstance(data, Corpus):
         symbols = len(data.vocabulary)
         sizes: dict[str, Any] = {"input_dim": symbols, "output_dim": symbols}
-        return recurrent.fitting(RNNConfig(**sizes | dict(overrides)), data, **sizes)
+        return fitting(RNNConfig(**sizes | dict(overrides)), data, **sizes)
     if not isinstance(data, MemoryTask):
         raise ValueError(f"data: got {data.name}, rnn takes text, copy or adding")
     if data.kind == "adding":
         sizes = {"input_dim": 2, "output_dim": 1, "likelihood": "squared_error"}
         given = sizes | {"seq_len": data.steps, "recurrent_gain": 1.0} | dict(overrides)
-        return recurrent.fitting(RNNConfig(**given), data, **sizes)
+        return fitting(RNNConfig(**given), data, **sizes)
     # h = tanh(3 h) is stable near 1 and -1, so each unit starts as a latch that keeps its sign
     # (Bengio, Simard & Frasconi 1994); from the sources' N(0, 0.01^2) nothing is learned
     latches = {"recurrent_gain": 3.0, "weight_std": 0.2}
@@ -67,7 +67,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
     if width != data.symbols and (width < data.symbols or width & (width - 1)):
         takes = f"{data.symbols} (one-hot) or a power of 2 above it"
         raise ValueError(f"input_dim: got {width}, takes {takes} for {data.name}")
-    return recurrent.fitting(config, data, output_dim=data.symbols)
+    return fitting(config, data, output_dim=data.symbols)
 
 
 def _variants() -> dict[str, RNNConfig]:

@@ -1,0 +1,55 @@
+"""The left panel at work: NumPy, one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from diptych.panels.panel import Panel, terms_of
+from numpy_ref import optim
+
+
+class NumpyPanel(Panel):
+    """The left panel."""
+
+    backend = "numpy"
+
+    def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
+        make = {"adam": optim.Adam, "sgd": optim.SGD}[optimizer]
+        self.model = model
+        self.optimizer = make(model.named_parameters(), lr=lr, weight_decay=weight_decay)
+
+    def array(self, x: Any) -> np.ndarray:
+        return np.asarray(x, None if np.asarray(x).dtype.kind in "iub" else self.model.dtype)
+
+    def terms(self, batch: Any, noise: Any) -> dict[str, float]:
+        loss, _ = self.model.loss(self.convert(batch), noise)
+        return {name: float(value) for name, value in terms_of(loss)}
+
+    def gradients(
+        self, batch: Any, noise: Any, share: float = 1.0
+    ) -> tuple[dict[str, float], Any]:
+        self.model.zero_grad()
+        # a run that diverges is told by its step and term, not by a warning from within a product
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, backward = self.model.loss(self.convert(batch), noise)
+            backward()
+        if share != 1:
+            for parameter in self.model.parameters():
+                parameter.grad *= share
+        terms = {name: share * float(value) for name, value in terms_of(loss)}
+        return terms, getattr(loss, "state", None)
+
+    def step(self, lr: float, clip: float | None) -> None:
+        if clip is not None:
+            optim.clip_grad_norm(self.model.parameters(), clip)
+        self.optimizer.lr = lr
+        self.optimizer.step()
+
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        return self.optimizer.state_dict()
+
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
+        self.optimizer.load_state_dict(state)

@@ -1,0 +1,152 @@
+"""The right panel at work: torch, on CPU or CUDA, in one process or one of several."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from diptych.engine import Engine
+from diptych.panels.panel import Panel, terms_of
+from diptych.parity.tree import to_numpy
+from diptych.ranks import Ranks
+from model_specs.state import check_state
+from torch_impl.normalisation import synchronised
+
+AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class _Loss(nn.Module):
+    """A model's loss as a forward pass, which is what DistributedDataParallel takes."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Any, noise: Any) -> Any:
+        return self.model.loss(batch, noise)
+
+
+class TorchPanel(Panel):
+    """The right panel. See Engine for its options; `ranks` is this process's place among several.
+
+    Raises: ValueError for mixed precision in another dtype than float32, and for channels_last of a
+    model without convolutions.
+    """
+
+    backend = "torch"
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: str,
+        lr: float,
+        weight_decay: float,
+        engine: Engine = Engine(),  # noqa: B008  (immutable)
+        ranks: Ranks = Ranks(),  # noqa: B008
+    ) -> None:
+        if engine.amp != "off" and model.dtype != torch.float32:
+            name = str(model.dtype).removeprefix("torch.")
+            raise ValueError(f"amp: got {engine.amp!r} with {name}, takes float32")
+        if engine.channels_last:
+            if not any(p.ndim == 4 for p in model.parameters()):
+                name = type(model).__name__
+                raise ValueError(f"channels_last: got {name}, takes a model with convolutions")
+            model = model.to(memory_format=torch.channels_last)
+        if engine.sync_batchnorm:
+            synchronised(model)
+        self.model, self.engine, self.ranks = model, engine, ranks
+        make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
+        self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay)
+        self._kind, self._steps = optimizer, 0
+        self._names = [name for name, _ in model.named_parameters()]
+        self._device = next(model.parameters()).device
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=engine.amp == "fp16")
+        loss: Any = _Loss(model)
+        if ranks.size > 1:
+            loss = DistributedDataParallel(loss)
+        self._loss = torch.compile(loss) if engine.compile else loss
+
+    def array(self, x: Any) -> torch.Tensor:
+        tensor = torch.as_tensor(x, device=self._device)
+        tensor = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
+        if self.engine.channels_last and tensor.ndim == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+    @torch.no_grad()
+    def terms(self, batch: Any, noise: Any) -> dict[str, float]:
+        return _floats(self.model.loss(self.convert(batch), noise))
+
+    def gradients(
+        self, batch: Any, noise: Any, share: float = 1.0
+    ) -> tuple[dict[str, float], Any]:
+        self.model.zero_grad(set_to_none=True)
+        with self._autocast():
+            loss = self._loss(self.convert(batch), noise)
+        # DistributedDataParallel averages over the ranks, and the shares are to be added
+        total = loss.total if share * self.ranks.size == 1 else loss.total * (share * self.ranks.size)
+        self._scaler.scale(total).backward()
+        if self._scaler.is_enabled():
+            self._scaler.unscale_(self.optimizer)
+        terms = {name: share * value for name, value in _floats(loss).items()}
+        return self.ranks.add(terms), getattr(loss, "state", None)
+
+    def step(self, lr: float, clip: float | None) -> None:
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        before = self._scaler.get_scale()
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self._steps += self._scaler.get_scale() >= before  # else a gradient overflowed: no step
+
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        buffers = self.optimizer.state_dict()["state"]
+        flat = {
+            f"{self._names[i]}.{buffer}": to_numpy(value)
+            for i, entry in buffers.items()
+            for buffer, value in entry.items()
+            if isinstance(value, torch.Tensor) and buffer != "step"
+        }
+        scaler = {
+            f"scaler.{name}": np.array(value) for name, value in self._scaler.state_dict().items()
+        }
+        return flat | scaler | {"step": np.array(self._steps, np.int64)}
+
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
+        parameters = dict(self.model.named_parameters())
+        begun = "step" in state and int(state["step"]) > 0
+        kept = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}[self._kind] if begun else ()
+        own = {f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept}
+        own |= {f"scaler.{name}": () for name in self._scaler.state_dict()}
+        found = {name: array.shape for name, array in state.items()}
+        check_state(own | {"step": ()}, found, "optimizer state")
+        self._steps = int(state["step"])
+        entries = {
+            i: {
+                buffer: torch.empty_like(p).copy_(torch.from_numpy(state[f"{name}.{buffer}"]))
+                for buffer in kept
+            }
+            | {"step": torch.tensor(float(self._steps))}
+            for i, (name, p) in enumerate(parameters.items())
+            if kept
+        }
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": entries})
+        scaler = self._scaler.state_dict()
+        self._scaler.load_state_dict({n: state[f"scaler.{n}"].item() for n in scaler})
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        on = self.engine.amp != "off"
+        return torch.autocast(self._device.type, AMP_DTYPES[self.engine.amp], enabled=on)
+
+
+def _floats(loss: Any) -> dict[str, float]:
+    terms = dict(terms_of(loss))
+    return dict(zip(terms, torch.stack([v.detach() for v in terms.values()]).tolist(), strict=True))
