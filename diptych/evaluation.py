@@ -100,6 +100,17 @@ def importance_weighted(
     )
 
 
+def reconstruction_error(panel: Panel, x: np.ndarray, batch_size: int = 500) -> float:
+    """Root of the mean squared difference between a value of x and of its reconstruction."""
+    squares = 0.0
+    with panel.evaluating():
+        for start in range(0, len(x), batch_size):
+            part = panel.array(x[start : start + batch_size])
+            difference = to_numpy(panel.model.reconstruct(part)) - to_numpy(part)
+            squares += float(np.square(difference, dtype=np.float64).sum())
+    return math.sqrt(squares / x.size)
+
+
 def per_example(config: object, terms: dict[str, float], batch_size: int) -> dict[str, float]:
     """Loss terms as nats per example, whatever the model's reduction over the batch."""
     scale = 1 / batch_size if getattr(config, "reduction", "mean") == "sum" else 1.0

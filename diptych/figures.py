@@ -73,12 +73,12 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
 
 
 def image_grid(images: np.ndarray, columns: int) -> Figure:
-    """Grey images row by row, none resampled: an image pixel is a whole number of dots.
+    """Images row by row, none resampled: an image pixel is a whole number of dots.
 
-    Shapes: images (N, H, W), clipped to [0, 1].
+    Shapes: images (N, H, W), or (N, H, W, 3) for colour, clipped to [0, 1].
     Raises: ValueError for another shape, NaN or inf, integers above 1, or columns below 1.
     """
-    check("images", images, ("N", "H", "W"), grey=True)
+    _check_images("images", images)
     if columns < 1:
         raise ValueError(f"columns: got {columns}, takes 1 or more")
     return _mosaic(images, min(columns, len(images)))[0]
@@ -87,10 +87,10 @@ def image_grid(images: np.ndarray, columns: int) -> Figure:
 def reconstructions(originals: np.ndarray, reconstructions: np.ndarray) -> Figure:
     """Originals in the upper row, each over its reconstruction in the lower.
 
-    Shapes: originals (N, H, W), reconstructions (N, H, W), clipped to [0, 1].
+    Shapes: originals (N, H, W) or (N, H, W, 3), reconstructions alike, clipped to [0, 1].
     Raises: ValueError for other shapes, NaN or inf, or integers above 1.
     """
-    check("originals", originals, ("N", "H", "W"), grey=True)
+    _check_images("originals", originals)
     check("reconstructions", reconstructions, originals.shape, grey=True)
     count = len(originals)
     figure, axis = _mosaic(np.concatenate([originals, reconstructions]), count, left=1.05)
@@ -158,8 +158,13 @@ def latent_manifold(
     return figure
 
 
+def _check_images(name: str, images: np.ndarray) -> None:
+    colour = np.ndim(images) == 4
+    check(name, images, ("N", "H", "W", 3) if colour else ("N", "H", "W"), grey=True)
+
+
 def _mosaic(images: np.ndarray, columns: int, left: float = 0) -> tuple[Figure, Axes]:
-    count, height, width = images.shape
+    count, height, width = images.shape[:3]
     scale = max(1, int(np.clip(1000 / columns, 64, 160)) // max(height, width))
     right, down = width * scale + GAP, height * scale + GAP
     rows = math.ceil(count / columns)

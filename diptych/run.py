@@ -27,7 +27,7 @@ import torch
 
 from diptych import pairs
 from diptych.data import Data
-from diptych.engine import Engine
+from diptych.engine import AMP, Engine
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.weights import write_atomically
 from model_specs.fields import check_choice, check_positive_int, check_real
@@ -92,7 +92,7 @@ class RunConfig:
         for name in ("patience", "pictures"):
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
-        self.engine  # its own checks
+        check_choice("amp", self.amp, AMP)
 
     @property
     def engine(self) -> Engine:

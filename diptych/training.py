@@ -1,21 +1,13 @@
-"""One outer loop for both panels.
-
-Everything random is addressed by epoch or step from the run's key, so the loop has no hidden
-state: weights, optimiser, step number and, of a recurrent model, the state it carries are all that
-a resumed run needs to go on bit for bit.
-"""
+"""Train one panel of a pair: from settings and data to a run folder."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -23,33 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from diptych import pairs
 from diptych.data import Data
-from diptych.evaluation import per_example
 from diptych.panels import Panel, make_panel
+from diptych.ranks import Ranks
 from diptych.run import RunConfig, RunFolder
 from diptych.tasks import Task, make_task
-from diptych.weights import load_arrays, save, save_arrays
+from diptych.trainer import NonFiniteError, Trainer
 from model_specs.key import Key
 
-LOG_EACH = 100
-"""So many first steps are all logged: there the curves of two panels must still be one."""
-
-
-class NonFiniteError(ValueError):
-    """A loss term or a weight became NaN or inf; the message says at which step, and which."""
-
-
-@dataclass
-class Position:
-    """Where a run stands: steps done, the items in them, examples and sums of terms of this epoch,
-    the best epoch so far."""
-
-    step: int = 0
-    seconds: float = 0.0
-    count: int = 0
-    seen: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    best_epoch: int = -1
-    best_loss: float = math.inf
+__all__ = ["NonFiniteError", "Outcome", "Trainer", "build", "train"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +37,7 @@ class Outcome:
     interrupted: bool
 
 
-def build(config: RunConfig) -> Panel:
+def build(config: RunConfig, ranks: Ranks = Ranks()) -> Panel:  # noqa: B008  (immutable)
     """The model that a run trains, with the weights it starts from."""
     pair = pairs.get(config.model)
     return make_panel(
@@ -77,6 +50,8 @@ def build(config: RunConfig) -> Panel:
         optimizer=config.optimizer,
         lr=config.lr,
         weight_decay=config.weight_decay,
+        engine=config.engine,
+        ranks=ranks,
     )
 
 
@@ -87,25 +62,23 @@ def train(
     *,
     resume: bool = False,
     console: Console | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008  (immutable)
 ) -> Outcome:
     """Train one panel and leave a run folder (see diptych.run) in `out`.
 
     Ctrl-C finishes the step, saves, and returns with `interrupted`. A killed run is continued with
     `resume`, from its last checkpoint, to the same final weights bit for bit. Without a checkpoint
-    `resume` begins at the beginning. `console` shows a progress bar.
+    `resume` begins at the beginning. `console` shows a progress bar. With several `ranks` each
+    process calls this, and the first alone writes.
 
     Raises: NonFiniteError with the step and the term; the last checkpoint stays as it was.
     ValueError where `out` holds another run or cannot be written.
     """
-    panel, task = build(config), make_task(config, dataset)
-    # a model that does not fit the data must fail before the folder is claimed; no running
-    # statistic may move by this
-    first = task.batch(0, 0)
-    with panel.evaluating():
-        panel.terms(task.prepare(panel, first, Key(0), None), task.noise(panel, first, Key(0)))
+    panel, task = build(config, ranks), make_task(config, dataset)
+    _check_fits(config, task, panel, ranks)
     folder = RunFolder(Path(out))
-    folder.begin(config, dataset, resume)
-    trainer = Trainer(config, task, folder, panel)
+    ranks.from_first(lambda: folder.begin(config, dataset, resume))
+    trainer = Trainer(config, task, folder, panel, ranks)
     if resume:
         trainer.restore()
     # a run that diverges is told by its step and term, not by a warning from within a product
@@ -116,117 +89,17 @@ def train(
     return Outcome(folder, trainer.panel, at.step, at.seconds, stop.is_set())
 
 
-class Trainer:
-    """The loop, and what it writes."""
-
-    def __init__(self, config: RunConfig, task: Task, folder: RunFolder, panel: Panel) -> None:
-        self.config, self.task, self.folder, self.panel = config, task, folder, panel
-        self.key = Key(config.seed)
-        self.position = Position()
-        self.state: Any = None
-
-    def run(self, progress: Progress, stop: threading.Event) -> None:
-        """From the current position to the last epoch, or until `stop` is set."""
-        at, per_epoch = self.position, self.task.steps_per_epoch
-        total = self.config.epochs * per_epoch
-        bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
-        while at.step < total and not stop.is_set():
-            epoch, first = divmod(at.step, per_epoch)
-            for i in range(first, per_epoch):
-                if not self.task.carries(i):
-                    self.state = None
-                terms = self.step(self.task.batch(epoch, i), epoch)
-                progress.update(bar, completed=at.step, told=self._told(epoch, terms))
-                if at.step % per_epoch == 0:
-                    break  # end_epoch saves: a checkpoint here would skip it on resuming
-                if at.step % self.config.checkpoint_every == 0 or stop.is_set():
-                    self.save()
-                if stop.is_set():
-                    break
-            if at.step == (epoch + 1) * per_epoch:
-                self.end_epoch(epoch)
-        save(self.panel.model, self.folder.last_file)
-
-    def step(self, batch: Any, epoch: int) -> dict[str, float]:
-        """One optimiser step; returns the loss terms before it, nats per example."""
-        at = self.position
-        begun = time.perf_counter()
-        key = self.key.fold_in(at.step)
-        size = self.task.size(batch)
-        noise = self.task.noise(self.panel, batch, key.fold_in("noise"))
-        prepared = self.task.prepare(self.panel, batch, key, self.state)
-        terms, self.state = self.panel.gradients(prepared, noise)
-        broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
-        if broken:
-            raise NonFiniteError(f"step {at.step}: loss term {', '.join(broken)}")
-        self.panel.step(self.config.lr_at(epoch), self.config.clip)
-        terms = per_example(self.panel.model.config, terms, size)
-        at.seconds += time.perf_counter() - begun
-        at.step += 1
-        at.seen += size
-        at.count += self.task.count(batch)
-        for name, value in terms.items():
-            at.sums[name] = at.sums.get(name, 0.0) + value * size
-        if at.step <= LOG_EACH or at.step % self.config.log_every == 0:
-            self.folder.log({"kind": "step", "step": at.step, "epoch": epoch, **terms})
-        return terms
-
-    def end_epoch(self, epoch: int) -> None:
-        """Validate, log, keep the best weights, save."""
-        at = self.position
-        self.arrays()  # before validation, which would trip over a broken weight and not name it
-        valid = self.task.validate(self.panel)
-        record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
-        record |= {"train": {name: value / at.seen for name, value in at.sums.items()}}
-        record |= {"valid": valid, "seconds": at.seconds}
-        at.seen, at.sums = 0, {}
-        loss = next(iter(valid.values()))
-        if loss < at.best_loss:
-            at.best_epoch, at.best_loss = epoch, loss
-            save(self.panel.model, self.folder.best_file)
-        self.folder.log(record)
-        self.save()
-
-    def arrays(self) -> dict[str, Any]:
-        """What a checkpoint holds. Raises: NonFiniteError rather than keep a broken weight."""
-        arrays = {f"model.{name}": a for name, a in self.panel.weights().items()}
-        arrays |= {f"optimizer.{name}": a for name, a in self.panel.optimizer_state().items()}
-        arrays |= {f"state.{name}": a for name, a in self.panel.state_arrays(self.state).items()}
-        broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-        if broken:
-            raise NonFiniteError(f"step {self.position.step}: NaN or inf in {', '.join(broken)}")
-        return arrays
-
-    def save(self) -> None:
-        """Replace the checkpoint. Raises: NonFiniteError as `arrays` does."""
-        position = vars(self.position) | {"best_loss": repr(self.position.best_loss)}
-        key = {"seed": self.key.seed, "path": self.key.path}
-        save_arrays(self.folder.checkpoint_file, self.arrays(), {"position": position, "key": key})
-
-    def restore(self) -> None:
-        """Go to the checkpoint, where there is one."""
-        file = self.folder.checkpoint_file
-        if not file.exists():
-            self.folder.rewind(step=0)
-            return
-        arrays, metadata = load_arrays(file)
-        if "position" not in metadata:
-            raise ValueError(f"{file}: not a checkpoint (no position in its metadata)")
-        self.panel.load_weights(_under("model.", arrays), source=str(file))
-        self.panel.load_optimizer_state(_under("optimizer.", arrays))
-        self.state = self.panel.load_state(_under("state.", arrays))
-        position = metadata["position"]
-        self.position = Position(**position | {"best_loss": float(position["best_loss"])})
-        self.folder.rewind(self.position.step)
-
-    def _told(self, epoch: int, terms: dict[str, float]) -> str:
-        parts = "  ".join(f"{name} {value:.2f}" for name, value in terms.items())
-        rate = self.position.count / max(self.position.seconds, 1e-9)
-        return f"epoch {epoch + 1}/{self.config.epochs}  {parts}  {rate:,.0f} {self.task.unit}/s"
-
-
-def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:
+    """Raise ValueError where model, data and ranks do not fit, before the folder is claimed."""
+    if ranks.size > 1 and not task.divisible:
+        raise ValueError(f"ranks: got {ranks.size}, {task.data.name} is trained on in one process")
+    if config.pictures is not None and not task.pictured:
+        raise ValueError(f"pictures: got a run on {task.data.name}, takes one on images")
+    first = task.batch(0, 0)
+    with panel.evaluating():  # no running statistic may move by this
+        whole = slice(0, task.size(first))
+        noise = task.noise(panel, first, Key(0), whole)
+        panel.terms(task.prepare(panel, first, Key(0), None), noise)
 
 
 def _progress(console: Console | None) -> Progress:

@@ -87,9 +87,8 @@ class ConvVAEConfig:
         """Values of what the encoder's last convolution gives, flattened."""
         return self.channels[-1] * self.code_size**2
 
-
     @property
-    def is_likelihood(self) -> bool:
+    def has_log_weight(self) -> bool:
         """Whether the reconstruction error is -log p(x|z), so that log p(x) can be estimated."""
         return self.recon_type != "mse"
 

@@ -69,6 +69,11 @@ class MLPVAEConfig:
         check_real("gaussian_std", self.gaussian_std, above=0)
 
     @property
+    def has_log_weight(self) -> bool:
+        """Whether p(x|z) and q(z|x) are densities, so that log p(x) can be estimated."""
+        return True
+
+    @property
     def widest(self) -> int:
         """Values an example has in the widest layer: what decides the memory that it takes."""
         return max(self.input_dim, self.hidden_dim, self.latent_dim)

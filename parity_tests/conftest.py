@@ -62,7 +62,7 @@ def vae(make_vae: Callable[..., tuple[Any, ...]]) -> tuple[Any, ...]:
 @pytest.fixture
 def run(capsys: Any, monkeypatch: Any) -> Callable[..., tuple[int, str, str]]:
     """run("check", "mlp_vae") -> (exit status, stdout, stderr), wide enough not to wrap."""
-    monkeypatch.setattr(cli, "_console", Console(width=200))
+    monkeypatch.setattr(cli.terminal, "console", Console(width=200))
     monkeypatch.delenv("DIPTYCH_DATA", raising=False)
 
     def invoke(*arguments: Any) -> tuple[int, str, str]:

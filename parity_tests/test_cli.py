@@ -112,7 +112,7 @@ ERRORS = [
     (["train", "mlp_vae", "--set", "hiden_dim=3"], 1, "did you mean 'hidden_dim'"),
     (["train", "mlp_vae", "--set", "hidden_dim=wide"], 1, "takes hidden_dim=int"),
     (["train", "mlp_vae", "--set", "latent_dim=-1"], 1, "latent_dim: got -1"),
-    (["train", "mlp_vae", "--set", "input_dim=32"], 1, "x: got shape (128, 64), takes (any, 32)"),
+    (["train", "mlp_vae", "--set", "input_dim=32"], 1, "input_dim: got 32, takes 64 for digits"),
     (["train", "mlp_vae", "--backend", "numpy", "--device", "cuda"], 1, "takes 'cpu'"),
     (["evaluate", "nowhere"], 1, "nowhere: not a run folder"),
     (["sample", "nowhere"], 1, "nowhere: not a run folder"),

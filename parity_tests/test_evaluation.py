@@ -98,7 +98,7 @@ def test_elbo_terms_do_not_depend_on_how_the_data_is_cut(reduction):
 class Watched(Module):
     """A model that knows nothing but whether it is training."""
 
-    config, dtype = None, np.dtype("float64")
+    config, dtype = MLPVAEConfig(), np.dtype("float64")
 
     def __init__(self):
         self.weight, self.seen = Parameter(np.zeros(1)), []

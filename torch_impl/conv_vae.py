@@ -178,7 +178,7 @@ class ConvVAE(Module):
         K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
         """
-        if not self.config.is_likelihood:
+        if not self.config.has_log_weight:
             raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
         mu, logvar = self.encode(x)
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
@@ -199,7 +199,7 @@ class ConvVAE(Module):
         return recon if mean else self._draw(recon, key.fold_in("x"))
 
     def _draw(self, recon: Tensor, key: Key) -> Tensor:
-        if not self.config.is_likelihood:
+        if self.config.recon_type == "mse":
             raise ValueError("mean: got False, takes True for recon_type mse, no likelihood")
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)

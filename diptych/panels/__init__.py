@@ -55,5 +55,3 @@ def make_panel(
     if device != "cpu":
         raise ValueError(f"device: got {device!r}, the numpy backend takes 'cpu'")
     return NumpyPanel(pair.left(config, key, dtype=dtype), optimizer, lr, weight_decay)
-
-

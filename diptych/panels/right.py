@@ -83,15 +83,12 @@ class TorchPanel(Panel):
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         return _floats(self.model.loss(self.convert(batch), noise))
 
-    def gradients(
-        self, batch: Any, noise: Any, share: float = 1.0
-    ) -> tuple[dict[str, float], Any]:
+    def gradients(self, batch: Any, noise: Any, share: float = 1.0) -> tuple[dict[str, float], Any]:
         self.model.zero_grad(set_to_none=True)
         with self._autocast():
             loss = self._loss(self.convert(batch), noise)
         # DistributedDataParallel averages over the ranks, and the shares are to be added
-        total = loss.total if share * self.ranks.size == 1 else loss.total * (share * self.ranks.size)
-        self._scaler.scale(total).backward()
+        self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
         if self._scaler.is_enabled():
             self._scaler.unscale_(self.optimizer)
         terms = {name: share * value for name, value in _floats(loss).items()}
@@ -124,7 +121,9 @@ class TorchPanel(Panel):
         parameters = dict(self.model.named_parameters())
         begun = "step" in state and int(state["step"]) > 0
         kept = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}[self._kind] if begun else ()
-        own = {f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept}
+        own = {
+            f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept
+        }
         own |= {f"scaler.{name}": () for name in self._scaler.state_dict()}
         found = {name: array.shape for name, array in state.items()}
         check_state(own | {"step": ()}, found, "optimizer state")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from diptych.panels import Panel
@@ -50,6 +51,10 @@ class Task(ABC):
 
     unit: str
     """what the progress bar counts"""
+    divisible = False
+    """whether several ranks may each take a part of a batch"""
+    pictured = False
+    """whether there is something to look at while it trains"""
     steps_per_epoch: int
 
     def __init__(self, config: RunConfig, data: Any) -> None:
@@ -63,9 +68,13 @@ class Task(ABC):
     def prepare(self, panel: Panel, batch: Any, key: Key, state: Any) -> Any:
         """That data as the model's loss takes it; `state` is what the step before left, or None."""
 
-    def noise(self, panel: Panel, batch: Any, key: Key) -> Any:
-        """The noise of one step."""
-        return panel.model.draw_noise(key, self.size(batch))
+    def noise(self, panel: Panel, batch: Any, key: Key, rows: slice) -> Any:
+        """The noise of one step, for these examples of its batch."""
+        return panel.model.draw_noise(key, rows.stop - rows.start, first=rows.start)
+
+    def pictures(self, panel: Panel) -> dict[str, Figure]:
+        """Pictures of how far the panel is, by name."""
+        raise ValueError(f"pictures: got a run on {self.data.name}, takes one on images")
 
     @abstractmethod
     def size(self, batch: Any) -> int:

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.progress import Progress
 
-from diptych import figures
+from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
-from diptych.evaluation import elbo_terms, importance_weighted
+from diptych.evaluation import (
+    Evaluation,
+    elbo_terms,
+    importance_weighted,
+    reconstruction_error,
+)
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
 from diptych.run import RunConfig
@@ -28,6 +34,7 @@ class Images(Task):
     """Every image once an epoch, in an order drawn from the run's key; nats per image."""
 
     unit = "images"
+    divisible = pictured = True
     data: Dataset
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
@@ -44,9 +51,16 @@ class Images(Task):
         return self.data.train.x[self._order(epoch)[index * size : (index + 1) * size]]
 
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
-        if not self.config.binarize:
-            return batch
-        return random.bernoulli(key.fold_in("binarize"), batch)
+        if self.config.binarize:
+            batch = random.bernoulli(key.fold_in("binarize"), batch)
+        return self.examples(panel, batch)
+
+    def examples(self, panel: Panel, rows: np.ndarray) -> np.ndarray:
+        """Rows in [0, 1] as the model takes its images."""
+        make = pairs.get(self.config.model).to_batch
+        if make is None:
+            raise ValueError(f"data: got {self.data.name}, which {self.config.model} cannot read")
+        return make(panel.model.config, rows, self.data.image_shape)
 
     def size(self, batch: np.ndarray) -> int:
         return len(batch)
@@ -59,38 +73,56 @@ class Images(Task):
         return random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x)
 
     def validate(self, panel: Panel) -> dict[str, float]:
-        return elbo_terms(panel, self.held_out("valid"), self.key.fold_in("validation"))
+        x = self.examples(panel, self.held_out("valid"))
+        return elbo_terms(panel, x, self.key.fold_in("validation"))
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
-        """ELBO and importance-weighted NLL.
+        """ELBO, error of the reconstructions, and importance-weighted NLL where there is one.
 
         A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
         """
         panel, split = self.one(panels), options.split
-        samples = 512 if options.samples is None else options.samples
         x = self.held_out(split)
         if options.examples is not None:
             check_positive_int("examples", options.examples)
             x = x[random.permutation(Key(0).fold_in("subset"), len(x))[: options.examples]]
-        key = self.key.fold_in("evaluation")
+        x, key = self.examples(panel, x), self.key.fold_in("evaluation")
+        metrics: dict[str, Any] = {}
+        lines, title = [], f"{split}, {len(x)} examples"
+        if panel.model.config.has_log_weight:
+            samples = 512 if options.samples is None else options.samples
+            found = self._weighted(panel, x, key, samples, options)
+            metrics |= {f"{split}_{name}": v for name, v in asdict(found).items()}
+            error = found.nll_standard_error
+            spread = "" if error is None else f" ± {error:.3f}"
+            lines += [
+                ("NLL", f"{found.nll:.3f}{spread}", "nats/example"),
+                ("NLL", f"{found.bits_per_dim:.4f}", "bits/dim"),
+                ("ELBO", f"{found.elbo:.3f}", "nats/example"),
+            ]
+            title += f", {samples} importance samples"
+        elif options.samples is not None:
+            raise ValueError(
+                f"samples: got {options.samples}, but this model's loss is no log-likelihood"
+            )
+        else:
+            metrics[f"{split}_examples"] = len(x)
+        terms = elbo_terms(panel, x, key.fold_in("terms"))
+        metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
+        unit = "nats/example" if panel.model.config.has_log_weight else ""
+        lines += [(name, f"{value:.3f}", unit) for name, value in terms.items()]
+        metrics[f"{split}_rmse"] = reconstruction_error(panel, x)
+        lines.append(("reconstruction", f"{metrics[f'{split}_rmse']:.4f}", "RMSE/value"))
+        return Assessment(title, metrics, lines)
+
+    def _weighted(
+        self, panel: Panel, x: np.ndarray, key: Key, samples: int, options: Options
+    ) -> Evaluation:
         with Progress(console=options.console) as progress:
             bar = progress.add_task(f"{samples} samples", total=samples * len(x))
-            found = importance_weighted(
+            return importance_weighted(
                 panel, x, key, samples, options.memory_mb, lambda n: progress.advance(bar, n)
             )
-        terms = elbo_terms(panel, x, key.fold_in("terms"))
-        metrics: dict[str, Any] = {f"{split}_{name}": v for name, v in asdict(found).items()}
-        metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
-        error = found.nll_standard_error
-        spread = "" if error is None else f" ± {error:.3f}"
-        lines = [
-            ("NLL", f"{found.nll:.3f}{spread}", "nats/example"),
-            ("NLL", f"{found.bits_per_dim:.4f}", "bits/dim"),
-            ("ELBO", f"{found.elbo:.3f}", "nats/example"),
-            *((name, f"{value:.3f}", "nats/example") for name, value in terms.items()),
-        ]
-        title = f"{split}, {len(x)} examples, {samples} importance samples"
-        return Assessment(title, metrics, lines)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Examples from the prior, as a PNG. Raises: ValueError for what only a text takes."""
@@ -101,14 +133,30 @@ class Images(Task):
         count = 64 if options.count is None else options.count
         check_positive_int("count", count)
         key = Key(options.seed).fold_in("sample")
-        with panel.evaluating():
-            x = to_numpy(panel.model.sample(key, count, mean=options.mean))
-        side = int(x.shape[1] ** 0.5)
-        shape = (side, side) if side * side == x.shape[1] else (1, x.shape[1])
         target = options.out or folder / "samples.png"
-        columns = max(1, int(np.ceil(count**0.5)))
-        figures.save(figures.image_grid(x.reshape(count, *shape), columns), target)
+        figures.save(self._samples(panel, key, count, options.mean), target)
         return f"{count} samples in {target}"
+
+    def pictures(self, panel: Panel) -> dict[str, Figure]:
+        """The means of 64 samples, of the same codes each time, and 16 reconstructions."""
+        x = self.examples(panel, self.held_out("valid")[:16])
+        with panel.evaluating():
+            recon = to_numpy(panel.model.reconstruct(panel.array(x)))
+        shown = figures.reconstructions(self._pixels(panel, x), self._pixels(panel, recon))
+        samples = self._samples(panel, self.key.fold_in("pictures"), 64, mean=True)
+        return {"samples": samples, "reconstructions": shown}
+
+    def _samples(self, panel: Panel, key: Key, count: int, mean: bool) -> Figure:
+        with panel.evaluating():
+            x = to_numpy(panel.model.sample(key, count, mean=mean))
+        return figures.image_grid(self._pixels(panel, x), math.ceil(count**0.5))
+
+    def _pixels(self, panel: Panel, x: np.ndarray) -> np.ndarray:
+        """What the model takes or gives, as a figure shows it: (N, H, W) or (N, H, W, 3)."""
+        make = pairs.get(self.config.model).to_images
+        assert make is not None  # where there is a way in there is one out
+        images = make(panel.model.config, x, self.data.image_shape)
+        return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
 
     def found(self) -> str:
         return f"{self.data.name}: {count_images(self.data.train, self.data.valid, self.data.test)}"

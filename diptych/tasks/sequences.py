@@ -18,9 +18,9 @@ class SequenceTask(Task):
     def prepare(self, panel: Panel, batch: Any, key: Key, state: Any) -> Any:
         return window(panel, *batch, state=state)
 
-    def noise(self, panel: Panel, batch: Any, key: Key) -> Any:
-        length, size = np.shape(batch[0])[:2]
-        return panel.model.draw_noise(key, size, length=length)
+    def noise(self, panel: Panel, batch: Any, key: Key, rows: slice) -> Any:
+        size = rows.stop - rows.start
+        return panel.model.draw_noise(key, size, length=len(batch[0]), first=rows.start)
 
     def size(self, batch: Any) -> int:
         return np.shape(batch[0])[1]

@@ -1,0 +1,96 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from diptych.cli import terminal
+from diptych.cli.terminal import DataRoot, Device, DType
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, conv_vae, rnn or lstm.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/run"),
+    preset: Annotated[
+        str | None, typer.Option(help="Published settings, zaremba-small for one; yours win.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="numpy or torch: the panel to train.")] = "torch",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, cifar10, ptb, topics, text:PATH, copy:100, ... [digits | topics]"
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    binarize: Annotated[
+        bool | None, typer.Option(help="Draw each pixel anew as 0 or 1.", show_default="no")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set. [10]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step. [128]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [0.001]")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="constant, cosine, step, exponential, hold. [constant]")
+    ] = None,
+    hold_epochs: Annotated[int | None, typer.Option(help="Before hold decays. [5]")] = None,
+    decay: Annotated[float | None, typer.Option(help="Factor of hold, an epoch. [0.5]")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd. [adam]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of every parameter. [0]")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    device: Device = "cpu",
+    dtype: DType = "float32",
+    seed: Annotated[int, typer.Option(help="Names every random stream of the run.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a field of the model's config.", metavar="FIELD=VALUE"),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a better validation.")
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option(help="Draw samples and reconstructions each so many epochs.")
+    ] = None,
+    amp: Annotated[
+        str | None, typer.Option(help="Mixed precision of torch: off, bf16 or fp16. [off]")
+    ] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Images in memory as NHWC (torch).")
+    ] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile of the loss.")] = False,
+    sync_batchnorm: Annotated[
+        bool, typer.Option("--sync-batchnorm", help="Normalise batches over all ranks.")
+    ] = False,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+) -> None:
+    """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
+    from diptych import data as data_sets
+    from diptych import pairs
+    from diptych.presets import settings
+    from diptych.ranks import joined
+    from diptych.training import train as run_training
+
+    pair = pairs.get(model)
+    data = data or pair.data
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule}
+    given |= {"hold_epochs": hold_epochs, "decay": decay, "optimizer": optimizer, "clip": clip}
+    given |= {"weight_decay": weight_decay, "binarize": binarize}
+    given |= {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
+    given |= {"checkpoint_every": checkpoint_every, "patience": patience, "pictures": pictures}
+    given |= {"amp": amp, "channels_last": channels_last or None, "compile": compile_ or None}
+    given |= {"sync_batchnorm": sync_batchnorm or None}
+    fields = pairs.parse_fields(pair, set_ or [])
+    dataset = data_sets.load(data, data_root)
+    run = settings(model, data, dataset, preset, fields, given)
+    with terminal.flushed_denormals(), joined(device) as ranks:
+        console = terminal.console if ranks.first else Console(quiet=True)
+        console.print(dataset.found, style="dim")
+        outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
+    told = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
+    if outcome.interrupted:
+        console.print(f"stopped after {told}; --resume goes on from {out}")
+        raise typer.Exit(130)
+    console.print(f"{told}; weights, checkpoint and metrics in {out}")
