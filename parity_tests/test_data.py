@@ -382,7 +382,7 @@ def test_unknown_name_suggests_the_nearest(name, nearest):
     )
 
 
-FROM_FILES = ["mnist", "static_mnist", "ptb", "ptb/characters"]
+FROM_FILES = ["mnist", "static_mnist", "cifar10", "ptb", "ptb/characters"]
 
 
 @pytest.mark.parametrize("name", FROM_FILES)

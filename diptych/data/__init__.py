@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from diptych.data import digits, memory, mnist, ptb, static_mnist, text, topics
+from diptych.data import cifar10, digits, memory, mnist, ptb, static_mnist, text, topics
 from diptych.data.corpus import ContiguousBatches, Corpus, Vocabulary
 from diptych.data.dataset import Dataset, Root, Split
 from diptych.data.memory import MemoryTask
@@ -31,8 +31,10 @@ Data = Dataset | Corpus | MemoryTask
 
 DATASETS: dict[str, Callable[[Root], Data]] = {
     "digits": digits.load,
+    "digits16": digits.load_enlarged,
     "mnist": mnist.load,
     "static_mnist": static_mnist.load,
+    "cifar10": cifar10.load,
     "ptb": ptb.load,
     "ptb/characters": ptb.load_characters,
     "topics": topics.load,

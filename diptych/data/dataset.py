@@ -76,9 +76,10 @@ def count(train: Split, valid: Split, test: Split) -> str:
     return f"{len(train)} train, {len(valid)} valid and {len(test)} test images"
 
 
-def data_root(root: Root = None) -> Path:
+def data_root(root: Root = None, archive: str | None = None) -> Path:
     """The folder that data files are read from: `root`, else the environment's DIPTYCH_DATA.
 
+    With `archive`, a file whose name ends so will do in its place.
     Raises: ValueError where neither is given, or where what was given is not a folder.
     """
     source = "DIPTYCH_DATA" if root is None else "root"
@@ -91,9 +92,10 @@ def data_root(root: Root = None) -> Path:
     folder = Path(os.path.expanduser(given))
     with reading(folder, "a folder that can be read"):
         exists, is_folder = folder.exists(), folder.is_dir()
-    if not is_folder:
+    if not is_folder and not (archive and exists and folder.name.endswith(archive)):
         found = "a file" if exists else "nothing"
-        raise ValueError(f"{source}: found {found} at {folder}, expected a folder")
+        takes = f"a folder or a {archive}" if archive else "a folder"
+        raise ValueError(f"{source}: found {found} at {folder}, expected {takes}")
     return folder
 
 
