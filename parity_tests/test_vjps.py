@@ -64,6 +64,10 @@ def _cases(rng):
     yield "ReLU", layers.ReLU(), (normal(N, D),), 1
     net = Sequential(layers.Linear(D, H, Key(1)), layers.Tanh(), layers.Linear(H, Z, Key(2)))
     yield "Sequential", net, (normal(N, D),), 1
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        function = getattr(functional, name)
+        yield name, function, (3 * normal(N, L, D),), 1
+        yield f"{name}, axis 1", lambda x, f=function: f(x, 1), (3 * normal(N, L, D),), 1
 
 
 CASES = {name: case for name, *case in _cases(np.random.default_rng(0))}
