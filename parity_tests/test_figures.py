@@ -274,7 +274,7 @@ def test_bad_curves_raise(case):
 
 BAD_IMAGES = {
     "flat": (IMAGES.reshape(N, -1), r"got shape \(7, 15\)"),
-    "channels": (IMAGES[:, None], r"got shape \(7, 1, 5, 3\)"),
+    "channels": (IMAGES[..., None], r"got shape \(7, 5, 3, 1\)"),
     "none": (IMAGES[:0], r"got shape \(0, 5, 3\)"),
     "NaN": (np.full((N, H, W), np.nan), "got NaN or inf"),
     "bytes": (np.full((N, H, W), 255, np.uint8), r"got uint8 up to 255, takes \[0, 1\]"),

@@ -15,7 +15,7 @@ from run_folders import (
 )
 from sequences import BOTH, TOLERANCE, make_corpus, make_run
 
-from diptych import data, training
+from diptych import data, training, weights
 from diptych.data import ContiguousBatches
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
@@ -157,7 +157,7 @@ def test_a_checkpoint_with_another_models_state_is_refused(tmp_path):
     file = outcome.folder.checkpoint_file
     arrays, metadata = load_arrays(file)
     del arrays["state.c"]
-    training.save_arrays(file, arrays, metadata)
+    weights.save_arrays(file, arrays, metadata)
     with pytest.raises(ValueError, match=r"carried state: missing c"):
         train(make_run("lstm", CORPUS, epochs=1), CORPUS, tmp_path / "run", resume=True)
 
