@@ -67,6 +67,11 @@ def test_the_panels_draw_the_same_weights_and_noise():
         eps = left.draw_noise(KEY, 5).eps
         assert normwise(eps, right.draw_noise(KEY, 5).eps.numpy()) <= 1e-15
         np.testing.assert_array_equal(eps[2:4], left.draw_noise(KEY, 2, first=2).eps)
+        many = left.draw_noise(KEY, 5, samples=4).eps
+        assert many.shape == (5, 4, 3)
+        assert normwise(many, right.draw_noise(KEY, 5, samples=4).eps.numpy()) <= 1e-15
+        np.testing.assert_array_equal(many[2:4], left.draw_noise(KEY, 2, samples=4, first=2).eps)
+        np.testing.assert_array_equal(eps, left.draw_noise(KEY, 5, samples=1).eps[:, 0])
 
 
 def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
@@ -160,6 +165,53 @@ def test_samples_and_reconstructions_are_the_same_images():
     theirs = right.reconstruct(torch.from_numpy(x)).numpy()
     assert normwise(left.reconstruct(x), theirs) <= 1e-13
     np.testing.assert_array_equal(left.reconstruct(x[:1]), left.reconstruct(x)[:1])
+
+
+@pytest.mark.parametrize("recon_type", ["gaussian", "bce"])
+def test_the_weights_are_those_of_the_densities(recon_type):
+    """Both panels' log p(x|z) + log p(z) - log q(z|x), and torch.distributions'."""
+    config = ConvVAEConfig(**SMALL, recon_type=recon_type)
+    left, right = (model.eval() for model in make(config))
+    x, noise = np.round(images(config, 3)), left.draw_noise(KEY, 3, samples=4)
+    ours = left.log_weight(x, noise)
+    theirs = right.log_weight(torch.from_numpy(x), right.draw_noise(KEY, 3, samples=4))
+    assert ours.shape == (3, 4) and normwise(ours, theirs.numpy()) <= 1e-13
+    for k in range(4):
+        out, _ = left(x, ConvVAENoise(noise.eps[:, k]))
+        recon, mu, logvar, z = (torch.from_numpy(part) for part in out)
+        p = td.Bernoulli(recon) if recon_type == "bce" else td.Normal(recon, config.gaussian_std)
+        q, prior = td.Normal(mu, (0.5 * logvar).exp()), td.Normal(0.0, 1.0)
+        log_w = p.log_prob(torch.from_numpy(x)).sum((1, 2, 3))
+        log_w += (prior.log_prob(z) - q.log_prob(z)).sum(1)
+        assert normwise(ours[:, k], log_w.numpy()) <= 1e-12
+
+
+def test_draws_around_the_images_have_their_density():
+    """The same draws on both panels; z-scores of 30720 values are normal, or 0s and 1s."""
+    for recon_type in ("gaussian", "bce"):
+        config = ConvVAEConfig(**SMALL, recon_type=recon_type)
+        left, right = (model.eval() for model in make(config))
+        drawn, means = left.sample(KEY, 40, mean=False), left.sample(KEY, 40)
+        theirs = right.sample(KEY, 40, mean=False).numpy()
+        if recon_type == "bce":
+            np.testing.assert_array_equal(drawn, theirs)
+            assert set(np.unique(drawn)) == {0, 1}
+            std = np.sqrt(means * (1 - means))
+        else:
+            assert normwise(drawn, theirs) <= 1e-13
+            std = config.gaussian_std
+        scores = (drawn - means) / std
+        assert abs(scores.mean()) < 4 / np.sqrt(scores.size)
+        assert scores.std() == pytest.approx(1, abs=0.03)
+
+
+def test_a_squared_error_is_no_density():
+    for model in make(ConvVAEConfig(**SMALL)):
+        with pytest.raises(ValueError, match="mean: got False, takes True for recon_type mse"):
+            model.sample(KEY, 2, mean=False)
+        noise = model.draw_noise(KEY, 2, samples=3)
+        with pytest.raises(ValueError, match="recon_type: got 'mse', a likelihood takes"):
+            model.log_weight(images(model.config, 2), noise)
 
 
 # Bad input
