@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import pairs, results
-from diptych.bench import recurrent, whole
+from diptych.bench import convolutional, recurrent, whole
 from diptych.bench.workload import Workload
 from diptych.run import command_line
 
-__all__ = ["Workload", "bench", "interleaved", "workload", "works"]
+__all__ = ["Workload", "bench", "interleaved", "peak_mib", "workload", "works"]
 
 BLOCK = 5
 TURN = 0.1  # seconds
-KINDS = {"rnn": recurrent, "lstm": recurrent}
+KINDS: dict[str, Any] = {"rnn": recurrent, "lstm": recurrent, "conv_vae": convolutional}
 """The module that knows the workloads of a pair, where that is not `whole`."""
 
 
@@ -63,6 +64,20 @@ def _timed(run: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
+def peak_mib(run: Callable[[], Any]) -> float:
+    """The most memory of NumPy arrays and Python objects alive at once during `run`, in MiB.
+
+    Beyond what was alive before: weights, gradients and optimiser buffers are not counted.
+    """
+    run()
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def bench(
     model: str,
     console: Console,
@@ -74,10 +89,11 @@ def bench(
     """Time every size, dtype and piece of work of a pair; print, return and record the medians.
 
     `ratio` is the median over rounds of (this one / torch on the CPU, eager), each ratio taken
-    within one round; of a recurrent pair, of (this one / a plain torch module).
+    within one round; of a recurrent pair, of (this one / a plain torch module). `peak_mib` is the
+    most memory that NumPy holds during a step beyond what it held before.
     """
     begun = time.perf_counter()
-    base = recurrent.PLAIN if model in KINDS else "torch cpu"
+    base = getattr(KINDS.get(model), "PLAIN", "torch cpu")
     table = Table(title=f"{model}: median ms of {rounds} interleaved rounds (ratio to {base})")
     metrics: dict[str, Any] = {
         "threads": torch.get_num_threads(),
@@ -93,6 +109,8 @@ def bench(
                     load = workload(model, size, dtype, work, compiled=compiled)
                     times = interleaved(load.runs, rounds)
                     metrics[load.name] = _medians(times, base)
+                    if work == "step":
+                        metrics[load.name]["numpy"]["peak_mib"] = peak_mib(load.runs["numpy"])
                     if not ways:
                         ways = list(times)
                         for heading in ("size, dtype, work", *ways):
