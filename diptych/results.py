@@ -58,15 +58,21 @@ def render(folder: Path = FOLDER) -> str:
     """The README's tables, in Markdown, from every result in `folder`."""
     records = [read(path) for path in sorted(folder.glob("*.json"))]
     written = [r for r in records if "test_perplexity" in r["metrics"]]
-    trained = [r for r in records if "test_nll" in r["metrics"] and r not in written]
+    pictured = [r for r in records if "test_rmse" in r["metrics"]]
+    trained = [r for r in records if "test_nll" in r["metrics"] and r not in written + pictured]
     compared = [r for r in records if "relative_difference_train_epochs" in r["metrics"]]
     timed = [r for r in records if "rounds" in r["metrics"]]
     remembered = [r for r in records if "memory" in r["metrics"]]
     regularised = [r for r in records if "best_valid_perplexity" in r["metrics"]]
+    explored = [r for r in records if "truths" in r["metrics"]]
     parts = [
         _markdown(
             ("run", "test NLL, nats", "ELBO", "training", "device", "commands"),
             [_trained_row(r) for r in trained],
+        ),
+        _markdown(
+            ("run", "ELBO, nats", "reconstruction, RMSE", "training", "device", "commands"),
+            [_pictured_row(r) for r in pictured],
         ),
         _markdown(
             ("run", "valid perplexity", "test perplexity", "training", "device", "commands"),
@@ -85,6 +91,10 @@ def render(folder: Path = FOLDER) -> str:
         ),
         *(_memory_table(r) for r in remembered),
         *(_regularised_table(r) for r in regularised),
+        _markdown(
+            ("experiment", "what theory says, and the numbers bear out", "took", "command"),
+            [_explored_row(r) for r in explored],
+        ),
         *(_timed_table(r) for r in timed),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -101,6 +111,33 @@ def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min",
         record["device"],
         f"`{s['command']}`; `{record['command']}`",
+    )
+
+
+def _pictured_row(record: dict[str, Any]) -> tuple[str, ...]:
+    m, s = record["metrics"], record["metrics"]["settings"]
+    c = s["model_config"]
+    size = f"{c['in_channels']} x {c['image_size']} x {c['image_size']}"
+    return (
+        f"{s['model']} {size}, {c['base_channels']} channels, {c['latent_dim']} latents, "
+        f"{c['recon_type']}; {s['backend']}, {s['dtype']}; {record['data']}",
+        f"{m['test_elbo']:.0f}",
+        f"**{m['test_rmse']:.3f}** of [0, 1] ({m['test_examples']} images)",
+        f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min",
+        record["device"],
+        f"`{s['command']}`; `{record['command']}`",
+    )
+
+
+def _explored_row(record: dict[str, Any]) -> tuple[str, ...]:
+    told = (
+        f"{truth} {'✓' if holds else '✗'}" for truth, holds in record["metrics"]["truths"].items()
+    )
+    return (
+        f"{record['name'].removeprefix('lab_')}, {record['data'].partition(':')[0]}",
+        "; ".join(told),
+        f"{record['time_s']:.0f} s",
+        f"`{record['command']}`",
     )
 
 
@@ -175,11 +212,15 @@ def _timed_table(record: dict[str, Any]) -> str:
     head = f"`{record['command']}`: median ms (ratio to {base}), "
     head += f"{record['metrics']['rounds']} interleaved rounds, "
     head += f"{record['metrics']['threads']} threads, {record['machine']}, {record['device']}."
-    rows = [
-        (name, *(f"{load[way]['ms']:.3g} ({load[way]['ratio']:.2f})" for way in ways))
-        for name, load in loads.items()
-    ]
+    rows = [(name, *(_timed_cell(load.get(way)) for way in ways)) for name, load in loads.items()]
     return f"{head}\n\n" + _markdown(("size, dtype, work", *ways), rows)
+
+
+def _timed_cell(found: dict[str, float] | None) -> str:
+    if found is None:
+        return ""
+    peak = f", {found['peak_mib']:.0f} MiB" if "peak_mib" in found else ""
+    return f"{found['ms']:.3g} ({found['ratio']:.2f}){peak}"
 
 
 def _markdown(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -55,6 +55,7 @@ def lab(
     data_root: DataRoot = None,
     seeds: Annotated[int, typer.Option(help="Models trained, each from a seed of its own.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds, not minutes.")] = False,
+    record: Record = None,
 ) -> None:
     """An experiment on the theory of the VAE. Exit status 1 where theory and numbers disagree."""
     from diptych.lab import run_lab
@@ -68,6 +69,7 @@ def lab(
             data_root=data_root,
             seeds=tuple(range(seeds)),
             quick=quick,
+            record=record,
         )
     raise typer.Exit(0 if report.ok else 1)
 

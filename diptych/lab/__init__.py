@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diptych import data, figures
+from diptych import data, figures, results
 from diptych.data import Dataset
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
@@ -31,8 +31,11 @@ def run_lab(
     data_root: Path | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     quick: bool = False,
+    record: Path | None = None,
 ) -> Report:
     """Run one experiment; leave NAME.json, NAME.png and NAME.txt (the table) in `out`.
+
+    `record` gets the numbers as a result for the README (see diptych.results).
 
     Raises: ValueError for an unknown name, data that are no images, no seeds or one twice, or an
     `out` that cannot be written.
@@ -57,6 +60,17 @@ def run_lab(
     text = io.StringIO()
     Console(file=text, width=120).print(findings.table)
     write_atomically(files[2], text.getvalue().encode())
+    if record is not None:
+        results.write(
+            record,
+            name=record.stem,
+            command=command_line(),
+            seed=seeds[0],
+            data=found.found,
+            device="cpu",
+            time_s=seconds,
+            metrics={k: told[k] for k in ("seeds", "quick", "truths", "results")},
+        )
     console.print(findings.table)
     for truth, holds in findings.truths.items():
         console.print(f"[green]✓[/] {truth}" if holds else f"[bold red]✗ {truth}[/]")
