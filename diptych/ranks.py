@@ -40,10 +40,10 @@ class Ranks:
 
             whole loss = sum over ranks of share * loss(rows),   share = n_rows / n, or 1 for "sum"
 
-        No row is in two parts. A batch of fewer rows than ranks is given to all of them whole, each
-        with the share 1 / size.
+        No row is in two parts. A batch too small for two rows each is given to all of them whole,
+        each with the share 1 / size: nothing can be normalised by itself.
         """
-        if examples < self.size:
+        if examples < 2 * self.size:
             return slice(0, examples), 1 / self.size
         rows = slice(*(examples * r // self.size for r in (self.rank, self.rank + 1)))
         return rows, 1.0 if reduction == "sum" else (rows.stop - rows.start) / examples

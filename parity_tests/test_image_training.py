@@ -92,6 +92,27 @@ def test_colour_takes_the_papers_size_and_grey_less():
 # Training
 
 
+@pytest.mark.parametrize(
+    ("size", "sizes"), [(8, [8, 8, 8]), (10, [10, 10, 5]), (12, [12, 13]), (24, [25]), (40, [25])]
+)
+def test_no_batch_has_one_image(size, sizes):
+    """All of them once an epoch; a rest of one joins the batch before it."""
+    count = sum(sizes)
+    found = dataset((1, 2, 2), count=count)
+    task = make_task(settings("mlp_vae", "x", found, None, {}, {"batch_size": size}), found)
+    batches = [task.batch(3, i) for i in range(task.steps_per_epoch)]
+    assert [len(batch) for batch in batches] == sizes
+    rows = np.concatenate(batches)
+    np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(found.train.x[:, 0]))
+    assert (rows != found.train.x).any()
+
+
+def test_one_image_alone_is_a_batch_of_a_model_that_bears_it(tmp_path):
+    found = dataset((1, 2, 2), count=1)
+    config = settings("mlp_vae", "squares", found, None, {}, {"epochs": 2})
+    assert training.train(config, found, tmp_path / "run").steps == 2
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_both_panels_train_alike(activation, tmp_path):
     found = dataset()

@@ -109,7 +109,8 @@ def test_every_example_is_in_one_part(size, examples, reduction):
     )
     total = np.bincount(rows, weights=counted, minlength=examples)
     np.testing.assert_allclose(total, 1 if reduction == "sum" else 1 / examples)
-    if examples >= size:
+    assert all(r.stop - r.start >= min(2, examples) for r, _ in parts)
+    if examples >= 2 * size:
         assert list(rows) == list(range(examples))
 
 

@@ -21,7 +21,8 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         mu = sum x / m,   var = sum (x - mu)^2 / m,   the sums and m over every rank
 
     Each sum's gradient is the sum of the ranks' gradients, for each rank's loss depends on it.
-    In evaluation, and in one process, it is nn.BatchNorm2d.
+    In evaluation, and in one process, it is nn.BatchNorm2d. Where all ranks were given the same
+    images, mu and var are right, but m / (m - 1) in the running variance counts them once a rank.
     Source: as numpy_ref.normalisation.BatchNorm2d, which does the same with the whole batch.
     """
 

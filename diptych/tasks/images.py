@@ -31,7 +31,10 @@ from numpy_ref import random
 
 
 class Images(Task):
-    """Every image once an epoch, in an order drawn from the run's key; nats per image."""
+    """Every image once an epoch, in an order drawn from the run's key; nats per image.
+
+    A last batch of one image joins the batch before: nothing can be normalised by itself.
+    """
 
     unit = "images"
     divisible = pictured = True
@@ -39,7 +42,8 @@ class Images(Task):
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
         super().__init__(config, data)
-        self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
+        full, rest = divmod(len(data.train), config.batch_size)
+        self.steps_per_epoch = max(1, full + (rest > 1))
         self._order = lru_cache(1)(
             lambda epoch: random.permutation(
                 self.key.fold_in("order").fold_in(epoch), len(data.train)
@@ -48,7 +52,8 @@ class Images(Task):
 
     def batch(self, epoch: int, index: int) -> np.ndarray:
         size = self.config.batch_size
-        return self.data.train.x[self._order(epoch)[index * size : (index + 1) * size]]
+        stop = None if index == self.steps_per_epoch - 1 else (index + 1) * size
+        return self.data.train.x[self._order(epoch)[index * size : stop]]
 
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
         if self.config.binarize:
