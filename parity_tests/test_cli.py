@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.figure import Figure
+from rich.table import Table
 
 import diptych
-from diptych import data, study
+from diptych import data, lab, study
 from diptych.cli import main
+from diptych.lab import Findings
 from diptych.results import FIELDS
 from numpy_ref import random
 from numpy_ref.layers import ReLU
@@ -138,7 +141,7 @@ def test_debug_shows_the_traceback():
 def test_help_reads_well(run):
     status, out, _ = run("--help")
     assert status == 0
-    for command in ("check", "train", "evaluate", "sample", "study"):
+    for command in ("check", "train", "evaluate", "sample", "lab", "study"):
         assert command in out
         assert run(command, "--help")[0] == 0
 
@@ -162,18 +165,24 @@ def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
     small = {"schemes": ("none", "recurrent"), "seeds": (0,), "delays": (20,), "workers": 1}
     experiment = functools.partial(study.memory_experiment, **small)
     monkeypatch.setattr(study, "memory_experiment", experiment)
+    found = Findings({}, Table(), Figure(), {"one is one": True})
+    monkeypatch.setattr(study, "EXPERIMENTS", {"echo": None})
+    monkeypatch.setattr(lab, "EXPERIMENTS", {"echo": lambda setting: found})
     for epochs in (2, 5):  # a second study replaces the first
         status, out, _ = run("study", "--out", tmp_path / "out", "--epochs", epochs)
         assert status == 0 and "agrees" in out
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert set(summary["trained"]) == {"mlp_vae", "rnn", "lstm"}
+    assert set(summary["trained"]) == {"mlp_vae", "conv_vae", "rnn", "lstm"}
+    assert summary["lab"] == {"echo": {"one is one": True}}
+    assert (tmp_path / "out" / "lab" / "echo.png").exists()
     for trained in summary["trained"].values():
         assert trained["curves_error_100"] <= 1e-10 and {"numpy", "torch"} == set(trained["panels"])
     assert summary["trained"]["mlp_vae"]["weights_error"] <= 1e-10
     assert all(summary["parity"].values())
     assert set(summary["memory"]) == {"none", "recurrent"}
     vae = ("loss_curves", "samples", "reconstructions", "latent_scatter", "latent_manifold")
-    for name in (*vae, "rnn_curves", "lstm_curves", "memory_curves"):
+    convolutional = [f"conv_vae_{name}" for name in ("curves", "samples", "reconstructions")]
+    for name in (*vae, *convolutional, "rnn_curves", "lstm_curves", "memory_curves"):
         assert (tmp_path / "out" / "figures" / f"{name}.png").exists()
         assert f"{name}.png" in out
 

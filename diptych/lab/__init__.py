@@ -47,7 +47,10 @@ def run_lab(
     found = data.load(dataset, data_root)
     if not isinstance(found, Dataset):
         raise ValueError(f"data: got {found.name}, the laboratory takes images")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{out}: cannot write there ({error.strerror})") from None
     console.print(found.found, style="dim")
     findings = experiment(Setting(found, tuple(seeds), quick, console))
     seconds = time.perf_counter() - begun

@@ -1,0 +1,51 @@
+"""The study's convolutional VAE, on the embedded digits enlarged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diptych import data, figures, pairs
+from diptych.run import RunConfig
+from diptych.study.trainings import tell, train_both
+from diptych.tasks import make_task
+
+
+def study_convolution(
+    out: Path, epochs: int, console: Console
+) -> tuple[dict[str, Any], list[Path]]:
+    """Train both panels in float64, draw samples and reconstructions; as study_images."""
+    dataset = data.load("digits16")
+    fields = {"base_channels": 8, "latent_dim": 8}
+    config = RunConfig(
+        model="conv_vae",
+        model_config=vars(pairs.get("conv_vae").for_data(dataset, fields)).copy(),
+        data="digits16",
+        dtype="float64",
+        epochs=epochs,
+        batch_size=64,
+        lr=2e-3,
+        log_every=1,
+    )
+    trainings = train_both(config, dataset, out / "conv_vae", console)
+    task = make_task(config, dataset)
+    panels: dict[str, Any] = {}
+    for backend, outcome in trainings.outcomes.items():
+        valid = task.validate(outcome.panel)
+        panels[backend] = trainings.spent()[backend] | {"valid": valid}
+        console.print(
+            f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; "
+            f"ELBO {-valid['total']:.4f} nats on held-out digits"
+        )
+    errors = trainings.errors()
+    tell("conv_vae", errors, console)
+    curves = trainings.curves(("total", "recon", "kl"))
+    pictures = {"curves": figures.loss_curves(curves)}
+    pictures |= task.pictures(trainings.outcomes["torch"].panel)
+    written = []
+    for name, figure in pictures.items():
+        written.append(out / "figures" / f"conv_vae_{name}.png")
+        figures.save(figure, written[-1])
+    return {"data": dataset.found, "panels": panels} | errors, written
