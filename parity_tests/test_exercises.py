@@ -236,16 +236,18 @@ def test_fit_ends_in_the_weights_of_a_run(digits: Dataset, tmp_path, backend):
 
 
 def test_fit_is_the_same_on_both_panels():
+    """In batches of 6, 6 and 4: normalised over 2 values, both are 1 off their mean whatever the
+    weights, and Adam makes whole steps of the gradients' rounding."""
     for config in (MLP, CONV):
         panels = [make(config, backend) for backend in BACKENDS]
         found = [
-            fit(panel, images(config, 8), KEY, epochs=5, batch_size=3, lr=1e-2, clip=1.0)
+            fit(panel, images(config, 16), KEY, epochs=9, batch_size=6, lr=2e-2, clip=1.0)
             for panel in panels
         ]
         assert_close(found[0].terms, found[1].terms, 1e-10)
         assert normwise(found[0].grad_norm, found[1].grad_norm) <= 1e-10
         assert_close(panels[0].weights(), panels[1].weights(), 1e-10)
-        assert found[0].terms["total"][-1] < found[0].terms["total"][0]
+        assert found[0].terms["total"][-3:].mean() < found[0].terms["total"][:3].mean()
 
 
 def test_a_schedule_that_is_none_is_refused():
