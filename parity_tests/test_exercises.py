@@ -1,4 +1,4 @@
-"""The exercises: both panels give the same numbers, and those are what the equations say."""
+"""Batches, steps and the loop: both panels alike, to the weights that the project's runs end in."""
 
 import dataclasses
 from functools import partial
@@ -6,72 +6,20 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from exercise_panels import CONV, KEY, MLP, assert_close, each_backend, each_config, images, make
 from run_folders import arrays_of
-from torch import distributions as td
 
-import numpy_ref.conv_vae
-import torch_impl.conv_vae
 from diptych import data
 from diptych.data import Dataset, Split
-from diptych.exercises import Predictor, evaluate, fit, gradient_norm, minibatches, training_step
-from diptych.panels import BACKENDS, NumpyPanel, TorchPanel, make_panel
+from diptych.exercises import fit, gradient_norm, minibatches, training_step
+from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
 from diptych.run import RunConfig
 from diptych.tasks import make_task
 from diptych.training import NonFiniteError, build, train
-from model_specs.conv_vae import ConvVAEConfig
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
-from numpy_ref import optim, random
-
-KEY = Key(61)
-MLP = MLPVAEConfig(13, 11, 3, init="torch", samples=2, beta=0.7)
-CONV = ConvVAEConfig(
-    latent_dim=3, base_channels=2, image_size=16, in_channels=2, recon_type="bce", beta=0.7
-)
-CONFIGS = {
-    "mlp": MLP,
-    "mlp, sigma, sum": dataclasses.replace(MLP, posterior="sigma", reduction="sum"),
-    "conv, bce": CONV,
-    "conv, mse": dataclasses.replace(CONV, recon_type="mse", out_activation="tanh"),
-    "conv, gaussian, sum": dataclasses.replace(CONV, recon_type="gaussian", reduction="sum"),
-}
-each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
-
-
-def make(config, backend, optimizer="adam"):
-    """A panel with the same float64 weights on either side, none of them 0."""
-    if isinstance(config, MLPVAEConfig):
-        panel = make_panel(
-            "mlp_vae", config, backend, key=KEY, dtype="float64", optimizer=optimizer
-        )
-    elif backend == "numpy":
-        model = numpy_ref.conv_vae.ConvVAE(config, KEY, "float64")
-        panel = NumpyPanel(model, optimizer, 1e-3, 0.0)
-    else:
-        panel = TorchPanel(torch_impl.conv_vae.ConvVAE(config, KEY, "float64"), optimizer, 1e-3, 0)
-    moved = {
-        name: array + 0.1 * random.normal(KEY.fold_in(name), array.shape)
-        for name, array in panel.weights().items()
-        if "running" not in name and array.dtype == np.float64
-    }
-    panel.load_weights(panel.weights() | moved)
-    return panel
-
-
-def images(config, count):
-    if isinstance(config, MLPVAEConfig):
-        return random.uniform(KEY.fold_in("x"), (count, config.input_dim))
-    shape = (count, config.in_channels, config.image_size, config.image_size)
-    return random.uniform(KEY.fold_in("x"), shape)
-
-
-def assert_close(ours, theirs, bound=1e-13):
-    assert ours.keys() == theirs.keys()
-    for name, array in ours.items():
-        assert normwise(np.asarray(array), np.asarray(theirs[name])) <= bound, name
-
+from numpy_ref import optim
 
 # Batches
 
@@ -255,129 +203,3 @@ def test_a_schedule_that_is_none_is_refused():
         fit(
             make(MLP, "numpy"), images(MLP, 3), KEY, epochs=1, batch_size=2, lr=1, schedule="cosine"
         )
-
-
-# Evaluation
-
-
-@each_config
-def test_scores_are_the_same_on_both_panels_however_cut(config):
-    x = images(config, 5)
-    ours, theirs = (evaluate(make(config, backend), x, KEY).numbers() for backend in BACKENDS)
-    assert_close(ours, theirs)
-    assert_close(ours, evaluate(make(config, "numpy"), x, KEY, batch_size=2).numbers())
-    assert ("neg_elbo" in ours) == (getattr(config, "recon_type", "") != "mse")
-
-
-@each_config
-def test_scores_are_what_torch_distributions_say(config):
-    """-log p(x|z) + KL of every image, whatever beta, the reduction and the mean over pixels."""
-    panel, x = make(config, "torch"), images(config, 4)
-    model, there = panel.model.eval(), torch.from_numpy(x)
-    with torch.no_grad():
-        mu, spread = model.encode(there)
-        sigma = hasattr(config, "posterior") and config.posterior == "sigma"
-        q = td.Normal(mu, spread.abs() if sigma else (spread / 2).exp())
-        eps = model.draw_noise(KEY, 4).eps.movedim(0, -2)  # (L, N, Z), or (N, Z)
-        outputs = model.decode(q.loc + (spread if sigma else q.scale) * eps)
-        if getattr(config, "recon_type", "bce") == "bce":
-            p = td.Bernoulli(logits=outputs, validate_args=False)
-            nll = torch.nn.functional.softplus(outputs) - there * outputs
-            assert torch.allclose(
-                p.probs.log() * there + (-outputs).sigmoid().log() * (1 - there), -nll
-            )
-        else:
-            nll = -td.Normal(model.activate(outputs), config.gaussian_std).log_prob(there)
-        nll = nll.flatten(eps.ndim - 1).sum(-1).mean()
-        kl = td.kl_divergence(q, td.Normal(0.0, 1.0)).sum(1).mean()
-        error = (model.reconstruct(there) - there).square().mean().sqrt()
-    found = evaluate(panel, x, KEY)
-    assert found.rmse == pytest.approx(error.item(), rel=1e-13)
-    if found.neg_elbo is not None:  # the sigma form has log(sigma^2 + 1e-8)
-        rel = 1e-6 if sigma else 1e-12
-        assert found.neg_elbo == pytest.approx((nll + kl).item(), rel=rel)
-
-
-@each_backend
-def test_evaluation_leaves_the_panel_as_it_was(backend):
-    panel = make(CONV, backend)
-    before = panel.weights()
-    evaluate(panel, images(CONV, 5), KEY)
-    Predictor(panel)(images(CONV, 5))
-    assert panel.model.training
-    for name, array in panel.weights().items():
-        np.testing.assert_array_equal(array, before[name], err_msg=name)
-    panel.model.eval()
-    Predictor(panel)(images(CONV, 5))
-    assert not panel.model.training
-
-
-def test_nothing_cannot_be_evaluated():
-    with pytest.raises(ValueError, match=r"x: got shape \(0, 13\)"):
-        evaluate(make(MLP, "numpy"), images(MLP, 1)[:0], KEY)
-
-
-# Inference
-
-
-@each_config
-def test_predictions_are_the_same_on_both_panels(config):
-    x = images(config, 4)
-    ours, theirs = (Predictor(make(config, backend))(x, KEY)._asdict() for backend in BACKENDS)
-    if ours["elbo"] is None:
-        assert theirs.pop("elbo") is ours.pop("elbo")
-    assert_close(ours, theirs)
-    assert all(isinstance(array, np.ndarray) for array in theirs.values())
-
-
-@each_config
-def test_predictions_are_what_the_model_says(config):
-    panel, x = make(config, "numpy"), images(config, 4)
-    found = Predictor(panel)(x, KEY)
-    with panel.evaluating():
-        (mu, spread), _ = panel.model.encode(x)
-        recon = panel.model.reconstruct(x)
-    np.testing.assert_array_equal(found.mu, mu)
-    np.testing.assert_array_equal(found.recon, recon)
-    sigma = getattr(config, "posterior", "") == "sigma"
-    np.testing.assert_allclose(found.std, np.abs(spread) if sigma else np.exp(spread / 2), 1e-15)
-    assert not sigma or (spread < 0).any()
-    scores = evaluate(panel, x, KEY)
-    if found.elbo is None:
-        assert scores.neg_elbo is None
-    else:
-        assert found.elbo.shape == (4,)
-        assert found.elbo.mean() == pytest.approx(-scores.neg_elbo, rel=1e-13)
-
-
-@each_backend
-@each_config
-def test_one_image_is_read_as_it_is_in_a_batch(config, backend):
-    predict, x = Predictor(make(config, backend)), images(config, 3)
-    single, batch = predict(x[0], KEY), predict(x, KEY)
-    for name, one, several in zip(single._fields, single, batch, strict=True):
-        if one is not None:
-            assert np.shape(one) == several.shape[1:], name
-            assert normwise(np.asarray(one), several[0]) <= 1e-13, name
-
-
-@each_backend
-@pytest.mark.parametrize(
-    "config, change, told",
-    [
-        (MLP, lambda x: x[:, :7], r"x: got shape \(3, 7\), takes \(13,\) or \(N, 13\) with N >= 1"),
-        (MLP, lambda x: x[:0], r"x: got shape \(0, 13\)"),
-        (MLP, lambda x: x[0, 0], r"x: got shape \(\)"),
-        (MLP, lambda x: (255 * x).astype(np.uint8), "x: got dtype uint8, takes floating"),
-        (MLP, lambda x: x * np.nan, "x: got NaN or inf"),
-        (MLP, lambda x: x - 2, "x: got values from"),
-        (MLP, lambda x: "images", "x: got dtype <U6"),
-        (CONV, lambda x: x[:, :1], r"x: got shape \(3, 1, 16, 16\), takes \(2, 16, 16\) or \(N, 2"),
-        (CONV, lambda x: x.reshape(3, -1), r"x: got shape \(3, 512\)"),
-    ],
-)
-def test_bad_images_are_refused(config, change, told, backend):
-    predict = Predictor(make(config, backend))
-    with pytest.raises(ValueError, match=told):
-        predict(change(images(config, 3)))
-    assert predict.panel.model.training
