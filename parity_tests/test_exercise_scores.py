@@ -113,12 +113,21 @@ def test_one_image_is_read_as_it_is_in_a_batch(config, backend):
             assert normwise(np.asarray(one), several[0]) <= 1e-13, name
 
 
+def test_inference_keeps_no_graph():
+    panel, tracked = make(MLP, "torch"), []
+    panel.model.encoder_hidden.register_forward_hook(
+        lambda module, arguments, out: tracked.append(out.requires_grad)
+    )
+    Predictor(panel)(images(MLP, 3))
+    assert tracked and not any(tracked)
+
+
 @each_backend
 @pytest.mark.parametrize(
     "config, change, told",
     [
         (MLP, lambda x: x[:, :7], r"x: got shape \(3, 7\), takes \(13,\) or \(N, 13\) with N >= 1"),
-        (MLP, lambda x: x[:0], r"x: got shape \(0, 13\)"),
+        (MLP, lambda x: x[:0], r"x: got shape \(0, 13\), takes \(13,\) or"),
         (MLP, lambda x: x[0, 0], r"x: got shape \(\)"),
         (MLP, lambda x: (255 * x).astype(np.uint8), "x: got dtype uint8, takes floating"),
         (MLP, lambda x: x * np.nan, "x: got NaN or inf"),

@@ -77,13 +77,15 @@ class RunRecorder:
         staged, lines = self._staged, self._lines
         self._staged = self._lines = None
         try:
-            with self._writing():
-                _close(lines)
-                if kind is None:
+            if kind is None:
+                with self._writing():
+                    _close(lines)
                     self._write_settings(staged / "run.json")
                     staged.chmod(0o755)
                     self._check_free()  # again: another run may have been faster
                     staged.rename(self.path)
+            else:
+                lines.close()
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
