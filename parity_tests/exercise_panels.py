@@ -5,9 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-import numpy_ref.conv_vae
-import torch_impl.conv_vae
-from diptych.panels import BACKENDS, NumpyPanel, TorchPanel, make_panel
+from diptych.panels import BACKENDS, make_panel
 from diptych.parity.report import normwise
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.key import Key
@@ -32,15 +30,8 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 def make(config, backend, optimizer="adam"):
     """A panel with the same float64 weights on either side, none of them 0."""
-    if isinstance(config, MLPVAEConfig):
-        panel = make_panel(
-            "mlp_vae", config, backend, key=KEY, dtype="float64", optimizer=optimizer
-        )
-    elif backend == "numpy":
-        model = numpy_ref.conv_vae.ConvVAE(config, KEY, "float64")
-        panel = NumpyPanel(model, optimizer, 1e-3, 0.0)
-    else:
-        panel = TorchPanel(torch_impl.conv_vae.ConvVAE(config, KEY, "float64"), optimizer, 1e-3, 0)
+    name = "mlp_vae" if isinstance(config, MLPVAEConfig) else "conv_vae"
+    panel = make_panel(name, config, backend, key=KEY, dtype="float64", optimizer=optimizer)
     moved = {
         name: array + 0.1 * random.normal(KEY.fold_in(name), array.shape)
         for name, array in panel.weights().items()

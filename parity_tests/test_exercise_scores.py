@@ -1,6 +1,6 @@
 """Evaluation and inference: both panels alike, and what torch.distributions say of the model."""
 
-from types import SimpleNamespace
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from exercise_panels import CONV, KEY, MLP, assert_close, each_backend, each_con
 from torch import distributions as td
 
 from diptych.exercises import Predictor, evaluate
-from diptych.exercises.evaluation import negative_elbo
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
+from model_specs.mlp_vae import POSTERIORS
 
 # Evaluation
 
@@ -144,7 +144,11 @@ def test_bad_images_are_refused(config, change, told, backend):
     assert predict.panel.model.training
 
 
-def test_a_point_for_a_code_has_no_elbo():
-    terms = {"total": 3.0, "recon": 3.0, "kl": 0.0}
-    assert negative_elbo(SimpleNamespace(posterior="deterministic"), terms, 4) is None
-    assert negative_elbo(SimpleNamespace(posterior="sigma"), terms, 4) == 3
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_only_a_density_has_an_elbo(posterior):
+    """The spread of a plain autoencoder's code is 0."""
+    config = dataclasses.replace(MLP, posterior=posterior)
+    panel, x = make(config, "numpy"), images(MLP, 2)
+    found = Predictor(panel)(x)
+    assert (found.elbo is None) == (found.std.max() == 0)
+    assert (evaluate(panel, x, KEY).neg_elbo is None) == (found.elbo is None)

@@ -9,8 +9,8 @@ import torch
 from exercise_panels import CONV, KEY, MLP, assert_close, each_backend, each_config, images, make
 from run_folders import arrays_of
 
-from diptych import data
-from diptych.data import Dataset, Split
+from diptych import data, pairs
+from diptych.data import Split
 from diptych.exercises import fit, gradient_norm, minibatches, training_step
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
@@ -147,40 +147,42 @@ def test_bad_rates_are_refused(backend, lr, clip, told):
 # The loop
 
 
-@pytest.fixture(scope="module")
-def digits():
-    """The first 70: two batches and an odd last one."""
-    whole = data.load("digits")
-    return dataclasses.replace(whole, train=Split(whole.train.x[:70], whole.train.y[:70]))
+RUNS = {
+    "mlp_vae": ("digits", MLPVAEConfig(64, 9, 2, init="torch"), 3.5),
+    "conv_vae": ("digits16", dataclasses.replace(CONV, in_channels=1), 0.6),
+}
 
 
 @each_backend
-def test_fit_ends_in_the_weights_of_a_run(digits: Dataset, tmp_path, backend):
-    """diptych.training.train, bit for bit, in another 40 lines."""
-    model = vars(MLPVAEConfig(64, 9, 2, init="torch"))
-    settings = {"epochs": 4, "batch_size": 32, "lr": 1e-2, "clip": 3.5, "schedule": "cosine"}
-    run = RunConfig("mlp_vae", model, "digits", backend=backend, seed=7, log_every=1, **settings)
-    outcome = train(run, digits, tmp_path)
+@pytest.mark.parametrize("model", RUNS)
+def test_fit_ends_in_the_weights_of_a_run(tmp_path, model, backend):
+    """diptych.training.train, bit for bit, in another 40 lines; two batches and an odd last one."""
+    name, config, clip = RUNS[model]
+    whole = data.load(name)
+    some = dataclasses.replace(whole, train=Split(whole.train.x[:70], whole.train.y[:70]))
+    settings = {"epochs": 4, "batch_size": 32, "lr": 1e-2, "clip": clip, "schedule": "cosine"}
+    run = RunConfig(model, vars(config), name, backend=backend, seed=7, log_every=1, **settings)
+    outcome = train(run, some, tmp_path)
     panel = build(run)
     history = fit(
         panel,
-        digits.train.x,
+        pairs.get(model).to_batch(config, some.train.x, some.image_shape),
         Key(7),
         epochs=4,
         batch_size=32,
         lr=1e-2,
         schedule=partial(optim.cosine_lr, epochs=4),
-        clip=3.5,
+        clip=clip,
     )
     weights, _ = arrays_of(outcome.folder)
     for name, array in panel.weights().items():
         np.testing.assert_array_equal(array, weights[name], err_msg=name)
     logged = [line for line in outcome.folder.metrics if line["kind"] == "step"]
-    for name in ("total", "recon", "kl"):
-        np.testing.assert_array_equal(history.terms[name], [line[name] for line in logged])
+    for term in ("total", "recon", "kl"):
+        np.testing.assert_array_equal(history.terms[term], [line[term] for line in logged])
     assert history.epoch.tolist() == [e for e in range(4) for _ in range(3)]
     np.testing.assert_array_equal(history.lr, [run.lr_at(epoch) for epoch in history.epoch])
-    assert (history.grad_norm > 3.5).any() and (history.grad_norm < 3.5).any(), "clip must matter"
+    assert (history.grad_norm > clip).any() and (history.grad_norm < clip).any(), "clip must matter"
 
 
 def test_fit_is_the_same_on_both_panels():

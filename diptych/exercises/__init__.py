@@ -6,9 +6,10 @@
         record.log(**evaluate(panel, held_out, key).numbers())
     prediction = Predictor(panel)(held_out[0])
 
-All of them take either panel and any model of images: rows (N, D) for mlp_vae, (N, C, S, S) for a
-convolutional one. They are doors to what the project's own runs do (diptych.training): the same
-order of examples, the same noise, the same steps, the same weights at the end.
+All of them take either panel and any VAE, and its images as it takes them: rows (N, D) for mlp_vae,
+(N, C, S, S) for conv_vae. `pairs.get(model).to_batch(config, x, image_shape)` makes them of a data
+set's rows. They are doors to what the project's own runs do (diptych.training): the same order of
+examples, the same noise, the same steps, the same weights at the end.
 """
 
 from diptych.exercises.ablation import Ablation, ablate

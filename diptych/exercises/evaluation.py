@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from diptych.evaluation import elbo_terms
+from diptych.evaluation import elbo_terms, reconstruction_error
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
 from model_specs.key import Key
 
 
@@ -47,22 +45,10 @@ def evaluate(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> Sc
 def negative_elbo(config: Any, terms: dict[str, float], values: int) -> float | None:
     """-ELBO = recon + KL, nats, from loss terms per example of so many `values`.
 
-    None where recon is a squared error, which is no -log p(x|z), or the code is a point, which has
-    no KL.
+    None where recon is no -log p(x|z) or q(z|x) no density.
     """
-    recon_type = getattr(config, "recon_type", None)
-    if recon_type == "mse" or getattr(config, "posterior", None) == "deterministic":
+    if not config.has_log_weight:
         return None
+    recon_type = getattr(config, "recon_type", None)
     averaged = recon_type == "bce" and config.reduction == "mean"  # over the values
     return terms["recon"] * (values if averaged else 1) + terms["kl"]
-
-
-def reconstruction_error(panel: Panel, x: np.ndarray, batch_size: int = 500) -> float:
-    """The root mean squared difference of a value of x and of its reconstruction."""
-    squares = 0.0
-    with panel.evaluating():
-        for start in range(0, len(x), batch_size):
-            part = panel.array(x[start : start + batch_size])
-            difference = to_numpy(panel.model.reconstruct(part)) - to_numpy(part)
-            squares += float(np.square(difference, dtype=np.float64).sum())
-    return math.sqrt(squares / x.size)
