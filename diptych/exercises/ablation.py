@@ -1,0 +1,65 @@
+"""An ablation: the same run, with one field of its config changed at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from diptych.pairs import lookup
+
+
+class Ablation(NamedTuple):
+    """What each run gave; the first is that of the config as it was."""
+
+    field: str
+    values: tuple[Any, ...]  # of the field, one a run
+    results: tuple[dict[str, float], ...]  # numbers by name, one a run
+
+    def table(self) -> Table:
+        """A row a run, a column a number."""
+        names = list(dict.fromkeys(name for result in self.results for name in result))
+        table = Table(self.field, *names)
+        for i, (value, result) in enumerate(zip(self.values, self.results, strict=True)):
+            cells = (f"{result[name]:.4g}" if name in result else "-" for name in names)
+            table.add_row(f"{value}{' (as it was)' if i == 0 else ''}", *cells)
+        return table
+
+
+def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], Any]) -> Ablation:
+    """run(config), then run(config with field = value) for each of `values`.
+
+    `run` takes a config and returns numbers by name: a mapping or a NamedTuple, of which what is
+    no number is left out. What it needs else, it must make anew each time, from the same key, so
+    that the runs differ in the field and in nothing else. All configs are made before the first
+    run: an impossible value costs no time.
+    Raises: ValueError for a config that is no dataclass, a field that it has not, a value that it
+    refuses, no values or one twice, and a run that returns no number.
+    """
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise ValueError(f"config: got {config!r}, takes a dataclass such as MLPVAEConfig()")
+    own = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.init}
+    before = lookup("field", field, own)
+    values = list(values)
+    every = [before, *values]
+    twice = [value for i, value in enumerate(every) if value in every[:i]]
+    if not values or twice:
+        got = f"{twice[0]!r} twice, or once and as it was" if twice else "none"
+        raise ValueError(f"values: got {got}, takes other values of {field} than {before!r}")
+    configs = [config, *(dataclasses.replace(config, **{field: value}) for value in values)]
+    return Ablation(field, tuple(every), tuple(_numbers(run(changed)) for changed in configs))
+
+
+def _numbers(result: Any) -> dict[str, float]:
+    items = result if isinstance(result, Mapping) else getattr(result, "_asdict", dict)()
+    found = {
+        name: float(value)
+        for name, value in items.items()
+        if isinstance(value, Real) and not isinstance(value, bool)
+    }
+    if not found:
+        raise ValueError(f"run: returned {result!r}, takes one that returns numbers by name")
+    return found
