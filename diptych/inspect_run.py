@@ -113,11 +113,12 @@ def compare_runs(
     lines = [read_metrics(RunFolder(path).metrics_file) for path in (left, right)]
     steps = [[line for line in log if line["kind"] == "step"] for log in lines]
     epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
+    whole = configs[0].epochs
+    if configs[0].patience is not None:  # both may have stopped early, at the same epoch
+        whole = max(1, *(len(log) for log in epochs))
     for path, log in zip((left, right), epochs, strict=True):
-        if not log or len(log) < configs[0].epochs:
-            raise ValueError(
-                f"{path}: has {len(log)} of {configs[0].epochs} epochs, takes a whole run"
-            )
+        if len(log) < whole:
+            raise ValueError(f"{path}: has {len(log)} of {whole} epochs, takes a whole run")
     names = [name for name in steps[0][0] if name not in ("kind", "epoch")]
     curves = {
         config.backend: {name: np.array([line[name] for line in log]) for name in names}

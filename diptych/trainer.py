@@ -74,7 +74,8 @@ class Trainer:
         at, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
         bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
-        while at.step < total and not stop.is_set():
+        stopped = False  # what all ranks agreed on: one that stopped alone would leave them waiting
+        while at.step < total and not stopped:
             epoch, first = divmod(at.step, per_epoch)
             if first == 0 and epoch and at.is_over(epoch - 1, self.config):
                 break
@@ -83,16 +84,17 @@ class Trainer:
                     self.state = None
                 terms = self.step(self.task.batch(epoch, i), epoch)
                 progress.update(bar, completed=at.step, told=self._told(epoch, terms))
-                if self.ranks.any(stop.is_set()):  # all stop at the same step, or they would wait
-                    stop.set()
+                stopped = self.ranks.any(stop.is_set())
                 if at.step % per_epoch == 0:
                     break  # end_epoch saves: a checkpoint here would skip it on resuming
-                if at.step % self.config.checkpoint_every == 0 or stop.is_set():
+                if at.step % self.config.checkpoint_every == 0 or stopped:
                     self.save()
-                if stop.is_set():
+                if stopped:
                     break
             if at.step == (epoch + 1) * per_epoch:
                 self.end_epoch(epoch)
+        if stopped:
+            stop.set()
         if self.ranks.first:
             save(self.panel.model, self.folder.last_file)
 
