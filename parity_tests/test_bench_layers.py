@@ -9,6 +9,7 @@ from diptych.bench import convolutional, whole
 from diptych.bench.convolutional import LAYERS
 from diptych.parity.report import normwise
 from diptych.parity.tree import to_numpy
+from numpy_ref.correlation import BLOCK
 
 SIZE = "c 64, 3 x 32 x 32, batch 64"
 
@@ -56,3 +57,21 @@ def test_the_peak_is_what_is_alive_at_once():
         return a + 1
 
     assert bench.peak_mib(run) == pytest.approx(8, abs=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("Conv")])
+def test_a_convolution_never_holds_what_all_its_taps_read(name):
+    """Forward and backward: the images, their gradient, the output, the weights, and a few blocks;
+    the columns of the whole batch would be kH kW / s^2 images more."""
+    layer = LAYERS[name]
+    left = layer.left(*layer.arguments)
+    left.weight.data[...] = 1
+    x = np.ones(layer.images)
+    y = left(x)[0]
+    kept = (y.nbytes + x.nbytes) / 2**20
+    blocks = 4 * max(BLOCK, left.weight.data.nbytes) / 2**20
+    parameters = 3 * left.weight.data.nbytes / 2**20
+    (kH, kW), (sH, sW) = left.kernel_size, left.stride
+    larger = max(x.nbytes, y.nbytes) / 2**20
+    peak = bench.peak_mib(lambda: left(x)[1](y))
+    assert peak <= kept + blocks + parameters < kept + larger * kH * kW / (sH * sW)
