@@ -130,8 +130,9 @@ def test_masks_lie_where_the_scheme_says(cell, scheme):
     assert shapes[0] == [(steps, B, width) for width in (WIDTH, H, H, H)] * inputs
     assert shapes[1] == [(steps, B, H)] * 3 * recurrent
     assert masks.words is None
-    other = model.draw_noise(KEY, B, length=T + 3)
-    assert {mask.shape[0] for _, mask in leaves(other)} <= {1 if steps == 1 else T + 3}
+    for same in (model, draw(cell, scheme, "right")[1]):
+        other = same.draw_noise(KEY, B, length=T + 3)
+        assert {mask.shape[0] for _, mask in leaves(other)} <= {1 if steps == 1 else T + 3}
     without, _ = draw(cell, scheme, rate=0.0)
     assert without == Masks()
 
