@@ -15,7 +15,6 @@ from recurrent import (
     H,
     T,
     both_ways,
-    derivative_errors,
     make_bodies,
     make_config,
     make_masks,
@@ -23,6 +22,7 @@ from recurrent import (
     refusals,
     tensors,
 )
+from witnesses import derivative_errors
 
 import numpy_ref.dropout
 import torch_impl.dropout

@@ -18,19 +18,17 @@ from recurrent import (
     V,
     bad_windows,
     both_ways,
-    derivative_errors,
     errors_against_torch,
-    filled,
     make_bodies,
     make_config,
     make_window,
     memory_of_a_step,
     refusals,
     tensors,
-    total_of,
     trajectories,
 )
 from scipy.special import log_softmax
+from witnesses import derivative_errors, filled, total_of
 
 import torch_impl.outputs
 from diptych import pairs, parity
