@@ -1,4 +1,4 @@
-"""What the tests of the recurrent pairs share: small configs, windows, bodies, and witnesses."""
+"""What the tests of the recurrent pairs share: small configs, windows, and bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch_impl.rnn
 from diptych import pairs, weights
 from diptych.panels import make_panel
 from diptych.parity.report import normwise
-from diptych.parity.tree import map_arrays, to_numpy, to_tensors
+from diptych.parity.tree import map_arrays, to_tensors
 from model_specs.dropout import Masks, plan
 from model_specs.key import Key
 from model_specs.lstm import LSTMConfig
@@ -87,42 +87,6 @@ def make_masks(config: Any, size: int = B) -> Masks:
     widths = (WIDTH, *[config.hidden_dim] * config.num_layers)
     plans = plan(config.scheme, config.rate, config.rate_through, config.seq_len, widths)
     return draw_masks(KEY.fold_in("noise"), plans, size)
-
-
-# Witnesses that are neither panel
-
-
-def errors_against_torch(
-    cell: str, layers: int, into_torch: bool, rng: np.random.Generator
-) -> dict[str, float]:
-    """Outputs, final states and all gradients of the left body against plain torch.nn.RNN or LSTM.
-
-    The state_dict is handed over as it is, in either direction.
-    """
-    config = make_config(cell, num_layers=layers)
-    left, _, (x, state, masks) = make_bodies(cell, config)
-    torch.manual_seed(5)
-    theirs = BODIES[cell][2](WIDTH, H, layers, dtype=torch.float64)
-    if into_torch:
-        theirs.load_state_dict(tensors(left.state_dict()))
-    else:
-        left.load_state_dict(theirs.state_dict())
-
-    (y, last), vjp = left(x, state, masks)
-    cotangents = [rng.normal(size=array.shape) for array in (y, *last)]
-    dx, *dfirst = vjp(*cotangents)
-    read, *first = to_tensors((x, *state), torch.device("cpu"))
-    out, final = theirs(read, first[0] if cell == "rnn" else tuple(first))
-    finals = (final,) if cell == "rnn" else final
-    torch.autograd.backward((out, *finals), tensors(cotangents))
-
-    ours = {"y": y, "dx": dx} | left.gradients()
-    found = {"y": out, "dx": read.grad} | {n: p.grad for n, p in theirs.named_parameters()}
-    for i, name in enumerate(state._fields):
-        ours |= {f"last {name}": last[i], f"d first {name}": dfirst[i]}
-        found |= {f"last {name}": finals[i], f"d first {name}": first[i].grad}
-    assert ours.keys() == found.keys()
-    return {name: normwise(array, to_numpy(found[name])) for name, array in ours.items()}
 
 
 # Training
