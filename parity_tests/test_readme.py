@@ -40,6 +40,14 @@ def test_every_result_keeps_the_schema():
         assert record["name"] == path.stem and record["commit"] and record["time_s"] > 0
 
 
+def test_the_best_epoch_in_a_table_is_the_one_that_was_recorded():
+    """Chosen by validation when it was measured, and not anew by the table."""
+    tables = results.render()
+    for path in results.FOLDER.glob("*.json"):
+        for best in results.read(path)["metrics"].get("best_valid_perplexity", {}).values():
+            assert f"**{best:.1f}** (epoch" in tables, path
+
+
 def test_the_side_by_side_is_the_code():
     """Each line of the two snippets stands in its file (annotations aside)."""
     for folder in ("numpy_ref", "torch_impl"):

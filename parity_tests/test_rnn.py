@@ -1,6 +1,6 @@
 """The teaching RNN: parity of its options, trajectories, the contract, the witnesses.
 
-Of both cells, the schemes of dropout are proved in test_dropout.py, the layers in test_recurrent.py.
+Of both cells, dropout is proved in test_dropout.py, and the layers in test_recurrent.py.
 """
 
 import math
