@@ -1,5 +1,6 @@
 """What the tests of data files share: folders of them, and the one line that a bad one gets."""
 
+import os
 import re
 
 import numpy as np
@@ -38,3 +39,13 @@ def assert_refused(name, root, *said):
     message = str(caught.value)
     assert "\n" not in message
     assert re.search(".*".join(map(re.escape, said)), message), message
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)

@@ -1,12 +1,11 @@
 """Static MNIST, packed or as text: what good files give, and the one line that a bad one gets."""
 
 import io
-import os
 import zipfile
 
 import numpy as np
 import pytest
-from data_files import SPLITS, assert_refused, parts, write
+from data_files import SPLITS, Trap, assert_refused, parts, write
 
 from diptych.data import load
 
@@ -116,16 +115,6 @@ def test_npz_fault_is_named(tmp_path, packed, fault):
     change, *said = NPZ_FAULTS[fault]
     write(tmp_path, {NPZ: change(packed)})
     assert_refused("static_mnist", tmp_path, str(tmp_path / NPZ), *said)
-
-
-class Trap:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["object array", "a pickle as the file"])
