@@ -109,9 +109,10 @@ def test_both_panels_draw_the_same_weights_and_noise():
                 assert not array.any()
         noise, twin = left.draw_noise(KEY, 6), right.draw_noise(KEY, 6)
         np.testing.assert_allclose(noise.eps, twin.eps.numpy(), rtol=0, atol=2e-15)
-        for model in (left, right):  # as one rank of several would draw it
-            part = model.draw_noise(KEY, 2, first=3).eps
-            np.testing.assert_allclose(part, noise.eps[3:5], rtol=0, atol=2e-15)
+        # as one rank of several would draw it
+        ours, part = (model.draw_noise(KEY, 2, first=3).eps for model in (left, right))
+        np.testing.assert_array_equal(ours, noise.eps[3:5])
+        np.testing.assert_allclose(part.numpy(), noise.eps[3:5], rtol=0, atol=2e-15)
 
 
 def test_initial_weights_have_the_spread_they_promise():
