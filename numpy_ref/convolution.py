@@ -20,16 +20,10 @@ from numpy_ref.correlation import (
 from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
 
-class Conv2d(Module):
-    """y[n, o, h, v] = b[o] + sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
+class _Convolution(Module):
+    """What both are given, and their weights: not yet set, for a model's init draws them."""
 
-    Shapes: x (N, I, H, W), weight (O, I, kH, kW), bias (O) -> y (N, O, OH, OW),
-    OH = floor((H + 2 p - kH) / s) + 1, and OW alike.
-    `input_grad=False` is for a layer that reads data: nobody asks for dx, so it is not computed.
-    Raises: ValueError for an x of wrong shape or dtype, or smaller than the kernel.
-    Source: torch.nn.Conv2d, without dilation and groups. Its weights are not yet set: a model's
-    init draws them.
-    """
+    transposed = False  # as in torch
 
     def __init__(
         self,
@@ -43,14 +37,27 @@ class Conv2d(Module):
         dtype: DTypeLike = np.float64,
         input_grad: bool = True,
     ) -> None:
-        _check_channels(in_channels, out_channels)
+        check_positive_int("in_channels", in_channels)
+        check_positive_int("out_channels", out_channels)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = _pair("kernel_size", kernel_size, 1)
         self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
-        shape = (out_channels, in_channels, *self.kernel_size)
-        self.weight = Parameter(np.empty(shape, as_dtype(dtype)))
+        channels = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        self.weight = Parameter(np.empty((*channels, *self.kernel_size), as_dtype(dtype)))
         self.bias = Parameter(np.empty(out_channels, as_dtype(dtype))) if bias else None
         self._input_grad = input_grad
+
+
+class Conv2d(_Convolution):
+    """y[n, o, h, v] = b[o] + sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
+
+    Shapes: x (N, I, H, W), weight (O, I, kH, kW), bias (O) -> y (N, O, OH, OW),
+    OH = floor((H + 2 p - kH) / s) + 1, and OW alike.
+    `input_grad=False` is for a layer that reads data: nobody asks for dx, so it is not computed.
+    Raises: ValueError for an x of wrong shape or dtype, or smaller than the kernel.
+    Source: torch.nn.Conv2d, without dilation and groups. Its weights are not yet set: a model's
+    init draws them.
+    """
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         w, s, p = self.weight.data, self.stride, self.padding
@@ -74,7 +81,7 @@ class Conv2d(Module):
         return y, vjp
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(_Convolution):
     """y[n, o, s h + i - p, s v + j - p] += w[c, o, i, j] x[n, c, h, v]   for all c, h, v, i, j
 
     where y starts as b[o]: each pixel of x paints the kernel, s pixels apart.
@@ -86,7 +93,7 @@ class ConvTranspose2d(Module):
     model's init draws them.
     """
 
-    transposed = True  # as in torch
+    transposed = True
 
     def __init__(
         self,
@@ -101,19 +108,13 @@ class ConvTranspose2d(Module):
         dtype: DTypeLike = np.float64,
         input_grad: bool = True,
     ) -> None:
-        _check_channels(in_channels, out_channels)
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = _pair("kernel_size", kernel_size, 1)
-        self.stride, self.padding = _pair("stride", stride, 1), _pair("padding", padding, 0)
+        given = (in_channels, out_channels, kernel_size, stride, padding)
+        super().__init__(*given, bias=bias, dtype=dtype, input_grad=input_grad)
         self.output_padding = _pair("output_padding", output_padding, 0)
         if any(o >= s for o, s in zip(self.output_padding, self.stride, strict=True)):
             raise ValueError(
                 f"output_padding: got {output_padding!r}, takes less than the stride {self.stride}"
             )
-        shape = (in_channels, out_channels, *self.kernel_size)
-        self.weight = Parameter(np.empty(shape, as_dtype(dtype)))
-        self.bias = Parameter(np.empty(out_channels, as_dtype(dtype))) if bias else None
-        self._input_grad = input_grad
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         w, s, p = self.weight.data, self.stride, self.padding
@@ -142,11 +143,6 @@ class ConvTranspose2d(Module):
         )
         h, w = ((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in axes)
         return h, w
-
-
-def _check_channels(in_channels: int, out_channels: int) -> None:
-    check_positive_int("in_channels", in_channels)
-    check_positive_int("out_channels", out_channels)
 
 
 def _pair(name: str, value: int | Pair, least: int) -> Pair:

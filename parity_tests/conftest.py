@@ -1,7 +1,9 @@
-"""Shared fixtures: pairs with the same weights, and the command line."""
+"""Shared fixtures: pairs with the same weights, data, and the command line."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from diptych import cli, pairs, weights
+from diptych import cli, data, pairs, weights
+from diptych.data import Dataset, Split
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref import random
@@ -57,6 +60,21 @@ def make_vae(make_pair: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[A
 @pytest.fixture
 def vae(make_vae: Callable[..., tuple[Any, ...]]) -> tuple[Any, ...]:
     return make_vae()
+
+
+@pytest.fixture(scope="session")
+def few_digits() -> Dataset:
+    """The first 70 digits: two batches and an odd last one."""
+    digits = data.load("digits")
+    return dataclasses.replace(digits, train=Split(digits.train.x[:70], digits.train.y[:70]))
+
+
+@pytest.fixture
+def real() -> Callable[[str], Any]:
+    """`load`, for a test that needs a folder of the real data sets."""
+    if not os.environ.get("DIPTYCH_DATA"):
+        pytest.skip("DIPTYCH_DATA is not set to the folder of the real data sets")
+    return data.load
 
 
 @pytest.fixture

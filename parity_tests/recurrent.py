@@ -1,10 +1,10 @@
-"""What the tests of the recurrent pairs share: small configs, windows, bodies, and witnesses."""
+"""What the tests of the recurrent pairs share: small configs, windows, and bodies."""
 
 from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch_impl.rnn
 from diptych import pairs, weights
 from diptych.panels import make_panel
 from diptych.parity.report import normwise
-from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy, to_tensors
+from diptych.parity.tree import map_arrays, to_tensors
 from model_specs.dropout import Masks, plan
 from model_specs.key import Key
 from model_specs.lstm import LSTMConfig
@@ -87,109 +87,6 @@ def make_masks(config: Any, size: int = B) -> Masks:
     widths = (WIDTH, *[config.hidden_dim] * config.num_layers)
     plans = plan(config.scheme, config.rate, config.rate_through, config.seq_len, widths)
     return draw_masks(KEY.fold_in("noise"), plans, size)
-
-
-def filled(layer: Any, rng: np.random.Generator) -> Any:
-    """The layer, with random parameters."""
-    for parameter in layer.parameters():
-        parameter.data[...] = rng.normal(size=parameter.data.shape)
-    return layer
-
-
-# Witnesses that are neither panel
-
-
-def derivative_errors(
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    parameters: Any,
-    rng: np.random.Generator,
-    step: float = 3e-5,
-) -> dict[str, float]:
-    """How far each gradient that a vjp claims is from a finite difference, by name.
-
-    For every parameter, and every argument to which the vjp returns a gradient, the difference is
-    taken along one random direction, at four points: it errs by step^4 in truth and by eps / step
-    in rounding.
-    """
-    parameters = dict(parameters)
-
-    def run() -> tuple[list[np.ndarray], Any]:
-        y, vjp = function(*arguments)
-        return [np.asarray(array) for _, array in leaves(y)], vjp
-
-    outputs, vjp = run()
-    cotangents = [rng.normal(size=output.shape) for output in outputs]
-    for parameter in parameters.values():
-        parameter.grad.fill(0)
-    returned = [gradient for _, gradient in leaves(vjp(*cotangents))]
-    inputs = [(name, array) for name, array in leaves(arguments) if is_float(array)]
-    claims = dict(zip((name for name, _ in inputs), returned, strict=False))
-    arrays = dict(inputs) | {name: p.data for name, p in parameters.items()}
-    claims |= {name: parameter.grad.copy() for name, parameter in parameters.items()}
-
-    errors = {}
-    for name, claim in claims.items():
-        array, kept, sums = arrays[name], arrays[name].copy(), []
-        direction = rng.normal(size=array.shape)
-        for points in (1, -1, 2, -2):
-            array[...] = kept + points * step * direction
-            moved, _ = run()
-            sums.append(sum((c * m).sum() for c, m in zip(cotangents, moved, strict=True)))
-        array[...] = kept
-        measured = (8 * (sums[0] - sums[1]) - (sums[2] - sums[3])) / (12 * step)
-        assert claim.shape == array.shape, name
-        errors[name] = abs(measured - (claim * direction).sum()) / max(1, abs(measured))
-    return errors
-
-
-def total_of(model: Any) -> Callable[..., Any]:
-    """The model's loss as a function with a vjp, of its total alone."""
-
-    def function(batch: Any, noise: Any) -> tuple[Any, Any]:
-        loss, backward = model.loss(batch, noise)
-
-        def vjp(dtotal: np.ndarray) -> None:
-            backward()
-            for parameter in model.parameters():
-                parameter.grad *= dtotal
-
-        return loss.total, vjp
-
-    return function
-
-
-def errors_against_torch(
-    cell: str, layers: int, into_torch: bool, rng: np.random.Generator
-) -> dict[str, float]:
-    """Outputs, final states and all gradients of the left body against plain torch.nn.RNN or LSTM.
-
-    The state_dict is handed over as it is, in either direction.
-    """
-    config = make_config(cell, num_layers=layers)
-    left, _, (x, state, masks) = make_bodies(cell, config)
-    torch.manual_seed(5)
-    theirs = BODIES[cell][2](WIDTH, H, layers, dtype=torch.float64)
-    if into_torch:
-        theirs.load_state_dict(tensors(left.state_dict()))
-    else:
-        left.load_state_dict(theirs.state_dict())
-
-    (y, last), vjp = left(x, state, masks)
-    cotangents = [rng.normal(size=array.shape) for array in (y, *last)]
-    dx, *dfirst = vjp(*cotangents)
-    read, *first = to_tensors((x, *state), torch.device("cpu"))
-    out, final = theirs(read, first[0] if cell == "rnn" else tuple(first))
-    finals = (final,) if cell == "rnn" else final
-    torch.autograd.backward((out, *finals), tensors(cotangents))
-
-    ours = {"y": y, "dx": dx} | left.gradients()
-    found = {"y": out, "dx": read.grad} | {n: p.grad for n, p in theirs.named_parameters()}
-    for i, name in enumerate(state._fields):
-        ours |= {f"last {name}": last[i], f"d first {name}": dfirst[i]}
-        found |= {f"last {name}": finals[i], f"d first {name}": first[i].grad}
-    assert ours.keys() == found.keys()
-    return {name: normwise(array, to_numpy(found[name])) for name, array in ours.items()}
 
 
 # Training

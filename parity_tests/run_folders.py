@@ -1,4 +1,4 @@
-"""What the tests of training share: the arrays a run leaves, and ways to stop it."""
+"""What the tests of training share: a small run, the arrays it leaves, and ways to stop it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from diptych import training
-from diptych.run import RunFolder
+from diptych.run import RunConfig, RunFolder
 from diptych.weights import load_arrays
+from model_specs.mlp_vae import MLPVAEConfig
+
+MODEL = vars(MLPVAEConfig(input_dim=64, hidden_dim=9, latent_dim=2, init="torch"))
+
+
+def config(**changes: Any) -> RunConfig:
+    """A run of four epochs, logged at every step."""
+    settings = {"epochs": 4, "batch_size": 32, "lr": 1e-2, "checkpoint_every": 2, "log_every": 1}
+    return RunConfig("mlp_vae", dict(MODEL), "digits", **settings | changes)
 
 
 def arrays_of(folder: RunFolder) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

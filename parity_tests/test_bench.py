@@ -193,6 +193,14 @@ def test_the_command_tells_every_way_and_its_ratio_to_the_plain_module(
         assert ways[PLAIN]["ratio"] == 1
 
 
+def test_a_way_that_takes_longer_has_a_ratio_above_1():
+    """The median of the rounds' ratios, which is not the ratio of the medians."""
+    times = {"numpy": [0.002, 0.012, 0.005], PLAIN: [0.001, 0.003, 0.005]}
+    found = bench._medians(times, PLAIN)
+    assert found["numpy"] == pytest.approx({"ms": 5, "ratio": 2})
+    assert found[PLAIN] == pytest.approx({"ms": 3, "ratio": 1})
+
+
 @pytest.mark.parametrize(("seconds", "calls"), [(1e-6, bench.BLOCK), (1e6, 1)])
 def test_the_ways_take_turns_and_a_slow_one_has_short_ones(monkeypatch, seconds, calls):
     order = []

@@ -2,20 +2,18 @@
 
 import gzip
 import io
-import os
 import pickle
-import re
 import tarfile
 
 import numpy as np
 import pytest
 import torch
+from data_files import SPLITS, Trap, assert_refused, write
 from torch.nn import functional as F
 
 from diptych.data import cifar10, load
 from diptych.data.cifar10 import ARCHIVE, FOLDER, NAMES, RECORD, RECORDS
 
-SPLITS = ("train", "valid", "test")
 COUNTS = {
     "data_batch_1.bin": 3,
     "data_batch_2.bin": 1,
@@ -38,12 +36,6 @@ def files():
     return made
 
 
-def write(folder, files):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-
-
 def packed(members, folder=FOLDER):
     """A .tar.gz; what is no bytes is a ready TarInfo without content."""
     file = io.BytesIO()
@@ -62,15 +54,6 @@ def link(name, target, kind=tarfile.SYMTYPE):
     info = tarfile.TarInfo(f"{FOLDER}/{name}")
     info.type, info.linkname = kind, str(target)
     return info
-
-
-def assert_refused(root, *said):
-    """`load` raises one ValueError, of one line, with every one of `said` in this order."""
-    with pytest.raises(ValueError) as caught:
-        load("cifar10", root)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert re.search(".*".join(map(re.escape, said)), message), message
 
 
 def assert_holds(data, files):
@@ -148,7 +131,7 @@ def test_a_file_has_10000_records_and_not_one_more(tmp_path, files):
     assert len(load("cifar10", tmp_path).valid) == 10_000
     write(tmp_path, {"data_batch_5.bin": full + bytes(RECORD)})
     said = "data_batch_5.bin: offset 30730000: found more than 10000 records"
-    assert_refused(tmp_path, said, "expected the file to end")
+    assert_refused("cifar10", tmp_path, said, "expected the file to end")
 
 
 # what becomes of the third file's two records, and what the error says
@@ -172,23 +155,27 @@ def test_a_fault_is_named(tmp_path, files, fault, archived):
     name = "data_batch_3.bin"
     broken = {**files, name: change(files[name])}
     write(tmp_path, {ARCHIVE: packed(broken.items())} if archived else broken)
-    assert_refused(tmp_path, ARCHIVE if archived else str(tmp_path), name, *said)
+    assert_refused("cifar10", tmp_path, ARCHIVE if archived else str(tmp_path), name, *said)
 
 
 @pytest.mark.parametrize("missing", NAMES)
 def test_a_missing_file_is_named(tmp_path, files, missing):
     rest = {name: content for name, content in files.items() if name != missing}
     write(tmp_path / "files", rest)
-    assert_refused(tmp_path / "files", f"found no {missing}, expected {missing}")
+    assert_refused("cifar10", tmp_path / "files", f"found no {missing}, expected {missing}")
     write(tmp_path / "archive", {ARCHIVE: packed(rest.items())})
-    assert_refused(tmp_path / "archive", ARCHIVE, f"{missing}: missing, expected data_batch_1.bin")
+    assert_refused(
+        "cifar10", tmp_path / "archive", ARCHIVE, f"{missing}: missing, expected data_batch_1.bin"
+    )
 
 
 def test_a_folder_for_a_file_is_named(tmp_path, files):
     write(tmp_path, files)
     (tmp_path / "test_batch.bin").unlink()
     (tmp_path / "test_batch.bin").mkdir()
-    assert_refused(tmp_path, str(tmp_path / "test_batch.bin"), "directory", "a file of records")
+    assert_refused(
+        "cifar10", tmp_path, str(tmp_path / "test_batch.bin"), "directory", "a file of records"
+    )
 
 
 def flipped(data, place):
@@ -217,7 +204,7 @@ ARCHIVE_FAULTS = {
 def test_an_archives_fault_is_named(tmp_path, files, fault):
     make, *said = ARCHIVE_FAULTS[fault]
     write(tmp_path, {ARCHIVE: make(files)})
-    assert_refused(tmp_path, str(tmp_path / ARCHIVE), *said)
+    assert_refused("cifar10", tmp_path, str(tmp_path / ARCHIVE), *said)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
@@ -227,17 +214,7 @@ def test_links_in_an_archive_are_not_followed(tmp_path, files, kind):
     for target in (tmp_path / "elsewhere" / "test_batch.bin", "data_batch_1.bin"):
         members = {**files, "test_batch.bin": link("test_batch.bin", target, kind)}
         write(tmp_path, {ARCHIVE: packed(members.items())})
-        assert_refused(tmp_path, ARCHIVE, "test_batch.bin: found no regular file")
-
-
-class Trap:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
+        assert_refused("cifar10", tmp_path, ARCHIVE, "test_batch.bin: found no regular file")
 
 
 @pytest.mark.parametrize(
@@ -253,21 +230,23 @@ def test_a_pickle_is_never_opened(tmp_path, place):
     else:
         write(root, {said: packed([("data_batch_1", trap)], "cifar-10-batches-py")})
         root = root / said if place == "the root's entry" else root
-    assert_refused(root, str(root), f"found {said}", "expected the binary version", ARCHIVE)
+    assert_refused(
+        "cifar10", root, str(root), f"found {said}", "expected the binary version", ARCHIVE
+    )
     assert not sprung.exists()
 
 
 def test_without_any_copy_the_places_are_named(tmp_path):
-    assert_refused(tmp_path, "found no data_batch_1.bin", ARCHIVE, str(tmp_path / FOLDER))
+    assert_refused(
+        "cifar10", tmp_path, "found no data_batch_1.bin", ARCHIVE, str(tmp_path / FOLDER)
+    )
     (tmp_path / "a.bin").touch()
     said = f"root: found a file at {tmp_path / 'a.bin'}", "expected a folder or a .tar.gz"
-    assert_refused(tmp_path / "a.bin", *said)
+    assert_refused("cifar10", tmp_path / "a.bin", *said)
 
 
-def test_the_real_truncated_files():
-    if not os.environ.get("DIPTYCH_DATA"):
-        pytest.skip("DIPTYCH_DATA is not set to the folder of the real data sets")
-    data = load("cifar10")
+def test_the_real_truncated_files(real):
+    data = real("cifar10")
     sizes = [len(getattr(data, split)) for split in SPLITS]
     if sizes != [7051, 1017, 1017]:
         pytest.skip(f"the numbers below are of a truncated copy, not of this one: {data.found}")

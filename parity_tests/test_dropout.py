@@ -15,7 +15,6 @@ from recurrent import (
     H,
     T,
     both_ways,
-    derivative_errors,
     make_bodies,
     make_config,
     make_masks,
@@ -23,6 +22,7 @@ from recurrent import (
     refusals,
     tensors,
 )
+from witnesses import derivative_errors
 
 import numpy_ref.dropout
 import torch_impl.dropout
@@ -130,8 +130,9 @@ def test_masks_lie_where_the_scheme_says(cell, scheme):
     assert shapes[0] == [(steps, B, width) for width in (WIDTH, H, H, H)] * inputs
     assert shapes[1] == [(steps, B, H)] * 3 * recurrent
     assert masks.words is None
-    other = model.draw_noise(KEY, B, length=T + 3)
-    assert {mask.shape[0] for _, mask in leaves(other)} <= {1 if steps == 1 else T + 3}
+    for same in (model, draw(cell, scheme, "right")[1]):
+        other = same.draw_noise(KEY, B, length=T + 3)
+        assert {mask.shape[0] for _, mask in leaves(other)} <= {1 if steps == 1 else T + 3}
     without, _ = draw(cell, scheme, rate=0.0)
     assert without == Masks()
 

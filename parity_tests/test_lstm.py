@@ -1,6 +1,6 @@
 """The LSTM language model: parity of its options, trajectories, the contract, the witnesses.
 
-The schemes of dropout are proved on it, and on the RNN, in test_dropout.py.
+Of both cells, dropout is proved in test_dropout.py, and the layers in test_recurrent.py.
 """
 
 import math
@@ -18,19 +18,15 @@ from recurrent import (
     V,
     bad_windows,
     both_ways,
-    derivative_errors,
-    errors_against_torch,
-    filled,
-    make_bodies,
     make_config,
     make_window,
     memory_of_a_step,
     refusals,
     tensors,
-    total_of,
     trajectories,
 )
 from scipy.special import log_softmax
+from witnesses import derivative_errors, filled, total_of
 
 import torch_impl.outputs
 from diptych import pairs, parity
@@ -79,32 +75,6 @@ def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer,
 
 
 # Witnesses: neither panel
-
-
-@pytest.mark.parametrize("into_torch", [True, False])
-@pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_layers_are_those_of_torch_nn_lstm(layers, into_torch, rng):
-    """Without dropout, by plain torch.nn.LSTM and its own state_dict."""
-    errors = errors_against_torch("lstm", layers, into_torch, rng)
-    assert {"y", "last c", "dx", "d first h", "d first c", "weight_hh_l0"} <= set(errors)
-    assert max(errors.values()) <= 1e-13, errors
-
-
-@pytest.mark.parametrize("scheme", ["none", "per_step", "variational_recurrent", "recurrent"])
-def test_layers_by_finite_difference(scheme, rng):
-    """One layer, with masks on h_{t-1} and without, and the stack: x, h_0, c_0, every weight."""
-    config = make_config("lstm", num_layers=2, scheme=scheme, rate=0.3, recurrent_rate=0.65)
-    left, _, (x, state, masks) = make_bodies("lstm", config)
-    m = left.recurrent_dropout.scaled(masks.through(0), x.dtype)
-    mine = {name: p for name, p in left.named_parameters() if name.endswith("l0")}
-    errors = derivative_errors(
-        lambda x, h, c: left.layer(x, h, c, m, 0), (x, state.h[0], state.c[0]), mine, rng
-    )
-    assert errors.keys() == {"[0]", "[1]", "[2]"} | mine.keys()
-    assert max(errors.values()) < 1e-8, errors
-    errors = derivative_errors(left, (x, state, masks), left.named_parameters(), rng)
-    assert errors.keys() == {"[0]", "[1].h", "[1].c"} | dict(left.named_parameters()).keys()
-    assert max(errors.values()) < 1e-8, errors
 
 
 @pytest.mark.parametrize("options", [{"num_layers": 2}, TIED | GAL, {"word_rate": 0.4}])

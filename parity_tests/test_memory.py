@@ -10,6 +10,7 @@ from diptych import data, pairs
 from diptych.study import memory
 from diptych.study.memory import chance, memory_experiment, table
 from model_specs.key import Key
+from model_specs.rnn import RNNState
 from numpy_ref import random
 
 SMALL = {
@@ -48,7 +49,7 @@ def test_numbers_are_those_of_the_runs(found):
         assert told["spread"] == pytest.approx(np.std(told["accuracy"], ddof=1))
         assert told["delays"]["4"] == told["accuracy"]  # the delay it was trained at
         assert told["diverged"] == [None, None]
-        for seed, curve in zip(SMALL["seeds"], told["curves"], strict=True):
+        for i, (seed, curve) in enumerate(zip(SMALL["seeds"], told["curves"], strict=True)):
             run = json.loads((folder / f"{scheme}-{seed}" / "run.json").read_text())
             config = run["config"]["model_config"]
             assert config["scheme"] == scheme and config["hidden_dim"] == 8
@@ -59,6 +60,9 @@ def test_numbers_are_those_of_the_runs(found):
             assert curve["accuracy"] == [line["valid"]["accuracy"] for line in epochs]
             assert curve["train_error"] == [line["train"]["error"] for line in epochs]
             assert curve["step"] == [100]
+            assert told["seconds"][i] == epochs[-1]["seconds"] > 0
+    runs = sum(sum(told["seconds"]) for told in results["schemes"].values())
+    assert results["seconds"] > runs  # one after the other, and each is judged
 
 
 def test_two_workers_find_what_one_finds(found, tmp_path):
@@ -128,6 +132,17 @@ def test_symbols_become_codes_at_right_angles():
         assert codes.shape == (task.symbols, width) and codes.dtype == np.float32
         assert set(np.unique(codes)) == ({0, 1} if width == task.symbols else {-1, 1})
         np.testing.assert_array_equal(codes @ codes.T, codes[0] @ codes[0] * np.eye(task.symbols))
+
+
+def test_each_unit_starts_as_a_latch():
+    """With nothing read in, signs outlast the delay as they would not by chance; and stay large."""
+    task, pair = data.load("copy:100:1"), pairs.get("rnn")
+    config = pair.for_data(task, memory.MODELS["rnn"].fields)
+    signs = np.where(random.uniform(Key(5), (1, 40, config.hidden_dim)) < 0.5, -1.0, 1.0)
+    nothing = np.zeros((task.length, 40, config.input_dim))
+    _, last = pair.left(config, Key(6)).predict(nothing, RNNState(signs))
+    assert (np.sign(last.h) == signs).mean() > 0.75
+    assert np.abs(last.h).mean() > 0.9
 
 
 @pytest.mark.parametrize("width", [8, 9, 12, 24])

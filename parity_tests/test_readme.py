@@ -40,6 +40,16 @@ def test_every_result_keeps_the_schema():
         assert record["name"] == path.stem and record["commit"] and record["time_s"] > 0
 
 
+def test_the_best_epoch_in_a_table_is_that_of_validation():
+    """The last has the lowest training perplexity, and the second the lowest of validation."""
+    curve = {"epoch": [1, 2, 3], "train": [90.0, 50.0, 40.0], "valid": [80.0, 60.0, 70.0]}
+    metrics = {"curves": {"per_step": curve | {"rate": 0.3, "seconds": 120}}}
+    metrics |= {"model": {"num_layers": 2, "hidden_dim": 5}, "run": {"epochs": 3}}
+    record = {"metrics": metrics, "command": "diptych", "data": "toy"}
+    row = results._regularised_table(record).splitlines()[-1]
+    assert row == "| `per_step`, rate 0.3 | **60.0** (epoch 2) | 40.0 / 70.0 | 2.0 min |"
+
+
 def test_the_side_by_side_is_the_code():
     """Each line of the two snippets stands in its file (annotations aside)."""
     for folder in ("numpy_ref", "torch_impl"):

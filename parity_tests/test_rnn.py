@@ -1,6 +1,6 @@
 """The teaching RNN: parity of its options, trajectories, the contract, the witnesses.
 
-The schemes of dropout are proved on it, and on the LSTM, in test_dropout.py.
+Of both cells, dropout is proved in test_dropout.py, and the layers in test_recurrent.py.
 """
 
 import math
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from recurrent import (
     BAD_FIELDS,
-    CELLS,
     KEY,
     B,
     H,
@@ -18,23 +17,19 @@ from recurrent import (
     V,
     bad_windows,
     both_ways,
-    derivative_errors,
-    errors_against_torch,
-    filled,
-    make_bodies,
     make_config,
     make_window,
     memory_of_a_step,
     refusals,
     tensors,
-    total_of,
     trajectories,
 )
 from scipy.special import log_softmax
+from witnesses import derivative_errors, filled, total_of
 
 import torch_impl.outputs
 from diptych import pairs, parity
-from diptych.parity.tree import leaves, to_numpy
+from diptych.parity.tree import to_numpy
 from model_specs.dropout import Masks
 from numpy_ref.outputs import SquaredErrorOutput
 
@@ -69,30 +64,6 @@ def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer,
 
 
 # Witnesses: neither panel
-
-
-@pytest.mark.parametrize("into_torch", [True, False])
-@pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_layers_are_those_of_torch_nn_rnn(layers, into_torch, rng):
-    """Without dropout, by plain torch.nn.RNN and its own state_dict."""
-    errors = errors_against_torch("rnn", layers, into_torch, rng)
-    assert {"y", "last h", "dx", "d first h", "weight_hh_l0", "bias_ih_l0"} <= set(errors)
-    assert max(errors.values()) <= 1e-13, errors
-
-
-@pytest.mark.parametrize("scheme", ["none", "per_step", "variational_recurrent", "recurrent"])
-def test_layers_by_finite_difference(scheme, rng):
-    """One layer, with masks on h_{t-1} and without, and the stack: x, h_0, every weight."""
-    config = make_config("rnn", num_layers=2, scheme=scheme, rate=0.3, recurrent_rate=0.65)
-    left, _, (x, state, masks) = make_bodies("rnn", config)
-    m = left.recurrent_dropout.scaled(masks.through(0), x.dtype)
-    mine = {name: p for name, p in left.named_parameters() if name.endswith("l0")}
-    errors = derivative_errors(lambda x, h: left.layer(x, h, m, 0), (x, state.h[0]), mine, rng)
-    assert errors.keys() == {"[0]", "[1]"} | mine.keys()
-    assert max(errors.values()) < 1e-8, errors
-    errors = derivative_errors(left, (x, state, masks), left.named_parameters(), rng)
-    assert errors.keys() == {"[0]", "[1].h"} | dict(left.named_parameters()).keys()
-    assert max(errors.values()) < 1e-8, errors
 
 
 @pytest.mark.parametrize("options", [{}, NUMBERS, {"scheme": "per_step", "rate": 0.3}])
@@ -150,29 +121,6 @@ def test_the_equation_by_hand(make_pair):
 
 
 # The contract
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_carried_state_makes_two_windows_one(make_pair, cell):
-    """The losses of two windows in a row, the state carried over, add up to that of both."""
-    config = make_config(cell, num_layers=3)
-    left, right = make_pair(config, name=cell)
-    window = make_window(cell, config)
-    parts = [
-        window._replace(x=window.x[s], y=window.y[s], weight=window.weight[s])
-        for s in (slice(0, 2), slice(2, T))
-    ]
-    for model, (whole, *two) in both_ways(left, right, window, *parts):
-        totals, state = [], whole.state
-        for part in (*two, whole):
-            first = whole.state if part is whole else state
-            loss = model.loss(part._replace(state=first), Masks())
-            loss = loss[0] if model is left else loss
-            totals.append(loss.total.item())
-            before, state = state, loss.state
-        assert totals[0] + totals[1] == pytest.approx(totals[2], rel=1e-13)
-        for (_, one), (_, all_at_once) in zip(leaves(before), leaves(state), strict=True):
-            np.testing.assert_allclose(to_numpy(one), to_numpy(all_at_once), rtol=1e-13)
 
 
 def test_initial_weights_are_what_they_promise():
@@ -235,31 +183,6 @@ def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair, options):
         ours, theirs = refusals(left, right, bad, Masks())
         assert ours == theirs, what
         assert re.match(match, ours) and ", takes " in ours, (what, ours)
-
-
-def _blunders(cell):
-    """(what, its call with a model and data of the model's own kind, how the error begins)."""
-    lost = Masks(inputs=(None, None))
-    yield "masks", lambda m, batch: m.loss(batch, lost), r"noise\.inputs\[0\]: got NoneType"
-    yield "noise", lambda m, batch: m.loss(batch, None), "noise: got NoneType"
-    yield "state", lambda m, batch: m.loss(batch._replace(state=None), Masks()), "state: got None"
-    yield "length", lambda m, batch: m.draw_noise(KEY, B, length=0), "length: got 0"
-    if cell == "rnn":
-        words = Masks(words=np.ones((B, V), bool))
-        yield "words", lambda m, batch: m.loss(batch, words), r"noise\.words: got"
-    else:
-        yield "ids", lambda m, batch: m.predict(batch.x - V, batch.state), "x: got values"
-
-
-@pytest.mark.parametrize(
-    ("cell", "call", "match"),
-    [pytest.param(c, *rest, id=f"{c}-{what}") for c in CELLS for what, *rest in _blunders(c)],
-)
-def test_blunders_are_one_clear_error(make_pair, cell, call, match):
-    left, right = make_pair(make_config(cell), name=cell)
-    for model, (batch,) in both_ways(left, right, make_window(cell, left.config)):
-        with pytest.raises(ValueError, match=f"^{match}.*takes"):
-            call(model, batch)
 
 
 # Memory

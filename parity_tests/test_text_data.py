@@ -1,7 +1,6 @@
 """Text, its windows and the memory tasks: what they give, and the one line that a bad one gets."""
 
 import itertools
-import os
 import re
 import sys
 
@@ -182,10 +181,8 @@ def test_ptb_fault_is_named(tmp_path, monkeypatch, split, content, said):
     assert_says(lambda: load("ptb", tmp_path), said, path)
 
 
-def test_real_ptb():
-    if not os.environ.get("DIPTYCH_DATA"):
-        pytest.skip("DIPTYCH_DATA is not set to the folder of the real data sets")
-    corpus, characters = load("ptb"), load("ptb/characters")
+def test_real_ptb(real):
+    corpus, characters = real("ptb"), real("ptb/characters")
     assert sizes(corpus) == [929589, 73760, 82430] and len(corpus.vocabulary) == 10000
     assert corpus.vocabulary.tokens[:6] == ("the", "<unk>", "<eos>", "N", "of", "to")
     assert np.bincount(corpus.train)[:3].tolist() == [50770, 45020, 42068]

@@ -1,0 +1,25 @@
+"""What the tests of figures share: curves, images and points that any figure can show."""
+
+import numpy as np
+from scipy.stats import norm
+
+T, N, H, W = 40, 7, 5, 3
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(-0.2, 1.2, (N, H, W))
+MU, LABELS = RNG.normal(size=(50, 2)), RNG.integers(0, 10, 50)
+
+
+def two_curves(terms=("total", "recon", "kl"), steps=T):
+    rng = np.random.default_rng(1)
+    right = {term: rng.uniform(1, 90, steps) for term in terms}
+    left = {
+        term: values * (1 + rng.integers(-4, 5, steps) * 2e-16) for term, values in right.items()
+    }
+    step = 10 * np.arange(steps)
+    return {"numpy": {"step": step, **left}, "torch": {"step": step.copy(), **right}}
+
+
+def decode(z):
+    """An image of logistic ramps: its left half tells z_1, its right half z_2."""
+    means = np.repeat(norm.cdf(z)[:, None, :], H, axis=1)  # (M, H, 2)
+    return means.reshape(len(z), H * 2)
