@@ -1,0 +1,121 @@
+"""The score-function gradient of the MLP VAE, by hand.   Right panel: torch_impl/score_function.py
+
+    d/dphi E_q[c(z)] = E_q[c(z) d log q(z|x) / dphi]
+
+It asks for the height of c at z and never for its slope, so z might be discrete and c a step; where
+both are smooth, its variance is what reparameterisation saves. Also called REINFORCE.
+
+Source: Williams (1992); for variational inference Paisley, Blei & Jordan (2012), arXiv 1206.6430.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from model_specs.fields import check_choice
+from model_specs.mlp_vae import MLPVAELoss, MLPVAENoise
+from model_specs.score_function import BASELINES
+from numpy_ref import checks
+from numpy_ref.mlp_vae import MLPVAE
+from numpy_ref.module import Array, Vjp
+
+
+def log_q(mu: Array, logvar: Array, z: Array) -> tuple[Array, Vjp]:
+    """log N(z; mu, exp(logvar)) at a z that stays where it is: the vjp is the score of q.
+
+        log q = -1/2 sum r^2 + logvar + log 2 pi,   r = (z - mu) / std
+        d log q / dmu = r / std,   d log q / dlogvar = (r^2 - 1) / 2
+
+    Shapes: mu, logvar (N, Z), z (N, L, Z) -> (N, L). Units: nats, summed over latents.
+    """
+    std = np.exp(0.5 * logvar)[:, None]
+    r = (z - mu[:, None]) / std
+    y = -0.5 * (r * r + logvar[:, None] + math.log(2 * math.pi)).sum(-1)
+
+    def vjp(dy: Array) -> tuple[Array, Array]:
+        d = dy[..., None]
+        return (d * r / std).sum(1), (d * 0.5 * (r * r - 1)).sum(1)
+
+    return y, vjp
+
+
+def advantage(cost: Array, baseline: str) -> Array:
+    """What each draw costs beyond its baseline: c_l, or c_l less the mean of the other draws' c.
+
+        c_l - 1/(L-1) sum_{k != l} c_k = L/(L-1) (c_l - 1/L sum_k c_k)
+
+    The other draws know nothing of z_l, and E_q[d log q] = 0, so no baseline biases the gradient.
+    Shapes: cost (N, L) -> (N, L); value only.
+    Source: Mnih & Rezende (2016), arXiv 1602.06725; Kool, van Hoof & Welling (2019).
+    """
+    if baseline == "none":
+        return cost
+    L = cost.shape[1]
+    return L / (L - 1) * (cost - cost.mean(1, keepdims=True))
+
+
+def score_function_loss(
+    model: MLPVAE, x: Array, noise: MLPVAENoise, *, baseline: str = "none"
+) -> tuple[MLPVAELoss, Callable[[], None]]:
+    """The loss of `model`, and a `backward` that finds the encoder's gradient by scores.
+
+        encoder:  1/L sum_l (c_l - baseline_l) d log q(z_l|x),   z_l held fixed
+        decoder:  1/L sum_l d nll_l, as model.loss has it: q does not depend on its weights
+
+    With estimator A c = nll + beta (log q(z|x) - log p(z)), which is -f where f is the integrand of
+    the ELBO (at beta = 1); that log q stands in c itself adds E_q[d log q] = 0. With B the KL is
+    differentiated in closed form and c = nll.
+
+    Shapes: x (N, D), noise.eps (N, L, Z). Units and values: those of model.loss, to the last digit.
+    Raises: ValueError for a model that is no MLPVAE with posterior "logvar" (the score of N(mu,
+    sigma^2) has no bound where an unconstrained sigma passes 0), an unknown baseline, leave_one_out
+    with one draw, and all that model.loss raises.
+    """
+    _check_model(model, baseline)
+    (mu, logvar), encode_vjp = model.encode(x)
+    _check_draws(model, x, noise, baseline)
+    N, L, beta = len(x), noise.eps.shape[1], model.config.beta
+    weight = 1 / N if model.config.reduction == "mean" else 1.0
+    sampled = model.config.estimator == "A"
+
+    z, _ = model.reparameterize(mu, logvar, noise.eps)  # a draw and no more: it has no derivative
+    _, score_vjp = log_q(mu, logvar, z)
+    logits, decode_vjp = model.decode(z)
+    nll, nll_vjp = model.likelihood.nll(logits, x)  # (N, L)
+    if sampled:
+        kl, _ = model.posterior.kl_sampled(logvar, z, noise.eps)  # (N, L)
+        cost = nll + beta * kl
+    else:
+        closed, kl_vjp = model.posterior.kl(mu, logvar)
+        kl, cost = closed[:, None], nll
+
+    recon_term = weight * nll.mean(1).sum()
+    kl_term = weight * kl.mean(1).sum()
+
+    def backward() -> None:
+        decode_vjp(nll_vjp(np.full_like(nll, weight / L)))  # what it returns, dz, is not taken
+        dmu, dlogvar = score_vjp(weight / L * advantage(cost, baseline))
+        if not sampled:
+            dmu_kl, dlogvar_kl = kl_vjp(np.full_like(closed, beta * weight))
+            dmu, dlogvar = dmu + dmu_kl, dlogvar + dlogvar_kl
+        encode_vjp(dmu, dlogvar)
+
+    return MLPVAELoss(recon_term + beta * kl_term, recon_term, kl_term), backward
+
+
+def _check_model(model: MLPVAE, baseline: str) -> None:
+    if not isinstance(model, MLPVAE):
+        raise ValueError(f"model: got {type(model).__name__}, takes numpy_ref.mlp_vae.MLPVAE")
+    if model.config.posterior != "logvar":
+        raise ValueError(f"posterior: got {model.config.posterior!r}, takes 'logvar'")
+    check_choice("baseline", baseline, BASELINES)
+
+
+def _check_draws(model: MLPVAE, x: Array, noise: MLPVAENoise, baseline: str) -> None:
+    shape = (len(x), None, model.config.latent_dim)
+    checks.check_noise("eps", noise.eps, shape, model.dtype)
+    if baseline == "leave_one_out" and noise.eps.shape[1] == 1:
+        raise ValueError("eps: got 1 draw an example, baseline 'leave_one_out' takes 2 or more")
