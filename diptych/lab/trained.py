@@ -1,0 +1,42 @@
+"""The models that experiments look at: MLP VAEs of binary images, trained on the left panel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diptych import pairs
+from diptych.data import Dataset
+from diptych.data.dataset import Split
+from diptych.panels import make_panel
+from model_specs.key import Key
+from numpy_ref import random
+from numpy_ref.mlp_vae import MLPVAE
+
+
+def binary(split: Split) -> np.ndarray:
+    """1 where a pixel is at least half white: the Bernoulli is a density of nothing else.
+
+    -> (N, D) float64
+    """
+    return (split.x >= 0.5).astype(np.float64)
+
+
+def trained(
+    data: Dataset, fields: dict[str, Any], seed: int, steps: int, lr: float = 2e-3
+) -> MLPVAE:
+    """An MLP VAE after so many steps of Adam on batches of 64 binary images, float64."""
+    config, key = pairs.get("mlp_vae").for_data(data, fields), Key(seed)
+    panel = make_panel(
+        "mlp_vae", config, "numpy", key=key.fold_in("weights"), dtype="float64", lr=lr
+    )
+    x = binary(data.train)
+    per_epoch = -(-len(x) // 64)
+    for step in range(steps):
+        epoch, index = divmod(step, per_epoch)
+        order = random.permutation(key.fold_in("order").fold_in(epoch), len(x))
+        batch = x[order[64 * index : 64 * (index + 1)]]
+        panel.gradients(batch, panel.model.draw_noise(key.fold_in(step), len(batch)))
+        panel.step(lr, clip=None)
+    return panel.model
