@@ -81,7 +81,8 @@ class Moments:
         for part, end in self.ends.items():
             squares = np.array(self.squares[part])
             off = float(np.linalg.norm(self.total[:end]) / count)
-            variance = (squares.mean() - off**2) * count / (count - 1)
+            # where there is none, the difference is rounding, of either sign
+            variance = max(squares.mean() - off**2, 0.0) * count / (count - 1)
             found[part] = {
                 "variance": float(variance),
                 "variance_error": float(squares.std(ddof=1) / math.sqrt(count)),
