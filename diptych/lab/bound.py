@@ -67,7 +67,8 @@ class Exact:
 
 
 def integrate_out(model: MLPVAE, x: np.ndarray, step: float) -> Exact:
-    """log p(x) = log of the integral of p(x|z) p(z) over z, by a product trapezoid rule.
+    """log p(x) = log of the integral of p(x|z) p(z) over z, by a product trapezoid rule
+    (without its halves at the edge, where nothing is left to halve).
 
     The square [-W, W]^2 is wide enough for certain: p(x|z) <= 1, so what lies outside is at most
     P(|z_1| > W or |z_2| > W) <= exp(-W^2 / 2), and W is chosen such that this is below e^-SPARE
@@ -81,25 +82,20 @@ def integrate_out(model: MLPVAE, x: np.ndarray, step: float) -> Exact:
     (mu, logvar), _ = model.encode(x)
     std = np.exp(0.5 * logvar)
 
-    log_joint, log_q = np.empty((2, len(x), count, count))
+    fine, coarse, gap = np.empty((3, len(x), count))  # integrals over z_2 for each z_1
     for i, z1 in enumerate(axis):
         z = np.stack(np.broadcast_arrays(z1, axis), -1)
         logits, _ = model.decode(z)
         blank, _ = bernoulli_nll(logits, np.zeros_like(logits))
         log_px = x @ logits.T - blank  # of log p(x|z), only the inner product is about x
-        log_joint[:, i] = log_px + stats.norm.logpdf(z).sum(-1)
-        log_q[:, i] = stats.norm.logpdf(z, mu[:, None], std[:, None]).sum(-1)
-
-    def log_integral(values: np.ndarray, dz: float) -> np.ndarray:
-        top = values.max((1, 2), keepdims=True)
-        area = integrate.trapezoid(integrate.trapezoid(np.exp(values - top), dx=dz), dx=dz)
-        return np.log(area) + top[:, 0, 0]
-
-    log_p = log_integral(log_joint, dz)
-    coarse = log_integral(log_joint[:, ::2, ::2], 2 * dz)
-    log_ratio = log_q - log_joint + log_p[:, None, None]
-    kl = integrate.trapezoid(integrate.trapezoid(np.exp(log_q) * log_ratio, dx=dz), dx=dz)
-    return Exact(log_p, kl, np.abs(coarse - log_p))
+        log_joint = log_px + stats.norm.logpdf(z).sum(-1)
+        log_q = stats.norm.logpdf(z, mu[:, None], std[:, None]).sum(-1)
+        fine[:, i] = special.logsumexp(log_joint, axis=1)
+        coarse[:, i] = special.logsumexp(log_joint[:, ::2], axis=1)
+        gap[:, i] = (np.exp(log_q) * (log_q - log_joint)).sum(1)
+    log_p = special.logsumexp(fine, axis=1) + 2 * math.log(dz)
+    halved = special.logsumexp(coarse[:, ::2], axis=1) + 2 * math.log(2 * dz)
+    return Exact(log_p, gap.sum(1) * dz**2 + log_p, np.abs(halved - log_p))
 
 
 def adaptively(model: MLPVAE, x: np.ndarray) -> float:
