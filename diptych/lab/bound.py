@@ -249,7 +249,7 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
 
 def _table(results: dict[str, Any]) -> Table:
     models = results["models"]
-    told = f"{results['images']} test images, {len(models)} seeds; nats, mean over the images"
+    told = f"{results['images']} test images, nats, mean over them"
     table = Table(title=f"ELBO <= IWAE_K <= log p(x): {told}", title_justify="left")
     table.add_column("K", justify="right")
     for m in models:

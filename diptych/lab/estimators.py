@@ -208,7 +208,7 @@ def _falls_as_one_over_l(found: list[dict[str, Any]]) -> bool:
 
 def _table(results: dict[str, Any]) -> Table:
     models = results["models"]
-    told = f"{results['images']} images, {results['draws']} estimates, {len(models)} seeds (range)"
+    told = f"{results['images']} images, {results['draws']} estimates, seeds: {len(models)}"
     title = f"trace of the covariance of the encoder's gradient, times L; {told}"
     table = Table(title=title, title_justify="left")
     table.add_column("L", justify="right")
@@ -235,9 +235,11 @@ def _table(results: dict[str, Any]) -> Table:
 
 
 def _range(values: list[float]) -> str:
-    told = [f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (float(np.mean(values)), *values)]
-    low, high = told[1 + int(np.argmin(values))], told[1 + int(np.argmax(values))]
-    return f"{told[0]} ({low} to {high})"
+    """The mean and, of several, the smallest and the largest."""
+    mean, low, high = (
+        f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (np.mean(values), min(values), max(values))
+    )
+    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
 
 
 def _draw(results: dict[str, Any]) -> Figure:
