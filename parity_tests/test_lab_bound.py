@@ -22,7 +22,7 @@ TRUTHS = {
     "ordered": "IWAE_K <= log p(x) for every K, within 4 standard errors",
     "rises": "IWAE_K rises with K",
     "unbiased": "the weights' mean is p(x), within 4 standard errors",
-    "kl": "the ELBO's gap is KL(q || posterior), within 4 standard errors",
+    "kl": "the ELBO's gap is KL(q ‖ posterior), within 4 standard errors",
     "small": "at K = 4096 less than 5 % of that gap is left",
 }
 

@@ -238,7 +238,7 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
         "the weights' mean is p(x), within 4 standard errors": all(
             abs(m["mean_ratio"] - 1) <= 4 * m["mean_ratio_error"] for m in models
         ),
-        "the ELBO's gap is KL(q || posterior), within 4 standard errors": all(
+        "the ELBO's gap is KL(q ‖ posterior), within 4 standard errors": all(
             abs(m["log_p"] - m["kl"] - m["bounds"][0]["bound"])
             <= 4 * m["bounds"][0]["standard_error"]
             for m in models
@@ -253,17 +253,15 @@ def _table(results: dict[str, Any]) -> Table:
     table = Table(title=f"ELBO <= IWAE_K <= log p(x): {told}", title_justify="left")
     table.add_column("K", justify="right")
     for m in models:
-        table.add_column(f"seed {m['seed']}: bound", justify="right")
-        table.add_column("gap", justify="right")
+        table.add_column(f"seed {m['seed']}", justify="right")
+        table.add_column("its gap", justify="right")
     for i, K in enumerate(KS):
         cells = []
         for b in (m["bounds"][i] for m in models):
             cells += [f"{b['bound']:.4f}", f"{b['gap']:.5f} ± {b['gap_error']:.5f}"]
         table.add_row(str(K), *cells, end_section=i == len(KS) - 1)
-    exact: list[str] = []
-    for m in models:
-        exact += [f"{m['log_p']:.4f}", f"KL(q || posterior) {m['kl']:.5f}"]
-    table.add_row("log p(x)", *exact)
+    exact = [f"{m[name]:.{digits}f}" for m in models for name, digits in (("log_p", 4), ("kl", 5))]
+    table.add_row("log p, KL", *exact)
     return table
 
 
