@@ -151,7 +151,6 @@ def run(setting: Setting) -> Findings:
 
 def _truths(results: dict[str, Any]) -> dict[str, bool]:
     models = results["models"]
-    ways = {way: [m["ways"][way] for m in models] for way in LOOKS}
 
     def above(upper: str, lower: str) -> bool:
         """Whether upper's encoder variance is the larger at every L that both have, every seed."""
@@ -192,7 +191,7 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
             "score", "score + baseline"
         ),
         "the variance of A, of B and of the score function falls as 1/L": all(
-            _falls_as_one_over_l(found) for way in ("A", "B", "score") for found in ways[way]
+            _falls_as_one_over_l(m["ways"][way]) for m in models for way in ("A", "B", "score")
         ),
     }
 
