@@ -12,6 +12,7 @@ from rich.console import Console
 
 from diptych import data, figures, results
 from diptych.data import Dataset
+from diptych.lab import autoencoder, beta, likelihoods
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
 from diptych.run import command_line, environment
@@ -19,7 +20,11 @@ from diptych.weights import write_atomically
 
 __all__ = ["EXPERIMENTS", "Findings", "Report", "Setting", "run_lab"]
 
-EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {}
+EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {
+    "beta": beta.run,
+    "likelihoods": likelihoods.run,
+    "autoencoder": autoencoder.run,
+}
 
 
 def run_lab(

@@ -123,7 +123,7 @@ def _draw(
     pictures: Mapping[float, tuple[np.ndarray, np.ndarray]],
 ) -> Figure:
     figure = Figure((9.2, 4.4), dpi=DPI, facecolor="white", layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.05))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.05))[0]
     _draw_curve(left.subplots(), results)
     axes = right.subplots(1 + len(pictures), 2, width_ratios=(1, 2))
     axes[0, 1].set_axis_off()
