@@ -122,18 +122,19 @@ def _draw(
     originals: np.ndarray,
     pictures: Mapping[float, tuple[np.ndarray, np.ndarray]],
 ) -> Figure:
-    figure = Figure((9.2, 4.4), dpi=DPI, facecolor="white", layout="constrained")
+    figure = Figure((9.2, 4.0), dpi=DPI, facecolor="white", layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.05))[0]
     _draw_curve(left.subplots(), results)
     axes = right.subplots(1 + len(pictures), 2, width_ratios=(1, 2))
     axes[0, 1].set_axis_off()
-    head(axes[0, 1], "samples from the prior, below")
     show(axes[0, 0], originals, 5, "originals")
     for (beta, shown), line in zip(pictures.items(), axes[1:], strict=True):
         for axis, images, columns in zip(line, shown, (5, 10), strict=True):
             show(axis, images[: 2 * columns], columns)
         side = line[0].text(-0.06, 0.5, f"β = {beta:g}", ha="right", va="center", fontsize=9)
         side.set(transform=line[0].transAxes, color=INK)
+    head(axes[1, 0], "reconstructed", 9)
+    head(axes[1, 1], "decoded from draws of the prior", 9)
     return figure
 
 
@@ -141,11 +142,10 @@ def _draw_curve(axis: Axes, results: Mapping[str, Any]) -> None:
     kl, recon = (_terms(results, name) for name in ("kl", "recon"))
     head(style(axis, "KL, nats", "reconstruction error, nats"), "training images")
     best = float((kl + recon)[results["betas"].index(1.0)].mean())
-    top = 1.05 * recon.max()
-    line = np.array([max(0.0, best - top), best])
-    axis.plot(
-        line, best - line, ":", color=MUTED, lw=1.2, label=f"−ELBO = {best:.1f}, that of β = 1"
-    )
+    margin = 0.08 * np.ptp(recon)
+    low, high = recon.min() - margin, recon.max() + 2 * margin
+    line, label = np.array([low, high]), f"−ELBO = {best:.1f}".replace("-", "−") + ", that of β = 1"
+    axis.plot(best - line, line, ":", color=MUTED, lw=1.2, label=label)
     axis.plot(kl.mean(1), recon.mean(1), "-", color=RIGHT, lw=1.5, zorder=2)
     axis.plot(
         kl.ravel(), recon.ravel(), "o", color=LEFT, ms=4.5, mec=RIGHT, mew=0.6, label="a seed"
@@ -153,5 +153,5 @@ def _draw_curve(axis: Axes, results: Mapping[str, Any]) -> None:
     for beta, x, y in zip(results["betas"], kl.mean(1), recon.mean(1), strict=True):
         note = axis.annotate(f"β = {beta:g}", (x, y), (7, 4), textcoords="offset points")
         note.set(fontsize=8.5, color=INK)
-    axis.set(xlim=(-0.03 * kl.max(), 1.18 * kl.max()), ylim=(0.8 * recon.min(), top))
+    axis.set(xlim=(-0.03 * kl.max(), 1.18 * kl.max()), ylim=(low, high))
     axis.legend(loc="upper right", **LEGEND | {"markerscale": 1})
