@@ -37,6 +37,7 @@ from model_specs.key import Key
 from numpy_ref import random
 
 KEY = Key(0).fold_in("lab").fold_in("autoencoder")
+EPOCHS, QUICK_EPOCHS = 250, 40
 FIELDS: dict[str, Any] = {"hidden_dim": 128, "latent_dim": 2}
 MODELS = {"autoencoder": "deterministic", "VAE": "logvar"}
 SAMPLERS = {
@@ -59,7 +60,8 @@ def run(setting: Setting) -> Findings:
     data = setting.data
     if data.train.y is None or data.test.y is None:
         raise ValueError(f"data: got {data.name}, takes labelled images")
-    epochs, draws = (40, 200) if setting.quick else (250, 1000)
+    epochs = QUICK_EPOCHS if setting.quick else EPOCHS
+    draws = 200 if setting.quick else 1000
     judge = Judge(data)
     panels = {
         name: [

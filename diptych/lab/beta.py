@@ -37,6 +37,7 @@ KEY = Key(0).fold_in("lab").fold_in("beta")
 BETAS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)
 QUICK = (0.1, 1.0, 16.0)
 SHOWN = (0.1, 1.0, 4.0, 16.0)
+EPOCHS, QUICK_EPOCHS = 40, 6
 FIELDS: dict[str, Any] = {"hidden_dim": 128, "latent_dim": 8, "likelihood": "continuous_bernoulli"}
 
 
@@ -45,7 +46,7 @@ def run(setting: Setting) -> Findings:
 
     Units: nats per image, means over the images of a split; R is that of a density, and below 0.
     """
-    betas, epochs = (QUICK, 6) if setting.quick else (BETAS, 40)
+    betas, epochs = (QUICK, QUICK_EPOCHS) if setting.quick else (BETAS, EPOCHS)
     data = dequantised(setting.data, KEY.fold_in("u"))
     splits = {"train": data.train.x, "test": data.test.x}
     found: dict[str, Any] = {}
@@ -142,7 +143,7 @@ def _draw_curve(axis: Axes, results: Mapping[str, Any]) -> None:
     kl, recon = (_terms(results, name) for name in ("kl", "recon"))
     head(style(axis, "KL, nats", "reconstruction error, nats"), "training images")
     best = float((kl + recon)[results["betas"].index(1.0)].mean())
-    margin = 0.08 * np.ptp(recon)
+    margin = 0.08 * (float(np.ptp(recon)) or 1.0)
     low, high = recon.min() - margin, recon.max() + 2 * margin
     line, label = np.array([low, high]), f"−ELBO = {best:.1f}".replace("-", "−") + ", that of β = 1"
     axis.plot(best - line, line, ":", color=MUTED, lw=1.2, label=label)
@@ -153,5 +154,6 @@ def _draw_curve(axis: Axes, results: Mapping[str, Any]) -> None:
     for beta, x, y in zip(results["betas"], kl.mean(1), recon.mean(1), strict=True):
         note = axis.annotate(f"β = {beta:g}", (x, y), (7, 4), textcoords="offset points")
         note.set(fontsize=8.5, color=INK)
-    axis.set(xlim=(-0.03 * kl.max(), 1.18 * kl.max()), ylim=(low, high))
+    reach = float(kl.max()) or 1.0
+    axis.set(xlim=(-0.03 * reach, 1.18 * reach), ylim=(low, high))
     axis.legend(loc="upper right", **LEGEND | {"markerscale": 1})
