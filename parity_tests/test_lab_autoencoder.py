@@ -7,8 +7,7 @@ import pytest
 from laboratory import broken, check_findings, few, spread, tiny
 
 from diptych.data import Split
-from diptych.lab import Setting, autoencoder
-from diptych.lab.models import trained
+from diptych.lab import Setting, autoencoder, models
 from model_specs.key import Key
 from numpy_ref import random
 
@@ -63,7 +62,7 @@ def test_each_truth_can_fail(truth, change):
 
 
 def test_the_experiment(monkeypatch, tmp_path):
-    monkeypatch.setattr(autoencoder, "QUICK_EPOCHS", 2)
+    monkeypatch.setattr(autoencoder, "QUICK_STEPS", 1)
     findings = autoencoder.run(tiny())
     check_findings("autoencoder", findings, tmp_path)
     assert findings.results["held_out"]["energy"] < 0.2
@@ -96,9 +95,11 @@ def test_the_judge_tells_digits_from_noise():
 
 def test_fitted_draws_have_the_codes_mean_and_covariance(monkeypatch):
     setting = tiny()
-    panel = trained(setting, 0, autoencoder.FIELDS | {"posterior": "deterministic"}, epochs=1)
+    panel = models.trained(
+        setting, 0, autoencoder.FIELDS | {"posterior": "deterministic"}, epochs=1
+    )
     monkeypatch.setattr(autoencoder, "decoded", lambda panel, z: z)
-    codes = autoencoder._codes(panel, setting.data.train.x)
+    codes = models.codes(panel, setting.data.train.x)
     drawn = autoencoder._drawn(panel, setting.data.train.x, 20_000, fitted=True)
     np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.03 * codes.std())
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), atol=0.05 * codes.var())

@@ -56,7 +56,7 @@ def test_each_truth_can_fail(truth, change):
 
 def test_a_beta_that_is_ignored_is_found_out(monkeypatch, tmp_path):
     """The whole experiment, on few images; and again with a plant that trains all at beta 1."""
-    monkeypatch.setattr(beta, "QUICK_EPOCHS", 1)
+    monkeypatch.setattr(beta, "QUICK_STEPS", 1)
     findings = beta.run(tiny())
     check_findings("beta", findings, tmp_path)
     train = models.trained

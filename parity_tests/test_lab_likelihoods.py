@@ -62,7 +62,7 @@ def test_each_truth_can_fail(truth, change):
 
 def test_the_experiment_and_plants_in_what_it_measures(monkeypatch, tmp_path):
     """A density that is off by 1 %, and a cut that is none, are found on models barely trained."""
-    monkeypatch.setattr(likelihoods, "QUICK_EPOCHS", 1)
+    monkeypatch.setattr(likelihoods, "QUICK_STEPS", 1)
     findings = likelihoods.run(tiny())
     check_findings("likelihoods", findings, tmp_path)
     told = dict(findings.truths)

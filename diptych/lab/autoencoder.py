@@ -29,15 +29,14 @@ from scipy.spatial.distance import cdist
 from diptych.data import Dataset
 from diptych.figures import DPI, INK, LABELS, style
 from diptych.lab.findings import Findings, Setting
-from diptych.lab.models import decoded, less, told, trained
+from diptych.lab.models import codes, decoded, epochs_in, less, reconstructed, told, trained
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
 from model_specs.key import Key
 from numpy_ref import random
 
 KEY = Key(0).fold_in("lab").fold_in("autoencoder")
-EPOCHS, QUICK_EPOCHS = 250, 40
+STEPS, QUICK_STEPS = 2750, 440
 FIELDS: dict[str, Any] = {"hidden_dim": 128, "latent_dim": 2}
 MODELS = {"autoencoder": "deterministic", "VAE": "logvar"}
 SAMPLERS = {
@@ -60,7 +59,7 @@ def run(setting: Setting) -> Findings:
     data = setting.data
     if data.train.y is None or data.test.y is None:
         raise ValueError(f"data: got {data.name}, takes labelled images")
-    epochs = QUICK_EPOCHS if setting.quick else EPOCHS
+    epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
     draws = 200 if setting.quick else 1000
     judge = Judge(data)
     panels = {
@@ -89,7 +88,7 @@ def run(setting: Setting) -> Findings:
             for name, several in judged.items()
         },
         "codes_from_prior": {
-            name: [_energy(_codes(p, data.test.x), prior) for p in models]
+            name: [_energy(codes(p, data.test.x), prior) for p in models]
             for name, models in panels.items()
         },
     }
@@ -102,12 +101,12 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
     """Each with every seed."""
     found, samples = results["reconstruction"], results["samples"]
 
-    codes = results["codes_from_prior"]
+    apart = results["codes_from_prior"]
     return {
         "the autoencoder reconstructs training images better": less(
             found["train"]["autoencoder"], found["train"]["VAE"]
         ),
-        "the VAE's codes lie more as N(0, I) does": less(codes["VAE"], codes["autoencoder"]),
+        "the VAE's codes lie more as N(0, I) does": less(apart["VAE"], apart["autoencoder"]),
         "from N(0, I) the VAE's samples are more like held-out images": less(
             samples[OURS]["energy"], samples[THEIRS]["energy"]
         ),
@@ -164,22 +163,17 @@ def _energy(x: np.ndarray, y: np.ndarray) -> float:
     return 2 * float(cdist(x, y).mean()) - within(x) - within(y)
 
 
-def _codes(panel: Panel, x: np.ndarray) -> np.ndarray:
-    return to_numpy(panel.model.encode(panel.array(x)).mu)
-
-
 def _error(panel: Panel, x: np.ndarray) -> float:
     """Of the means at z = mu(x), for both."""
-    again = to_numpy(panel.model.reconstruct(panel.array(x)))
-    return float(((again - x) ** 2).mean())
+    return float(((reconstructed(panel, x) - x) ** 2).mean())
 
 
 def _drawn(panel: Panel, x: np.ndarray, count: int, fitted: bool) -> np.ndarray:
     """Means of p(x|z) at draws of z from N(0, I), or from the codes' own mean and covariance."""
     z = random.normal(KEY.fold_in("z"), (count, FIELDS["latent_dim"]))
     if fitted:
-        codes = _codes(panel, x).astype(np.float64)
-        z = codes.mean(0) + z @ np.linalg.cholesky(np.cov(codes.T)).T
+        own = codes(panel, x).astype(np.float64)
+        z = own.mean(0) + z @ np.linalg.cholesky(np.cov(own.T)).T
     return decoded(panel, z)
 
 
@@ -219,21 +213,21 @@ def _draw(
 
 def _draw_map(axis: Axes, name: str, panel: Panel, data: Dataset, judge: Judge) -> None:
     """Codes of held-out images over the confidence in what is decoded there: a hole is dark."""
-    codes, labels = _codes(panel, judge.held_out), data.test.y
+    z, labels = codes(panel, judge.held_out), data.test.y
     assert labels is not None
     style(axis, "$z_1$", "$z_2$").grid(False)
     head(axis, f"{name}, codes of held-out images")
-    low, high = np.minimum(codes.min(0), -2.5), np.maximum(codes.max(0), 2.5)
+    low, high = np.minimum(z.min(0), -2.5), np.maximum(z.max(0), 2.5)
     middle, half = (low + high) / 2, (high - low).max() / 2
     x, y = (np.linspace(m - half, m + half, 100) for m in middle)
     sure = judge.confidence(decoded(panel, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)))
     shade: dict[str, Any] = {"cmap": "Greys_r", "vmin": -0.4, "vmax": 1.0, "shading": "gouraud"}
     axis.pcolormesh(x, y, sure.reshape(100, 100), rasterized=True, **shade)
-    colors = np.array(LABELS)[labels[: len(codes)]]
-    axis.scatter(codes[:, 0], codes[:, 1], c=colors, s=10, linewidths=0.3, edgecolors="white")
+    colors = np.array(LABELS)[labels[: len(z)]]
+    axis.scatter(z[:, 0], z[:, 1], c=colors, s=10, linewidths=0.3, edgecolors="white")
     halo = [withStroke(linewidth=3, foreground="white")]
     for label in np.unique(labels):
-        at = np.median(codes[labels[: len(codes)] == label], axis=0)
+        at = np.median(z[labels[: len(z)] == label], axis=0)
         text = axis.text(at[0], at[1], str(label), ha="center", va="center", path_effects=halo)
         text.set(fontsize=13, fontweight="bold", color=INK)
     turn = np.linspace(0, 2 * np.pi, 100)

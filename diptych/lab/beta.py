@@ -26,10 +26,18 @@ from rich.table import Table
 from diptych.evaluation import elbo_terms
 from diptych.figures import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, style
 from diptych.lab.findings import Findings, Setting
-from diptych.lab.models import decoded, dequantised, less, no_more, told, trained
+from diptych.lab.models import (
+    decoded,
+    dequantised,
+    epochs_in,
+    less,
+    no_more,
+    reconstructed,
+    told,
+    trained,
+)
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
 from model_specs.key import Key
 from numpy_ref import random
 
@@ -37,7 +45,7 @@ KEY = Key(0).fold_in("lab").fold_in("beta")
 BETAS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)
 QUICK = (0.1, 1.0, 16.0)
 SHOWN = (0.1, 1.0, 4.0, 16.0)
-EPOCHS, QUICK_EPOCHS = 40, 6
+STEPS, QUICK_STEPS = 1240, 190
 FIELDS: dict[str, Any] = {"hidden_dim": 128, "latent_dim": 8, "likelihood": "continuous_bernoulli"}
 
 
@@ -46,8 +54,9 @@ def run(setting: Setting) -> Findings:
 
     Units: nats per image, means over the images of a split; R is that of a density, and below 0.
     """
-    betas, epochs = (QUICK, QUICK_EPOCHS) if setting.quick else (BETAS, EPOCHS)
+    betas = QUICK if setting.quick else BETAS
     data = dequantised(setting.data, KEY.fold_in("u"))
+    epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
     splits = {"train": data.train.x, "test": data.test.x}
     found: dict[str, Any] = {}
     pictures = {}
@@ -102,8 +111,7 @@ def _pictures(panel: Panel, x: np.ndarray, setting: Setting) -> tuple[np.ndarray
     """Reconstructions of x, and means at draws from the prior, alike for each beta."""
     shape = setting.data.image_shape[1:]
     z = random.normal(KEY.fold_in("z"), (40, FIELDS["latent_dim"]))
-    again = to_numpy(panel.model.reconstruct(panel.array(x)))
-    return again.reshape(-1, *shape), decoded(panel, z).reshape(-1, *shape)
+    return reconstructed(panel, x).reshape(-1, *shape), decoded(panel, z).reshape(-1, *shape)
 
 
 def _table(results: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from diptych.training import train
 from model_specs.key import Key
 from numpy_ref import random
 
-RUN: dict[str, Any] = {"batch_size": 128, "lr": 4e-3, "schedule": "cosine", "log_every": 10**6}
+RUN: dict[str, Any] = {"batch_size": 128, "lr": 1e-2, "schedule": "cosine", "log_every": 10**6}
 
 
 def trained(
@@ -43,10 +44,29 @@ def trained(
     return outcome.panel
 
 
+def epochs_in(setting: Setting, data: Dataset, steps: int) -> int:
+    """Epochs of about so many steps; of a large set at least 10, or in quick form one."""
+    found = round(steps / math.ceil(len(data.train) / RUN["batch_size"]))
+    return max(1 if setting.quick else 10, found)
+
+
 def decoded(panel: Panel, z: np.ndarray) -> np.ndarray:
     """The means of p(x|z).   z (N, Z) -> (N, D)"""
     model = panel.model
-    return to_numpy(model.likelihood.mean(model.decode(panel.array(z))))
+    with panel.evaluating():
+        return to_numpy(model.likelihood.mean(model.decode(panel.array(z))))
+
+
+def codes(panel: Panel, x: np.ndarray) -> np.ndarray:
+    """mu(x).   x (N, D) -> (N, Z)"""
+    with panel.evaluating():
+        return to_numpy(panel.model.encode(panel.array(x)).mu)
+
+
+def reconstructed(panel: Panel, x: np.ndarray) -> np.ndarray:
+    """The means of p(x|z) at z = mu(x).   (N, D) -> (N, D)"""
+    with panel.evaluating():
+        return to_numpy(panel.model.reconstruct(panel.array(x)))
 
 
 def no_more(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -75,7 +95,7 @@ def levels(data: Dataset) -> int:
     """
     x = data.train.x
     for top in (16, 255):
-        if np.abs(x * top - np.rint(x * top)).max() < 1e-3 and len(np.unique(x)) > 2:
+        if np.abs(x * top - np.rint(x * top)).max() < 1e-3 and ((x > 0) & (x < 1)).any():
             return top + 1
     raise ValueError(f"data: got {data.name}, takes grey images of 17 or 256 levels")
 
