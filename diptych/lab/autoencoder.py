@@ -100,7 +100,6 @@ def run(setting: Setting) -> Findings:
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
     """Each with every seed."""
     found, samples = results["reconstruction"], results["samples"]
-
     apart = results["codes_from_prior"]
     return {
         "the autoencoder reconstructs training images better": less(

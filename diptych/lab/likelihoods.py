@@ -1,11 +1,11 @@
 """Which likelihood for grey images, and which of their nats can be compared.
 
-A density p(x|z) on [0, 1] is in nats of a density. Where x = (k + u) / levels is dequantised,
+The nats of a density on [0, 1] are no probability's; but where x = (k + u) / levels is dequantised,
 
     -log P(k) <= E_u[-log p(x)] + D log(levels),
 
 so all densities bound the same thing, the log-probability of the levels that the files hold, and
-the smaller is the better. The Bernoulli's cross-entropy is none of them: over [0, 1] its integral
+the smaller bound is the better. The Bernoulli's cross-entropy is none of them: over [0, 1] its integral
 is tanh(l / 2) / l, at most 1/2 a pixel, so its nats say nothing of anything. Divided by that it is
 the continuous Bernoulli, at the same weights. The Gaussian is a density, but some of it lies
 outside of [0, 1], where no grey value is: its nats are a bound, and cut to [0, 1] it is the better
@@ -152,6 +152,7 @@ def _judged(panel: Panel, likelihood: str) -> Panel:
     config = replace(panel.model.config, likelihood=likelihood)
     other = make_panel("mlp_vae", config, "torch", key=Key(0))
     other.load_weights(panel.weights())
+    other.model.eval()
     return other
 
 
