@@ -110,3 +110,8 @@ def test_images_without_labels_are_refused():
     bare = replace(data, train=Split(data.train.x))
     with pytest.raises(ValueError, match="data: got digits, takes labelled images"):
         autoencoder.run(Setting(bare, (0,), quick=True))
+
+
+def test_colours_are_refused():
+    with pytest.raises(ValueError, match="data: got digits, takes images of one channel"):
+        autoencoder.run(replace(tiny(), data=replace(few(), image_shape=(4, 4, 4))))

@@ -1,8 +1,10 @@
 """The beta sweep: its truths hold of what minimises, and of nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from laboratory import broken, check_findings, spread, tiny
+from laboratory import broken, check_findings, few, spread, tiny
 
 from diptych.lab import beta, models
 
@@ -77,3 +79,8 @@ def test_seeds_decide_what_can_be_told_apart():
     assert models.less(a, a + 1) and not models.less(a, b) and not models.less(a, a)
     assert models.no_more([1.0], [1.0]) and not models.no_more([1.1], [1.0])
     assert models.told([1.0, 3.0]) == "2.00 ± 1.41" and models.told([2.0], 1) == "2.0"
+
+
+def test_colours_are_refused():
+    with pytest.raises(ValueError, match="data: got digits, takes images of one channel"):
+        beta.run(replace(tiny(), data=replace(few(), image_shape=(4, 4, 4))))

@@ -111,3 +111,8 @@ def test_a_density_s_nats_bound_those_of_the_levels():
     for k, chance in enumerate(chances):
         mean, _ = integrate.quad(lambda u, k=k: -p.logpdf((k + u) / 17), 0, 1)
         assert mean + math.log(17) >= -math.log(chance)
+
+
+def test_colours_are_refused():
+    with pytest.raises(ValueError, match="data: got digits, takes images of one channel"):
+        likelihoods.run(replace(tiny(), data=replace(few(), image_shape=(4, 4, 4))))

@@ -29,7 +29,16 @@ from scipy.spatial.distance import cdist
 from diptych.data import Dataset
 from diptych.figures import DPI, INK, LABELS, style
 from diptych.lab.findings import Findings, Setting
-from diptych.lab.models import codes, decoded, epochs_in, less, reconstructed, told, trained
+from diptych.lab.models import (
+    codes,
+    decoded,
+    epochs_in,
+    grey_size,
+    less,
+    reconstructed,
+    told,
+    trained,
+)
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel
 from model_specs.key import Key
@@ -54,11 +63,12 @@ def run(setting: Setting) -> Findings:
     Units: reconstruction is the squared error a pixel; distance is Euclidean, between images;
     confidence is the classifier's largest probability; holes a share; these are means over images.
     energy is the energy distance to held-out images, codes_from_prior that of codes to N(0, I).
-    Raises: ValueError for images without labels.
+    Raises: ValueError for images without labels, or in colour.
     """
     data = setting.data
     if data.train.y is None or data.test.y is None:
         raise ValueError(f"data: got {data.name}, takes labelled images")
+    grey_size(data)
     epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
     draws = 200 if setting.quick else 1000
     judge = Judge(data)
@@ -205,8 +215,7 @@ def _draw(
     legend = "circle: 2 standard deviations of N(0, I); dark: the classifier is unsure, a hole"
     above.supxlabel(legend, fontsize=9, color=INK)
     for axis, (name, x) in zip(below.subplots(1, 4), pictures.items(), strict=True):
-        shape = (-1, *data.image_shape[1:])
-        show(axis, x[:36].reshape(shape), 6, name)
+        show(axis, x[:36].reshape(-1, *grey_size(data)), 6, name)
     return figure
 
 

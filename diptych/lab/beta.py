@@ -30,6 +30,7 @@ from diptych.lab.models import (
     decoded,
     dequantised,
     epochs_in,
+    grey_size,
     less,
     no_more,
     reconstructed,
@@ -53,7 +54,9 @@ def run(setting: Setting) -> Findings:
     """Train a VAE for each beta and seed on dequantised images; measure R and K.
 
     Units: nats per image, means over the images of a split; R is that of a density, and below 0.
+    Raises: ValueError for images that are not grey.
     """
+    shape = grey_size(setting.data)
     betas = QUICK if setting.quick else BETAS
     data = dequantised(setting.data, KEY.fold_in("u"))
     epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
@@ -70,9 +73,9 @@ def run(setting: Setting) -> Findings:
             for name, x in splits.items()
         }
         if beta in SHOWN:
-            pictures[beta] = _pictures(panels[0], splits["test"][:10], setting)
+            pictures[beta] = _pictures(panels[0], splits["test"][:10], shape)
     results = {"betas": list(betas), "epochs": epochs, "found": found}
-    originals = splits["test"][:10].reshape(-1, *setting.data.image_shape[1:])
+    originals = splits["test"][:10].reshape(-1, *shape)
     figure = _draw(results, originals, pictures)
     return Findings(results, _table(results), figure, truths(results))
 
@@ -107,9 +110,8 @@ def _terms(results: Mapping[str, Any], name: str, split: str = "train") -> np.nd
     return np.array([[terms[name] for terms in entry[split]] for entry in found])
 
 
-def _pictures(panel: Panel, x: np.ndarray, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+def _pictures(panel: Panel, x: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Reconstructions of x, and means at draws from the prior, alike for each beta."""
-    shape = setting.data.image_shape[1:]
     z = random.normal(KEY.fold_in("z"), (40, FIELDS["latent_dim"]))
     return reconstructed(panel, x).reshape(-1, *shape), decoded(panel, z).reshape(-1, *shape)
 

@@ -5,11 +5,11 @@ The nats of a density on [0, 1] are no probability's; but where x = (k + u) / le
     -log P(k) <= E_u[-log p(x)] + D log(levels),
 
 so all densities bound the same thing, the log-probability of the levels that the files hold, and
-the smaller bound is the better. The Bernoulli's cross-entropy is none of them: over [0, 1] its integral
-is tanh(l / 2) / l, at most 1/2 a pixel, so its nats say nothing of anything. Divided by that it is
-the continuous Bernoulli, at the same weights. The Gaussian is a density, but some of it lies
-outside of [0, 1], where no grey value is: its nats are a bound, and cut to [0, 1] it is the better
-everywhere, at the same weights too.
+the smaller bound is the better. The Bernoulli's cross-entropy is none of them: over [0, 1] its
+integral is tanh(l / 2) / l, at most 1/2 a pixel, so its nats say nothing of anything. Divided by
+that it is the continuous Bernoulli, at the same weights. The Gaussian is a density, but some of it
+lies outside of [0, 1], where no grey value is: its nats are a bound, and cut to [0, 1] it is the
+better everywhere, at the same weights too.
 
 Source: Theis, van den Oord & Bethge (2016), arXiv 1511.01844; Loaiza-Ganem & Cunningham (2019),
 arXiv 1907.06845.
@@ -32,7 +32,16 @@ from scipy.integrate import quad_vec
 from diptych.evaluation import importance_weighted
 from diptych.figures import DPI, INK, LEGEND, MUTED, TERMS, style
 from diptych.lab.findings import Findings, Setting
-from diptych.lab.models import codes, dequantised, epochs_in, levels, no_more, told, trained
+from diptych.lab.models import (
+    codes,
+    dequantised,
+    epochs_in,
+    grey_size,
+    levels,
+    no_more,
+    told,
+    trained,
+)
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel, make_panel
 from diptych.parity.tree import to_numpy
@@ -71,8 +80,10 @@ def run(setting: Setting) -> Findings:
     The Gaussians' std is the best of STDS on the validation images, by the first seed's models.
     Units: nll is -log p(x) by importance sampling, nats per dequantised test image; bits are those
     of the bound on the levels' log-probability, per pixel.
+    Raises: ValueError for images that are not grey.
     """
     samples, stds = (16, QUICK_STDS) if setting.quick else (256, STDS)
+    grey_size(setting.data)  # before a minute of training
     data = dequantised(setting.data, KEY.fold_in("u"))
     epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
     size, count = data.test.x.shape[1], levels(setting.data)
@@ -228,7 +239,7 @@ def _draw(results: Mapping[str, Any], panels: Mapping[str, Panel], setting: Sett
         if trained_as == judged_as
     }
     axes = below.subplots(len(own) + 1, 1)
-    shape = (-1, *setting.data.image_shape[1:])
+    shape = (-1, *grey_size(setting.data))
     show(axes[0], setting.data.test.x[:24].reshape(shape), 24)
     for axis, panel in zip(axes[1:], own.values(), strict=True):
         x = to_numpy(panel.model.sample(KEY.fold_in("sample"), 24))

@@ -88,6 +88,14 @@ def told(values: Sequence[float], digits: int = 2) -> str:
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
+def grey_size(data: Dataset) -> tuple[int, int]:
+    """Height and width of the images. Raises: ValueError for colours."""
+    channels, height, width = data.image_shape
+    if channels != 1:
+        raise ValueError(f"data: got {data.name}, takes images of one channel")
+    return height, width
+
+
 def levels(data: Dataset) -> int:
     """How many values a pixel of the files can have: 17 or 256.
 
