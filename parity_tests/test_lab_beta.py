@@ -76,6 +76,7 @@ def test_seeds_decide_what_can_be_told_apart():
     a, b = np.array([1.0, 2.0, 3.0]), np.array([1.1, 1.9, 3.05])
     assert models.no_more(a, b) and models.no_more(b, a), "within their spread"
     assert models.no_more(a, a + 1) and not models.no_more(a + 1, a)
+    assert not models.no_more(1.1 * a, a), "0.2 in the mean, and its standard error is 0.06"
     assert models.less(a, a + 1) and not models.less(a, b) and not models.less(a, a)
     assert models.no_more([1.0], [1.0]) and not models.no_more([1.1], [1.0])
     assert models.told([1.0, 3.0]) == "2.00 ± 1.41" and models.told([2.0], 1) == "2.0"
