@@ -19,7 +19,10 @@ def right():
     energy = {OURS: 0.2, THEIRS: 0.6, FITTED: 0.25}
     return {
         "reconstruction": {"train": {"autoencoder": spread(0.03), "VAE": spread(0.06)}},
-        "samples": {name: {"energy": spread(value)} for name, value in energy.items()},
+        "samples": {
+            name: {"energy": spread(value), "strays": [0.0, 0.0, 0.1 * value]}
+            for name, value in energy.items()
+        },
         "codes_from_prior": {"autoencoder": spread(2.0), "VAE": spread(0.1)},
         "held_out": {"energy": 0.005},
     }
@@ -41,6 +44,14 @@ def as_good_as_real(results):
     results["samples"][OURS]["energy"][1] = 0.0
 
 
+def all_stray(results):
+    results["samples"][OURS]["strays"] = [0.5, 0.4, 0.5]
+
+
+def none_strays(results):
+    results["samples"][OURS]["strays"] = results["samples"][FITTED]["strays"] = [0.0, 0.0, 0.0]
+
+
 def no_help(results):
     results["samples"][FITTED]["energy"][2] = 0.7
 
@@ -52,6 +63,8 @@ def no_help(results):
         ("the VAE's codes", swapped("codes_from_prior")),
         ("from N(0, I) the VAE's samples", swapped("samples")),
         ("a Gaussian fitted", no_help),
+        ("fewer of the VAE's samples stray", all_stray),
+        ("fewer of the VAE's samples stray", none_strays),
         ("held-out images are more like", as_good_as_real),
     ],
 )
@@ -86,6 +99,7 @@ def test_the_judge_tells_digits_from_noise():
     real, fake = judge(data.test.x), judge(noise)
     assert real["distance"] < fake["distance"] and real["energy"] < 0.1 < fake["energy"]
     assert real["holes"] == pytest.approx(0.05, abs=0.01)
+    assert real["strays"] == pytest.approx(0.01, abs=0.005) and fake["strays"] > 0.9
     # one digit only: near to the training images, and sure; and yet far from them as a whole
     zeros = data.train.x[data.train.y == 0]
     only = judge(zeros)
