@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 from model_specs.fields import check_choice, check_positive_int, check_real
 
 ACTIVATIONS = ("relu", "tanh")
-POSTERIORS = ("logvar", "sigma")
+POSTERIORS = ("logvar", "sigma", "deterministic")
 ESTIMATORS = ("A", "B")
-LIKELIHOODS = ("bernoulli", "bernoulli_clamped", "gaussian")
+LIKELIHOODS = (
+    "bernoulli",
+    "bernoulli_clamped",
+    "continuous_bernoulli",
+    "beta",
+    "gaussian",
+    "truncated_gaussian",
+)
 REDUCTIONS = ("mean", "sum")
 INITS = ("normal", "torch")
 
@@ -37,19 +44,22 @@ class MLPVAEConfig:
     """relu as in the teaching code; the paper itself uses tanh."""
     posterior: str = "logvar"
     """What the encoder's second head gives. logvar: log sigma^2. sigma: the standard deviation
-    itself, unconstrained; a negative one acts as its absolute value."""
+    itself, unconstrained; a negative one acts as its absolute value. deterministic: no second
+    head, z = mu and no KL term: the plain autoencoder."""
     estimator: str = "B"
     """Of the KL term. A: log q(z|x) - log p(z) at the sampled z (paper, eq. 6).
-    B: closed form (eq. 7)."""
+    B: closed form (eq. 7). A deterministic code has no density, so A is not for it."""
     samples: int = 1
     """L, draws of z per example. The paper takes 1 at minibatch 100."""
     beta: float = 1.0
     """Weight of the KL term (Higgins et al. 2017). 1 makes the loss -ELBO."""
     likelihood: str = "bernoulli"
     """p(x|z). bernoulli: from logits. bernoulli_clamped: log(p + 1e-8), the form that circulates
-    with posterior="sigma". gaussian: mean = decoder output, fixed `gaussian_std`."""
+    with posterior="sigma". gaussian: mean = decoder output, fixed `gaussian_std`. Densities on
+    [0, 1], for grey values: continuous_bernoulli (Loaiza-Ganem & Cunningham 2019), beta by its
+    mean and its concentration, and truncated_gaussian, the Gaussian of [0, 1] alone."""
     gaussian_std: float = 1.0
-    """Standard deviation of the Gaussian likelihood; unused by the Bernoullis."""
+    """Standard deviation of the Gaussian before it is cut, if it is; unused by the others."""
     reduction: str = "mean"
     """Over the batch; over pixels and latents every term is summed. The teaching code sums."""
     init: str = "normal"
@@ -67,16 +77,23 @@ class MLPVAEConfig:
         check_choice("init", self.init, INITS)
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
+        if self.posterior == "deterministic":
+            check_choice("estimator", self.estimator, ("B",))
+
+    @property
+    def outputs(self) -> int:
+        """Values that the decoder gives for a pixel: two make a Beta, one all else."""
+        return 2 if self.likelihood == "beta" else 1
 
     @property
     def has_log_weight(self) -> bool:
-        """Whether p(x|z) and q(z|x) are densities, so that log p(x) can be estimated."""
-        return True
+        """Whether q(z|x) has a density, so that log p(x) can be estimated."""
+        return self.posterior != "deterministic"
 
     @property
     def widest(self) -> int:
         """Values an example has in the widest layer: what decides the memory that it takes."""
-        return max(self.input_dim, self.hidden_dim, self.latent_dim)
+        return max(self.outputs * self.input_dim, self.hidden_dim, self.latent_dim)
 
 
 class MLPVAENoise(NamedTuple):
@@ -97,6 +114,13 @@ class SigmaParams(NamedTuple):
 
     mu: Any  # (N, Z)
     sigma: Any  # (N, Z)
+
+
+class DeterministicParams(NamedTuple):
+    """q(z|x) is the point mu."""
+
+    mu: Any  # (N, Z)
+    std: Any  # (N, Z), 0 and constant
 
 
 class MLPVAELoss(NamedTuple):

@@ -18,7 +18,7 @@ from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
 from numpy_ref import checks, random
 from numpy_ref.init import INITS
 from numpy_ref.layers import Linear, ReLU, Tanh
-from numpy_ref.likelihoods import make_likelihood
+from numpy_ref.likelihoods import Likelihood, make_likelihood
 from numpy_ref.module import Array, Module, Vjp
 from numpy_ref.posteriors import POSTERIORS, Posterior
 
@@ -48,8 +48,8 @@ class MLPVAE(Module):
         self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, dtype=dtype)
         self.decoder_hidden = Linear(Z, H, dtype=dtype)
         self.decoder_activation = activation()
-        self.decoder_logits = Linear(H, D, dtype=dtype)
-        self.likelihood = make_likelihood(config)
+        self.decoder_logits = Linear(H, D * config.outputs, dtype=dtype)
+        self.likelihood: Likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
     @property
@@ -72,7 +72,7 @@ class MLPVAE(Module):
         return MLPVAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype))
 
     def encode(self, x: Array) -> tuple[Any, Vjp]:
-        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)
+        """The parameters of q(z|x).   x (N, D) -> mu and logvar, sigma or std (N, Z)
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
@@ -84,11 +84,11 @@ class MLPVAE(Module):
         return q, lambda dmu, dspread: h_vjp(a_vjp(q_vjp(dmu, dspread)))
 
     def reparameterize(self, mu: Array, spread: Array, eps: Array) -> tuple[Array, Vjp]:
-        """z = mu + std eps.   mu, logvar or sigma (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
+        """z = mu + std eps.   mu and spread (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
         return self.posterior.reparameterize(mu, spread, eps)
 
     def decode(self, z: Array) -> tuple[Array, Vjp]:
-        """The logits of p(x|z), or its mean where that is Gaussian.   z (..., Z) -> (..., D)"""
+        """The logits of p(x|z), or what it has in their place.   z (..., Z) -> (..., D outputs)"""
         h, h_vjp = self.decoder_hidden(z)
         a, a_vjp = self.decoder_activation(h)
         logits, logits_vjp = self.decoder_logits(a)
@@ -135,6 +135,7 @@ class MLPVAE(Module):
 
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
         (mu, spread), _ = self.encode(x)
         self._check_noise(x, noise)

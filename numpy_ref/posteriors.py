@@ -1,6 +1,6 @@
 """Approximate posteriors q(z|x): the linear heads that give their parameters, and what follows.
 
-Both are diagonal Gaussians and both keep one interface; they differ in what the second head means.
+Diagonal Gaussians that differ in what their second head means, and a point, which has none.
 Shapes: h (N, H), mu and spread (N, Z), eps and z (N, L, Z).
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.mlp_vae import LogvarParams, SigmaParams
+from model_specs.mlp_vae import DeterministicParams, LogvarParams, SigmaParams
 from numpy_ref.distributions import CLAMP, gaussian_kl, gaussian_kl_sampled, gaussian_kl_sigma
 from numpy_ref.layers import Linear
 from numpy_ref.module import Array, Module, Vjp
+
+NO_DENSITY = "posterior: got 'deterministic', which has no density q(z|x); takes logvar or sigma"
 
 
 class LogvarPosterior(Module):
@@ -75,5 +77,33 @@ class SigmaPosterior(Module):
         return kl, vjp
 
 
-Posterior = LogvarPosterior | SigmaPosterior
-POSTERIORS: dict[str, type[Posterior]] = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}
+class DeterministicPosterior(Module):
+    """q(z|x) is the point mu: the code of a plain autoencoder. Its spread is 0 and stays so."""
+
+    def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)
+
+    def forward(self, h: Array) -> tuple[DeterministicParams, Vjp]:
+        mu, mu_vjp = self.mu(h)
+        return DeterministicParams(mu, np.zeros_like(mu)), lambda dmu, dstd: mu_vjp(dmu)
+
+    def reparameterize(self, mu: Array, std: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu, whatever eps."""
+        z = mu[:, None] + std[:, None] * eps
+        return z, lambda dz: (dz.sum(1), 0)
+
+    def kl(self, mu: Array, std: Array) -> tuple[Array, Vjp]:
+        """0: an autoencoder has no such term; of a point it would be infinite.   -> (N,)"""
+        return np.zeros_like(mu[:, 0]), lambda dkl: (0, 0)
+
+    def kl_sampled(self, std: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """Raises: ValueError, for there is no log q(z|x)."""
+        raise ValueError(NO_DENSITY)
+
+
+Posterior = LogvarPosterior | SigmaPosterior | DeterministicPosterior
+POSTERIORS: dict[str, type[Posterior]] = {
+    "logvar": LogvarPosterior,
+    "sigma": SigmaPosterior,
+    "deterministic": DeterministicPosterior,
+}

@@ -35,8 +35,11 @@ def test_samples_and_reconstructions_are_the_same_on_both_panels(make_pair):
             ours, theirs = left.sample(KEY, 9, mean=mean), right.sample(KEY, 9, mean=mean).numpy()
             assert ours.shape == (9, 13)
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
-        if likelihood != "gaussian":
-            assert set(np.unique(left.sample(KEY, 200))) == {0.0, 1.0}
+        drawn = left.sample(KEY, 200)
+        if likelihood in ("bernoulli", "bernoulli_clamped"):
+            assert set(np.unique(drawn)) == {0.0, 1.0}
+        elif likelihood != "gaussian":
+            assert drawn.min() >= 0 and drawn.max() <= 1 and len(np.unique(drawn)) > 2000
         x = batch(4, 13)
         theirs = right.reconstruct(*tensors(x)).numpy()
         np.testing.assert_allclose(left.reconstruct(x), theirs, rtol=1e-12)
@@ -63,6 +66,27 @@ def test_samples_and_reconstructions_are_the_same_on_both_panels(make_pair):
 def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
     with pytest.raises(ValueError, match=f"{field}: got {value!r}, takes"):
         MLPVAEConfig(**{field: value})
+
+
+def test_a_point_has_no_kl_and_no_density(make_pair):
+    """The plain autoencoder: its loss is the reconstruction at mu, whatever the noise and beta."""
+    config = MLPVAEConfig(**ODD, posterior="deterministic")
+    left, right = make_pair(config)
+    assert not any("logvar" in name or "sigma" in name for name in left.state_dict())
+    x, other = batch(5, 13), np.full((5, 1, 3), 7.0)
+    noise = left.draw_noise(KEY, 5, samples=2)
+    ours = [left.loss(x, n)[0] for n in (noise, MLPVAENoise(other))]
+    theirs = [right.loss(*tensors(x), MLPVAENoise(*tensors(n))) for n in (noise.eps, other)]
+    for loss, again in (ours, theirs):
+        assert loss.kl.item() == 0 and loss.total.item() == loss.recon.item()
+        assert again.total.item() == pytest.approx(loss.total.item(), rel=1e-14)
+    no_density = "posterior: got 'deterministic', which has no density"
+    with pytest.raises(ValueError, match=no_density):
+        left.log_weight(x, noise)
+    with pytest.raises(ValueError, match=no_density):
+        right.log_weight(*tensors(x), MLPVAENoise(*tensors(noise.eps)))
+    with pytest.raises(ValueError, match="estimator: got 'A', takes one of 'B'"):
+        MLPVAEConfig(posterior="deterministic", estimator="A")
 
 
 def _bad_batches():

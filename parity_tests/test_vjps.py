@@ -1,13 +1,24 @@
 """Every hand-written vjp against a finite difference along a random direction."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from model_specs.key import Key
-from numpy_ref import distributions, functional, layers, likelihoods, posteriors
+from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
+from numpy_ref import (
+    distributions,
+    functional,
+    grey_distributions,
+    layers,
+    likelihoods,
+    posteriors,
+)
 from numpy_ref.module import Sequential
 
 N, L, D, H, Z = 4, 3, 6, 5, 2
+ZEROS = np.zeros((N, Z)), np.zeros((N, L, Z))
 
 
 def directional_error(function, arguments, differentiable, rng, step=1e-5):
@@ -46,6 +57,17 @@ def _cases(rng):
     yield "bernoulli_nll", d.bernoulli_nll, (normal(N, L, D), x[:, None]), 1
     yield "bernoulli_clamped_nll", d.bernoulli_clamped_nll, (normal(N, L, D), x[:, None]), 1
     yield "gaussian_nll", lambda m, t: d.gaussian_nll(m, t, 0.7), (normal(N, L, D), x[:, None]), 1
+    g = grey_distributions
+    # wide, so that both of its forms are used
+    yield (
+        "continuous_bernoulli_nll",
+        g.continuous_bernoulli_nll,
+        (2 * normal(N, L, D), x[:, None]),
+        1,
+    )
+    yield "beta_nll", g.beta_nll, (normal(N, L, D), normal(N, L, D), x[:, None]), 2
+    cut = functools.partial(g.truncated_gaussian_nll, std=0.7)
+    yield "truncated_gaussian_nll", cut, (2 * normal(N, L, D), x[:, None]), 1
     yield "squared_error", d.squared_error, (normal(N, L, D), x[:, None]), 1
     yield "gaussian_kl", d.gaussian_kl, (normal(N, Z), normal(N, Z)), 2
     yield "gaussian_kl_sigma", d.gaussian_kl_sigma, (normal(N, Z), normal(N, Z)), 2
@@ -54,12 +76,17 @@ def _cases(rng):
     for name, posterior in posteriors.POSTERIORS.items():
         q = posterior(H, Z)
         yield f"{name} posterior", q, (normal(N, H),), 1
+        if name == "deterministic":
+            yield f"{name} reparameterize", _of_mu(q.reparameterize), (normal(N, Z), *ZEROS), 1
+            continue
         yield f"{name} reparameterize", q.reparameterize, (normal(N, Z), *sampled[0::2]), 2
         yield f"{name} kl", q.kl, (normal(N, Z), normal(N, Z)), 2
         yield f"{name} kl_sampled", q.kl_sampled, sampled, 2
-    for likelihood in (likelihoods.Bernoulli(), likelihoods.ClampedBernoulli()):
-        yield type(likelihood).__name__, likelihood.nll, (normal(N, L, D), x), 1
-    yield "Gaussian", likelihoods.Gaussian(1.3).nll, (normal(N, L, D), x), 1
+    for name in LIKELIHOODS:
+        config = MLPVAEConfig(likelihood=name, gaussian_std=1.3)
+        likelihood = likelihoods.make_likelihood(config)
+        logits = normal(N, L, config.outputs * D)
+        yield type(likelihood).__name__, likelihood.nll, (logits, x), 1
     yield "Linear", layers.Linear(D, H, Key(1)), (normal(N, L, D),), 1
     yield "ReLU", layers.ReLU(), (normal(N, D),), 1
     net = Sequential(layers.Linear(D, H, Key(1)), layers.Tanh(), layers.Linear(H, Z, Key(2)))
@@ -68,6 +95,16 @@ def _cases(rng):
         function = getattr(functional, name)
         yield name, function, (3 * normal(N, L, D),), 1
         yield f"{name}, axis 1", lambda x, f=function: f(x, 1), (3 * normal(N, L, D),), 1
+
+
+def _of_mu(reparameterize):
+    """Of a point only mu has a gradient: its spread is a constant 0."""
+
+    def function(mu, std, eps):
+        z, vjp = reparameterize(mu, std, eps)
+        return z, lambda dz: vjp(dz)[0]
+
+    return function
 
 
 CASES = {name: case for name, *case in _cases(np.random.default_rng(0))}
@@ -107,9 +144,13 @@ def test_parameter_gradients_add_up(name, rng):
 
 def test_every_public_function_and_layer_has_a_case():
     """So that a new one cannot be forgotten."""
-    values_only = {"sigmoid"}
-    for module in (functional, distributions):
+    values_only = {"sigmoid", "continuous_bernoulli_mean", "truncated_gaussian_mean"}
+    values_only |= {
+        f"{name}_icdf" for name in ("continuous_bernoulli", "beta", "truncated_gaussian")
+    }
+    for module in (functional, distributions, grey_distributions):
         public = {
             n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__
         }
+        public = {name for name in public if not name.startswith("_")}
         assert public - values_only <= set(CASES), public

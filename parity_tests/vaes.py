@@ -5,7 +5,7 @@ import torch
 from model_specs.key import Key
 from numpy_ref import random
 
-ODD = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "beta": 0.7, "gaussian_std": 1.3}
+ODD = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "beta": 0.7, "gaussian_std": 0.4}
 KEY = Key(21)
 
 

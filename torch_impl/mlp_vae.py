@@ -17,7 +17,7 @@ from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
 from torch_impl import checks, random
 from torch_impl.init import INITS
 from torch_impl.layers import Linear
-from torch_impl.likelihoods import Bernoulli, Gaussian, make_likelihood
+from torch_impl.likelihoods import Likelihood, make_likelihood
 from torch_impl.module import Module, as_device, as_dtype
 from torch_impl.posteriors import POSTERIORS, Posterior
 
@@ -50,8 +50,8 @@ class MLPVAE(Module):
         self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, **where)
         self.decoder_hidden = Linear(Z, H, **where)
         self.decoder_activation = activation()
-        self.decoder_logits = Linear(H, D, **where)
-        self.likelihood: Bernoulli | Gaussian = make_likelihood(config)
+        self.decoder_logits = Linear(H, D * config.outputs, **where)
+        self.likelihood: Likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
     @property
@@ -79,7 +79,7 @@ class MLPVAE(Module):
         return MLPVAENoise(eps)
 
     def encode(self, x: Tensor) -> Any:
-        """The parameters of q(z|x).   x (N, D) -> mu, logvar or sigma (N, Z)
+        """The parameters of q(z|x).   x (N, D) -> mu and logvar, sigma or std (N, Z)
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
@@ -88,11 +88,11 @@ class MLPVAE(Module):
         return self.posterior(self.encoder_activation(self.encoder_hidden(x)))
 
     def reparameterize(self, mu: Tensor, spread: Tensor, eps: Tensor) -> Tensor:
-        """z = mu + std eps.   mu, logvar or sigma (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
+        """z = mu + std eps.   mu and spread (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
         return self.posterior.reparameterize(mu, spread, eps)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The logits of p(x|z), or its mean where that is Gaussian.   z (..., Z) -> (..., D)"""
+        """The logits of p(x|z), or what it has in their place.   z (..., Z) -> (..., D outputs)"""
         logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
         return logits.to(self.dtype)  # under autocast densities still need every digit
 
@@ -127,6 +127,7 @@ class MLPVAE(Module):
 
         x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
         mu, spread = self.encode(x)
         self._check_noise(x, noise)

@@ -1,6 +1,6 @@
 """Approximate posteriors q(z|x): the linear heads that give their parameters, and what follows.
 
-Both are diagonal Gaussians and both keep one interface; they differ in what the second head means.
+Diagonal Gaussians that differ in what their second head means, and a point, which has none.
 Shapes: h (N, H), mu and spread (N, Z), eps and z (N, L, Z).
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model_specs.mlp_vae import LogvarParams, SigmaParams
+from model_specs.mlp_vae import DeterministicParams, LogvarParams, SigmaParams
 from torch_impl.distributions import CLAMP, gaussian_kl, gaussian_kl_sampled, gaussian_kl_sigma
 from torch_impl.layers import Linear
+
+NO_DENSITY = "posterior: got 'deterministic', which has no density q(z|x); takes logvar or sigma"
 
 
 class LogvarPosterior(nn.Module):
@@ -77,5 +79,39 @@ class SigmaPosterior(nn.Module):
         return gaussian_kl_sampled(torch.log(sigma * sigma + CLAMP), z, eps)
 
 
-Posterior = LogvarPosterior | SigmaPosterior
-POSTERIORS: dict[str, type[Posterior]] = {"logvar": LogvarPosterior, "sigma": SigmaPosterior}
+class DeterministicPosterior(nn.Module):
+    """q(z|x) is the point mu: the code of a plain autoencoder. Its spread is 0 and stays so."""
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        latent_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+
+    def forward(self, h: Tensor) -> DeterministicParams:
+        mu = self.mu(h).to(self.mu.weight.dtype)
+        return DeterministicParams(mu, torch.zeros_like(mu))
+
+    def reparameterize(self, mu: Tensor, std: Tensor, eps: Tensor) -> Tensor:
+        """z = mu, whatever eps."""
+        return mu[:, None] + std[:, None] * eps
+
+    def kl(self, mu: Tensor, std: Tensor) -> Tensor:
+        """0: an autoencoder has no such term; of a point it would be infinite.   -> (N,)"""
+        return 0 * mu[:, 0]
+
+    def kl_sampled(self, std: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """Raises: ValueError, for there is no log q(z|x)."""
+        raise ValueError(NO_DENSITY)
+
+
+Posterior = LogvarPosterior | SigmaPosterior | DeterministicPosterior
+POSTERIORS: dict[str, type[Posterior]] = {
+    "logvar": LogvarPosterior,
+    "sigma": SigmaPosterior,
+    "deterministic": DeterministicPosterior,
+}

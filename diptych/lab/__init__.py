@@ -12,7 +12,7 @@ from rich.console import Console
 
 from diptych import data, figures, results
 from diptych.data import Dataset
-from diptych.lab import bound, estimators
+from diptych.lab import autoencoder, beta, bound, estimators, likelihoods
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
 from diptych.run import command_line, environment
@@ -23,6 +23,9 @@ __all__ = ["EXPERIMENTS", "Findings", "Report", "Setting", "run_lab"]
 EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {
     "estimators": estimators.run,
     "bound": bound.run,
+    "beta": beta.run,
+    "likelihoods": likelihoods.run,
+    "autoencoder": autoencoder.run,
 }
 
 

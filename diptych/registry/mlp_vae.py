@@ -42,6 +42,10 @@ def _variants() -> dict[str, MLPVAEConfig]:
         "sigma,A": {"posterior": "sigma", "estimator": "A", "samples": 3},
         "sigma,clamped": {"posterior": "sigma", "likelihood": "bernoulli_clamped"},
         "gaussian": {"likelihood": "gaussian", "gaussian_std": 0.7},
+        "continuous_bernoulli": {"likelihood": "continuous_bernoulli"},
+        "beta": {"likelihood": "beta"},
+        "truncated_gaussian": {"likelihood": "truncated_gaussian", "gaussian_std": 0.2},
+        "deterministic": {"posterior": "deterministic"},
         "beta=4,sum": {"beta": 4.0, "reduction": "sum"},
         "tanh": {"activation": "tanh"},
     }

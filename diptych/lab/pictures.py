@@ -1,0 +1,31 @@
+"""Small images inside a figure."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from diptych.figures import INK
+
+
+def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """One picture of them all, row by row, on white.   images (N, H, W), clipped to [0, 1]"""
+    count, height, width = images.shape
+    rows = -(-count // columns)
+    picture = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap))
+    for i, image in enumerate(np.clip(images, 0, 1)):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        picture[y : y + height, x : x + width] = image
+    return picture
+
+
+def show(axis: Axes, images: np.ndarray, columns: int, title: str = "") -> None:
+    """A mosaic that fills an axis, its pixels square."""
+    axis.imshow(mosaic(images, columns), "gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.set_axis_off()
+    head(axis, title, 9)
+
+
+def head(axis: Axes, text: str, size: float = 10) -> None:
+    """A heading over the left end of an axis."""
+    axis.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK)
