@@ -14,8 +14,8 @@ class Engine:
     """Options of the torch backend.   Raises: ValueError for an unknown kind of mixed precision."""
 
     amp: str = "off"
-    """mixed precision: convolutions and matrix products of a training step in bfloat16 or float16,
-    everything else, and all evaluation, in float32. float16 underflows, so its loss is scaled up
+    """mixed precision: in a training step layers hand on bfloat16 or float16; weights, losses and
+    all evaluation stay float32. float16 underflows, so its loss is scaled up
     and its gradients down again; a step in which one overflowed is left out (Micikevicius et al.
     2018)"""
     channels_last: bool = False

@@ -34,7 +34,7 @@ class Evaluation:
     elbo: float
     """mean of log w over the same samples; elbo <= -nll, and in the mean -nll <= log p(x)"""
     bits_per_dim: float
-    """nll / (D log 2)"""
+    """nll / (D log 2), D the values of an example as the model takes it, a margin included"""
 
 
 def elbo_terms(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> dict[str, float]:
@@ -100,15 +100,25 @@ def importance_weighted(
     )
 
 
-def reconstruction_error(panel: Panel, x: np.ndarray, batch_size: int = 500) -> float:
-    """Root of the mean squared difference between a value of x and of its reconstruction."""
-    squares = 0.0
+def reconstruction_error(
+    panel: Panel,
+    x: np.ndarray,
+    batch_size: int = 500,
+    pixels: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> float:
+    """Root of the mean squared difference between a value of x and of its reconstruction.
+
+    `pixels` makes of either what is to be compared: x as it is, or an image in [0, 1] without the
+    margin that a model adds.
+    """
+    squares = count = 0.0
     with panel.evaluating():
         for start in range(0, len(x), batch_size):
             part = panel.array(x[start : start + batch_size])
-            difference = to_numpy(panel.model.reconstruct(part)) - to_numpy(part)
-            squares += float(np.square(difference, dtype=np.float64).sum())
-    return math.sqrt(squares / x.size)
+            recon, original = (pixels(to_numpy(a)) for a in (panel.model.reconstruct(part), part))
+            squares += float(np.square(recon - original, dtype=np.float64).sum())
+            count += original.size
+    return math.sqrt(squares / count)
 
 
 def per_example(config: object, terms: dict[str, float], batch_size: int) -> dict[str, float]:

@@ -79,7 +79,7 @@ def evaluate_runs(
             device=device_name(config.device),
             time_s=metrics["train_seconds"] or seconds,
             metrics=metrics | {"history": [line["valid"] for line in history]},
-            settings=asdict(config) | {"command": folder.settings()["command"]},
+            settings=asdict(folder.config()) | {"command": folder.settings()["command"]},
         )
     table = Table(title=f"{', '.join(map(str, paths))}: {found.title}")
     for heading in ("quantity", "value", "unit"):
@@ -166,10 +166,15 @@ def _apart(left: list[dict[str, float]], right: list[dict[str, float]]) -> float
 
 
 def sample_run(
-    path: Path, options: Options, *, last: bool = False, data_root: Path | None = None
+    path: Path,
+    options: Options,
+    *,
+    last: bool = False,
+    data_root: Path | None = None,
+    device: str | None = None,
 ) -> str:
     """Draw from a trained run; returns what to tell the user: a text, or where the picture is."""
-    config, folder, panel = open_run(path, last=last)
+    config, folder, panel = open_run(path, last=last, device=device)
     dataset = data.load(config.data, data_root)
     _check_same_data(folder, dataset)
     task = make_task(config, dataset)

@@ -5,7 +5,7 @@
 The batches, the noise (addressed by the example's place in the batch) and, beyond rounding, the
 steps are those of one process, whatever the number of ranks; a run may be resumed on another.
 What a rank sees is its rows alone, and so without `sync_batchnorm` batch normalisation differs: its
-statistics are then of fewer images.
+statistics are then of fewer images, and the running ones are rank 0's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from torch_impl.module import as_device
 
 T = TypeVar("T")
 
@@ -61,28 +63,36 @@ class Ranks:
         return self.add({"flag": float(flag)})["flag"] > 0
 
     def from_first(self, ask: Callable[[], T]) -> T:
-        """What rank 0 answers. The others wait, and do not ask."""
+        """What rank 0 answers. The others wait, and do not ask; its error is everybody's."""
         if self.size == 1:
             return ask()
-        answer: list[Any] = [ask() if self.first else None]
-        dist.broadcast_object_list(answer, device=_device())
-        return answer[0]
+        told: list[Any] = [None, None]
+        if self.first:
+            try:
+                told[0] = ask()
+            except (ValueError, OSError, RuntimeError) as error:
+                told[1] = error
+        dist.broadcast_object_list(told, device=_device())
+        if told[1] is not None:
+            raise told[1]
+        return told[0]
 
 
 @contextlib.contextmanager
 def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
     """The ranks that torchrun started; one where it did not. They part when this ends.
 
-    Raises: ValueError for a device other than "cpu" or "cuda" (each rank takes a GPU of its own).
+    Raises: ValueError for a device other than "cpu" or "cuda" (each rank takes a GPU of its own),
+    or for one that is not there.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = int(os.environ.get("WORLD_SIZE") or 1)
     if size == 1:
         yield Ranks()
         return
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device: got {device!r}, several ranks take 'cpu' or 'cuda'")
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if as_device(device).type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK") or 0))
     backend = {"cpu": "gloo", "cuda": "nccl"}[device]
     dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
     try:

@@ -141,8 +141,8 @@ class RunFolder:
     def best_file(self) -> Path:
         return self.path / "best.safetensors"
 
-    def begin(self, config: RunConfig, dataset: Data, resume: bool) -> None:
-        """Claim the folder for this run.
+    def begin(self, config: RunConfig, dataset: Data, resume: bool, ranks: int = 1) -> None:
+        """Claim the folder for this run of so many processes.
 
         Raises: ValueError where a run (or a part of one) is there already, or where `resume`
         finds other settings or other data.
@@ -152,8 +152,9 @@ class RunFolder:
             stray = [f.name for f in self._files() if f.exists()]
             if stray:
                 raise ValueError(f"{self.path}: holds {', '.join(stray)} but no run.json")
-            settings = {"command": command_line(), "config": ours, "data": dataset.found}
-            settings |= {"data_digest": seen, **environment()}
+            settings: dict[str, Any] = {"command": command_line(), "config": ours}
+            settings |= {"data": dataset.found, "data_digest": seen, "ranks": ranks}
+            settings |= environment()
             write_atomically(self.settings_file, (json.dumps(settings, indent=1) + "\n").encode())
             return
         if not resume:

@@ -69,8 +69,8 @@ class Trainer:
         self.position = Position()
         self.state: Any = None
 
-    def run(self, progress: Progress, stop: threading.Event) -> None:
-        """From the current position to the last epoch, or until `stop` is set."""
+    def run(self, progress: Progress, stop: threading.Event) -> bool:
+        """From the current position to the last epoch, or until `stop` is set, as is returned."""
         at, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
         bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
@@ -93,10 +93,9 @@ class Trainer:
                     break
             if at.step == (epoch + 1) * per_epoch:
                 self.end_epoch(epoch)
-        if stopped:
-            stop.set()
         if self.ranks.first:
             save(self.panel.model, self.folder.last_file)
+        return stopped and at.step < total
 
     def step(self, batch: Any, epoch: int) -> dict[str, float]:
         """One optimiser step; returns the loss terms before it, nats per example."""
@@ -133,8 +132,11 @@ class Trainer:
         record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
         record |= {"train": {name: value / at.seen for name, value in at.sums.items()}}
         record |= {"valid": valid, "seconds": at.seconds}
+        record |= {"ranks": self.ranks.size} if self.ranks.size > 1 else {}
         at.seen, at.sums = 0, {}
-        loss = next(iter(valid.values()))
+        name, loss = next(iter(valid.items()))
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"step {at.step}: {name} on validation is {loss}")
         best = loss < at.best_loss
         if best:
             at.best_epoch, at.best_loss = epoch, loss
@@ -177,6 +179,9 @@ class Trainer:
         self.state = self.panel.load_state(_under("state.", arrays))
         position = metadata["position"]
         self.position = Position(**position | {"best_loss": float(position["best_loss"])})
+        first = self.ranks.from_first(lambda: self.position.step)
+        if self.ranks.any(self.position.step != first):
+            raise ValueError(f"{file}: not the same on every rank, rank 0 stands at step {first}")
         self._rewind(self.position.step)
 
     def _rewind(self, step: int) -> None:

@@ -77,16 +77,16 @@ def train(
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
     folder = RunFolder(Path(out))
-    ranks.from_first(lambda: folder.begin(config, dataset, resume))
+    ranks.from_first(lambda: folder.begin(config, dataset, resume, ranks.size))
     trainer = Trainer(config, task, folder, panel, ranks)
     if resume:
         trainer.restore()
     # a run that diverges is told by its step and term, not by a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
     with _progress(console) as progress, _stop_on_interrupt() as stop, quiet:
-        trainer.run(progress, stop)
+        interrupted = trainer.run(progress, stop)
     at = trainer.position
-    return Outcome(folder, trainer.panel, at.step, at.seconds, stop.is_set())
+    return Outcome(folder, trainer.panel, at.step, at.seconds, interrupted)
 
 
 def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:
@@ -96,6 +96,12 @@ def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> No
     if config.pictures is not None and not task.pictured:
         raise ValueError(f"pictures: got a run on {task.data.name}, takes one on images")
     first = task.batch(0, 0)
+    least = getattr(panel.model.config, "least_batch", 1)
+    if task.size(first) < least:
+        raise ValueError(
+            f"batch_size: got {config.batch_size} of {task.data.name}, {config.model} takes "
+            f"{least} images or more: one alone cannot be normalised"
+        )
     with panel.evaluating():  # no running statistic may move by this
         whole = slice(0, task.size(first))
         noise = task.noise(panel, first, Key(0), whole)

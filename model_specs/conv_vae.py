@@ -88,6 +88,11 @@ class ConvVAEConfig:
         return self.channels[-1] * self.code_size**2
 
     @property
+    def least_batch(self) -> int:
+        """Images that a batch needs: one value a channel cannot be normalised."""
+        return 2 if self.code_size == 1 else 1
+
+    @property
     def has_log_weight(self) -> bool:
         """Whether the reconstruction error is -log p(x|z), so that log p(x) can be estimated."""
         return self.recon_type != "mse"

@@ -219,8 +219,10 @@ class ConvVAE(Module):
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Array:
         """The decoder's images at z ~ N(0, I); without `mean`, a draw from p(x|z) around them.
 
-        -> (count, C, S, S). Raises: ValueError for a draw with recon_type mse.
+        -> (count, C, S, S). In evaluation mode; in training the samples are normalised as a batch.
+        Raises: ValueError for a count < 1, or for a draw with recon_type mse.
         """
+        check_positive_int("count", count)
         z = random.normal(key.fold_in("z"), (count, self.config.latent_dim), dtype=self.dtype)
         recon, _ = self.activate(self.decode(z)[0])
         return recon if mean else self._draw(recon, key.fold_in("x"))
@@ -233,7 +235,7 @@ class ConvVAE(Module):
         return recon + self.config.gaussian_std * random.normal(key, recon.shape, dtype=self.dtype)
 
     def reconstruct(self, x: Array) -> Array:
-        """The decoder's images at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""
+        """The decoder's images at z = mu(x), in evaluation mode.   x (N, C, S, S) -> alike"""
         return self.forward(x, sample_posterior=False)[0].recon
 
     def _checked(self, x: Array, noise: ConvVAENoise | None) -> Array:

@@ -16,6 +16,7 @@ from diptych.parity.tree import to_numpy
 from diptych.ranks import Ranks, joined
 from diptych.weights import save_arrays
 from model_specs.conv_vae import ConvVAEConfig
+from model_specs.fields import check_positive_int
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.module import as_dtype
@@ -42,7 +43,8 @@ KEY = Key(41)
 
 
 def panel_of(case: Case, backend: str, ranks: Ranks, *, synchronised: bool = True) -> Panel:
-    engine = Engine(sync_batchnorm=synchronised and backend == "torch")
+    normalised = synchronised and case.model == "conv_vae" and backend == "torch"
+    engine = Engine(sync_batchnorm=normalised)
     return make_panel(
         case.model,
         case.config,
@@ -73,6 +75,10 @@ def main(folder: Path) -> None:
             save_arrays(folder / f"{name}-{ranks.rank}.safetensors", arrays)
         told = {"flag": ranks.any(ranks.rank == 1), "none": ranks.any(False)}
         told["answer"] = ranks.from_first(lambda: 40 + ranks.rank)
+        try:
+            ranks.from_first(lambda: check_positive_int("asked", -1 - ranks.rank))
+        except ValueError as error:
+            told["error"] = str(error)
         save_arrays(folder / f"told-{ranks.rank}.safetensors", {}, told)
 
 

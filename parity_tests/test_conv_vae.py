@@ -222,6 +222,8 @@ def test_a_squared_error_is_no_density():
         noise = model.draw_noise(KEY, 2, samples=3)
         with pytest.raises(ValueError, match="recon_type: got 'mse', a likelihood takes"):
             model.log_weight(images(model.config, 2), noise)
+        with pytest.raises(ValueError, match="count: got 0"):
+            model.sample(KEY, 0)
 
 
 # Bad input

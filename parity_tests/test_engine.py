@@ -10,6 +10,7 @@ import torch
 from run_folders import StopAt, arrays_of, assert_same_arrays
 
 from diptych import data, training
+from diptych.data import Corpus
 from diptych.engine import Engine
 from diptych.panels import make_panel
 from diptych.panels.right import AMP_DTYPES
@@ -96,6 +97,38 @@ def test_a_step_that_overflows_is_left_out():
     assert all((panel.weights()[name] != before[name]).any() for name in learned)
 
 
+def test_gradients_that_overflow_at_any_scale_end_the_run():
+    panel = panel_of(Engine(amp="fp16"))
+    gradients_of(scaled(panel, 2.0**-19))
+    for parameter in panel.model.parameters():
+        parameter.grad.fill_(np.inf)
+    panel._scaler._per_optimizer_states.clear()
+    panel._scaler.unscale_(panel.optimizer)
+    panel.step(1e-3, None)  # left out, as any that overflows
+    assert panel.optimizer_state()["step"] == 0
+    with pytest.raises(ValueError, match="amp: gradients overflow float16 though scaled by"):
+        gradients_of(panel)
+        for parameter in panel.model.parameters():
+            parameter.grad.fill_(np.inf)
+        panel._scaler._per_optimizer_states.clear()
+        panel._scaler.unscale_(panel.optimizer)
+        panel.step(1e-3, None)
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+@pytest.mark.parametrize(("model", "name"), [("rnn", "copy:5:1"), ("lstm", "topics")])
+def test_a_carried_state_is_not_rounded(model, name, amp, tmp_path):
+    """It is kept in checkpoints, in the model's own dtype."""
+    dataset = data.load(name)
+    if isinstance(dataset, Corpus):
+        dataset = dataclasses.replace(dataset, train=dataset.train[:900], valid=dataset.valid[:99])
+    run = {"epochs": 1, "batch_size": 4, "amp": amp, "checkpoint_every": 3}
+    config = settings(model, name, dataset, None, {"hidden_dim": 8}, run)
+    outcome = training.train(config, dataset, tmp_path / "run")
+    states = {k: v for k, v in arrays_of(outcome.folder)[1].items() if k.startswith("state.")}
+    assert states and all(array.dtype == np.float32 for array in states.values())
+
+
 def test_gradients_are_clipped_after_they_are_scaled_down():
     """By a norm of 1 whatever the scale: with SGD the weights move by the learning rate."""
     moved = []
@@ -171,6 +204,7 @@ def test_what_does_not_go_together_is_named(options, told, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_without_convolutions_has_no_channels_last():
-    with pytest.raises(ValueError, match="channels_last: got MLPVAE, takes a model with conv"):
-        make_panel("mlp_vae", MLPVAEConfig(), "torch", key=KEY, engine=Engine(channels_last=True))
+@pytest.mark.parametrize("option", ["channels_last", "sync_batchnorm"])
+def test_an_option_that_a_model_has_no_use_for_is_refused(option):
+    with pytest.raises(ValueError, match=f"{option}: got MLPVAE, takes a model with"):
+        make_panel("mlp_vae", MLPVAEConfig(), "torch", key=KEY, engine=Engine(**{option: True}))

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from run_folders import KillAt, KilledError, arrays_of, assert_same_arrays, without_times
+from run_folders import KillAt, KilledError, StopAt, arrays_of, assert_same_arrays, without_times
 
 from diptych import data, pairs, training
 from diptych.data import Dataset, Split
 from diptych.evaluation import elbo_terms, reconstruction_error
+from diptych.inspect_run import open_run
 from diptych.panels import BACKENDS
 from diptych.presets import settings
 from diptych.run import RunFolder
@@ -105,6 +106,33 @@ def test_no_batch_has_one_image(size, sizes):
     rows = np.concatenate(batches)
     np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(found.train.x[:, 0]))
     assert (rows != found.train.x).any()
+
+
+def test_a_batch_of_one_cannot_be_normalised(tmp_path):
+    """By a model whose codes are 1 x 1; said before the folder is claimed. Larger codes can."""
+    found = dataset()
+    for backend in BACKENDS:
+        config = config_for(found, batch_size=1, backend=backend)
+        with pytest.raises(ValueError, match="batch_size: got 1 of squares, conv_vae takes 2"):
+            training.train(config, found, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    larger = dataset((1, 32, 32), count=3)
+    config = config_for(larger, batch_size=1, epochs=1)
+    assert training.train(config, larger, tmp_path / "run").steps == 3
+
+
+def test_a_validation_that_is_nan_ends_the_run(tmp_path, monkeypatch):
+    found = dataset()
+    monkeypatch.setattr(images.Images, "validate", lambda *_: {"total": float("nan")})
+    with pytest.raises(training.NonFiniteError, match="step 3: total on validation is nan"):
+        training.train(config_for(found), found, tmp_path / "run")
+
+
+def test_a_run_interrupted_at_its_end_is_whole(tmp_path, monkeypatch):
+    found = dataset()
+    StopAt(monkeypatch, 6)
+    outcome = training.train(config_for(found), found, tmp_path / "run")
+    assert outcome.steps == 6 and not outcome.interrupted
 
 
 def test_one_image_alone_is_a_batch_of_a_model_that_bears_it(tmp_path):
@@ -237,6 +265,25 @@ def test_a_run_is_judged_and_sampled(run, tmp_path):
     assert means.shape == drawn.shape and np.abs(means - drawn).max() > 0.1
 
 
+def test_the_error_is_told_of_the_images_themselves(run, tmp_path):
+    """Not of the black margin around 8 x 8 digits, nor of the range that tanh wants."""
+    out = tmp_path / "run"
+    fields = FIELDS | {"out_activation": "tanh"}
+    small = [o for n, v in fields.items() for o in ("--set", f"{n}={v}")]
+    options = ["--data", "digits", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
+    assert run("train", "conv_vae", *options)[0] == 0
+    assert run("evaluate", out, "--samples", 1, "--device", "cpu")[0] == 0
+    told = json.loads((out / "evaluation.json").read_text())["test_rmse"]
+    config, _, panel = open_run(out)
+    found = data.load("digits")
+    pair, rows = pairs.get("conv_vae"), found.test.x
+    batch = panel.array(pair.to_batch(panel.model.config, rows, found.image_shape))
+    with panel.evaluating():
+        recon = panel.model.reconstruct(batch).numpy()
+    shown = pair.to_images(panel.model.config, recon, found.image_shape).reshape(rows.shape)
+    assert told == pytest.approx(np.sqrt(((shown - rows) ** 2).mean()), rel=1e-5)
+
+
 def test_a_loss_that_is_no_likelihood_has_no_nll(run, tmp_path):
     out = tmp_path / "run"
     small = [o for n, v in (FIELDS | {"recon_type": "mse"}).items() for o in ("--set", f"{n}={v}")]
@@ -261,6 +308,10 @@ def test_the_error_of_reconstructions_is_what_it_says():
         want = np.sqrt(((recon - x) ** 2).mean())
         assert reconstruction_error(panel, x, batch_size=7) == pytest.approx(want, rel=1e-6)
         assert panel.model.training
+        inside = slice(2, 14)
+        cropped = reconstruction_error(panel, x, 7, lambda a: 3 * a[:, :, inside, inside])
+        want = 3 * np.sqrt(((recon - x)[:, :, inside, inside] ** 2).mean())
+        assert cropped == pytest.approx(want, rel=1e-6)
         a, b = (elbo_terms(panel, x, Key(0), batch_size=n)["total"] for n in (7, 24))
         assert a == pytest.approx(b, rel=1e-6)
 

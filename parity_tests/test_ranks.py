@@ -92,7 +92,8 @@ def test_the_parts_add_up_on_the_left_panel_too():
 def test_ranks_agree_and_the_first_answers_for_all(worked):
     for rank in (0, 1):
         _, told = load_arrays(worked / f"told-{rank}.safetensors")
-        assert told == {"flag": True, "none": False, "answer": 40}
+        error = told.pop("error")
+        assert told == {"flag": True, "none": False, "answer": 40} and "asked: got -1" in error
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -123,10 +124,27 @@ def test_the_noise_is_the_same_on_any_number_of_ranks(size):
     np.testing.assert_array_equal(np.concatenate(drawn), model.draw_noise(Key(5), 9).eps)
 
 
+def test_an_error_of_one_rank_is_told_as_one(tmp_path):
+    """Of rank 0, which alone looks at the folder; the other does not wait for it to answer."""
+    (tmp_path / "file").write_text("somebody's")
+    found = subprocess.run(
+        command(2, tmp_path / "file" / "below"),
+        capture_output=True,
+        text=True,
+        env=ENV,
+        check=False,
+    )
+    errors = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
+    assert found.returncode != 0 and len(errors) == 2
+    assert sorted(line.replace("rank 1: ", "") for line in errors)[0] == min(errors)
+    assert all("cannot write there" in line for line in errors)
+
+
 def test_twenty_steps_on_two_ranks_end_in_the_same_weights(one_process, tmp_path):
     told = finished(command(2, tmp_path / "run"))
     assert told.count("21 steps") == 1  # one of them speaks
     folder = RunFolder(tmp_path / "run")
+    assert folder.settings()["ranks"] == 2
     ours, theirs = (load_arrays(f.last_file)[0] for f in (folder, one_process.folder))
     assert list(ours) == list(theirs)
     for name, array in ours.items():
@@ -181,8 +199,8 @@ def test_what_cannot_be_shared_is_refused(tmp_path, monkeypatch):
 def test_synchronised_normalisation_is_torchs_in_one_process(rng):
     """And in evaluation, with torch's names: its weights go into any run."""
     theirs = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double()
-    ours = synchronised(nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double())
-    assert type(ours[1]) is SyncBatchNorm2d
+    ours = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double()
+    assert synchronised(ours) == [ours[1]] and type(ours[1]) is SyncBatchNorm2d
     ours.load_state_dict(theirs.state_dict())
     x = torch.from_numpy(rng.normal(size=(4, 2, 5, 5)))
     for training_mode in (True, False):

@@ -191,8 +191,10 @@ class ConvVAE(Module):
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Tensor:
         """The decoder's images at z ~ N(0, I); without `mean`, a draw from p(x|z) around them.
 
-        -> (count, C, S, S). Raises: ValueError for a draw with recon_type mse.
+        -> (count, C, S, S). In evaluation mode; in training the samples are normalised as a batch.
+        Raises: ValueError for a count < 1, or for a draw with recon_type mse.
         """
+        check_positive_int("count", count)
         shape = (count, self.config.latent_dim)
         z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
         recon = self.activate(self.decode(z))
@@ -209,7 +211,7 @@ class ConvVAE(Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The decoder's images at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""
+        """The decoder's images at z = mu(x), in evaluation mode.   x (N, C, S, S) -> alike"""
         return self.forward(x, sample_posterior=False).recon
 
     def _checked(self, x: Tensor, noise: ConvVAENoise | None) -> Tensor:

@@ -31,7 +31,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         self._check_input_dim(x)
         dtype, x = x.dtype, x.to(self.weight.dtype)
-        m = _add(x.new_tensor(x.numel() / x.shape[1], dtype=torch.float64)).item()
+        m = _add(x.new_tensor(x.numel() / x.shape[1], dtype=torch.float64))
         mu = _add(x.sum(AXES)) / m
         n = x - mu[:, None, None]
         var = _add((n * n).sum(AXES)) / m
@@ -48,12 +48,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
-def synchronised(module: nn.Module) -> nn.Module:
-    """`module` with every BatchNorm2d in it turned, in place, into a SyncBatchNorm2d."""
+def synchronised(module: nn.Module) -> list[SyncBatchNorm2d]:
+    """Every BatchNorm2d in `module`, turned in place into a SyncBatchNorm2d."""
     for child in module.modules():
         if type(child) is nn.BatchNorm2d:
             child.__class__ = SyncBatchNorm2d
-    return module
+    return [child for child in module.modules() if isinstance(child, SyncBatchNorm2d)]
 
 
 class _AddOverRanks(torch.autograd.Function):

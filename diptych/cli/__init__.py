@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, status: int) -> None:
+    rank = os.environ.get("RANK") or "0"
+    message = message if rank == "0" else f"rank {rank}: {message}"
     terminal.errors.print(f"[bold red]error:[/] {_escape(message)}", highlight=False)
     sys.exit(status)
 

@@ -50,6 +50,7 @@ def sample(
     last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
     out: Annotated[Path | None, typer.Option(help="PNG file; else RUN/samples.png.")] = None,
     data_root: DataRoot = None,
+    device: Annotated[str | None, typer.Option(help="Else the run's own.")] = None,
 ) -> None:
     """Draw from a trained run: a picture, or text."""
     from diptych.inspect_run import sample_run
@@ -64,7 +65,7 @@ def sample(
         temperature=temperature,
         out=out,
     )
-    told = sample_run(run, options, last=last, data_root=data_root)
+    told = sample_run(run, options, last=last, data_root=data_root, device=device)
     terminal.console.print(told, markup=False, highlight=False)
 
 

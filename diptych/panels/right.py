@@ -18,6 +18,8 @@ from diptych.ranks import Ranks
 from model_specs.state import check_state
 from torch_impl.normalisation import synchronised
 
+LEAST_SCALE = 2.0**-20
+"""Of a float16 loss: where gradients still overflow, they are infinite and not only large."""
 AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -35,8 +37,8 @@ class _Loss(nn.Module):
 class TorchPanel(Panel):
     """The right panel. See Engine for its options; `ranks` is this process's place among several.
 
-    Raises: ValueError for mixed precision in another dtype than float32, and for channels_last of a
-    model without convolutions.
+    Raises: ValueError for mixed precision in another dtype than float32, and for channels_last or
+    sync_batchnorm of a model that has nothing of the kind.
     """
 
     backend = "torch"
@@ -58,8 +60,9 @@ class TorchPanel(Panel):
                 name = type(model).__name__
                 raise ValueError(f"channels_last: got {name}, takes a model with convolutions")
             model = model.to(memory_format=torch.channels_last)
-        if engine.sync_batchnorm:
-            synchronised(model)
+        if engine.sync_batchnorm and not synchronised(model):
+            name = type(model).__name__
+            raise ValueError(f"sync_batchnorm: got {name}, takes a model with BatchNorm2d")
         self.model, self.engine, self.ranks = model, engine, ranks
         make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
         self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay)
@@ -92,7 +95,8 @@ class TorchPanel(Panel):
         if self._scaler.is_enabled():
             self._scaler.unscale_(self.optimizer)
         terms = {name: share * value for name, value in _floats(loss).items()}
-        return self.ranks.add(terms), getattr(loss, "state", None)
+        state = getattr(loss, "state", None)  # in mixed precision it is rounded as layers are
+        return self.ranks.add(terms), self.convert(state)
 
     def step(self, lr: float, clip: float | None) -> None:
         if clip is not None:
@@ -102,7 +106,10 @@ class TorchPanel(Panel):
         before = self._scaler.get_scale()
         self._scaler.step(self.optimizer)
         self._scaler.update()
-        self._steps += self._scaler.get_scale() >= before  # else a gradient overflowed: no step
+        after = self._scaler.get_scale()
+        if after < LEAST_SCALE:
+            raise ValueError(f"amp: gradients overflow float16 though scaled by {after:g}")
+        self._steps += after >= before  # else a gradient overflowed: no step
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         buffers = self.optimizer.state_dict()["state"]

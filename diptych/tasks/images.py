@@ -116,8 +116,9 @@ class Images(Task):
         metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
         unit = "nats/example" if panel.model.config.has_log_weight else ""
         lines += [(name, f"{value:.3f}", unit) for name, value in terms.items()]
-        metrics[f"{split}_rmse"] = reconstruction_error(panel, x)
-        lines.append(("reconstruction", f"{metrics[f'{split}_rmse']:.4f}", "RMSE/value"))
+        rmse = reconstruction_error(panel, x, pixels=lambda a: self._pixels(panel, a))
+        metrics[f"{split}_rmse"] = rmse
+        lines.append(("reconstruction", f"{rmse:.4f}", "RMSE/value in [0, 1]"))
         return Assessment(title, metrics, lines)
 
     def _weighted(
