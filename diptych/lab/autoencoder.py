@@ -164,6 +164,7 @@ class Judge:
         return cdist(x, self.images).min(1)
 
     def __call__(self, x: np.ndarray) -> dict[str, float]:
+        """All that `run` tells of samples.   x (N, D)"""
         sure, distance = self.confidence(x), self.distance(x)
         return {
             "distance": float(distance.mean()),
