@@ -29,9 +29,9 @@ def continuous_bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
         log((e^l - 1) / l) = l / 2 + sum_n (-1)^(n+1) zeta(2 n) / (n (2 pi)^2n) l^2n.
 
     Shapes: logits (..., D), x broadcast to it, in [0, 1] -> (...).
-    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, eq. 5 to 7, there in lambda =
-    sigmoid(l). Where we differ: in l nothing is lost where lambda rounds to 1, and the series has
-    every digit where theirs is a parabola.
+    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, there in lambda = sigmoid(l). Where
+    we differ: in l nothing is lost where lambda rounds to 1, and the series has every digit where
+    theirs is a parabola.
     """
     near, a = _split(logits)
     square = np.where(near, logits * logits, 0)
@@ -76,8 +76,8 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     Where a pixel has one value in all images the concentration, and the density, grow without end:
     dequantise such data.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
-    Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions",
-    eq. 4; the squeeze after Smithson & Verkuilen (2006), where c is 1 / (2 N).
+    Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
+    the squeeze after Smithson & Verkuilen (2006), where c is 1 / (2 N).
     """
     p, q, nu = sigmoid(logits), sigmoid(-logits), np.exp(log_concentration)
     a, b = nu * p, nu * q
@@ -88,9 +88,8 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     def vjp(dnll: Array) -> tuple[Array, Array]:
         da, db = special.digamma(a) - log_y, special.digamma(b) - log_1_y  # less digamma(nu), both
         dlogits = a * q * (da - db)
-        return dnll[..., None] * dlogits, dnll[..., None] * (
-            a * da + b * db - nu * special.digamma(nu)
-        )
+        dlog_nu = a * da + b * db - nu * special.digamma(nu)
+        return dnll[..., None] * dlogits, dnll[..., None] * dlog_nu
 
     return nll, vjp
 

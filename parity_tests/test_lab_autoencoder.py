@@ -48,10 +48,6 @@ def all_stray(results):
     results["samples"][OURS]["strays"] = [0.5, 0.4, 0.5]
 
 
-def none_strays(results):
-    results["samples"][OURS]["strays"] = results["samples"][FITTED]["strays"] = [0.0, 0.0, 0.0]
-
-
 def no_help(results):
     results["samples"][FITTED]["energy"][2] = 0.7
 
@@ -63,8 +59,7 @@ def no_help(results):
         ("the VAE's codes", swapped("codes_from_prior")),
         ("from N(0, I) the VAE's samples", swapped("samples")),
         ("a Gaussian fitted", no_help),
-        ("fewer of the VAE's samples stray", all_stray),
-        ("fewer of the VAE's samples stray", none_strays),
+        ("no more of the VAE's samples stray", all_stray),
         ("held-out images are more like", as_good_as_real),
     ],
 )

@@ -104,7 +104,7 @@ def test_images_without_grey_are_refused():
 
 
 def test_a_density_s_nats_bound_those_of_the_levels():
-    """Theis et al. 2016, eq. 2, level by level, for a density that is steep."""
+    """Theis et al. (2016), level by level, for a density that is steep."""
     p = stats.truncnorm(-2, 8, loc=0.2, scale=0.1)
     chances = np.diff(p.cdf(np.arange(18) / 17))
     assert chances.sum() == pytest.approx(1)

@@ -28,9 +28,9 @@ def continuous_bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
         log((e^l - 1) / l) = l / 2 + sum_n (-1)^(n+1) zeta(2 n) / (n (2 pi)^2n) l^2n.
 
     Shapes: logits (..., D), x broadcast to it, in [0, 1] -> (...).
-    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, eq. 5 to 7, there in lambda =
-    sigmoid(l). Where we differ: in l nothing is lost where lambda rounds to 1, and the series has
-    every digit where theirs is a parabola.
+    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, there in lambda = sigmoid(l). Where
+    we differ: in l nothing is lost where lambda rounds to 1, and the series has every digit where
+    theirs is a parabola.
     """
     near, a = _split(logits)
     square = (logits * logits).masked_fill(~near, 0)
@@ -74,8 +74,8 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
     Where a pixel has one value in all images the concentration, and the density, grow without end:
     dequantise such data. torch has no log B: three log-gammas keep eps nu log nu nats of it.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
-    Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions",
-    eq. 4; the squeeze after Smithson & Verkuilen (2006), where c is 1 / (2 N).
+    Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
+    the squeeze after Smithson & Verkuilen (2006), where c is 1 / (2 N).
     """
     nu = torch.exp(log_concentration)
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)

@@ -115,7 +115,6 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
     found, samples = results["reconstruction"], results["samples"]
     apart = results["codes_from_prior"]
     strays = [samples[name]["strays"] for name in (OURS, FITTED)]
-    fewer = no_more(*strays) and sum(strays[0]) < sum(strays[1])
     return {
         "the autoencoder reconstructs training images better": less(
             found["train"]["autoencoder"], found["train"]["VAE"]
@@ -127,7 +126,7 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
         "a Gaussian fitted to its codes helps the autoencoder": less(
             samples[FITTED]["energy"], samples[THEIRS]["energy"]
         ),
-        "fewer of the VAE's samples stray than of those from the Gaussian": fewer,
+        "no more of the VAE's samples stray than of those from the Gaussian": no_more(*strays),
         "held-out images are more like each other than any samples": all(
             results["held_out"]["energy"] < energy
             for entry in samples.values()
@@ -164,6 +163,7 @@ class Judge:
         return cdist(x, self.images).min(1)
 
     def __call__(self, x: np.ndarray) -> dict[str, float]:
+        """All that `run` tells of samples.   x (N, D)"""
         sure, distance = self.confidence(x), self.distance(x)
         return {
             "distance": float(distance.mean()),

@@ -10,7 +10,7 @@ and by the first line R does not fall. At beta_i = 1 the first line says that -E
 there. Of other images it says nothing: they are in the results, and in no truth.
 
 Source: Higgins et al. (2017), beta-VAE; Alemi et al. (2018), "Fixing a broken ELBO", arXiv
-1711.00464, section 3, where R is D and K is R.
+1711.00464, where our R is D and our K is R.
 """
 
 from __future__ import annotations
