@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
+from image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
 from run_folders import KillAt, KilledError, StopAt, arrays_of, assert_same_arrays, without_times
 
 from diptych import data, pairs, training
-from diptych.data import Dataset, Split
-from diptych.evaluation import elbo_terms, reconstruction_error
-from diptych.inspect_run import open_run
 from diptych.panels import BACKENDS
 from diptych.presets import settings
 from diptych.run import RunFolder
 from diptych.tasks import images, make_task
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.key import Key
-from numpy_ref import random
-
-FIELDS = {"base_channels": 2, "latent_dim": 3}
-
-
-def dataset(shape=(3, 16, 16), name="squares", count=24):
-    """Random images in [0, 1]."""
-    width = int(np.prod(shape))
-    splits = (
-        Split(random.uniform(Key(3).fold_in(part), (count, width), dtype="float32"))
-        for part in ("train", "valid", "test")
-    )
-    return Dataset(name, *splits, shape, f"{name}: random images")
-
-
-def config_for(found, *, fields=FIELDS, **run):
-    given = {"epochs": 2, "batch_size": 10, "dtype": "float64"} | run
-    return settings("conv_vae", found.name, found, None, fields, given)
-
 
 # How images are handed over
 
@@ -241,79 +217,6 @@ def test_a_killed_run_stops_where_it_would_have(judged, tmp_path, monkeypatch):
     for a, b in zip(arrays_of(whole.folder), arrays_of(resumed.folder), strict=True):
         assert_same_arrays(a, b)
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
-
-
-# Evaluation and samples
-
-
-def test_a_run_is_judged_and_sampled(run, tmp_path):
-    """By the command line, on the embedded digits: NLL, ELBO, and the error of reconstructions."""
-    out = tmp_path / "run"
-    small = [o for n, v in FIELDS.items() for o in ("--set", f"{n}={v}")]
-    options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
-    assert run("train", "conv_vae", *options)[0] == 0
-    status, told, _ = run("evaluate", out, "--samples", 3, "--examples", 20)
-    assert status == 0 and "bits/dim" in told and "RMSE/value" in told
-    metrics = json.loads((out / "evaluation.json").read_text())
-    assert metrics["test_elbo"] <= -metrics["test_nll"]
-    pixels = 16 * 16
-    assert metrics["test_bits_per_dim"] == pytest.approx(metrics["test_nll"] / pixels / np.log(2))
-    status, told, _ = run("sample", out, "--count", 9)
-    assert status == 0 and (out / "samples.png").exists()
-    assert run("sample", out, "--count", 9, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
-    means, drawn = (imread(p)[..., 0] for p in (out / "samples.png", tmp_path / "drawn.png"))
-    assert means.shape == drawn.shape and np.abs(means - drawn).max() > 0.1
-
-
-def test_the_error_is_told_of_the_images_themselves(run, tmp_path):
-    """Not of the black margin around 8 x 8 digits, nor of the range that tanh wants."""
-    out = tmp_path / "run"
-    fields = FIELDS | {"out_activation": "tanh"}
-    small = [o for n, v in fields.items() for o in ("--set", f"{n}={v}")]
-    options = ["--data", "digits", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
-    assert run("train", "conv_vae", *options)[0] == 0
-    assert run("evaluate", out, "--samples", 1, "--device", "cpu")[0] == 0
-    told = json.loads((out / "evaluation.json").read_text())["test_rmse"]
-    config, _, panel = open_run(out)
-    found = data.load("digits")
-    pair, rows = pairs.get("conv_vae"), found.test.x
-    batch = panel.array(pair.to_batch(panel.model.config, rows, found.image_shape))
-    with panel.evaluating():
-        recon = panel.model.reconstruct(batch).numpy()
-    shown = pair.to_images(panel.model.config, recon, found.image_shape).reshape(rows.shape)
-    assert told == pytest.approx(np.sqrt(((shown - rows) ** 2).mean()), rel=1e-5)
-
-
-def test_a_loss_that_is_no_likelihood_has_no_nll(run, tmp_path):
-    out = tmp_path / "run"
-    small = [o for n, v in (FIELDS | {"recon_type": "mse"}).items() for o in ("--set", f"{n}={v}")]
-    options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
-    assert run("train", "conv_vae", *options)[0] == 0
-    status, told, _ = run("evaluate", out)
-    assert status == 0 and "NLL" not in told and "RMSE/value" in told
-    status, _, told = run("evaluate", out, "--samples", 3)
-    assert status == 1 and "samples: got 3, but this model's loss is no log-likelihood" in told
-
-
-def test_the_error_of_reconstructions_is_what_it_says():
-    found = dataset()
-    config = config_for(found)
-    for backend in BACKENDS:
-        panel = training.build(dataclasses.replace(config, backend=backend))
-        x = make_task(config, found).examples(panel, found.test.x)
-        with panel.evaluating():
-            recon = np.concatenate(
-                [np.asarray(panel.model.reconstruct(panel.array(x[i : i + 1]))) for i in range(24)]
-            )
-        want = np.sqrt(((recon - x) ** 2).mean())
-        assert reconstruction_error(panel, x, batch_size=7) == pytest.approx(want, rel=1e-6)
-        assert panel.model.training
-        inside = slice(2, 14)
-        cropped = reconstruction_error(panel, x, 7, lambda a: 3 * a[:, :, inside, inside])
-        want = 3 * np.sqrt(((recon - x)[:, :, inside, inside] ** 2).mean())
-        assert cropped == pytest.approx(want, rel=1e-6)
-        a, b = (elbo_terms(panel, x, Key(0), batch_size=n)["total"] for n in (7, 24))
-        assert a == pytest.approx(b, rel=1e-6)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
