@@ -14,6 +14,8 @@ from numpy_ref.correlation import (
     Pair,
     correlate,
     correlate_adjoint,
+    correlate_both,
+    correlate_gradients,
     correlate_weight,
     output_size,
 )
@@ -73,10 +75,14 @@ class Conv2d(_Convolution):
             y += self.bias.data[:, None, None]
 
         def vjp(dy: Array) -> Array | None:
-            self.weight.grad += correlate_weight(x, dy, self.kernel_size, s, p)
             if self.bias is not None:
                 self.bias.grad += dy.sum((0, 2, 3))
-            return correlate_adjoint(dy, w, size, s, p) if self._input_grad else None
+            if not self._input_grad:
+                self.weight.grad += correlate_weight(x, dy, self.kernel_size, s, p)
+                return None
+            dx, dw = correlate_gradients(x, dy, w, s, p)
+            self.weight.grad += dw
+            return dx
 
         return y, vjp
 
@@ -130,10 +136,14 @@ class ConvTranspose2d(_Convolution):
             y += self.bias.data[:, None, None]
 
         def vjp(dy: Array) -> Array | None:
-            self.weight.grad += correlate_weight(dy, x, self.kernel_size, s, p)
             if self.bias is not None:
                 self.bias.grad += dy.sum((0, 2, 3))
-            return correlate(dy, w, s, p) if self._input_grad else None
+            if not self._input_grad:
+                self.weight.grad += correlate_weight(dy, x, self.kernel_size, s, p)
+                return None
+            dx, dw = correlate_both(dy, w, x, s, p)
+            self.weight.grad += dw
+            return dx
 
         return y, vjp
 

@@ -50,7 +50,21 @@ def correlate_weight(x: Array, dy: Array, kernel: Pair, stride: Pair, padding: P
     dtaps = np.zeros((kernel[0] * kernel[1] * C, out), x.dtype)
     for block, columns in _columns(x, (out, C, *kernel), stride, padding):
         dtaps += columns @ _rows(dy[block]).T
-    return dtaps.reshape(*kernel, C, out).transpose(3, 2, 0, 1)
+    return _from_taps(dtaps, kernel)
+
+
+def correlate_both(
+    x: Array, w: Array, dy: Array, stride: Pair, padding: Pair
+) -> tuple[Array, Array]:
+    """`correlate(x, w)` and `correlate_weight(x, dy)`, which read the same columns."""
+    OH, OW = output_size(_size(x), _size(w), stride, padding)
+    y = np.empty((len(x), len(w), OH, OW), x.dtype)
+    taps = _taps(w)
+    dtaps = np.zeros(taps.T.shape, x.dtype)
+    for block, columns in _columns(x, w.shape, stride, padding):
+        y[block] = (taps @ columns).reshape(len(w), -1, OH, OW).swapaxes(0, 1)
+        dtaps += columns @ _rows(dy[block]).T
+    return y, _from_taps(dtaps, _size(w))
 
 
 def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -58,12 +72,9 @@ def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pa
 
     `size` is (H, W) of x, for several sizes have the same y.
     """
-    (N, _, OH, OW), (out, C, kH, kW) = dy.shape, w.shape
-    turned = kH - 1 - padding[0], kW - 1 - padding[1]
-    if stride == (1, 1) and min(turned) >= 0 and out <= 2 * C:
-        # dx is then dy correlated with the kernel turned about: to gather the `out` channels of dy
-        # for each tap takes less than to add up the C of dx, unless they are far fewer
-        return correlate(dy, w[:, :, ::-1, ::-1].swapaxes(0, 1), stride, turned)
+    (N, _, OH, OW), (_, C, kH, kW) = dy.shape, w.shape
+    if _turns(w, stride, padding):
+        return correlate(dy, _turned(w), stride, _turned_padding(w, padding))
 
     (H, W), (pH, pW) = size, padding
     dx = np.empty((N, C, H, W), dy.dtype)
@@ -75,6 +86,38 @@ def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pa
             padded[:, :, rows, columns] += dcolumns[i, j].swapaxes(0, 1)
         dx[block] = padded[:, :, pH : pH + H, pW : pW + W]
     return dx
+
+
+def correlate_gradients(
+    x: Array, dy: Array, w: Array, stride: Pair, padding: Pair
+) -> tuple[Array, Array]:
+    """(dx, dw): `correlate_adjoint` and `correlate_weight`, from the same columns where possible.
+
+    dw[o, c, i, j] = sum_nhv  dy[n, o, h - i + p, v - j + p]  x[n, c, h, v]
+    """
+    if _turns(w, stride, padding):
+        dx, dw = correlate_both(dy, _turned(w), x, stride, _turned_padding(w, padding))
+        return dx, _turned(dw)
+    dx = correlate_adjoint(dy, w, _size(x), stride, padding)
+    return dx, correlate_weight(x, dy, _size(w), stride, padding)
+
+
+def _turns(w: Array, stride: Pair, padding: Pair) -> bool:
+    """Whether dx is dy correlated with the kernel turned about, and soonest found so.
+
+    To gather the O channels of dy for each tap takes less than to add up the C of dx, unless they
+    are far fewer.
+    """
+    return stride == (1, 1) and min(_turned_padding(w, padding)) >= 0 and len(w) <= 2 * w.shape[1]
+
+
+def _turned(w: Array) -> Array:
+    """w[o, c, i, j] -> w'[c, o, kH - 1 - i, kW - 1 - j]; and back."""
+    return w[:, :, ::-1, ::-1].swapaxes(0, 1)
+
+
+def _turned_padding(w: Array, padding: Pair) -> Pair:
+    return w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1]
 
 
 def _columns(
@@ -113,6 +156,11 @@ def _blocks(images: int, image_bytes: int, weight_bytes: int) -> Iterator[slice]
 def _taps(w: Array) -> Array:
     """(O, C, kH, kW) -> (O, kH kW C)"""
     return w.transpose(0, 2, 3, 1).reshape(len(w), -1)
+
+
+def _from_taps(taps: Array, kernel: Pair) -> Array:
+    """(kH kW C, O) -> (O, C, kH, kW)"""
+    return taps.reshape(*kernel, -1, taps.shape[1]).transpose(3, 2, 0, 1)
 
 
 def _rows(y: Array) -> Array:
