@@ -88,6 +88,11 @@ class ConvVAEConfig:
         return self.channels[-1] * self.code_size**2
 
     @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one image, as the model takes it."""
+        return self.in_channels, self.image_size, self.image_size
+
+    @property
     def least_batch(self) -> int:
         """Images that a batch needs: one value a channel cannot be normalised."""
         return 2 if self.code_size == 1 else 1

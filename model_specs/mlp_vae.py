@@ -81,6 +81,11 @@ class MLPVAEConfig:
             check_choice("estimator", self.estimator, ("B",))
 
     @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one image, as the model takes it."""
+        return (self.input_dim,)
+
+    @property
     def outputs(self) -> int:
         """Values that the decoder gives for a pixel: two make a Beta, one all else."""
         return 2 if self.likelihood == "beta" else 1

@@ -112,8 +112,7 @@ class ConvVAE(Module):
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
         c = self.config
-        example = (c.in_channels, c.image_size, c.image_size)
-        checks.check_batch("x", x, example, self.dtype, SUPPORTS[c.out_activation])
+        checks.check_batch("x", x, c.example_shape, self.dtype, SUPPORTS[c.out_activation])
         h, h_vjp = self.encoder(x)
         flat = h.reshape(len(x), -1)
         mu, mu_vjp = self.mu(flat)

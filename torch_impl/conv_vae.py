@@ -116,8 +116,7 @@ class ConvVAE(Module):
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
         c = self.config
-        example = (c.in_channels, c.image_size, c.image_size)
-        checks.check_batch("x", x, example, self, SUPPORTS[c.out_activation])
+        checks.check_batch("x", x, c.example_shape, self, SUPPORTS[c.out_activation])
         flat = self.encoder(x).flatten(1)
         return self.mu(flat).to(self.dtype), self.logvar(flat).to(self.dtype)
 

@@ -31,11 +31,7 @@ class Predictor:
 
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
-        config = panel.model.config
-        if hasattr(config, "input_dim"):
-            self.example: tuple[int, ...] = (config.input_dim,)
-        else:
-            self.example = (config.in_channels, config.image_size, config.image_size)
+        self.example: tuple[int, ...] = panel.model.config.example_shape
 
     @torch.no_grad()
     def __call__(self, x: Any, key: Key = Key(0)) -> Prediction:  # noqa: B008  (immutable)

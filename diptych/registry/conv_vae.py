@@ -17,8 +17,7 @@ from numpy_ref import random
 
 
 def _batch(config: ConvVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
-    shape = (size, config.in_channels, config.image_size, config.image_size)
-    return _spread(config, random.uniform(key, shape, dtype=dtype))
+    return _spread(config, random.uniform(key, (size, *config.example_shape), dtype=dtype))
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
