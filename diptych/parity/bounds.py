@@ -13,7 +13,7 @@ from diptych.parity.trace import Call
 from diptych.parity.tree import is_float
 from model_specs.key import Key
 from numpy_ref import random
-from numpy_ref.module import Buffer, Module
+from numpy_ref.module import Buffer, Module, Parameter
 
 FLOAT64_BOUND = 1e-13
 """The contract for float64 on the CPU, whatever the size."""
@@ -81,8 +81,8 @@ def roundings(call: Call, module: Module, phase: str) -> int:
         shape: tuple[int, ...] = getattr(getattr(value, "data", None), "shape", ())
         if len(shape) == 1 and isinstance(value, Buffer):
             lengths.append(out // shape[0])
-        if len(shape) < 2:
-            continue
+        if len(shape) < 2 or not isinstance(value, Parameter):
+            continue  # a mask of several axes is no weight
         size = math.prod(shape)
         fan_in, fan_out = (size // n for n in (shape[:2][::-1] if transposed else shape[:2]))
         rows = (into if transposed else out) // shape[0]
