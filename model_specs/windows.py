@@ -74,9 +74,9 @@ class Window:
         ceil((width - 1) / 2) pixels to its left; the block reaches as far to the left as they do.
 
         Source: Chen et al. (2016), arXiv 1611.02731, whose A x B is local(A, B). That A is the
-        width follows from their layers: k vertical ones of 2 x 3 see 2 k + 1 columns and k + 1
-        rows, themselves counted, and 5 x 3 is their k = 2, 7 x 4 their k = 3. Where the block of
-        an even width lies is not stated: one column further to the left than to the right.
+        width follows from their layers: k vertical ones of PixelCNN++'s 2 rows x 3 columns see
+        k + 1 rows of 2 k + 1, and their 5 x 3 is k = 2, their 7 x 4 is k = 3. Where the block of
+        an even width lies is not stated; here it is one column further to the left.
         Raises: ValueError for a width < 1, rows < 0, or either no int.
         """
         check_positive_int("width", width)
