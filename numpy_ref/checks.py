@@ -50,6 +50,12 @@ def check_images(name: str, value: Array, channels: int, dtype: np.dtype) -> Non
     _check_array(name, value, (None, channels, None, None), dtype)
 
 
+def check_vectors(name: str, value: Array, dim: int, dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (..., dim), none of them 0, of `dtype`."""
+    leading = len(getattr(value, "shape", ())) - 1
+    _check_array(name, value, (*(None,) * leading, dim), dtype)
+
+
 def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: int) -> None:
     """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
     _check_array(name, value, shape, np.dtype(np.int64))

@@ -179,10 +179,13 @@ class Sequential(Module):
             setattr(self, str(i), module)
         self._length = len(modules)
 
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, str(i)) for i in range(self._length))
+
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         vjps = []
-        for i in range(self._length):
-            x, vjp = getattr(self, str(i))(x)
+        for module in self:
+            x, vjp = module(x)
             vjps.append(vjp)
 
         def backward(dy: Array) -> Array:

@@ -48,6 +48,12 @@ def check_batch(
         )
 
 
+def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:
+    """Raise ValueError unless `value` is (..., dim), none of them 0, and the model's."""
+    leading = len(getattr(value, "shape", ())) - 1
+    _check_tensor(name, value, (*(None,) * leading, dim), model)
+
+
 def check_tokens(
     name: str, value: Tensor, shape: tuple[int | None, ...], size: int, model: Model
 ) -> None:
