@@ -63,7 +63,8 @@ def draws(*shape, seed=0):
 def jacobian(function, z, step=1e-4):
     """d function / dz at one z (D), by a difference of four points: [i, j] = d out_i / d z_j.
 
-    The four points, of all dimensions, are one batch."""
+    The four points, of all dimensions, are one batch.
+    """
     moves = step * np.concatenate([points * np.eye(len(z)) for points in (1, -1, 2, -2)])
     one, minus, two, minus_two = np.split(function(z + moves), 4)
     return ((8 * (one - minus) - (two - minus_two)) / (12 * step)).T
