@@ -77,10 +77,7 @@ class Conv2d(_Convolution):
         def vjp(dy: Array) -> Array | None:
             if self.bias is not None:
                 self.bias.grad += dy.sum((0, 2, 3))
-            if not self._input_grad:
-                self.weight.grad += correlate_weight(x, dy, self.kernel_size, s, p)
-                return None
-            dx, dw = correlate_gradients(x, dy, w, s, p)
+            dx, dw = correlate_gradients(x, dy, w, s, p, input_grad=self._input_grad)
             self.weight.grad += dw
             return dx
 

@@ -89,12 +89,16 @@ def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pa
 
 
 def correlate_gradients(
-    x: Array, dy: Array, w: Array, stride: Pair, padding: Pair
-) -> tuple[Array, Array]:
+    x: Array, dy: Array, w: Array, stride: Pair, padding: Pair, *, input_grad: bool = True
+) -> tuple[Array | None, Array]:
     """(dx, dw): `correlate_adjoint` and `correlate_weight`, from the same columns where possible.
 
-    dw[o, c, i, j] = sum_nhv  dy[n, o, h - i + p, v - j + p]  x[n, c, h, v]
+        dw[o, c, i, j] = sum_nhv  dy[n, o, h - i + p, v - j + p]  x[n, c, h, v]
+
+    Without `input_grad` dx is None.
     """
+    if not input_grad:
+        return None, correlate_weight(x, dy, _size(w), stride, padding)
     if _turns(w, stride, padding):
         dx, dw = correlate_both(dy, _turned(w), x, stride, _turned_padding(w, padding))
         return dx, _turned(dw)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from model_specs.windows import Window, channel_masks
 from numpy_ref import checks
 from numpy_ref.convolution import Conv2d
-from numpy_ref.correlation import correlate, correlate_gradients, correlate_weight
+from numpy_ref.correlation import correlate, correlate_gradients
 from numpy_ref.module import Array, Vjp
 
 
@@ -65,11 +65,7 @@ class MaskedConv2d(Conv2d):
         def vjp(dy: Array) -> Array | None:
             if self.bias is not None:
                 self.bias.grad += dy.sum((0, 2, 3))
-            if not self._input_grad:
-                dw = correlate_weight(x, dy, self.kernel_size, s, p)
-                self.weight.grad += dw * self.mask
-                return None
-            dx, dw = correlate_gradients(x, dy, w, s, p)
+            dx, dw = correlate_gradients(x, dy, w, s, p, input_grad=self._input_grad)
             self.weight.grad += dw * self.mask
             return dx
 

@@ -10,10 +10,11 @@ import pytest
 from image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
 
-from diptych import data, pairs, training
+from diptych import data, pairs, results, training
 from diptych.evaluation import elbo_terms, reconstruction_error
 from diptych.inspect_run import open_run
 from diptych.panels import BACKENDS
+from diptych.presets import settings
 from diptych.tasks import make_task
 from model_specs.key import Key
 
@@ -54,6 +55,24 @@ def test_the_error_is_told_of_the_images_themselves(run, tmp_path):
         recon = panel.model.reconstruct(batch).numpy()
     shown = pair.to_images(panel.model.config, recon, found.image_shape).reshape(rows.shape)
     assert told == pytest.approx(np.sqrt(((shown - rows) ** 2).mean()), rel=1e-5)
+
+
+def test_a_run_from_a_gpu_is_read_without_one(run, tmp_path):
+    """On the device that is asked for; a record tells the settings that it was trained with."""
+    found, out, record = data.load("digits16"), tmp_path / "run", tmp_path / "gpu.json"
+    config = settings("conv_vae", "digits16", found, None, FIELDS, {"epochs": 1, "batch_size": 400})
+    training.train(config, found, out)
+    told = json.loads((out / "run.json").read_text())
+    told["config"]["device"] = "cuda:7"  # which no machine of ours has
+    (out / "run.json").write_text(json.dumps(told))
+    few = ["--samples", 1, "--examples", 5]
+    for command in (["evaluate", out, *few], ["sample", out]):
+        status, _, error = run(*command)
+        assert status == 1 and "device: got 'cuda:7', this machine has" in error
+        extra = ["--record", record] if command[0] == "evaluate" else []
+        assert run(*command, "--device", "cpu", *extra)[0] == 0
+    result = results.read(record)
+    assert result["metrics"]["settings"]["device"] == "cuda:7" and result["device"] == "cpu"
 
 
 def test_a_loss_that_is_no_likelihood_has_no_nll(run, tmp_path):

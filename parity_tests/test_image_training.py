@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
+from rich.console import Console
 from run_folders import KillAt, KilledError, StopAt, arrays_of, assert_same_arrays, without_times
 
 from diptych import data, pairs, training
+from diptych.inspect_run import compare_runs
 from diptych.panels import BACKENDS
 from diptych.presets import settings
 from diptych.run import RunFolder
@@ -217,6 +221,20 @@ def test_a_killed_run_stops_where_it_would_have(judged, tmp_path, monkeypatch):
     for a, b in zip(arrays_of(whole.folder), arrays_of(resumed.folder), strict=True):
         assert_same_arrays(a, b)
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
+
+
+def test_runs_that_stopped_early_are_compared_as_far_as_they_went(judged, tmp_path):
+    found, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
+    for backend, path in paths.items():
+        training.train(config_for(found, epochs=6, patience=1, backend=backend), found, path)
+    quiet: dict[str, Any] = {"out": None, "record": None, "console": Console(quiet=True)}
+    metrics = compare_runs(*paths.values(), **quiet)
+    assert metrics["epochs"] == 3
+    assert metrics["relative_difference_all_logged_steps"] <= 1e-10
+    log = paths["torch"] / "metrics.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="torch: has 2 of 3 epochs, takes a whole run"):
+        compare_runs(*paths.values(), **quiet)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

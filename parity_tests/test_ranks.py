@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,22 @@ def test_a_run_killed_on_two_ranks_goes_on_in_one(one_process, tmp_path):
     ours, theirs = (load_arrays(f.last_file)[0] for f in (RunFolder(out), one_process.folder))
     for name, array in ours.items():
         assert normwise(array, theirs[name]) <= TRAJECTORY, name
+
+
+class Behind(Ranks):
+    """A rank whose disk has not the checkpoint that rank 0 goes on from."""
+
+    def from_first(self, ask):
+        return 14 if isinstance(ask(), int) else None
+
+
+def test_a_rank_that_stands_elsewhere_ends_the_run(one_process, tmp_path):
+    dataset = data.load("digits16")
+    shutil.copytree(one_process.folder.path, tmp_path / "run")
+    with pytest.raises(ValueError, match="not the same on every rank, rank 0 stands at step 14"):
+        training.train(
+            one_process.folder.config(), dataset, tmp_path / "run", resume=True, ranks=Behind()
+        )
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path, monkeypatch):
