@@ -32,13 +32,21 @@ def check_batch(
         )
 
 
+def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all 0 or 1."""
+    check_batch(name, value, example, dtype, (0.0, 1.0))
+    between = value[(value > 0) & (value < 1)]
+    if between.size:
+        raise ValueError(f"{name}: got {between.size} values as {between[0]:g}, takes 0 and 1")
+
+
 def _check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")
     sizes_fit = len(value.shape) == len(shape) and all(
         want in (None, got) for got, want in zip(value.shape, shape, strict=True)
     )
-    if not sizes_fit or 0 in value.shape:
+    if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
         takes = ", ".join("any" if want is None else str(want) for want in shape)
         raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}), none of them 0")
     if value.dtype != dtype:

@@ -19,10 +19,11 @@ from numpy_ref.correlation import (
     correlate_weight,
     output_size,
 )
-from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
+from numpy_ref.layers import Weighted
+from numpy_ref.module import Array, Parameter, Vjp, as_dtype
 
 
-class _Convolution(Module):
+class _Convolution(Weighted):
     """What both are given, and their weights: not yet set, for a model's init draws them."""
 
     transposed = False  # as in torch
@@ -62,7 +63,7 @@ class Conv2d(_Convolution):
     """
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        w, s, p = self.weight.data, self.stride, self.padding
+        (w, w_vjp), s, p = self._multiplier(), self.stride, self.padding
         checks.check_images("x", x, self.in_channels, w.dtype)
         size = x.shape[2], x.shape[3]
         if min(output_size(size, self.kernel_size, s, p)) < 1:
@@ -78,7 +79,7 @@ class Conv2d(_Convolution):
             if self.bias is not None:
                 self.bias.grad += dy.sum((0, 2, 3))
             dx, dw = correlate_gradients(x, dy, w, s, p, input_grad=self._input_grad)
-            self.weight.grad += dw
+            w_vjp(dw)
             return dx
 
         return y, vjp
@@ -120,7 +121,7 @@ class ConvTranspose2d(_Convolution):
             )
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        w, s, p = self.weight.data, self.stride, self.padding
+        (w, w_vjp), s, p = self._multiplier(), self.stride, self.padding
         checks.check_images("x", x, self.in_channels, w.dtype)
         size = self._output_size((x.shape[2], x.shape[3]))
         if min(size) < 1:
@@ -136,10 +137,10 @@ class ConvTranspose2d(_Convolution):
             if self.bias is not None:
                 self.bias.grad += dy.sum((0, 2, 3))
             if not self._input_grad:
-                self.weight.grad += correlate_weight(dy, x, self.kernel_size, s, p)
+                w_vjp(correlate_weight(dy, x, self.kernel_size, s, p))
                 return None
             dx, dw = correlate_both(dy, w, x, s, p)
-            self.weight.grad += dw
+            w_vjp(dw)
             return dx
 
         return y, vjp

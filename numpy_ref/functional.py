@@ -16,6 +16,16 @@ def relu(x: Array) -> tuple[Array, Vjp]:
     return y, lambda dy: dy * (x > 0)
 
 
+def elu(x: Array) -> tuple[Array, Vjp]:
+    """y = x where x > 0, else e^x - 1. Any shape.
+
+    Source: Clevert, Unterthiner & Hochreiter (2015), arXiv 1511.07289, with alpha = 1.
+    """
+    y = np.expm1(np.minimum(x, 0))
+    np.maximum(y, x, out=y)  # e^x - 1 is never below x
+    return y, lambda dy: dy * (np.minimum(y, 0) + 1)
+
+
 def tanh(x: Array) -> tuple[Array, Vjp]:
     """y = tanh(x). Any shape."""
     y = np.tanh(x)

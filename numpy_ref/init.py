@@ -22,6 +22,16 @@ def normal(module: Module, key: Key, std: float = 0.1) -> None:
             data[...] = 0
 
 
+def directions(module: Module, key: Key, std: float = 0.05) -> None:
+    """v ~ N(0, std^2) of each weight-normalised layer; its g stays 1 and its bias 0.
+
+    std decides no output, but how fast v turns.   Source: Salimans & Kingma 2016, section 3.
+    """
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[2] == "weight_v":
+            parameter.data[...] = std * random.normal(key.fold_in(name), parameter.data.shape)
+
+
 def uniform(module: Module, key: Key, bound: float) -> None:
     """Every parameter, biases too, ~ U(-bound, bound)."""
     for name, parameter in module.named_parameters():

@@ -11,7 +11,19 @@ from numpy_ref.init import fan_in_uniform
 from numpy_ref.module import Array, Module, Parameter, Vjp, as_dtype
 
 
-class Linear(Module):
+class Weighted(Module):
+    """A layer that multiplies by its weight, or by what a subclass makes of it."""
+
+    weight: Parameter
+
+    def _multiplier(self) -> tuple[Array, Vjp]:
+        def vjp(dw: Array) -> None:
+            self.weight.grad += dw
+
+        return self.weight.data, vjp
+
+
+class Linear(Weighted):
     """y = x Wᵀ + b.
 
     Shapes: x (..., I), weight (O, I), bias (O) -> y (..., O).
@@ -35,14 +47,15 @@ class Linear(Module):
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         rows = x.reshape(-1, x.shape[-1])  # one GEMM, however many leading axes
-        y = rows @ self.weight.data.T
+        w, w_vjp = self._multiplier()
+        y = rows @ w.T
         y += self.bias.data
 
         def vjp(dy: Array) -> Array | None:
             drows = dy.reshape(-1, dy.shape[-1])
-            self.weight.grad += drows.T @ rows
+            w_vjp(drows.T @ rows)
             self.bias.grad += drows.sum(0)
-            return (drows @ self.weight.data).reshape(x.shape) if self._input_grad else None
+            return (drows @ w).reshape(x.shape) if self._input_grad else None
 
         return y.reshape(*x.shape[:-1], -1), vjp
 
@@ -88,3 +101,10 @@ class Tanh(Module):
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         return functional.tanh(x)
+
+
+class ELU(Module):
+    """y = max(x, 0) + min(e^x - 1, 0)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return functional.elu(x)

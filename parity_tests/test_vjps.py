@@ -53,6 +53,7 @@ def _cases(rng):
     x = rng.random((N, D))
     d = distributions
     yield "relu", functional.relu, (normal(N, D),), 1
+    yield "elu", functional.elu, (normal(N, D),), 1
     yield "tanh", functional.tanh, (normal(N, D),), 1
     yield "bernoulli_nll", d.bernoulli_nll, (normal(N, L, D), x[:, None]), 1
     yield "bernoulli_clamped_nll", d.bernoulli_clamped_nll, (normal(N, L, D), x[:, None]), 1

@@ -48,6 +48,16 @@ def check_batch(
         )
 
 
+def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), the model's, and all 0 or 1."""
+    check_batch(name, value, example, model, (0.0, 1.0))
+    if torch.compiler.is_compiling():
+        return
+    between = value[(value > 0) & (value < 1)]
+    if len(between):
+        raise ValueError(f"{name}: got {len(between)} values as {between[0]:g}, takes 0 and 1")
+
+
 def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:
     """Raise ValueError unless `value` is (..., dim), none of them 0, and the model's."""
     leading = len(getattr(value, "shape", ())) - 1
@@ -124,7 +134,7 @@ def _check_tensor(
     sizes_fit = len(value.shape) == len(shape) and all(
         want is None or got == want for got, want in zip(value.shape, shape, strict=True)
     )
-    if not sizes_fit or 0 in value.shape:
+    if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
         takes = ", ".join("any" if want is None else str(want) for want in shape)
         raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}), none of them 0")
     if value.dtype != dtype:

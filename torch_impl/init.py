@@ -25,6 +25,17 @@ def normal(module: nn.Module, key: Key, std: float = 0.1) -> None:
 
 
 @torch.no_grad()
+def directions(module: nn.Module, key: Key, std: float = 0.05) -> None:
+    """v ~ N(0, std^2) of each weight-normalised layer; its g stays 1 and its bias 0.
+
+    std decides no output, but how fast v turns.   Source: Salimans & Kingma 2016, section 3.
+    """
+    for name, data in module.named_parameters():
+        if name.rpartition(".")[2] == "weight_v":
+            data.copy_(std * random.normal(key.fold_in(name), data.shape, device=data.device))
+
+
+@torch.no_grad()
 def uniform(module: nn.Module, key: Key, bound: float) -> None:
     """Every parameter, biases too, ~ U(-bound, bound)."""
     for name, data in module.named_parameters():

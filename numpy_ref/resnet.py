@@ -1,0 +1,95 @@
+"""The ResNet VAE's two networks: image -> q(z|x), and code -> maps.
+
+Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W), M maps handed over.
+Right panel: torch_impl/resnet.py
+Source: Kingma et al. (2016), arXiv 1606.04934, section 5.1, as Chen et al. (2016) have it for MNIST.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from model_specs.vlae import VLAEConfig
+from numpy_ref.layers import ELU
+from numpy_ref.module import Array, Module, Sequential, Vjp
+from numpy_ref.residual import down, flat, up
+from numpy_ref.weight_norm import WNLinear
+
+
+class Encoder(Module):
+    """Three blocks of stride 2, a flat one between them, a hidden layer, then mu and logvar."""
+
+    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+        _, a, b, c = config.channels
+        H, Z = config.hidden_dim, config.latent_dim
+        self.blocks = Sequential(
+            down(1, a, **where), flat(a, **where), down(a, b, **where), flat(b, **where),
+            down(b, c, **where),
+        )  # fmt: skip
+        self.hidden = Sequential(ELU(), WNLinear(config.features, H, **where), ELU())
+        self.mu = WNLinear(H, Z, **where)
+        self.logvar = WNLinear(H, Z, **where)
+
+    def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
+        images, blocks_vjp = self.blocks(x)
+        h, hidden_vjp = self.hidden(images.reshape(len(x), -1))
+        mu, mu_vjp = self.mu(h)
+        logvar, logvar_vjp = self.logvar(h)
+
+        def vjp(dmu: Array, dlogvar: Array) -> Array:
+            dimages = hidden_vjp(mu_vjp(dmu) + logvar_vjp(dlogvar))
+            return blocks_vjp(dimages.reshape(images.shape))
+
+        return (mu, logvar), vjp
+
+
+class Decoder(Module):
+    """The encoder's mirror: a hidden layer, then the way back through its sizes and channels."""
+
+    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+        _, a, b, c = config.channels
+        H, Z = config.hidden_dim, config.latent_dim
+        large, half, quarter, small = config.sizes
+        self.shape = c, *small
+        self.hidden = Sequential(
+            WNLinear(Z, H, **where), ELU(), WNLinear(H, config.features, **where)
+        )
+        self.blocks = Sequential(
+            up(c, b, quarter, **where), flat(b, **where), up(b, a, half, **where), flat(a, **where),
+            up(a, config.handed_over, large, **where),
+        )  # fmt: skip
+
+    def forward(self, code: Array) -> tuple[Array, Vjp]:
+        h, hidden_vjp = self.hidden(code)
+        maps, blocks_vjp = self.blocks(h.reshape(-1, *self.shape))
+        return maps, lambda dmaps: hidden_vjp(blocks_vjp(dmaps).reshape(h.shape))
+
+
+class NoEncoder(Module):
+    """Of a model without z: mu and logvar (N, 0)."""
+
+    def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
+        nothing = np.zeros((len(x), 0), x.dtype)
+        return (nothing, nothing), lambda dmu, dlogvar: np.zeros_like(x)
+
+
+class NoDecoder(Module):
+    """Of a model without z: maps (N, 0, H, W)."""
+
+    def __init__(self, config: VLAEConfig) -> None:
+        self.size = config.sizes[0]
+
+    def forward(self, code: Array) -> tuple[Array, Vjp]:
+        maps = np.zeros((len(code), 0, *self.size), code.dtype)
+        return maps, lambda dmaps: np.zeros_like(code)
+
+
+def make_networks(
+    config: VLAEConfig, **where: Any
+) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
+    """Both, or of a model without z neither."""
+    if config.latent == "none":
+        return NoEncoder(), NoDecoder(config)
+    return Encoder(config, **where), Decoder(config, **where)

@@ -1,0 +1,182 @@
+"""The variational lossy autoencoder, by hand.   Right panel: torch_impl/vlae.py
+
+Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; see
+model_specs.vlae for every choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.fields import check_positive_int
+from model_specs.key import Key
+from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
+from numpy_ref import checks, random
+from numpy_ref.distributions import bernoulli_nll
+from numpy_ref.free_bits import make_free_bits
+from numpy_ref.init import directions
+from numpy_ref.latents import make_latent
+from numpy_ref.module import Array, Module, Vjp
+from numpy_ref.pixel_cnn import Progress, make_decoder
+from numpy_ref.resnet import make_networks
+from numpy_ref.weight_norm import settle
+
+
+class VLAE(Module):
+    """x -> q(z|x) = N(mu, exp(logvar));   z -> maps;   p(x|z) = prod_i p(x_i | x before i, maps).
+
+        -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
+
+    Shapes: N binary images of H x W pixels; Z = latent_dim, 0 where there is no z.
+    """
+
+    def __init__(
+        self,
+        config: VLAEConfig,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.config = config
+        self.encoder, self.decoder = make_networks(config, dtype=dtype)
+        self.latent = make_latent(config, key.fold_in("latent"), dtype)
+        self.pixels = make_decoder(config, dtype=dtype)
+        self.free_bits = make_free_bits(config, dtype)
+        directions(self, key)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.pixels.first.bias.data.dtype
+
+    def draw_noise(
+        self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
+    ) -> VLAENoise:
+        """eps (N, Z), or (N, K, Z) with K `samples`: example n owns elements n K Z ...
+        (n + 1) K Z - 1 of the stream, K = 1 where none are named.
+
+        `first` is the number of the first example, so that a part of a batch gets the noise it
+        would get in the whole.
+        """
+        check_positive_int("batch_size", batch_size)
+        if samples is not None:
+            check_positive_int("samples", samples)
+        each = (self.config.code_dim,) if samples is None else (samples, self.config.code_dim)
+        start = first * math.prod(each)
+        return VLAENoise(random.normal(key.fold_in("eps"), (batch_size, *each), start, self.dtype))
+
+    def initialize(self, x: Array, noise: VLAENoise) -> None:
+        """Set every weight-normalised layer by what this batch makes of it (Salimans & Kingma 2016).
+
+        Raises: ValueError as `loss` does, before any weight is changed.
+        """
+        self.encode(x), self._check(noise, (len(x), self.config.code_dim))
+        training = self.training
+        settle(self.eval(), lambda: self.loss(x, noise))
+        self.train(training)
+
+    def encode(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
+        """The parameters of q(z|x).   x (N, 1, H, W) -> mu, logvar (N, Z)
+
+        Raises: ValueError for an x of wrong shape or dtype, or of other values than 0 and 1.
+        """
+        checks.check_binary("x", x, self.config.example_shape, self.dtype)
+        return self.encoder(x)
+
+    def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
+        std = np.exp(0.5 * logvar)
+        z = mu + std * eps
+        return z, lambda dz: (dz, dz * eps * 0.5 * std)
+
+    def decode(self, code: Array, x: Array) -> tuple[Array, Vjp]:
+        """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), for the true pixels before.
+
+        code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W). The vjp
+        gives the gradient of the code alone: x is a constant.
+        """
+        maps, maps_vjp = self.decoder(code)
+        logits, vjp = self.pixels(x, maps)
+        return logits, lambda dlogits: maps_vjp(vjp(dlogits)[1])
+
+    def loss(self, x: Array, noise: VLAENoise) -> tuple[VLAELoss, Callable[[], None]]:
+        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        (mu, logvar), encode_vjp = self.encode(x)
+        self._check(noise, (len(x), self.config.code_dim))
+        z, z_vjp = self.reparameterize(mu, logvar, noise.eps)
+        (code, kl), latent_vjp = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
+        logits, decode_vjp = self.decode(code, x)
+        nll, nll_vjp = bernoulli_nll(logits.reshape(len(x), -1), x.reshape(len(x), -1))  # (N,)
+        charged, charged_vjp = self.free_bits(kl)
+
+        share = 1 / len(x)
+        recon = share * nll.sum()
+
+        def backward() -> None:
+            dlogits = nll_vjp(np.full_like(nll, share)).reshape(x.shape)
+            dcode = decode_vjp(dlogits)
+            dmu, dlogvar, dz = latent_vjp(dcode, charged_vjp(1.0))
+            dmu_z, dlogvar_z = z_vjp(dz)
+            encode_vjp(dmu + dmu_z, dlogvar + dlogvar_z)
+
+        return VLAELoss(recon + charged, recon, share * kl.sum()), backward
+
+    def log_weight(self, x: Array, noise: VLAENoise) -> Array:
+        """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+        x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
+        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        """
+        (mu, logvar), _ = self.encode(x)
+        N, K, Z = self._check(noise, (len(x), None, self.config.code_dim))
+        z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
+        code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
+        logits, _ = self.decode(code.reshape(N * K, Z), np.repeat(x, K, axis=0))
+        nll, _ = bernoulli_nll(logits.reshape(N, K, -1), x.reshape(N, 1, -1))
+        return -nll - kl
+
+    def sample(
+        self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
+    ) -> Array:
+        """Images of z ~ p(z), their pixels drawn one after the other.   -> (count, 1, H, W)
+
+        With `mean` the probability that each pixel was drawn with instead: without a context, the
+        mean of p(x|z). `progress` is called with the pixels of an image that are done.
+        Raises: ValueError for a count < 1.
+        """
+        check_positive_int("count", count)
+        eps = random.normal(key.fold_in("z"), (count, self.config.code_dim), dtype=self.dtype)
+        return self._draw(self.latent.generate(eps), key, mean, progress)
+
+    def reconstruct(
+        self,
+        x: Array,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        *,
+        mean: bool = False,
+        progress: Progress | None = None,
+    ) -> Array:
+        """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, and the decoder's own idea of the rest.
+
+        x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
+        """
+        (mu, logvar), _ = self.encode(x)
+        noise = np.zeros_like(mu)
+        code, _ = self.latent.kl_sampled(logvar, mu[:, None], noise[:, None])
+        return self._draw(code[:, 0], key, mean, progress)
+
+    def _draw(self, code: Array, key: Key, mean: bool, progress: Progress | None) -> Array:
+        maps, _ = self.decoder(code)
+        shape = len(code), *self.config.example_shape
+        u = random.uniform(key.fold_in("x"), shape, dtype=self.dtype)
+        x, p = self.pixels.sample(maps, u, progress)
+        return p if mean else x
+
+    def _check(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        checks.check_noise("eps", noise.eps, shape, self.dtype)
+        return noise.eps.shape

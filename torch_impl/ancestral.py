@@ -1,0 +1,102 @@
+"""Layers one pixel at a time, each remembering what it was given: what ancestral sampling runs on.
+
+    at = pixelwise(layer, N, H, W);   y[:, :, i, j] = at(x[:, :, i, j], i, j)    in raster order
+
+is what the layer makes of all pixels at once; under torch.no_grad.
+Shapes: at one pixel, features are (N, C).   Left panel: numpy_ref/ancestral.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from torch_impl.residual import Residual
+from torch_impl.weight_norm import WNConv2d, WNMaskedConv2d
+
+At = Callable[[Tensor, int, int], Tensor]
+
+
+class Memory:
+    """The pixels that a masked convolution was given so far, and what it makes of them at one.
+
+    y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
+
+    without the bias; of the first `channels` alone, where they are named.
+    """
+
+    def __init__(
+        self,
+        layer: WNMaskedConv2d,
+        count: int,
+        height: int,
+        width: int,
+        channels: int | None = None,
+    ) -> None:
+        weight = layer._multiplier()[0][:, :channels]
+        mask = layer.mask[0]
+        self._rows, self._columns = mask.nonzero(as_tuple=True)
+        taps = weight[:, :, self._rows, self._columns]  # (O, C, T)
+        self._taps = taps.permute(2, 1, 0).reshape(-1, len(weight))
+        kH, kW = mask.shape
+        self._up, self._left = kH // 2, kW // 2
+        padded = count, height + kH - 1, width + kW - 1, weight.shape[1]
+        self._given = weight.new_zeros(padded)
+
+    def write(self, x: Tensor, i: int, j: int) -> None:
+        """x (N, C) is what pixel (i, j) is."""
+        self._given[:, i + self._up, j + self._left] = x
+
+    def read(self, i: int, j: int) -> Tensor:
+        """What the convolution gives at pixel (i, j).   -> (N, O)"""
+        near = self._given[:, i + self._rows, j + self._columns]
+        return near.reshape(len(near), -1) @ self._taps
+
+
+@singledispatch
+def pixelwise(layer: nn.Module, count: int, height: int, width: int) -> At:
+    """The layer as a function of one pixel's features, for `count` images."""
+    raise TypeError(f"layer: got {type(layer).__name__}, takes one that knows pixels")
+
+
+@pixelwise.register
+def _(layer: nn.Sequential, count: int, height: int, width: int) -> At:
+    parts = [pixelwise(part, count, height, width) for part in layer]
+
+    def at(x: Tensor, i: int, j: int) -> Tensor:
+        for part in parts:
+            x = part(x, i, j)
+        return x
+
+    return at
+
+
+@pixelwise.register
+def _(layer: Residual, count: int, height: int, width: int) -> At:
+    branch = pixelwise(layer.branch, count, height, width)
+    return lambda x, i, j: x + branch(x, i, j)
+
+
+@pixelwise.register
+def _(layer: nn.ELU, count: int, height: int, width: int) -> At:
+    return lambda x, i, j: F.elu(x)
+
+
+@pixelwise.register
+def _(layer: WNConv2d, count: int, height: int, width: int) -> At:
+    weight = layer._multiplier()[0][:, :, 0, 0].T  # of a 1 x 1 kernel
+    return lambda x, i, j: x @ weight + layer.bias
+
+
+@pixelwise.register
+def _(layer: WNMaskedConv2d, count: int, height: int, width: int) -> At:
+    memory = Memory(layer, count, height, width)
+
+    def at(x: Tensor, i: int, j: int) -> Tensor:
+        memory.write(x, i, j)
+        return memory.read(i, j) + layer.bias
+
+    return at

@@ -1,0 +1,56 @@
+"""Residual blocks of weight-normalised convolutions.   Left panel: numpy_ref/residual.py
+
+Sources: He et al., "Identity mappings in deep residual networks" (2016), arXiv 1603.05027; the
+ResNet VAE of Kingma et al. (2016), arXiv 1606.04934, section 5.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from torch_impl.weight_norm import WNConv2d, WNConvTranspose2d
+
+
+class Residual(nn.Module):
+    """y = skip(x) + branch(x), the branch f_n(elu(... f_1(elu(x)))); without a skip, x itself.
+
+    Shapes: x (N, C, H, W) -> as the layers say; all images of one size unless there is a skip.
+    """
+
+    def __init__(self, *layers: nn.Module, skip: nn.Module | None = None) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(*(part for layer in layers for part in (nn.ELU(), layer)))
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        skipped = x if self.skip is None else self.skip(x)
+        return skipped + self.branch(x)
+
+
+def flat(channels: int, kernel_size: int = 3, **where: Any) -> Residual:
+    """Two convolutions that keep the images' size and number."""
+    same = channels, channels, kernel_size, 1, kernel_size // 2
+    return Residual(WNConv2d(*same, **where), WNConv2d(*same, **where))
+
+
+def down(channels: int, out: int, **where: Any) -> Residual:
+    """Images of half the size, rounded up: a 3 x 3 convolution of stride 2, which is the skip too."""
+    halved = channels, out, 3, 2, 1
+    return Residual(
+        WNConv2d(*halved, **where),
+        WNConv2d(out, out, 3, 1, 1, **where),
+        skip=WNConv2d(*halved, **where),
+    )
+
+
+def up(channels: int, out: int, size: tuple[int, int], **where: Any) -> Residual:
+    """Images of `size`, which is twice what comes in, or one less: the way back of `down`."""
+    height, width = size
+    doubled = channels, out, 3, 2, 1, (1 - height % 2, 1 - width % 2)
+    return Residual(
+        WNConvTranspose2d(*doubled, **where),
+        WNConv2d(out, out, 3, 1, 1, **where),
+        skip=WNConvTranspose2d(*doubled, **where),
+    )

@@ -1,0 +1,181 @@
+"""The variational lossy autoencoder, vectorised.   Left panel: numpy_ref/vlae.py
+
+Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; see
+model_specs.vlae for every choice.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_specs.fields import check_positive_int
+from model_specs.key import Key
+from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
+from torch_impl import checks, random
+from torch_impl.distributions import bernoulli_nll
+from torch_impl.free_bits import make_free_bits
+from torch_impl.init import directions
+from torch_impl.latents import make_latent
+from torch_impl.module import Module, as_device, as_dtype
+from torch_impl.pixel_cnn import Progress, make_decoder
+from torch_impl.resnet import make_networks
+from torch_impl.weight_norm import settle
+
+
+class VLAE(Module):
+    """x -> q(z|x) = N(mu, exp(logvar));   z -> maps;   p(x|z) = prod_i p(x_i | x before i, maps).
+
+        -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
+
+    Shapes: N binary images of H x W pixels; Z = latent_dim, 0 where there is no z.
+    """
+
+    def __init__(
+        self,
+        config: VLAEConfig,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        self.encoder, self.decoder = make_networks(config, **where)
+        self.latent = make_latent(config, key.fold_in("latent"), **where)
+        self.pixels = make_decoder(config, **where)
+        self.free_bits = make_free_bits(config, **where)
+        directions(self, key)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.pixels.first.bias.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixels.first.bias.device
+
+    def draw_noise(
+        self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
+    ) -> VLAENoise:
+        """eps (N, Z), or (N, K, Z) with K `samples`: example n owns elements n K Z ...
+        (n + 1) K Z - 1 of the stream, K = 1 where none are named.
+
+        `first` is the number of the first example, so that a part of a batch gets the noise it
+        would get in the whole.
+        """
+        check_positive_int("batch_size", batch_size)
+        if samples is not None:
+            check_positive_int("samples", samples)
+        each = (self.config.code_dim,) if samples is None else (samples, self.config.code_dim)
+        shape, start = (batch_size, *each), first * math.prod(each)
+        return VLAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype, self.device))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, noise: VLAENoise) -> None:
+        """Set every weight-normalised layer by what this batch makes of it (Salimans & Kingma 2016).
+
+        Raises: ValueError as `loss` does, before any weight is changed.
+        """
+        self.encode(x), self._check(noise, (len(x), self.config.code_dim))
+        training = self.training
+        settle(self.eval(), lambda: self.loss(x, noise))
+        self.train(training)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameters of q(z|x).   x (N, 1, H, W) -> mu, logvar (N, Z)
+
+        Raises: ValueError for an x of wrong shape or dtype, or of other values than 0 and 1.
+        """
+        checks.check_binary("x", x, self.config.example_shape, self)
+        mu, logvar = self.encoder(x)
+        return mu.to(self.dtype), logvar.to(self.dtype)
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
+        return mu + torch.exp(0.5 * logvar) * eps
+
+    def decode(self, code: Tensor, x: Tensor) -> Tensor:
+        """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), for the true pixels before.
+
+        code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W).
+        """
+        maps = self.decoder(code)
+        return self.pixels(x, maps).to(self.dtype)  # under autocast the nll needs every digit
+
+    def loss(self, x: Tensor, noise: VLAENoise) -> VLAELoss:
+        """Loss terms; `loss.total.backward()` does the rest.
+
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        mu, logvar = self.encode(x)
+        self._check(noise, (len(x), self.config.code_dim))
+        z = self.reparameterize(mu, logvar, noise.eps)
+        code, kl = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
+        nll = bernoulli_nll(self.decode(code, x).flatten(1), x.flatten(1))  # (N,)
+        charged = self.free_bits(kl)
+
+        recon = nll.sum() / len(x)
+        return VLAELoss(recon + charged, recon, kl.sum() / len(x))
+
+    @torch.no_grad()
+    def log_weight(self, x: Tensor, noise: VLAENoise) -> Tensor:
+        """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+        x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
+        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        """
+        mu, logvar = self.encode(x)
+        N, K, Z = self._check(noise, (len(x), None, self.config.code_dim))
+        z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
+        code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
+        logits = self.decode(code.reshape(N * K, Z), x.repeat_interleave(K, 0))
+        nll = bernoulli_nll(logits.reshape(N, K, -1), x.reshape(N, 1, -1))
+        return -nll - kl
+
+    @torch.no_grad()
+    def sample(
+        self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
+    ) -> Tensor:
+        """Images of z ~ p(z), their pixels drawn one after the other.   -> (count, 1, H, W)
+
+        With `mean` the probability that each pixel was drawn with instead: without a context, the
+        mean of p(x|z). `progress` is called with the pixels of an image that are done.
+        Raises: ValueError for a count < 1.
+        """
+        check_positive_int("count", count)
+        shape = count, self.config.code_dim
+        eps = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
+        return self._draw(self.latent.generate(eps), key, mean, progress)
+
+    @torch.no_grad()
+    def reconstruct(
+        self,
+        x: Tensor,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        *,
+        mean: bool = False,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, and the decoder's own idea of the rest.
+
+        x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
+        """
+        mu, logvar = self.encode(x)
+        noise = torch.zeros_like(mu)
+        code, _ = self.latent.kl_sampled(logvar, mu[:, None], noise[:, None])
+        return self._draw(code[:, 0], key, mean, progress)
+
+    def _draw(self, code: Tensor, key: Key, mean: bool, progress: Progress | None) -> Tensor:
+        maps = self.decoder(code)
+        shape = len(code), *self.config.example_shape
+        u = random.uniform(key.fold_in("x"), shape, dtype=self.dtype, device=self.device)
+        x, p = self.pixels.sample(maps, u, progress)
+        return p if mean else x
+
+    def _check(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        checks.check_noise("eps", noise.eps, shape, self)
+        return tuple(noise.eps.shape)
