@@ -60,11 +60,11 @@ class FlowPrior(Module):
         (u, logdet), flow_vjp = self.flow(z)
         kl, kl_vjp = gaussian_kl_sampled(logvar, u[:, None], eps[:, None])
 
-        def vjp(dcode: Array, dkl: Array) -> tuple[Array, Array, Array]:
+        def vjp(dcode: Array, dkl: Array) -> tuple[float, Array, Array]:
             dlogvar, du = kl_vjp(dkl)
             du_code, dz_code = self._read_vjp(dcode)
             dz = flow_vjp(du[:, 0] + du_code, -dkl[:, 0]) + dz_code
-            return np.zeros_like(mu), dlogvar, dz
+            return 0.0, dlogvar, dz
 
         return (self._read(u, z), kl - logdet[:, None]), vjp
 

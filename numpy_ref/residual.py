@@ -19,8 +19,8 @@ class Residual(Module):
     Shapes: x (N, C, H, W) -> as the layers say; all images of one size unless there is a skip.
     """
 
-    def __init__(self, *layers: Module, skip: Module | None = None) -> None:
-        self.branch = Sequential(*(part for layer in layers for part in (ELU(), layer)))
+    def __init__(self, *branch: Module, skip: Module | None = None) -> None:
+        self.branch = Sequential(*branch)
         self.skip = skip
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
@@ -28,20 +28,38 @@ class Residual(Module):
         if self.skip is None:
             return x + y, lambda dy: dy + vjp(dy)
         skipped, skip_vjp = self.skip(x)
-        return skipped + y, lambda dy: skip_vjp(dy) + vjp(dy)
+
+        def both(dy: Array) -> Array | None:
+            dskip, dbranch = skip_vjp(dy), vjp(dy)
+            return None if dskip is None else dskip + dbranch  # None: the layers read data
+
+        return skipped + y, both
 
 
 def flat(channels: int, kernel_size: int = 3, **where: Any) -> Residual:
     """Two convolutions that keep the images' size and number."""
     same = channels, channels, kernel_size, 1, kernel_size // 2
-    return Residual(WNConv2d(*same, **where), WNConv2d(*same, **where))
+    return Residual(ELU(), WNConv2d(*same, **where), ELU(), WNConv2d(*same, **where))
+
+
+def first(channels: int, out: int, **where: Any) -> Residual:
+    """`down` for images that are data: elu changes nothing in a pixel of 0 or 1."""
+    halved = channels, out, 3, 2, 1
+    return Residual(
+        WNConv2d(*halved, input_grad=False, **where),
+        ELU(),
+        WNConv2d(out, out, 3, 1, 1, **where),
+        skip=WNConv2d(*halved, input_grad=False, **where),
+    )
 
 
 def down(channels: int, out: int, **where: Any) -> Residual:
-    """Images of half the size, rounded up: a 3 x 3 convolution of stride 2, which is the skip too."""
+    """Images of half the size, rounded up, by 3 x 3 convolutions of stride 2; one is the skip."""
     halved = channels, out, 3, 2, 1
     return Residual(
+        ELU(),
         WNConv2d(*halved, **where),
+        ELU(),
         WNConv2d(out, out, 3, 1, 1, **where),
         skip=WNConv2d(*halved, **where),
     )
@@ -52,7 +70,9 @@ def up(channels: int, out: int, size: tuple[int, int], **where: Any) -> Residual
     height, width = size
     doubled = channels, out, 3, 2, 1, (1 - height % 2, 1 - width % 2)
     return Residual(
+        ELU(),
         WNConvTranspose2d(*doubled, **where),
+        ELU(),
         WNConv2d(out, out, 3, 1, 1, **where),
         skip=WNConvTranspose2d(*doubled, **where),
     )

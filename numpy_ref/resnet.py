@@ -2,7 +2,8 @@
 
 Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W), M maps handed over.
 Right panel: torch_impl/resnet.py
-Source: Kingma et al. (2016), arXiv 1606.04934, section 5.1, as Chen et al. (2016) have it for MNIST.
+Source: Kingma et al. (2016), arXiv 1606.04934, section 5.1, in the sizes of Chen et
+al. (2016) for MNIST.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from model_specs.vlae import VLAEConfig
 from numpy_ref.layers import ELU
 from numpy_ref.module import Array, Module, Sequential, Vjp
-from numpy_ref.residual import down, flat, up
+from numpy_ref.residual import down, first, flat, up
 from numpy_ref.weight_norm import WNLinear
 
 
@@ -25,7 +26,7 @@ class Encoder(Module):
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         self.blocks = Sequential(
-            down(1, a, **where), flat(a, **where), down(a, b, **where), flat(b, **where),
+            first(1, a, **where), flat(a, **where), down(a, b, **where), flat(b, **where),
             down(b, c, **where),
         )  # fmt: skip
         self.hidden = Sequential(ELU(), WNLinear(config.features, H, **where), ELU())

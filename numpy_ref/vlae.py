@@ -68,7 +68,7 @@ class VLAE(Module):
         return VLAENoise(random.normal(key.fold_in("eps"), (batch_size, *each), start, self.dtype))
 
     def initialize(self, x: Array, noise: VLAENoise) -> None:
-        """Set every weight-normalised layer by what this batch makes of it (Salimans & Kingma 2016).
+        """Set the weight-normalised layers by what this batch makes of them (see WeightNorm).
 
         Raises: ValueError as `loss` does, before any weight is changed.
         """
@@ -92,7 +92,7 @@ class VLAE(Module):
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
 
     def decode(self, code: Array, x: Array) -> tuple[Array, Vjp]:
-        """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), for the true pixels before.
+        """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), the pixels before as in x.
 
         code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W). The vjp
         gives the gradient of the code alone: x is a constant.
@@ -161,7 +161,7 @@ class VLAE(Module):
         mean: bool = False,
         progress: Progress | None = None,
     ) -> Array:
-        """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, and the decoder's own idea of the rest.
+        """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, the rest as the decoder has it.
 
         x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
         """

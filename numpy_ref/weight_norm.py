@@ -31,7 +31,6 @@ class WeightNorm(Weighted):
 
     outputs = 0
     """Axis of the weight that counts the outputs."""
-    mask: Array | None = None
     bias: Any
 
     def __init__(self, *sizes: Any, **options: Any) -> None:
@@ -70,8 +69,7 @@ class WeightNorm(Weighted):
         b -= mean * scale
 
     def _multiplier(self) -> tuple[Array, Vjp]:
-        g, v = self.weight_g.data, self.weight_v.data
-        v = v if self.mask is None else v * self.mask
+        g, v = self.weight_g.data, self._seen(self.weight_v.data)
         norm = np.sqrt((v * v).sum(self._others, keepdims=True))
         direction = v / norm
 
@@ -79,9 +77,13 @@ class WeightNorm(Weighted):
             dg = (dw * direction).sum(self._others, keepdims=True)
             dv = (dw - dg * direction) * (g / norm)
             self.weight_g.grad += dg
-            self.weight_v.grad += dv if self.mask is None else dv * self.mask
+            self.weight_v.grad += self._seen(dv)
 
         return g * direction, vjp
+
+    def _seen(self, v: Array) -> Array:
+        """What a mask lets through, 0 elsewhere."""
+        return v
 
 
 class WNLinear(WeightNorm, Linear):
@@ -100,6 +102,9 @@ class WNConvTranspose2d(WeightNorm, ConvTranspose2d):
 
 class WNMaskedConv2d(WeightNorm, MaskedConv2d):
     """numpy_ref.masked_conv.MaskedConv2d, weight-normalised."""
+
+    def _seen(self, v: Array) -> Array:
+        return v * self.mask
 
 
 def settle(model: Module, run: Callable[[], Any]) -> None:

@@ -36,7 +36,7 @@ class Memory:
         width: int,
         channels: int | None = None,
     ) -> None:
-        weight = layer._multiplier()[0][:, :channels]
+        weight = layer._multiplier()[:, :channels]
         mask = layer.mask[0]
         self._rows, self._columns = mask.nonzero(as_tuple=True)
         taps = weight[:, :, self._rows, self._columns]  # (O, C, T)
@@ -87,7 +87,7 @@ def _(layer: nn.ELU, count: int, height: int, width: int) -> At:
 
 @pixelwise.register
 def _(layer: WNConv2d, count: int, height: int, width: int) -> At:
-    weight = layer._multiplier()[0][:, :, 0, 0].T  # of a 1 x 1 kernel
+    weight = layer._multiplier()[:, :, 0, 0].T  # of a 1 x 1 kernel
     return lambda x, i, j: x @ weight + layer.bias
 
 

@@ -27,7 +27,7 @@ def body(config: VLAEConfig, **where: Any) -> nn.Sequential:
     C, window = config.decoder_maps, config.inner_window
 
     def masked() -> Residual:
-        return Residual(WNMaskedConv2d(C, C, window, "B", **where))
+        return Residual(nn.ELU(), WNMaskedConv2d(C, C, window, "B", **where))
 
     shared = masked() if config.tied else None
     blocks: list[nn.Module] = []

@@ -19,9 +19,9 @@ class Residual(nn.Module):
     Shapes: x (N, C, H, W) -> as the layers say; all images of one size unless there is a skip.
     """
 
-    def __init__(self, *layers: nn.Module, skip: nn.Module | None = None) -> None:
+    def __init__(self, *branch: nn.Module, skip: nn.Module | None = None) -> None:
         super().__init__()
-        self.branch = nn.Sequential(*(part for layer in layers for part in (nn.ELU(), layer)))
+        self.branch = nn.Sequential(*branch)
         self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -32,14 +32,27 @@ class Residual(nn.Module):
 def flat(channels: int, kernel_size: int = 3, **where: Any) -> Residual:
     """Two convolutions that keep the images' size and number."""
     same = channels, channels, kernel_size, 1, kernel_size // 2
-    return Residual(WNConv2d(*same, **where), WNConv2d(*same, **where))
+    return Residual(nn.ELU(), WNConv2d(*same, **where), nn.ELU(), WNConv2d(*same, **where))
 
 
-def down(channels: int, out: int, **where: Any) -> Residual:
-    """Images of half the size, rounded up: a 3 x 3 convolution of stride 2, which is the skip too."""
+def first(channels: int, out: int, **where: Any) -> Residual:
+    """`down` for images that are data: elu changes nothing in a pixel of 0 or 1."""
     halved = channels, out, 3, 2, 1
     return Residual(
         WNConv2d(*halved, **where),
+        nn.ELU(),
+        WNConv2d(out, out, 3, 1, 1, **where),
+        skip=WNConv2d(*halved, **where),
+    )
+
+
+def down(channels: int, out: int, **where: Any) -> Residual:
+    """Images of half the size, rounded up, by 3 x 3 convolutions of stride 2; one is the skip."""
+    halved = channels, out, 3, 2, 1
+    return Residual(
+        nn.ELU(),
+        WNConv2d(*halved, **where),
+        nn.ELU(),
         WNConv2d(out, out, 3, 1, 1, **where),
         skip=WNConv2d(*halved, **where),
     )
@@ -50,7 +63,9 @@ def up(channels: int, out: int, size: tuple[int, int], **where: Any) -> Residual
     height, width = size
     doubled = channels, out, 3, 2, 1, (1 - height % 2, 1 - width % 2)
     return Residual(
+        nn.ELU(),
         WNConvTranspose2d(*doubled, **where),
+        nn.ELU(),
         WNConv2d(out, out, 3, 1, 1, **where),
         skip=WNConvTranspose2d(*doubled, **where),
     )

@@ -2,7 +2,8 @@
 
 Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W), M maps handed over.
 Left panel: numpy_ref/resnet.py
-Source: Kingma et al. (2016), arXiv 1606.04934, section 5.1, as Chen et al. (2016) have it for MNIST.
+Source: Kingma et al. (2016), arXiv 1606.04934, section 5.1, in the sizes of Chen et
+al. (2016) for MNIST.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from model_specs.vlae import VLAEConfig
-from torch_impl.residual import down, flat, up
+from torch_impl.residual import down, first, flat, up
 from torch_impl.weight_norm import WNLinear
 
 
@@ -24,7 +25,7 @@ class Encoder(nn.Module):
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         self.blocks = nn.Sequential(
-            down(1, a, **where), flat(a, **where), down(a, b, **where), flat(b, **where),
+            first(1, a, **where), flat(a, **where), down(a, b, **where), flat(b, **where),
             down(b, c, **where),
         )  # fmt: skip
         self.hidden = nn.Sequential(nn.ELU(), WNLinear(config.features, H, **where), nn.ELU())

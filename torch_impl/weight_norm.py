@@ -33,7 +33,6 @@ class WeightNorm(nn.Module):
 
     outputs = 0
     """Axis of the weight that counts the outputs."""
-    mask: Tensor | None = None
 
     def __init__(self, *weight: int, dtype: Any = torch.float64, device: Any = None) -> None:
         super().__init__()
@@ -73,8 +72,12 @@ class WeightNorm(nn.Module):
         self.bias.sub_(mean * scale)
 
     def _multiplier(self) -> Tensor:
-        v = self.weight_v if self.mask is None else self.weight_v * self.mask
+        v = self._seen(self.weight_v)
         return self.weight_g * (v / (v * v).sum(self._others, keepdim=True).sqrt())
+
+    def _seen(self, v: Tensor) -> Tensor:
+        """What a mask lets through, 0 elsewhere."""
+        return v
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not multiply")
@@ -151,6 +154,9 @@ class WNMaskedConv2d(WeightNorm):
         super().__init__(out_channels, in_channels, kH, kW, **where)
         self.padding = kH // 2, kW // 2
         self.register_buffer("mask", masks.to(self.bias.device), persistent=False)
+
+    def _seen(self, v: Tensor) -> Tensor:
+        return v * self.mask
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, self.bias, padding=self.padding)

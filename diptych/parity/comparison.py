@@ -208,6 +208,8 @@ class Comparison:
     ) -> Iterator[Item]:
         traces = (self.trace, self.right_trace, self.judge_trace, *self.nudged_traces)
         calls = [trace.calls.get(call.name) for trace in traces]
+        if kind != "output" and calls[1] and not calls[1].followed:
+            return
         found = [pick(twin) if twin else {} for twin in calls]
         for leaf in found[0] | found[1]:
             ours, theirs, judge, *moved = (arrays.get(leaf) for arrays in found)

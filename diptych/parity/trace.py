@@ -48,6 +48,8 @@ class Call:
     input_grads: Arrays = field(default_factory=dict)
     tracked: set[str] = field(default_factory=set)
     """on the right: the inputs that autograd follows; all others are constants"""
+    followed: bool = True
+    """on the right: whether autograd follows an input or an output; else no gradient is due"""
 
     def title(self, kind: str, leaf: str) -> str:
         """How a row names one of this call's arrays."""
@@ -183,6 +185,7 @@ class RightTrace(Trace):
             _hook(tensor, call.input_grads, name)
         result = map_arrays(_alias, original(*arguments))
         self._end(call, result)
+        call.followed = bool(call.tracked) or any(_tracked(tensor) for _, tensor in leaves(result))
         for name, tensor in leaves(result):
             _hook(tensor, call.output_grads, name)
         return result
@@ -235,8 +238,9 @@ def _hook(tensor: Any, store: Arrays, name: str) -> None:
 
 
 def _add(store: Arrays, name: str, gradient: Any) -> None:
-    """Add to what is stored, or store it; None and plain 0 mean that no gradient flows."""
+    """Add to what is stored, or store it; None, plain 0 and no values at all: no gradient flows."""
     if gradient is None or (not isinstance(gradient, np.ndarray | Tensor) and gradient == 0):
         return
     array = to_numpy(gradient)
-    store[name] = store[name] + array if name in store else array
+    if array.size:
+        store[name] = store[name] + array if name in store else array
