@@ -156,6 +156,47 @@ class Adam(Optimizer):
         data -= update
 
 
+class Adamax(Adam):
+    """m as in Adam;   u <- max(beta2 u, |g| + eps);   at step t
+
+        p <- p - lr / (1 - beta1^t) * m / u
+
+    u is at least as large as any of the recent |g|, so no step is much longer than lr.
+
+    Source: Kingma & Ba (2014), algorithm 2, in the order of operations of torch.optim.Adamax. The
+    paper has no eps: there, a parameter that never had a gradient divides 0 by 0.
+    """
+
+    buffers = ("exp_avg", "exp_inf")
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        (beta1, beta2), t = self.betas, self.step_count
+        m, u = state["exp_avg"], state["exp_inf"]
+
+        change = grad - m
+        change *= 1 - beta1
+        m += change
+
+        size = np.abs(grad, out=change)
+        size += self.eps
+        u *= beta2
+        np.maximum(u, size, out=u)
+
+        update = np.multiply(m, self.lr / (1 - beta1**t), out=size)
+        update /= u
+        data -= update
+
+
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)); returns the norm before.
 

@@ -13,7 +13,7 @@ from diptych.cli.terminal import DataRoot, Device, DType
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, conv_vae, rnn or lstm.")],
+    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, conv_vae, vlae, rnn or lstm.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/run"),
     preset: Annotated[
         str | None, typer.Option(help="Published settings, zaremba-small for one; yours win.")
@@ -37,7 +37,7 @@ def train(
     ] = None,
     hold_epochs: Annotated[int | None, typer.Option(help="Before hold decays. [5]")] = None,
     decay: Annotated[float | None, typer.Option(help="Factor of hold, an epoch. [0.5]")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or sgd. [adam]")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamax or sgd. [adam]")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of every parameter. [0]")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
     device: Device = "cpu",

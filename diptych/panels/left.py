@@ -17,7 +17,7 @@ class NumpyPanel(Panel):
     backend = "numpy"
 
     def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
-        make = {"adam": optim.Adam, "sgd": optim.SGD}[optimizer]
+        make = {"adam": optim.Adam, "adamax": optim.Adamax, "sgd": optim.SGD}[optimizer]
         self.model = model
         self.optimizer = make(model.named_parameters(), lr=lr, weight_decay=weight_decay)
 

@@ -22,6 +22,9 @@ LEAST_SCALE = 2.0**-20
 """Of a float16 loss: where gradients still overflow, they are infinite and not only large."""
 AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
+BUFFERS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf"), "sgd": ()}
+
 
 class _Loss(nn.Module):
     """A model's loss as a forward pass, which is what DistributedDataParallel takes."""
@@ -64,7 +67,7 @@ class TorchPanel(Panel):
             name = type(model).__name__
             raise ValueError(f"sync_batchnorm: got {name}, takes a model with BatchNorm2d")
         self.model, self.engine, self.ranks = model, engine, ranks
-        make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
+        make: Any = OPTIMIZERS[optimizer]
         self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay)
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
@@ -127,7 +130,7 @@ class TorchPanel(Panel):
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
         parameters = dict(self.model.named_parameters())
         begun = "step" in state and int(state["step"]) > 0
-        kept = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}[self._kind] if begun else ()
+        kept = BUFFERS[self._kind] if begun else ()
         own = {
             f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept
         }
