@@ -57,8 +57,8 @@ def test_adamax_is_the_papers_algorithm_2(rng):
     alpha, beta1, beta2 = 0.02, 0.8, 0.97
     theta = {name: p.data.copy() for name, p in ours.items()}
     m, u = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
-    left = optim.Adamax(ours.items(), alpha, (beta1, beta2), eps=0)
-    right = torch.optim.Adamax(theirs.values(), alpha, (beta1, beta2), eps=0)
+    left = optim.Adamax(ours.items(), alpha, betas=(beta1, beta2), eps=0)
+    right = torch.optim.Adamax(theirs.values(), alpha, betas=(beta1, beta2), eps=0)
     for t in range(1, 101):
         _draw_gradients(rng, ours, theirs, scale=10.0 ** (t % 5 - 2))
         left.step(), right.step()

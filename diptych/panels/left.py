@@ -45,6 +45,11 @@ class NumpyPanel(Panel):
             optim.clip_grad_norm(self.model.parameters(), clip)
         self.optimizer.lr = lr
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
+
+    def keep_average(self, decay: float) -> None:
+        self.average = optim.PolyakAverage(self.model.named_parameters(), decay)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state_dict()

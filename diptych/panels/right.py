@@ -17,6 +17,7 @@ from diptych.parity.tree import to_numpy
 from diptych.ranks import Ranks
 from model_specs.state import check_state
 from torch_impl.normalisation import synchronised
+from torch_impl.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
 """Of a float16 loss: where gradients still overflow, they are infinite and not only large."""
@@ -112,7 +113,14 @@ class TorchPanel(Panel):
         after = self._scaler.get_scale()
         if after < LEAST_SCALE:
             raise ValueError(f"amp: gradients overflow float16 though scaled by {after:g}")
-        self._steps += after >= before  # else a gradient overflowed: no step
+        if after < before:  # a gradient overflowed: no step
+            return
+        self._steps += 1
+        if self.average is not None:
+            self.average.update()
+
+    def keep_average(self, decay: float) -> None:
+        self.average = PolyakAverage(self.model.named_parameters(), decay)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         buffers = self.optimizer.state_dict()["state"]
