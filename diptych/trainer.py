@@ -77,6 +77,8 @@ class Trainer:
         at, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
         bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
+        if at.step == 0:
+            self._initialize()
         stopped = False  # what all ranks agreed on: one that stopped alone would leave them waiting
         while at.step < total and not stopped:
             epoch, first = divmod(at.step, per_epoch)
@@ -188,6 +190,13 @@ class Trainer:
         if self.ranks.any(self.position.step != first):
             raise ValueError(f"{file}: not the same on every rank, rank 0 stands at step {first}")
         self._rewind(self.position.step)
+
+    def _initialize(self) -> None:
+        """By the first batch as the first step sees it, whole on every rank: all do the same."""
+        batch, key = self.task.batch(0, 0), self.key.fold_in(0)
+        whole = slice(0, self.task.size(batch))
+        noise = self.task.noise(self.panel, batch, key.fold_in("initialize"), whole)
+        self.panel.initialize(self.task.prepare(self.panel, batch, key, None), noise)
 
     def _save_weights(self, file: Path) -> None:
         """As an evaluation sees them."""

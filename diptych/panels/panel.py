@@ -56,6 +56,17 @@ class Panel(ABC):
     @abstractmethod
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None: ...
 
+    def initialize(self, batch: Any, noise: Any) -> None:
+        """Let a model with a method `initialize(x, noise)` set its weights, in place, by what it
+        makes of a batch; any other stays as it is. An average begins again as a copy of them.
+
+        Source: Salimans & Kingma (2016), section 3.
+        """
+        if hasattr(self.model, "initialize"):
+            self.model.initialize(self.convert(batch), noise)
+            if self.average is not None:
+                self.keep_average(self.average.decay)
+
     @abstractmethod
     def keep_average(self, decay: float) -> None:
         """From here on, `step` moves an average of the weights, which begins as a copy of them,

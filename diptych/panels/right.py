@@ -119,6 +119,10 @@ class TorchPanel(Panel):
         if self.average is not None:
             self.average.update()
 
+    @torch.no_grad()
+    def initialize(self, batch: Any, noise: Any) -> None:
+        super().initialize(batch, noise)
+
     def keep_average(self, decay: float) -> None:
         self.average = PolyakAverage(self.model.named_parameters(), decay)
 
