@@ -2,9 +2,9 @@
 
 run.json                 the settings, the data found, versions; written once
 metrics.jsonl            one JSON object a line: training steps and epochs
-checkpoint.safetensors   weights, optimiser and position, replaced whole
-weights.safetensors      the last weights
-best.safetensors         the weights of the epoch with the best validation loss
+checkpoint.safetensors   weights, their average, optimiser and position, replaced whole
+weights.safetensors      the last weights, averaged where that was asked for
+best.safetensors         those of the epoch with the best validation loss
 pictures/                samples and reconstructions of some epochs, where they were asked for
 """
 
@@ -30,7 +30,7 @@ from diptych.data import Data
 from diptych.engine import AMP, Engine
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.weights import write_atomically
-from model_specs.fields import check_choice, check_positive_int, check_real
+from model_specs.fields import check_choice, check_positive_int, check_rate, check_real
 from numpy_ref import optim
 
 SCHEDULES = ("constant", "cosine", "step", "exponential", "hold")
@@ -59,6 +59,9 @@ class RunConfig:
     decay: float = 0.5
     weight_decay: float = 0.0
     """this times the parameter is added to its gradient, after clipping"""
+    polyak: float | None = None
+    """decay of the running average of the weights that evaluations, pictures and the two files of
+    weights take instead of the last ones (see PolyakAverage)"""
     clip: float | None = None
     """global norm of the gradient above which it is scaled down"""
     seed: int = 0
@@ -89,6 +92,8 @@ class RunConfig:
         check_real("weight_decay", self.weight_decay, above=0, inclusive=True)
         if self.clip is not None:
             check_real("clip", self.clip, above=0)
+        if self.polyak is not None:
+            check_rate("polyak", self.polyak)
         for name in ("patience", "pictures"):
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))

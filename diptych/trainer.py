@@ -1,8 +1,8 @@
 """The training loop for both panels, and what it writes.
 
 Everything random is addressed by epoch or step from the run's key, so the loop has no hidden
-state: weights, optimiser, step number and, of a recurrent model, the state it carries are all that
-a resumed run needs to go on bit for bit.
+state: weights, their average, optimiser, step number and, of a recurrent model, the state it
+carries are all that a resumed run needs to go on bit for bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,16 @@ class Trainer:
         self.key = Key(config.seed)
         self.position = Position()
         self.state: Any = None
+        if config.polyak is not None:
+            panel.keep_average(config.polyak)
 
     def run(self, progress: Progress, stop: threading.Event) -> bool:
         """From the current position to the last epoch, or until `stop` is set, as is returned."""
         at, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
         bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
+        if at.step == 0:
+            self._initialize()
         stopped = False  # what all ranks agreed on: one that stopped alone would leave them waiting
         while at.step < total and not stopped:
             epoch, first = divmod(at.step, per_epoch)
@@ -94,7 +99,7 @@ class Trainer:
             if at.step == (epoch + 1) * per_epoch:
                 self.end_epoch(epoch)
         if self.ranks.first:
-            save(self.panel.model, self.folder.last_file)
+            self._save_weights(self.folder.last_file)
         return stopped and at.step < total
 
     def step(self, batch: Any, epoch: int) -> dict[str, float]:
@@ -142,7 +147,7 @@ class Trainer:
             at.best_epoch, at.best_loss = epoch, loss
         if self.ranks.first:
             if best:
-                save(self.panel.model, self.folder.best_file)
+                self._save_weights(self.folder.best_file)
             self.folder.log(record)
             self._draw(epoch)
         self.save()
@@ -150,6 +155,7 @@ class Trainer:
     def arrays(self) -> dict[str, Any]:
         """What a checkpoint holds. Raises: NonFiniteError rather than keep a broken weight."""
         arrays = {f"model.{name}": a for name, a in self.panel.weights().items()}
+        arrays |= {f"average.{name}": a for name, a in self.panel.average_state().items()}
         arrays |= {f"optimizer.{name}": a for name, a in self.panel.optimizer_state().items()}
         arrays |= {f"state.{name}": a for name, a in self.panel.state_arrays(self.state).items()}
         broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
@@ -175,6 +181,7 @@ class Trainer:
         if "position" not in metadata:
             raise ValueError(f"{file}: not a checkpoint (no position in its metadata)")
         self.panel.load_weights(_under("model.", arrays), source=str(file))
+        self.panel.load_average(_under("average.", arrays))
         self.panel.load_optimizer_state(_under("optimizer.", arrays))
         self.state = self.panel.load_state(_under("state.", arrays))
         position = metadata["position"]
@@ -183,6 +190,18 @@ class Trainer:
         if self.ranks.any(self.position.step != first):
             raise ValueError(f"{file}: not the same on every rank, rank 0 stands at step {first}")
         self._rewind(self.position.step)
+
+    def _initialize(self) -> None:
+        """By the first batch as the first step sees it, whole on every rank: all do the same."""
+        batch, key = self.task.batch(0, 0), self.key.fold_in(0)
+        whole = slice(0, self.task.size(batch))
+        noise = self.task.noise(self.panel, batch, key.fold_in("initialize"), whole)
+        self.panel.initialize(self.task.prepare(self.panel, batch, key, None), noise)
+
+    def _save_weights(self, file: Path) -> None:
+        """As an evaluation sees them."""
+        with self.panel.averaged():
+            save(self.panel.model, file)
 
     def _rewind(self, step: int) -> None:
         self.ranks.from_first(lambda: self.folder.rewind(step))

@@ -38,7 +38,8 @@ class Outcome:
 
 
 def build(config: RunConfig, ranks: Ranks = Ranks()) -> Panel:  # noqa: B008  (immutable)
-    """The model that a run trains, with the weights it starts from."""
+    """The model that a run trains, with the weights it starts from; those that a model sets by its
+    first batch are set once the run begins."""
     pair = pairs.get(config.model)
     return make_panel(
         config.model,
@@ -93,6 +94,11 @@ def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> No
     """Raise ValueError where model, data and ranks do not fit, before the folder is claimed."""
     if ranks.size > 1 and not task.divisible:
         raise ValueError(f"ranks: got {ranks.size}, {task.data.name} is trained on in one process")
+    if ranks.size > 1 and not getattr(panel.model.config, "divisible", True):
+        raise ValueError(
+            f"ranks: got {ranks.size}, {config.model} so configured is trained in one process: its "
+            "loss is of the whole batch, and no sum over parts of it"
+        )
     if config.pictures is not None and not task.pictured:
         raise ValueError(f"pictures: got a run on {task.data.name}, takes one on images")
     first = task.batch(0, 0)

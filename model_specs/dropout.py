@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.fields import check_choice, check_positive_int
+from model_specs.fields import check_choice, check_positive_int, check_rate
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,3 @@ class RecurrentConfig:
     def rate_through(self) -> float:
         """The rate on h_{t-1}."""
         return self.rate if self.recurrent_rate is None else self.recurrent_rate
-
-
-def check_rate(name: str, rate: object) -> None:
-    """Raise ValueError unless `rate` is a number in [0, 1)."""
-    real = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not real or not 0 <= rate < 1:  # type: ignore[operator]  # NaN fails here as well
-        raise ValueError(f"{name}: got {rate!r}, takes a number in [0, 1)")

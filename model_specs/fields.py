@@ -24,3 +24,10 @@ def check_real(name: str, value: object, *, above: float, inclusive: bool = Fals
     if not (real and (value > above or (inclusive and value == above))):  # type: ignore[operator]
         sign = ">=" if inclusive else ">"
         raise ValueError(f"{name}: got {value!r}, takes a finite number {sign} {above:g}")
+
+
+def check_rate(name: str, rate: object) -> None:
+    """Raise ValueError unless `rate` is a number in [0, 1)."""
+    real = isinstance(rate, int | float) and not isinstance(rate, bool)
+    if not real or not 0 <= rate < 1:  # type: ignore[operator]  # NaN fails here as well
+        raise ValueError(f"{name}: got {rate!r}, takes a number in [0, 1)")

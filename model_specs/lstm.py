@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.dropout import RecurrentConfig, check_rate
-from model_specs.fields import check_positive_int, check_real
+from model_specs.dropout import RecurrentConfig
+from model_specs.fields import check_positive_int, check_rate, check_real
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_specs.dropout import Masks, Plan, check_rate
+from model_specs.dropout import Masks, Plan
+from model_specs.fields import check_rate
 from model_specs.key import Key
 from numpy_ref import random
 from numpy_ref.module import Array, Module, Vjp

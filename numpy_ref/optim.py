@@ -1,4 +1,4 @@
-"""Optimisers, clipping and schedules.   Right panel: torch.optim, whose numbers these give.
+"""Optimisers, averages, clipping and schedules.   Right panel: torch.optim, with the same numbers.
 
 An optimiser is made from `model.named_parameters()`, so that its state has names, or from
 `model.parameters()`, whose names are then their positions.
@@ -6,12 +6,14 @@ An optimiser is made from `model.named_parameters()`, so that its state has name
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from model_specs.fields import check_real
+from model_specs.fields import check_rate, check_real
 from model_specs.state import check_state
 from numpy_ref.module import Array, Parameter
 
@@ -72,11 +74,7 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
-        check_state(
-            {name: array.shape for name, array in self.state_dict().items()},
-            {name: array.shape for name, array in state.items()},
-            "optimizer state",
-        )
+        check_state(_shapes(self.state_dict()), _shapes(state), "optimizer state")
         self.step_count = int(state["step"])
         for name, buffers in self.state.items():
             for buffer, array in buffers.items():
@@ -154,6 +152,96 @@ class Adam(Optimizer):
         update = np.divide(m, denominator, out=denominator)
         update *= self.lr / (1 - beta1**t)
         data -= update
+
+
+class Adamax(Adam):
+    """m as in Adam;   u <- max(beta2 u, |g| + eps);   at step t
+
+        p <- p - lr / (1 - beta1^t) * m / u
+
+    Source: Kingma & Ba (2014), algorithm 2, in the order of operations of torch.optim.Adamax. The
+    paper has no eps: there, a parameter that never had a gradient divides 0 by 0.
+    """
+
+    buffers = ("exp_avg", "exp_inf")
+
+    def __init__(self, parameters: Parameters, lr: float = 2e-3, **options: Any) -> None:
+        super().__init__(parameters, lr, **options)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        (beta1, beta2), t = self.betas, self.step_count
+        m, u = state["exp_avg"], state["exp_inf"]
+
+        change = grad - m
+        change *= 1 - beta1
+        m += change
+
+        size = np.abs(grad, out=change)
+        size += self.eps
+        u *= beta2
+        np.maximum(u, size, out=u)
+
+        update = np.multiply(m, self.lr / (1 - beta1**t), out=size)
+        update /= u
+        data -= update
+
+
+class PolyakAverage:
+    """a <- decay a + (1 - decay) p after every step, for each parameter p; before the first, a = p.
+
+    So the coefficients of the weights seen add up to 1 from the start, and nothing is to be
+    corrected for, as Adam's m is. Buffers (running statistics of batches) are not averaged.
+
+    Source: Polyak & Juditsky (1992), all steps alike; Kingma et al. (2016), with decay 0.998.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, Parameter]], decay: float) -> None:
+        check_rate("decay", decay)
+        self.parameters, self.decay = dict(parameters), decay
+        self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
+        self._own: dict[str, Array] = {}
+        self._depth = 0
+
+    def update(self) -> None:
+        """Move every average towards its parameter. Not within `applied`."""
+        for name, parameter in self.parameters.items():
+            self.averages[name] += (1 - self.decay) * (parameter.data - self.averages[name])
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages stand in the parameters, and afterwards the parameters' own values again.
+
+        What is written into a parameter meanwhile is lost. Within itself it changes nothing.
+        """
+        if self._depth == 0:
+            self._own = {name: p.data.copy() for name, p in self.parameters.items()}
+            self._write(self.averages)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._write(self._own)
+                self._own = {}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of the averages by the names of their parameters."""
+        return {name: array.copy() for name, array in self.averages.items()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        check_state(_shapes(self.averages), _shapes(state), "average")
+        for name, array in self.averages.items():
+            array[...] = state[name]
+
+    def _write(self, arrays: Mapping[str, Array]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.data[...] = arrays[name]
+
+
+def _shapes(state: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in state.items()}
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:

@@ -33,6 +33,9 @@ def _draw_gradients(rng, ours, theirs, scale=1.0):
         (optim.Adam, torch.optim.Adam, {"lr": 1e-3}),
         (optim.Adam, torch.optim.Adam, {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3}),
         (optim.Adam, torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.3}),
+        (optim.Adamax, torch.optim.Adamax, {}),
+        (optim.Adamax, torch.optim.Adamax, {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3}),
+        (optim.Adamax, torch.optim.Adamax, {"lr": 0.02, "weight_decay": 0.3}),
     ],
 )
 def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
@@ -46,6 +49,39 @@ def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
             assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-15, (step, name)
             with torch.no_grad():  # so that each step is judged on its own
                 theirs[name].copy_(torch.tensor(parameter.data))
+
+
+def test_adamax_is_the_papers_algorithm_2(rng):
+    """Number by number, with eps = 0 as there; and 100 steps on end are torch's."""
+    ours, theirs = _twins(rng)
+    alpha, beta1, beta2 = 0.02, 0.8, 0.97
+    theta = {name: p.data.copy() for name, p in ours.items()}
+    m, u = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
+    left = optim.Adamax(ours.items(), alpha, betas=(beta1, beta2), eps=0)
+    right = torch.optim.Adamax(theirs.values(), alpha, betas=(beta1, beta2), eps=0)
+    for t in range(1, 101):
+        _draw_gradients(rng, ours, theirs, scale=10.0 ** (t % 5 - 2))
+        left.step(), right.step()
+        for name, parameter in ours.items():
+            for i in np.ndindex(SHAPES[name]):
+                g = parameter.grad[i]
+                m[name][i] = beta1 * m[name][i] + (1 - beta1) * g
+                u[name][i] = max(beta2 * u[name][i], abs(g))
+                theta[name][i] -= alpha / (1 - beta1**t) * m[name][i] / u[name][i]
+            assert normwise(parameter.data, theta[name]) <= 1e-12, (t, name)
+            assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-10, (t, name)
+
+
+def test_adamax_leaves_a_weight_without_gradient_where_it_is(rng):
+    """A masked weight never has one: eps keeps 0 / 0 out."""
+    start = rng.normal(size=4)
+    parameter = Parameter(start.copy())
+    optimizer = optim.Adamax([parameter])
+    for _ in range(3):
+        parameter.grad = np.array([0.0, 0.0, 1.0, -1.0])
+        optimizer.step()
+    np.testing.assert_array_equal(parameter.data[:2], start[:2])
+    assert (parameter.data[2:] != start[2:]).all()
 
 
 def test_plain_parameters_are_named_by_position(rng):
@@ -156,6 +192,8 @@ def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
         (lambda: optim.Adam([], lr=0), "lr"),
         (lambda: optim.Adam([], lr=float("nan")), "lr"),
         (lambda: optim.Adam([], betas=(0.9, 1.0)), "betas"),
+        (lambda: optim.Adamax([], betas=(1.0, 0.9)), "betas"),
+        (lambda: optim.Adamax([], eps=-1e-8), "eps"),
         (lambda: optim.SGD([], momentum=-1), "momentum"),
         (lambda: optim.SGD([], weight_decay=-0.1), "weight_decay"),
         (lambda: optim.Adam([], weight_decay=float("nan")), "weight_decay"),

@@ -19,7 +19,7 @@ from numpy_ref import random
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "sgd"])
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_interrupted_and_resumed_is_uninterrupted(
     few_digits, tmp_path, monkeypatch, backend, optimizer, steps

@@ -89,7 +89,7 @@ def test_training_outside_the_main_thread_works(few_digits, tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "sgd"])
 def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, backend, optimizer):
     panel = training.build(config(backend=backend, optimizer=optimizer))
     x = few_digits.train.x[:4]
@@ -97,7 +97,8 @@ def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, bac
     panel.step(lr=0.1, clip=None)
     state = panel.optimizer_state()
     names = list(panel.weights())
-    buffers = ["exp_avg", "exp_avg_sq"] if optimizer == "adam" else []
+    second = {"adam": ["exp_avg_sq"], "adamax": ["exp_inf"], "sgd": []}[optimizer]
+    buffers = ["exp_avg", *second] if second else []
     assert set(state) == {f"{n}.{b}" for n in names for b in buffers} | {"step"}
     assert state["step"] == 1
     panel.load_optimizer_state(state)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model_specs.dropout import Masks, Plan, check_rate
+from model_specs.dropout import Masks, Plan
+from model_specs.fields import check_rate
 from model_specs.key import Key
 from torch_impl import random
 

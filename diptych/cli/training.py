@@ -13,7 +13,7 @@ from diptych.cli.terminal import DataRoot, Device, DType
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, conv_vae, rnn or lstm.")],
+    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, conv_vae, vlae, rnn or lstm.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/run"),
     preset: Annotated[
         str | None, typer.Option(help="Published settings, zaremba-small for one; yours win.")
@@ -37,9 +37,12 @@ def train(
     ] = None,
     hold_epochs: Annotated[int | None, typer.Option(help="Before hold decays. [5]")] = None,
     decay: Annotated[float | None, typer.Option(help="Factor of hold, an epoch. [0.5]")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or sgd. [adam]")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamax or sgd. [adam]")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of every parameter. [0]")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    polyak: Annotated[
+        float | None, typer.Option(help="Evaluate averaged weights; their decay, 0.999 for one.")
+    ] = None,
     device: Device = "cpu",
     dtype: DType = "float32",
     seed: Annotated[int, typer.Option(help="Names every random stream of the run.")] = 0,
@@ -77,7 +80,7 @@ def train(
     data = data or pair.data
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule}
     given |= {"hold_epochs": hold_epochs, "decay": decay, "optimizer": optimizer, "clip": clip}
-    given |= {"weight_decay": weight_decay, "binarize": binarize}
+    given |= {"weight_decay": weight_decay, "polyak": polyak, "binarize": binarize}
     given |= {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
     given |= {"checkpoint_every": checkpoint_every, "patience": patience, "pictures": pictures}
     given |= {"amp": amp, "channels_last": channels_last or None, "compile": compile_ or None}

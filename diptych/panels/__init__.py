@@ -18,7 +18,7 @@ from model_specs.key import Key
 
 __all__ = ["BACKENDS", "OPTIMIZERS", "NumpyPanel", "Panel", "TorchPanel", "make_panel"]
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "adamax", "sgd")
 BACKENDS = ("numpy", "torch")
 
 

@@ -17,7 +17,7 @@ class NumpyPanel(Panel):
     backend = "numpy"
 
     def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
-        make = {"adam": optim.Adam, "sgd": optim.SGD}[optimizer]
+        make = {"adam": optim.Adam, "adamax": optim.Adamax, "sgd": optim.SGD}[optimizer]
         self.model = model
         self.optimizer = make(model.named_parameters(), lr=lr, weight_decay=weight_decay)
 
@@ -45,6 +45,11 @@ class NumpyPanel(Panel):
             optim.clip_grad_norm(self.model.parameters(), clip)
         self.optimizer.lr = lr
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
+
+    def keep_average(self, decay: float) -> None:
+        self.average = optim.PolyakAverage(self.model.named_parameters(), decay)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state_dict()

@@ -23,6 +23,8 @@ class Panel(ABC):
 
     backend: str
     model: Any
+    average: Any = None
+    """of the weights, once `keep_average` was called"""
 
     @abstractmethod
     def array(self, x: Any) -> Any:
@@ -54,10 +56,43 @@ class Panel(ABC):
     @abstractmethod
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None: ...
 
+    def initialize(self, batch: Any, noise: Any) -> None:
+        """Let a model with a method `initialize(x, noise)` set its weights, in place, by what it
+        makes of a batch; any other stays as it is. An average begins again as a copy of them.
+
+        Source: Salimans & Kingma (2016), section 3.
+        """
+        if hasattr(self.model, "initialize"):
+            self.model.initialize(self.convert(batch), noise)
+            if self.average is not None:
+                self.keep_average(self.average.decay)
+
+    @abstractmethod
+    def keep_average(self, decay: float) -> None:
+        """From here on, `step` moves an average of the weights, which begins as a copy of them,
+        and evaluations see it in their place (see PolyakAverage)."""
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The averages stand in the model, where there are some; and afterwards its own weights."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
+    def average_state(self) -> dict[str, np.ndarray]:
+        """The averages by the names of their parameters; none where none are kept."""
+        state = {} if self.average is None else self.average.state_dict()
+        return weights.to_arrays(state)
+
+    def load_average(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """What `average_state` told of. Raises: ValueError for what does not fit."""
+        if self.average is not None:
+            self.average.load_state_dict(arrays)
+        else:
+            check_state({}, {name: array.shape for name, array in arrays.items()}, "average")
+
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Dropout off, batches normalised by running statistics; and afterwards as it was."""
-        with self._mode(False):
+        """Dropout off, batches normalised by running statistics, the weights averaged where that
+        is kept; and afterwards as it was."""
+        with self._mode(False), self.averaged():
             yield
 
     @contextlib.contextmanager

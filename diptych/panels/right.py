@@ -17,10 +17,14 @@ from diptych.parity.tree import to_numpy
 from diptych.ranks import Ranks
 from model_specs.state import check_state
 from torch_impl.normalisation import synchronised
+from torch_impl.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
 """Of a float16 loss: where gradients still overflow, they are infinite and not only large."""
 AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
+BUFFERS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf"), "sgd": ()}
 
 
 class _Loss(nn.Module):
@@ -64,7 +68,7 @@ class TorchPanel(Panel):
             name = type(model).__name__
             raise ValueError(f"sync_batchnorm: got {name}, takes a model with BatchNorm2d")
         self.model, self.engine, self.ranks = model, engine, ranks
-        make: Any = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer]
+        make: Any = OPTIMIZERS[optimizer]
         self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay)
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
@@ -109,7 +113,18 @@ class TorchPanel(Panel):
         after = self._scaler.get_scale()
         if after < LEAST_SCALE:
             raise ValueError(f"amp: gradients overflow float16 though scaled by {after:g}")
-        self._steps += after >= before  # else a gradient overflowed: no step
+        if after < before:  # a gradient overflowed: no step
+            return
+        self._steps += 1
+        if self.average is not None:
+            self.average.update()
+
+    @torch.no_grad()
+    def initialize(self, batch: Any, noise: Any) -> None:
+        super().initialize(batch, noise)
+
+    def keep_average(self, decay: float) -> None:
+        self.average = PolyakAverage(self.model.named_parameters(), decay)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         buffers = self.optimizer.state_dict()["state"]
@@ -127,7 +142,7 @@ class TorchPanel(Panel):
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
         parameters = dict(self.model.named_parameters())
         begun = "step" in state and int(state["step"]) > 0
-        kept = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}[self._kind] if begun else ()
+        kept = BUFFERS[self._kind] if begun else ()
         own = {
             f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept
         }
