@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model_specs.fields import check_positive_int
 from model_specs.windows import Window, stacked_reach
 from torch_impl.layers import Conv2d
 from torch_impl.masked_conv import MaskedConv2d
@@ -49,6 +50,8 @@ class StackedConv2d(Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        check_positive_int("in_channels", in_channels)
+        check_positive_int("out_channels", out_channels)
         up, side = stacked_reach(kernel_size, mask_type)
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
         row, channels = Window.raster((1, columns)), (in_channels, out_channels)
