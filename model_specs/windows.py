@@ -60,12 +60,7 @@ class Window:
         Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4.
         Raises: ValueError for an even kernel, or one without a pixel.
         """
-        sides = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
-        if len(sides) != 2 or not all(type(n) is int and n > 0 and n % 2 for n in sides):
-            raise ValueError(
-                f"kernel_size: got {kernel_size!r}, takes an odd int >= 1 or a pair of them"
-            )
-        up, side = (n // 2 for n in sides)
+        up, side = _reach(kernel_size)
         return cls(_block(up, side, side) | _left(side))
 
     @classmethod
@@ -92,8 +87,15 @@ class Window:
         side = max((abs(j) for _, j in self.offsets), default=0)
         return 2 * up + 1, 2 * side + 1
 
-    def mask(self, mask_type: str) -> Mask:
-        """(kH, kW): the window, for type B with the pixel itself.
+    def __str__(self) -> str:
+        """The window as the module draws it."""
+        rows = self.mask("B")
+        signs = [["#" if seen else "." for seen in row] for row in rows]
+        signs[len(rows) // 2][len(rows[0]) // 2] = "@"
+        return "\n".join(" ".join(row) for row in signs)
+
+    def seen(self, mask_type: str) -> frozenset[Offset]:
+        """The window, for type B with the pixel itself.
 
         Raises: ValueError for type A where the window has the pixel itself or nothing at all.
         """
@@ -103,6 +105,11 @@ class Window:
         seen = self.offsets if mask_type == "A" else self.offsets | {ITSELF}
         if not seen:
             raise ValueError("window: got one that sees nothing, type A takes at least one pixel")
+        return seen
+
+    def mask(self, mask_type: str) -> Mask:
+        """(kH, kW): what is seen.   Raises: ValueError as `seen`."""
+        seen = self.seen(mask_type)
         up, side = (n // 2 for n in self.kernel_size)
         return tuple(
             tuple((i, j) in seen for j in range(-side, side + 1)) for i in range(-up, up + 1)
@@ -128,6 +135,29 @@ def channel_masks(
     mask = window.mask(mask_type)
     free = tuple((True,) * len(row) for row in mask)
     return (mask,) * (in_channels - free_channels) + (free,) * free_channels
+
+
+def stacked_reach(kernel_size: int | tuple[int, int], mask_type: str) -> tuple[int, int]:
+    """(rows up, columns to either side) that a layer of the two stacks reads, by its odd sides.
+
+    Raises: ValueError for an even kernel, or one without a pixel; for type A one of less than
+    3 x 3, which leaves nothing above the pixel or nothing to its left.
+    """
+    check_choice("mask_type", mask_type, MASK_TYPES)
+    up, side = _reach(kernel_size)
+    if mask_type == "A" and 0 in (up, side):
+        raise ValueError(f"kernel_size: got {kernel_size!r}, type A takes at least 3 x 3")
+    return up, side
+
+
+def _reach(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Half the sides of an odd kernel.   Raises: ValueError for any other."""
+    sides = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+    if len(sides) != 2 or not all(type(n) is int and n > 0 and n % 2 for n in sides):
+        raise ValueError(
+            f"kernel_size: got {kernel_size!r}, takes an odd int >= 1 or a pair of them"
+        )
+    return sides[0] // 2, sides[1] // 2
 
 
 def _block(up: int, left: int, right: int) -> frozenset[Offset]:

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from causality import allowed, dependence
 from image_layers import errors
 from torch import nn
 from torch.nn import functional as F
@@ -137,34 +138,6 @@ def test_finite_differences(name, mask_type, rng):
 
 
 # Causality
-
-
-def run(layer, x):
-    if isinstance(layer, nn.Module):
-        return layer(torch.from_numpy(x)).detach().numpy()
-    return layer(x)[0]
-
-
-def dependence(layer, shape, channels, rng):
-    """(pixels of y, pixels of x) bool: whose change shows, to the last bit, in every channel of y.
-
-    One pixel of x is changed at a time, in `channels` alone.
-    """
-    C, H, W = shape
-    x = np.repeat(rng.normal(size=(1, *shape)), H * W, 0)
-    moved = x.copy()
-    for k, (h, v) in enumerate(np.ndindex(H, W)):
-        moved[k, channels, h, v] += 1 + rng.random(C)[channels]
-    before, after = run(layer, x), run(layer, moved)
-    changed = (after != before).reshape(H * W, -1, H * W)
-    np.testing.assert_array_equal(changed.all(1), changed.any(1))
-    return changed.all(1).T
-
-
-def allowed(seen, H, W):
-    """(pixels of y, pixels of x) bool, from the offsets that one layer sees."""
-    pixels = list(np.ndindex(H, W))
-    return np.array([[(a - h, b - v) in seen for a, b in pixels] for h, v in pixels])
 
 
 @pytest.mark.parametrize("panel", PANELS)

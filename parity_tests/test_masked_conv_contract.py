@@ -53,6 +53,7 @@ def test_the_drawings_are_the_masks():
         assert signs[signs.shape[0] // 2, signs.shape[1] // 2] == "@"
         np.testing.assert_array_equal(np.array(window.mask("A")), signs == "#")
         np.testing.assert_array_equal(np.array(window.mask("B")), signs != ".")
+        assert [line.split(" ") for line in str(window).splitlines()] == rows, name
 
 
 @pytest.mark.parametrize("kind", PANELS)
@@ -89,6 +90,7 @@ def test_windows_by_their_pixels():
     assert Window.raster((1, 7)).kernel_size == (1, 7)
     with_itself = Window(frozenset({(0, 0), (-1, 1)}))
     assert with_itself.mask("B") == Window(frozenset({(-1, 1)})).mask("B")
+    assert str(with_itself) == ". . #\n. @ .\n. . ."
 
 
 # Layers
