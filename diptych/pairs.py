@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.registry import conv_vae, lstm, mlp_vae, rnn
+from diptych.registry import conv_vae, lstm, mlp_vae, rnn, vlae
 from diptych.registry.pair import Pair
 
 __all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse_fields"]
@@ -18,6 +18,7 @@ __all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse
 PAIRS: dict[str, Pair] = {
     "mlp_vae": mlp_vae.PAIR,
     "conv_vae": conv_vae.PAIR,
+    "vlae": vlae.PAIR,
     "rnn": rnn.PAIR,
     "lstm": lstm.PAIR,
 }
