@@ -65,7 +65,7 @@ def _check(
     """Raise for what is not a matrix of `shape` (None: any but 0) of whole numbers in `limits`."""
     (rows, columns), (low, high) = shape, limits
     expected = f"({rows or 'N >= 1'}, {columns}) of whole numbers {low} to {high}"
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif":
         found = getattr(array, "dtype", type(array).__name__)
         raise ValueError(f"{path}: key {key}: found {found}, expected {expected}")
     if array.ndim != 2 or not len(array) or array.shape != (rows or len(array), columns):
@@ -80,4 +80,4 @@ def _check(
 def _upright(ground: np.ndarray) -> np.ndarray:
     """Columns of the ground to rows of the silhouette."""
     images = ground.reshape(-1, SIDE, SIDE).transpose(0, 2, 1)
-    return 1 - images.reshape(-1, PIXELS).astype(np.float32)
+    return np.subtract(1, images.reshape(-1, PIXELS), dtype=np.float32)
