@@ -1,5 +1,6 @@
 """What the tests of data files share: folders of them, and the one line that a bad one gets."""
 
+import io
 import os
 import re
 
@@ -39,6 +40,18 @@ def assert_refused(name, root, *said):
     message = str(caught.value)
     assert "\n" not in message
     assert re.search(".*".join(map(re.escape, said)), message), message
+
+
+def npz(arrays, save=np.savez):
+    """The bytes of an .npz."""
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+def idx(array):
+    """The bytes of an IDX file of uint8."""
+    return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 class Trap:

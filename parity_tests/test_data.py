@@ -49,6 +49,18 @@ def test_digits_splits_are_disjoint_and_keep_their_labels(digits):
     assert len(split) == 1797 and dict(split) == original
 
 
+def test_binary_digits_are_the_digits_at_a_half(digits):
+    """8 of scikit-learn's 16 counts is ink."""
+    binary = load("binary_digits")
+    for split, part in parts(binary).items():
+        grey = getattr(digits, split)
+        np.testing.assert_array_equal(part.x, np.rint(grey.x * 16).astype(int) >= 8)
+        np.testing.assert_array_equal(part.y, grey.y)
+    assert sum(part.x.sum(dtype=int) for part in parts(binary).values()) == 37151
+    assert binary.image_shape == (1, 8, 8) and not binary.dynamic
+    assert binary.found.startswith("binary_digits: 1297 train, 200 valid and 300 test images")
+
+
 # Names and folders
 
 
@@ -58,7 +70,8 @@ def test_digits_splits_are_disjoint_and_keep_their_labels(digits):
         ("minst", "mnist"),
         ("MNIST", "mnist"),
         ("digit", "digits"),
-        ("binarized_mnist", "static_mnist"),
+        ("static-mnist", "static_mnist"),
+        ("silhouettes", "caltech101_silhouettes"),
         ("zzz", None),
     ],
 )
@@ -71,7 +84,8 @@ def test_unknown_name_suggests_the_nearest(name, nearest):
     )
 
 
-FROM_FILES = ["mnist", "static_mnist", "cifar10", "ptb", "ptb/characters"]
+FROM_FILES = ["mnist", "static_mnist", "dynamic_mnist", "omniglot", "caltech101_silhouettes"]
+FROM_FILES += ["cifar10", "ptb", "ptb/characters"]
 
 
 @pytest.mark.parametrize("name", FROM_FILES)

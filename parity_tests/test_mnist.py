@@ -4,16 +4,12 @@ import gzip
 
 import numpy as np
 import pytest
-from data_files import assert_refused, assert_same, parts, write
+from data_files import assert_refused, assert_same, idx, parts, write
 
 from diptych.data import load
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
-
-
-def idx(array):
-    return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from data_files import SPLITS, Trap, assert_refused, parts, write
+from data_files import SPLITS, Trap, assert_refused, npz, parts, write
 
 from diptych.data import load
 
@@ -24,12 +24,6 @@ def bits():
 @pytest.fixture(scope="module")
 def packed(bits):
     return {split: np.packbits(rows, axis=1) for split, rows in bits.items()}
-
-
-def npz(arrays, save=np.savez):
-    file = io.BytesIO()
-    save(file, **arrays)
-    return file.getvalue()
 
 
 def text(rows, blank=" ", one="1", zero="0", end="\n"):

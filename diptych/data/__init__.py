@@ -9,7 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from diptych.data import cifar10, digits, memory, mnist, ptb, static_mnist, text, topics
+from diptych.data import (
+    caltech101,
+    cifar10,
+    digits,
+    memory,
+    mnist,
+    omniglot,
+    ptb,
+    static_mnist,
+    text,
+    topics,
+)
 from diptych.data.corpus import ContiguousBatches, Corpus, Vocabulary
 from diptych.data.dataset import Dataset, Root, Split
 from diptych.data.memory import MemoryTask
@@ -32,8 +43,12 @@ Data = Dataset | Corpus | MemoryTask
 DATASETS: dict[str, Callable[[Root], Data]] = {
     "digits": digits.load,
     "digits16": digits.load_enlarged,
+    "binary_digits": digits.load_binary,
     "mnist": mnist.load,
     "static_mnist": static_mnist.load,
+    "dynamic_mnist": mnist.load_dynamic,
+    "omniglot": omniglot.load,
+    "caltech101_silhouettes": caltech101.load,
     "cifar10": cifar10.load,
     "ptb": ptb.load,
     "ptb/characters": ptb.load_characters,

@@ -45,6 +45,8 @@ class Split:
 class Dataset:
     """Three splits of one data set, and `found`: one sentence of what was read, and where.
 
+    Where it is `dynamic`, x is no image but the probability that each pixel is 1: whoever trains
+    draws the pixels anew each time they are seen, and whoever judges draws the held-out ones once.
     Shapes: image_shape (C, H, W) with C H W = D, so `x.reshape(-1, *image_shape)` is NCHW.
     Raises: ValueError where a split's width is not that of image_shape.
     """
@@ -55,6 +57,7 @@ class Dataset:
     test: Split
     image_shape: tuple[int, int, int]
     found: str
+    dynamic: bool = False
 
     def __post_init__(self) -> None:
         for name in ("train", "valid", "test"):

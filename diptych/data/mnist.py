@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,19 @@ def load(root: Root = None) -> Dataset:
     test = Split(*_read_labelled(folder, "t10k"))
     found = f"mnist: {count(train, valid, test)} of {SIDE}x{SIDE} with labels, read from {folder}"
     return Dataset("mnist", train, valid, test, (1, SIDE, SIDE), found)
+
+
+def load_dynamic(root: Root = None) -> Dataset:
+    """The same with its grey values as the probabilities of black and white: dynamic MNIST.
+
+    Each pixel is Bernoulli(x), drawn anew each time it is seen; see `Dataset.dynamic`.
+    Source: Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks" (2008),
+    drew them once, which is static_mnist; to draw them at each pass is usual since Burda, Grosse &
+    Salakhutdinov, "Importance weighted autoencoders" (2016).
+    """
+    grey = load(root)
+    found = f"dynamic_{grey.found}, pixels drawn anew as 0 or 1"
+    return replace(grey, name="dynamic_mnist", found=found, dynamic=True)
 
 
 def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -7,22 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from diptych.data.dataset import Dataset, Root, Split, count, data_root, find_file, reading
+from diptych.data.npz import read_npz
 
 SIDE = 28
 PIXELS = SIDE * SIDE
 SPLITS = ("train", "valid", "test")
 FOLDERS = (".", "static_mnist", "binarized_mnist")
 NPZ = "binarized_mnist_larochelle_packed.npz"
-ZIP = b"PK\x03\x04"
 AMAT = tuple(f"binarized_mnist_{split}.amat" for split in SPLITS)
 
 
 def load(root: Root = None) -> Dataset:
     """70000 black and white 28x28 digits without labels: 50000 / 10000 / 10000 in full.
 
-    Format: the .npz of `read_npz` or else the three .amat files of `read_amat`, in ROOT,
-    ROOT/static_mnist or ROOT/binarized_mnist. Rows stay in file order, and in the published test
-    file that is by class: shuffle before taking a part of it.
+    Format: an .npz with keys train, valid, test, uint8 (N, 98), eight pixels a byte, first bit
+    first, or else the three .amat files of `read_amat`, in ROOT, ROOT/static_mnist or
+    ROOT/binarized_mnist. Rows stay in file order, and in the published test file that is by class:
+    shuffle before taking a part of it.
     Shapes: x (N, 784) of {0, 1}, y None, image_shape (1, 28, 28).
     Raises: ValueError that names the file, the key or line, what was found and what was expected.
     Source: Larochelle & Murray, "The neural autoregressive distribution estimator" (2011), after
@@ -30,7 +31,8 @@ def load(root: Root = None) -> Dataset:
     """
     path = find_file(data_root(root), (NPZ, *AMAT), FOLDERS)
     if path.name == NPZ:
-        arrays, source = read_npz(path), path
+        packed, source = read_npz(path, SPLITS, (PIXELS // 8,)), path
+        arrays = [np.unpackbits(rows, axis=1) for rows in packed]
     else:
         source = path.parent
         arrays = [read_amat(find_file(source, (name,))) for name in AMAT]
@@ -40,40 +42,6 @@ def load(root: Root = None) -> Dataset:
         f"black and white, without labels, read from {source}"
     )
     return Dataset("static_mnist", train, valid, test, (1, SIDE, SIDE), found)
-
-
-def read_npz(path: Path) -> list[np.ndarray]:
-    """The three splits of an .npz: keys train, valid, test, eight pixels a byte, first bit first.
-
-    Shapes: (N, 98) uint8 in the file, (N, 784) uint8 of {0, 1} returned. Pickle is never opened.
-    Raises: ValueError that names the file, the key, what was found and what was expected.
-    """
-    with reading(path, "an .npz archive"), path.open("rb") as file:
-        magic = file.read(len(ZIP))
-        if magic != ZIP:  # np.load would take it for a .npy or a pickle
-            found = magic.hex(" ") or "nothing"
-            raise ValueError(f"{path}: offset 0: found {found}, expected a zip's {ZIP.hex(' ')}")
-        file.seek(0)
-        with reading(path, "an .npz archive", Exception):  # zipfile raises a dozen types
-            archive = np.load(file, allow_pickle=False)
-        with archive:
-            return [_unpack(path, archive, split) for split in SPLITS]
-
-
-def _unpack(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
-    if key not in archive.files:
-        found = ", ".join(archive.files) or "none"
-        raise ValueError(f"{path}: key {key}: missing, found {found}, expected {', '.join(SPLITS)}")
-    expected = f"uint8 (N, {PIXELS // 8}) with N >= 1"
-    with reading(path, f"{expected} in key {key}", Exception):
-        packed = archive[key]
-    if not isinstance(packed, np.ndarray):  # a member of the zip that is no .npy comes as bytes
-        raise ValueError(f"{path}: key {key}: found raw bytes, expected {expected}")
-    fits = packed.ndim == 2 and len(packed) > 0 and packed.shape[1] == PIXELS // 8
-    if packed.dtype != np.uint8 or not fits:
-        found = f"{packed.dtype} {packed.shape}"
-        raise ValueError(f"{path}: key {key}: found {found}, expected {expected}")
-    return np.unpackbits(packed, axis=1)
 
 
 def read_amat(path: Path) -> np.ndarray:

@@ -55,8 +55,13 @@ class Images(Task):
         stop = None if index == self.steps_per_epoch - 1 else (index + 1) * size
         return self.data.train.x[self._order(epoch)[index * size : stop]]
 
+    @property
+    def drawn(self) -> bool:
+        """Whether grey values are probabilities, as the run or the data set says."""
+        return self.config.binarize or self.data.dynamic
+
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
-        if self.config.binarize:
+        if self.drawn:
             batch = random.bernoulli(key.fold_in("binarize"), batch)
         return self.examples(panel, batch)
 
@@ -73,7 +78,7 @@ class Images(Task):
     def held_out(self, split: str) -> np.ndarray:
         """The images of a split as evaluations see them: binarised once, for good."""
         x = getattr(self.data, split).x
-        if not self.config.binarize:
+        if not self.drawn:
             return x
         return random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x)
 
