@@ -120,7 +120,7 @@ class VLAE(Module):
         def backward() -> None:
             dlogits = nll_vjp(np.full_like(nll, share)).reshape(x.shape)
             dcode = decode_vjp(dlogits)
-            dmu, dlogvar, dz = latent_vjp(dcode, charged_vjp(1.0))
+            dmu, dlogvar, dz = latent_vjp(dcode, charged_vjp(np.ones_like(charged)))
             dmu_z, dlogvar_z = z_vjp(dz)
             encode_vjp(dmu + dmu_z, dlogvar + dlogvar_z)
 

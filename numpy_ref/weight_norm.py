@@ -40,6 +40,7 @@ class WeightNorm(Weighted):
         self._others = tuple(axis for axis in range(v.data.ndim) if axis != self.outputs)
         self.weight_g = Parameter(np.ones_like(v.data.max(self._others, keepdims=True)))
         self.weight_v = v
+        self.bias.data.fill(0)
         self._waiting = False
 
     def wait(self) -> None:

@@ -93,6 +93,8 @@ def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -
         dict(leaves(noise, "noise")), dict(leaves(twin_noise, "noise")), "noise", bound
     )
     drawn = [row if row.ok else replace(row, origin="new") for row in drawn]
+    if hasattr(left, "initialize"):
+        left.initialize(batch, noise)  # as training begins; until then every bias is 0
     weights.transfer(left, right)
     report = Comparison(left, right, batch, noise, left_dtype).report(name)
     rest = [row for row in report.rows if row.kind != "parameter"]
