@@ -56,7 +56,7 @@ class Window:
         """All that comes before the pixel in a kernel of odd sides (kH, kW).
 
         Stacked, such layers miss a wedge at the upper right: the blind spot (van den Oord et al.
-        2016, arXiv 1606.05328, figure 1).
+        2016, arXiv 1606.05328, figure 1). The two stacks of StackedConv2d do not.
         Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4.
         Raises: ValueError for an even kernel, or one without a pixel.
         """

@@ -72,7 +72,7 @@ class StackedConv2d(Module):
             raise ValueError(f"h: got shape {h.shape}, takes that of v, {v.shape}")
         rows = v.shape[2]
         padded, vertical_vjp = self.vertical(v)
-        v = padded[:, :, :rows]  # row r has read from row r - up on: those past the end are let go
+        v = padded[:, :, :rows]  # row r has read from row r - up on; those past the end are cut off
         link, link_vjp = self.link(v)
         h, horizontal_vjp = self.horizontal(h)
 

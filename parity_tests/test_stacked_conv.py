@@ -207,6 +207,7 @@ def test_inputs_that_do_not_fit():
         (x, x[0], r"h: got shape \(3, 5, 4\)"),
         (x, x[:, :, 1:], r"h: got shape \(2, 3, 4, 4\), takes that of v, \(2, 3, 5, 4\)"),
         (x.astype(np.float32), x, "v: got dtype float32, takes float64"),
+        (x, x.astype(np.float32), "h: got dtype float32, takes float64"),
     ):
         with pytest.raises(ValueError, match=message):
             layer(v, h)
