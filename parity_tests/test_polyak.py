@@ -166,7 +166,7 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path):
 
 
 @each_backend
-def test_evaluations_pictures_and_files_take_the_averages(few_digits, tmp_path, backend):
+def test_evaluations_samples_and_files_take_the_averages(few_digits, tmp_path, backend):
     run = config(backend=backend, polyak=0.95, optimizer="adamax", epochs=2)
     outcome = train(run, few_digits, tmp_path / "run")
     panel, (last, checkpoint) = outcome.panel, arrays_of(outcome.folder)
