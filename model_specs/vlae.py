@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from model_specs.autoregressive_flow import AutoregressiveFlowConfig
 from model_specs.fields import check_choice, check_positive_int, check_real
 from model_specs.windows import Window
 
+T = TypeVar("T")
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 CONTEXTS = ("none", "local", "raster", "stacks")
 FREE_BITS = ("none", "total", "latent", "soft")
@@ -187,6 +189,18 @@ class VLAEConfig:
         pixels = self.height * self.width
         inputs = 1 + self.handed_over
         return max(pixels * max(self.decoder_maps, self.maps, inputs), self.flow_hidden_dim)
+
+
+def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:
+    """The blocks after the decoder's first layer: masked ones, `tied` or each its own, and 1 x 1
+    ones after every other layer but the last."""
+    shared = masked() if config.tied and config.masked_layers > 1 else None
+    blocks: list[T] = []
+    for layer in range(2, config.masked_layers + 1):
+        blocks.append(masked() if shared is None else shared)
+        if layer % 2 == 0 and layer < config.masked_layers:
+            blocks += [pointwise() for _ in range(POINTWISE)]
+    return blocks
 
 
 class VLAENoise(NamedTuple):

@@ -14,9 +14,11 @@ from functools import singledispatch
 import numpy as np
 
 from numpy_ref import functional
+from numpy_ref.correlation import correlate
 from numpy_ref.layers import ELU
 from numpy_ref.module import Array, Module, Sequential
 from numpy_ref.residual import Residual
+from numpy_ref.stacked_conv import WNStackedConv2d
 from numpy_ref.weight_norm import WNConv2d, WNMaskedConv2d
 
 At = Callable[[Array, int, int], Array]
@@ -56,6 +58,32 @@ class Memory:
         """What the convolution gives at pixel (i, j).   -> (N, O)"""
         near = self._given[:, i + self._rows, j + self._columns]
         return near.reshape(len(near), -1) @ self._taps
+
+
+class RowMemory:
+    """The rows of v that a layer of two stacks was given so far, and what it makes of them in one.
+
+    The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
+    """
+
+    def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
+        self._weight, self._bias = layer.vertical._multiplier()[0], layer.vertical.bias
+        self._link = layer.link._multiplier()[0][:, :, 0, 0]
+        self._up, self._side = layer.vertical.padding
+        self._given = np.zeros(
+            (count, self._weight.shape[1], height + self._up, width), self._weight.dtype
+        )
+
+    def write(self, v: Array, i: int) -> None:
+        """v (N, C, W) is what row i is."""
+        self._given[:, :, i + self._up] = v
+
+    def read(self, i: int) -> tuple[Array, Array]:
+        """Row i of v', and what the link makes of it for h'.   -> (N, O, W) each"""
+        near = self._given[:, :, i : i + self._weight.shape[2]]
+        v = correlate(near, self._weight, (1, 1), (0, self._side))[:, :, 0]
+        v += self._bias.data[:, None]
+        return v, self._link @ v
 
 
 @singledispatch

@@ -13,30 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from model_specs.vlae import POINTWISE, VLAEConfig
+from model_specs.vlae import VLAEConfig, layout
 from numpy_ref.ancestral import Memory, pixelwise
 from numpy_ref.functional import sigmoid
 from numpy_ref.layers import ELU
 from numpy_ref.module import Array, Module, Sequential, Vjp
 from numpy_ref.residual import Residual, flat
+from numpy_ref.stacked_pixel_cnn import StackedPixelCNN
 from numpy_ref.weight_norm import WNConv2d, WNMaskedConv2d
 
 Progress = Callable[[int], None]
 
 
 def body(config: VLAEConfig, **where: Any) -> Sequential:
-    """The residual blocks after the first layer: masked ones, 1 x 1 ones after every other."""
+    """The residual blocks after the first layer."""
     C, window = config.decoder_maps, config.inner_window
-
-    def masked() -> Residual:
-        return Residual(ELU(), WNMaskedConv2d(C, C, window, "B", **where))
-
-    shared = masked() if config.tied else None
-    blocks: list[Module] = []
-    for layer in range(2, config.masked_layers + 1):
-        blocks.append(shared or masked())
-        if layer % 2 == 0 and layer < config.masked_layers:
-            blocks += [flat(C, 1, **where) for _ in range(POINTWISE)]
+    blocks = layout(
+        config,
+        lambda: Residual(ELU(), WNMaskedConv2d(C, C, window, "B", **where)),
+        lambda: flat(C, 1, **where),
+    )
     return Sequential(*blocks)
 
 
@@ -121,7 +117,9 @@ class PixelCNN(Module):
         return x, p
 
 
-def make_decoder(config: VLAEConfig, **where: Any) -> FactorisedDecoder | PixelCNN:
+def make_decoder(
+    config: VLAEConfig, **where: Any
+) -> FactorisedDecoder | PixelCNN | StackedPixelCNN:
     """What `config.context` names."""
-    made = FactorisedDecoder if config.context == "none" else PixelCNN
+    made = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
     return made(config, **where)

@@ -12,7 +12,8 @@ from model_specs.windows import Window, stacked_reach
 from numpy_ref import checks
 from numpy_ref.convolution import Conv2d
 from numpy_ref.masked_conv import MaskedConv2d
-from numpy_ref.module import Array, Module, Vjp
+from numpy_ref.module import Array, Module, Vjp, as_dtype
+from numpy_ref.weight_norm import WNConv2d, WNMaskedConv2d
 
 
 class StackedConv2d(Module):
@@ -42,6 +43,9 @@ class StackedConv2d(Module):
     where it is, not a row above. Its weights are not yet set: a model's init draws them.
     """
 
+    plain: type[Conv2d] = Conv2d
+    masked: type[MaskedConv2d] = MaskedConv2d
+
     def __init__(
         self,
         in_channels: int,
@@ -54,20 +58,21 @@ class StackedConv2d(Module):
         dtype: DTypeLike = np.float64,
         input_grad: bool = True,
     ) -> None:
+        self._dtype = as_dtype(dtype)
         up, side = stacked_reach(kernel_size, mask_type)
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
         row, channels = Window.raster((1, columns)), (in_channels, out_channels)
-        self.vertical = Conv2d(
+        self.vertical = self.plain(
             *channels, (rows, columns), 1, (up, side), bias=bias, dtype=dtype, input_grad=input_grad
         )
-        self.horizontal = MaskedConv2d(
+        self.horizontal = self.masked(
             *channels, row, mask_type, free_channels, bias=bias, dtype=dtype, input_grad=input_grad
         )
-        self.link = Conv2d(out_channels, out_channels, 1, bias=False, dtype=dtype)
+        self.link = self.plain(out_channels, out_channels, 1, bias=False, dtype=dtype)
 
     def forward(self, v: Array, h: Array) -> tuple[tuple[Array, Array], Vjp]:
-        checks.check_images("v", v, self.vertical.in_channels, self.vertical.weight.data.dtype)
-        checks.check_images("h", h, self.vertical.in_channels, self.vertical.weight.data.dtype)
+        checks.check_images("v", v, self.vertical.in_channels, self._dtype)
+        checks.check_images("h", h, self.vertical.in_channels, self._dtype)
         if v.shape != h.shape:
             raise ValueError(f"h: got shape {h.shape}, takes that of v, {v.shape}")
         rows = v.shape[2]
@@ -82,3 +87,9 @@ class StackedConv2d(Module):
             return vertical_vjp(dpadded), horizontal_vjp(dh)
 
         return (v, h + link), vjp
+
+
+class WNStackedConv2d(StackedConv2d):
+    """The same of weight-normalised convolutions (see WeightNorm)."""
+
+    plain, masked = WNConv2d, WNMaskedConv2d

@@ -49,7 +49,7 @@ class VLAE(Module):
 
     @property
     def dtype(self) -> np.dtype:
-        return self.pixels.first.bias.data.dtype
+        return next(self.parameters()).data.dtype
 
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0

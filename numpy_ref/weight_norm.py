@@ -22,8 +22,8 @@ CONSTANT, TINY = 1e-6, 1e-30
 class WeightNorm(Weighted):
     """w = g v / |v|: the length and the direction of what each output multiplies by, learned apart.
 
-    A mixin over a layer that has a bias. |v| is over all axes but `outputs`, and of a masked layer
-    over what its mask lets through.
+    A mixin over a layer. |v| is over all axes but `outputs`, and of a masked layer over what its
+    mask lets through.
     Shapes: weight_v as the layer's weight, weight_g alike but 1 on all other axes.
     Names are those of torch.nn.utils.weight_norm. weight_v is not yet set: a model's init draws it.
     Source: Salimans & Kingma 2016, equations 2 and 3.
@@ -40,7 +40,8 @@ class WeightNorm(Weighted):
         self._others = tuple(axis for axis in range(v.data.ndim) if axis != self.outputs)
         self.weight_g = Parameter(np.ones_like(v.data.max(self._others, keepdims=True)))
         self.weight_v = v
-        self.bias.data.fill(0)
+        if self.bias is not None:
+            self.bias.data.fill(0)
         self._waiting = False
 
     def wait(self) -> None:
@@ -48,7 +49,8 @@ class WeightNorm(Weighted):
 
             t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
 
-        over batch and pixels, each output by itself; one that does not vary keeps g = 1.
+        over batch and pixels, each output by itself; one that does not vary keeps g = 1. Without a
+        bias the mean stays.
         Source: Salimans & Kingma 2016, section 3.
         """
         self._waiting = True
@@ -60,14 +62,17 @@ class WeightNorm(Weighted):
         return super().forward(x)
 
     def _settle(self, x: Array) -> None:
-        g, b = self.weight_g.data, self.bias.data
-        g[...], b[...] = 1, 0
+        g, b = self.weight_g.data, None if self.bias is None else self.bias.data
+        g.fill(1)
+        if b is not None:
+            b.fill(0)
         t, _ = super().forward(x)
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes)
         scale = np.where(std > CONSTANT * np.abs(mean), 1 / np.maximum(std, TINY), 1)
         g *= scale.reshape(g.shape)
-        b -= mean * scale
+        if b is not None:
+            b -= mean * scale
 
     def _multiplier(self) -> tuple[Array, Vjp]:
         g, v = self.weight_g.data, self._seen(self.weight_v.data)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torch_impl.residual import Residual
+from torch_impl.stacked_conv import WNStackedConv2d
 from torch_impl.weight_norm import WNConv2d, WNMaskedConv2d
 
 At = Callable[[Tensor, int, int], Tensor]
@@ -54,6 +55,31 @@ class Memory:
         """What the convolution gives at pixel (i, j).   -> (N, O)"""
         near = self._given[:, i + self._rows, j + self._columns]
         return near.reshape(len(near), -1) @ self._taps
+
+
+class RowMemory:
+    """The rows of v that a layer of two stacks was given so far, and what it makes of them in one.
+
+    The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
+    """
+
+    def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
+        self._weight, self._bias = layer.vertical._multiplier(), layer.vertical.bias
+        self._link = layer.link._multiplier()[:, :, 0, 0]
+        self._up, self._side = layer.vertical.padding
+        self._given = self._weight.new_zeros(
+            (count, self._weight.shape[1], height + self._up, width)
+        )
+
+    def write(self, v: Tensor, i: int) -> None:
+        """v (N, C, W) is what row i is."""
+        self._given[:, :, i + self._up] = v
+
+    def read(self, i: int) -> tuple[Tensor, Tensor]:
+        """Row i of v', and what the link makes of it for h'.   -> (N, O, W) each"""
+        near = self._given[:, :, i : i + self._weight.shape[2]]
+        v = F.conv2d(near, self._weight, self._bias, padding=(0, self._side))[:, :, 0]
+        return v, self._link @ v
 
 
 @singledispatch

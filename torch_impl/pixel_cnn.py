@@ -14,27 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_specs.vlae import POINTWISE, VLAEConfig
+from model_specs.vlae import VLAEConfig, layout
 from torch_impl.ancestral import Memory, pixelwise
 from torch_impl.residual import Residual, flat
+from torch_impl.stacked_pixel_cnn import StackedPixelCNN
 from torch_impl.weight_norm import WNConv2d, WNMaskedConv2d
 
 Progress = Callable[[int], None]
 
 
 def body(config: VLAEConfig, **where: Any) -> nn.Sequential:
-    """The residual blocks after the first layer: masked ones, 1 x 1 ones after every other."""
+    """The residual blocks after the first layer."""
     C, window = config.decoder_maps, config.inner_window
-
-    def masked() -> Residual:
-        return Residual(nn.ELU(), WNMaskedConv2d(C, C, window, "B", **where))
-
-    shared = masked() if config.tied else None
-    blocks: list[nn.Module] = []
-    for layer in range(2, config.masked_layers + 1):
-        blocks.append(shared or masked())
-        if layer % 2 == 0 and layer < config.masked_layers:
-            blocks += [flat(C, 1, **where) for _ in range(POINTWISE)]
+    blocks = layout(
+        config,
+        lambda: Residual(nn.ELU(), WNMaskedConv2d(C, C, window, "B", **where)),
+        lambda: flat(C, 1, **where),
+    )
     return nn.Sequential(*blocks)
 
 
@@ -108,7 +104,9 @@ class PixelCNN(nn.Module):
         return x, p
 
 
-def make_decoder(config: VLAEConfig, **where: Any) -> FactorisedDecoder | PixelCNN:
+def make_decoder(
+    config: VLAEConfig, **where: Any
+) -> FactorisedDecoder | PixelCNN | StackedPixelCNN:
     """What `config.context` names."""
-    made = FactorisedDecoder if config.context == "none" else PixelCNN
+    made = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
     return made(config, **where)

@@ -5,16 +5,18 @@ What several layers see is in model_specs.receptive_field.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_specs.fields import check_positive_int
 from model_specs.windows import Window, stacked_reach
 from torch_impl.layers import Conv2d
 from torch_impl.masked_conv import MaskedConv2d
 from torch_impl.module import Module
+from torch_impl.weight_norm import WNConv2d, WNMaskedConv2d
 
 
 class StackedConv2d(Module):
@@ -37,6 +39,9 @@ class StackedConv2d(Module):
     else.
     """
 
+    plain: Callable[..., nn.Module] = staticmethod(Conv2d)
+    masked: Callable[..., nn.Module] = MaskedConv2d
+
     def __init__(
         self,
         in_channels: int,
@@ -56,10 +61,16 @@ class StackedConv2d(Module):
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
         row, channels = Window.raster((1, columns)), (in_channels, out_channels)
         where: dict[str, Any] = {"dtype": dtype, "device": device}
-        self.vertical = Conv2d(*channels, (rows, columns), 1, (up, side), bias=bias, **where)
-        self.horizontal = MaskedConv2d(*channels, row, mask_type, free_channels, bias=bias, **where)
-        self.link = Conv2d(out_channels, out_channels, 1, bias=False, **where)
+        self.vertical = self.plain(*channels, (rows, columns), 1, (up, side), bias=bias, **where)
+        self.horizontal = self.masked(*channels, row, mask_type, free_channels, bias=bias, **where)
+        self.link = self.plain(out_channels, out_channels, 1, bias=False, **where)
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         v = self.vertical(v)[:, :, : v.shape[2]]
         return v, self.horizontal(h) + self.link(v)
+
+
+class WNStackedConv2d(StackedConv2d):
+    """The same of weight-normalised convolutions (see WeightNorm)."""
+
+    plain, masked = WNConv2d, WNMaskedConv2d

@@ -52,11 +52,11 @@ class VLAE(Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.pixels.first.bias.dtype
+        return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        return self.pixels.first.bias.device
+        return next(self.parameters()).device
 
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0

@@ -34,12 +34,19 @@ class WeightNorm(nn.Module):
     outputs = 0
     """Axis of the weight that counts the outputs."""
 
-    def __init__(self, *weight: int, dtype: Any = torch.float64, device: Any = None) -> None:
+    def __init__(
+        self,
+        *weight: int,
+        bias: bool = True,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
         super().__init__()
         where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
         self._others = tuple(axis for axis in range(len(weight)) if axis != self.outputs)
         lengths = [1 if axis in self._others else size for axis, size in enumerate(weight)]
-        self.bias = nn.Parameter(torch.zeros(weight[self.outputs], **where))
+        zeros = torch.zeros(weight[self.outputs], **where)
+        self.bias = nn.Parameter(zeros) if bias else None
         self.weight_g = nn.Parameter(torch.ones(lengths, **where))
         self.weight_v = nn.Parameter(torch.empty(weight, **where))
         self._waiting = False
@@ -49,7 +56,8 @@ class WeightNorm(nn.Module):
 
             t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
 
-        over batch and pixels, each output by itself; one that does not vary keeps g = 1.
+        over batch and pixels, each output by itself; one that does not vary keeps g = 1. Without a
+        bias the mean stays.
         Source: Salimans & Kingma 2016, section 3.
         """
         self._waiting = True
@@ -63,13 +71,15 @@ class WeightNorm(nn.Module):
     @torch.no_grad()
     def _settle(self, x: Tensor) -> None:
         self.weight_g.fill_(1)
-        self.bias.zero_()
+        if self.bias is not None:
+            self.bias.zero_()
         t = self._multiply(x, self._multiplier())
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes, correction=0)
         scale = torch.where(std > CONSTANT * mean.abs(), 1 / std.clamp(min=TINY), 1)
         self.weight_g.mul_(scale.reshape(self.weight_g.shape))
-        self.bias.sub_(mean * scale)
+        if self.bias is not None:
+            self.bias.sub_(mean * scale)
 
     def _multiplier(self) -> Tensor:
         v = self._seen(self.weight_v)
@@ -153,7 +163,7 @@ class WNMaskedConv2d(WeightNorm):
         kH, kW = window.kernel_size
         super().__init__(out_channels, in_channels, kH, kW, **where)
         self.padding = kH // 2, kW // 2
-        self.register_buffer("mask", masks.to(self.bias.device), persistent=False)
+        self.register_buffer("mask", masks.to(self.weight_v.device), persistent=False)
 
     def _seen(self, v: Tensor) -> Tensor:
         return v * self.mask
