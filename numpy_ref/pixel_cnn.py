@@ -121,5 +121,5 @@ def make_decoder(
     config: VLAEConfig, **where: Any
 ) -> FactorisedDecoder | PixelCNN | StackedPixelCNN:
     """What `config.context` names."""
-    made = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
+    made: Any = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
     return made(config, **where)

@@ -5,6 +5,8 @@ What several layers see is in model_specs.receptive_field.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -43,8 +45,8 @@ class StackedConv2d(Module):
     where it is, not a row above. Its weights are not yet set: a model's init draws them.
     """
 
-    plain: type[Conv2d] = Conv2d
-    masked: type[MaskedConv2d] = MaskedConv2d
+    plain: Any = Conv2d
+    masked: Any = MaskedConv2d
 
     def __init__(
         self,

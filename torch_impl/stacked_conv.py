@@ -5,11 +5,10 @@ What several layers see is in model_specs.receptive_field.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_specs.fields import check_positive_int
 from model_specs.windows import Window, stacked_reach
@@ -39,8 +38,8 @@ class StackedConv2d(Module):
     else.
     """
 
-    plain: Callable[..., nn.Module] = staticmethod(Conv2d)
-    masked: Callable[..., nn.Module] = MaskedConv2d
+    plain: Any = staticmethod(Conv2d)
+    masked: Any = MaskedConv2d
 
     def __init__(
         self,

@@ -87,7 +87,7 @@ class StackedPixelCNN(nn.Module):
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.handed_over
         self.first = WNStackedConv2d(1 + M, C, KERNEL_SIZE, "A", M, **where)
-        self.body = nn.Sequential(
+        self.body: Any = nn.Sequential(
             *layout(
                 config,
                 lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **where)),

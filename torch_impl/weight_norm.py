@@ -33,6 +33,7 @@ class WeightNorm(nn.Module):
 
     outputs = 0
     """Axis of the weight that counts the outputs."""
+    bias: Any
 
     def __init__(
         self,
