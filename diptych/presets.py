@@ -84,7 +84,7 @@ VLAE_ABLATIONS: dict[str, dict[str, Any]] = {
 
 for _suffix, _fields in VLAE_ABLATIONS.items():
     # every size of the recipe is VLAEConfig's default
-    PRESETS[f"vlae-mnist{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 28})
+    PRESETS[f"vlae-mnist{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 22})
     # minutes on a CPU; for the embedded digits
     PRESETS[f"vlae-digits{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 100})
 
