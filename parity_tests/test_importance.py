@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from diptych.evaluation import elbo_terms, importance_weighted
+from diptych.evaluation import elbo_terms
+from diptych.importance import importance_weighted
 from diptych.panels import BACKENDS, NumpyPanel, make_panel
 from model_specs.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss
