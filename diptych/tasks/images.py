@@ -174,6 +174,9 @@ class Images(Task):
                 if partial is not None:
                     partial.save(sums, now=stopped or sums.done == total)
                 if stopped and sums.done < total:
+                    progress.stop()
+                    if partial is not None:
+                        options.console.print(f"stopped; --resume goes on from {partial.path}")
                     raise KeyboardInterrupt
 
             return importance_weighted(
