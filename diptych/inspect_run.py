@@ -59,9 +59,12 @@ def evaluate_runs(
     for _, other_folder, _ in opened:
         _check_same_data(other_folder, dataset)
     task = make_task(config, dataset)
+    if options.resume and not task.resumable:
+        raise ValueError(f"resume: got a run on {config.data}, takes one on images")
     begun = time.perf_counter()
+    options = replace(options, folder=folder.path)
     found = task.assess([panel for *_, panel in opened], options)
-    seconds = time.perf_counter() - begun
+    seconds = found.earlier_seconds + time.perf_counter() - begun
     history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
     metrics = found.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
@@ -81,6 +84,8 @@ def evaluate_runs(
             metrics=metrics | {"history": [line["valid"] for line in history]},
             settings=asdict(folder.config()) | {"command": folder.settings()["command"]},
         )
+    if found.partial is not None:
+        found.partial.unlink(missing_ok=True)
     table = Table(title=f"{', '.join(map(str, paths))}: {found.title}")
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)

@@ -58,7 +58,7 @@ def render(folder: Path = FOLDER) -> str:
     """The README's tables, in Markdown, from every result in `folder`."""
     records = [read(path) for path in sorted(folder.glob("*.json"))]
     written = [r for r in records if "test_perplexity" in r["metrics"]]
-    pictured = [r for r in records if "test_rmse" in r["metrics"]]
+    pictured = [r for r in records if "image_size" in _fields(r)]
     trained = [r for r in records if "test_nll" in r["metrics"] and r not in written + pictured]
     compared = [r for r in records if "relative_difference_train_epochs" in r["metrics"]]
     timed = [r for r in records if "rounds" in r["metrics"]]
@@ -98,6 +98,11 @@ def render(folder: Path = FOLDER) -> str:
         *(_timed_table(r) for r in timed),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
+    """Of the model that was trained, none where the result is not of one."""
+    return record["metrics"].get("settings", {}).get("model_config", {})
 
 
 def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:

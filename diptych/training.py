@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from diptych import pairs
 from diptych.data import Data
+from diptych.interrupts import stop_on_interrupt
 from diptych.panels import Panel, make_panel
 from diptych.ranks import Ranks
 from diptych.run import RunConfig, RunFolder
@@ -84,7 +81,7 @@ def train(
         trainer.restore()
     # a run that diverges is told by its step and term, not by a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with _progress(console) as progress, _stop_on_interrupt() as stop, quiet:
+    with _progress(console) as progress, stop_on_interrupt() as stop, quiet:
         interrupted = trainer.run(progress, stop)
     at = trainer.position
     return Outcome(folder, trainer.panel, at.step, at.seconds, interrupted)
@@ -124,19 +121,3 @@ def _progress(console: Console | None) -> Progress:
         console=console or Console(quiet=True),
         disable=console is None,
     )
-
-
-@contextlib.contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """An event that Ctrl-C (or SIGTERM) sets, where a handler may be set: in the main thread."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from diptych import data, pairs, results, training
 from diptych.evaluation import elbo_terms, reconstruction_error
+from diptych.importance import ARRAYS
 from diptych.inspect_run import open_run
 from diptych.panels import BACKENDS
 from diptych.presets import settings
@@ -31,6 +32,11 @@ def test_a_run_is_judged_and_sampled(run, tmp_path):
     assert metrics["test_elbo"] <= -metrics["test_nll"]
     pixels = 16 * 16
     assert metrics["test_bits_per_dim"] == pytest.approx(metrics["test_nll"] / pixels / np.log(2))
+    assert metrics["test_kl_bits"] == pytest.approx(metrics["test_kl"] / np.log(2))
+    bits = next(line for line in told.splitlines() if "spent on z" in line)
+    assert f"{metrics['test_kl_bits']:.3f}" in bits and "bits/example" in bits
+    assert 1 <= metrics["test_least_effective_samples"] <= metrics["test_effective_samples"] <= 3
+    assert "effective sample size" in told
     status, told, _ = run("sample", out, "--count", 9)
     assert status == 0 and (out / "samples.png").exists()
     assert run("sample", out, "--count", 9, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
@@ -82,8 +88,41 @@ def test_a_loss_that_is_no_likelihood_has_no_nll(run, tmp_path):
     assert run("train", "conv_vae", *options)[0] == 0
     status, told, _ = run("evaluate", out)
     assert status == 0 and "NLL" not in told and "RMSE/value" in told
-    status, _, told = run("evaluate", out, "--samples", 3)
-    assert status == 1 and "samples: got 3, but this model's loss is no log-likelihood" in told
+    for option, name in ((("--samples", 3), "samples: got 3"), (("--resume",), "resume: got True")):
+        status, _, told = run("evaluate", out, *option)
+        assert status == 1 and f"{name}, but this model's loss is no log-likelihood" in told
+
+
+def test_the_bound_holds_for_all_that_is_computed(run, tmp_path, monkeypatch):
+    """The ELBO and the reconstructions too: no more images at a time than fit."""
+    out = tmp_path / "run"
+    small = [o for n, v in FIELDS.items() for o in ("--set", f"{n}={v}")]
+    options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
+    assert run("train", "conv_vae", *options)[0] == 0
+    panel, seen = open_run(out)[-1], []
+    one = ARRAYS * panel.model.config.widest * 4 / 2**20
+    model = type(panel.model)
+
+    def watch(name, call):
+        def watched(model, x, *noise):
+            seen.append((name, len(x)))
+            return call(model, x, *noise)
+
+        monkeypatch.setattr(model, name, watched)
+
+    for name in ("loss", "log_weight", "reconstruct"):
+        watch(name, getattr(model, name))
+    few = ("--samples", 3, "--examples", 20)
+    assert run("evaluate", out, *few, "--memory-mb", 7 * one)[0] == 0
+    assert {name: max(n for called, n in seen if called == name) for name, _ in seen} == {
+        "log_weight": 2,
+        "loss": 7,
+        "reconstruct": 7,
+    }
+    seen.clear()
+    for option in (("--memory-mb", 0.9 * one), ("--samples", 0), ("--examples", 0)):
+        assert run("evaluate", out, *option)[0] == 1
+    assert not seen
 
 
 def test_the_error_of_reconstructions_is_what_it_says():

@@ -27,16 +27,24 @@ def evaluate(
         typer.Option(help="So many images (shuffled), tokens or sequences; else all."),
     ] = None,
     last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
-    memory_mb: Annotated[float, typer.Option(help="Bound on the largest arrays.")] = 64,
+    memory_mb: Annotated[
+        float, typer.Option(help="Bound on what it takes beside model and data.")
+    ] = 64,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with an evaluation that was stopped.")
+    ] = False,
     data_root: DataRoot = None,
     device: Annotated[str | None, typer.Option(help="Else the run's own.")] = None,
     record: Record = None,
 ) -> None:
-    """Likelihood of a trained run: ELBO and importance-weighted NLL, perplexity, or accuracy."""
+    """Likelihood of a trained run: ELBO and importance-weighted NLL, perplexity, or accuracy.
+
+    Ctrl-C keeps what was found about images, and --resume goes on bit for bit.
+    """
     from diptych.inspect_run import evaluate_runs
     from diptych.tasks import Options
 
-    options = Options(terminal.console, split, samples, examples, memory_mb)
+    options = Options(terminal.console, split, samples, examples, memory_mb, resume=resume)
     evaluate_runs(runs, options, last=last, data_root=data_root, device=device, record=record)
 
 

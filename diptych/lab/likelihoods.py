@@ -29,8 +29,8 @@ from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 from scipy.integrate import quad_vec
 
-from diptych.evaluation import importance_weighted
 from diptych.figures import DPI, INK, LEGEND, MUTED, TERMS, style
+from diptych.importance import importance_weighted
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     codes,

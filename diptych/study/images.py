@@ -10,7 +10,8 @@ from rich.console import Console
 
 from diptych import data, figures, pairs
 from diptych.data import Dataset
-from diptych.evaluation import elbo_terms, importance_weighted
+from diptych.evaluation import elbo_terms
+from diptych.importance import importance_weighted
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
 from diptych.run import RunConfig

@@ -34,6 +34,9 @@ class Options:
     prompt: str | None = None
     temperature: float = 1.0
     out: Path | None = None
+    resume: bool = False
+    folder: Path | None = None
+    """of the run, where an evaluation keeps what it has found so far"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Assessment:
     metrics: dict[str, Any]
     lines: list[tuple[str, str, str]]
     """(quantity, value, unit)"""
+    partial: Path | None = None
+    """what was kept of it on the way, to be removed once it is kept itself"""
+    earlier_seconds: float = 0.0
+    """spent on it before it was resumed"""
 
 
 class Task(ABC):
@@ -55,6 +62,8 @@ class Task(ABC):
     """whether several ranks may each take a part of a batch"""
     pictured = False
     """whether there is something to look at while it trains"""
+    resumable = False
+    """whether an evaluation can be given up and gone on with"""
     steps_per_epoch: int
 
     def __init__(self, config: RunConfig, data: Any) -> None:

@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
-from diptych.evaluation import (
-    Evaluation,
-    elbo_terms,
-    importance_weighted,
-    reconstruction_error,
-)
+from diptych.evaluation import elbo_terms, reconstruction_error
+from diptych.importance import Evaluation, Sums, importance_weighted, rows_within
+from diptych.interrupts import stop_on_interrupt
 from diptych.panels import Panel
 from diptych.parity.tree import to_numpy
+from diptych.partial import PartialFile, digest_of
 from diptych.run import RunConfig
 from diptych.tasks.base import Assessment, Options, Task
 from model_specs.fields import check_positive_int
@@ -37,7 +36,7 @@ class Images(Task):
     """
 
     unit = "images"
-    divisible = pictured = True
+    divisible = pictured = resumable = True
     data: Dataset
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
@@ -89,50 +88,104 @@ class Images(Task):
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         """ELBO, error of the reconstructions, and importance-weighted NLL where there is one.
 
+        The KL term of the ELBO is what is spent on z: with bits back, the expected length of the
+        code of z is KL(q(z|x) || p(z)), and the reconstruction term that of x given z. It is told
+        in nats and in bits, KL / log 2.
         A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
+        Source: Hinton & van Camp (1993); Honkela & Valpola (2004); Chen et al. (2016), section 2.
         """
         panel, split = self.one(panels), options.split
+        likely, at_once = self._checked(panel, options)
         x = self.held_out(split)
         if options.examples is not None:
-            check_positive_int("examples", options.examples)
             x = x[random.permutation(Key(0).fold_in("subset"), len(x))[: options.examples]]
         x, key = self.examples(panel, x), self.key.fold_in("evaluation")
-        metrics: dict[str, Any] = {}
+        metrics: dict[str, Any] = {f"{split}_examples": len(x)}
         lines, title = [], f"{split}, {len(x)} examples"
-        if panel.model.config.has_log_weight:
+        partial, unit = None, "nats/example" if likely else ""
+        if likely:
             samples = 512 if options.samples is None else options.samples
-            found = self._weighted(panel, x, key, samples, options)
+            partial = self._partial(panel, x, key, samples, options)
+            found = self._weighted(panel, x, key, samples, options, partial)
             metrics |= {f"{split}_{name}": v for name, v in asdict(found).items()}
-            error = found.nll_standard_error
-            spread = "" if error is None else f" ± {error:.3f}"
-            lines += [
-                ("NLL", f"{found.nll:.3f}{spread}", "nats/example"),
-                ("NLL", f"{found.bits_per_dim:.4f}", "bits/dim"),
-                ("ELBO", f"{found.elbo:.3f}", "nats/example"),
-            ]
+            lines += _weighted_lines(found)
             title += f", {samples} importance samples"
-        elif options.samples is not None:
-            raise ValueError(
-                f"samples: got {options.samples}, but this model's loss is no log-likelihood"
-            )
-        else:
-            metrics[f"{split}_examples"] = len(x)
-        terms = elbo_terms(panel, x, key.fold_in("terms"))
+        terms = elbo_terms(panel, x, key.fold_in("terms"), at_once)
         metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
-        unit = "nats/example" if panel.model.config.has_log_weight else ""
         lines += [(name, f"{value:.3f}", unit) for name, value in terms.items()]
-        rmse = reconstruction_error(panel, x, pixels=lambda a: self._pixels(panel, a))
+        if likely:
+            metrics[f"{split}_kl_bits"] = bits = terms["kl"] / math.log(2)
+            lines.append(("kl: spent on z", f"{bits:.3f}", "bits/example"))
+        rmse = reconstruction_error(panel, x, at_once, lambda a: self._pixels(panel, a))
         metrics[f"{split}_rmse"] = rmse
         lines.append(("reconstruction", f"{rmse:.4f}", "RMSE/value in [0, 1]"))
-        return Assessment(title, metrics, lines)
+        if partial is None:
+            return Assessment(title, metrics, lines)
+        return Assessment(title, metrics, lines, partial.path, partial.earlier_seconds)
+
+    def _checked(self, panel: Panel, options: Options) -> tuple[bool, int]:
+        """Whether there is a likelihood, and how many images the loss is given at a time.
+
+        Raises: ValueError for options that make no sense, before anything is computed.
+        """
+        config = panel.model.config
+        for name in ("samples", "examples"):
+            if getattr(options, name) is not None:
+                check_positive_int(name, getattr(options, name))
+        for name, given in (("samples", options.samples), ("resume", options.resume or None)):
+            if given is not None and not config.has_log_weight:
+                raise ValueError(f"{name}: got {given}, but this model's loss is no log-likelihood")
+        rows = rows_within(options.memory_mb, panel.model)
+        return config.has_log_weight, max(1, min(500, rows // getattr(config, "samples", 1)))
+
+    def _partial(
+        self, panel: Panel, x: np.ndarray, key: Key, samples: int, options: Options
+    ) -> PartialFile | None:
+        if options.folder is None:
+            return None
+        identity = {
+            "weights": digest_of(panel.weights()),
+            "config": asdict(panel.model.config),
+            "backend": panel.backend,
+            "split": options.split,
+            "x": digest_of({"x": x}),
+            "key": repr(key),
+            "samples": samples,
+        }
+        return PartialFile(options.folder, identity, len(x))
 
     def _weighted(
-        self, panel: Panel, x: np.ndarray, key: Key, samples: int, options: Options
+        self,
+        panel: Panel,
+        x: np.ndarray,
+        key: Key,
+        samples: int,
+        options: Options,
+        partial: PartialFile | None,
     ) -> Evaluation:
-        with Progress(console=options.console) as progress:
-            bar = progress.add_task(f"{samples} samples", total=samples * len(x))
+        """Raises: KeyboardInterrupt at Ctrl-C, when what was found is kept."""
+        sums = Sums.none(len(x)) if partial is None else partial.begin(options.resume)
+        if options.resume and not sums.done:
+            options.console.print("nothing is kept of this evaluation: it begins anew")
+        total = samples * len(x)
+        with _progress(options.console) as progress, stop_on_interrupt() as stop:
+            bar = progress.add_task(f"{samples} samples", total=total, completed=sums.done, told="")
+
+            def after(sums: Sums) -> None:
+                nll = sums.nll(samples)
+                told = f"NLL {nll.mean():.3f} of {len(nll)}" if len(nll) else ""
+                progress.update(bar, completed=sums.done, told=told)
+                stopped = stop.is_set()
+                if partial is not None:
+                    partial.save(sums, now=stopped or sums.done == total)
+                if stopped and sums.done < total:
+                    progress.stop()
+                    if partial is not None:
+                        options.console.print(f"stopped; --resume goes on from {partial.path}")
+                    raise KeyboardInterrupt
+
             return importance_weighted(
-                panel, x, key, samples, options.memory_mb, lambda n: progress.advance(bar, n)
+                panel, x, key, samples, options.memory_mb, sums=sums, after=after
             )
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
@@ -171,3 +224,26 @@ class Images(Task):
 
     def found(self) -> str:
         return f"{self.data.name}: {count_images(self.data.train, self.data.valid, self.data.test)}"
+
+
+def _weighted_lines(found: Evaluation) -> list[tuple[str, str, str]]:
+    error = found.nll_standard_error
+    spread = "" if error is None else f" ± {error:.3f}"
+    effective = f"{found.effective_samples:.1f}, at least {found.least_effective_samples:.1f}"
+    return [
+        ("NLL", f"{found.nll:.3f}{spread}", "nats/example"),
+        ("NLL", f"{found.bits_per_dim:.4f}", "bits/dim"),
+        ("effective sample size", effective, f"of {found.samples}"),
+        ("ELBO", f"{found.elbo:.3f}", "nats/example"),
+    ]
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )

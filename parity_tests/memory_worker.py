@@ -1,0 +1,45 @@
+"""Run by test_evaluation_memory.py, alone in its process: what an evaluation's memory comes to.
+
+    python memory_worker.py PAIR FIELDS-AS-JSON BACKEND DTYPE SAMPLES EXAMPLES MEMORY_MB
+
+prints by how many MiB the process grew at its highest, model and data being there already.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from diptych import pairs
+from diptych.importance import importance_weighted
+from diptych.panels import make_panel
+from model_specs.key import Key
+from numpy_ref import random
+
+
+def resident(which: str) -> float:
+    """VmRSS, now, or VmHWM, the most there was. Not ru_maxrss: a child begins with its parent's."""
+    found = re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 2**10
+
+
+def main(pair: str, fields: str, backend: str, dtype: str, *numbers: str) -> None:
+    torch.set_num_threads(1)
+    samples, examples, memory_mb = map(int, numbers)
+    config = type(pairs.get(pair).variants[""])(**json.loads(fields))
+    panel = make_panel(pair, config, backend, key=Key(0), dtype=dtype)
+    grey = random.uniform(Key(1), (examples, *config.example_shape), dtype="float64")
+    x = (0.01 + 0.98 * grey).astype(dtype)
+    importance_weighted(panel, x[:1], Key(2), samples=2)  # what a library sets up once
+    before = resident("VmRSS")
+    importance_weighted(panel, x, Key(2), samples, memory_mb)
+    print(resident("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
