@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+from diptych import pairs
 from diptych.run import environment
 from diptych.weights import write_atomically
 
@@ -67,7 +69,7 @@ def render(folder: Path = FOLDER) -> str:
     explored = [r for r in records if "truths" in r["metrics"]]
     parts = [
         _markdown(
-            ("run", "test NLL, nats", "ELBO", "training", "device", "commands"),
+            ("run", "test NLL, nats", "ELBO", "on z, nats", "training", "device", "commands"),
             [_trained_row(r) for r in trained],
         ),
         _markdown(
@@ -107,12 +109,13 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 
 def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
     m, s = record["metrics"], record["metrics"]["settings"]
-    sizes = "-".join(str(s["model_config"][k]) for k in ("input_dim", "hidden_dim", "latent_dim"))
+    config = type(pairs.get(s["model"]).variants[""])(**s["model_config"])
     return (
-        f"{s['model']} {sizes}, {s['data']}, {s['backend']}, {s['dtype']}",
+        f"{s['model']} {config.title}, {s['data']}, {s['backend']}, {s['dtype']}",
         f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f} "
         f"(K = {m['test_samples']}, {m['test_examples']} images)",
         f"{m['test_elbo']:.2f}",
+        f"{m['test_kl']:.2f} ({m['test_kl'] / math.log(2):.1f} bits)",
         f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min",
         record["device"],
         f"`{s['command']}`; `{record['command']}`",

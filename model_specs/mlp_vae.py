@@ -81,6 +81,11 @@ class MLPVAEConfig:
             check_choice("estimator", self.estimator, ("B",))
 
     @property
+    def title(self) -> str:
+        """Its sizes, for tables."""
+        return f"{self.input_dim}-{self.hidden_dim}-{self.latent_dim}"
+
+    @property
     def example_shape(self) -> tuple[int, ...]:
         """Of one image, as the model takes it."""
         return (self.input_dim,)

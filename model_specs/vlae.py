@@ -169,6 +169,15 @@ class VLAEConfig:
         return self.free_bits * self.height * self.width
 
     @property
+    def title(self) -> str:
+        """What it consists of, for tables."""
+        window = f" {self.window_width} x {self.window_rows}" if self.context == "local" else ""
+        z = "" if self.latent == "none" else f" of {self.latent_dim}"
+        return (
+            f"{self.height} x {self.width}, context {self.context}{window}, latent {self.latent}{z}"
+        )
+
+    @property
     def example_shape(self) -> tuple[int, ...]:
         """Of one image, as the model takes it."""
         return 1, self.height, self.width
