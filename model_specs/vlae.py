@@ -183,6 +183,11 @@ class VLAEConfig:
         return 1, self.height, self.width
 
     @property
+    def pixels_in_turn(self) -> int:
+        """How many of an image's pixels are drawn one after the other."""
+        return 0 if self.context == "none" else self.height * self.width
+
+    @property
     def has_log_weight(self) -> bool:
         """Whether log p(x) can be estimated: always."""
         return True

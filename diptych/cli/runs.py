@@ -52,7 +52,16 @@ def sample(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     count: Annotated[int | None, typer.Option(help="Images [64] or tokens [100].")] = None,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
-    mean: Annotated[bool, typer.Option(help="The mean of p(x|z), not a draw from it.")] = True,
+    mean: Annotated[
+        bool | None,
+        typer.Option(
+            help="The mean of p(x|z), or a draw from it. [the mean, unless pixels come in turn]",
+            show_default=False,
+        ),
+    ] = None,
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="Test images over their reconstructions instead.")
+    ] = False,
     prompt: Annotated[str | None, typer.Option(help="What a text goes on from.")] = None,
     temperature: Annotated[float, typer.Option(help="Of a text; 0 takes the likeliest.")] = 1.0,
     last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
@@ -69,6 +78,7 @@ def sample(
         count=count,
         seed=seed,
         mean=mean,
+        reconstruct=reconstruct,
         prompt=prompt,
         temperature=temperature,
         out=out,

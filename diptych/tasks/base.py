@@ -30,7 +30,8 @@ class Options:
     memory_mb: float = 64
     seed: int = 0
     count: int | None = None
-    mean: bool = True
+    mean: bool | None = None
+    reconstruct: bool = False
     prompt: str | None = None
     temperature: float = 1.0
     out: Path | None = None

@@ -189,30 +189,57 @@ class Images(Task):
             )
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
-        """Examples from the prior, as a PNG. Raises: ValueError for what only a text takes."""
+        """Examples from the prior, or test images over their reconstructions, as a PNG.
+
+        Raises: ValueError for what only a text takes.
+        """
         if options.prompt is not None or options.temperature != 1:
             raise ValueError(
                 f"prompt, temperature: got a run on {self.data.name}, take one on text"
             )
-        count = 64 if options.count is None else options.count
+        count = (16 if options.reconstruct else 64) if options.count is None else options.count
         check_positive_int("count", count)
-        key = Key(options.seed).fold_in("sample")
-        target = options.out or folder / "samples.png"
-        figures.save(self._samples(panel, key, count, options.mean), target)
-        return f"{count} samples in {target}"
+        kind = "reconstructions" if options.reconstruct else "samples"
+        target = options.out or folder / f"{kind}.png"
+        if options.reconstruct:
+            rows = self.held_out("test")
+            chosen = random.permutation(Key(options.seed).fold_in("subset"), len(rows))[:count]
+            figure, count = self._reconstructions(panel, rows[chosen]), len(chosen)
+        else:
+            key = Key(options.seed).fold_in("sample")
+            figure = self._samples(panel, key, count, options.mean, options.console)
+        figures.save(figure, target)
+        return f"{count} {kind} in {target}"
 
     def pictures(self, panel: Panel) -> dict[str, Figure]:
-        """The means of 64 samples, of the same codes each time, and 16 reconstructions."""
-        x = self.examples(panel, self.held_out("valid")[:16])
-        with panel.evaluating():
-            recon = to_numpy(panel.model.reconstruct(panel.array(x)))
-        shown = figures.reconstructions(self._pixels(panel, x), self._pixels(panel, recon))
-        samples = self._samples(panel, self.key.fold_in("pictures"), 64, mean=True)
+        """64 samples, of the same codes each time, and 16 reconstructions."""
+        shown = self._reconstructions(panel, self.held_out("valid")[:16])
+        samples = self._samples(panel, self.key.fold_in("pictures"), 64)
         return {"samples": samples, "reconstructions": shown}
 
-    def _samples(self, panel: Panel, key: Key, count: int, mean: bool) -> Figure:
+    def _reconstructions(self, panel: Panel, rows: np.ndarray) -> Figure:
+        x = self.examples(panel, rows)
         with panel.evaluating():
-            x = to_numpy(panel.model.sample(key, count, mean=mean))
+            recon = to_numpy(panel.model.reconstruct(panel.array(x)))
+        return figures.reconstructions(self._pixels(panel, x), self._pixels(panel, recon))
+
+    def _samples(
+        self,
+        panel: Panel,
+        key: Key,
+        count: int,
+        mean: bool | None = None,
+        console: Console | None = None,
+    ) -> Figure:
+        """Means, unless asked for otherwise or pixels are drawn in turn: then draws."""
+        in_turn = getattr(panel.model.config, "pixels_in_turn", 0)
+        mean = not in_turn if mean is None else mean
+        with panel.evaluating(), _progress(console or Console(quiet=True)) as progress:
+            watched: dict[str, Any] = {}
+            if in_turn:
+                bar = progress.add_task(f"pixels of {count} images", total=in_turn, told="")
+                watched["progress"] = lambda pixels: progress.advance(bar, pixels)
+            x = to_numpy(panel.model.sample(key, count, mean=mean, **watched))
         return figures.image_grid(self._pixels(panel, x), math.ceil(count**0.5))
 
     def _pixels(self, panel: Panel, x: np.ndarray) -> np.ndarray:

@@ -94,7 +94,14 @@ class Language(SequenceTask):
         return Assessment(title, metrics, lines)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
-        """Text that goes on from the prompt, one token at a time."""
+        """Text that goes on from the prompt, one token at a time.
+
+        Raises: ValueError for what only images take.
+        """
+        if options.reconstruct or options.mean is not None:
+            raise ValueError(
+                f"reconstruct, mean: got a run on {self.data.name}, take one on images"
+            )
         vocabulary = self.data.vocabulary
         count = 100 if options.count is None else options.count
         start = "\n" if vocabulary.unit == "characters" else EOS

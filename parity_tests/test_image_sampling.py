@@ -1,0 +1,69 @@
+"""What `diptych sample` draws of a run on images: samples, and test images over reconstructions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+SMALL = {"maps": 2, "hidden_dim": 6, "latent_dim": 3, "flow_steps": 1, "flow_hidden_dim": 5}
+SMALL |= {"flow_hidden_layers": 1, "decoder_maps": 3, "masked_layers": 2}
+
+
+@pytest.fixture
+def trained(run, tmp_path):
+    """A function of fields of the VLAE's config -> the folder of a run of one epoch."""
+
+    def train(**fields):
+        out = tmp_path / "run"
+        sets = [o for n, v in (SMALL | fields).items() for o in ("--set", f"{n}={v}")]
+        options = ["--data", "binary_digits", "--epochs", 1, "--batch-size", 600, "--out", out]
+        assert run("train", "vlae", *options, *sets)[0] == 0
+        return out
+
+    return train
+
+
+def _greys(path):
+    """The distinct grey values of a picture of 0s and 1s and of nothing between, without frames."""
+    return np.unique(imread(path)[..., 0])
+
+
+def test_pixels_that_come_in_turn_are_drawn_unless_means_are_asked_for(run, trained, tmp_path):
+    out = trained()
+    status, told, _ = run("sample", out, "--count", 4)
+    assert status == 0 and "4 samples" in told and "pixels of 4 images" in told
+    assert run("sample", out, "--count", 4, "--mean", "--out", tmp_path / "means.png")[0] == 0
+    assert len(_greys(out / "samples.png")) < len(_greys(tmp_path / "means.png"))
+
+
+def test_a_factorised_decoder_gives_means_unless_draws_are_asked_for(run, trained, tmp_path):
+    out = trained(context="none")
+    status, told, _ = run("sample", out, "--count", 4)
+    assert status == 0 and "pixels of" not in told
+    assert run("sample", out, "--count", 4, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
+    assert len(_greys(out / "samples.png")) > len(_greys(tmp_path / "drawn.png"))
+
+
+def test_test_images_stand_over_their_reconstructions(run, trained):
+    out = trained()
+    status, told, _ = run("sample", out, "--reconstruct", "--count", 5)
+    assert status == 0 and "5 reconstructions" in told
+    first = imread(out / "reconstructions.png")
+    assert run("sample", out, "--reconstruct", "--count", 5, "--seed", 1)[0] == 0
+    assert first.shape == imread(out / "reconstructions.png").shape
+    assert (first != imread(out / "reconstructions.png")).any()  # other images
+
+
+def test_a_text_has_no_reconstructions(run, tmp_path):
+    out = tmp_path / "run"
+    sizes = ("embedding_dim=4", "hidden_dim=4", "seq_len=5")
+    sets = [o for field in sizes for o in ("--set", field)]
+    text = tmp_path / "text.txt"
+    text.write_text("one two three two one\n" * 400)
+    assert (
+        run("train", "lstm", "--data", f"text:{text}", "--epochs", 1, "--out", out, *sets)[0] == 0
+    )
+    for option in ("--reconstruct", "--mean"):
+        status, _, told = run("sample", out, option)
+        assert status == 1 and "takes one on images" in told or "take one on images" in told
