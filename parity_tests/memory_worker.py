@@ -18,7 +18,7 @@ from diptych import pairs
 from diptych.importance import importance_weighted
 from diptych.panels import make_panel
 from model_specs.key import Key
-from numpy_ref import random
+from numpy_ref.module import as_dtype
 
 
 def resident(which: str) -> float:
@@ -31,10 +31,10 @@ def resident(which: str) -> float:
 def main(pair: str, fields: str, backend: str, dtype: str, *numbers: str) -> None:
     torch.set_num_threads(1)
     samples, examples, memory_mb = map(int, numbers)
-    config = type(pairs.get(pair).variants[""])(**json.loads(fields))
+    found = pairs.get(pair)
+    config = type(found.variants[""])(**json.loads(fields))
     panel = make_panel(pair, config, backend, key=Key(0), dtype=dtype)
-    grey = random.uniform(Key(1), (examples, *config.example_shape), dtype="float64")
-    x = (0.01 + 0.98 * grey).astype(dtype)
+    x = found.batch(config, Key(1), as_dtype(dtype), examples)
     importance_weighted(panel, x[:1], Key(2), samples=2)  # what a library sets up once
     before = resident("VmRSS")
     importance_weighted(panel, x, Key(2), samples, memory_mb)

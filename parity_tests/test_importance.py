@@ -86,7 +86,7 @@ def test_the_memory_bound_changes_no_number(backend, fit):
     assert len(seen) == {1: 650, 3: 220, 129: 10, 131: 5, 300: 3}[fit]
 
 
-@pytest.mark.parametrize("pair", ["mlp_vae", "conv_vae"])
+@pytest.mark.parametrize("pair", ["mlp_vae", "conv_vae", "vlae"])
 def test_a_model_draws_a_part_of_the_samples_as_it_draws_the_whole(pair):
     """The draws of example n, sample k are those of number n K + k, on both panels."""
     for backend in BACKENDS:
