@@ -66,6 +66,7 @@ def render(folder: Path = FOLDER) -> str:
     timed = [r for r in records if "rounds" in r["metrics"]]
     remembered = [r for r in records if "memory" in r["metrics"]]
     regularised = [r for r in records if "best_valid_perplexity" in r["metrics"]]
+    preferred = [r for r in records if "preference" in r["metrics"]]
     explored = [r for r in records if "truths" in r["metrics"]]
     parts = [
         _markdown(
@@ -93,6 +94,7 @@ def render(folder: Path = FOLDER) -> str:
         ),
         *(_memory_table(r) for r in remembered),
         *(_regularised_table(r) for r in regularised),
+        *(_preference_table(r) for r in preferred),
         _markdown(
             ("experiment", "what theory says, and the numbers bear out", "took", "command"),
             [_explored_row(r) for r in explored],
@@ -194,6 +196,28 @@ def _memory_table(record: dict[str, Any]) -> str:
         for scheme in first["schemes"]
     ]
     return f"{head}\n\n" + _markdown(("dropout", *found), rows)
+
+
+def _preference_table(record: dict[str, Any]) -> str:
+    m = record["metrics"]
+    rows = [
+        (
+            name,
+            str(run["pixels"]),
+            f"**{run['kl']:.1f}** ({run['kl'] / math.log(2):.1f} bits)",
+            f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}",
+            f"{run['elbo']:.2f}",
+            f"{run['seconds'] / 60:.1f} min",
+        )
+        for name, run in m["preference"].items()
+    ]
+    data = record["data"].partition(":")[0]
+    head = (
+        f"`{record['command']}`: VLAE, {data}, {m['epochs']} epochs each, {m['free_nats']:g} nats "
+        f"free in training, K = {m['samples']}, {m['examples']} test images."
+    )
+    names = ("decoder, prior", "pixels it sees", "on z, nats", "test NLL, nats", "ELBO", "took")
+    return f"{head}\n\n{_markdown(names, rows)}"
 
 
 def _regularised_table(record: dict[str, Any]) -> str:

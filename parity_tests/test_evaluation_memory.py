@@ -1,4 +1,4 @@
-"""An evaluation of up to 4096 samples stays under the bound that it is given, as the system counts it."""
+"""An evaluation of many samples stays under the bound that it is given, as the system counts it."""
 
 from __future__ import annotations
 
