@@ -9,7 +9,7 @@ import torch
 
 import numpy_ref.optim
 from diptych import bench, pairs, results
-from diptych.bench import autoregressive, whole
+from diptych.bench import autoregressive, layer, whole
 from diptych.bench.autoregressive import INVERSE, NAIVE, PARTS, SAMPLING
 from diptych.parity.report import normwise
 from diptych.parity.tree import to_numpy
@@ -49,6 +49,25 @@ def test_a_part_gives_the_same_on_both_panels_each_time(small, work, dtype, mean
     np.testing.assert_array_equal(ours[0], ours[1])
     np.testing.assert_array_equal(theirs[0], theirs[1])
     assert normwise(ours[0], theirs[0]) <= (1e-13 if dtype == "float64" else 1e-5)
+
+
+def test_a_second_call_does_not_add_to_the_gradients_of_the_first(small):
+    small()
+    config, _ = pairs.get("vlae").sizes[SIZE]
+    part = PARTS["flow"]
+    x = np.linspace(-1, 1, 6).reshape(2, 3)
+    models = part.left(config), part.right(config)
+    runs = (
+        layer.left(models[0], x, np.ones(2), method=part.method),
+        layer.right(models[1], torch.tensor(x), torch.ones(2).double(), method=part.method),
+    )
+    for model, run in zip(models, runs, strict=True):
+        run()
+        once = [to_numpy(parameter.grad).copy() for parameter in model.parameters()]
+        run()
+        assert any(gradient.any() for gradient in once)
+        for gradient, parameter in zip(once, model.parameters(), strict=True):
+            np.testing.assert_array_equal(gradient, to_numpy(parameter.grad))
 
 
 def test_naive_passes_draw_every_pixel_of_the_sample(small):
