@@ -252,7 +252,8 @@ def _timed_cell(found: dict[str, float] | None) -> str:
     if found is None:
         return ""
     peak = f", {found['peak_mib']:.0f} MiB" if "peak_mib" in found else ""
-    return f"{found['ms']:.3g} ({found['ratio']:.2f}){peak}"
+    naive = f", {found['times_naive']:.0f} x naive" if "times_naive" in found else ""
+    return f"{found['ms']:.3g} ({found['ratio']:.2f}){peak}{naive}"
 
 
 def _markdown(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import pairs, results
-from diptych.bench import convolutional, recurrent, whole
+from diptych.bench import autoregressive, convolutional, recurrent, whole
 from diptych.bench.workload import Workload
 from diptych.run import command_line
 
@@ -22,7 +22,12 @@ __all__ = ["Workload", "bench", "interleaved", "peak_mib", "workload", "works"]
 
 BLOCK = 5
 TURN = 0.1  # seconds
-KINDS: dict[str, Any] = {"rnn": recurrent, "lstm": recurrent, "conv_vae": convolutional}
+KINDS: dict[str, Any] = {
+    "rnn": recurrent,
+    "lstm": recurrent,
+    "conv_vae": convolutional,
+    "vlae": autoregressive,
+}
 """The module that knows the workloads of a pair, where that is not `whole`."""
 
 
@@ -90,7 +95,8 @@ def bench(
 
     `ratio` is the median over rounds of (this one / torch on the CPU, eager), each ratio taken
     within one round; of a recurrent pair, of (this one / a plain torch module). `peak_mib` is the
-    most memory that NumPy holds during a step beyond what it held before.
+    most memory that NumPy holds during a step beyond what it held before; `times_naive`, how much
+    longer sampling takes with a full pass for each pixel, from a median of some such passes.
     """
     begun = time.perf_counter()
     base = getattr(KINDS.get(model), "PLAIN", "torch cpu")
@@ -115,6 +121,9 @@ def bench(
                         ways = list(times)
                         for heading in ("size, dtype, work", *ways):
                             table.add_column(heading, justify="right" if ways else "left")
+                    if work == autoregressive.NAIVE:
+                        config, _ = pairs.get(model).sizes[size]
+                        autoregressive.times_naive(metrics, load, config)
                     table.add_row(load.name, *(_cell(metrics[load.name].get(w)) for w in ways))
     console.print(table)
     if record is not None:

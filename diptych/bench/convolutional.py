@@ -15,7 +15,7 @@ import numpy_ref.convolution
 import numpy_ref.normalisation
 import torch_impl.layers
 from diptych import weights
-from diptych.bench import whole
+from diptych.bench import layer, whole
 from diptych.bench.workload import Runs
 from diptych.registry.pair import Pair
 from model_specs.key import Key
@@ -66,39 +66,16 @@ def runs(
     """One callable for each way; layers are not compiled, for there is nothing to fuse."""
     if work in whole.WORK:
         return whole.runs(pair, config, batch_size, dtype, work, devices, compiled)
-    layer = LAYERS[work]
-    left = layer.left(*layer.arguments, dtype=dtype)
+    made = LAYERS[work]
+    left = made.left(*made.arguments, dtype=dtype)
     for name, parameter in left.named_parameters():
         parameter.data[...] = 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape)
-    x = random.normal(KEY.fold_in("x"), layer.images, dtype=as_dtype(dtype))
+    x = random.normal(KEY.fold_in("x"), made.images, dtype=as_dtype(dtype))
     dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=as_dtype(dtype))
-    found = {"numpy": _left(left, x, dy)}
+    found = {"numpy": layer.left(left, x, dy)}
     for device in devices:
-        right = layer.right(*layer.arguments, dtype=getattr(torch, dtype), device=device)
+        right = made.right(*made.arguments, dtype=getattr(torch, dtype), device=device)
         weights.transfer(left, right)
         there = (torch.from_numpy(array).to(device) for array in (x, dy))
-        found[f"torch {device}"] = _right(right, *there)
+        found[f"torch {device}"] = layer.right(right, *there)
     return found
-
-
-def _left(layer: Module, x: Any, dy: Any) -> Callable[[], Any]:
-    def run() -> Any:
-        layer.zero_grad()
-        _, vjp = layer(x)
-        return vjp(dy)
-
-    return run
-
-
-def _right(layer: nn.Module, x: torch.Tensor, dy: torch.Tensor) -> Callable[[], Any]:
-    x.requires_grad_()
-
-    def run() -> Any:
-        layer.zero_grad(set_to_none=True)
-        x.grad = None
-        layer(x).backward(dy)
-        if x.is_cuda:
-            torch.cuda.synchronize()
-        return x.grad
-
-    return run

@@ -1,4 +1,4 @@
-"""Whole models: forward, gradients, and a step of Adam."""
+"""Whole models: forward, gradients, and a step of the optimiser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy_ref import optim
 from numpy_ref.module import as_dtype
 
 WORK = ("forward", "gradients", "step")
-"""The loss; the loss and all gradients; the same and one Adam step."""
+"""The loss; the loss and all gradients; the same and one step of the optimiser."""
 
 
 def runs(
@@ -25,12 +25,14 @@ def runs(
     work: str,
     devices: list[str],
     compiled: bool,
+    optimizer: str = "Adam",
 ) -> Runs:
     """The same batch, noise and weights for each way."""
     key = Key(0).fold_in("bench")
     left = pair.left(config, key, dtype=dtype)
     batch = pair.batch(config, key, as_dtype(dtype), batch_size)
-    found = {"numpy": _left(left, batch, left.draw_noise(key, batch_size), work)}
+    steps = getattr(optim, optimizer)(left.named_parameters())
+    found = {"numpy": _left(left, batch, left.draw_noise(key, batch_size), work, steps)}
     for device in devices:
         ways = {"": False, " compiled": True} if compiled else {"": False}
         for way, compile_it in ways.items():
@@ -41,13 +43,12 @@ def runs(
                 right.draw_noise(key, batch_size),
                 work,
                 torch.compile(right.loss) if compile_it else right.loss,
+                getattr(torch.optim, optimizer)(right.parameters()),
             )
     return found
 
 
-def _left(model: Any, batch: Any, noise: Any, work: str) -> Callable[[], Any]:
-    adam = optim.Adam(model.named_parameters())
-
+def _left(model: Any, batch: Any, noise: Any, work: str, optimizer: Any) -> Callable[[], Any]:
     def gradients() -> None:
         model.zero_grad()
         _, backward = model.loss(batch, noise)
@@ -55,14 +56,14 @@ def _left(model: Any, batch: Any, noise: Any, work: str) -> Callable[[], Any]:
 
     def step() -> None:
         gradients()
-        adam.step()
+        optimizer.step()
 
     return {"forward": lambda: model.loss(batch, noise), "gradients": gradients, "step": step}[work]
 
 
-def _right(model: Any, batch: Any, noise: Any, work: str, loss: Any) -> Callable[[], Any]:
-    adam = torch.optim.Adam(model.parameters())
-
+def _right(
+    model: Any, batch: Any, noise: Any, work: str, loss: Any, optimizer: Any
+) -> Callable[[], Any]:
     def wait() -> None:
         if batch.is_cuda:
             torch.cuda.synchronize()
@@ -79,7 +80,7 @@ def _right(model: Any, batch: Any, noise: Any, work: str, loss: Any) -> Callable
 
     def step() -> None:
         gradients()
-        adam.step()
+        optimizer.step()
         wait()
 
     return {"forward": forward, "gradients": gradients, "step": step}[work]
