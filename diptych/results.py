@@ -200,7 +200,7 @@ def _memory_table(record: dict[str, Any]) -> str:
 
 def _preference_table(record: dict[str, Any]) -> str:
     m = record["metrics"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             str(run["pixels"]),
