@@ -40,13 +40,13 @@ def images(
 
 
 def make(config: VLAEConfig, dtype: str = "float64") -> Any:
-    """Both panels of one config, from the same weights: settled by data, then moved so that none is
-    0 or 1."""
+    """Both panels of one config, from the same weights: settled by data, and then none 0 or 1."""
     pair = pairs.get("vlae")
     left, right = pair.left(config, Key(62), dtype=dtype), pair.right(config, Key(63), dtype=dtype)
     left.initialize(images(config, 9, dtype), left.draw_noise(KEY, 9))
     for name, parameter in left.named_parameters():
-        parameter.data += 0.1 * random.normal(Key(64).fold_in(name), parameter.data.shape)
+        if not name.endswith("weight_v"):  # another direction would want another length
+            parameter.data += 0.1 * random.normal(Key(64).fold_in(name), parameter.data.shape)
     weights.transfer(left, right)
     return left, right
 
