@@ -1,4 +1,4 @@
-"""Ancestral samples: the naive loop's, on both panels, to the last bit; and what a caller is told."""
+"""Ancestral samples: the naive loop's to the last bit, on both panels; what a caller is told."""
 
 import numpy as np
 import pytest

@@ -40,8 +40,8 @@ def field(config):
 
 
 def around(config):
-    """(pixels of y, pixels of maps) bool: the whole kernel of the first layer, then the steps of the
-    others, inside of the image."""
+    """(pixels of y, pixels of maps) bool: the whole kernel of the first layer, then the steps of
+    the others, inside of the image."""
     H, W = config.height, config.width
     if config.context == "none":
         return allowed({(0, 0)}, H, W)

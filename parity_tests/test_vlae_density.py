@@ -1,4 +1,4 @@
-"""log p(x), its bound and its weights: by torch.distributions, by quadrature, and in two readings."""
+"""log p(x), its bound and its weights: by torch.distributions, by quadrature, read in two ways."""
 
 import itertools
 
@@ -101,8 +101,8 @@ def test_the_estimate_is_the_integral(latent):
 
 @pytest.mark.parametrize("mean_only", [True, False], ids=["mean-only", "affine"])
 def test_an_af_prior_is_an_iaf_posterior(mean_only):
-    """One bound, and one loss, from the same weights (Chen et al. 2016, section 3.2): the posterior's
-    decoder turns u = f(z) back into z, and p(u) = N(0, I) stands for the flow's p(z)."""
+    """One bound, and one loss, from the same weights (Chen et al. 2016, section 3.2): the decoder
+    of the posterior turns u = f(z) back into z, and p(u) = N(0, I) stands for the flow's p(z)."""
     options = {"flow_mean_only": mean_only, "free_bits_of": "none"}
     prior, right_prior = make(config_of("af_prior", **options))
     posterior, right_posterior = make(config_of("iaf_posterior", **options))
