@@ -195,7 +195,7 @@ class VLAEConfig:
     @property
     def divisible(self) -> bool:
         """Whether a batch's loss is the mean of its parts': free bits are of the whole batch."""
-        return self.free_bits_of == "none"
+        return "none" in (self.free_bits_of, self.latent)
 
     @property
     def widest(self) -> int:

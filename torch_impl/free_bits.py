@@ -83,11 +83,11 @@ class SoftFreeBits(AllBits):
 
 
 def make_free_bits(config: VLAEConfig, **where: Any) -> AllBits:
-    """What `config.free_bits_of` names."""
+    """What `config.free_bits_of` names; without a z there is nothing to charge for."""
     make: dict[str, Callable[[], AllBits]] = {
         "none": AllBits,
         "total": lambda: TotalFreeBits(config.free_nats),
         "latent": lambda: LatentFreeBits(config.free_nats),
         "soft": lambda: SoftFreeBits(config.free_nats, **where),
     }
-    return make[config.free_bits_of]()
+    return make["none" if config.latent == "none" else config.free_bits_of]()
