@@ -5,14 +5,24 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from vlae_parts import LAYERS, call, make_layers, normalised_layers, small, twins, uses
+from vlae_parts import (
+    LAYERS,
+    as_read,
+    call,
+    loss,
+    make_layers,
+    normalised_layers,
+    small,
+    twins,
+    uses,
+)
 
 from diptych import weights
 from diptych.parity.report import normwise
 from model_specs.key import Key
 from model_specs.vlae import VLAENoise
 from numpy_ref import pixel_cnn as left_pixels
-from numpy_ref import random, resnet, vlae
+from numpy_ref import resnet, vlae
 from numpy_ref import weight_norm as left_side
 from torch_impl import pixel_cnn as right_pixels
 from torch_impl import resnet as right_resnet
@@ -34,9 +44,7 @@ CONFIGS = {
 
 def settle(model, *inputs):
     """settle() of the model's own panel, on these inputs; the uses of its layers on the way."""
-    side = (
-        left_side if hasattr(model, "gradients") and not hasattr(model, "modules") else right_side
-    )
+    side = right_side if isinstance(model, nn.Module) else left_side
     return uses(model, lambda: side.settle(model, lambda: call(model, *inputs)))
 
 
@@ -78,27 +86,15 @@ def bits(rng, *shape):
     return (rng.random(shape) < 0.4).astype(float)
 
 
-def make_vlaes(config, count, x=None, dtype="float64"):
-    """(left, right, x, noise) with the same weights."""
-    left, right = vlae.VLAE(config, Key(3), dtype), right_vlae.VLAE(config, Key(4), dtype)
+def make_vlaes(config, x):
+    """(left, right, noise) with the same weights."""
+    left, right = vlae.VLAE(config, Key(3)), right_vlae.VLAE(config, Key(4))
     weights.transfer(left, right)
-    if x is None:
-        x = random.uniform(Key(6), (count, *config.example_shape)) < 0.4
-    return left, right, x.astype(dtype), left.draw_noise(Key(5), count)
-
-
-def _as_read(model, x, noise):
-    if isinstance(model, nn.Module):
-        return torch.from_numpy(x), VLAENoise(torch.from_numpy(noise.eps))
-    return x, noise
+    return left, right, left.draw_noise(Key(5), len(x))
 
 
 def initialize(model, x, noise):
-    model.initialize(*_as_read(model, x, noise))
-
-
-def loss(model, x, noise):
-    return model.loss(*_as_read(model, x, noise))
+    model.initialize(*as_read(model, x, noise))
 
 
 # Layers
@@ -232,9 +228,10 @@ def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_initialize_normalises_every_layer(name):
+def test_initialize_normalises_every_layer(name, rng):
     config = small(**CONFIGS[name])
-    left, right, x, noise = make_vlaes(config, 6)
+    x = bits(rng, 6, *config.example_shape)
+    left, right, noise = make_vlaes(config, x)
     before = state_of(left)
     for model in (left, right):
         model.train()
@@ -253,15 +250,10 @@ def test_initialize_normalises_every_layer(name):
 
 
 STRANGE = {
-    "black": (4, np.zeros),
-    "white": (7, np.ones),
-    "one image": (1, lambda shape: np.random.default_rng(3).random(shape) < 0.5),
-    "one image several times": (
-        5,
-        lambda shape: np.repeat(
-            np.random.default_rng(3).random((1, *shape[1:])) < 0.5, shape[0], 0
-        ),
-    ),
+    "black": lambda H, W: np.zeros((4, 1, H, W)),
+    "white": lambda H, W: np.ones((7, 1, H, W)),
+    "one image": lambda H, W: bits(np.random.default_rng(3), 1, 1, H, W),
+    "one image five times": lambda H, W: STRANGE["one image"](H, W).repeat(5, 0),
 }
 
 
@@ -270,9 +262,8 @@ STRANGE = {
 @pytest.mark.parametrize("latent", ["af_prior", "none"])
 def test_batches_in_which_little_varies(latent, images, size):
     """No layer's length is more than a thousandfold that of the others, and none is NaN."""
-    count, draw = STRANGE[images]
-    config = small(latent=latent, height=size[0], width=size[1])
-    left, right, x, noise = make_vlaes(config, count, draw((count, 1, *size)))
+    x = STRANGE[images](*size)
+    left, right, noise = make_vlaes(small(latent=latent, height=size[0], width=size[1]), x)
     for model in (left, right):
         initialize(model, x, noise)
         state = state_of(model)
@@ -286,8 +277,9 @@ def test_batches_in_which_little_varies(latent, images, size):
 
 
 @pytest.mark.parametrize("fault", ["grey image", "shape of x", "shape of eps", "NaN in eps"])
-def test_a_batch_that_does_not_fit_changes_nothing(fault):
-    left, right, x, noise = make_vlaes(small(), 3)
+def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
+    x = bits(rng, 3, 1, 5, 7)
+    left, right, noise = make_vlaes(small(), x)
     bad, eps = x.copy(), noise.eps.copy()
     if fault == "grey image":
         bad[1, 0, 2, 3] = 0.5

@@ -14,10 +14,13 @@ from witnesses import filled
 
 from diptych import weights
 from diptych.parity.report import normwise
-from diptych.parity.tree import leaves, to_numpy
-from model_specs.vlae import VLAEConfig
+from diptych.parity.tree import leaves, map_arrays, to_numpy
+from model_specs.key import Key
+from model_specs.vlae import VLAEConfig, VLAENoise
 from model_specs.windows import Window
+from numpy_ref import latents, random
 from numpy_ref import weight_norm as left_side
+from torch_impl import latents as right_latents
 from torch_impl import weight_norm as right_side
 
 LAYERS: dict[str, tuple[str, tuple[Any, ...], tuple[int, ...]]] = {
@@ -34,6 +37,7 @@ LAYERS: dict[str, tuple[str, tuple[Any, ...], tuple[int, ...]]] = {
 }
 """(class, arguments, shape of x); no size but 1 is used twice for things that could be confused."""
 
+LATENTS = "gaussian", "af_prior", "iaf_posterior"
 SMALL: dict[str, Any] = {
     "height": 5,
     "width": 7,
@@ -149,3 +153,63 @@ def uses(model: Any, run: Callable[[], Any]) -> list[tuple[str, np.ndarray]]:
         for layer in layers.values():
             del layer.forward
     return found
+
+
+def make_latents(kind: str, mean_only: bool = False, **changes: Any) -> tuple[Any, Any]:
+    """Left and right with the same weights, large enough to matter."""
+    config = small(latent=kind, flow_mean_only=mean_only, **changes)
+    left = latents.make_latent(config, Key(3), np.dtype("float64"))
+    right = right_latents.make_latent(config, Key(4), dtype=torch.float64, device="cpu")
+    for name, parameter in left.named_parameters():
+        draw = random.normal(Key(5).fold_in(name), parameter.data.shape)
+        parameter.data += 0.8 * draw * draw.shape[-1] ** -0.5
+    weights.transfer(left, right)
+    return left, right
+
+
+def draw(
+    rng: np.random.Generator, count: int = 3, Z: int = 4, samples: int | None = None
+) -> tuple[np.ndarray, ...]:
+    """mu, logvar, z, eps, with z where eps puts it."""
+    mu, logvar = rng.normal(size=(count, Z)), 0.7 * rng.normal(size=(count, Z))
+    many = samples is not None
+    eps = rng.normal(size=(count, samples, Z) if many else (count, Z))
+    spread = np.exp(logvar / 2)
+    z = mu[:, None] + spread[:, None] * eps if many else mu + spread * eps
+    return mu, logvar, z, eps
+
+
+def tensors(*arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
+    return tuple(map(torch.from_numpy, arrays))
+
+
+def methods(latent: Any) -> tuple[Callable[..., Any], ...]:
+    """(forward, kl_sampled, generate) of either panel, of arrays and to arrays."""
+    if isinstance(latent, nn.Module):
+        return tuple(map(_of_arrays, (latent, latent.kl_sampled, latent.generate)))
+    return lambda *arrays: latent(*arrays)[0], latent.kl_sampled, latent.generate
+
+
+def flow_of(latent: Any) -> tuple[Callable[..., Any], ...]:
+    """z -> u and u -> z of a latent's flow, of either panel, of arrays and to arrays."""
+    if isinstance(latent, nn.Module):
+        there = _of_arrays(latent.flow)
+        return lambda z: there(z)[0], _of_arrays(latent.flow.inverse)
+    return lambda z: latent.flow(z)[0].eps, latent.flow.inverse
+
+
+def _of_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arrays: map_arrays(to_numpy, method(*tensors(*arrays)))
+
+
+def as_read(model: Any, x: np.ndarray, noise: VLAENoise) -> tuple[Any, VLAENoise]:
+    """An image batch and its noise as this model's panel takes them."""
+    if isinstance(model, nn.Module):
+        return torch.from_numpy(x), VLAENoise(torch.from_numpy(noise.eps))
+    return x, noise
+
+
+def loss(model: Any, x: np.ndarray, noise: VLAENoise) -> Any:
+    """The terms of either panel's loss."""
+    found = model.loss(*as_read(model, x, noise))
+    return found if isinstance(model, nn.Module) else found[0]
