@@ -26,6 +26,7 @@ class AllBits(Module):
 class TotalFreeBits(AllBits):
     """max(lambda, mean_n sum_g kl[n, g]) in training; in evaluation no bits are free.
 
+    The derivative at lambda is that from above, as torch takes it: a lambda of 0 changes nothing.
     Source: Kingma et al. (2016), arXiv 1606.04934, appendix C.8, with all latents as one group.
     """
 
@@ -36,12 +37,13 @@ class TotalFreeBits(AllBits):
         mean, vjp = super().forward(kl)
         if not self.training:
             return mean, vjp
-        return np.maximum(mean, self.free), lambda d: vjp(d * (mean > self.free))
+        return np.maximum(mean, self.free), lambda d: vjp(d * (mean >= self.free))
 
 
 class LatentFreeBits(AllBits):
     """sum_g max(lambda / G, mean_n kl[n, g]) in training; in evaluation no bits are free.
 
+    The derivative at lambda / G is that from above, as in TotalFreeBits.
     Source: Kingma et al. (2016), arXiv 1606.04934, appendix C.8, with each part as a group.
     """
 
@@ -51,10 +53,10 @@ class LatentFreeBits(AllBits):
     def forward(self, kl: Array) -> tuple[Array, Vjp]:
         if not self.training:
             return super().forward(kl)
-        means, each = kl.mean(0), self.free / kl.shape[1]
+        means, each = kl.mean(0), self.free / max(kl.shape[1], 1)  # no z, no parts
 
         def vjp(d: Array) -> Array:
-            return np.broadcast_to(d * (means > each) / len(kl), kl.shape)
+            return np.broadcast_to(d * (means >= each) / len(kl), kl.shape)
 
         return np.maximum(means, each).sum(), vjp
 

@@ -15,8 +15,11 @@ from numpy_ref.layers import Linear, Weighted
 from numpy_ref.masked_conv import MaskedConv2d
 from numpy_ref.module import Array, Module, Parameter, Vjp
 
-CONSTANT, TINY = 1e-6, 1e-30
-"""An output whose deviation is less than so much of its mean, or than TINY, does not vary."""
+CONSTANT = 1e-5
+"""An output whose deviation is less than so much, or than so much of its mean, does not vary.
+
+What goes in is of the order of 1, and so is v x / |v|: less than that is what rounding leaves.
+"""
 
 
 class WeightNorm(Weighted):
@@ -69,7 +72,8 @@ class WeightNorm(Weighted):
         t, _ = super().forward(x)
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes)
-        scale = np.where(std > CONSTANT * np.abs(mean), 1 / np.maximum(std, TINY), 1)
+        varies = std > CONSTANT * np.maximum(np.abs(mean), 1)
+        scale = np.where(varies, 1 / np.maximum(std, CONSTANT), 1)
         g *= scale.reshape(g.shape)
         if b is not None:
             b -= mean * scale
@@ -118,7 +122,11 @@ def settle(model: Module, run: Callable[[], Any]) -> None:
 
     A layer that is used several times is set by the first use.
     """
-    for _, layer in model.named_modules():
-        if isinstance(layer, WeightNorm):
-            layer.wait()
-    run()
+    layers = [layer for _, layer in model.named_modules() if isinstance(layer, WeightNorm)]
+    for layer in layers:
+        layer.wait()
+    try:
+        run()
+    finally:
+        for layer in layers:
+            layer._waiting = False  # where `run` stopped early, or passed it by

@@ -8,6 +8,7 @@ from scipy import special
 import numpy_ref.functional
 import torch_impl.functional
 from diptych.parity.report import normwise
+from numpy_ref.layers import ELU
 
 NAMES = ("softmax", "log_softmax", "logsumexp")
 INF = np.inf
@@ -138,3 +139,22 @@ def test_the_input_is_left_as_it_was(rng):
         y, vjp = left(name, x)
         vjp(np.ones_like(y))
     np.testing.assert_array_equal(x, kept)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_elu_is_torchs_from_edge_to_edge(rng, dtype):
+    """No overflow, all digits near 0, and the same derivative at 0."""
+    edges = [0.0, -0.0, 1e-20, -1e-20, 1e-7, -1e-7, 40.0, -40.0, 1e4, -1e4, INF, -INF]
+    x = np.concatenate((edges, 3 * rng.normal(size=100))).astype(dtype)
+    dy = rng.normal(size=x.shape).astype(dtype)
+    read = torch.from_numpy(x).requires_grad_()
+    wanted = torch.nn.functional.elu(read)
+    wanted.backward(torch.from_numpy(dy))
+    rtol = 4 * np.finfo(dtype).eps
+    for function in (numpy_ref.functional.elu, ELU()):
+        y, vjp = function(x)
+        assert y.dtype == vjp(dy).dtype == np.dtype(dtype)
+        np.testing.assert_allclose(y, wanted.detach(), rtol=rtol)
+        # e^x is 1 + y, which where x is far below 0 keeps eps of 1
+        np.testing.assert_allclose(vjp(dy), read.grad, rtol=rtol, atol=rtol)
+    assert vjp(np.ones_like(x))[0] == 1

@@ -50,7 +50,8 @@ class LatentFreeBits(AllBits):
     def forward(self, kl: Tensor) -> Tensor:
         if not self.training:
             return super().forward(kl)
-        return kl.mean(0).clamp(min=self.free / kl.shape[1]).sum()
+        each = self.free / max(kl.shape[1], 1)  # no z, no parts
+        return kl.mean(0).clamp(min=each).sum()
 
 
 class SoftFreeBits(AllBits):

@@ -25,8 +25,8 @@ class Residual(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
-        skipped = x if self.skip is None else self.skip(x)
-        return skipped + self.branch(x)
+        y = self.branch(x)
+        return (x if self.skip is None else self.skip(x)) + y
 
 
 def flat(channels: int, kernel_size: int = 3, **where: Any) -> Residual:

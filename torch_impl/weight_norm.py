@@ -18,8 +18,11 @@ from torch_impl.module import as_dtype
 
 Size = int | tuple[int, int]
 
-CONSTANT, TINY = 1e-6, 1e-30
-"""An output whose deviation is less than so much of its mean, or than TINY, does not vary."""
+CONSTANT = 1e-5
+"""An output whose deviation is less than so much, or than so much of its mean, does not vary.
+
+What goes in is of the order of 1, and so is v x / |v|: less than that is what rounding leaves.
+"""
 
 
 class WeightNorm(nn.Module):
@@ -77,7 +80,8 @@ class WeightNorm(nn.Module):
         t = self._multiply(x, self._multiplier())
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes, correction=0)
-        scale = torch.where(std > CONSTANT * mean.abs(), 1 / std.clamp(min=TINY), 1)
+        varies = std > CONSTANT * mean.abs().clamp(min=1)
+        scale = torch.where(varies, 1 / std.clamp(min=CONSTANT), 1)
         self.weight_g.mul_(scale.reshape(self.weight_g.shape))
         if self.bias is not None:
             self.bias.sub_(mean * scale)
@@ -178,10 +182,14 @@ def settle(model: nn.Module, run: Callable[[], Any]) -> None:
 
     A layer that is used several times is set by the first use.
     """
-    for layer in model.modules():
-        if isinstance(layer, WeightNorm):
-            layer.wait()
-    run()
+    layers = [layer for layer in model.modules() if isinstance(layer, WeightNorm)]
+    for layer in layers:
+        layer.wait()
+    try:
+        run()
+    finally:
+        for layer in layers:
+            layer._waiting = False  # where `run` stopped early, or passed it by
 
 
 def _pair(size: Size) -> tuple[int, int]:
