@@ -53,7 +53,7 @@ class LatentFreeBits(AllBits):
     def forward(self, kl: Array) -> tuple[Array, Vjp]:
         if not self.training:
             return super().forward(kl)
-        means, each = kl.mean(0), self.free / max(kl.shape[1], 1)  # no z, no parts
+        means, each = kl.mean(0), self.free / kl.shape[1]
 
         def vjp(d: Array) -> Array:
             return np.broadcast_to(d * (means >= each) / len(kl), kl.shape)

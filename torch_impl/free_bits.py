@@ -50,8 +50,7 @@ class LatentFreeBits(AllBits):
     def forward(self, kl: Tensor) -> Tensor:
         if not self.training:
             return super().forward(kl)
-        each = self.free / max(kl.shape[1], 1)  # no z, no parts
-        return kl.mean(0).clamp(min=each).sum()
+        return kl.mean(0).clamp(min=self.free / kl.shape[1]).sum()
 
 
 class SoftFreeBits(AllBits):
