@@ -24,8 +24,9 @@ STRIDES = 3
 POINTWISE = 2
 """1 x 1 blocks after every other masked layer: four for the paper's six layers."""
 
-GAMMA_STEP, SOFT_MARGIN = 1.1, 1.05
-"""Of soft free bits: by what the KL's weight moves, and how far above lambda the KL may stay."""
+GAMMA_STEP, GAMMA_LEAST, SOFT_MARGIN = 1.1, 1e-3, 1.05
+"""Of soft free bits: what moves the KL's weight, its least, and how far above lambda the KL may be.
+"""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.vlae import GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import GAMMA_LEAST, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
 from numpy_ref.module import Array, Buffer, Module, Vjp
 
 
@@ -62,13 +62,14 @@ class LatentFreeBits(AllBits):
 
 
 class SoftFreeBits(AllBits):
-    """gamma mean_n sum_g kl[n, g] in training, gamma in (0, 1] moved after each use:
+    """gamma mean_n sum_g kl[n, g] in training, gamma in [1e-3, 1] moved after each use:
 
         gamma <- min(1, 1.1 gamma) where that mean is above 1.05 lambda,
-        gamma / 1.1 where it is below lambda
+        gamma <- max(1e-3, gamma / 1.1) where it is below lambda
 
     In evaluation gamma is 1, and stays what it was. It is a buffer, as running averages are.
-    Source: Chen et al. (2016), arXiv 1611.02731, appendix C: "in 10 % steps".
+    Source: Chen et al. (2016), arXiv 1611.02731, appendix C: "in 10 % steps". The
+    least gamma is ours: where the KL stays below lambda, gamma would fall for ever.
     """
 
     def __init__(self, free: float, dtype: DTypeLike = np.float64) -> None:
@@ -81,7 +82,8 @@ class SoftFreeBits(AllBits):
             return mean, vjp
         gamma = self.gamma.data.copy()
         up = min(gamma * GAMMA_STEP, 1.0) if mean > SOFT_MARGIN * self.free else gamma
-        self.gamma.data[...] = gamma / GAMMA_STEP if mean < self.free else up
+        down = max(gamma / GAMMA_STEP, GAMMA_LEAST)
+        self.gamma.data[...] = down if mean < self.free else up
         return gamma * mean, lambda d: vjp(gamma * d)
 
 

@@ -20,6 +20,7 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "none": {"context": "none"},
     "local": {"context": "local", "window_width": 4, "window_rows": 2},
     "raster": {"context": "raster"},
+    "stacks": {"context": "stacks", "tied": False},
 }
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 KINDS = [(n, c) for n in LATENTS for c in CONTEXTS if (n, c) != ("none", "none")]

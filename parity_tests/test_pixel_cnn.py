@@ -10,7 +10,7 @@ from pixels import KEY, config_of, make, tensors
 from scipy.special import logsumexp
 from torch import nn
 
-from model_specs.receptive_field import receptive_field
+from model_specs.receptive_field import receptive_field, stacked_receptive_field
 from model_specs.windows import Window
 from numpy_ref import random
 
@@ -19,6 +19,8 @@ DECODERS = {
     "raster": {"context": "raster"},
     "raster, untied": {"context": "raster", "tied": False},
     "raster, 1 layer": {"context": "raster", "masked_layers": 1},
+    "stacks": {"context": "stacks"},
+    "stacks, untied, 5 layers": {"context": "stacks", "tied": False, "masked_layers": 5},
     "local 1 x 1": {"context": "local", "window_width": 1, "window_rows": 1},
     "local 2 x 0": {"context": "local", "window_width": 2, "window_rows": 0},
     "local 4 x 2": {"context": "local", "window_width": 4, "window_rows": 2},
@@ -35,7 +37,10 @@ def field(config):
         return frozenset()
     if config.context == "local":
         return Window.local(config.window_width, config.window_rows).offsets
-    layers = [(Window.raster(3), "B" if depth else "A") for depth in range(config.masked_layers)]
+    types = ["A"] + ["B"] * (config.masked_layers - 1)
+    if config.context == "stacks":
+        return stacked_receptive_field([(3, mask_type) for mask_type in types]).offsets
+    layers = [(Window.raster(3), mask_type) for mask_type in types]
     return receptive_field(layers).offsets
 
 
@@ -45,12 +50,26 @@ def around(config):
     H, W = config.height, config.width
     if config.context == "none":
         return allowed({(0, 0)}, H, W)
+    if config.context == "stacks":
+        return around_stacks(config)
     up, side = (n // 2 for n in config.window.kernel_size)
     seen = allowed(set(product(range(-up, up + 1), range(-side, side + 1))), H, W)
     step = allowed(Window.raster(3 if config.context == "raster" else 1).seen("B"), H, W)
     for _ in range(config.masked_layers - 1):
         seen = step @ seen
     return seen
+
+
+def around_stacks(config):
+    """The same of two stacks: h sees its row's kernel whole, v the rows above it."""
+    H, W = config.height, config.width
+    columns = (-1, 0, 1)
+    v = allowed(set(product((-1,), columns)), H, W)
+    h = allowed(set(product((0,), columns)), H, W) | v
+    for _ in range(config.masked_layers - 1):
+        v = allowed(set(product((-1, 0), columns)), H, W) @ v
+        h = allowed({(0, -1), (0, 0)}, H, W) @ h | v
+    return h
 
 
 class Logits(nn.Module):

@@ -46,6 +46,10 @@ def test_losses_and_gradients_agree_over_the_switches(latent, context, free_bits
             assert ours.keys() == theirs.keys() and {"total", "recon", "kl"} < ours.keys()
             for name, array in ours.items():
                 assert array.shape == theirs[name].shape
+                if name == "pixels.first.horizontal.weight_v" and latent == "none":
+                    # it sees one pixel, so that to turn it changes nothing but the rounding
+                    assert max(np.abs(array).max(), np.abs(theirs[name]).max()) <= 1e-13
+                    continue
                 assert normwise(array, theirs[name]) <= 1e-13, (options, size, name)
             if not training:
                 assert ours["total"] == pytest.approx(ours["recon"] + ours["kl"], rel=1e-14)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_specs.vlae import GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import GAMMA_LEAST, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
 
 
 class AllBits(nn.Module):
@@ -54,13 +54,14 @@ class LatentFreeBits(AllBits):
 
 
 class SoftFreeBits(AllBits):
-    """gamma mean_n sum_g kl[n, g] in training, gamma in (0, 1] moved after each use:
+    """gamma mean_n sum_g kl[n, g] in training, gamma in [1e-3, 1] moved after each use:
 
         gamma <- min(1, 1.1 gamma) where that mean is above 1.05 lambda,
-        gamma / 1.1 where it is below lambda
+        gamma <- max(1e-3, gamma / 1.1) where it is below lambda
 
     In evaluation gamma is 1, and stays what it was. It is a buffer, as running averages are.
-    Source: Chen et al. (2016), arXiv 1611.02731, appendix C: "in 10 % steps".
+    Source: Chen et al. (2016), arXiv 1611.02731, appendix C: "in 10 % steps". The
+    least gamma is ours: where the KL stays below lambda, gamma would fall for ever.
     """
 
     gamma: Tensor
@@ -77,8 +78,8 @@ class SoftFreeBits(AllBits):
         gamma = self.gamma.clone()
         with torch.no_grad():  # no branch on a number that may be on a GPU
             up = torch.where(mean > SOFT_MARGIN * self.free, gamma * GAMMA_STEP, gamma)
-            moved = torch.where(mean < self.free, gamma / GAMMA_STEP, up.clamp(max=1))
-            self.gamma.copy_(moved)
+            down = (gamma / GAMMA_STEP).clamp(min=GAMMA_LEAST)
+            self.gamma.copy_(torch.where(mean < self.free, down, up.clamp(max=1)))
         return gamma * mean
 
 
