@@ -2,9 +2,10 @@
 
     -log p(x) = E_q[-log p(x|z)] + KL(q(z|x) || p(z)) - KL(q(z|x) || p(z|x))
 
-Sent by bits back, z costs its KL, and the last term is lost on top: nothing makes up for it. So
-what a decoder can tell from the pixels that it sees it tells without z, and z is left with what
-lies beyond the window. The larger the window, the less; the factorised decoder sees none.
+Bits back, an image costs the first two terms, which is more than -log p(x) by the last: so much is
+lost by sending a z. What a decoder can tell from the pixels that it sees it therefore tells without
+one, and z is left with what lies beyond the window. The larger the window, the less that is; the
+factorised decoder sees none.
 
 By how much is nowhere stated: that every window spends less than none, and a larger one no more
 than a smaller, is what is held here. A window may ignore what it sees, so on the images trained on
@@ -31,7 +32,7 @@ from diptych.data import Dataset
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
 from diptych.lab.models import grey_size, less, no_more, told
-from diptych.lab.windows import FREE_BITS, WINDOWS, Windowed, pixels, some
+from diptych.lab.windows import FREE_BITS, WINDOWS, Windowed, epochs_in, pixels, some
 
 PAPER = {"none": 25.9, "raster": 13.3}
 """Nats on z, Chen et al., static MNIST: 28 x 28 pixels."""
@@ -61,7 +62,7 @@ def run(setting: Setting) -> Findings:
     """
     size, data = QUICK if setting.quick else FULL, setting.data
     grey_size(data)
-    epochs = max(2, round(size.steps / math.ceil(len(data.train) / 64)))
+    epochs = epochs_in(data, size.steps)
     found: dict[str, Any] = {}
     pictures: dict[str, np.ndarray] = {}
     tell: Tell | None = None
@@ -178,9 +179,10 @@ def _table(results: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for name, entry in windows.items():
         kl, recon = (np.array(entry[f"test_{what}"]) for what in ("kl", "recon"))
-        row = [told(values) for values in (kl, kl / math.log(2), recon, kl + recon, entry["nll"])]
+        nats = (kl, kl / math.log(2), recon, kl + recon, np.array(entry["nll"]))
+        row = [told(values.tolist()) for values in nats]
         shares = [entry["changed"], *([entry["z"], entry["x'"]] if identity else [])]
-        row += [told(100 * np.array(share), 1) for share in shares]
+        row += [told((100 * np.array(share)).tolist(), 1) for share in shares]
         table.add_row(name, str(entry["pixels"]), *row)
     caption = "Chen et al. (2016), on static MNIST of 28 × 28: {none} nats on z without a window, "
     caption = caption.format(**PAPER) + f"{PAPER['raster']} with the raster's"

@@ -49,9 +49,8 @@ def _draw_nats(axis: Axes, results: Mapping[str, Any]) -> None:
     _ruler(axis, results, "KL(q(z|x) ‖ p(z)), nats")
     head(axis, "nats on z, held-out images")
     places = range(len(kl))
-    for seed, values in enumerate(kl.T):
-        label = {"label": "a seed"} if seed == 0 else {}
-        axis.plot(places, values, "-", color=MUTED, lw=0.7, **label)
+    seeds = axis.plot(places, kl, "-", color=MUTED, lw=0.7)
+    seeds[0].set_label("a seed")
     axis.plot(places, kl.mean(1), "o-", color=RIGHT, lw=2.4, ms=5, label="mean")
     axis.set_ylim(0, 1.15 * kl.max() or 1)
     axis.legend(loc="upper right", **LEGEND | {"markerscale": 1})

@@ -21,7 +21,7 @@ from diptych.data import Dataset
 from diptych.evaluation import elbo_terms, importance_weighted
 from diptych.lab.findings import Setting
 from diptych.parity.tree import to_numpy
-from diptych.presets import settings
+from diptych.presets import PRESETS, settings
 from diptych.tasks import Images, make_task
 from diptych.training import build
 from model_specs.key import Key
@@ -56,6 +56,11 @@ def pixels(config: VLAEConfig) -> int:
         return 0
     inner = [(config.inner_window, "B")] * (config.masked_layers - 1)
     return len(receptive_field([(config.window, "A"), *inner]).offsets)
+
+
+def epochs_in(data: Dataset, steps: int) -> int:
+    """Epochs of about so many steps; two at least, one with free bits and one without."""
+    return max(2, round(steps * PRESETS[PRESET].run["batch_size"] / len(data.train)))
 
 
 class Windowed:
