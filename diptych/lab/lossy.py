@@ -50,7 +50,7 @@ class Size:
 
 
 FULL = Size(steps=700, samples=64, windows=tuple(WINDOWS), fields={})
-QUICK = Size(steps=150, samples=8, windows=("none", "3 × 1", "raster"), fields={"masked_layers": 3})
+QUICK = Size(steps=220, samples=8, windows=("none", "3 × 1", "raster"), fields={"masked_layers": 2})
 
 
 def run(setting: Setting) -> Findings:
@@ -84,7 +84,7 @@ def run(setting: Setting) -> Findings:
     results = {
         "epochs": epochs,
         "samples": size.samples,
-        "free_nats_of_the_first_half": FREE_BITS * math.prod(data.image_shape),
+        "free_nats_at_first": FREE_BITS * math.prod(data.image_shape),
         "images": len(x),
         "windows": found,
         "identity": tell.scale() if tell else None,

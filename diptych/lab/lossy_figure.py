@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from diptych.figures import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, style
 from diptych.lab.pictures import head, show
 
-SHOWN = {"z": "z ~ q(z|x)", "mu": "μ(x)", "x'": "x′ ~ p(x′|z), by the classifier of x"}
+SHOWN = {"z": "z ~ q(z|x)", "mu": "μ(x)", "x'": "x′ ~ p(x′|z)"}
 
 
 def draw(results: Mapping[str, Any], pictures: Mapping[str, np.ndarray]) -> Figure:
@@ -67,8 +67,9 @@ def _draw_identity(axis: Axes, results: Mapping[str, Any]) -> None:
         axis.plot(share.mean(1), f"{mark}-", color=color, lw=1.5, ms=5, label=name)
         axis.plot(share, "-", color=color, lw=0.5, alpha=0.6)
     axis.axhline(100 * identity["chance"], color=MUTED, lw=1.2, ls=":", label="chance")
-    axis.set_ylim(0, 105)
-    axis.legend(loc="lower left", **LEGEND | {"fontsize": 8, "markerscale": 1})
+    axis.set_ylim(0, 150)  # room for the legend
+    axis.set_yticks(range(0, 101, 20))
+    axis.legend(loc="upper left", ncols=2, **LEGEND | {"fontsize": 8, "markerscale": 1})
 
 
 def _ruler(axis: Axes, results: Mapping[str, Any], y: str) -> None:
