@@ -7,10 +7,11 @@ lost by sending a z. What a decoder can tell from the pixels that it sees it the
 one, and z is left with what lies beyond the window. The larger the window, the less that is; the
 factorised decoder sees none.
 
-By how much is nowhere stated: that every window spends less than none, and a larger one no more
-than a smaller, is what is held here. A window may ignore what it sees, so on the images trained on
-its ELBO is no worse; and x', which is made of z, is no better known than x. What of the digit's
-identity survives in z and in x' is measured, and no truth: no theory says what a window leaves.
+By how much is nowhere stated, nor that every step down is one: a decoder that sees more may also
+learn to make more of z. So what is held is that every window spends less than none, and that over
+all of them the KL falls as the pixels grow in number. A window may ignore what it sees: on the
+images trained on its ELBO is no worse. And x', which is made of z, is no better known than x. What
+of the digit's identity survives in z and in x' is measured: no theory says what a window leaves.
 
 Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, sections 2.2, 3.1 and
 4.1; there 25.9 nats for the factorised decoder and 13.3 for the PixelCNN, on static MNIST.
@@ -22,11 +23,11 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from rich.table import Table
+from scipy.stats import kendalltau
 
 from diptych.data import Dataset
 from diptych.lab.findings import Findings, Setting
@@ -81,7 +82,10 @@ def run(setting: Setting) -> Findings:
             models.append(measured | (tell.survives(model, lossy) if tell else {}))
         found[name] = {what: [one[what] for one in models] for what in models[0]}
         found[name]["pixels"] = pixels(model.config)
+    seen = [entry["pixels"] for entry in found.values() for _ in setting.seeds]
+    spent = [kl for entry in found.values() for kl in entry["test_kl"]]
     results = {
+        "tau": float(np.nan_to_num(kendalltau(seen, spent).statistic)),
         "epochs": epochs,
         "samples": size.samples,
         "free_nats_at_first": FREE_BITS * math.prod(data.image_shape),
@@ -102,9 +106,7 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
         "with every seed the factorised decoder spends the most on z": all(
             less(other, kl[0]) for other in kl[1:]
         ),
-        "no window spends more than a smaller one": all(
-            no_more(larger, smaller) for smaller, larger in pairwise(kl)
-        ),
+        "the more pixels a window has, the less is spent, by Kendall's tau": results["tau"] < 0,
         "no window has a worse ELBO on training images than none": all(
             no_more(other, bound[0]) for other in bound[1:]
         ),
