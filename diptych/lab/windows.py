@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from diptych.data import Dataset
-from diptych.evaluation import elbo_terms, importance_weighted
+from diptych.evaluation import elbo_terms
+from diptych.importance import importance_weighted
 from diptych.lab.findings import Setting
 from diptych.parity.tree import to_numpy
 from diptych.presets import PRESETS, settings
