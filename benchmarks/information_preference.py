@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diptych.lab.windows import pixels
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from diptych import data, figures, results
 from diptych.cli.terminal import flushed_denormals
 from diptych.inspect_run import open_run
+from diptych.lab.windows import pixels
 from diptych.presets import settings
 from diptych.run import RunFolder
 from diptych.tasks import Options, make_task

@@ -46,12 +46,15 @@ def bench(
 
 def lab(
     name: Annotated[
-        str, typer.Argument(help="estimators, bound, beta, likelihoods or autoencoder.")
+        str, typer.Argument(help="estimators, bound, beta, likelihoods, autoencoder or lossy.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the figure, the table, the JSON.")] = Path(
         "out/lab"
     ),
-    data: Annotated[str, typer.Option(help="Images: digits, digits16, mnist, ...")] = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Images: digits, mnist, ...; digits, for lossy binary_digits, if none."),
+    ] = None,
     data_root: DataRoot = None,
     seeds: Annotated[int, typer.Option(help="Models trained, each from a seed of its own.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds, not minutes.")] = False,

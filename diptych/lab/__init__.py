@@ -12,7 +12,7 @@ from rich.console import Console
 
 from diptych import data, figures, results
 from diptych.data import Dataset
-from diptych.lab import autoencoder, beta, bound, estimators, likelihoods
+from diptych.lab import autoencoder, beta, bound, estimators, likelihoods, lossy
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
 from diptych.run import command_line, environment
@@ -26,7 +26,10 @@ EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {
     "beta": beta.run,
     "likelihoods": likelihoods.run,
     "autoencoder": autoencoder.run,
+    "lossy": lossy.run,
 }
+DATA = {"lossy": "binary_digits"}
+"""What an experiment is about where nothing is named; all others are about digits."""
 
 
 def run_lab(
@@ -34,7 +37,7 @@ def run_lab(
     out: Path,
     console: Console,
     *,
-    dataset: str = "digits",
+    dataset: str | None = None,
     data_root: Path | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     quick: bool = False,
@@ -51,7 +54,7 @@ def run_lab(
     experiment = lookup("experiment", name, EXPERIMENTS)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: got {list(seeds)}, takes one or more, each once")
-    found = data.load(dataset, data_root)
+    found = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
     if not isinstance(found, Dataset):
         raise ValueError(f"data: got {found.name}, the laboratory takes images")
     try:
