@@ -2,7 +2,7 @@
 
     DIPTYCH_DATA=... python benchmarks/information_preference.py
 
-trains each for a few epochs (an hour and a half on 2 cores in all), and writes the result beside
+trains each for a few epochs (three quarters of an hour on 2 cores in all), and writes the result beside
 this file and the figure for the README. Stopped, it goes on where it was.
 """
 
@@ -27,7 +27,7 @@ from diptych.training import train
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "information_preference"
 DATA = "static_mnist"
-EPOCHS, SAMPLES, EXAMPLES = 5, 64, 1000
+EPOCHS, SAMPLES, EXAMPLES = 3, 64, 1000
 LOCAL = {"context": "local"}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "factorised, Gaussian prior": ("vlae-mnist-factorised", {}),
