@@ -2,7 +2,7 @@
 
     DIPTYCH_DATA=... python benchmarks/information_preference.py
 
-trains each for a few epochs (three quarters of an hour on 2 cores in all), and writes the result beside
+trains each for a few epochs (three quarters of an hour in all), and writes the result beside
 this file and the figure for the README. Stopped, it goes on where it was.
 """
 
