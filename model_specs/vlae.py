@@ -196,6 +196,11 @@ class VLAEConfig:
         return 0 if self.context == "none" else self.height * self.width
 
     @property
+    def draws_reconstructions(self) -> bool:
+        """Whether a reconstruction's pixels are drawn, and depend on which image it is: always."""
+        return True
+
+    @property
     def has_log_weight(self) -> bool:
         """Whether log p(x) can be estimated: always."""
         return True
