@@ -39,11 +39,14 @@ def reconstruction_error(
     `pixels` makes of either what is to be compared: x as it is, or an image in [0, 1] without the
     margin that a model adds.
     """
+    drawn = getattr(panel.model.config, "draws_reconstructions", False)
     squares = count = 0.0
     with panel.evaluating():
         for start in range(0, len(x), batch_size):
             part = panel.array(x[start : start + batch_size])
-            recon, original = (pixels(to_numpy(a)) for a in (panel.model.reconstruct(part), part))
+            told = {"first": start} if drawn else {}
+            made = panel.model.reconstruct(part, **told)
+            recon, original = (pixels(to_numpy(a)) for a in (made, part))
             squares += float(np.square(recon - original, dtype=np.float64).sum())
             count += original.size
     return math.sqrt(squares / count)

@@ -112,6 +112,13 @@ class VLAEConfig:
             _ = self.flow
         except ValueError as error:
             raise ValueError(f"flow_{error}") from None
+        if type(self.window_rows) is not int or self.window_rows < 0:
+            raise ValueError(f"window_rows: got {self.window_rows!r}, takes an int >= 0")
+        if self.context == "local":  # one of thousands of pixels a side would take minutes to make
+            for name, most in (("window_width", 2 * self.width), ("window_rows", self.height)):
+                if (value := getattr(self, name)) > most:
+                    size = f"images of {self.height} x {self.width}"
+                    raise ValueError(f"{name}: got {value} for {size}, takes {most} at most")
         self.window.mask("A" if self.context != "none" else "B")
 
     @property
@@ -189,6 +196,11 @@ class VLAEConfig:
         return 0 if self.context == "none" else self.height * self.width
 
     @property
+    def draws_reconstructions(self) -> bool:
+        """Whether a reconstruction's pixels are drawn, and depend on which image it is: always."""
+        return True
+
+    @property
     def has_log_weight(self) -> bool:
         """Whether log p(x) can be estimated: always."""
         return True
@@ -202,8 +214,10 @@ class VLAEConfig:
     def widest(self) -> int:
         """Values an example has in the widest layer: what decides the memory that it takes."""
         pixels = self.height * self.width
-        inputs = 1 + self.handed_over
-        return max(pixels * max(self.decoder_maps, self.maps, inputs), self.flow_hidden_dim)
+        maps = max(self.decoder_maps, self.maps, 1 + self.handed_over)
+        return max(
+            pixels * maps, self.features, self.hidden_dim, self.flow_hidden_dim, self.code_dim
+        )
 
 
 def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:

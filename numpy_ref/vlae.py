@@ -160,20 +160,25 @@ class VLAE(Module):
         *,
         mean: bool = False,
         progress: Progress | None = None,
+        first: int = 0,
     ) -> Array:
         """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, the rest as the decoder has it.
 
+        `first` is the number of the first image, as in `draw_noise`.
         x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
         """
         (mu, logvar), _ = self.encode(x)
         noise = np.zeros_like(mu)
         code, _ = self.latent.kl_sampled(logvar, mu[:, None], noise[:, None])
-        return self._draw(code[:, 0], key, mean, progress)
+        return self._draw(code[:, 0], key, mean, progress, first)
 
-    def _draw(self, code: Array, key: Key, mean: bool, progress: Progress | None) -> Array:
+    def _draw(
+        self, code: Array, key: Key, mean: bool, progress: Progress | None, first: int = 0
+    ) -> Array:
         maps, _ = self.decoder(code)
         shape = len(code), *self.config.example_shape
-        u = random.uniform(key.fold_in("x"), shape, dtype=self.dtype)
+        start = first * math.prod(shape[1:])
+        u = random.uniform(key.fold_in("x"), shape, start, self.dtype)
         x, p = self.pixels.sample(maps, u, progress)
         return p if mean else x
 

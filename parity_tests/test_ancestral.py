@@ -96,6 +96,8 @@ def test_reconstructions_are_the_naive_loops_at_mu(latent):
         found = model.reconstruct(given, KEY, progress=told.append)
         np.testing.assert_array_equal(np.asarray(found), want)
         assert normwise(np.asarray(model.reconstruct(given, KEY, mean=True)), p) <= 1e-13
+        part = np.asarray(model.reconstruct(given[2:], KEY, first=2))
+        np.testing.assert_array_equal(part, want[2:])
         assert sum(told) == 35
 
 

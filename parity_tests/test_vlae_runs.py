@@ -8,10 +8,11 @@ from matplotlib.image import imread
 from run_folders import KillAt, KilledError, arrays_of, assert_same_arrays
 
 from diptych import data, pairs
+from diptych.evaluation import reconstruction_error
 from diptych.parity.report import normwise
 from diptych.presets import settings
 from diptych.ranks import Ranks
-from diptych.training import train
+from diptych.training import build, train
 
 FIELDS = {"maps": 2, "hidden_dim": 7, "latent_dim": 3, "decoder_maps": 4, "masked_layers": 3}
 FIELDS |= {"flow_hidden_dim": 5, "handed_over": 2}
@@ -46,6 +47,16 @@ def test_trained_judged_and_sampled(run, tmp_path, backend):
     drawn = imread(out / "samples.png")[..., :3].ravel()
     assert (np.minimum(drawn, 1 - drawn) < 0.01).mean() > 0.9  # ink or paper
     assert run("sample", out, "--count", 4, "--out", tmp_path / "means.png")[0] == 0
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_the_error_of_drawn_reconstructions_does_not_depend_on_the_cut(digits, backend):
+    panel = build(run_of(digits, backend=backend, dtype="float64"))
+    x = digits.test.x[:20].reshape(-1, 1, 8, 8).astype(float)
+    whole = reconstruction_error(panel, x, 20)
+    assert 0.1 < whole < 1
+    for size in (1, 7):
+        assert reconstruction_error(panel, x, size) == pytest.approx(whole, rel=1e-12)
 
 
 def test_both_panels_train_to_the_same_weights(digits, tmp_path):

@@ -136,7 +136,8 @@ def _check_tensor(
     )
     if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
         takes = ", ".join("any" if want is None else str(want) for want in shape)
-        raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}), none of them 0")
+        others = "" if 0 in shape else ", none of them 0"
+        raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}){others}")
     if value.dtype != dtype:
         raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
     if value.device != model.device:

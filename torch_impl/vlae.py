@@ -159,20 +159,25 @@ class VLAE(Module):
         *,
         mean: bool = False,
         progress: Progress | None = None,
+        first: int = 0,
     ) -> Tensor:
         """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, the rest as the decoder has it.
 
+        `first` is the number of the first image, as in `draw_noise`.
         x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
         """
         mu, logvar = self.encode(x)
         noise = torch.zeros_like(mu)
         code, _ = self.latent.kl_sampled(logvar, mu[:, None], noise[:, None])
-        return self._draw(code[:, 0], key, mean, progress)
+        return self._draw(code[:, 0], key, mean, progress, first)
 
-    def _draw(self, code: Tensor, key: Key, mean: bool, progress: Progress | None) -> Tensor:
+    def _draw(
+        self, code: Tensor, key: Key, mean: bool, progress: Progress | None, first: int = 0
+    ) -> Tensor:
         maps = self.decoder(code)
         shape = len(code), *self.config.example_shape
-        u = random.uniform(key.fold_in("x"), shape, dtype=self.dtype, device=self.device)
+        start = first * math.prod(shape[1:])
+        u = random.uniform(key.fold_in("x"), shape, start, self.dtype, self.device)
         x, p = self.pixels.sample(maps, u, progress)
         return p if mean else x
 

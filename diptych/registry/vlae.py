@@ -25,7 +25,7 @@ def _batch(config: VLAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarr
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
-    """The paper's sizes for 28 x 28, a half or less of each for anything smaller."""
+    """The paper's sizes for images of 28 x 28 or more pixels, smaller ones for any other."""
     if not isinstance(data, Dataset):
         raise ValueError(f"data: got {data.name}, vlae takes images")
     channels, height, width = data.image_shape
