@@ -49,6 +49,16 @@ def test_digits_splits_are_disjoint_and_keep_their_labels(digits):
     assert len(split) == 1797 and dict(split) == original
 
 
+@pytest.mark.parametrize(("name", "grey"), [("", "digits"), ("16", "digits16")])
+def test_enlarged_or_not_they_are_cut_at_a_half(name, grey):
+    binary, grey = load(f"binary_digits{name}"), load(grey)
+    ink = {"": 37151, "16": 141403}[name]
+    assert sum(part.x.sum(dtype=int) for part in parts(binary).values()) == ink
+    assert binary.image_shape == grey.image_shape and binary.name == f"binary_digits{name}"
+    for split, part in parts(binary).items():
+        np.testing.assert_array_equal(part.x, getattr(grey, split).x >= 0.5)
+
+
 def test_binary_digits_are_the_digits_at_a_half(digits):
     """8 of scikit-learn's 16 counts is ink."""
     binary = load("binary_digits")

@@ -53,7 +53,9 @@ def lab(
     ),
     data: Annotated[
         str | None,
-        typer.Option(help="Images: digits, mnist, ...; digits, for lossy binary_digits, if none."),
+        typer.Option(
+            help="Images: digits, mnist, ...; digits, for lossy binary_digits16, if none."
+        ),
     ] = None,
     data_root: DataRoot = None,
     seeds: Annotated[int, typer.Option(help="Models trained, each from a seed of its own.")] = 3,

@@ -44,6 +44,7 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
     "digits": digits.load,
     "digits16": digits.load_enlarged,
     "binary_digits": digits.load_binary,
+    "binary_digits16": digits.load_binary_enlarged,
     "mnist": mnist.load,
     "static_mnist": static_mnist.load,
     "dynamic_mnist": mnist.load_dynamic,

@@ -28,7 +28,7 @@ EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {
     "autoencoder": autoencoder.run,
     "lossy": lossy.run,
 }
-DATA = {"lossy": "binary_digits"}
+DATA = {"lossy": "binary_digits16"}
 """What an experiment is about where nothing is named; all others are about digits."""
 
 

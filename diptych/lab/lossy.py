@@ -33,7 +33,7 @@ from diptych.data import Dataset
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
 from diptych.lab.models import grey_size, less, no_more, told
-from diptych.lab.windows import FREE_BITS, WINDOWS, Windowed, epochs_in, pixels, some
+from diptych.lab.windows import WINDOWS, Windowed, epochs_in, pixels, some
 
 PAPER = {"none": 25.9, "raster": 13.3}
 """Nats on z, Chen et al., static MNIST: 28 x 28 pixels."""
@@ -50,8 +50,8 @@ class Size:
     fields: Mapping[str, Any]
 
 
-FULL = Size(steps=700, samples=64, windows=tuple(WINDOWS), fields={})
-QUICK = Size(steps=220, samples=8, windows=("none", "3 × 1", "raster"), fields={"masked_layers": 2})
+FULL = Size(steps=1000, samples=64, windows=tuple(WINDOWS), fields={})
+QUICK = Size(steps=240, samples=8, windows=("none", "3 × 1", "raster"), fields={"masked_layers": 2})
 
 
 def run(setting: Setting) -> Findings:
@@ -88,7 +88,7 @@ def run(setting: Setting) -> Findings:
         "tau": float(np.nan_to_num(kendalltau(seen, spent).statistic)),
         "epochs": epochs,
         "samples": size.samples,
-        "free_nats_at_first": FREE_BITS * math.prod(data.image_shape),
+        "free_nats": model.config.free_nats,
         "images": len(x),
         "windows": found,
         "identity": tell.scale() if tell else None,
