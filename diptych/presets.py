@@ -21,6 +21,8 @@ class Preset:
     """of the model's config"""
     run: dict[str, Any] = field(default_factory=dict)
     """of RunConfig"""
+    data: str | None = None
+    """what it is trained on where nothing is named; None: what its model is"""
 
 
 ZAREMBA = "Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329, section 4.1"
@@ -84,9 +86,17 @@ VLAE_ABLATIONS: dict[str, dict[str, Any]] = {
 
 for _suffix, _fields in VLAE_ABLATIONS.items():
     # every size of the recipe is VLAEConfig's default
-    PRESETS[f"vlae-mnist{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 22})
+    PRESETS[f"vlae-mnist{_suffix}"] = Preset(
+        "vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 22}, "static_mnist"
+    )
     # minutes on a CPU; for the embedded digits
     PRESETS[f"vlae-digits{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 100})
+
+
+def default_data(model: str, preset: str | None) -> str:
+    """What is trained on where the user names no data. Raises: ValueError for an unknown preset."""
+    chosen = None if preset is None else pairs.lookup("preset", preset, PRESETS).data
+    return chosen or pairs.get(model).data
 
 
 def settings(

@@ -40,12 +40,12 @@ class StackedResidual(Module):
 
         return (v + dv, h + dh), backward
 
-    def walk(self, count: int, height: int, width: int) -> ResidualWalk:
+    def walk(self, count: int, height: int, width: int) -> StackedWalk:
         """The block row by row and pixel by pixel."""
-        return ResidualWalk(self.layer, count, height, width)
+        return StackedWalk(self.layer, count, height, width)
 
 
-class OnH(Module):
+class HorizontalBlock(Module):
     """v, block(h): a 1 x 1 block between the layers of two stacks."""
 
     def __init__(self, block: Module) -> None:
@@ -55,13 +55,16 @@ class OnH(Module):
         h, vjp = self.block(h)
         return (v, h), lambda dv, dh: (dv, vjp(dh))
 
-    def walk(self, count: int, height: int, width: int) -> OnHWalk:
+    def walk(self, count: int, height: int, width: int) -> HorizontalWalk:
         """The block row by row and pixel by pixel."""
-        return OnHWalk(pixelwise(self.block, count, height, width))
+        return HorizontalWalk(pixelwise(self.block, count, height, width))
 
 
-class ResidualWalk:
-    """A StackedResidual in raster order: `row` once a row, then `at` for each of its pixels."""
+class StackedWalk:
+    """A StackedResidual in raster order: `row` once a row, then `at` for each of its pixels.
+
+    Shapes: row (N, C, W) -> (N, C, W), the v of row i; at (N, C) -> (N, C), the h of pixel (i, j).
+    """
 
     def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
         self._rows = RowMemory(layer, count, height, width)
@@ -76,8 +79,8 @@ class ResidualWalk:
         return h + self._horizontal(elu(h)[0], i, j) + self._link[:, :, j]
 
 
-class OnHWalk:
-    """An OnH in raster order."""
+class HorizontalWalk:
+    """A HorizontalBlock in raster order; shapes as in StackedWalk."""
 
     def __init__(self, at: At) -> None:
         self.at = at
@@ -97,7 +100,7 @@ class StackedPixelCNN(Module):
             *layout(
                 config,
                 lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **where)),
-                lambda: OnH(flat(C, 1, **where)),
+                lambda: HorizontalBlock(flat(C, 1, **where)),
             )
         )
         self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **where))
@@ -147,7 +150,7 @@ class StackedPixelCNN(Module):
                 p[:, :, i, j] = sigmoid(last(h, i, j))
                 x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
                 seen.write(x[:, :, i, j], i, j)
-            rows.write(np.concatenate((x, maps), 1)[:, :, i], i)
+            rows.write(np.concatenate((x[:, :, i], maps[:, :, i]), 1), i)
             if progress:
                 progress(W)
         return x, p

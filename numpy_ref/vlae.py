@@ -72,7 +72,8 @@ class VLAE(Module):
 
         Raises: ValueError as `loss` does, before any weight is changed.
         """
-        self.encode(x), self._check(noise, (len(x), self.config.code_dim))
+        self.encode(x)
+        self._check(noise, (len(x), self.config.code_dim))
         training = self.training
         settle(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
@@ -96,7 +97,9 @@ class VLAE(Module):
 
         code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W). The vjp
         gives the gradient of the code alone: x is a constant.
+        Raises: ValueError for a code of wrong shape or dtype.
         """
+        checks.check_vectors("code", code, self.config.code_dim, self.dtype)
         maps, maps_vjp = self.decoder(code)
         logits, vjp = self.pixels(x, maps)
         return logits, lambda dlogits: maps_vjp(vjp(dlogits)[1])

@@ -53,6 +53,8 @@ def test_test_images_stand_over_their_reconstructions(run, trained):
     assert run("sample", out, "--reconstruct", "--count", 5, "--seed", 1)[0] == 0
     assert first.shape == imread(out / "reconstructions.png").shape
     assert (first != imread(out / "reconstructions.png")).any()  # other images
+    status, _, told = run("sample", out, "--reconstruct", "--mean")
+    assert status == 1 and "mean: got it with reconstruct" in told
 
 
 def test_a_text_has_no_reconstructions(run, tmp_path):

@@ -25,6 +25,7 @@ class AllBits(nn.Module):
 class TotalFreeBits(AllBits):
     """max(lambda, mean_n sum_g kl[n, g]) in training; in evaluation no bits are free.
 
+    The derivative at lambda is that from above, as torch takes it: a lambda of 0 changes nothing.
     Source: Kingma et al. (2016), arXiv 1606.04934, appendix C.8, with all latents as one group.
     """
 
@@ -40,6 +41,7 @@ class TotalFreeBits(AllBits):
 class LatentFreeBits(AllBits):
     """sum_g max(lambda / G, mean_n kl[n, g]) in training; in evaluation no bits are free.
 
+    The derivative at lambda / G is that from above, as in TotalFreeBits.
     Source: Kingma et al. (2016), arXiv 1606.04934, appendix C.8, with each part as a group.
     """
 

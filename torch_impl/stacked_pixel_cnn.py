@@ -33,12 +33,12 @@ class StackedResidual(nn.Module):
         dv, dh = self.layer(F.elu(v), F.elu(h))
         return v + dv, h + dh
 
-    def walk(self, count: int, height: int, width: int) -> ResidualWalk:
+    def walk(self, count: int, height: int, width: int) -> StackedWalk:
         """The block row by row and pixel by pixel."""
-        return ResidualWalk(self.layer, count, height, width)
+        return StackedWalk(self.layer, count, height, width)
 
 
-class OnH(nn.Module):
+class HorizontalBlock(nn.Module):
     """v, block(h): a 1 x 1 block between the layers of two stacks."""
 
     def __init__(self, block: nn.Module) -> None:
@@ -48,13 +48,16 @@ class OnH(nn.Module):
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         return v, self.block(h)
 
-    def walk(self, count: int, height: int, width: int) -> OnHWalk:
+    def walk(self, count: int, height: int, width: int) -> HorizontalWalk:
         """The block row by row and pixel by pixel."""
-        return OnHWalk(pixelwise(self.block, count, height, width))
+        return HorizontalWalk(pixelwise(self.block, count, height, width))
 
 
-class ResidualWalk:
-    """A StackedResidual in raster order: `row` once a row, then `at` for each of its pixels."""
+class StackedWalk:
+    """A StackedResidual in raster order: `row` once a row, then `at` for each of its pixels.
+
+    Shapes: row (N, C, W) -> (N, C, W), the v of row i; at (N, C) -> (N, C), the h of pixel (i, j).
+    """
 
     def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
         self._rows = RowMemory(layer, count, height, width)
@@ -69,8 +72,8 @@ class ResidualWalk:
         return h + self._horizontal(F.elu(h), i, j) + self._link[:, :, j]
 
 
-class OnHWalk:
-    """An OnH in raster order."""
+class HorizontalWalk:
+    """A HorizontalBlock in raster order; shapes as in StackedWalk."""
 
     def __init__(self, at: At) -> None:
         self.at = at
@@ -91,7 +94,7 @@ class StackedPixelCNN(nn.Module):
             *layout(
                 config,
                 lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **where)),
-                lambda: OnH(flat(C, 1, **where)),
+                lambda: HorizontalBlock(flat(C, 1, **where)),
             )
         )
         self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **where))
@@ -131,7 +134,7 @@ class StackedPixelCNN(nn.Module):
                 p[:, :, i, j] = torch.sigmoid(last(h, i, j))
                 x[:, :, i, j] = (u[:, :, i, j] < p[:, :, i, j]).to(x.dtype)
                 seen.write(x[:, :, i, j], i, j)
-            rows.write(torch.cat((x, maps), 1)[:, :, i], i)
+            rows.write(torch.cat((x[:, :, i], maps[:, :, i]), 1), i)
             if progress:
                 progress(W)
         return x, p

@@ -80,7 +80,8 @@ class VLAE(Module):
 
         Raises: ValueError as `loss` does, before any weight is changed.
         """
-        self.encode(x), self._check(noise, (len(x), self.config.code_dim))
+        self.encode(x)
+        self._check(noise, (len(x), self.config.code_dim))
         training = self.training
         settle(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
@@ -102,7 +103,9 @@ class VLAE(Module):
         """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), the pixels before as in x.
 
         code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W).
+        Raises: ValueError for a code of wrong shape or dtype.
         """
+        checks.check_vectors("code", code, self.config.code_dim, self)
         maps = self.decoder(code)
         return self.pixels(x, maps).to(self.dtype)  # under autocast the nll needs every digit
 

@@ -72,12 +72,12 @@ def train(
     """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
     from diptych import data as data_sets
     from diptych import pairs
-    from diptych.presets import settings
+    from diptych.presets import default_data, settings
     from diptych.ranks import joined
     from diptych.training import train as run_training
 
     pair = pairs.get(model)
-    data = data or pair.data
+    data = data or default_data(model, preset)
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule}
     given |= {"hold_epochs": hold_epochs, "decay": decay, "optimizer": optimizer, "clip": clip}
     given |= {"weight_decay": weight_decay, "polyak": polyak, "binarize": binarize}

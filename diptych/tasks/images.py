@@ -118,7 +118,9 @@ class Images(Task):
             lines.append(("kl: spent on z", f"{bits:.3f}", "bits/example"))
         rmse = reconstruction_error(panel, x, at_once, lambda a: self._pixels(panel, a))
         metrics[f"{split}_rmse"] = rmse
-        lines.append(("reconstruction", f"{rmse:.4f}", "RMSE/value in [0, 1]"))
+        drawn = getattr(panel.model.config, "draws_reconstructions", False)
+        kind = "reconstruction, drawn" if drawn else "reconstruction"
+        lines.append((kind, f"{rmse:.4f}", "RMSE/value in [0, 1]"))
         if partial is None:
             return Assessment(title, metrics, lines)
         return Assessment(title, metrics, lines, partial.path, partial.earlier_seconds)
@@ -197,6 +199,8 @@ class Images(Task):
             raise ValueError(
                 f"prompt, temperature: got a run on {self.data.name}, take one on text"
             )
+        if options.reconstruct and options.mean is not None:
+            raise ValueError("mean: got it with reconstruct, takes samples")
         count = (16 if options.reconstruct else 64) if options.count is None else options.count
         check_positive_int("count", count)
         kind = "reconstructions" if options.reconstruct else "samples"
