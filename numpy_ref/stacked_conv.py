@@ -14,7 +14,7 @@ from model_specs.windows import Window, stacked_reach
 from numpy_ref import checks
 from numpy_ref.convolution import Conv2d
 from numpy_ref.masked_conv import MaskedConv2d
-from numpy_ref.module import Array, Module, Vjp, as_dtype
+from numpy_ref.module import Array, Module, Vjp
 from numpy_ref.weight_norm import WNConv2d, WNMaskedConv2d
 
 
@@ -60,7 +60,6 @@ class StackedConv2d(Module):
         dtype: DTypeLike = np.float64,
         input_grad: bool = True,
     ) -> None:
-        self._dtype = as_dtype(dtype)
         up, side = stacked_reach(kernel_size, mask_type)
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
         row, channels = Window.raster((1, columns)), (in_channels, out_channels)
@@ -73,8 +72,9 @@ class StackedConv2d(Module):
         self.link = self.plain(out_channels, out_channels, 1, bias=False, dtype=dtype)
 
     def forward(self, v: Array, h: Array) -> tuple[tuple[Array, Array], Vjp]:
-        checks.check_images("v", v, self.vertical.in_channels, self._dtype)
-        checks.check_images("h", h, self.vertical.in_channels, self._dtype)
+        dtype = next(self.parameters()).data.dtype
+        checks.check_images("v", v, self.vertical.in_channels, dtype)
+        checks.check_images("h", h, self.vertical.in_channels, dtype)
         if v.shape != h.shape:
             raise ValueError(f"h: got shape {h.shape}, takes that of v, {v.shape}")
         rows = v.shape[2]
