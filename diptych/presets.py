@@ -69,7 +69,7 @@ PRESETS["gal-large"] = Preset(
 )
 
 
-CHEN = "Chen et al. (2016), arXiv 1611.02731, appendix A"
+CHEN = "Chen et al. (2016), arXiv 1611.02731"
 # Adamax 0.002, Polyak averaging 0.998, free bits 0.01 nats a pixel are theirs; batch and epochs are
 # not stated
 _CHEN_RUN = {"optimizer": "adamax", "lr": 0.002, "polyak": 0.998, "batch_size": 64}

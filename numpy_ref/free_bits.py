@@ -27,7 +27,7 @@ class TotalFreeBits(AllBits):
     """max(lambda, mean_n sum_g kl[n, g]) in training; in evaluation no bits are free.
 
     The derivative at lambda is that from above, as torch takes it: a lambda of 0 changes nothing.
-    Source: Kingma et al. (2016), arXiv 1606.04934, appendix C.8, with all latents as one group.
+    Source: Kingma et al. (2016), arXiv 1606.04934, with all latents as one group.
     """
 
     def __init__(self, free: float) -> None:
@@ -44,7 +44,7 @@ class LatentFreeBits(AllBits):
     """sum_g max(lambda / G, mean_n kl[n, g]) in training; in evaluation no bits are free.
 
     The derivative at lambda / G is that from above, as in TotalFreeBits.
-    Source: Kingma et al. (2016), arXiv 1606.04934, appendix C.8, with each part as a group.
+    Source: Kingma et al. (2016), arXiv 1606.04934, with each part as a group.
     """
 
     def __init__(self, free: float) -> None:
@@ -68,7 +68,7 @@ class SoftFreeBits(AllBits):
         gamma <- max(1e-3, gamma / 1.1) where it is below lambda
 
     In evaluation gamma is 1, and stays what it was. It is a buffer, as running averages are.
-    Source: Chen et al. (2016), arXiv 1611.02731, appendix C: "in 10 % steps". The
+    Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. The
     least gamma is ours: where the KL stays below lambda, gamma would fall for ever.
     """
 

@@ -3,7 +3,7 @@
 Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W).
 Right panel: torch_impl/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
-al. (2016), arXiv 1611.02731, appendix A.
+al. (2016), arXiv 1611.02731.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W).
 Left panel: numpy_ref/stacked_pixel_cnn.py
 Sources: van den Oord et al., "Conditional image generation with PixelCNN decoders" (2016), arXiv
-1606.05328; Chen et al. (2016), arXiv 1611.02731, appendix B.
+1606.05328; Chen et al. (2016), arXiv 1611.02731.
 """
 
 from __future__ import annotations

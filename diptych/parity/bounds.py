@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from diptych.parity.report import normwise
 from diptych.parity.trace import Call
@@ -40,6 +42,16 @@ def rounding_bound(dtype: np.dtype, roundings: int) -> float:
     rounding error analysis"). The classical worst case, n u, would let a TF32 product pass.
     """
     return LAMBDA * float(np.finfo(dtype).eps) / 2 * math.sqrt(roundings)
+
+
+def check_precision(right: nn.Module, dtype: np.dtype) -> None:
+    """Raise ValueError where a model has another dtype, or would compute in less than it."""
+    kinds = {str(p.dtype).removeprefix("torch.") for p in right.parameters()} - {dtype.name}
+    if kinds:
+        raise ValueError(f"right: has parameters of {', '.join(sorted(kinds))}, takes {dtype}")
+    if dtype == np.float32 and torch.get_float32_matmul_precision() != "highest":
+        precision = torch.get_float32_matmul_precision()
+        raise ValueError(f"torch's float32 matmul precision: got {precision!r}, takes 'highest'")
 
 
 def nudged(key: Key, array: Any) -> Any:

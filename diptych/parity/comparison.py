@@ -17,6 +17,7 @@ from diptych.parity.bounds import (
     FLOAT64_BOUND,
     NUDGES,
     UNDETERMINED,
+    check_precision,
     magnification,
     nudged,
     rounding_bound,
@@ -62,7 +63,7 @@ class Comparison:
     def __init__(
         self, left: Module, right: nn.Module, batch: Any, noise: Any, dtype: np.dtype
     ) -> None:
-        _check_precision(left, right, dtype)
+        check_precision(right, dtype)
         first = next(right.parameters(), None)
         self.device = torch.device("cpu") if first is None else first.device
         self.dtype, self.left, self.right = dtype, left, right
@@ -273,16 +274,6 @@ class Comparison:
             return FLOAT64_BOUND * max(1.0, item.magnification / AMPLIFICATION)
         floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
         return max(floor, rounding_bound(self.dtype, item.roundings) * item.magnification)
-
-
-def _check_precision(left: Module, right: nn.Module, dtype: np.dtype) -> None:
-    """Raise ValueError where the two panels do not compute in one dtype, or in less than it."""
-    kinds = {str(p.dtype).removeprefix("torch.") for p in right.parameters()} - {dtype.name}
-    if kinds:
-        raise ValueError(f"right: has parameters of {', '.join(sorted(kinds))}, takes {dtype}")
-    if dtype == np.float32 and torch.get_float32_matmul_precision() != "highest":
-        precision = torch.get_float32_matmul_precision()
-        raise ValueError(f"torch's float32 matmul precision: got {precision!r}, takes 'highest'")
 
 
 def _constant(leaf: str, ours: Any, theirs: Any, twin: Call) -> bool:
