@@ -11,6 +11,7 @@ from torch import distributions as td
 import numpy_ref.optim
 import torch_impl.optim
 from diptych import parity
+from diptych.panels import NumpyPanel, TorchPanel
 from diptych.parity.report import normwise
 from model_specs.key import Key
 from model_specs.vlae import FREE_BITS, VLAEConfig
@@ -170,3 +171,20 @@ def test_bits_below_lambda_are_free(lam, charged):
     assert whole["total"] - whole["recon"] == pytest.approx(found["kl"], rel=1e-12)
     name = "encoder.logvar.bias"
     assert np.array_equal(whole[name], found[name]) == (charged == "kl")
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["left", "right"])
+def test_the_weight_of_soft_free_bits_is_no_part_of_the_average(side):
+    """It is a buffer: what evaluations see of it is 1, whatever training has made of it."""
+    model = make(config_of(free_bits_of="soft", free_bits=10.0))[side]  # more than any KL here
+    panel = (NumpyPanel, TorchPanel)[side](model, "adamax", 2e-3, 0.0)
+    panel.keep_average(0.9)
+    assert "free_bits.gamma" in model.state_dict()
+    assert panel.average_state().keys() == {name for name, _ in model.named_parameters()}
+    x, noise = images(model.config, 5), model.draw_noise(KEY, 5)
+    panel.gradients(x, noise)
+    assert float(model.state_dict()["free_bits.gamma"]) == pytest.approx(1 / 1.1)
+    with panel.evaluating():
+        terms = panel.terms(x, noise)
+    assert terms["total"] == pytest.approx(terms["recon"] + terms["kl"], rel=1e-14)
+    assert float(model.state_dict()["free_bits.gamma"]) == pytest.approx(1 / 1.1)
