@@ -134,17 +134,30 @@ def importance_weighted(
     )
 
 
+def memory_of(model: Any, rows: int) -> float:
+    """MiB that so many examples, of one sample each, are taken to need at a time.
+
+    However few they are, a copy of each weight may be alive, and twice what the taps of a kernel
+    read of one example: of the last one, and of the next (see numpy_ref.correlation).
+    """
+    config, values = model.config, 0
+    if config.copies_weights:
+        values += sum(math.prod(parameter.data.shape) for parameter in model.parameters())
+    values += 2 * config.columns + rows * ARRAYS * config.widest
+    return values * model.dtype.itemsize / 2**20
+
+
 def rows_within(memory_mb: float, model: Any) -> int:
     """How many examples, of one sample each, a model can be given at a time.
 
     Raises: ValueError where not even one fits.
     """
     check_real("memory_mb", memory_mb, above=0)
-    one = ARRAYS * model.config.widest * model.dtype.itemsize / 2**20
-    if memory_mb < one:
-        least = math.ceil(100 * one) / 100
-        raise ValueError(f"memory_mb: got {memory_mb:g}, one sample takes {least:g}")
-    return int(memory_mb / one)
+    least = memory_of(model, 1)
+    if memory_mb < least:
+        told = math.ceil(100 * least) / 100
+        raise ValueError(f"memory_mb: got {memory_mb:g}, one sample takes {told:g}")
+    return 1 + int((memory_mb - least) / (memory_of(model, 2) - least))
 
 
 def _pieces(examples: int, samples: int, rows: int, done: int) -> Iterator[tuple[slice, int]]:

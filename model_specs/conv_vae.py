@@ -109,6 +109,16 @@ class ConvVAEConfig:
         layers = max(c * (self.image_size // 2**i) ** 2 for i, c in halvings)
         return max(layers, self.latent_dim)
 
+    @property
+    def columns(self) -> int:
+        """Values of an example that a kernel's taps read side by side, in the widest layer."""
+        return 4 * self.widest  # kernel 4, stride 2: four taps read a value
+
+    @property
+    def copies_weights(self) -> bool:
+        """Whether a pass makes copies of the weights: as the matrix of a product."""
+        return True
+
 
 class ConvVAENoise(NamedTuple):
     """Every random number that the loss needs."""

@@ -105,6 +105,16 @@ class MLPVAEConfig:
         """Values an example has in the widest layer: what decides the memory that it takes."""
         return max(self.outputs * self.input_dim, self.hidden_dim, self.latent_dim)
 
+    @property
+    def columns(self) -> int:
+        """Values of an example that a kernel's taps read side by side: there is no kernel."""
+        return 0
+
+    @property
+    def copies_weights(self) -> bool:
+        """Whether a pass makes copies of the weights: never."""
+        return False
+
 
 class MLPVAENoise(NamedTuple):
     """Every random number that the loss needs."""

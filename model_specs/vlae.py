@@ -23,6 +23,8 @@ STRIDES = 3
 """Blocks of stride 2 on each side."""
 POINTWISE = 2
 """1 x 1 blocks after every other masked layer: four for the paper's six layers."""
+LEAST_MAPS = 16
+"""What torch may fill up fewer feature maps to."""
 
 GAMMA_STEP, GAMMA_LEAST, SOFT_MARGIN = 1.1, 1e-3, 1.05
 """Of soft free bits: what moves the KL's weight, its least, and how far above lambda the KL may be.
@@ -213,12 +215,28 @@ class VLAEConfig:
 
     @property
     def widest(self) -> int:
-        """Values an example has in the widest layer: what decides the memory that it takes."""
+        """Values an example has in the widest layer: what decides the memory that it takes.
+
+        Fewer maps than LEAST_MAPS count as so many.
+        """
         pixels = self.height * self.width
-        maps = max(self.decoder_maps, self.maps, 1 + self.handed_over)
+        maps = max(self.decoder_maps, self.maps, 1 + self.handed_over, LEAST_MAPS)
         return max(
             pixels * maps, self.features, self.hidden_dim, self.flow_hidden_dim, self.code_dim
         )
+
+    @property
+    def columns(self) -> int:
+        """Values of an example that a kernel's taps read side by side, in the widest layer."""
+        kH, kW = self.window.kernel_size
+        first = kH * kW * (1 + self.handed_over)
+        others = KERNEL_SIZE**2 * max(self.decoder_maps, self.maps)
+        return max(first, others) * self.height * self.width
+
+    @property
+    def copies_weights(self) -> bool:
+        """Whether a pass makes copies of the weights: masked ones, normalised ones."""
+        return True
 
 
 def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:

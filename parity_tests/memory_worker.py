@@ -2,7 +2,8 @@
 
     python memory_worker.py PAIR FIELDS-AS-JSON BACKEND DTYPE SAMPLES EXAMPLES MEMORY_MB
 
-prints by how many MiB the process grew at its highest, model and data being there already.
+prints by how many MiB the process grew at its highest, model and data being there already, and the
+bound: the least that is taken, where MEMORY_MB is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 
 from diptych import pairs
-from diptych.importance import importance_weighted
+from diptych.importance import importance_weighted, memory_of
 from diptych.panels import make_panel
 from model_specs.key import Key
 from numpy_ref.module import as_dtype
@@ -30,15 +31,16 @@ def resident(which: str) -> float:
 
 def main(pair: str, fields: str, backend: str, dtype: str, *numbers: str) -> None:
     torch.set_num_threads(1)
-    samples, examples, memory_mb = map(int, numbers)
+    samples, examples, given = map(int, numbers)
     found = pairs.get(pair)
     config = type(found.variants[""])(**json.loads(fields))
     panel = make_panel(pair, config, backend, key=Key(0), dtype=dtype)
     x = found.batch(config, Key(1), as_dtype(dtype), examples)
+    memory_mb = given or memory_of(panel.model, 1)
     importance_weighted(panel, x[:1], Key(2), samples=2)  # what a library sets up once
     before = resident("VmRSS")
     importance_weighted(panel, x, Key(2), samples, memory_mb)
-    print(resident("VmHWM") - before)
+    print(resident("VmHWM") - before, memory_mb)
 
 
 if __name__ == "__main__":

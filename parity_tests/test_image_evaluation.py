@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from diptych import data, pairs, results, training
 from diptych.evaluation import elbo_terms, reconstruction_error
-from diptych.importance import ARRAYS
+from diptych.importance import memory_of
 from diptych.inspect_run import open_run
 from diptych.panels import BACKENDS
 from diptych.presets import settings
@@ -100,7 +100,7 @@ def test_the_bound_holds_for_all_that_is_computed(run, tmp_path, monkeypatch):
     options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
     assert run("train", "conv_vae", *options)[0] == 0
     panel, seen = open_run(out)[-1], []
-    one = ARRAYS * panel.model.config.widest * 4 / 2**20
+    bound = [memory_of(panel.model, rows) for rows in range(8)]
     model = type(panel.model)
 
     def watch(name, call):
@@ -113,14 +113,14 @@ def test_the_bound_holds_for_all_that_is_computed(run, tmp_path, monkeypatch):
     for name in ("loss", "log_weight", "reconstruct"):
         watch(name, getattr(model, name))
     few = ("--samples", 3, "--examples", 20)
-    assert run("evaluate", out, *few, "--memory-mb", 7 * one)[0] == 0
+    assert run("evaluate", out, *few, "--memory-mb", bound[7])[0] == 0
     assert {name: max(n for called, n in seen if called == name) for name, _ in seen} == {
         "log_weight": 2,
         "loss": 7,
         "reconstruct": 7,
     }
     seen.clear()
-    for option in (("--memory-mb", 0.9 * one), ("--samples", 0), ("--examples", 0)):
+    for option in (("--memory-mb", 0.99 * bound[1]), ("--samples", 0), ("--examples", 0)):
         assert run("evaluate", out, *option)[0] == 1
     assert not seen
 

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from diptych import pairs
 from diptych.evaluation import elbo_terms
-from diptych.importance import ARRAYS, Sums, _draw, importance_weighted
+from diptych.importance import Sums, _draw, importance_weighted, memory_of
 from diptych.lab.bound import integrate_out
 from diptych.panels import BACKENDS, NumpyPanel, make_panel
 from diptych.parity.tree import to_numpy
@@ -31,7 +31,7 @@ def panel(backend, **changes):
 
 def within(one, count):
     """The bound in MiB that just holds so many samples."""
-    return count * ARRAYS * one.model.config.widest * one.model.dtype.itemsize / 2**20
+    return memory_of(one.model, count)
 
 
 def exact_nll(model, x):
