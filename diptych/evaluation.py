@@ -33,11 +33,12 @@ def reconstruction_error(
     x: np.ndarray,
     batch_size: int = 500,
     pixels: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    after: Callable[[int], None] | None = None,
 ) -> float:
     """Root of the mean squared difference between a value of x and of its reconstruction.
 
     `pixels` makes of either what is to be compared: x as it is, or an image in [0, 1] without the
-    margin that a model adds.
+    margin that a model adds. `after` is told the size of each batch that is done.
     """
     drawn = getattr(panel.model.config, "draws_reconstructions", False)
     squares = count = 0.0
@@ -49,6 +50,8 @@ def reconstruction_error(
             recon, original = (pixels(to_numpy(a)) for a in (made, part))
             squares += float(np.square(recon - original, dtype=np.float64).sum())
             count += original.size
+            if after is not None:
+                after(len(part))
     return math.sqrt(squares / count)
 
 

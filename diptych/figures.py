@@ -29,13 +29,18 @@ LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK, "m
 DPI, GAP = 150, 4  # dots an inch, dots between two images
 
 
+def check_name(path: str | Path) -> None:
+    """Raises: ValueError where `path` does not end in .png."""
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"path: got {str(path)!r}, takes a name that ends in .png")
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write `figure` as a PNG of 150 dots an inch, whole or not at all.
 
     Raises: ValueError where `path` does not end in .png or cannot be written.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"path: got {str(path)!r}, takes a name that ends in .png")
+    check_name(path)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     write_atomically(path, buffer.getvalue())

@@ -122,7 +122,17 @@ class VLAEConfig:
                 if (value := getattr(self, name)) > most:
                     size = f"images of {self.height} x {self.width}"
                     raise ValueError(f"{name}: got {value} for {size}, takes {most} at most")
-        self.window.mask("A" if self.context != "none" else "B")
+        self._check_window()
+
+    def _check_window(self) -> None:
+        """Raises: ValueError for a window that sees nothing, of no pixel or of none in an image."""
+        if self.context == "none":
+            return
+        H, W = self.height, self.width
+        if not any(-i < H and abs(j) < W for i, j in self.window.seen("A")):
+            raise ValueError(
+                f"context: got {self._context} for images of {H} x {W}, of which that sees nothing"
+            )
 
     @property
     def flow(self) -> AutoregressiveFlowConfig:
@@ -182,11 +192,13 @@ class VLAEConfig:
     @property
     def title(self) -> str:
         """What it consists of, for tables."""
-        window = f" {self.window_width} x {self.window_rows}" if self.context == "local" else ""
         z = "" if self.latent == "none" else f" of {self.latent_dim}"
-        return (
-            f"{self.height} x {self.width}, context {self.context}{window}, latent {self.latent}{z}"
-        )
+        return f"{self.height} x {self.width}, context {self._context}, latent {self.latent}{z}"
+
+    @property
+    def _context(self) -> str:
+        window = f" {self.window_width} x {self.window_rows}" if self.context == "local" else ""
+        return self.context + window
 
     @property
     def example_shape(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from numpy_ref.module import Array
 
 def check_noise(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
     """Raise ValueError unless `value` is a finite array of `shape` (None: any size) and `dtype`."""
-    _check_array(name, value, shape, dtype)
+    check_array(name, value, shape, dtype)
     if not np.isfinite(value).all():
         raise ValueError(f"{name}: got NaN or inf, takes finite values")
 
@@ -21,7 +21,7 @@ def check_batch(
     name: str, value: Array, example: tuple[int, ...], dtype: np.dtype, support: tuple[float, float]
 ) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, finite, in `support`."""
-    _check_array(name, value, (None, *example), dtype)
+    check_array(name, value, (None, *example), dtype)
     low, high = support
     smallest, largest = value.min(), value.max()  # either is NaN where any value is
     if not (np.isfinite(smallest) and np.isfinite(largest)):
@@ -40,7 +40,8 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
         raise ValueError(f"{name}: got {between.size} values as {between[0]:g}, takes 0 and 1")
 
 
-def _check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
+def check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is an array of `shape` (None: any size) and `dtype`."""
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")
     sizes_fit = len(value.shape) == len(shape) and all(
@@ -56,18 +57,18 @@ def _check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: 
 
 def check_images(name: str, value: Array, channels: int, dtype: np.dtype) -> None:
     """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, of `dtype`."""
-    _check_array(name, value, (None, channels, None, None), dtype)
+    check_array(name, value, (None, channels, None, None), dtype)
 
 
 def check_vectors(name: str, value: Array, dim: int, dtype: np.dtype) -> None:
     """Raise ValueError unless `value` is (..., dim), none of them 0, of `dtype`."""
     leading = len(getattr(value, "shape", ())) - 1
-    _check_array(name, value, (*(None,) * leading, dim), dtype)
+    check_array(name, value, (*(None,) * leading, dim), dtype)
 
 
 def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: int) -> None:
     """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
-    _check_array(name, value, shape, np.dtype(np.int64))
+    check_array(name, value, shape, np.dtype(np.int64))
     smallest, largest = value.min(), value.max()
     if smallest < 0 or largest >= size:
         raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
@@ -111,8 +112,8 @@ def check_window(
         for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
             shared = getattr(mask, "shape", ())[:1] == (1,)
             fits = (1 if shared else steps, size, units)
-            _check_array(f"noise.{name}[{place}]", mask, fits, np.dtype(bool))
+            check_array(f"noise.{name}[{place}]", mask, fits, np.dtype(bool))
     if noise.words is not None:
         if vocabulary is None:
             raise ValueError("noise.words: got a mask, this model takes None: it reads no words")
-        _check_array("noise.words", noise.words, (size, vocabulary), np.dtype(bool))
+        check_array("noise.words", noise.words, (size, vocabulary), np.dtype(bool))

@@ -1,7 +1,7 @@
 """Residual blocks of weight-normalised convolutions.   Right panel: torch_impl/residual.py
 
 Sources: He et al., "Identity mappings in deep residual networks" (2016), arXiv 1603.05027; the
-ResNet VAE of Kingma et al. (2016), arXiv 1606.04934, section 5.1.
+ResNet VAE of Kingma et al. (2016), arXiv 1606.04934.
 """
 
 from __future__ import annotations

@@ -97,9 +97,11 @@ class VLAE(Module):
 
         code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W). The vjp
         gives the gradient of the code alone: x is a constant.
-        Raises: ValueError for a code of wrong shape or dtype.
+        An x between 0 and 1 is taken too: it is no image, but slopes are measured by it.
+        Raises: ValueError for a code or an x of wrong shape or dtype.
         """
-        checks.check_vectors("code", code, self.config.code_dim, self.dtype)
+        checks.check_array("x", x, (None, *self.config.example_shape), self.dtype)
+        checks.check_array("code", code, (len(x), self.config.code_dim), self.dtype)
         maps, maps_vjp = self.decoder(code)
         logits, vjp = self.pixels(x, maps)
         return logits, lambda dlogits: maps_vjp(vjp(dlogits)[1])

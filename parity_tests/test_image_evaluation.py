@@ -136,7 +136,9 @@ def test_the_error_of_reconstructions_is_what_it_says():
                 [np.asarray(panel.model.reconstruct(panel.array(x[i : i + 1]))) for i in range(24)]
             )
         want = np.sqrt(((recon - x) ** 2).mean())
-        assert reconstruction_error(panel, x, batch_size=7) == pytest.approx(want, rel=1e-6)
+        sizes = []
+        found_error = reconstruction_error(panel, x, batch_size=7, after=sizes.append)
+        assert found_error == pytest.approx(want, rel=1e-6) and sizes == [7, 7, 7, 3]
         assert panel.model.training
         cropped = reconstruction_error(panel, x, 7, lambda a: 3 * a[:, :, 2:14, 2:14])
         want = 3 * np.sqrt(((recon - x)[:, :, 2:14, 2:14] ** 2).mean())

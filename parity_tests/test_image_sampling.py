@@ -32,7 +32,8 @@ def _greys(path):
 def test_pixels_that_come_in_turn_are_drawn_unless_means_are_asked_for(run, trained, tmp_path):
     out = trained()
     status, told, _ = run("sample", out, "--count", 4)
-    assert status == 0 and "4 samples" in told and "pixels of 4 images" in told
+    assert status == 0 and "4 samples" in told
+    assert "pixels of 4 images" in told and "100%" in told
     assert run("sample", out, "--count", 4, "--mean", "--out", tmp_path / "means.png")[0] == 0
     assert len(_greys(out / "samples.png")) < len(_greys(tmp_path / "means.png"))
 
@@ -45,10 +46,24 @@ def test_a_factorised_decoder_gives_means_unless_draws_are_asked_for(run, traine
     assert len(_greys(out / "samples.png")) > len(_greys(tmp_path / "drawn.png"))
 
 
+def test_a_name_that_is_no_picture_is_refused_before_a_pixel_is_drawn(run, trained, monkeypatch):
+    out = trained()
+    monkeypatch.setattr("torch_impl.vlae.VLAE._draw", None)
+    for option in ("--mean", "--reconstruct"):
+        status, _, told = run("sample", out, option, "--out", out / "picture.txt")
+        assert status == 1 and "takes a name that ends in .png" in told
+
+
+def test_an_evaluation_tells_of_the_reconstructions_that_it_draws(run, trained):
+    status, told, _ = run("evaluate", trained(), "--samples", 2, "--examples", 3)
+    assert status == 0 and "reconstructions" in told
+
+
 def test_test_images_stand_over_their_reconstructions(run, trained):
     out = trained()
     status, told, _ = run("sample", out, "--reconstruct", "--count", 5)
     assert status == 0 and "5 reconstructions" in told
+    assert "pixels of 5 images" in told and "100%" in told
     first = imread(out / "reconstructions.png")
     assert run("sample", out, "--reconstruct", "--count", 5, "--seed", 1)[0] == 0
     assert first.shape == imread(out / "reconstructions.png").shape

@@ -220,11 +220,13 @@ def test_impossible_layers(kind, arguments, message):
 
 
 def test_inputs_that_do_not_fit():
-    layer = MaskedConv2d(3, 2, FIVE, "A")
+    left, right = (kind(3, 2, FIVE, "A") for kind in PANELS)
     for x, message in (
         (np.zeros((2, 4, 5, 5)), r"x: got shape \(2, 4, 5, 5\), takes \(any, 3, any, any\)"),
         (np.zeros((3, 5, 5)), r"x: got shape \(3, 5, 5\)"),
+        (np.zeros((0, 3, 5, 5)), r"x: got shape \(0, 3, 5, 5\)"),
         (np.zeros((2, 3, 5, 5), np.float32), "x: got dtype float32, takes float64"),
     ):
-        with pytest.raises(ValueError, match=message):
-            layer(x)
+        for layer, given in ((left, x), (right, torch.from_numpy(x))):
+            with pytest.raises(ValueError, match=message.replace("float", "(torch.)?float")):
+                layer(given)

@@ -181,10 +181,19 @@ def test_bad_noise_is_one_clear_error(side):
 
 
 @each_side
-def test_codes_of_another_size_are_refused(side):
-    model, x, code = model_and_arrays(side, config_of(), images(config_of(), 2), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"code: got shape \(2, 3\), takes \(any, 4\)"):
-        model.decode(code, x)
+def test_what_cannot_be_decoded_is_one_clear_error(side):
+    config = config_of()
+    x, code = images(config, 2), np.zeros((2, 4))
+    codes = (code[:, :3], code[:1], code[0], code[:, None], code.astype(np.float32))
+    model, good, *bad = model_and_arrays(side, config, x, *codes)
+    for given in bad:
+        with pytest.raises(ValueError, match=r"^code: got .*takes"):
+            model.decode(given, good)
+    images_ = (x.swapaxes(2, 3), x[0], x[:0], np.concatenate((x, x), 1), x.astype(np.float32))
+    model, good, *bad = model_and_arrays(side, config, code, *images_)
+    for given in bad:
+        with pytest.raises(ValueError, match=r"^x: got .*takes"):
+            model.decode(good, given)
 
 
 @each_side
@@ -230,6 +239,16 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
     [
         ({"context": "none", "latent": "none"}, "context: got 'none' with latent 'none'"),
         ({"context": "local", "window_width": 1, "window_rows": 0}, "window: .* sees nothing"),
+        ({"context": "raster", "height": 1, "width": 1}, "context: got raster for images of 1 x 1"),
+        ({"context": "stacks", "height": 1, "width": 1}, "context: got stacks for images of 1 x 1"),
+        (
+            {"context": "local", "window_width": 1, "window_rows": 1, "height": 1},
+            "context: got local 1 x 1 for images of 1 x 28, of which that sees nothing",
+        ),
+        (
+            {"context": "local", "window_width": 2, "window_rows": 0, "width": 1},
+            "context: got local 2 x 0 for images of 28 x 1",
+        ),
         ({"context": "local", "window_rows": -1}, "rows: got -1"),
         ({"context": "local", "window_rows": 1.0}, "rows: got 1.0"),
     ],
@@ -237,3 +256,15 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
 def test_a_model_that_sees_nothing_is_refused(fields, told):
     with pytest.raises(ValueError, match=told):
         VLAEConfig(**fields)
+
+
+@pytest.mark.parametrize("size", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("context", ["raster", "stacks"])
+def test_one_pixel_before_another_is_enough(context, size):
+    config = config_of(context=context, height=size[0], width=size[1])
+    x, code = np.zeros((2, 1, *size)), np.ones((2, 4))
+    x[1].flat[0] = 1
+    model, x, code = model_and_arrays("left", config, x, code)
+    logits, _ = model.decode(code, x)
+    first, second = (logits.reshape(2, 2)[:, i] for i in range(2))
+    assert first[0] == first[1] and second[0] != second[1]

@@ -261,7 +261,7 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 8)], ids=str)
+@pytest.mark.parametrize("size", [(1, 2), (5, 7), (9, 8)], ids=str)
 @pytest.mark.parametrize("images", STRANGE)
 @pytest.mark.parametrize("latent", ["af_prior", "none"])
 def test_batches_in_which_little_varies(latent, images, size):
@@ -274,7 +274,7 @@ def test_batches_in_which_little_varies(latent, images, size):
         assert all(np.isfinite(array).all() for array in state.values())
         lengths = {n: a for n, a in state.items() if n.endswith("weight_g")}
         assert max(a.max() for a in lengths.values()) < 1e3
-        if images == "black" or size == (1, 1):
+        if images == "black":
             encoders = [a for n, a in lengths.items() if n.startswith("encoder")]
             assert all((a == 1).all() for a in encoders)
     assert_same_lengths_and_biases(left, right, 1e-12)

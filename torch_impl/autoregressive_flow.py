@@ -152,7 +152,7 @@ class AffineStep(nn.Module):
 
     Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
     log sigma is what MADE gives, without bounds: with large weights a sample may overflow.
-    Source: Kingma et al. 2016, section 3; there MADE gives sigma, or the logit of a gate.
+    Source: Kingma et al. 2016; there MADE gives sigma, or the logit of a gate.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class Model(Protocol):
 
 def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: Model) -> None:
     """Raise ValueError unless `value` is finite, of `shape` (None: any size), and the model's."""
-    _check_tensor(name, value, shape, model)
+    check_tensor(name, value, shape, model)
     if not torch.compiler.is_compiling() and not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: got NaN or inf, takes finite values")
 
@@ -35,7 +35,7 @@ def check_batch(
     name: str, value: Tensor, example: tuple[int, ...], model: Model, support: tuple[float, float]
 ) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), the model's, finite, in `support`."""
-    _check_tensor(name, value, (None, *example), model)
+    check_tensor(name, value, (None, *example), model)
     if torch.compiler.is_compiling():
         return
     low, high = support
@@ -58,17 +58,22 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
         raise ValueError(f"{name}: got {len(between)} values as {between[0]:g}, takes 0 and 1")
 
 
+def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
+    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, and the model's."""
+    check_tensor(name, value, (None, channels, None, None), model)
+
+
 def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:
     """Raise ValueError unless `value` is (..., dim), none of them 0, and the model's."""
     leading = len(getattr(value, "shape", ())) - 1
-    _check_tensor(name, value, (*(None,) * leading, dim), model)
+    check_tensor(name, value, (*(None,) * leading, dim), model)
 
 
 def check_tokens(
     name: str, value: Tensor, shape: tuple[int | None, ...], size: int, model: Model
 ) -> None:
     """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
-    _check_tensor(name, value, shape, model, torch.int64)
+    check_tensor(name, value, shape, model, torch.int64)
     if torch.compiler.is_compiling():
         return
     smallest, largest = torch.stack(torch.aminmax(value)).tolist()
@@ -114,20 +119,21 @@ def check_window(
         for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
             shared = getattr(mask, "shape", ())[:1] == (1,)
             fits = (1 if shared else steps, size, units)
-            _check_tensor(f"noise.{name}[{place}]", mask, fits, model, torch.bool)
+            check_tensor(f"noise.{name}[{place}]", mask, fits, model, torch.bool)
     if noise.words is not None:
         if vocabulary is None:
             raise ValueError("noise.words: got a mask, this model takes None: it reads no words")
-        _check_tensor("noise.words", noise.words, (size, vocabulary), model, torch.bool)
+        check_tensor("noise.words", noise.words, (size, vocabulary), model, torch.bool)
 
 
-def _check_tensor(
+def check_tensor(
     name: str,
     value: Tensor,
     shape: tuple[int | None, ...],
     model: Model,
     dtype: torch.dtype | None = None,
 ) -> None:
+    """Raise ValueError unless `value` is of `shape` (None: any size), `dtype` and device."""
     dtype = dtype or model.dtype
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: got {type(value).__name__}, takes torch.Tensor")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from model_specs.fields import check_positive_int
 from model_specs.windows import Window, channel_masks
+from torch_impl import checks
 from torch_impl.module import as_dtype
 
 
@@ -26,7 +27,7 @@ class MaskedConv2d(nn.Conv2d):
     Shapes: x (N, I, H, W), weight (O, I, kH, kW), mask (I, kH, kW) bool, bias (O)
     -> y (N, O, H, W).
     Raises: ValueError for a window that sees nothing, or of type A that includes the pixel itself;
-    for free_channels outside [0, I).
+    for free_channels outside [0, I); for an x of wrong shape or dtype.
     Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4; see the left panel for all
     else.
     """
@@ -56,4 +57,5 @@ class MaskedConv2d(nn.Conv2d):
         """torch would draw from its global random state here: torch_impl.init draws from a Key."""
 
     def forward(self, x: Tensor) -> Tensor:
+        checks.check_images("x", x, self.in_channels, self.weight)
         return F.conv2d(x, self.weight * self.mask, self.bias, self.stride, self.padding)

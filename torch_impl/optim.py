@@ -24,7 +24,7 @@ class PolyakAverage:
     So the coefficients of the weights seen add up to 1 from the start, and nothing is to be
     corrected for, as Adam's m is. Buffers (running statistics of batches) are not averaged.
 
-    Source: Polyak & Juditsky (1992), all steps alike; Kingma et al. (2016), with decay 0.998.
+    Source: Polyak & Juditsky (1992), all steps alike; Chen et al. (2016), with decay 0.998.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:

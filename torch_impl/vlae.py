@@ -103,9 +103,11 @@ class VLAE(Module):
         """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), the pixels before as in x.
 
         code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W).
-        Raises: ValueError for a code of wrong shape or dtype.
+        An x between 0 and 1 is taken too: it is no image, but slopes are measured by it.
+        Raises: ValueError for a code or an x of wrong shape or dtype.
         """
-        checks.check_vectors("code", code, self.config.code_dim, self)
+        checks.check_tensor("x", x, (None, *self.config.example_shape), self)
+        checks.check_tensor("code", code, (len(x), self.config.code_dim), self)
         maps = self.decoder(code)
         return self.pixels(x, maps).to(self.dtype)  # under autocast the nll needs every digit
 

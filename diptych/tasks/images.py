@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from diptych import figures, pairs
 from diptych.data import Dataset
@@ -24,9 +23,12 @@ from diptych.parity.tree import to_numpy
 from diptych.partial import PartialFile, digest_of
 from diptych.run import RunConfig
 from diptych.tasks.base import Assessment, Options, Task
+from diptych.tasks.progress import pixel_bar, progress_bar
 from model_specs.fields import check_positive_int
 from model_specs.key import Key
 from numpy_ref import random
+
+SILENT = Console(quiet=True)
 
 
 class Images(Task):
@@ -116,8 +118,7 @@ class Images(Task):
         if likely:
             metrics[f"{split}_kl_bits"] = bits = terms["kl"] / math.log(2)
             lines.append(("kl: spent on z", f"{bits:.3f}", "bits/example"))
-        rmse = reconstruction_error(panel, x, at_once, lambda a: self._pixels(panel, a))
-        metrics[f"{split}_rmse"] = rmse
+        metrics[f"{split}_rmse"] = rmse = self._rmse(panel, x, at_once, options.console)
         drawn = getattr(panel.model.config, "draws_reconstructions", False)
         kind = "reconstruction, drawn" if drawn else "reconstruction"
         lines.append((kind, f"{rmse:.4f}", "RMSE/value in [0, 1]"))
@@ -170,7 +171,7 @@ class Images(Task):
         if options.resume and not sums.done:
             options.console.print("nothing is kept of this evaluation: it begins anew")
         total = samples * len(x)
-        with _progress(options.console) as progress, stop_on_interrupt() as stop:
+        with progress_bar(options.console) as progress, stop_on_interrupt() as stop:
             bar = progress.add_task(f"{samples} samples", total=total, completed=sums.done, told="")
 
             def after(sums: Sums) -> None:
@@ -190,6 +191,17 @@ class Images(Task):
                 panel, x, key, samples, options.memory_mb, sums=sums, after=after
             )
 
+    def _rmse(self, panel: Panel, x: np.ndarray, at_once: int, console: Console) -> float:
+        with progress_bar(console) as progress:
+            bar = progress.add_task("reconstructions", total=len(x), told="")
+            return reconstruction_error(
+                panel,
+                x,
+                at_once,
+                lambda a: self._pixels(panel, a),
+                after=lambda images: progress.advance(bar, images),
+            )
+
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Examples from the prior, or test images over their reconstructions, as a PNG.
 
@@ -205,10 +217,12 @@ class Images(Task):
         check_positive_int("count", count)
         kind = "reconstructions" if options.reconstruct else "samples"
         target = options.out or folder / f"{kind}.png"
+        figures.check_name(target)
         if options.reconstruct:
             rows = self.held_out("test")
             chosen = random.permutation(Key(options.seed).fold_in("subset"), len(rows))[:count]
-            figure, count = self._reconstructions(panel, rows[chosen]), len(chosen)
+            figure = self._reconstructions(panel, rows[chosen], options.console)
+            count = len(chosen)
         else:
             key = Key(options.seed).fold_in("sample")
             figure = self._samples(panel, key, count, options.mean, options.console)
@@ -221,10 +235,10 @@ class Images(Task):
         samples = self._samples(panel, self.key.fold_in("pictures"), 64)
         return {"samples": samples, "reconstructions": shown}
 
-    def _reconstructions(self, panel: Panel, rows: np.ndarray) -> Figure:
+    def _reconstructions(self, panel: Panel, rows: np.ndarray, console: Console = SILENT) -> Figure:
         x = self.examples(panel, rows)
-        with panel.evaluating():
-            recon = to_numpy(panel.model.reconstruct(panel.array(x)))
+        with panel.evaluating(), pixel_bar(console, panel, len(x)) as watched:
+            recon = to_numpy(panel.model.reconstruct(panel.array(x), **watched))
         return figures.reconstructions(self._pixels(panel, x), self._pixels(panel, recon))
 
     def _samples(
@@ -233,16 +247,11 @@ class Images(Task):
         key: Key,
         count: int,
         mean: bool | None = None,
-        console: Console | None = None,
+        console: Console = SILENT,
     ) -> Figure:
         """Means, unless asked for otherwise or pixels are drawn in turn: then draws."""
-        in_turn = getattr(panel.model.config, "pixels_in_turn", 0)
-        mean = not in_turn if mean is None else mean
-        with panel.evaluating(), _progress(console or Console(quiet=True)) as progress:
-            watched: dict[str, Any] = {}
-            if in_turn:
-                bar = progress.add_task(f"pixels of {count} images", total=in_turn, told="")
-                watched["progress"] = lambda pixels: progress.advance(bar, pixels)
+        with panel.evaluating(), pixel_bar(console, panel, count) as watched:
+            mean = not watched if mean is None else mean
             x = to_numpy(panel.model.sample(key, count, mean=mean, **watched))
         return figures.image_grid(self._pixels(panel, x), math.ceil(count**0.5))
 
@@ -267,14 +276,3 @@ def _weighted_lines(found: Evaluation) -> list[tuple[str, str, str]]:
         ("effective sample size", effective, f"of {found.samples}"),
         ("ELBO", f"{found.elbo:.3f}", "nats/example"),
     ]
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
