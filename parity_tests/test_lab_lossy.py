@@ -84,6 +84,7 @@ def test_a_window_that_is_ignored_is_told(short, monkeypatch, tmp_path):
     """The whole experiment, on few grey images; and again with a plant that trains all alike."""
     findings = lossy.run(tiny())
     check_findings("lossy", findings, tmp_path)
+    assert str(findings.table.caption).startswith("grey values drawn as black and white; Chen")
     found = findings.results["windows"]
     assert [entry["pixels"] for entry in found.values()] == [0, 4, 11]
     for name in WINDOWS:
@@ -96,8 +97,9 @@ def test_a_window_that_is_ignored_is_told(short, monkeypatch, tmp_path):
 
 def test_images_without_labels_have_nats_and_no_identity(short):
     data = few()
-    bare = replace(data, **{n: Split(getattr(data, n).x) for n in ("train", "valid", "test")})
-    findings = lossy.run(replace(tiny(), data=bare))
+    splits = {n: Split(np.round(getattr(data, n).x)) for n in ("train", "valid", "test")}
+    findings = lossy.run(replace(tiny(), data=replace(data, **splits)))
+    assert str(findings.table.caption).startswith("Chen")
     assert findings.results["identity"] is None and len(findings.truths) == 3
     assert "digit" not in " ".join(str(column.header) for column in findings.table.columns)
 

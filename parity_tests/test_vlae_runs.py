@@ -91,7 +91,7 @@ def test_grey_images_are_refused_and_may_be_binarised(run, tmp_path):
     options = ["--data", "digits", "--epochs", 1, "--batch-size", 400, "--out", out, *SMALL]
     status, told, error = run("train", "vlae", *options)
     assert status == 1 and error.startswith("error: ") and error.count("\n") == 1
-    assert "takes 0 and 1" in error and "Traceback" not in told + error
+    assert "takes 0 and 1: --binarize" in error and "Traceback" not in told + error
     assert run("train", "vlae", *options, "--binarize", "--out", tmp_path / "b")[0] == 0
 
 

@@ -33,7 +33,7 @@ from diptych.data import Dataset
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
 from diptych.lab.models import grey_size, less, no_more, told
-from diptych.lab.windows import WINDOWS, Windowed, epochs_in, pixels, some
+from diptych.lab.windows import WINDOWS, Windowed, black_and_white, epochs_in, pixels, some
 
 PAPER = {"none": 25.9, "raster": 13.3}
 """Nats on z, Chen et al., static MNIST: 28 x 28 pixels."""
@@ -90,6 +90,7 @@ def run(setting: Setting) -> Findings:
         "samples": size.samples,
         "free_nats": model.config.free_nats,
         "images": len(x),
+        "binarized": not black_and_white(data),
         "windows": found,
         "identity": tell.scale() if tell else None,
         "paper": PAPER,
@@ -186,7 +187,8 @@ def _table(results: Mapping[str, Any]) -> Table:
         shares = [entry["changed"], *([entry["z"], entry["x'"]] if identity else [])]
         row += [told((100 * np.array(share)).tolist(), 1) for share in shares]
         table.add_row(name, str(entry["pixels"]), *row)
-    caption = "Chen et al. (2016), on static MNIST of 28 × 28: {none} nats on z without a window, "
+    caption = "grey values drawn as black and white; " if results["binarized"] else ""
+    caption += "Chen et al. (2016), on static MNIST of 28 × 28: {none} nats on z without a window, "
     caption = caption.format(**PAPER) + f"{PAPER['raster']} with the raster's"
     if identity:
         caption += f"; digit from x itself: {100 * identity['x']:.1f} %, "

@@ -63,7 +63,7 @@ class Windowed:
 
     def __init__(self, setting: Setting, seed: int, fields: dict[str, Any], epochs: int) -> None:
         data = setting.data
-        given = {**RUN, "epochs": epochs, "seed": seed, "binarize": not _binary(data)}
+        given = {**RUN, "epochs": epochs, "seed": seed, "binarize": not black_and_white(data)}
         fields = {**FIELDS, **fields}
         run = settings("vlae", data.name, data, PRESET, fields, given)
         task = make_task(run, data)
@@ -132,5 +132,6 @@ def some(data: Dataset, split: str) -> np.ndarray:
     return random.permutation(Key(0).fold_in("subset"), len(getattr(data, split)))[:count]
 
 
-def _binary(data: Dataset) -> bool:
+def black_and_white(data: Dataset) -> bool:
+    """Whether the images are; or else grey."""
     return bool(np.isin(data.train.x, (0, 1)).all())

@@ -37,6 +37,8 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
 
 
 def _to_batch(config: VLAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
+    if ((rows > 0) & (rows < 1)).any():
+        raise ValueError("data: got grey values, vlae takes 0 and 1: --binarize draws them")
     return rows.reshape(-1, *shape)
 
 
