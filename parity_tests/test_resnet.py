@@ -29,7 +29,7 @@ BLOCKS = {
 each_block = pytest.mark.parametrize("name", BLOCKS)
 CONFIGS = {
     "5 x 7": {},
-    "1 x 1": {"height": 1, "width": 1},
+    "1 x 1": {"height": 1, "width": 1, "context": "none"},
     "9 x 4": {"height": 9, "width": 4, "latent_dim": 1, "hidden_dim": 2},
     "8 x 8": {"height": 8, "width": 8, "maps": 1, "handed_over": 1},
 }
@@ -123,7 +123,7 @@ def test_every_size_comes_back(panel, rng):
         assert half.shape == (2, 2, (H + 1) // 2, (W + 1) // 2)
         (whole,) = call(back, half)
         assert whole.shape == (2, 1, H, W)
-        assert small(height=H, width=W).sizes[:2] == [(H, W), half.shape[2:]]
+        assert small(height=H, width=W, context="none").sizes[:2] == [(H, W), half.shape[2:]]
 
 
 def test_a_block_without_layers_doubles_what_it_reads(rng):
