@@ -42,8 +42,8 @@ class VLAEConfig:
     the code is for. The paper's ablations are switches: context "none" is the factorised decoder,
     latent "none" the unconditional PixelCNN.
     Raises: ValueError that names the field, its value and what is allowed.
-    Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; defaults
-    are their recipe for static MNIST. Where we differ, or they are silent: the flow is not
+    Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; defaults are
+    their recipe for static MNIST. Where we differ, or they are silent: the flow is not
     weight-normalised; see `masked_layers` and `free_bits_of`.
     """
 
@@ -83,8 +83,8 @@ class VLAEConfig:
     """Feature maps of the PixelCNN."""
     masked_layers: int = 6
     """One of mask type A and the others of type B, each in a residual block; after every other one
-    (but the last) two 1 x 1 blocks. The paper has four between every other layer,
-    and no more of where.
+    (but the last) two 1 x 1 blocks. The paper has four between every other layer, and no more of
+    where.
     For contexts "local" and "none" those of type B see the pixel itself alone."""
     tied: bool = True
     """Whether the layers of type B are one, as the paper has it on static MNIST."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,6 @@ from model_specs.vlae import VLAEConfig
 from numpy_ref import random
 
 KEY = Key(61)
-ODD: dict[str, Any] = {"height": 5, "width": 7, "maps": 3, "hidden_dim": 11, "latent_dim": 4}
-ODD |= {"flow_steps": 2, "flow_hidden_dim": 9, "flow_hidden_layers": 2, "flow_mean_only": False}
-ODD |= {"handed_over": 2, "decoder_maps": 6, "masked_layers": 3, "free_bits": 0.001}
 CONTEXTS: dict[str, dict[str, Any]] = {
     "none": {"context": "none"},
     "local": {"context": "local", "window_width": 4, "window_rows": 2},
@@ -27,9 +25,14 @@ KINDS = [(n, c) for n in LATENTS for c in CONTEXTS if (n, c) != ("none", "none")
 """What there is of z, and of the pixels before each pixel: at least one."""
 
 
+def small(**changes: Any) -> VLAEConfig:
+    """The odd one of `diptych check`, of 5 x 7 pixels."""
+    return replace(pairs.get("vlae").variants[""], **changes)
+
+
 def config_of(latent: str = "af_prior", context: str = "raster", **changes: Any) -> VLAEConfig:
-    """An odd one, its flow affine."""
-    return VLAEConfig(**ODD | {"latent": latent} | CONTEXTS[context] | changes)
+    """The same with its flow affine, and a context by its name."""
+    return small(**{"latent": latent, "flow_mean_only": False} | CONTEXTS[context] | changes)
 
 
 def images(
@@ -52,5 +55,5 @@ def make(config: VLAEConfig, dtype: str = "float64") -> Any:
     return left, right
 
 
-def tensors(*arrays: np.ndarray) -> Any:
+def tensors(*arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
     return tuple(map(torch.from_numpy, arrays))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from diptych import training
+from diptych.data import Data
 from diptych.run import RunConfig, RunFolder
 from diptych.weights import load_arrays
 from model_specs.mlp_vae import MLPVAEConfig
@@ -64,6 +67,21 @@ class KillAt(StopAt):
 
     def stop(self, trainer: Any) -> None:
         raise KilledError
+
+
+def killed_and_resumed(
+    monkeypatch: Any, run: RunConfig, found: Data, folder: Path, steps: int
+) -> tuple[training.Outcome, training.Outcome]:
+    """(resumed, whole): a run that is killed after so many steps ends in the same arrays."""
+    whole = training.train(run, found, folder / "whole")
+    with monkeypatch.context() as patch:
+        KillAt(patch, steps)
+        with pytest.raises(KilledError):
+            training.train(run, found, folder / "cut")
+    resumed = training.train(run, found, folder / "cut", resume=True)
+    for ours, theirs in zip(arrays_of(resumed.folder), arrays_of(whole.folder), strict=True):
+        assert_same_arrays(ours, theirs)
+    return resumed, whole
 
 
 class PoisonAt(StopAt):

@@ -9,7 +9,7 @@ import pytest
 from image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
 from rich.console import Console
-from run_folders import KillAt, KilledError, StopAt, arrays_of, assert_same_arrays, without_times
+from run_folders import StopAt, arrays_of, killed_and_resumed, without_times
 
 from diptych import data, pairs, training
 from diptych.inspect_run import compare_runs
@@ -211,15 +211,7 @@ def test_training_ends_where_nothing_gets_better(judged, patience, epochs, tmp_p
 def test_a_killed_run_stops_where_it_would_have(judged, tmp_path, monkeypatch):
     found = dataset()
     config = config_for(found, epochs=6, patience=2, checkpoint_every=2)
-    whole = training.train(config, found, tmp_path / "whole")
-    judged.clear()
-    with monkeypatch.context() as patch:
-        KillAt(patch, 8)
-        with pytest.raises(KilledError):
-            training.train(config, found, tmp_path / "killed")
-    resumed = training.train(config, found, tmp_path / "killed", resume=True)
-    for a, b in zip(arrays_of(whole.folder), arrays_of(resumed.folder), strict=True):
-        assert_same_arrays(a, b)
+    resumed, whole = killed_and_resumed(monkeypatch, config, found, tmp_path, 8)
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
 
 

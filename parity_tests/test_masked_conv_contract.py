@@ -230,3 +230,13 @@ def test_inputs_that_do_not_fit():
         for layer, given in ((left, x), (right, torch.from_numpy(x))):
             with pytest.raises(ValueError, match=message.replace("float", "(torch.)?float")):
                 layer(given)
+
+
+def test_autocast_may_give_any_dtype(rng):
+    layer = TorchMaskedConv2d(3, 2, FIVE, "A").float()
+    x = torch.from_numpy(rng.normal(size=(2, 3, 5, 5)))
+    with torch.autocast("cpu", torch.bfloat16):
+        for given in (x.float(), x.bfloat16()):
+            assert layer(given).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"x: got dtype torch\.bfloat16, takes torch\.float32"):
+        layer(x.bfloat16())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from run_folders import KillAt, KilledError, arrays_of, assert_same_arrays, config, without_times
+from run_folders import arrays_of, assert_same_arrays, config, killed_and_resumed, without_times
 from torch import nn
 
 import numpy_ref.optim
@@ -208,14 +208,7 @@ def test_killed_and_resumed_with_averages_is_uninterrupted(
     few_digits, tmp_path, monkeypatch, backend, steps
 ):
     run = config(backend=backend, optimizer="adamax", polyak=0.8, binarize=True)
-    whole = train(run, few_digits, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        KillAt(patch, steps)
-        with pytest.raises(KilledError):
-            train(run, few_digits, tmp_path / "cut")
-    resumed = train(run, few_digits, tmp_path / "cut", resume=True)
-    for ours, theirs in zip(arrays_of(resumed.folder), arrays_of(whole.folder), strict=True):
-        assert_same_arrays(ours, theirs)
+    resumed, whole = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
     best = [load_arrays(outcome.folder.best_file)[0] for outcome in (resumed, whole)]
     assert_same_arrays(*best)
     logs = [without_times(read_metrics(o.folder.metrics_file)) for o in (resumed, whole)]

@@ -201,7 +201,8 @@ def test_impossible_layers(kind, arguments, message):
 
 
 def test_inputs_that_do_not_fit():
-    layer, x = StackedConv2d(3, 2, 3, "A"), np.zeros((2, 3, 5, 4))
+    left, right = (kind(3, 2, 3, "A") for kind in PANELS)
+    x = np.zeros((2, 3, 5, 4))
     for v, h, message in (
         (x[:, :2], x, r"v: got shape \(2, 2, 5, 4\), takes \(any, 3, any, any\)"),
         (x, x[0], r"h: got shape \(3, 5, 4\)"),
@@ -209,5 +210,6 @@ def test_inputs_that_do_not_fit():
         (x.astype(np.float32), x, "v: got dtype float32, takes float64"),
         (x, x.astype(np.float32), "h: got dtype float32, takes float64"),
     ):
-        with pytest.raises(ValueError, match=message):
-            layer(v, h)
+        for layer, given in ((left, (v, h)), (right, map(torch.from_numpy, (v, h)))):
+            with pytest.raises(ValueError, match=message.replace("float", "(torch.)?float")):
+                layer(*given)

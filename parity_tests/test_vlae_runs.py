@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from run_folders import KillAt, KilledError, arrays_of, assert_same_arrays
+from run_folders import arrays_of, killed_and_resumed
 
 from diptych import data, pairs
 from diptych.evaluation import reconstruction_error
@@ -20,8 +20,9 @@ SMALL = [o for name, value in FIELDS.items() for o in ("--set", f"{name}={value}
 RUN = {"epochs": 1, "batch_size": 400, "checkpoint_every": 2}
 
 
-def run_of(found, **given):
-    return settings("vlae", found.name, found, "vlae-digits", FIELDS, RUN | given)
+def run_of(found, fields=(), **given):
+    sizes = FIELDS | dict(fields)
+    return settings("vlae", found.name, found, "vlae-digits", sizes, RUN | given)
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +73,8 @@ def test_both_panels_train_to_the_same_weights(digits, tmp_path):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_killed_and_resumed_is_uninterrupted(digits, tmp_path, monkeypatch, backend, steps):
     """With free bits whose weight moves, and before the first checkpoint."""
-    FIELDS_ = FIELDS | {"free_bits_of": "soft"}
-    config = settings(
-        "vlae", digits.name, digits, "vlae-digits", FIELDS_, RUN | {"backend": backend}
-    )
-    whole = train(config, digits, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        KillAt(patch, steps)
-        with pytest.raises(KilledError):
-            train(config, digits, tmp_path / "cut")
-    resumed = train(config, digits, tmp_path / "cut", resume=True)
-    for ours, theirs in zip(arrays_of(resumed.folder), arrays_of(whole.folder), strict=True):
-        assert_same_arrays(ours, theirs)
+    run = run_of(digits, {"free_bits_of": "soft"}, backend=backend)
+    killed_and_resumed(monkeypatch, run, digits, tmp_path, steps)
 
 
 def test_grey_images_are_refused_and_may_be_binarised(run, tmp_path):

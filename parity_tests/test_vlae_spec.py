@@ -10,7 +10,7 @@ from diptych.presets import PRESETS
 from model_specs.key import Key
 from model_specs.vlae import VLAEConfig, VLAENoise, layout
 
-# Chen et al. (2016), appendix A, and its table of ablations
+# Chen et al. (2016): the recipe, and the ablations of their table
 
 
 def test_the_recipe_is_the_papers():

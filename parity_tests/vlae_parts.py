@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pixels import small, tensors
 from torch import nn
 from witnesses import filled
 
@@ -16,7 +17,7 @@ from diptych import weights
 from diptych.parity.report import normwise
 from diptych.parity.tree import leaves, map_arrays, to_numpy
 from model_specs.key import Key
-from model_specs.vlae import VLAEConfig, VLAENoise
+from model_specs.vlae import VLAENoise
 from model_specs.windows import Window
 from numpy_ref import latents, random
 from numpy_ref import weight_norm as left_side
@@ -38,24 +39,6 @@ LAYERS: dict[str, tuple[str, tuple[Any, ...], tuple[int, ...]]] = {
 """(class, arguments, shape of x); no size but 1 is used twice for things that could be confused."""
 
 LATENTS = "gaussian", "af_prior", "iaf_posterior"
-SMALL: dict[str, Any] = {
-    "height": 5,
-    "width": 7,
-    "maps": 3,
-    "hidden_dim": 11,
-    "latent_dim": 4,
-    "flow_steps": 2,
-    "flow_hidden_dim": 9,
-    "flow_hidden_layers": 2,
-    "handed_over": 2,
-    "decoder_maps": 6,
-    "masked_layers": 3,
-    "free_bits": 0.001,
-}
-
-
-def small(**changes: Any) -> VLAEConfig:
-    return VLAEConfig(**SMALL | changes)
 
 
 def twins(left: Any, right: Any, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -177,10 +160,6 @@ def draw(
     spread = np.exp(logvar / 2)
     z = mu[:, None] + spread[:, None] * eps if many else mu + spread * eps
     return mu, logvar, z, eps
-
-
-def tensors(*arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
-    return tuple(map(torch.from_numpy, arrays))
 
 
 def methods(latent: Any) -> tuple[Callable[..., Any], ...]:

@@ -59,8 +59,13 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
 
 
 def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
-    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, and the model's."""
-    check_tensor(name, value, (None, channels, None, None), model)
+    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, and the model's.
+
+    Under autocast any dtype is: torch casts it.
+    """
+    casts = isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type)
+    dtype = value.dtype if casts else None
+    check_tensor(name, value, (None, channels, None, None), model, dtype)
 
 
 def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:

@@ -62,8 +62,8 @@ class SoftFreeBits(AllBits):
         gamma <- max(1e-3, gamma / 1.1) where it is below lambda
 
     In evaluation gamma is 1, and stays what it was. It is a buffer, as running averages are.
-    Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. The
-    least gamma is ours: where the KL stays below lambda, gamma would fall for ever.
+    Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. The least gamma is ours:
+    where the KL stays below lambda, gamma would fall for ever.
     """
 
     gamma: Tensor

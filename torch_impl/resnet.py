@@ -2,8 +2,7 @@
 
 Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W), M maps handed over.
 Left panel: numpy_ref/resnet.py
-Source: Kingma et al. (2016), arXiv 1606.04934, in the sizes of Chen et al. (2016)
-for MNIST.
+Source: Kingma et al. (2016), arXiv 1606.04934, in the sizes of Chen et al. (2016) for MNIST.
 """
 
 from __future__ import annotations

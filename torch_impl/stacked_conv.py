@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model_specs.fields import check_positive_int
 from model_specs.windows import Window, stacked_reach
+from torch_impl import checks
 from torch_impl.layers import Conv2d
 from torch_impl.masked_conv import MaskedConv2d
 from torch_impl.module import Module
@@ -33,7 +34,7 @@ class StackedConv2d(Module):
     Shapes: v and h (N, I, H, W), vertical.weight (O, I, up (A) or up + 1 (B), kW),
     horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
     Raises: ValueError for an even kernel, or of type A under 3 x 3; for free_channels outside
-    [0, I).
+    [0, I); for v or h of wrong shape or dtype.
     Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2; see the left panel for all
     else.
     """
@@ -55,6 +56,7 @@ class StackedConv2d(Module):
     ) -> None:
         super().__init__()
         check_positive_int("in_channels", in_channels)
+        self.in_channels = in_channels
         check_positive_int("out_channels", out_channels)
         up, side = stacked_reach(kernel_size, mask_type)
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
@@ -65,6 +67,11 @@ class StackedConv2d(Module):
         self.link = self.plain(out_channels, out_channels, 1, bias=False, **where)
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        model = next(self.parameters())
+        checks.check_images("v", v, self.in_channels, model)
+        checks.check_images("h", h, self.in_channels, model)
+        if v.shape != h.shape:
+            raise ValueError(f"h: got shape {tuple(h.shape)}, takes that of v, {tuple(v.shape)}")
         v = self.vertical(v)[:, :, : v.shape[2]]
         return v, self.horizontal(h) + self.link(v)
 
