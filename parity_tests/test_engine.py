@@ -19,8 +19,11 @@ from diptych.parity.tree import to_numpy
 from diptych.presets import settings
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.key import Key
+from model_specs.lstm import LSTMConfig
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref import random
+from torch_impl.lstm import LSTMLayers
+from torch_impl.recurrent import half_precision_trains
 
 KEY = Key(51)
 CONFIG = ConvVAEConfig(
@@ -127,6 +130,45 @@ def test_a_carried_state_is_not_rounded(model, name, amp, tmp_path):
     outcome = training.train(config, dataset, tmp_path / "run")
     states = {k: v for k, v in arrays_of(outcome.folder)[1].items() if k.startswith("state.")}
     assert states and all(array.dtype == np.float32 for array in states.values())
+
+
+def test_a_kernel_without_half_precision_training_runs_in_float32():
+    """The island is the same layer in float32: what the loop computes without autocast."""
+
+    def kernel(x, state, weights, *options):
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("could not create a primitive descriptor for the LSTM")
+        return torch.lstm(x, state, weights, *options)
+
+    config = LSTMConfig(vocab_size=7, embedding_dim=5, hidden_dim=6, num_layers=1, kernel="fused")
+    layers = LSTMLayers(5, config, "float32")
+    for parameter in layers.parameters():
+        torch.nn.init.uniform_(parameter, generator=torch.Generator().manual_seed(3))
+    layers.kernel = kernel
+    x, h0, c0 = torch.ones(4, 3, 5), torch.zeros(3, 6), torch.zeros(3, 6)
+    plain = torch.lstm(x, (h0[None], c0[None]), layers.weights(0), True, 1, 0.0, True, False, False)
+    with torch.autocast("cpu", torch.float16):
+        assert not half_precision_trains(kernel)
+        h, h_T, c_T = layers.layer(x.bfloat16(), h0, c0, None, 0)
+    assert h.dtype == h_T.dtype == c_T.dtype == torch.float32
+    assert torch.equal(h, plain[0]) and torch.equal(c_T, plain[2][0])
+
+
+def test_a_precision_that_the_processor_cannot_train_is_one_clear_error(monkeypatch):
+    message = "could not create a primitive descriptor for the matmul primitive. Run with verbose"
+    panel = panel_of(Engine(amp="bf16"))
+    noise = panel.model.draw_noise(KEY, len(X))
+
+    def refuse(*_):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(panel, "_loss", refuse)
+    with pytest.raises(ValueError, match=r"amp: got 'bf16'.*matmul primitive\), takes 'off' here"):
+        panel.gradients(X, noise)
+    plain = panel_of()
+    monkeypatch.setattr(plain, "_loss", refuse)
+    with pytest.raises(RuntimeError, match="could not create"):
+        plain.gradients(X, noise)
 
 
 def test_gradients_are_clipped_after_they_are_scaled_down():

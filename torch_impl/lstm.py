@@ -30,16 +30,15 @@ class LSTMLayers(Recurrent):
     """
 
     gates = 4
+    kernel = staticmethod(torch.lstm)
 
     def layer(
         self, x: Tensor, h0: Tensor, c0: Tensor, m: Tensor | None, layer: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x (T, B, I), h0 and c0 (B, H), m (T or 1, B, H) or None -> h (T, B, H), h_T, c_T"""
         if self.fuses(m):
-            state, drop = (h0[None].contiguous(), c0[None].contiguous()), 0.0
-            weights = self.weights(layer)
-            h, *last = torch.lstm(x, state, weights, True, 1, drop, self.training, False, False)
-            return h, last[0][0], last[1][0]
+            h, h_T, c_T = self.fused(x, (h0[None].contiguous(), c0[None].contiguous()), layer)
+            return h, h_T[0], c_T[0]
         _, weight_hh, _, _ = self.weights(layer)
         a = self._project(x, layer)
         m = None if m is None else m.expand(len(a), *h0.shape)

@@ -6,6 +6,8 @@ order of layers and masks, the state.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,6 +32,8 @@ class Recurrent(nn.Module):
     """
 
     gates: int
+    kernel: Callable[..., Any]
+    """torch's fused kernel, which runs one layer over all steps."""
 
     def __init__(
         self,
@@ -91,5 +95,47 @@ class Recurrent(nn.Module):
         return F.linear(x, weight_ih, bias_ih + bias_hh)
 
     def fuses(self, m: Tensor | None) -> bool:
-        """Whether torch's own kernel can run a layer: it cannot drop h_{t-1}."""
+        """True if torch's fused kernel can run a layer: it cannot drop h_{t-1}."""
         return m is None and self.config.kernel == "fused"
+
+    def fused(self, x: Tensor, state: Any, layer: int) -> tuple[Tensor, ...]:
+        """One layer over all steps by torch's fused kernel.
+
+        Under autocast it runs in float32 on a CPU that has no half-precision training kernel for
+        it, as autocast does with every operation that has none.
+        """
+        weights, drop = self.weights(layer), 0.0
+        options = (weights, True, 1, drop, self.training, False, False)
+        if x.device.type != "cpu" or half_precision_trains(self.kernel):
+            return self.kernel(x, state, *options)
+        with torch.autocast("cpu", enabled=False):
+            return self.kernel(x.to(weights[0].dtype), state, *options)
+
+
+def half_precision_trains(kernel: Callable[..., Any]) -> bool:
+    """True if torch's fused CPU kernel trains in the precision that autocast asks of it."""
+    # a compiler takes the kernel apart, and then oneDNN's LSTM is not reached
+    if torch.compiler.is_compiling() or not torch.is_autocast_enabled("cpu"):
+        return True
+    return _trains(kernel, torch.get_autocast_dtype("cpu"))
+
+
+@functools.cache
+def _trains(kernel: Callable[..., Any], dtype: torch.dtype) -> bool:
+    """Run a layer of one unit forward and backward, and see whether that fails.
+
+    torch passes a half-precision LSTM to oneDNN, which has no training primitive for some
+    processors (float16 with AVX512-FP16, either dtype with AVX2 alone) and some settings of
+    ONEDNN_MAX_CPU_ISA, and there is nothing else to ask.
+    """
+    gates, zero = (4 if kernel is torch.lstm else 1), torch.zeros(1, 1, 1)
+    x = torch.ones(1, 1, 1, requires_grad=True)
+    weights = [torch.ones(gates, *axes, requires_grad=True) for axes in ((1,), (1,), (), ())]
+    state = (zero, zero) if kernel is torch.lstm else zero
+    try:
+        with torch.enable_grad(), torch.autocast("cpu", dtype):
+            y = kernel(x, state, weights, True, 1, 0.0, True, False, False)[0]
+            torch.autograd.grad(y.float().sum(), [x, *weights])
+    except RuntimeError:
+        return False
+    return True

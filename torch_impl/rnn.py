@@ -21,15 +21,13 @@ class TanhLayers(Recurrent):
     """h_t = tanh(W_ih x_t + b_ih + b_hh + W_hh (m_t h_{t-1})), as torch.nn.RNN."""
 
     gates = 1
+    kernel = staticmethod(torch.rnn_tanh)
 
     def layer(self, x: Tensor, h0: Tensor, m: Tensor | None, layer: int) -> tuple[Tensor, Tensor]:
         """x (T, B, I), h0 (B, H), m (T or 1, B, H) or None -> (h (T, B, H), h_T (B, H))"""
         if self.fuses(m):
-            weights, drop = self.weights(layer), 0.0
-            h, last = torch.rnn_tanh(
-                x, h0[None].contiguous(), weights, True, 1, drop, self.training, False, False
-            )
-            return h, last[0]
+            h, h_T = self.fused(x, h0[None].contiguous(), layer)
+            return h, h_T[0]
         _, weight_hh, _, _ = self.weights(layer)
         a = self._project(x, layer)
         m = None if m is None else m.expand(len(a), *h0.shape)

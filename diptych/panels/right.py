@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,10 +92,11 @@ class TorchPanel(Panel):
 
     def gradients(self, batch: Any, noise: Any, share: float = 1.0) -> tuple[dict[str, float], Any]:
         self.model.zero_grad(set_to_none=True)
-        with self._autocast():
+        with self._refused_precision(), self._autocast():
             loss = self._loss(self.convert(batch), noise)
         # DistributedDataParallel averages over the ranks, and the shares are to be added
-        self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
+        with self._refused_precision():
+            self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
         if self._scaler.is_enabled():
             self._scaler.unscale_(self.optimizer)
         terms = {name: share * value for name, value in _floats(loss).items()}
@@ -166,6 +167,20 @@ class TorchPanel(Panel):
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         on = self.engine.amp != "off"
         return torch.autocast(self._device.type, AMP_DTYPES[self.engine.amp], enabled=on)
+
+    @contextlib.contextmanager
+    def _refused_precision(self) -> Iterator[None]:
+        """Raise ValueError where oneDNN has no kernel of this precision for this processor."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.engine.amp == "off" or "could not create a primitive" not in str(error):
+                raise
+            reason = str(error).partition(".")[0]
+            raise ValueError(
+                f"amp: got {self.engine.amp!r}, which oneDNN cannot train with on this processor "
+                f"({reason}), takes 'off' here"
+            ) from error
 
 
 def _floats(loss: Any) -> dict[str, float]:
