@@ -34,7 +34,7 @@ bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
 	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= -o 'python_files=bench_*.py' --benchmark-only --benchmark-group-by=group
 
 results: $(STAMP) ## make the README's tables anew from benchmarks/results
-	$(BIN)/python -m diptych.results
+	$(BIN)/python -m diptych.runs.results
 
 clean: ## what make created
 	rm -rf $(VENV) out

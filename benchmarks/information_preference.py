@@ -15,14 +15,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from diptych import data, figures, results
+from diptych import data, figures
 from diptych.cli.terminal import flushed_denormals
-from diptych.inspect_run import open_run
+from diptych.commands.open import open_run
 from diptych.lab.windows import pixels
-from diptych.presets import settings
-from diptych.run import RunFolder
+from diptych.runs import results
+from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
-from diptych.training import train
+from diptych.training.presets import settings
+from diptych.training.train import train
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "information_preference"

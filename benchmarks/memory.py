@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from diptych import figures, results, sequence_figures
+from diptych import figures
+from diptych.runs import results
 from diptych.study.memory import memory_experiment, table
 
 HERE = Path(__file__).parent
@@ -29,7 +30,7 @@ def main() -> None:
         found[model] = memory_experiment(folder, model=model, data=DATA, console=console)
         console.print(table(found[model]))
         figure = HERE.parent / "docs" / f"memory_{model}.png"
-        figures.save(sequence_figures.memory_curves(found[model]), figure)
+        figures.save(figures.memory_curves(found[model]), figure)
     results.write(
         HERE / "results" / "copy_memory.json",
         name="copy_memory",

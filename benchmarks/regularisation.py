@@ -15,10 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-from diptych import data, figures, results, sequence_figures
-from diptych.presets import settings
-from diptych.run import RunFolder
-from diptych.training import train
+from diptych import data, figures
+from diptych.runs import results
+from diptych.runs.folder import RunFolder
+from diptych.training.presets import settings
+from diptych.training.train import train
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "regularisation"
@@ -56,9 +57,7 @@ def main() -> None:
         scheme: {name: run[name] for name in ("epoch", "train", "valid")}
         for scheme, run in found.items()
     }
-    figures.save(
-        sequence_figures.perplexity_curves(curves), HERE.parent / "docs/regularisation.png"
-    )
+    figures.save(figures.perplexity_curves(curves), HERE.parent / "docs/regularisation.png")
     results.write(
         HERE / "results" / "lstm_regularisation.json",
         name="lstm_regularisation",

@@ -9,7 +9,7 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "Key": "model_specs.key",
+    "Key": "model_specs.common.key",
     "LSTMBatch": "model_specs.lstm",
     "LSTMConfig": "model_specs.lstm",
     "LSTMLoss": "model_specs.lstm",
@@ -17,7 +17,7 @@ _HOME = {
     "MLPVAEConfig": "model_specs.mlp_vae",
     "MLPVAELoss": "model_specs.mlp_vae",
     "MLPVAENoise": "model_specs.mlp_vae",
-    "Masks": "model_specs.dropout",
+    "Masks": "model_specs.recurrent.dropout",
     "RNNBatch": "model_specs.rnn",
     "RNNConfig": "model_specs.rnn",
     "RNNLoss": "model_specs.rnn",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
-from model_specs.state import check_state
-from numpy_ref.module import DTYPES
-
-METADATA = "diptych"
+from diptych.files import load_arrays, save_arrays
+from model_specs.common.state import check_state
+from numpy_ref.nn.module import DTYPES
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
@@ -76,57 +70,3 @@ def to_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
         name: value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         for name, value in state.items()
     }
-
-
-def save_arrays(
-    path: str | os.PathLike[str],
-    arrays: Mapping[str, np.ndarray],
-    metadata: Mapping[str, Any] | None = None,
-) -> None:
-    """Write named arrays and JSON-able metadata as one safetensors file, atomically."""
-    contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
-    write_atomically(path, to_bytes(contiguous, {METADATA: json.dumps(metadata or {})}))
-
-
-def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read (arrays, metadata) back; metadata of others is left out.
-
-    Raises: ValueError that names the file and the fault.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = (file.metadata() or {}).get(METADATA, "{}")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except TypeError as error:
-        raise ValueError(f"{path}: holds a dtype that NumPy lacks ({error})") from None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error})") from None
-    try:
-        return arrays, json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: metadata {METADATA!r} is not JSON ({error})") from None
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write beside `path`, flush to disk, and rename over it: readers see the old file or the new.
-
-    Raises: ValueError where the folder cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot write there ({error.strerror})") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

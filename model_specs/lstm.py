@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.dropout import RecurrentConfig
-from model_specs.fields import check_positive_int, check_rate, check_real
+from model_specs.common.fields import check_positive_int, check_rate, check_real
+from model_specs.recurrent.dropout import RecurrentConfig
 
 
 @dataclass(frozen=True)

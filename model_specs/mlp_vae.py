@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.fields import check_choice, check_positive_int, check_real
+from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 ACTIVATIONS = ("relu", "tanh")
 POSTERIORS = ("logvar", "sigma", "deterministic")

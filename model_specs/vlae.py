@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from model_specs.autoregressive_flow import AutoregressiveFlowConfig
-from model_specs.fields import check_choice, check_positive_int, check_real
-from model_specs.windows import Window
+from model_specs.autoregressive.flow import AutoregressiveFlowConfig
+from model_specs.autoregressive.windows import Window
+from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 T = TypeVar("T")
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")

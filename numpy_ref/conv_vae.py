@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
 from model_specs.conv_vae import (
     STRIDES,
     SUPPORTS,
@@ -21,21 +23,19 @@ from model_specs.conv_vae import (
     ConvVAENoise,
     ConvVAEOutput,
 )
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
-from numpy_ref import checks, functional, random
-from numpy_ref.convolution import Conv2d, ConvTranspose2d
-from numpy_ref.distributions import (
+from numpy_ref.nn import checks, functional, random
+from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
+from numpy_ref.nn.init import INITS
+from numpy_ref.nn.layers import Linear, ReLU
+from numpy_ref.nn.module import Array, Module, Sequential, Vjp
+from numpy_ref.nn.normalisation import BatchNorm2d
+from numpy_ref.probability.distributions import (
     bernoulli_nll,
     gaussian_kl,
     gaussian_kl_sampled,
     gaussian_nll,
     squared_error,
 )
-from numpy_ref.init import INITS
-from numpy_ref.layers import Linear, ReLU
-from numpy_ref.module import Array, Module, Sequential, Vjp
-from numpy_ref.normalisation import BatchNorm2d
 
 
 def _sigmoid(x: Array) -> tuple[Array, Vjp]:

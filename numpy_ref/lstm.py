@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.dropout import Masks
-from model_specs.key import Key
+from model_specs.common.key import Key
 from model_specs.lstm import LSTMBatch, LSTMConfig, LSTMLoss, LSTMState
-from numpy_ref import checks, init, random
-from numpy_ref.dropout import Dropout
-from numpy_ref.layers import Embedding
-from numpy_ref.module import Array, Module, Vjp
-from numpy_ref.outputs import SoftmaxOutput, weigh
-from numpy_ref.recurrent import Recurrent
+from model_specs.recurrent.dropout import Masks
+from numpy_ref.nn import checks, init, random
+from numpy_ref.nn.layers import Embedding
+from numpy_ref.nn.module import Array, Module, Vjp
+from numpy_ref.recurrent.outputs import SoftmaxOutput, weigh
+from numpy_ref.recurrent.stack import Dropout, Recurrent
 
 
 class LSTMLayers(Recurrent):

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
-from numpy_ref import checks, random
-from numpy_ref.init import INITS
-from numpy_ref.layers import Linear, ReLU, Tanh
-from numpy_ref.likelihoods import Likelihood, make_likelihood
-from numpy_ref.module import Array, Module, Vjp
-from numpy_ref.posteriors import POSTERIORS, Posterior
+from numpy_ref.nn import checks, random
+from numpy_ref.nn.init import INITS
+from numpy_ref.nn.layers import Linear, ReLU, Tanh
+from numpy_ref.nn.module import Array, Module, Vjp
+from numpy_ref.probability.likelihoods import Likelihood, make_likelihood
+from numpy_ref.probability.posteriors import POSTERIORS, Posterior
 
 ACTIVATIONS = {"relu": ReLU, "tanh": Tanh}
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.dropout import Masks
-from model_specs.key import Key
+from model_specs.common.key import Key
+from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
-from numpy_ref import checks, init
-from numpy_ref.module import Array, Module, Vjp
-from numpy_ref.outputs import OUTPUTS, weigh
-from numpy_ref.recurrent import Recurrent
+from numpy_ref.nn import checks, init
+from numpy_ref.nn.module import Array, Module, Vjp
+from numpy_ref.recurrent.outputs import OUTPUTS, weigh
+from numpy_ref.recurrent.stack import Recurrent
 
 
 class TanhLayers(Recurrent):

@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model_specs.fields import check_choice
+from model_specs.common.fields import check_choice
 from model_specs.mlp_vae import MLPVAELoss, MLPVAENoise
 from model_specs.score_function import BASELINES
-from numpy_ref import checks
 from numpy_ref.mlp_vae import MLPVAE
-from numpy_ref.module import Array, Vjp
+from numpy_ref.nn import checks
+from numpy_ref.nn.module import Array, Vjp
 
 
 def log_q(mu: Array, logvar: Array, z: Array) -> tuple[Array, Vjp]:

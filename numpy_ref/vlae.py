@@ -12,18 +12,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
-from numpy_ref import checks, random
-from numpy_ref.distributions import bernoulli_nll
-from numpy_ref.free_bits import make_free_bits
-from numpy_ref.init import directions
-from numpy_ref.latents import make_latent
-from numpy_ref.module import Array, Module, Vjp
-from numpy_ref.pixel_cnn import Progress, make_decoder
-from numpy_ref.resnet import make_networks
-from numpy_ref.weight_norm import settle
+from numpy_ref.autoregressive.latents import make_free_bits, make_latent
+from numpy_ref.autoregressive.pixel_cnn import Progress, make_decoder
+from numpy_ref.autoregressive.resnet import make_networks
+from numpy_ref.nn import checks, random
+from numpy_ref.nn.init import directions
+from numpy_ref.nn.module import Array, Module, Vjp
+from numpy_ref.nn.weight_norm import settle
+from numpy_ref.probability.distributions import bernoulli_nll
 
 
 class VLAE(Module):

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from diptych import cli, data, pairs, weights
 from diptych.data import Dataset, Split
-from model_specs.key import Key
+from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
-from numpy_ref import random
+from numpy_ref.nn import random
 
 # two workers on two cores: more threads than that only wait for each other
 torch.set_num_threads(1)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
 from model_specs.conv_vae import (
     STRIDES,
     SUPPORTS,
@@ -21,19 +23,18 @@ from model_specs.conv_vae import (
     ConvVAENoise,
     ConvVAEOutput,
 )
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
-from torch_impl import checks, random
-from torch_impl.distributions import (
+from torch_impl.nn import checks, random
+from torch_impl.nn.convolution import Conv2d, ConvTranspose2d
+from torch_impl.nn.init import INITS
+from torch_impl.nn.layers import Linear
+from torch_impl.nn.module import Module, as_device, as_dtype
+from torch_impl.probability.distributions import (
     bernoulli_nll,
     gaussian_kl,
     gaussian_kl_sampled,
     gaussian_nll,
     squared_error,
 )
-from torch_impl.init import INITS
-from torch_impl.layers import Conv2d, ConvTranspose2d, Linear
-from torch_impl.module import Module, as_device, as_dtype
 
 
 def _identity(x: Tensor) -> Tensor:

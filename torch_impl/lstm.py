@@ -10,15 +10,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model_specs.dropout import Masks
-from model_specs.key import Key
+from model_specs.common.key import Key
 from model_specs.lstm import LSTMBatch, LSTMConfig, LSTMLoss, LSTMState
-from torch_impl import checks, init, random
-from torch_impl.dropout import Dropout
-from torch_impl.layers import Embedding
-from torch_impl.module import Module, as_device, as_dtype
-from torch_impl.outputs import SoftmaxOutput, weigh
-from torch_impl.recurrent import Recurrent
+from model_specs.recurrent.dropout import Masks
+from torch_impl.nn import checks, init, random
+from torch_impl.nn.layers import Embedding
+from torch_impl.nn.module import Module, as_device, as_dtype
+from torch_impl.recurrent.outputs import SoftmaxOutput, weigh
+from torch_impl.recurrent.stack import Dropout, Recurrent
 
 
 class LSTMLayers(Recurrent):

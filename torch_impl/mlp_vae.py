@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
-from torch_impl import checks, random
-from torch_impl.init import INITS
-from torch_impl.layers import Linear
-from torch_impl.likelihoods import Likelihood, make_likelihood
-from torch_impl.module import Module, as_device, as_dtype
-from torch_impl.posteriors import POSTERIORS, Posterior
+from torch_impl.nn import checks, random
+from torch_impl.nn.init import INITS
+from torch_impl.nn.layers import Linear
+from torch_impl.nn.module import Module, as_device, as_dtype
+from torch_impl.probability.likelihoods import Likelihood, make_likelihood
+from torch_impl.probability.posteriors import POSTERIORS, Posterior
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 

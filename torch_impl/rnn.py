@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_specs.dropout import Masks
-from model_specs.key import Key
+from model_specs.common.key import Key
+from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
-from torch_impl import checks, init
-from torch_impl.module import Module, as_device, as_dtype
-from torch_impl.outputs import OUTPUTS, weigh
-from torch_impl.recurrent import Recurrent
+from torch_impl.nn import checks, init
+from torch_impl.nn.module import Module, as_device, as_dtype
+from torch_impl.recurrent.outputs import OUTPUTS, weigh
+from torch_impl.recurrent.stack import Recurrent
 
 
 class TanhLayers(Recurrent):

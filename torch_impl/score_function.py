@@ -15,11 +15,11 @@ import math
 import torch
 from torch import Tensor
 
-from model_specs.fields import check_choice
+from model_specs.common.fields import check_choice
 from model_specs.mlp_vae import MLPVAELoss, MLPVAENoise
 from model_specs.score_function import BASELINES
-from torch_impl import checks
 from torch_impl.mlp_vae import MLPVAE
+from torch_impl.nn import checks
 
 
 def log_q(mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:

@@ -12,18 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
-from torch_impl import checks, random
-from torch_impl.distributions import bernoulli_nll
-from torch_impl.free_bits import make_free_bits
-from torch_impl.init import directions
-from torch_impl.latents import make_latent
-from torch_impl.module import Module, as_device, as_dtype
-from torch_impl.pixel_cnn import Progress, make_decoder
-from torch_impl.resnet import make_networks
-from torch_impl.weight_norm import settle
+from torch_impl.autoregressive.latents import make_free_bits, make_latent
+from torch_impl.autoregressive.pixel_cnn import Progress, make_decoder
+from torch_impl.autoregressive.resnet import make_networks
+from torch_impl.nn import checks, random
+from torch_impl.nn.init import directions
+from torch_impl.nn.module import Module, as_device, as_dtype
+from torch_impl.nn.weight_norm import settle
+from torch_impl.probability.distributions import bernoulli_nll
 
 
 class VLAE(Module):

@@ -13,10 +13,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from diptych import pairs, results
+from diptych import pairs
 from diptych.bench import autoregressive, convolutional, recurrent, whole
 from diptych.bench.workload import Workload
-from diptych.run import command_line
+from diptych.runs import results
+from diptych.runs.environment import command_line
 
 __all__ = ["Workload", "bench", "interleaved", "peak_mib", "workload", "works"]
 

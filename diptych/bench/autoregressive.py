@@ -14,22 +14,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-import numpy_ref.autoregressive_flow
-import numpy_ref.masked_conv
-import numpy_ref.weight_norm
-import torch_impl.autoregressive_flow
-import torch_impl.masked_conv
-import torch_impl.weight_norm
+import numpy_ref.autoregressive.flow
+import numpy_ref.autoregressive.masked_conv
+import numpy_ref.nn.weight_norm
+import torch_impl.autoregressive.flow
+import torch_impl.autoregressive.masked_conv
+import torch_impl.nn.weight_norm
 from diptych import weights
 from diptych.bench import layer, whole
 from diptych.bench.workload import Runs, Workload
-from diptych.registry.pair import Pair
-from model_specs.key import Key
+from diptych.pairs.pair import Pair
+from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig
-from numpy_ref import random
-from numpy_ref.functional import sigmoid
-from numpy_ref.init import normal
-from numpy_ref.module import as_dtype
+from numpy_ref.nn import random
+from numpy_ref.nn.functional import sigmoid
+from numpy_ref.nn.init import normal
+from numpy_ref.nn.module import as_dtype
 
 KEY = Key(0).fold_in("bench")
 IMAGES = 64
@@ -72,24 +72,24 @@ def _code(c: VLAEConfig) -> tuple[int, ...]:
 
 PARTS = {
     "masked convolution": Part(
-        _masked(numpy_ref.masked_conv.MaskedConv2d),
-        _masked(torch_impl.masked_conv.MaskedConv2d),
+        _masked(numpy_ref.autoregressive.masked_conv.MaskedConv2d),
+        _masked(torch_impl.autoregressive.masked_conv.MaskedConv2d),
         _maps,
     ),
     "masked convolution, weight-normalised": Part(
-        _masked(numpy_ref.weight_norm.WNMaskedConv2d),
-        _masked(torch_impl.weight_norm.WNMaskedConv2d),
+        _masked(numpy_ref.autoregressive.masked_conv.WNMaskedConv2d),
+        _masked(torch_impl.autoregressive.masked_conv.WNMaskedConv2d),
         _maps,
     ),
     "flow": Part(
-        _flow(numpy_ref.autoregressive_flow.AutoregressiveFlow),
-        _flow(torch_impl.autoregressive_flow.AutoregressiveFlow),
+        _flow(numpy_ref.autoregressive.flow.AutoregressiveFlow),
+        _flow(torch_impl.autoregressive.flow.AutoregressiveFlow),
         _code,
         "log_prob",
     ),
     "flow, one step": Part(
-        _step(numpy_ref.autoregressive_flow.AutoregressiveFlow),
-        _step(torch_impl.autoregressive_flow.AutoregressiveFlow),
+        _step(numpy_ref.autoregressive.flow.AutoregressiveFlow),
+        _step(torch_impl.autoregressive.flow.AutoregressiveFlow),
         _code,
     ),
 }

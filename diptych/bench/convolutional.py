@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-import numpy_ref.convolution
-import numpy_ref.normalisation
-import torch_impl.layers
+import numpy_ref.nn.convolution
+import numpy_ref.nn.normalisation
+import torch_impl.nn.layers
 from diptych import weights
 from diptych.bench import layer, whole
 from diptych.bench.workload import Runs
-from diptych.registry.pair import Pair
-from model_specs.key import Key
-from numpy_ref import random
-from numpy_ref.module import Module, as_dtype
+from diptych.pairs.pair import Pair
+from model_specs.common.key import Key
+from numpy_ref.nn import random
+from numpy_ref.nn.module import Module, as_dtype
 
 KEY = Key(0).fold_in("bench")
 
@@ -36,19 +36,25 @@ class Layer(NamedTuple):
 
 LAYERS = {
     "Conv2d 32 -> 32, 3 x 3, on 64 x 32 x 28 x 28": Layer(
-        numpy_ref.convolution.Conv2d, torch_impl.layers.Conv2d, (32, 32, 3, 1, 1), (64, 32, 28, 28)
+        numpy_ref.nn.convolution.Conv2d,
+        torch_impl.nn.convolution.Conv2d,
+        (32, 32, 3, 1, 1),
+        (64, 32, 28, 28),
     ),
     "Conv2d 64 -> 128, 4 x 4, stride 2, on 64 x 64 x 16 x 16": Layer(
-        numpy_ref.convolution.Conv2d, torch_impl.layers.Conv2d, (64, 128, 4, 2, 1), (64, 64, 16, 16)
+        numpy_ref.nn.convolution.Conv2d,
+        torch_impl.nn.convolution.Conv2d,
+        (64, 128, 4, 2, 1),
+        (64, 64, 16, 16),
     ),
     "ConvTranspose2d 128 -> 64, 4 x 4, stride 2, on 64 x 128 x 8 x 8": Layer(
-        numpy_ref.convolution.ConvTranspose2d,
-        torch_impl.layers.ConvTranspose2d,
+        numpy_ref.nn.convolution.ConvTranspose2d,
+        torch_impl.nn.convolution.ConvTranspose2d,
         (128, 64, 4, 2, 1),
         (64, 128, 8, 8),
     ),
     "BatchNorm2d on 64 x 128 x 16 x 16": Layer(
-        numpy_ref.normalisation.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
+        numpy_ref.nn.normalisation.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
     ),
 }
 WORK = (*whole.WORK, *LAYERS)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from numpy_ref.module import Module
+from numpy_ref.nn.module import Module
 
 
 def left(layer: Module, x: Any, *dy: Any, method: str = "forward") -> Callable[[], Any]:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diptych.arrays import to_tensors
 from diptych.bench.workload import Runs
-from diptych.parity.tree import to_tensors
-from diptych.registry.pair import Pair
-from model_specs.key import Key
-from numpy_ref import optim
-from numpy_ref.module import as_dtype
+from diptych.pairs.pair import Pair
+from model_specs.common.key import Key
+from numpy_ref.nn import optim
+from numpy_ref.nn.module import as_dtype
 
 WORK = ("gradients", "step", "recurrent body", "output layer")
 """Masks, loss and all gradients; the same, clipped, and one step of SGD; forward and backward of

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from diptych.bench.workload import Runs
-from diptych.registry.pair import Pair
-from model_specs.key import Key
-from numpy_ref import optim
-from numpy_ref.module import as_dtype
+from diptych.pairs.pair import Pair
+from model_specs.common.key import Key
+from numpy_ref.nn import optim
+from numpy_ref.nn.module import as_dtype
 
 WORK = ("forward", "gradients", "step")
 """The loss; the loss and all gradients; the same and one step of the optimiser."""

@@ -24,7 +24,7 @@ def check(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every tensor.")] = False,
 ) -> None:
     """Compare the two panels, tensor by tensor. Exit status 1 where they diverge."""
-    from diptych.check import check_pairs
+    from diptych.commands.check import check_pairs
 
     reports = check_pairs(
         models or None, dtype, device, terminal.console, json_file, verbose=verbose

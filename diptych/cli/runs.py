@@ -41,7 +41,7 @@ def evaluate(
 
     Ctrl-C keeps what was found about images, and --resume goes on bit for bit.
     """
-    from diptych.inspect_run import evaluate_runs
+    from diptych.commands.evaluate import evaluate_runs
     from diptych.tasks import Options
 
     options = Options(terminal.console, split, samples, examples, memory_mb, resume=resume)
@@ -70,7 +70,7 @@ def sample(
     device: Annotated[str | None, typer.Option(help="Else the run's own.")] = None,
 ) -> None:
     """Draw from a trained run: a picture, or text."""
-    from diptych.inspect_run import sample_run
+    from diptych.commands.sample import sample_run
     from diptych.tasks import Options
 
     options = Options(
@@ -94,6 +94,6 @@ def curves(
     record: Record = None,
 ) -> None:
     """Lay the loss curves of two runs over each other and tell how far they part."""
-    from diptych.inspect_run import compare_runs
+    from diptych.commands.curves import compare_runs
 
     compare_runs(left, right, out=out, record=record, console=terminal.console)

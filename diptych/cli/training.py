@@ -72,9 +72,9 @@ def train(
     """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
     from diptych import data as data_sets
     from diptych import pairs
-    from diptych.presets import default_data, settings
-    from diptych.ranks import joined
-    from diptych.training import train as run_training
+    from diptych.panels.ranks import joined
+    from diptych.training.presets import default_data, settings
+    from diptych.training.train import train as run_training
 
     pair = pairs.get(model)
     data = data or default_data(model, preset)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from model_specs.fields import check_choice, check_positive_int
+from model_specs.common.fields import check_choice, check_positive_int
 
 Unit = Literal["words", "characters"]
 

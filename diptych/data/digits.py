@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from diptych.data.dataset import Dataset, Root, Split, count
-from model_specs.key import Key
-from numpy_ref.random import permutation
+from model_specs.common.key import Key
+from numpy_ref.nn.random import permutation
 
 TRAIN, VALID, TEST = 1297, 200, 300
 

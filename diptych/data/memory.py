@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from model_specs.fields import check_choice, check_positive_int
-from model_specs.key import Key
-from model_specs.streams import check_start
-from numpy_ref.random import bits, uniform
+from model_specs.common.fields import check_choice, check_positive_int
+from model_specs.common.key import Key
+from model_specs.common.streams import check_start
+from numpy_ref.nn.random import bits, uniform
 
 Kind = Literal["copy", "adding"]
 

@@ -9,7 +9,7 @@ from typing import get_args
 
 from diptych.data.corpus import EOS, UNK, Corpus, Unit, Vocabulary, count, cut_words
 from diptych.data.dataset import reading
-from model_specs.fields import check_choice
+from model_specs.common.fields import check_choice
 
 TRAIN, VALID = 90, 95  # per cent of the tokens at which train and valid end
 LEAST = 40  # tokens, of which 5 % are the 2 that a split takes

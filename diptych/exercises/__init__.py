@@ -8,7 +8,7 @@
 
 All of them take either panel and any VAE, and its images as it takes them: rows (N, D) for mlp_vae,
 (N, C, S, S) for conv_vae. `pairs.get(model).to_batch(config, x, image_shape)` makes them of a data
-set's rows. They are doors to what the project's own runs do (diptych.training): the same order of
+set's rows. They do what the project's own runs do (diptych.training.train): the same order of
 examples, the same noise, the same steps, the same weights at the end.
 """
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diptych.evaluation import elbo_terms, reconstruction_error
+from diptych.evaluation.elbo import elbo_terms, reconstruction_error
 from diptych.panels import Panel
-from model_specs.key import Key
+from model_specs.common.key import Key
 
 
 class Scores(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from diptych.evaluation import per_example
+from diptych.arrays import to_numpy
+from diptych.evaluation.elbo import per_example
 from diptych.exercises.evaluation import negative_elbo
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
-from model_specs.key import Key
+from model_specs.common.key import Key
 
 
 class Prediction(NamedTuple):

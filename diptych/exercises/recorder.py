@@ -16,8 +16,8 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 
-from diptych.run import command_line, environment
-from model_specs.key import Key
+from diptych.runs.environment import command_line, environment
+from model_specs.common.key import Key
 
 
 class RunRecorder:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diptych.evaluation import per_example
+from diptych.evaluation.elbo import per_example
 from diptych.panels import Panel
-from diptych.training import NonFiniteError
-from model_specs.fields import check_positive_int, check_real
-from model_specs.key import Key
-from numpy_ref import optim, random
+from diptych.training.train import NonFiniteError
+from model_specs.common.fields import check_positive_int, check_real
+from model_specs.common.key import Key
+from numpy_ref.nn import optim, random
 
 
 class TrainingStep(NamedTuple):
@@ -95,7 +95,7 @@ def fit(
 ) -> History:
     """Train for some epochs, at schedule(lr, epoch), and record every step.
 
-    `schedule` is one of numpy_ref.optim's with its options bound, as in
+    `schedule` is one of numpy_ref.nn.optim's with its options bound, as in
     partial(optim.cosine_lr, epochs=10). Step i, counted through all epochs, has the key key / i, so
     that `diptych train` with the seed of `key` ends in the same weights.
     Raises: NonFiniteError that names the step; ValueError as `minibatches` and `training_step`.

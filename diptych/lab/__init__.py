@@ -10,13 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diptych import data, figures, results
+from diptych import data, figures
 from diptych.data import Dataset
+from diptych.files import write_atomically
 from diptych.lab import autoencoder, beta, bound, estimators, likelihoods, lossy
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
-from diptych.run import command_line, environment
-from diptych.weights import write_atomically
+from diptych.runs import results
+from diptych.runs.environment import command_line, environment
 
 __all__ = ["EXPERIMENTS", "Findings", "Report", "Setting", "run_lab"]
 
@@ -45,7 +46,7 @@ def run_lab(
 ) -> Report:
     """Run one experiment; leave NAME.json, NAME.png and NAME.txt (the table) in `out`.
 
-    `record` gets the numbers as a result for the README (see diptych.results).
+    `record` gets the numbers as a result for the README (see diptych.runs.results).
 
     Raises: ValueError for an unknown name, data that are no images, no seeds or one twice, or an
     `out` that cannot be written.

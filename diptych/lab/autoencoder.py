@@ -28,7 +28,7 @@ from rich.table import Table
 from scipy.spatial.distance import cdist
 
 from diptych.data import Dataset
-from diptych.figures import DPI, INK, LABELS, style
+from diptych.figures.style import DPI, INK, LABELS, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     codes,
@@ -43,8 +43,8 @@ from diptych.lab.models import (
 )
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel
-from model_specs.key import Key
-from numpy_ref import random
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 KEY = Key(0).fold_in("lab").fold_in("autoencoder")
 STEPS, QUICK_STEPS = 2750, 440

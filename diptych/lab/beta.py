@@ -23,8 +23,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diptych.evaluation import elbo_terms
-from diptych.figures import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, style
+from diptych.evaluation.elbo import elbo_terms
+from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     decoded,
@@ -39,8 +39,8 @@ from diptych.lab.models import (
 )
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel
-from model_specs.key import Key
-from numpy_ref import random
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 KEY = Key(0).fold_in("lab").fold_in("beta")
 BETAS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)

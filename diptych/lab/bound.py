@@ -21,12 +21,12 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from rich.table import Table
 from scipy import integrate, special, stats
 
-from diptych.figures import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, TERMS, style
+from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, TERMS, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.trained import binary, trained
-from model_specs.key import Key
-from numpy_ref.distributions import bernoulli_nll
+from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
+from numpy_ref.probability.distributions import bernoulli_nll
 
 KEY = Key(0).fold_in("lab").fold_in("bound")
 FIELDS = {"hidden_dim": 64, "latent_dim": 2, "activation": "tanh"}

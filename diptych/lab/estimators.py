@@ -31,11 +31,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from rich.table import Table
 
-from diptych.figures import DPI, INK, LEGEND, MUTED, RIGHT, style
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.gradients import PARTS, WAYS, Moments, both, encoder_size, estimates, gradient
 from diptych.lab.trained import binary, trained
-from model_specs.key import Key
+from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
 
 KEY = Key(0).fold_in("lab").fold_in("estimators")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model_specs.key import Key
+from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAENoise
 from numpy_ref.mlp_vae import MLPVAE
 from numpy_ref.score_function import score_function_loss

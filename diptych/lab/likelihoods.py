@@ -29,8 +29,9 @@ from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 from scipy.integrate import quad_vec
 
-from diptych.figures import DPI, INK, LEGEND, MUTED, TERMS, style
-from diptych.importance import importance_weighted
+from diptych.arrays import to_numpy
+from diptych.evaluation.importance import importance_weighted
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, TERMS, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     codes,
@@ -44,11 +45,10 @@ from diptych.lab.models import (
 )
 from diptych.lab.pictures import head, show
 from diptych.panels import Panel, make_panel
-from diptych.parity.tree import to_numpy
-from model_specs.key import Key
+from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
-from numpy_ref import random
-from numpy_ref.likelihoods import make_likelihood
+from numpy_ref.nn import random
+from numpy_ref.probability.likelihoods import make_likelihood
 
 KEY = Key(0).fold_in("lab").fold_in("likelihoods")
 STEPS, QUICK_STEPS = 1240, 125

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diptych.figures import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, style
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, style
 from diptych.lab.pictures import head, show
 
 SHOWN = {"z": "z ~ q(z|x)", "mu": "μ(x)", "x'": "x′ ~ p(x′|z)"}

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from diptych import pairs
+from diptych.arrays import to_numpy
 from diptych.data import Dataset, Split
 from diptych.lab.findings import Setting
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
-from diptych.run import RunConfig
-from diptych.training import train
-from model_specs.key import Key
-from numpy_ref import random
+from diptych.runs.config import RunConfig
+from diptych.training.train import train
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 RUN: dict[str, Any] = {"batch_size": 128, "lr": 1e-2, "schedule": "cosine", "log_every": 10**6}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from diptych.figures import INK
+from diptych.figures.style import INK
 
 
 def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:

@@ -10,9 +10,9 @@ from diptych import pairs
 from diptych.data import Dataset
 from diptych.data.dataset import Split
 from diptych.panels import make_panel
-from model_specs.key import Key
-from numpy_ref import random
+from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
+from numpy_ref.nn import random
 
 
 def binary(split: Split) -> np.ndarray:

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from diptych.arrays import to_numpy
 from diptych.data import Dataset
-from diptych.evaluation import elbo_terms
-from diptych.importance import importance_weighted
+from diptych.evaluation.elbo import elbo_terms
+from diptych.evaluation.importance import importance_weighted
 from diptych.lab.findings import Setting
-from diptych.parity.tree import to_numpy
-from diptych.presets import PRESETS, settings
 from diptych.tasks import Images, make_task
-from diptych.training import build
-from model_specs.key import Key
-from model_specs.receptive_field import receptive_field
+from diptych.training.presets import PRESETS, settings
+from diptych.training.train import build
+from model_specs.autoregressive.receptive_field import receptive_field
+from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig
-from numpy_ref import random
+from numpy_ref.nn import random
 
 WINDOWS: dict[str, dict[str, Any]] = {
     "none": {"context": "none"},

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from diptych import pairs
-from diptych.engine import Engine
+from diptych.panels.engine import Engine
 from diptych.panels.left import NumpyPanel
 from diptych.panels.panel import Panel
+from diptych.panels.ranks import Ranks
 from diptych.panels.right import TorchPanel
-from diptych.ranks import Ranks
-from model_specs.fields import check_choice
-from model_specs.key import Key
+from model_specs.common.fields import check_choice
+from model_specs.common.key import Key
 
 __all__ = ["BACKENDS", "OPTIMIZERS", "NumpyPanel", "Panel", "TorchPanel", "make_panel"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diptych.panels.panel import Panel, terms_of
-from numpy_ref import optim
+from numpy_ref.nn import optim
 
 
 class NumpyPanel(Panel):

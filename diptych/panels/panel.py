@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from diptych import weights
-from diptych.parity.tree import is_array, leaves, map_arrays, to_numpy
-from model_specs.state import check_state
+from diptych.arrays import is_array, leaves, map_arrays, to_numpy
+from model_specs.common.state import check_state
 
 
 class Panel(ABC):
@@ -42,7 +42,7 @@ class Panel(ABC):
     def gradients(self, batch: Any, noise: Any, share: float = 1.0) -> tuple[dict[str, float], Any]:
         """The loss terms, and the state or None; the gradients are left in the model, in place of
         older ones. Both times `share`, what a part of a batch counts in the whole, and added over
-        the ranks where there are several (see diptych.ranks).
+        the ranks where there are several (see diptych.panels.ranks).
         """
 
     @abstractmethod

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from diptych.engine import Engine
+from diptych.arrays import to_numpy
+from diptych.panels.engine import Engine
 from diptych.panels.panel import Panel, terms_of
-from diptych.parity.tree import to_numpy
-from diptych.ranks import Ranks
-from model_specs.state import check_state
-from torch_impl.normalisation import synchronised
-from torch_impl.optim import PolyakAverage
+from diptych.panels.ranks import Ranks
+from model_specs.common.state import check_state
+from torch_impl.nn.normalisation import synchronised
+from torch_impl.nn.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
 """Of a float16 loss: where gradients still overflow, they are infinite and not only large."""

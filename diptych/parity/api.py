@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from diptych import pairs, weights
+from diptych.arrays import is_float, leaves
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.comparison import Comparison
 from diptych.parity.report import Report, compare_named, masks_equal
-from diptych.parity.tree import is_float, leaves
-from model_specs.key import Key
-from numpy_ref.module import Module, as_dtype
-from torch_impl.module import as_device
+from model_specs.common.key import Key
+from numpy_ref.nn.module import Module, as_dtype
+from torch_impl.nn.module import as_device
 
 BATCH_SIZE = 7
 """Of a registered pair's batch: odd, and no other dimension's size."""

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from diptych.arrays import is_float
 from diptych.parity.report import normwise
 from diptych.parity.trace import Call
-from diptych.parity.tree import is_float
-from model_specs.key import Key
-from numpy_ref import random
-from numpy_ref.module import Buffer, Module, Parameter
+from model_specs.common.key import Key
+from numpy_ref.nn import random
+from numpy_ref.nn.module import Buffer, Module, Parameter
 
 FLOAT64_BOUND = 1e-13
 """The contract for float64 on the CPU, whatever the size."""

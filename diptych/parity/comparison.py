@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy, to_tensors
 from diptych.parity.bounds import (
     AMPLIFICATION,
     FLOAT64_BOUND,
@@ -34,10 +35,9 @@ from diptych.parity.report import (
     worst_of,
 )
 from diptych.parity.trace import Arrays, Call, LeftTrace, Nudge, RightTrace, Trace, shared_methods
-from diptych.parity.tree import cast, is_float, leaves, map_arrays, to_numpy, to_tensors
-from model_specs.key import Key
-from numpy_ref import random
-from numpy_ref.module import Module
+from model_specs.common.key import Key
+from numpy_ref.nn import random
+from numpy_ref.nn.module import Module
 
 COTANGENTS = Key(0).fold_in("cotangents")
 NUDGE_KEY = Key(0).fold_in("nudges")

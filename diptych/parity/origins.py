@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from diptych.arrays import leaves, to_numpy, to_tensors
 from diptych.parity.report import compare_arrays
 from diptych.parity.trace import Arrays, Call, RightTrace, Trace
-from diptych.parity.tree import leaves, to_numpy, to_tensors
 
 _BACKWARD = ("input gradient", "output gradient")
 

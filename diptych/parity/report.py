@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from diptych.parity.tree import to_numpy
+from diptych.arrays import to_numpy
 
 
 @dataclass(frozen=True)

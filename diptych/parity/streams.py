@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from diptych.arrays import to_numpy
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.report import Report, compare_arrays, masks_equal
-from diptych.parity.tree import to_numpy
-from model_specs.key import Key
-from numpy_ref import random as left
-from numpy_ref.module import as_dtype
-from torch_impl import random as right
-from torch_impl.module import as_device
-from torch_impl.module import as_dtype as as_torch_dtype
+from model_specs.common.key import Key
+from numpy_ref.nn import random as left
+from numpy_ref.nn.module import as_dtype
+from torch_impl.nn import random as right
+from torch_impl.nn.module import as_device
+from torch_impl.nn.module import as_dtype as as_torch_dtype
 
 NAME = "random"
 SHAPE = (257, 1021)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from diptych.parity.tree import is_float, leaves, map_arrays, to_numpy
-from numpy_ref.module import Module
+from diptych.arrays import is_float, leaves, map_arrays, to_numpy
+from numpy_ref.nn.module import Module
 
 Arrays = dict[str, np.ndarray]
 Nudge = Callable[[str, Any], Any]

@@ -10,17 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from diptych import figures, sequence_figures
-from diptych.check import check_pairs
+from diptych import figures
+from diptych.commands.check import check_pairs
+from diptych.files import write_atomically
 from diptych.lab import EXPERIMENTS, run_lab
-from diptych.run import environment
+from diptych.runs.environment import environment
 from diptych.study.convolution import study_convolution
 from diptych.study.images import study_images
 from diptych.study.memory import memory_experiment
 from diptych.study.memory import table as memory_table
 from diptych.study.text import study_text
 from diptych.study.trainings import TRAJECTORY
-from diptych.weights import write_atomically
 
 
 def study(out: Path, epochs: int, console: Console) -> bool:
@@ -50,7 +50,7 @@ def study(out: Path, epochs: int, console: Console) -> bool:
     )
     console.print(memory_table(memory))
     written.append(out / "figures" / "memory_curves.png")
-    figures.save(sequence_figures.memory_curves(memory), written[-1])
+    figures.save(figures.memory_curves(memory), written[-1])
 
     console.rule("4  what theory says of the VAE")
     labs = [run_lab(name, out / "lab", console, seeds=(0, 1), quick=True) for name in EXPERIMENTS]

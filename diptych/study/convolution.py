@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from diptych import data, figures, pairs
-from diptych.run import RunConfig
+from diptych.runs.config import RunConfig
 from diptych.study.trainings import tell, train_both
 from diptych.tasks import make_task
 

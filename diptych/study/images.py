@@ -9,14 +9,14 @@ import numpy as np
 from rich.console import Console
 
 from diptych import data, figures, pairs
+from diptych.arrays import to_numpy
 from diptych.data import Dataset
-from diptych.evaluation import elbo_terms
-from diptych.importance import importance_weighted
+from diptych.evaluation.elbo import elbo_terms
+from diptych.evaluation.importance import importance_weighted
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
-from diptych.run import RunConfig
+from diptych.runs.config import RunConfig
 from diptych.study.trainings import Trainings, tell, train_both
-from model_specs.key import Key
+from model_specs.common.key import Key
 
 EVALUATION = Key(0).fold_in("study")
 

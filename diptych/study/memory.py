@@ -1,8 +1,9 @@
 """How long a memory lasts under each dropout scheme: one symbol, 100 steps, then the question.
 
 Zaremba et al. (2014) and Gal & Ghahramani (2016) argue that noise which crosses the memory at every
-step destroys it. Here that is measured: the same network learns the same task under each scheme of
-model_specs.dropout from several seeds, and is judged without dropout, at longer delays too.
+step destroys it. Here that is measured: the same network learns the same task under each scheme
+of model_specs.recurrent.dropout from several seeds, and is evaluated without
+dropout, at longer delays too.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ from rich.text import Text
 
 from diptych.data import MemoryTask, load
 from diptych.data.memory import DATA
-from diptych.presets import settings
-from diptych.run import RunConfig, RunFolder, environment
+from diptych.files import write_atomically
+from diptych.runs.config import RunConfig
+from diptych.runs.environment import environment
+from diptych.runs.folder import RunFolder
 from diptych.study.trainings import train_anew
 from diptych.tasks import Options, make_task
 from diptych.tasks.memory import TOLERANCE
-from diptych.training import NonFiniteError, train
-from diptych.weights import write_atomically
-from model_specs.dropout import SCHEMES
-from model_specs.fields import check_choice, check_positive_int
+from diptych.training.presets import settings
+from diptych.training.train import NonFiniteError, train
+from model_specs.common.fields import check_choice, check_positive_int
+from model_specs.recurrent.dropout import SCHEMES
 
 TEST = 1000
 """Sequences that each accuracy is measured on."""

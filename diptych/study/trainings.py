@@ -13,8 +13,9 @@ from rich.console import Console
 from diptych.data import Data
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
-from diptych.run import RunConfig, RunFolder
-from diptych.training import Outcome, train
+from diptych.runs.config import RunConfig
+from diptych.runs.folder import RunFolder
+from diptych.training.train import Outcome, train
 
 TRAJECTORY = 1e-10
 """The contract for 100 steps in float64. Beyond, rounding grows exponentially with the steps, as in

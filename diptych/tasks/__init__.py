@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diptych.data import Corpus, Data, Dataset, MemoryTask
-from diptych.run import RunConfig
+from diptych.runs.config import RunConfig
 from diptych.tasks.base import Options, Task
 from diptych.tasks.images import Images
 from diptych.tasks.language import Language

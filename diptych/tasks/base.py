@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from diptych.panels import Panel
-from diptych.run import RunConfig
-from model_specs.key import Key
+from diptych.runs.config import RunConfig
+from model_specs.common.key import Key
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,20 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from diptych import figures, pairs
+from diptych.arrays import to_numpy
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
-from diptych.evaluation import elbo_terms, reconstruction_error
-from diptych.importance import Evaluation, Sums, importance_weighted, rows_within
-from diptych.interrupts import stop_on_interrupt
+from diptych.evaluation.checkpoint import PartialFile, digest_of
+from diptych.evaluation.elbo import elbo_terms, reconstruction_error
+from diptych.evaluation.importance import Evaluation, Sums, importance_weighted, rows_within
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
-from diptych.partial import PartialFile, digest_of
-from diptych.run import RunConfig
+from diptych.runs.config import RunConfig
+from diptych.runs.interrupts import stop_on_interrupt
 from diptych.tasks.base import Assessment, Options, Task
 from diptych.tasks.progress import pixel_bar, progress_bar
-from model_specs.fields import check_positive_int
-from model_specs.key import Key
-from numpy_ref import random
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 SILENT = Console(quiet=True)
 

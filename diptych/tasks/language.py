@@ -11,16 +11,16 @@ import numpy as np
 from rich.progress import Progress
 from scipy.special import log_softmax
 
+from diptych.arrays import to_numpy
 from diptych.data import ContiguousBatches, Corpus
 from diptych.data.corpus import EOS, count
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
-from diptych.run import RunConfig
+from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options
 from diptych.tasks.sequences import SequenceTask, window
-from model_specs.fields import check_positive_int, check_real
-from model_specs.key import Key
-from numpy_ref import random
+from model_specs.common.fields import check_positive_int, check_real
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 LENGTH = 64
 """Steps of a window in evaluation: how the work is cut, never what comes out, but where dropout is

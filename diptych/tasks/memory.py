@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from diptych.arrays import to_numpy
 from diptych.data import MemoryTask
 from diptych.panels import Panel
-from diptych.parity.tree import to_numpy
-from diptych.run import RunConfig
+from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options
 from diptych.tasks.sequences import SequenceTask, window
-from model_specs.key import Key
+from model_specs.common.key import Key
 
 STEPS_PER_EPOCH = 100
 HELD_OUT = 500

@@ -9,7 +9,7 @@ import numpy as np
 from diptych import pairs
 from diptych.panels import Panel
 from diptych.tasks.base import Task
-from model_specs.key import Key
+from model_specs.common.key import Key
 
 
 class SequenceTask(Task):

@@ -1,0 +1,1 @@
+"""Commands of the command line, without its options: one file a command."""

@@ -1,0 +1,84 @@
+"""`diptych check`: compare registered pairs and tell the outcome to people and machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from diptych import pairs
+from diptych.files import write_atomically
+from diptych.parity import streams
+from diptych.parity.api import compare
+from diptych.parity.report import Report
+
+
+def check_pairs(
+    models: list[str] | None,
+    dtype: str,
+    device: str,
+    console: Console,
+    json_file: Path | None = None,
+    *,
+    verbose: bool = False,
+) -> list[Report]:
+    """Compare every variant of the named pairs (or of all) and print one line for each.
+
+    "random" stands for the random streams, which are compared as a pair is.
+
+    `json_file` gets {"pairs": [summary, ...]} (see Report.summary), however it came out.
+    Raises: ValueError for an unknown pair, dtype or device, before anything is run.
+    """
+    reports = []
+    table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
+    table.add_column("pair", no_wrap=True, min_width=31)
+    table.add_column("tensors", justify="right", min_width=7)
+    table.add_column("verdict", min_width=9)
+    table.add_column("masks", min_width=6)
+    table.add_column("worst", justify="right", min_width=7)
+    table.add_column("in", no_wrap=True)  # what is cut in a narrow terminal stands in --json
+    names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
+    with console.status("comparing") as status:
+        for name in names:
+            status.update(f"comparing {name}")
+            if name == streams.NAME:
+                report = streams.compare_streams(dtype, device)
+            else:
+                report = compare(name, dtype=dtype, device=device)
+            reports.append(report)
+            table.add_row(*_line(report))
+    console.print(table)
+    for report in reports:
+        if verbose:
+            console.print(report.table())
+        if report.first_divergence is not None:
+            console.print(
+                f"{report.name}: first divergence: {report.first_divergence}", markup=False
+            )
+            console.print(f"  again: {report.reproducer}", markup=False)
+    if json_file is not None:
+        text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
+        write_atomically(json_file, text.encode() + b"\n")
+    return reports
+
+
+def _expand(model: str) -> list[str]:
+    if "[" not in model:
+        pairs.lookup("model", model, {streams.NAME: None, **pairs.PAIRS})
+    return [model] if model == streams.NAME else pairs.names([model])
+
+
+def _line(report: Report) -> tuple[str, ...]:
+    masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
+    worst = report.worst
+    return (
+        report.name.replace("[", "\\["),
+        str(len(report.rows)),
+        "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
+        masks,
+        f"{worst.error:.1e}",
+        worst.name,
+    )

@@ -1,0 +1,82 @@
+"""Compare the loss curves of two runs: `diptych curves`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from diptych import figures
+from diptych.runs import results
+from diptych.runs.environment import command_line
+from diptych.runs.folder import RunFolder, read_metrics
+
+
+def compare_runs(
+    left: Path, right: Path, *, out: Path | None, record: Path | None, console: Console
+) -> dict[str, Any]:
+    """How far the curves of two runs part, one of each panel; a figure of both over each other.
+
+    Raises: ValueError where the runs differ in more than their backend.
+    """
+    configs = [RunFolder(path).config() for path in (left, right)]
+    settings = [asdict(config) for config in configs]
+    other = [k for k in settings[0] if k != "backend" and settings[0][k] != settings[1][k]]
+    if other:
+        raise ValueError(f"{right}: differs from {left} in {', '.join(other)}, takes the same run")
+    lines = [read_metrics(RunFolder(path).metrics_file) for path in (left, right)]
+    steps = [[line for line in log if line["kind"] == "step"] for log in lines]
+    epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
+    whole = configs[0].epochs
+    if configs[0].patience is not None:  # both may have stopped early, at the same epoch
+        whole = max(1, *(len(log) for log in epochs))
+    for path, log in zip((left, right), epochs, strict=True):
+        if len(log) < whole:
+            raise ValueError(f"{path}: has {len(log)} of {whole} epochs, takes a whole run")
+    names = [name for name in steps[0][0] if name not in ("kind", "epoch")]
+    curves = {
+        config.backend: {name: np.array([line[name] for line in log]) for name in names}
+        for config, log in zip(configs, steps, strict=True)
+    }
+    seconds = [log[-1]["seconds"] for log in epochs]
+    apart = {
+        "first_100_steps": _apart(
+            *([line for line in log if line["step"] <= 100] for log in steps)
+        ),
+        "all_logged_steps": _apart(*steps),
+        "train_epochs": _apart(*([line["train"] for line in log] for log in epochs)),
+        "valid_epochs": _apart(*([line["valid"] for line in log] for log in epochs)),
+    }
+    metrics: dict[str, Any] = {f"relative_difference_{k}": v for k, v in apart.items()}
+    metrics |= {f"train_seconds_{c.backend}": s for c, s in zip(configs, seconds, strict=True)}
+    metrics |= {"epochs": len(epochs[0]), "dtype": configs[0].dtype}
+    for name, value in metrics.items():
+        console.print(
+            f"{name:>42}  {value:.3g}" if isinstance(value, float) else f"{name:>42}  {value}"
+        )
+    if out is not None:
+        figures.save(figures.loss_curves(curves), out)
+        console.print(f"curves in {out}")
+    if record is not None:
+        results.write(
+            record,
+            name=record.stem,
+            command=command_line(),
+            seed=configs[0].seed,
+            data=configs[0].data,
+            device="cpu",
+            time_s=sum(seconds),
+            metrics=metrics,
+            settings=settings[0],
+        )
+    return metrics
+
+
+def _apart(left: list[dict[str, float]], right: list[dict[str, float]]) -> float:
+    """The largest |left - right| / |right| of the total, or of what stands first without one."""
+    name = "total" if "total" in left[0] else next(iter(left[0]))
+    a, b = (np.array([line[name] for line in log]) for log in (left, right))
+    return float(np.max(np.abs(a - b) / np.abs(b)))

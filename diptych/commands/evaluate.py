@@ -1,0 +1,77 @@
+"""Evaluate trained runs: `diptych evaluate`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from diptych import data
+from diptych.commands.open import check_same_data, open_run
+from diptych.files import write_atomically
+from diptych.runs import results
+from diptych.runs.environment import command_line, device_name
+from diptych.runs.folder import read_metrics
+from diptych.tasks import Options, make_task
+from model_specs.common.fields import check_choice
+
+
+def evaluate_runs(
+    paths: list[Path],
+    options: Options,
+    *,
+    last: bool = False,
+    data_root: Path | None = None,
+    device: str | None = None,
+    record: Path | None = None,
+) -> dict[str, Any]:
+    """Print and return the metrics of a run, or of several together where its kind of data knows
+    how; they are also left in evaluation.json of the first."""
+    check_choice("split", options.split, ("train", "valid", "test"))
+    opened = [open_run(path, last=last, device=device) for path in paths]
+    config, folder, _ = opened[0]
+    other = [str(f.path) for c, f, _ in opened if c.data != config.data]
+    if other:
+        raise ValueError(f"{', '.join(other)}: not on {config.data} as {folder.path} is")
+    dataset = data.load(config.data, data_root)
+    for _, other_folder, _ in opened:
+        check_same_data(other_folder, dataset)
+    task = make_task(config, dataset)
+    if options.resume and not task.resumable:
+        raise ValueError(f"resume: got a run on {config.data}, takes one on images")
+    begun = time.perf_counter()
+    options = replace(options, folder=folder.path)
+    found = task.assess([panel for *_, panel in opened], options)
+    seconds = found.earlier_seconds + time.perf_counter() - begun
+    history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
+    metrics = found.metrics | {
+        "train_seconds": history[-1]["seconds"] if history else None,
+        "epochs": len(history),
+        "evaluation_seconds": seconds,
+    }
+    write_atomically(folder.path / "evaluation.json", json.dumps(metrics, indent=1).encode())
+    if record is not None:
+        results.write(
+            record,
+            name=record.stem,
+            command=command_line(),
+            seed=config.seed,
+            data=task.found(),
+            device=device_name(config.device),
+            time_s=metrics["train_seconds"] or seconds,
+            metrics=metrics | {"history": [line["valid"] for line in history]},
+            settings=asdict(folder.config()) | {"command": folder.settings()["command"]},
+        )
+    if found.partial is not None:
+        found.partial.unlink(missing_ok=True)
+    table = Table(title=f"{', '.join(map(str, paths))}: {found.title}")
+    for heading in ("quantity", "value", "unit"):
+        table.add_column(heading)
+    for line in found.lines:
+        table.add_row(*line)
+    options.console.print(table)
+    return metrics

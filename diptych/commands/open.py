@@ -1,0 +1,37 @@
+"""Open a run folder: its settings, its weights and its data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from diptych import data, weights
+from diptych.panels import Panel
+from diptych.runs.config import RunConfig
+from diptych.runs.folder import RunFolder, digest
+from diptych.training.train import build
+
+
+def open_run(
+    path: Path, *, last: bool = False, device: str | None = None
+) -> tuple[RunConfig, RunFolder, Panel]:
+    """A trained run with its weights: the best on validation, or the last.
+
+    Raises: ValueError where the folder holds no run or no finished weights.
+    """
+    folder = RunFolder(path)
+    config = folder.config()
+    if device is not None:
+        config = replace(config, device=device)
+    panel = build(config)
+    best = not last and folder.best_file.exists()
+    weights.load(panel.model, folder.best_file if best else folder.last_file)
+    return config, folder, panel
+
+
+def check_same_data(folder: RunFolder, dataset: data.Data) -> None:
+    """Raise ValueError where a run was trained on other data: a token would mean something else."""
+    if folder.settings().get("data_digest") != digest(dataset):
+        raise ValueError(
+            f"{folder.path}: was trained on other data than there is now: {dataset.found}"
+        )

@@ -1,0 +1,25 @@
+"""Draw samples from a trained run: `diptych sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych import data
+from diptych.commands.open import check_same_data, open_run
+from diptych.tasks import Options, make_task
+
+
+def sample_run(
+    path: Path,
+    options: Options,
+    *,
+    last: bool = False,
+    data_root: Path | None = None,
+    device: str | None = None,
+) -> str:
+    """Draw from a trained run; returns what to tell the user: a text, or where the picture is."""
+    config, folder, panel = open_run(path, last=last, device=device)
+    dataset = data.load(config.data, data_root)
+    check_same_data(folder, dataset)
+    task = make_task(config, dataset)
+    return task.sample(panel, folder.path, options)

@@ -1,0 +1,1 @@
+"""Evaluation of trained models: ELBO, importance-weighted bounds, partial results."""

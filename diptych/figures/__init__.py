@@ -1,0 +1,49 @@
+"""Figures: arrays in, a matplotlib Figure out, no global state."""
+
+from diptych.figures.images import (
+    image_grid,
+    latent_manifold,
+    latent_scatter,
+    loss_curves,
+    reconstructions,
+)
+from diptych.figures.sequences import mask_pictures, memory_curves, perplexity_curves
+from diptych.figures.style import (
+    DPI,
+    GAP,
+    HAIRLINE,
+    INK,
+    LABELS,
+    LEFT,
+    LEGEND,
+    MUTED,
+    RIGHT,
+    TERMS,
+    check_name,
+    save,
+    style,
+)
+
+__all__ = [
+    "DPI",
+    "GAP",
+    "HAIRLINE",
+    "INK",
+    "LABELS",
+    "LEFT",
+    "LEGEND",
+    "MUTED",
+    "RIGHT",
+    "TERMS",
+    "check_name",
+    "image_grid",
+    "latent_manifold",
+    "latent_scatter",
+    "loss_curves",
+    "mask_pictures",
+    "memory_curves",
+    "perplexity_curves",
+    "reconstructions",
+    "save",
+    "style",
+]

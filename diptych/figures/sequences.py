@@ -1,0 +1,258 @@
+"""Figures of recurrent networks: what a memory learns, perplexity, and the masks themselves.
+
+As in diptych.figures: numbers in, a matplotlib Figure out, no global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, check, style
+from model_specs.common.fields import check_choice, check_positive_int
+from model_specs.recurrent.dropout import SCHEMES, Masks
+
+# Source of the hues: Okabe & Ito, "Color universal design", 2008. Blue where the memory is left
+# alone, warm where noise crosses it. Of lines that coincide, the wider show beside the narrower.
+LOOKS: dict[str, dict[str, Any]] = {
+    "none": {"color": "#AAAAAA", "marker": "o", "lw": 4.5, "ms": 7.0},
+    "per_step": {"color": "#0072B2", "marker": "s", "lw": 3.0, "ms": 6.0},
+    "variational": {"color": "#56B4E9", "marker": "D", "lw": 1.5, "ms": 5.0},
+    "variational_recurrent": {"color": "#E69F00", "marker": "^", "lw": 1.5, "ms": 5.5},
+    "recurrent": {"color": "#A33B00", "marker": "v", "lw": 1.5, "ms": 5.5},
+}
+KEPT, DROPPED = "#F1EEE6", RIGHT
+BAND, DODGE = 0.25, 0.13  # opacity; between the schemes at one delay, which are 1 apart
+
+
+def memory_curves(results: Mapping[str, Any]) -> Figure:
+    """How each dropout scheme learns to remember, and for how long it then does.
+
+    Left, held-out accuracy against the training step; right, test accuracy against the delay, the
+    schemes side by side at each. Marks are means of the seeds, bands and bars reach from the worst
+    seed to the best, chance is dotted. A seed that diverged is in none of them: the legend counts
+    it. `results` is what diptych.study.memory.memory_experiment returns.
+
+    Units: % of answers that are right. Raises: ValueError for results of another form, no scheme,
+    or curves of one scheme that were taken at different steps.
+    """
+    _check_memory(results)
+    schemes, delays = results["schemes"], results["settings"]["delays"]
+    figure = Figure((9.2, 4.2), dpi=DPI, facecolor="white", layout="constrained")
+    learning, lasting = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
+    _title(style(learning, "training step", "right answers, %"), "while it learns, held out")
+    _title(style(lasting, "delay, steps"), "afterwards, test")
+    handles = []
+    for place, (scheme, found) in enumerate(schemes.items()):
+        _draw_learning(learning, found["curves"], LOOKS[scheme], (place, len(schemes)))
+        middle = (len(schemes) - 1) / 2
+        x = np.arange(len(delays)) + DODGE * (place - middle)
+        _draw_lasting(lasting, x, [found["delays"][str(d)] for d in delays], LOOKS[scheme])
+        lost, seeds = sum(told is not None for told in found["diverged"]), len(found["diverged"])
+        name = f"{scheme} ({lost} of {seeds} diverged)" if lost else scheme
+        handles.append(Line2D([], [], label=name, **LOOKS[scheme]))
+    dotted: dict[str, Any] = {"color": INK, "ls": ":", "lw": 1.2, "zorder": 1}
+    chance = 100 * results["chance"]
+    for axis in (learning, lasting):
+        axis.axhline(chance, **dotted)
+    handles.append(Line2D([], [], label=f"chance, {chance:.1f} %", **dotted))
+    trained = results["settings"].get("length")
+    names = [f"{d}\n(trained)" if d == trained else str(d) for d in delays]
+    lasting.set_xticks(range(len(delays)), names)
+    lasting.grid(False, axis="x")
+    learning.set_ylim(-4, 104)
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, **LEGEND | {"markerscale": 1})
+    return figure
+
+
+def perplexity_curves(runs: Mapping[str, Mapping[str, Sequence[float | None]]]) -> Figure:
+    """Perplexity after each epoch, logarithmic: validation solid, training dashed.
+
+    The best validation value of each run is marked, and told in the legend with its epoch. What is
+    None, NaN or inf is left out.
+
+    Shapes: runs[name] has "epoch", "train" and "valid", each (epochs). Units: exp(nats a token).
+    Raises: ValueError for no run or more than 6, other names, shapes, or a perplexity below 1.
+    """
+    if not 1 <= len(runs) <= len(TERMS):
+        raise ValueError(f"runs: got {len(runs)}, takes 1 to {len(TERMS)}")
+    figure = Figure((6.8, 4.2), dpi=DPI, facecolor="white", layout="constrained")
+    axis = style(figure.add_subplot(), "epoch", "perplexity")
+    axis.set_yscale("log")
+    handles, seen = [], []
+    for (name, run), (mark, color) in zip(runs.items(), TERMS.items(), strict=False):
+        epoch, train, valid = _check_run(name, run)
+        dot = "." if len(epoch) == 1 else None
+        axis.plot(epoch, train, "--", color=color, marker=dot, lw=1.1)
+        axis.plot(epoch, valid, "-", color=color, marker=dot, lw=1.8)
+        seen += [train, valid]
+        told = f"{name}: no finite value"
+        if np.isfinite(valid).any():
+            best = int(np.nanargmin(valid))
+            told = f"{name}: best {valid[best]:.2f}, epoch {epoch[best]:g}"
+            axis.plot(epoch[best], valid[best], mark, color=color, ms=8, mec="white", mew=1)
+        handles.append(Line2D([], [], color=color, marker=mark, lw=1.8, label=told))
+    _log_ticks(axis, np.concatenate(seen))
+    figure.legend(handles=handles, loc="outside upper left", **LEGEND | {"markerscale": 1})
+    handles = [
+        Line2D([], [], color=MUTED, ls=line, lw=1.4, label=told)
+        for told, line in (("validation", "-"), ("training", "--"))
+    ]
+    figure.legend(handles=handles, loc="outside upper right", **LEGEND)
+    return figure
+
+
+def mask_pictures(noises: Mapping[str, Masks], layers: int, steps: int, example: int = 0) -> Figure:
+    """The masks of one example: a row a scheme, a column a place; kept is light, dropped is dark.
+
+    In each picture a row is a unit and a column a step, so a mask that all steps share is stripes.
+    noises[scheme] is what a model's `draw_noise` gave; `layers` is its L and `steps` its T.
+
+    Shapes: masks (T or 1, B, width) bool: L + 1 in `inputs` or none, L in `recurrent` or none.
+    Raises: ValueError for no scheme, masks of other shapes, or an example that is not there.
+    """
+    check_positive_int("layers", layers)
+    check_positive_int("steps", steps)
+    if not noises:
+        raise ValueError("noises: got none, takes the masks of one scheme or more")
+    rows = [_check_masks(scheme, masks, layers, steps) for scheme, masks in noises.items()]
+    names = ["into layer 0", *(f"layer {k - 1} to {k}" for k in range(1, layers))]
+    names += [f"out of layer {layers - 1}", *(f"h(t−1), layer {k}" for k in range(layers))]
+    size = (1.2 + 1.55 * len(names), 0.8 + 0.85 * len(rows))
+    figure = Figure(size, dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots(len(rows), len(names), squeeze=False)
+    for scheme, masks, line in zip(noises, rows, axes, strict=True):
+        for axis, mask in zip(line, masks, strict=True):
+            _draw_mask(axis, mask, steps, example)
+        name = scheme.replace("_", "_\n") if len(scheme) > 12 else scheme
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        line[0].yaxis.label.set(fontsize=9, fontweight="bold", color=INK)
+    for name, column, masks in zip(names, axes.T, zip(*rows, strict=True), strict=True):
+        widths = {mask.shape[-1] for mask in masks if mask is not None}
+        units = f"{widths.pop()} units" if len(widths) == 1 else ""
+        column[0].set_title(f"{name}\n{units}".strip(), fontsize=8.5, color=INK)
+        column[-1].set_xlabel("step", fontsize=8.5, color=INK)
+        column[-1].tick_params(labelbottom=True)
+    handles = [
+        Patch(facecolor=color, edgecolor=MUTED, lw=0.6, label=told)
+        for told, color in (("kept", KEPT), ("dropped", DROPPED))
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2, **LEGEND)
+    return figure
+
+
+def _title(axis: Axes, text: str) -> None:
+    axis.set_title(text, loc="left", fontsize=10, fontweight="bold", color=INK)
+
+
+def _draw_learning(
+    axis: Axes, curves: Sequence[Any], look: Mapping[str, Any], marks: tuple[int, int]
+) -> None:
+    """`marks`: the first step that has a mark, and one in how many."""
+    known = [curve for curve in curves if curve is not None]
+    if not known:
+        return
+    step = known[0]["step"]
+    marks = marks if len(step) >= marks[1] else (0, 1)
+    seeds = 100 * np.array([curve["accuracy"] for curve in known], float)
+    band = {"color": look["color"], "alpha": BAND, "linewidth": 0}
+    axis.fill_between(step, seeds.min(0), seeds.max(0), **band)
+    axis.plot(step, seeds.mean(0), markevery=marks, mec="white", mew=0.6, **look)
+
+
+def _draw_lasting(
+    axis: Axes, x: np.ndarray, accuracies: Sequence[Any], look: Mapping[str, Any]
+) -> None:
+    known = [[100 * a for a in seeds if a is not None] for seeds in accuracies]
+    seen = [i for i, seeds in enumerate(known) if seeds]
+    color, at = look["color"], x[seen]
+    ends = [(min(known[i]), max(known[i])) for i in seen]
+    axis.vlines(at, *np.reshape(ends, (-1, 2)).T, color=color, linewidth=2)
+    means = [float(np.mean(known[i])) for i in seen]
+    axis.plot(at, means, mec="white", mew=0.6, **dict(look) | {"lw": 0.8})
+
+
+def _draw_mask(axis: Axes, mask: np.ndarray | None, steps: int, example: int) -> None:
+    style(axis).grid(False)
+    axis.spines[:].set_visible(True)
+    axis.tick_params(left=False, labelleft=False, labelbottom=False)
+    axis.set_xlim(0.5, steps + 0.5)
+    if mask is None:
+        text = axis.text(0.5, 0.5, "never dropped", ha="center", va="center", color=MUTED)
+        text.set(transform=axis.transAxes, fontsize=8)
+        return
+    if not 0 <= example < mask.shape[1]:
+        raise ValueError(f"example: got {example}, takes one of 0 to {mask.shape[1] - 1}")
+    units = np.broadcast_to(mask[:, example], (steps, mask.shape[-1])).T
+    colors = ListedColormap([DROPPED, KEPT])
+    image = axis.imshow(units, colors, aspect="auto", vmin=0, vmax=1, origin="lower")
+    image.set(interpolation="nearest", extent=(0.5, steps + 0.5, -0.5, len(units) - 0.5))
+
+
+def _log_ticks(axis: Axes, values: np.ndarray) -> None:
+    """Plain numbers on a logarithmic axis, however few decades it spans."""
+    values = values[np.isfinite(values)]
+    wide = values.size > 0 and values.max() > 10 * values.min()
+    few = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else few)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axis.minorticks_off()
+
+
+def _check_memory(results: Mapping[str, Any]) -> None:
+    lost = {"schemes", "settings", "chance"} - set(results)
+    if lost or not results["schemes"]:
+        what = f"no {', '.join(sorted(lost))}" if lost else "no scheme"
+        raise ValueError(f"results: got {what}, takes what memory_experiment returns")
+    delays = set(map(str, results["settings"]["delays"]))
+    for scheme, found in results["schemes"].items():
+        check_choice("scheme", scheme, SCHEMES)
+        lost = {"curves", "delays", "diverged"} - set(found) or delays - set(found["delays"])
+        if lost:
+            raise ValueError(f"results: got no {', '.join(sorted(lost))} of {scheme}, takes each")
+        steps = {tuple(curve["step"]) for curve in found["curves"] if curve is not None}
+        if len(steps) > 1:
+            raise ValueError(
+                f"results: got seeds of {scheme} judged at other steps, takes the same"
+            )
+
+
+def _check_run(name: str, run: Mapping[str, Sequence[float | None]]) -> list[np.ndarray]:
+    """ "epoch", "train" and "valid" as float arrays, NaN for what is not finite."""
+    wanted = ("epoch", "train", "valid")
+    if set(run) != set(wanted):
+        raise ValueError(f"runs[{name!r}]: got {list(run)}, takes {', '.join(wanted)}")
+    found = [np.asarray(run[key], float) for key in wanted]  # None becomes NaN
+    check(f"runs[{name!r}]['epoch']", found[0], ("epochs",))
+    for key, values in zip(wanted[1:], found[1:], strict=True):
+        values[~np.isfinite(values)] = np.nan
+        check(f"runs[{name!r}][{key!r}]", np.nan_to_num(values), found[0].shape)
+        if (values < 1).any():
+            raise ValueError(f"runs[{name!r}][{key!r}]: got {np.nanmin(values):g}, takes 1 or more")
+    return found
+
+
+def _check_masks(scheme: str, masks: Masks, layers: int, steps: int) -> list[np.ndarray | None]:
+    """The masks in the order of the columns, None where nothing is dropped."""
+    found: list[np.ndarray | None] = []
+    for field, places in (("inputs", layers + 1), ("recurrent", layers)):
+        given = getattr(masks, field) or (None,) * places
+        if len(given) != places:
+            raise ValueError(
+                f"noises[{scheme!r}].{field}: got {len(given)}, takes {places} or none"
+            )
+        for place, mask in enumerate(given):
+            name = f"noises[{scheme!r}].{field}[{place}]"
+            if mask is not None:
+                shared = np.shape(mask)[:1] == (1,)
+                check(name, mask, (1 if shared else steps, "B", "units"))
+            found.append(mask)
+    return found

@@ -1,0 +1,89 @@
+"""The convolutional VAE: its variants for `diptych check`, its sizes, and how it takes images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import numpy_ref.conv_vae
+import torch_impl.conv_vae
+from diptych.data import Data, Dataset
+from diptych.pairs.pair import Pair, Shape, fitting
+from model_specs.common.key import Key
+from model_specs.conv_vae import STRIDES, ConvVAEConfig
+from numpy_ref.nn import random
+
+
+def _batch(config: ConvVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
+    return _spread(config, random.uniform(key, (size, *config.example_shape), dtype=dtype))
+
+
+def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
+    """64 channels and 128 latents for colour, a quarter and an eighth of it for grey.
+
+    A Gaussian of standard deviation 0.1, about what a reconstruction is off by: with a larger one
+    the KL term outweighs all but the coarsest of an image.
+    """
+    if not isinstance(data, Dataset):
+        raise ValueError(f"data: got {data.name}, conv_vae takes images")
+    channels, height, width = data.image_shape
+    multiple = 2**STRIDES
+    sizes = {"in_channels": channels, "image_size": -(-max(height, width) // multiple) * multiple}
+    base, latent = (64, 128) if channels == 3 else (16, 16)
+    fields: dict[str, Any] = {"base_channels": base, "latent_dim": latent}
+    fields |= {"recon_type": "gaussian", "gaussian_std": 0.1}
+    config = ConvVAEConfig(**sizes | fields | dict(overrides))
+    return fitting(config, data, **sizes)
+
+
+def _to_batch(config: ConvVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
+    """NCHW, with a black margin to a multiple of 16, in the range of the output activation."""
+    images = rows.reshape(-1, *shape)
+    margins = ((before, after) for before, after in _margins(config, shape))
+    return _spread(config, np.pad(images, ((0, 0), (0, 0), *margins)))
+
+
+def _to_images(config: ConvVAEConfig, x: np.ndarray, shape: Shape) -> np.ndarray:
+    """The way back: the margin cut off, values in [0, 1]."""
+    (top, _), (left, _) = _margins(config, shape)
+    images = x[:, :, top : top + shape[1], left : left + shape[2]]
+    return np.clip((images + 1) / 2 if config.out_activation == "tanh" else images, 0, 1)
+
+
+def _margins(config: ConvVAEConfig, shape: Shape) -> list[tuple[int, int]]:
+    missing = (config.image_size - size for size in shape[1:])
+    return [(m // 2, m - m // 2) for m in missing]
+
+
+def _spread(config: ConvVAEConfig, x: np.ndarray) -> np.ndarray:
+    """[0, 1] -> [-1, 1] for tanh."""
+    return 2 * x - 1 if config.out_activation == "tanh" else x
+
+
+def _variants() -> dict[str, ConvVAEConfig]:
+    odd: dict[str, Any] = {"latent_dim": 5, "base_channels": 3, "image_size": 16, "in_channels": 2}
+    odd |= {"beta": 0.7}
+    changes: dict[str, dict[str, Any]] = {
+        "": {},
+        "bce,sum": {"recon_type": "bce", "reduction": "sum"},
+        "gaussian": {"recon_type": "gaussian", "gaussian_std": 0.7},
+        "tanh": {"out_activation": "tanh", "reduction": "sum"},
+        "none,grey": {"out_activation": "none", "in_channels": 1, "init": "normal"},
+        "32": {"image_size": 32, "base_channels": 2, "in_channels": 3},
+    }
+    return {name: ConvVAEConfig(**odd | change) for name, change in changes.items()}
+
+
+PAIR = Pair(
+    left=numpy_ref.conv_vae.ConvVAE,
+    right=torch_impl.conv_vae.ConvVAE,
+    variants=_variants(),
+    batch=_batch,
+    sizes={"c 64, 3 x 32 x 32, batch 64": (ConvVAEConfig(image_size=32), 64)},
+    for_data=_for_data,
+    data="digits16",
+    to_batch=_to_batch,
+    to_images=_to_images,
+)

@@ -1,0 +1,89 @@
+"""The registry: which left belongs to which right, by name.
+
+Adding a model is adding its files, one file in diptych/pairs, and one line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from diptych.pairs import conv_vae, lstm, mlp_vae, rnn, vlae
+from diptych.pairs.pair import Pair
+
+__all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse_fields"]
+
+PAIRS: dict[str, Pair] = {
+    "mlp_vae": mlp_vae.PAIR,
+    "conv_vae": conv_vae.PAIR,
+    "vlae": vlae.PAIR,
+    "rnn": rnn.PAIR,
+    "lstm": lstm.PAIR,
+}
+
+
+def get(name: str) -> Pair:
+    """The pair called `name`. Raises ValueError that suggests the nearest name."""
+    return lookup("model", name, PAIRS)
+
+
+def of_model(model: Any) -> Pair:
+    """The pair that a model is one side of. Raises ValueError where it is of none."""
+    for pair in PAIRS.values():
+        if type(model) in (pair.left, pair.right):
+            return pair
+    raise ValueError(f"model: got {type(model).__name__}, takes a panel of {', '.join(PAIRS)}")
+
+
+def find(name: str) -> tuple[Pair, Any]:
+    """(pair, config) for "pair" or "pair[variant]"."""
+    base, bracket, variant = name.partition("[")
+    if bracket and not variant.endswith("]"):
+        raise ValueError(f"model: got {name!r}, takes pair or pair[variant]")
+    variant = variant.removesuffix("]")
+    pair = get(base)
+    return pair, lookup(f"variant of {base}", variant, pair.variants)
+
+
+def names(models: list[str] | None = None) -> list[str]:
+    """Every "pair[variant]" of the given pairs, or of all; a named variant stands for itself."""
+    found: list[str] = []
+    for model in models or list(PAIRS):
+        if "[" in model:
+            find(model)
+            found.append(model)
+        else:
+            found += [f"{model}[{v}]" if v else model for v in get(model).variants]
+    return found
+
+
+def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
+    """["hidden_dim=200", ...] as keywords for the pair's config, each of its field's own type.
+
+    Raises: ValueError for an unknown field or a value that is not of its type.
+    """
+    types = typing.get_type_hints(type(pair.variants[""]))
+    found = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        # "float | None" takes a float: None is what a field has that is not set
+        kind = next(iter(typing.get_args(lookup("config field", name, types))), types[name])
+        try:
+            found[name] = {"True": True, "False": False}[text] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            equals = ""
+        if not equals:
+            takes = "True or False" if kind is bool else kind.__name__
+            raise ValueError(f"{name}: got {setting!r}, takes {name}={takes}")
+    return found
+
+
+def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    """table[name]. Raises ValueError that lists what there is and suggests the nearest."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{kind}: got {name!r}, takes one of {', '.join(filter(None, table))}{hint}")

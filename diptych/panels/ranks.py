@@ -1,0 +1,106 @@
+"""Several processes that train one model: each has a part of every batch.
+
+    torchrun --nproc-per-node 4 -m diptych train conv_vae --data cifar10 --out runs/four
+
+The batches, the noise (addressed by the example's place in the batch) and, beyond rounding, the
+steps are those of one process, whatever the number of ranks; a run may be resumed on another.
+What a rank sees is its rows alone, and so without `sync_batchnorm` batch normalisation differs: its
+statistics are then of fewer images, and the running ones are rank 0's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from torch_impl.nn.module import as_device
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together; by default it is the only one."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether it is this one that writes, draws and speaks."""
+        return self.rank == 0
+
+    def part(self, examples: int, reduction: str) -> tuple[slice, float]:
+        """This rank's rows of a batch, and its share: what a loss over them counts in the whole.
+
+            whole loss = sum over ranks of share * loss(rows),   share = n_rows / n, or 1 for "sum"
+
+        No row is in two parts. A batch too small for two rows each is given to all of them whole,
+        each with the share 1 / size: nothing can be normalised by itself.
+        """
+        if examples < 2 * self.size:
+            return slice(0, examples), 1 / self.size
+        rows = slice(*(examples * r // self.size for r in (self.rank, self.rank + 1)))
+        return rows, 1.0 if reduction == "sum" else (rows.stop - rows.start) / examples
+
+    def add(self, terms: Mapping[str, float]) -> dict[str, float]:
+        """Each term's sum over the ranks."""
+        if self.size == 1:
+            return dict(terms)
+        total = torch.tensor(list(terms.values()), dtype=torch.float64, device=_device())
+        dist.all_reduce(total)
+        return dict(zip(terms, total.tolist(), strict=True))
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so."""
+        return self.add({"flag": float(flag)})["flag"] > 0
+
+    def from_first(self, ask: Callable[[], T]) -> T:
+        """What rank 0 answers. The others wait, and do not ask; its error is everybody's."""
+        if self.size == 1:
+            return ask()
+        told: list[Any] = [None, None]
+        if self.first:
+            try:
+                told[0] = ask()
+            except (ValueError, OSError, RuntimeError) as error:
+                told[1] = error
+        dist.broadcast_object_list(told, device=_device())
+        if told[1] is not None:
+            raise told[1]
+        return told[0]
+
+
+@contextlib.contextmanager
+def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
+    """The ranks that torchrun started; one where it did not. They part when this ends.
+
+    Raises: ValueError for a device other than "cpu" or "cuda" (each rank takes a GPU of its own),
+    or for one that is not there.
+    """
+    size = int(os.environ.get("WORLD_SIZE") or 1)
+    if size == 1:
+        yield Ranks()
+        return
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device: got {device!r}, several ranks take 'cpu' or 'cuda'")
+    if as_device(device).type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK") or 0))
+    backend = {"cpu": "gloo", "cuda": "nccl"}[device]
+    dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
+    try:
+        yield Ranks(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device() -> torch.device:
+    """Where the process group's messages have to lie."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

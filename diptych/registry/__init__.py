@@ -1,1 +1,0 @@
-"""What is registered of each model: one file a pair, gathered in diptych.pairs."""

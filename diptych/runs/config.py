@@ -1,0 +1,129 @@
+"""The settings of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diptych import pairs
+from diptych.data import Data
+from diptych.panels.engine import AMP, Engine
+from diptych.panels import BACKENDS, OPTIMIZERS
+from diptych.files import write_atomically
+from model_specs.common.fields import check_choice, check_positive_int, check_rate, check_real
+from numpy_ref.nn import optim
+
+SCHEDULES = ("constant", "cosine", "step", "exponential", "hold")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers. Raises ValueError as the model configs do."""
+
+    model: str
+    model_config: dict[str, Any]
+    data: str
+    backend: str = "torch"
+    binarize: bool = False
+    """draw each pixel anew each time it is seen, 1 with the grey value as its probability"""
+    dtype: str = "float32"
+    device: str = "cpu"
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    schedule: str = "constant"
+    """of the learning rate, by epoch: constant | cosine (to 0) | step (/2 at half, at 3/4 and at
+    7/8 of the epochs) | exponential (to 1/100) | hold (`hold_epochs`, then `decay` at each)"""
+    hold_epochs: int = 5
+    decay: float = 0.5
+    weight_decay: float = 0.0
+    """this times the parameter is added to its gradient, after clipping"""
+    polyak: float | None = None
+    """decay of the running average of the weights that evaluations, pictures and the two files of
+    weights take instead of the last ones (see PolyakAverage)"""
+    clip: float | None = None
+    """global norm of the gradient above which it is scaled down"""
+    seed: int = 0
+    checkpoint_every: int = 200
+    """steps between checkpoints; one more at the end of each epoch"""
+    log_every: int = 50
+    """steps between lines of metrics"""
+    patience: int | None = None
+    """stop after so many epochs in a row that were not the best on validation"""
+    pictures: int | None = None
+    """epochs between pictures of samples and reconstructions, in RUN/pictures"""
+    amp: str = "off"
+    channels_last: bool = False
+    compile: bool = False
+    sync_batchnorm: bool = False
+    """these four: see diptych.panels.engine"""
+
+    def __post_init__(self) -> None:
+        pairs.get(self.model)
+        check_choice("backend", self.backend, BACKENDS)
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "hold_epochs"):
+            check_positive_int(name, getattr(self, name))
+        check_real("lr", self.lr, above=0)
+        check_real("decay", self.decay, above=0)
+        check_real("weight_decay", self.weight_decay, above=0, inclusive=True)
+        if self.clip is not None:
+            check_real("clip", self.clip, above=0)
+        if self.polyak is not None:
+            check_rate("polyak", self.polyak)
+        for name in ("patience", "pictures"):
+            if getattr(self, name) is not None:
+                check_positive_int(name, getattr(self, name))
+        check_choice("amp", self.amp, AMP)
+
+    @property
+    def engine(self) -> Engine:
+        """How torch is asked to compute."""
+        return Engine(self.amp, self.channels_last, self.compile, self.sync_batchnorm)
+
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        n = self.epochs
+        if self.schedule == "cosine":
+            return optim.cosine_lr(self.lr, epoch, epochs=n)
+        if self.schedule == "step":
+            milestones = [math.ceil(n * part) for part in (0.5, 0.75, 0.875)]
+            return optim.multi_step_lr(self.lr, epoch, milestones=milestones, gamma=0.5)
+        if self.schedule == "exponential":
+            return optim.exponential_lr(self.lr, epoch, gamma=0.01 ** (1 / n))
+        if self.schedule == "hold":
+            return optim.held_lr(self.lr, epoch, hold=self.hold_epochs, gamma=self.decay)
+        return optim.constant_lr(self.lr, epoch)
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+

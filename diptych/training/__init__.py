@@ -1,0 +1,1 @@
+"""Training of one panel: presets, the trainer, and the run as a whole."""

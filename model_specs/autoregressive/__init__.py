@@ -1,0 +1,1 @@
+"""Windows of masked convolutions, receptive fields and autoregressive flows."""

@@ -1,0 +1,1 @@
+"""Keys, random streams, state_dict checks and checks of config fields."""

@@ -1,0 +1,1 @@
+"""Dropout schemes and the fields that the RNN and the LSTM share."""

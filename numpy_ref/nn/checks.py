@@ -1,0 +1,119 @@
+"""Checks of what goes into a loss: each error names the argument, what it got and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from model_specs.recurrent.dropout import Masks
+from numpy_ref.nn.module import Array
+
+
+def check_noise(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is a finite array of `shape` (None: any size) and `dtype`."""
+    check_array(name, value, shape, dtype)
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+
+
+def check_batch(
+    name: str, value: Array, example: tuple[int, ...], dtype: np.dtype, support: tuple[float, float]
+) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, finite, in `support`."""
+    check_array(name, value, (None, *example), dtype)
+    low, high = support
+    smallest, largest = value.min(), value.max()  # either is NaN where any value is
+    if not (np.isfinite(smallest) and np.isfinite(largest)):
+        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+    if smallest < low or largest > high:
+        raise ValueError(
+            f"{name}: got values from {smallest:g} to {largest:g}, takes [{low:g}, {high:g}]"
+        )
+
+
+def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all 0 or 1."""
+    check_batch(name, value, example, dtype, (0.0, 1.0))
+    between = value[(value > 0) & (value < 1)]
+    if between.size:
+        raise ValueError(f"{name}: got {between.size} values as {between[0]:g}, takes 0 and 1")
+
+
+def check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is an array of `shape` (None: any size) and `dtype`."""
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")
+    sizes_fit = len(value.shape) == len(shape) and all(
+        want in (None, got) for got, want in zip(value.shape, shape, strict=True)
+    )
+    if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
+        takes = ", ".join("any" if want is None else str(want) for want in shape)
+        others = "" if 0 in shape else ", none of them 0"
+        raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}){others}")
+    if value.dtype != dtype:
+        raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
+
+
+def check_images(name: str, value: Array, channels: int, dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, of `dtype`."""
+    check_array(name, value, (None, channels, None, None), dtype)
+
+
+def check_vectors(name: str, value: Array, dim: int, dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (..., dim), none of them 0, of `dtype`."""
+    leading = len(getattr(value, "shape", ())) - 1
+    check_array(name, value, (*(None,) * leading, dim), dtype)
+
+
+def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: int) -> None:
+    """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
+    check_array(name, value, shape, np.dtype(np.int64))
+    smallest, largest = value.min(), value.max()
+    if smallest < 0 or largest >= size:
+        raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
+
+
+def check_weight(weight: Array | None, steps: int, size: int, model: Any) -> None:
+    """Raise ValueError unless `weight` is None, or (steps, size), none negative, not all 0."""
+    if weight is None:
+        return
+    check_noise("weight", weight, (steps, size), model.dtype)
+    if weight.min() < 0 or weight.sum() <= 0:
+        raise ValueError("weight: got a negative one or none above 0, takes some above 0")
+
+
+def check_window(
+    model: Any,
+    steps: int,
+    size: int,
+    state: Any,
+    noise: Masks,
+    width: int,
+    vocabulary: int | None = None,
+) -> None:
+    """Raise ValueError unless state and masks fit a window of (steps, size).
+
+    `model` is a recurrent one, `width` what its first layer reads, `vocabulary` how many words its
+    noise may drop.
+    """
+    H, L, dtype = model.config.hidden_dim, model.config.num_layers, model.dtype
+    for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: got {type(value).__name__}, takes {kind.__name__}")
+    for part, value in zip(state._fields, state, strict=True):
+        check_noise(f"state.{part}", value, (L, size, H), dtype)
+    for name, masks, widths in (
+        ("inputs", noise.inputs, (width, *[H] * L)),
+        ("recurrent", noise.recurrent, (H,) * L),
+    ):
+        if masks and len(masks) != len(widths):
+            raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
+        for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
+            shared = getattr(mask, "shape", ())[:1] == (1,)
+            fits = (1 if shared else steps, size, units)
+            check_array(f"noise.{name}[{place}]", mask, fits, np.dtype(bool))
+    if noise.words is not None:
+        if vocabulary is None:
+            raise ValueError("noise.words: got a mask, this model takes None: it reads no words")
+        check_array("noise.words", noise.words, (size, vocabulary), np.dtype(bool))

@@ -1,0 +1,61 @@
+"""Initial weights, drawn from a Key by parameter name: both panels draw the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from model_specs.common.key import Key
+from numpy_ref.nn import random
+from numpy_ref.nn.module import Module
+
+
+def normal(module: Module, key: Key, std: float = 0.1) -> None:
+    """Weights (anything of two axes or more) ~ N(0, std^2); biases 0.
+
+    A weight of one axis is a normalisation's scale, and keeps its 1.
+    """
+    for name, parameter in module.named_parameters():
+        data = parameter.data
+        if data.ndim > 1:
+            data[...] = std * random.normal(key.fold_in(name), data.shape)
+        elif name.rpartition(".")[2] != "weight":
+            data[...] = 0
+
+
+def directions(module: Module, key: Key, std: float = 0.05) -> None:
+    """v ~ N(0, std^2) of each weight-normalised layer; its g stays 1 and its bias 0.
+
+    std decides no output, but how fast v turns.   Source: Salimans & Kingma 2016, section 3.
+    """
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[2] == "weight_v":
+            parameter.data[...] = std * random.normal(key.fold_in(name), parameter.data.shape)
+
+
+def uniform(module: Module, key: Key, bound: float) -> None:
+    """Every parameter, biases too, ~ U(-bound, bound)."""
+    for name, parameter in module.named_parameters():
+        data = parameter.data
+        data[...] = bound * (2 * random.uniform(key.fold_in(name), data.shape) - 1)
+
+
+def fan_in_uniform(module: Module, key: Key) -> None:
+    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Linear, and of
+    its convolutions, transposed ones too: fan_in is the size of weight[0] for all of them.
+
+    torch writes it as kaiming_uniform_(a=sqrt(5)), which is the same bound.
+    A weight of one axis is a normalisation's scale: it and its bias stay 1 and 0.
+    """
+    for path, layer in module.named_modules():
+        weight = getattr(layer, "weight", None)
+        if weight is None or weight.data.ndim < 2:
+            continue
+        bound = weight.data[0].size ** -0.5
+        for leaf in ("weight", "bias"):
+            parameter = getattr(layer, leaf, None)
+            if parameter is not None:
+                data, name = parameter.data, f"{path}.{leaf}" if path else leaf
+                data[...] = bound * (2 * random.uniform(key.fold_in(name), data.shape) - 1)
+
+
+INITS: dict[str, Callable[[Module, Key], None]] = {"normal": normal, "torch": fan_in_uniform}

@@ -1,0 +1,110 @@
+"""Layers with parameters, and activations as layers. Right panel: torch.nn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.common.key import Key
+from numpy_ref.nn import functional
+from numpy_ref.nn.init import fan_in_uniform
+from numpy_ref.nn.module import Array, Module, Parameter, Vjp, as_dtype
+
+
+class Weighted(Module):
+    """A layer that multiplies by its weight, or by what a subclass makes of it."""
+
+    weight: Parameter
+
+    def _multiplier(self) -> tuple[Array, Vjp]:
+        def vjp(dw: Array) -> None:
+            self.weight.grad += dw
+
+        return self.weight.data, vjp
+
+
+class Linear(Weighted):
+    """y = x Wᵀ + b.
+
+    Shapes: x (..., I), weight (O, I), bias (O) -> y (..., O).
+    `input_grad=False` is for a layer that reads data: nobody asks for dx, so it is not computed.
+    Source: torch.nn.Linear, its initialisation included; the weights come from `key`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        key: Key = Key(0),  # noqa: B008  (immutable)
+        dtype: DTypeLike = np.float64,
+        *,
+        input_grad: bool = True,
+    ) -> None:
+        self.weight = Parameter(np.empty((out_features, in_features), as_dtype(dtype)))
+        self.bias = Parameter(np.empty(out_features, as_dtype(dtype)))
+        self._input_grad = input_grad
+        fan_in_uniform(self, key)
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        rows = x.reshape(-1, x.shape[-1])  # one GEMM, however many leading axes
+        w, w_vjp = self._multiplier()
+        y = rows @ w.T
+        y += self.bias.data
+
+        def vjp(dy: Array) -> Array | None:
+            drows = dy.reshape(-1, dy.shape[-1])
+            w_vjp(drows.T @ rows)
+            self.bias.grad += drows.sum(0)
+            return (drows @ w).reshape(x.shape) if self._input_grad else None
+
+        return y.reshape(*x.shape[:-1], -1), vjp
+
+
+class Embedding(Module):
+    """y = E[ids].
+
+    Shapes: ids (...) int64 in [0, V), weight (V, D) -> y (..., D). The ids have no gradient.
+    Source: torch.nn.Embedding. Its weights are not yet set: a model's init draws them.
+    """
+
+    def __init__(self, vocab_size: int, dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.weight = Parameter(np.empty((vocab_size, dim), as_dtype(dtype)))
+
+    def forward(self, ids: Array) -> tuple[Array, Vjp]:
+        y = self.weight.data[ids]
+
+        def vjp(dy: Array) -> None:
+            add_rows(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
+
+        return y, vjp
+
+
+def add_rows(target: Array, rows: Array, values: Array) -> None:
+    """target[rows[n]] += values[n] for each n, repeated rows adding up.
+
+    Sorted, so that each run of equal rows is one sum: np.add.at takes them one by one.
+    """
+    order = np.argsort(rows, kind="stable")
+    unique, first = np.unique(rows[order], return_index=True)
+    target[unique] += np.add.reduceat(values[order], first)
+
+
+class ReLU(Module):
+    """y = max(x, 0)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return functional.relu(x)
+
+
+class Tanh(Module):
+    """y = tanh(x)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return functional.tanh(x)
+
+
+class ELU(Module):
+    """y = max(x, 0) + min(e^x - 1, 0)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return functional.elu(x)

@@ -1,0 +1,299 @@
+"""Optimisers, averages, clipping and schedules.   Right panel: torch.optim, with the same numbers.
+
+An optimiser is made from `model.named_parameters()`, so that its state has names, or from
+`model.parameters()`, whose names are then their positions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_specs.common.fields import check_rate, check_real
+from model_specs.common.state import check_state
+from numpy_ref.nn.module import Array, Parameter
+
+BLOCK = 32768
+Parameters = Iterable[tuple[str, Parameter] | Parameter]
+
+
+class Optimizer:
+    """Keeps `lr`, `step_count` and one array a parameter for each name in `buffers`.
+
+    `weight_decay` adds weight_decay * p to the gradient g of every parameter p, as torch's do.
+    """
+
+    buffers: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Parameters, lr: float, weight_decay: float = 0.0) -> None:
+        check_real("lr", lr, above=0)
+        check_real("weight_decay", weight_decay, above=0, inclusive=True)
+        self.parameters: dict[str, Parameter] = {}
+        for i, item in enumerate(parameters):
+            name, parameter = (str(i), item) if isinstance(item, Parameter) else item
+            self.parameters[name] = parameter
+        for parameter in self.parameters.values():
+            parameter.data = np.ascontiguousarray(parameter.data).reshape(parameter.data.shape)
+        self.lr, self.weight_decay = lr, weight_decay
+        self.step_count = 0
+        self.state = {
+            name: {buffer: np.zeros_like(p.data) for buffer in self.buffers}
+            for name, p in self.parameters.items()
+        }
+
+    def step(self) -> None:
+        """Move every parameter by one step against its `.grad`."""
+        self.step_count += 1
+        for name, parameter in self.parameters.items():
+            # in flat blocks that stay in the cache: a dozen passes over memory take twice as long
+            data, grad = parameter.data.reshape(-1), parameter.grad.reshape(-1)
+            state = {buffer: array.reshape(-1) for buffer, array in self.state[name].items()}
+            for start in range(0, data.size, BLOCK):
+                block = slice(start, start + BLOCK)
+                part = {buffer: array[block] for buffer, array in state.items()}
+                g = grad[block]
+                g = g + self.weight_decay * data[block] if self.weight_decay else g
+                self._update(data[block], g, part)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        """Move one block of one parameter, in place."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of the buffers as "name.buffer", and "step"."""
+        flat = {
+            f"{name}.{buffer}": array.copy()
+            for name, buffers in self.state.items()
+            for buffer, array in buffers.items()
+        }
+        return flat | {"step": np.array(self.step_count, np.int64)}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        check_state(_shapes(self.state_dict()), _shapes(state), "optimizer state")
+        self.step_count = int(state["step"])
+        for name, buffers in self.state.items():
+            for buffer, array in buffers.items():
+                array[...] = state[f"{name}.{buffer}"]
+
+
+class SGD(Optimizer):
+    """b <- momentum b + g;   p <- p - lr b.   The first b is g, as in torch.optim.SGD.
+
+    Without momentum b is g itself, and nothing is kept.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        check_real("momentum", momentum, above=0, inclusive=True)
+        self.momentum = momentum
+        self.buffers = ("momentum_buffer",) if momentum else ()
+        super().__init__(parameters, lr, weight_decay)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        b = grad
+        if self.momentum:
+            b = state["momentum_buffer"]
+            b *= self.momentum
+            b += grad
+        data -= self.lr * b
+
+
+class Adam(Optimizer):
+    """m <- m + (1 - beta1)(g - m);   v <- beta2 v + (1 - beta2) g^2;   at step t
+
+        p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+    Source: Kingma & Ba (2014), algorithm 1, in the order of operations of torch.optim.Adam.
+    """
+
+    buffers = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas: got {betas!r}, takes two numbers in [0, 1)")
+        check_real("eps", eps, above=0, inclusive=True)
+        self.betas, self.eps = betas, eps
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        (beta1, beta2), t = self.betas, self.step_count
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+
+        change = grad - m
+        change *= 1 - beta1
+        m += change
+
+        square = np.multiply(grad, grad, out=change)
+        square *= 1 - beta2
+        v *= beta2
+        v += square
+
+        denominator = np.sqrt(v, out=square)
+        denominator /= math.sqrt(1 - beta2**t)
+        denominator += self.eps
+
+        update = np.divide(m, denominator, out=denominator)
+        update *= self.lr / (1 - beta1**t)
+        data -= update
+
+
+class Adamax(Adam):
+    """m as in Adam;   u <- max(beta2 u, |g| + eps);   at step t
+
+        p <- p - lr / (1 - beta1^t) * m / u
+
+    Source: Kingma & Ba (2014), algorithm 2, in the order of operations of torch.optim.Adamax. The
+    paper has no eps: there, a parameter that never had a gradient divides 0 by 0.
+    """
+
+    buffers = ("exp_avg", "exp_inf")
+
+    def __init__(self, parameters: Parameters, lr: float = 2e-3, **options: Any) -> None:
+        super().__init__(parameters, lr, **options)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        (beta1, beta2), t = self.betas, self.step_count
+        m, u = state["exp_avg"], state["exp_inf"]
+
+        change = grad - m
+        change *= 1 - beta1
+        m += change
+
+        size = np.abs(grad, out=change)
+        size += self.eps
+        u *= beta2
+        np.maximum(u, size, out=u)
+
+        update = np.multiply(m, self.lr / (1 - beta1**t), out=size)
+        update /= u
+        data -= update
+
+
+class PolyakAverage:
+    """a <- decay a + (1 - decay) p after every step, for each parameter p; before the first, a = p.
+
+    So the coefficients of the weights seen add up to 1 from the start, and nothing is to be
+    corrected for, as Adam's m is. Buffers (running statistics of batches) are not averaged.
+
+    Source: Polyak & Juditsky (1992), all steps alike; Chen et al. (2016), with decay 0.998.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, Parameter]], decay: float) -> None:
+        check_rate("decay", decay)
+        self.parameters, self.decay = dict(parameters), decay
+        self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
+        self._own: dict[str, Array] = {}
+        self._depth = 0
+
+    def update(self) -> None:
+        """Move every average towards its parameter. Not within `applied`."""
+        for name, parameter in self.parameters.items():
+            self.averages[name] += (1 - self.decay) * (parameter.data - self.averages[name])
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages stand in the parameters, and afterwards the parameters' own values again.
+
+        What is written into a parameter meanwhile is lost. Within itself it changes nothing.
+        """
+        if self._depth == 0:
+            self._own = {name: p.data.copy() for name, p in self.parameters.items()}
+            self._write(self.averages)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._write(self._own)
+                self._own = {}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of the averages by the names of their parameters."""
+        return {name: array.copy() for name, array in self.averages.items()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        check_state(_shapes(self.averages), _shapes(state), "average")
+        for name, array in self.averages.items():
+            array[...] = state[name]
+
+    def _write(self, arrays: Mapping[str, Array]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.data[...] = arrays[name]
+
+
+def _shapes(state: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in state.items()}
+
+
+def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
+    """Scale all gradients by min(1, max_norm / (norm + 1e-6)); returns the norm before.
+
+    norm is the 2-norm of all gradients together. Where it is NaN, so is every gradient after; where
+    it overflows to inf, every finite gradient becomes 0.   Source: torch.nn.utils.clip_grad_norm_.
+    """
+    check_real("max_norm", max_norm, above=0)
+    grads = [parameter.grad for parameter in parameters]
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = math.hypot(*(float(np.linalg.norm(grad)) for grad in grads))
+        scale = max_norm / (norm + 1e-6)
+        if not scale >= 1:  # NaN too
+            for grad in grads:
+                np.multiply(grad, scale, out=grad)
+    return norm
+
+
+def constant_lr(lr: float, epoch: int) -> float:
+    """lr."""
+    return lr
+
+
+def step_lr(lr: float, epoch: int, *, every: int, gamma: float) -> float:
+    """lr gamma^(epoch div every).   Source: torch.optim.lr_scheduler.StepLR."""
+    return lr * gamma ** (epoch // every)
+
+
+def multi_step_lr(lr: float, epoch: int, *, milestones: Sequence[int], gamma: float) -> float:
+    """lr gamma^(milestones passed).   Source: torch.optim.lr_scheduler.MultiStepLR."""
+    return lr * gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
+    """lr gamma^epoch.   Source: torch.optim.lr_scheduler.ExponentialLR."""
+    return lr * gamma**epoch
+
+
+def held_lr(lr: float, epoch: int, *, hold: int, gamma: float) -> float:
+    """lr for the first `hold` epochs, then gamma times as much with each one.
+
+        lr gamma^max(0, epoch + 1 - hold)
+
+    Source: the schedule of Zaremba et al. (2014).
+    """
+    return lr * gamma ** max(0, epoch + 1 - hold)
+
+
+def cosine_lr(lr: float, epoch: int, *, epochs: int, lr_min: float = 0.0) -> float:
+    """lr_min + (lr - lr_min)(1 + cos(pi epoch / epochs)) / 2.
+
+    Source: Loshchilov & Hutter (2017), one period; torch.optim.lr_scheduler.CosineAnnealingLR.
+    """
+    return lr_min + (lr - lr_min) * 0.5 * (1 + math.cos(math.pi * epoch / epochs))

@@ -1,0 +1,128 @@
+"""Ancestral samples: the naive loop's to the last bit, on both panels; what a caller is told."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.pixel_cases import CONTEXTS, KEY, KINDS, config_of, images, make, tensors
+from scipy.special import expit
+
+import numpy_ref.autoregressive.ancestral
+import torch_impl.autoregressive.ancestral
+from diptych.parity.report import normwise
+from numpy_ref.nn import random
+from numpy_ref.nn.layers import Tanh
+
+each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
+
+
+def naive(decode, u):
+    """One full forward pass per pixel: the definition of p(x) = prod_i p(x_i | pixels before i)."""
+    x, p = np.zeros_like(u), np.zeros_like(u)
+    for i, j in np.ndindex(u.shape[2:]):
+        p[:, :, i, j] = expit(decode(x)[:, :, i, j])
+        x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
+    return x, p
+
+
+def codes(left, count, dtype="float64"):
+    """z ~ p(z) by the key's own stream, as the decoder reads it."""
+    config = left.config
+    eps = random.normal(KEY.fold_in("z"), (count, config.code_dim), dtype=dtype)
+    return left.latent.flow.inverse(eps) if config.latent == "af_prior" else eps
+
+
+@each_kind
+def test_samples_are_those_of_the_naive_loop_on_both_panels(latent, context):
+    config = config_of(latent, context, tied=latent == "gaussian")
+    left, right = make(config)
+    code, u = codes(left, 5), random.uniform(KEY.fold_in("x"), (5, *config.example_shape))
+    x, p = naive(lambda x: left.decode(code, x)[0], u)
+    assert 0.1 < x.mean() < 0.9 and len(np.unique(p)) > 100
+    theirs = naive(lambda x: right.decode(*tensors(code, x)).detach().numpy(), u)[0]
+    for images_ in (theirs, left.sample(KEY, 5, mean=False), right.sample(KEY, 5, mean=False)):
+        np.testing.assert_array_equal(np.asarray(images_), x)
+    for means in (left.sample(KEY, 5), right.sample(KEY, 5)):
+        assert normwise(np.asarray(means), p) <= 1e-13
+        np.testing.assert_array_equal(u < np.asarray(means), x)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_an_image_does_not_know_how_many_there_are(context):
+    """Draws are addressed by image."""
+    for model in make(config_of(context=context)):
+        five = np.asarray(model.sample(KEY, 5, mean=False))
+        assert len(np.unique(five.reshape(5, -1), axis=0)) == 5
+        for count in (1, 2):
+            few = np.asarray(model.sample(KEY, count, mean=False))
+            np.testing.assert_array_equal(few, five[:count])
+        other = np.asarray(model.sample(KEY.fold_in(1), 5, mean=False))
+        assert (other != five).any()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_float32_draws_the_same_images_where_no_p_is_u(context):
+    """Both panels' are the float64 ones: u is the same number, and p is off by a rounding."""
+    config = config_of(context=context)
+    exact = make(config)[0].sample(KEY, 40, mean=False)
+    for model in make(config, "float32"):
+        found = np.asarray(model.sample(KEY, 40, mean=False))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, exact)
+
+
+@each_kind
+def test_every_image_is_binary_and_every_pixel_is_told(latent, context):
+    for model in make(config_of(latent, context)):
+        told = []
+        drawn = np.asarray(model.sample(KEY, 9, mean=False, progress=told.append))
+        assert drawn.shape == (9, 1, 5, 7) and set(np.unique(drawn)) == {0, 1}
+        assert sum(told) == 35 and told == ([35] if context == "none" else [7] * 5)
+        again = model.sample(KEY, 9, mean=False)
+        np.testing.assert_array_equal(np.asarray(again), drawn)
+        means = np.asarray(model.sample(KEY, 9))
+        assert 0 < means.min() < means.max() < 1
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "af_prior", "iaf_posterior"])
+def test_reconstructions_are_the_naive_loops_at_mu(latent):
+    left, right = make(config_of(latent))
+    x = images(left.config, 4)
+    (mu, _), _ = left.encode(x)
+    code = left.latent.flow(mu)[0].eps if latent == "iaf_posterior" else mu
+    u = random.uniform(KEY.fold_in("x"), x.shape)
+    want, p = naive(lambda x: left.decode(code, x)[0], u)
+    for model, given in ((left, x), (right, torch.from_numpy(x))):
+        told = []
+        found = model.reconstruct(given, KEY, progress=told.append)
+        np.testing.assert_array_equal(np.asarray(found), want)
+        assert normwise(np.asarray(model.reconstruct(given, KEY, mean=True)), p) <= 1e-13
+        part = np.asarray(model.reconstruct(given[2:], KEY, first=2))
+        np.testing.assert_array_equal(part, want[2:])
+        assert sum(told) == 35
+
+
+def test_frequencies_are_the_probabilities():
+    """Of all 16 images of 2 x 2, in 4000 samples; z-scores by the binomial's own deviation."""
+    config = config_of("none", height=2, width=2)
+    left, right = make(config)
+    pixels = np.array(list(np.ndindex(2, 2, 2, 2)), float).reshape(16, 1, 2, 2)
+    log_p = left.log_weight(pixels, left.draw_noise(KEY, 16, samples=1))[:, 0]
+    drawn = left.sample(KEY, 4000, mean=False)
+    np.testing.assert_array_equal(drawn, right.sample(KEY, 4000, mean=False).numpy())
+    counts = np.bincount(drawn.reshape(-1, 4).astype(int) @ (8, 4, 2, 1), minlength=16)
+    p = np.exp(log_p)
+    scores = (counts - 4000 * p) / np.sqrt(4000 * p * (1 - p))
+    assert np.abs(scores).max() < 4 and p.sum() == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        (numpy_ref.autoregressive.ancestral, Tanh()),
+        (torch_impl.autoregressive.ancestral, torch.nn.Tanh()),
+    ],
+    ids=["numpy", "torch"],
+)
+def test_a_layer_that_knows_no_pixels_is_refused(module, layer):
+    with pytest.raises(TypeError, match="layer: got Tanh, takes one that knows pixels"):
+        module.pixelwise(layer, 1, 2, 3)

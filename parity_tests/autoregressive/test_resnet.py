@@ -1,0 +1,223 @@
+"""Residual blocks and the ResNet VAE's two networks: parity, sizes there and back, derivatives."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from helpers.vlae_cases import assert_same_state, call, errors, results, small, twins
+from helpers.witnesses import derivative_errors
+from torch.nn import functional as F
+
+from diptych import weights
+from diptych.arrays import to_numpy
+from diptych.parity.report import normwise
+from numpy_ref.autoregressive import resnet
+from numpy_ref.autoregressive import resnet as left_side
+from torch_impl.autoregressive import resnet as right_resnet
+from torch_impl.autoregressive import resnet as right_side
+
+BLOCKS = {
+    "flat": (lambda side: side.flat(3), (2, 3, 5, 7)),
+    "flat 1 x 1": (lambda side: side.flat(4, 1), (1, 4, 3, 2)),
+    "first": (lambda side: side.first(1, 4), (3, 1, 5, 6)),
+    "down": (lambda side: side.down(3, 4), (2, 3, 5, 6)),
+    "down of one image": (lambda side: side.down(2, 5), (1, 2, 1, 3)),
+    "up to odd x even": (lambda side: side.up(4, 3, (5, 6)), (2, 4, 3, 3)),
+    "up to even x odd": (lambda side: side.up(2, 5, (2, 7)), (1, 2, 1, 4)),
+}
+each_block = pytest.mark.parametrize("name", BLOCKS)
+CONFIGS = {
+    "5 x 7": {},
+    "1 x 1": {"height": 1, "width": 1, "context": "none"},
+    "9 x 4": {"height": 9, "width": 4, "latent_dim": 1, "hidden_dim": 2},
+    "8 x 8": {"height": 8, "width": 8, "maps": 1, "handed_over": 1},
+}
+each_config = pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
+
+
+def make_blocks(name, rng):
+    make, shape = BLOCKS[name]
+    pair = twins(make(left_side), make(right_side), rng)
+    x = rng.normal(size=shape)
+    return *pair, (x < 0).astype(float) if name == "first" else x
+
+
+def make_nets(name, changes, rng, count=3):
+    """(left, right, x) of an Encoder or a Decoder, with lengths that keep logvar small."""
+    config = small(**changes)
+    left, right = getattr(resnet, name)(config), getattr(right_resnet, name)(config)
+    twins(left, right, rng)
+    images = (rng.random((count, *config.example_shape)) < 0.4).astype(float)
+    return left, right, images if name == "Encoder" else rng.normal(size=(count, config.code_dim))
+
+
+# Blocks
+
+
+@each_block
+def test_blocks_agree(name, rng):
+    left, right, x = make_blocks(name, rng)
+    found = errors(left, right, (x,), rng)
+    assert ("dx0" in found) == (name != "first")  # which reads data
+    assert max(found.values()) <= 1e-13, found
+    assert_same_state(left, right)
+
+
+def weight_of(state, layer, axis=0):
+    """g v / |v| of a layer, by its definition; and its bias."""
+    g, v = (state[f"{layer}.{leaf}"] for leaf in ("weight_g", "weight_v"))
+    others = tuple(a for a in range(4) if a != axis)
+    return g * v / torch.linalg.vector_norm(v, dim=others, keepdim=True), state[f"{layer}.bias"]
+
+
+@each_block
+def test_blocks_are_their_equation(name, rng):
+    """skip(x) + f2(elu(f1(elu(x)))) in torch's functions, one by one; `first` without inner elu."""
+    left, right, x = make_blocks(name, rng)
+    state = {n: torch.from_numpy(a).requires_grad_() for n, a in left.state_dict().items()}
+    read = torch.from_numpy(x.copy()).requires_grad_()
+    kind = name.split()[0]
+
+    def strided(x, layer):
+        if kind == "up":
+            extra = tuple(1 - n % 2 for n in call(left, to_numpy(read))[0].shape[2:])
+            return F.conv_transpose2d(x, *weight_of(state, layer, 1), 2, 1, extra)
+        if kind == "flat":
+            return F.conv2d(x, *weight_of(state, layer), padding=0 if "1 x 1" in name else 1)
+        return F.conv2d(x, *weight_of(state, layer), stride=2, padding=1)
+
+    layers = [n.removesuffix(".weight_v") for n in state if n.endswith("weight_v")]
+    inner = read if kind == "first" else F.elu(read)
+    h = F.elu(strided(inner, layers[0]))
+    padding = 0 if "1 x 1" in name else 1
+    out = F.conv2d(h, *weight_of(state, layers[1]), padding=padding)
+    out = out + (read if kind == "flat" else strided(read, "skip"))
+    dy = rng.normal(size=tuple(out.shape))
+    out.backward(torch.from_numpy(dy))
+    wanted = {"y0": out.detach(), "dx0": read.grad} | {n: t.grad for n, t in state.items()}
+    for side in (left, right):
+        for leaf, array in results(side, (x,), [dy]).items():
+            if array is not None:
+                assert normwise(array, wanted[leaf].numpy()) <= 1e-13, leaf
+
+
+@each_block
+def test_finite_differences_of_blocks(name, rng):
+    left, _, x = make_blocks(name, rng)
+    found = derivative_errors(left, (x,), left.named_parameters(), rng)
+    assert len(found) == len(list(left.parameters())) + (name != "first")
+    assert max(found.values()) < 1e-8, found
+
+
+@pytest.mark.parametrize("panel", ["numpy", "torch"])
+def test_every_size_comes_back(panel, rng):
+    """From 1 x 1 on: half, rounded up, and back to what it was."""
+    side = {"numpy": left_side, "torch": right_side}[panel]
+    for H, W in product(range(1, 10), repeat=2):
+        there, back = side.down(1, 2), side.up(2, 1, (H, W))
+        for block in (there, back):
+            state = {n: rng.normal(size=a.shape) for n, a in block.state_dict().items()}
+            weights.load_state(block, state, "")
+        (half,) = call(there, rng.normal(size=(2, 1, H, W)))
+        assert half.shape == (2, 2, (H + 1) // 2, (W + 1) // 2)
+        (whole,) = call(back, half)
+        assert whole.shape == (2, 1, H, W)
+        assert small(height=H, width=W, context="none").sizes[:2] == [(H, W), half.shape[2:]]
+
+
+def test_a_block_without_layers_doubles_what_it_reads(rng):
+    x = rng.normal(size=(2, 3, 4, 5))
+    for side in (left_side, right_side):
+        found = results(side.Residual(), (x,), [np.ones_like(x)])
+        np.testing.assert_array_equal(found["y0"], 2 * x)
+        np.testing.assert_array_equal(found["dx0"], 2)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["Encoder", "Decoder"])
+@each_config
+def test_networks_agree(changes, name, count, rng):
+    left, right, x = make_nets(name, changes, rng, count)
+    found = errors(left, right, (x,), rng)
+    assert ("dx0" in found) == (name == "Decoder")
+    assert max(found.values()) <= 1e-13, found
+    assert_same_state(left, right)
+
+
+@pytest.mark.parametrize("name", ["Encoder", "Decoder"])
+@each_config
+def test_finite_differences_of_networks(changes, name, rng):
+    left, _, x = make_nets(name, changes, rng, 2)
+    for parameter in left.parameters():
+        parameter.data *= 0.3  # fifteen layers deep, outputs of 1e5 would leave too few digits
+    found = derivative_errors(left, (x,), left.named_parameters(), rng, step=1e-4)
+    assert max(found.values()) < 1e-8, found
+
+
+@each_config
+def test_shapes(changes, rng):
+    config = small(**changes)
+    for side in (0, 1):
+        encoder = make_nets("Encoder", changes, rng)[side]
+        decoder = make_nets("Decoder", changes, rng)[side]
+        images = make_nets("Encoder", changes, rng)[2]
+        mu, logvar = call(encoder, images)
+        assert mu.shape == logvar.shape == (3, config.latent_dim)
+        assert (mu != logvar).all()
+        (maps,) = call(decoder, mu)
+        assert maps.shape == (3, config.handed_over, config.height, config.width)
+
+
+def test_images_of_a_batch_do_not_see_each_other(rng):
+    for name in ("Encoder", "Decoder"):
+        *pair, x = make_nets(name, {}, rng)
+        for net in pair:
+            together = call(net, x)
+            for n in range(3):
+                for whole, part in zip(together, call(net, x[n : n + 1]), strict=True):
+                    assert normwise(part[0], whole[n]) <= 1e-13
+
+
+def test_names_of_the_encoder():
+    """In the order of the forward pass: three strides, flat blocks between them, three layers."""
+    left = resnet.Encoder(small())
+    layers = [n.removesuffix(".weight_v") for n in left.state_dict() if n.endswith("weight_v")]
+    strided = "branch.{} branch.{} skip"
+    first, down, flat = strided.format(0, 2), strided.format(1, 3), "branch.1 branch.3"
+    wanted = [
+        f"blocks.{i}.{layer}"
+        for i, block in enumerate((first, flat, down, flat, down))
+        for layer in block.split()
+    ]
+    assert layers == [*wanted, "hidden.1", "mu", "logvar"]
+
+
+def test_a_model_without_z_has_neither(rng):
+    config = small(latent="none")
+    x = rng.random((3, 1, 5, 7))
+    for net, where in ((resnet, {"dtype": "float64"}), (right_resnet, {})):
+        encoder, decoder = net.make_networks(config, **where)
+        assert (type(encoder), type(decoder)) == (net.NoEncoder, net.NoDecoder)
+        assert not encoder.state_dict() and not decoder.state_dict()
+        mu, logvar = call(encoder, x)
+        assert mu.shape == logvar.shape == (3, 0) and mu.dtype == x.dtype
+        (maps,) = call(decoder, mu)
+        assert maps.shape == (3, 0, 5, 7) and maps.dtype == x.dtype
+        both = net.make_networks(small(), **where)
+        assert (type(both[0]), type(both[1])) == (net.Encoder, net.Decoder)
+    _, vjp = resnet.NoEncoder()(x)
+    np.testing.assert_array_equal(vjp(mu, mu), np.zeros_like(x))
+    _, vjp = resnet.NoDecoder(config)(mu)
+    assert vjp(maps).shape == mu.shape
+
+
+def test_images_of_other_channels_are_refused(rng):
+    left, _, _ = make_blocks("down", rng)
+    with pytest.raises(
+        ValueError, match=r"x: got shape \(2, 4, 5, 6\), takes \(any, 3, any, any\)"
+    ):
+        left(np.zeros((2, 4, 5, 6)))

@@ -1,0 +1,194 @@
+"""The front door, as a user meets it."""
+
+import dataclasses
+import functools
+import json
+import subprocess
+import sys
+
+import pytest
+from matplotlib.figure import Figure
+from rich.table import Table
+
+import diptych
+from diptych import data, lab, study
+from diptych.cli import main
+from diptych.lab import Findings
+from diptych.runs.results import FIELDS
+from numpy_ref.nn import random
+from numpy_ref.nn.layers import ReLU
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folder of a short run on each backend."""
+    folder = tmp_path_factory.mktemp("runs")
+    for backend in ("numpy", "torch"):
+        with pytest.raises(SystemExit) as done:
+            main(
+                [
+                    "train",
+                    "mlp_vae",
+                    "--backend",
+                    backend,
+                    "--epochs",
+                    "3",
+                    "--out",
+                    str(folder / backend),
+                ]
+            )
+        assert not done.value.code
+    return folder
+
+
+def test_check_is_green_and_its_json_is_as_promised(run, tmp_path):
+    status, out, _ = run("check", "mlp_vae", "--json", tmp_path / "c.json", "--dtype", "float64")
+    assert status == 0 and "agrees" in out and "DIVERGES" not in out
+    told = json.loads((tmp_path / "c.json").read_text())
+    names = [pair["name"] for pair in told["pairs"]]
+    assert names[0] == "mlp_vae" and "mlp_vae[gaussian]" in names
+    for pair in told["pairs"]:
+        assert set(pair) == {"name", "dtype", "device", "ok", "tensors", "worst", "masks_equal"}
+        assert pair["ok"] is True and pair["masks_equal"] is None and pair["tensors"] > 50
+        assert pair["worst"]["error"] <= 1e-13 and isinstance(pair["worst"]["tensor"], str)
+
+
+def test_check_of_everything_compares_the_random_streams_too(run, tmp_path, monkeypatch):
+    status, *_ = run("check", "random", "--json", tmp_path / "c.json", "--dtype", "float32")
+    (told,) = json.loads((tmp_path / "c.json").read_text())["pairs"]
+    assert status == 0 and told["name"] == "random" and told["masks_equal"] is True
+    monkeypatch.setattr(random, "keep_threshold", lambda rate: round((1 - rate) * 2**32))
+    status, out, _ = run("check", "random")
+    assert status == 1 and "DIFFER" in out and "first divergence: noise dropout_mask" in out
+
+
+def test_check_of_one_variant_shows_every_tensor(run):
+    status, out, _ = run("check", "mlp_vae[tanh]", "-v", "--dtype", "float32")
+    assert status == 0 and "posterior.reparameterize(logvar)" in out
+
+
+def test_check_that_diverges_exits_1_and_names_the_tensor(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(ReLU, "forward", lambda self, x: (abs(x), lambda dy: dy))
+    status, out, _ = run("check", "mlp_vae", "--json", tmp_path / "c.json")
+    assert status == 1 and "DIVERGES" in out
+    assert "first divergence: output encoder_activation" in out and "diptych check 'mlp_vae'" in out
+    assert json.loads((tmp_path / "c.json").read_text())["pairs"][0]["ok"] is False
+
+
+def test_train_evaluate_and_sample(run, trained, tmp_path):
+    for backend in ("numpy", "torch"):
+        record = tmp_path / f"{backend}.json"
+        status, out, _ = run("evaluate", trained / backend, "--samples", 8, "--record", record)
+        assert status == 0 and "NLL" in out and "bits/dim" in out
+        told = json.loads(record.read_text())
+        assert list(told) == list(FIELDS) and told["metrics"]["test_samples"] == 8
+        assert (trained / backend / "evaluation.json").exists()
+        status, out, _ = run("sample", trained / backend, "--count", 9, "--out", tmp_path / "s.png")
+        assert status == 0 and (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    a, b = (json.loads((tmp_path / f"{x}.json").read_text())["metrics"] for x in ("numpy", "torch"))
+    assert a["test_nll"] == pytest.approx(b["test_nll"], rel=1e-4)
+
+
+def test_resuming_a_finished_run_changes_nothing(run, trained):
+    before = (trained / "torch" / "weights.safetensors").read_bytes()
+    status, *_ = run("train", "mlp_vae", "--epochs", 3, "--out", trained / "torch", "--resume")
+    assert status == 0 and (trained / "torch" / "weights.safetensors").read_bytes() == before
+
+
+ERRORS = [
+    (["trian", "mlp_vae"], 2, "Did you mean 'train'"),
+    (["check", "mpl_vae"], 1, "did you mean 'mlp_vae'"),
+    (["check", "rnadom"], 1, "did you mean 'random'"),
+    (["check", "mlp_vae[tanh"], 1, "takes pair or pair[variant]"),
+    (["check", "--dtype", "float"], 1, "dtype: got 'float'"),
+    (["check", "mlp_vae[tahn]"], 1, "did you mean 'tanh'"),
+    (["check", "--dtype", "float16"], 1, "dtype: got 'float16'"),
+    (["check", "--device", "cuda:77"], 1, "device: got 'cuda:77'"),
+    (["check", "--device", "nonsense"], 1, "device: got 'nonsense'"),
+    (["train", "mlp_vea"], 1, "did you mean 'mlp_vae'"),
+    (["train", "mlp_vae", "--data", "digit"], 1, "did you mean"),
+    (["train", "mlp_vae", "--data", "mnist"], 1, "DIPTYCH_DATA"),
+    (["train", "mlp_vae", "--epochs", "0"], 1, "epochs: got 0"),
+    (["train", "mlp_vae", "--epochs", "x"], 2, "should be a valid integer"),
+    (["train", "mlp_vae", "--backend", "jax"], 1, "backend: got 'jax'"),
+    (["train", "mlp_vae", "--lr", "nan"], 1, "lr: got nan"),
+    (["train", "mlp_vae", "--set", "hiden_dim=3"], 1, "did you mean 'hidden_dim'"),
+    (["train", "mlp_vae", "--set", "hidden_dim=wide"], 1, "takes hidden_dim=int"),
+    (["train", "mlp_vae", "--set", "latent_dim=-1"], 1, "latent_dim: got -1"),
+    (["train", "mlp_vae", "--set", "input_dim=32"], 1, "input_dim: got 32, takes 64 for digits"),
+    (["train", "mlp_vae", "--backend", "numpy", "--device", "cuda"], 1, "takes 'cpu'"),
+    (["evaluate", "nowhere"], 1, "nowhere: not a run folder"),
+    (["sample", "nowhere"], 1, "nowhere: not a run folder"),
+    (["check", "--nonsense"], 2, "No such option"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "message"), ERRORS, ids=lambda v: str(v)[:40])
+def test_errors_are_one_line_without_a_traceback(run, tmp_path, arguments, status, message):
+    if arguments[0] == "train":
+        arguments = [*arguments, "--out", str(tmp_path / "run")]
+    found, out, err = run(*arguments)
+    assert found == status and message in err
+    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in out + err
+    assert not (tmp_path / "run").exists(), "something was written"
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="mlp_vea"):
+        main(["--debug", "check", "mlp_vea"])
+
+
+def test_help_reads_well(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    for command in ("check", "train", "evaluate", "sample", "lab", "study"):
+        assert command in out
+        assert run(command, "--help")[0] == 0
+
+
+def test_help_does_not_import_torch():
+    code = "import sys, diptych.cli; assert 'torch' not in sys.modules, 'torch is imported'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
+    load = data.load
+
+    def a_little(name, root=None):
+        found = load(name, root)
+        if not isinstance(found, data.Corpus):
+            return found
+        parts = {"train": found.train[:3000], "valid": found.valid[:300]}
+        return dataclasses.replace(found, **parts)
+
+    monkeypatch.setattr(data, "load", a_little)
+    small = {"schemes": ("none", "recurrent"), "seeds": (0,), "delays": (20,), "workers": 1}
+    experiment = functools.partial(study.memory_experiment, **small)
+    monkeypatch.setattr(study, "memory_experiment", experiment)
+    found = Findings({}, Table(), Figure(), {"one is one": True})
+    monkeypatch.setattr(study, "EXPERIMENTS", {"echo": None})
+    monkeypatch.setattr(lab, "EXPERIMENTS", {"echo": lambda setting: found})
+    for epochs in (2, 5):  # a second study replaces the first
+        status, out, _ = run("study", "--out", tmp_path / "out", "--epochs", epochs)
+        assert status == 0 and "agrees" in out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert set(summary["trained"]) == {"mlp_vae", "conv_vae", "rnn", "lstm"}
+    assert summary["lab"] == {"echo": {"one is one": True}}
+    assert (tmp_path / "out" / "lab" / "echo.png").exists()
+    for trained in summary["trained"].values():
+        assert trained["curves_error_100"] <= 1e-10 and {"numpy", "torch"} == set(trained["panels"])
+    assert summary["trained"]["mlp_vae"]["weights_error"] <= 1e-10
+    assert all(summary["parity"].values())
+    assert set(summary["memory"]) == {"none", "recurrent"}
+    vae = ("loss_curves", "samples", "reconstructions", "latent_scatter", "latent_manifold")
+    convolutional = [f"conv_vae_{name}" for name in ("curves", "samples", "reconstructions")]
+    for name in (*vae, *convolutional, "rnn_curves", "lstm_curves", "memory_curves"):
+        assert (tmp_path / "out" / "figures" / f"{name}.png").exists()
+        assert f"{name}.png" in out
+
+
+def test_public_names_are_handed_on():
+    for name in diptych.__all__:
+        assert getattr(diptych, name) is not None and name in dir(diptych)
+    with pytest.raises(AttributeError, match="nonsense"):
+        diptych.nonsense  # noqa: B018

@@ -1,0 +1,234 @@
+"""The front door for text and memory tasks: from a preset to a perplexity, and every wrong turn."""
+
+import json
+import math
+import shlex
+
+import numpy as np
+import pytest
+from helpers.sequence_cases import TOLERANCE, WORDS, naive_nll, write_text
+
+from diptych import data
+from diptych.cli import main
+from diptych.commands.open import open_run
+from diptych.runs.folder import RunFolder, read_metrics
+from diptych.runs.results import FIELDS
+
+SMALL = "--epochs 2 --batch-size 4 --set hidden_dim=4 --set seq_len=5"
+SHORT = "--epochs 1 --batch-size 8 --set hidden_dim=5"
+TRAINED = {
+    "one": f"lstm --preset zaremba-small {SMALL} --hold-epochs 1 --decay 0.25 --data text:{{a}}",
+    "two": f"lstm --backend numpy --seed 3 {SMALL} --data text:{{a}}",
+    "noisy": f"lstm --set scheme=per_step --set rate=0.4 {SMALL} --data text:{{a}}",
+    "elsewhere": f"lstm {SMALL} --data text:{{b}}",
+    "letters": f"rnn {SMALL} --data text/characters:{{a}}",
+    "copy": f"rnn {SHORT} --data copy:5:3",
+    "adding": f"rnn --backend numpy {SHORT} --data adding:6",
+    "images": "mlp_vae --epochs 1 --set hidden_dim=3",
+}
+FILES = ("a", "b", "short", "empty", "latin", "none")
+
+
+def words_of(command, folder):
+    """The command as a list, with {name} for a run or a text file in the folder."""
+    paths = {name: folder / name for name in TRAINED}
+    paths |= {name: folder / f"{name}.txt" for name in FILES}
+    return [word.format(**paths) for word in shlex.split(command)]
+
+
+def training_of(name, folder):
+    """The command that left the run `name`."""
+    return words_of(f"train {TRAINED[name]} --dtype float64 --out {{{name}}}", folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Text files, and a run on each kind of data."""
+    folder = tmp_path_factory.mktemp("sequences")
+    write_text(folder / "a.txt"), write_text(folder / "b.txt", lines=90)
+    for name in TRAINED:
+        with pytest.raises(SystemExit) as done:
+            main(training_of(name, folder))
+        assert not done.value.code
+    (folder / "short.txt").write_text("red blue cat\n" * 12)
+    (folder / "empty.txt").touch()
+    (folder / "latin.txt").write_bytes("red blue café\n".encode("latin-1") * 40)
+    return folder
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def evaluation(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+# What works
+
+
+def test_a_preset_is_trained_with_what_the_user_gave(run, folder):
+    config = RunFolder(folder / "one").config()
+    published = {"lr": 1.0, "optimizer": "sgd", "clip": 5.0, "schedule": "hold"}
+    given = {"epochs": 2, "batch_size": 4, "hold_epochs": 1, "decay": 0.25}
+    assert vars(config).items() >= (published | given).items()
+    fields = {"hidden_dim": 4, "embedding_dim": 200, "seq_len": 5, "scheme": "none"}
+    assert config.model_config.items() >= (fields | {"init_scale": 0.1, "num_layers": 2}).items()
+    epochs = [x for x in read_metrics(folder / "one" / "metrics.jsonl") if x["kind"] == "epoch"]
+    assert [line["lr"] for line in epochs] == [1.0, 0.25]
+
+
+def test_a_finished_run_is_resumed_without_a_change(run, folder):
+    before = contents(folder / "one")
+    status, out, _ = run(*training_of("one", folder), "--resume")
+    assert status == 0 and "words, a vocabulary of" in out
+    assert contents(folder / "one") == before
+
+
+def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
+    stream = data.load(f"text:{folder / 'a.txt'}").test
+    panels = [open_run(folder / name)[2] for name in ("one", "two")]
+    nll = np.array([naive_nll(panel, stream) for panel in panels])
+    for names, expected in (
+        (["one"], nll[0].mean()),
+        (["two"], nll[1].mean()),
+        (["one", "two"], -np.log(np.exp(-nll).mean(0)).mean()),
+    ):
+        record = tmp_path / "record.json"
+        status, out, _ = run("evaluate", *(folder / n for n in names), "--record", record)
+        out = " ".join(out.split())  # a long path breaks the title
+        assert status == 0 and f"{math.exp(expected):.2f}" in out and "bits/word" in out
+        assert ("probabilities of 2 runs averaged" in out) == (len(names) == 2)
+        told = json.loads(record.read_text())
+        assert list(told) == list(FIELDS) and len(told["metrics"]["history"]) == 2
+        for metrics in (told["metrics"], evaluation(folder / names[0])):
+            assert metrics["test_perplexity"] == pytest.approx(math.exp(expected), rel=TOLERANCE)
+            assert metrics["runs"] == len(names) and metrics["test_tokens"] == len(stream) - 1
+
+
+def test_passes_with_dropout_are_asked_for_by_number(run, folder):
+    found = []
+    for samples in (None, 1, 3):
+        options = () if samples is None else ("--samples", samples)
+        status, out, _ = run("evaluate", folder / "noisy", "--examples", 12, *options)
+        metrics = evaluation(folder / "noisy")
+        assert status == 0 and metrics["test_tokens"] == 12
+        assert metrics["test_samples"] == (samples or 0)
+        assert samples is None or f"{samples} passes with dropout" in " ".join(out.split())
+        found.append(metrics["test_nll"])
+    assert len({*found}) == 3
+
+
+def test_text_goes_on_from_a_prompt(run, folder):
+    texts = [
+        run("sample", folder / "two", "--prompt", "Red cat", "--count", 9, *options)
+        for options in ((), (), ("--seed", 1), ("--temperature", 0), ("--temperature", 1e-9))
+    ]
+    assert all(status == 0 and out.startswith("red cat") for status, out, _ in texts)
+    assert all(set(out.split()) <= {*WORDS, "<unk>"} for _, out, _ in texts)
+    default, same, seeded, greedy, cold = (out for _, out, _ in texts)
+    assert default == same != seeded and greedy == cold != default
+    status, out, _ = run("sample", folder / "letters", "--prompt", "dog", "--count", 5)
+    assert status == 0 and out.startswith("dog") and len(out) == len("dog") + 5 + 1
+    assert run("sample", folder / "letters")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["copy", "adding"])
+def test_a_memory_task_is_trained_and_evaluated(run, folder, name):
+    status, out, _ = run("evaluate", folder / name, "--examples", 40)
+    assert status == 0 and "accuracy" in out and "40 sequences" in " ".join(out.split())
+    found = evaluation(folder / name)
+    assert found["test_sequences"] == 40 and 0 <= found["test_accuracy"] <= 1
+    assert math.isfinite(found["test_error"])
+
+
+def test_curves_of_both_panels_are_one(run, folder, tmp_path):
+    for backend in ("numpy", "torch"):
+        command = f"train lstm --backend {backend} {SMALL} --data text:{{a}} --dtype float64"
+        assert run(*words_of(command, folder), "--out", tmp_path / backend)[0] == 0
+    record = tmp_path / "curves.json"
+    runs = tmp_path / "numpy", tmp_path / "torch"
+    status, _, err = run("curves", *runs, "--out", tmp_path / "curves.png", "--record", record)
+    assert status == 0, err
+    found = json.loads(record.read_text())["metrics"]
+    apart = [value for name, value in found.items() if name.startswith("relative_difference")]
+    assert len(apart) == 4 and max(apart) <= 1e-10
+    assert (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sample"])
+def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
+    write_text(tmp_path / "a.txt")
+    assert run(*words_of(f"train lstm {SMALL} --data text:{{a}} --out {{one}}", tmp_path))[0] == 0
+    assert run(command, tmp_path / "one")[0] == 0
+    write_text(tmp_path / "a.txt", lines=90)
+    status, _, err = run(command, tmp_path / "one")
+    assert status != 0 and "trained on other data than there is now" in err
+
+
+def test_check_is_green_for_both_recurrent_pairs(run, tmp_path):
+    status, out, _ = run("check", "rnn", "lstm", "--json", tmp_path / "c.json")
+    assert status == 0 and "DIVERGES" not in out
+    told = json.loads((tmp_path / "c.json").read_text())["pairs"]
+    names = {pair["name"] for pair in told}
+    assert {"rnn", "rnn[recurrent,loop]", "lstm[tied]", "lstm[words]"} <= names
+    for pair in told:
+        plain = pair["name"] in ("rnn", "lstm", "rnn[squared_error]", "lstm[tied]")
+        assert pair["masks_equal"] is (None if plain else True) and pair["tensors"] > 20
+
+
+# What does not
+
+
+ERRORS = [
+    ("sample {images} --prompt red", "prompt, temperature: got a run on digits"),
+    ("sample {images} --temperature 0.5", "prompt, temperature: got a run on digits"),
+    ("sample {copy} --prompt red", "sample: got a run on copy:5:3, takes one on images"),
+    ("sample {one} --prompt 'red horse'", "tokens: got 'horse' at position 1"),
+    ("sample {one} --prompt ' '", "prompt: got 0 tokens"),
+    ("sample {letters} --prompt Q", "tokens: got 'Q' at position 0"),
+    ("sample {one} --temperature -1", "temperature: got -1.0, takes a finite number >= 0"),
+    ("sample {one} --temperature nan", "temperature: got nan"),
+    ("sample {one} --count 0", "count: got 0"),
+    ("evaluate {images} {one}", "one: not on digits as"),
+    ("evaluate {one} {copy} {elsewhere}", "elsewhere: not on text:"),
+    ("evaluate {one} {letters}", "letters: not on text:"),
+    ("evaluate {images} {images}", "runs: got 2, images takes one"),
+    ("evaluate {copy} {copy}", "runs: got 2, memory takes one"),
+    ("evaluate {one} --samples 0", "samples: got 0, takes an int >= 1"),
+    ("evaluate {one} --samples -1", "samples: got -1"),
+    ("evaluate {images} --samples 0", "samples: got 0"),
+    ("evaluate {one} --examples 0", "examples: got 0"),
+    ("evaluate {copy} --examples 0", "count: got 0"),
+    ("evaluate {one} --split tset", "split: got 'tset', takes one of 'train', 'valid'"),
+    ("train lstm --data text:{a} --preset zaremba-smal", "did you mean 'zaremba-small'"),
+    ("train rnn --preset zaremba-small", "got 'zaremba-small' for rnn, it is one of lstm"),
+    ("train mlp_vae --preset gal-large", "got 'gal-large' for mlp_vae, it is one of"),
+    (
+        "train lstm --data text:{short} --batch-size 4",
+        "tokens: got 43, takes 84 or more for batch_size 4 x length",
+    ),
+    ("train lstm --data text:{empty}", "empty.txt: found an empty file, expected text"),
+    ("train lstm --data text:{latin}", "latin.txt: offset 12: found e9, expected UTF-8"),
+    ("train lstm --data text:{none}", "none.txt: No such file or directory"),
+    ("train lstm --data digits", "data: got digits, lstm takes text or copy"),
+    ("train lstm --data adding:9", "data: got adding:9, lstm takes text or copy"),
+    ("train rnn --data digits", "data: got digits, rnn takes text, copy or adding"),
+    ("train mlp_vae --data copy:5", "data: got copy:5, mlp_vae takes images"),
+    ("train lstm --data copy:5 --set vocab_size=11", "vocab_size: got 11, takes 10 for copy"),
+    ("train rnn --data copy:5 --set output_dim=9", "output_dim: got 9, takes 10 for copy:5"),
+    ("train rnn --data copy:5 --set scheme=locked", "scheme: got 'locked'"),
+    ("train lstm --data copy:5 --set rate=1", "rate: got 1.0, takes a number in [0, 1)"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), ERRORS, ids=[command for command, _ in ERRORS])
+def test_errors_are_one_line_and_nothing_is_written(run, folder, tmp_path, command, message):
+    words = words_of(command, folder)
+    if words[0] in ("train", "sample"):
+        words += ["--out", str(tmp_path / "out")]
+    before = contents(folder)
+    status, out, err = run(*words)
+    assert status == 1 and message in err
+    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in out + err
+    assert contents(folder) == before and not (tmp_path / "out").exists()

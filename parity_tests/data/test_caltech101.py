@@ -1,0 +1,170 @@
+"""Caltech-101 Silhouettes: which way up, which way round, and the one line that a bad file gets."""
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from helpers.data_files import assert_refused, parts, write
+from scipy.io import savemat
+
+from diptych.data import load
+
+NAME, MAT = "caltech101_silhouettes", "caltech101_silhouettes_28_split1.mat"
+PARTS = {"train": "train", "valid": "val", "test": "test"}
+KEYS = tuple(f"{part}_{kind}" for part in PARTS.values() for kind in ("data", "labels"))
+SIZES = {"train": 5, "valid": 3, "test": 2}
+
+
+@pytest.fixture(scope="module")
+def silhouettes():
+    """split -> (images (N, 28, 28) of {0, 1}, labels), as they are to come out."""
+    rng = np.random.default_rng(3)
+    return {
+        split: (rng.integers(0, 2, (n, 28, 28), np.uint8), rng.integers(1, 102, n))
+        for split, n in SIZES.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def arrays(silhouettes):
+    """The same as the file has them, by MATLAB's own rule: the first axis varies fastest."""
+    stored = {}
+    for split, (images, labels) in silhouettes.items():
+        columns = [image.flatten(order="F") for image in images]
+        stored[f"{PARTS[split]}_data"] = np.where(np.stack(columns), 0, 1).astype(np.uint8)
+        stored[f"{PARTS[split]}_labels"] = labels[:, None].astype(np.uint8)
+    return stored
+
+
+def mat(arrays, **options):
+    file = io.BytesIO()
+    savemat(file, arrays, **options)
+    return file.getvalue()
+
+
+LAYOUTS = {
+    "compressed": lambda a: mat(a, do_compression=True),
+    "not compressed": mat,
+    "doubles": lambda a: mat({key: array.astype(float) for key, array in a.items()}),
+    "logical": lambda a: mat(a | {"val_data": a["val_data"].astype(bool)}),
+    "with more": lambda a: mat({"classnames": np.array(["chair"], object)} | a),
+}
+
+
+@pytest.mark.parametrize("folder", [".", "caltech101_silhouettes"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_silhouettes_are_upright_and_one(tmp_path, silhouettes, arrays, layout, folder):
+    write(tmp_path / folder, {MAT: LAYOUTS[layout](arrays)})
+    data = load(NAME, tmp_path)
+    for split, part in parts(data).items():
+        images, labels = silhouettes[split]
+        np.testing.assert_array_equal(part.x.reshape(-1, 28, 28), images)
+        np.testing.assert_array_equal(part.y, labels)
+    assert data.found.startswith(f"{NAME}: 5 train, 3 valid and 2 test images of 28x28")
+    assert str(tmp_path) in data.found and data.image_shape == (1, 28, 28) and not data.dynamic
+
+
+def changed(key, value, place=(1, 0)):
+    def change(arrays):
+        array = arrays[key].astype(float)
+        array[place] = value
+        return mat(arrays | {key: array})
+
+    return change
+
+
+def flipped(data):
+    """One bit of what is compressed turned over."""
+    return data[:400] + bytes([data[400] ^ 1]) + data[401:]
+
+
+WHOLE = "expected a whole MATLAB 5 file"
+FAULTS = {
+    "cut": (lambda a: mat(a)[:-200], WHOLE),
+    "cut, compressed": (lambda a: mat(a, do_compression=True)[:-50], WHOLE),
+    "cut in its header": (lambda a: mat(a)[:60], WHOLE),
+    "damaged": (lambda a: flipped(mat(a, do_compression=True)), WHOLE),
+    "web page": (lambda a: b"<!DOCTYPE html>" * 20, "Unknown mat file type", WHOLE),
+    "of MATLAB 7.3": (
+        lambda a: b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(400),
+        "v7.3",
+        WHOLE,
+    ),
+    "empty file": (lambda a: b"", "truncated", WHOLE),
+    "folder for a file": (lambda a: None, WHOLE),
+    "no arrays": (lambda a: mat({}), "key train_data: missing", "test_labels"),
+    "missing key": (
+        lambda a: mat({key: a[key] for key in KEYS if key != "val_labels"}),
+        "key val_labels: missing, expected train_data, train_labels, val_data",
+    ),
+    "16 x 16": (
+        lambda a: mat(a | {"val_data": a["val_data"][:, :256]}),
+        "key val_data: found (3, 256), expected (N >= 1, 784) of whole numbers 0 to 1",
+    ),
+    "no images": (
+        lambda a: mat(a | {"test_data": a["test_data"][:0]}),
+        "key test_data: found (0, 784), expected (N >= 1, 784)",
+    ),
+    "cube": (
+        lambda a: mat(a | {"val_data": a["val_data"].reshape(-1, 28, 28)}),
+        "key val_data: found (3, 28, 28)",
+    ),
+    "counts differ": (
+        lambda a: mat(a | {"train_labels": a["train_labels"][1:]}),
+        "key train_labels: found (4, 1), expected (5, 1) of whole numbers 1 to 101",
+    ),
+    "grey": (changed("test_data", 0.5, (1, 783)), "key test_data: row 1: found 0.5, expected"),
+    "255": (changed("train_data", 255), "key train_data: row 1: found 255"),
+    "nan": (changed("val_data", np.nan), "key val_data: row 1: found nan"),
+    "label 0": (changed("val_labels", 0), "key val_labels: row 1: found 0,", "1 to 101"),
+    "label 102": (changed("test_labels", 102), "key test_labels: row 1: found 102,"),
+    "complex": (
+        lambda a: mat(a | {"train_data": a["train_data"] * 1j}),
+        "key train_data: found complex128",
+    ),
+    "text": (lambda a: mat(a | {"val_data": "zeros"}), "key val_data: found <U5"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_named(tmp_path, arrays, fault):
+    change, *said = FAULTS[fault]
+    write(tmp_path, {MAT: change(arrays)})
+    assert_refused(NAME, tmp_path, str(tmp_path / MAT), *said)
+
+
+def test_missing_file_is_named(tmp_path):
+    assert_refused(NAME, tmp_path, str(tmp_path), f"found no {MAT}", "caltech101_silhouettes")
+
+
+def test_memory_is_that_of_float32_rows(tmp_path):
+    """Nothing of the size of the data is ever a double: that alone would be two of it."""
+    n = 4000
+    bits = np.random.default_rng(4).integers(0, 2, (n, 784), np.uint8)
+    arrays = {f"{part}_data": bits if part == "train" else bits[:1] for part in PARTS.values()}
+    counts = {key: len(pixels) for key, pixels in arrays.items()}
+    arrays |= {key.replace("data", "labels"): np.ones((m, 1)) for key, m in counts.items()}
+    write(tmp_path, {MAT: mat(arrays)})
+    tracemalloc.start()
+    try:
+        data = load(NAME, tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.2 * data.train.x.nbytes
+
+
+def test_real_silhouettes(real):
+    data = real(NAME)
+    assert [len(split) for split in parts(data).values()] == [4100, 2264, 2307]
+    means = {split: part.x.mean(dtype=float) for split, part in parts(data).items()}
+    stored = {"train": 0.5510546, "valid": 0.5359594, "test": 0.5390150}  # of the ground
+    assert means == pytest.approx({split: 1 - mean for split, mean in stored.items()}, abs=1e-7)
+    images = data.train.x.reshape(-1, 28, 28)
+    corners, middle = images[:, ::27, ::27].mean(), images[:, 12:16, 12:16].mean()
+    assert corners == 0 and middle > 0.9  # a silhouette is in the middle, the ground around it
+    assert set(data.train.y) == set(range(1, 102))
+    faces = data.test.x[np.isin(data.test.y, (2, 3))].reshape(-1, 28, 28)
+    height, width = (faces.any(axis).sum(1).mean() for axis in (2, 1))
+    assert height > 1.2 * width

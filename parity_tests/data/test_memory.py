@@ -1,0 +1,158 @@
+"""The memory experiment: what it trains, what it counts, what it keeps."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from diptych import data, pairs
+from diptych.study import memory
+from diptych.study.memory import chance, memory_experiment, table
+from model_specs.common.key import Key
+from model_specs.rnn import RNNState
+from numpy_ref.nn import random
+
+SMALL = {
+    "data": "copy:4:1",
+    "schemes": ("none", "recurrent"),
+    "seeds": (0, 1),
+    "delays": (2, 4),
+    "epochs": 1,
+    "workers": 1,
+    "fields": {"hidden_dim": 8},
+}
+
+
+def _timeless(results):
+    """`results` without what differs from one time to the next."""
+    kept = json.loads(json.dumps(results))
+    for name in ("seconds", "workers", "machine", "versions", "commit"):
+        kept.pop(name, None)
+    for found in kept["schemes"].values():
+        found.pop("seconds")
+    return kept
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory")
+    return folder, memory_experiment(folder, **SMALL)
+
+
+def test_numbers_are_those_of_the_runs(found):
+    folder, results = found
+    assert json.loads((folder / "memory.json").read_text()) == json.loads(json.dumps(results))
+    assert results["chance"] == 1 / 8 and results["settings"]["length"] == 4
+    for scheme, told in results["schemes"].items():
+        assert told["mean"] == pytest.approx(np.mean(told["accuracy"]))
+        assert told["spread"] == pytest.approx(np.std(told["accuracy"], ddof=1))
+        assert told["delays"]["4"] == told["accuracy"]  # the delay it was trained at
+        assert told["diverged"] == [None, None]
+        for i, (seed, curve) in enumerate(zip(SMALL["seeds"], told["curves"], strict=True)):
+            run = json.loads((folder / f"{scheme}-{seed}" / "run.json").read_text())
+            config = run["config"]["model_config"]
+            assert config["scheme"] == scheme and config["hidden_dim"] == 8
+            assert config["rate"] == (0 if scheme == "none" else 0.3)
+            assert run["config"]["seed"] == seed
+            lines = (folder / f"{scheme}-{seed}" / "metrics.jsonl").read_text().splitlines()
+            epochs = [line for line in map(json.loads, lines) if line["kind"] == "epoch"]
+            assert curve["accuracy"] == [line["valid"]["accuracy"] for line in epochs]
+            assert curve["train_error"] == [line["train"]["error"] for line in epochs]
+            assert curve["step"] == [100]
+            assert told["seconds"][i] == epochs[-1]["seconds"] > 0
+    runs = sum(sum(told["seconds"]) for told in results["schemes"].values())
+    assert results["seconds"] > runs  # one after the other, and each is judged
+
+
+def test_two_workers_find_what_one_finds(found, tmp_path):
+    assert _timeless(memory_experiment(tmp_path, **SMALL | {"workers": 2})) == _timeless(found[1])
+
+
+def test_finished_runs_are_read_and_others_refused(found):
+    folder, results = found
+    before = (folder / "none-0" / "metrics.jsonl").read_text()
+    assert _timeless(memory_experiment(folder, **SMALL)) == _timeless(results)
+    assert (folder / "none-0" / "metrics.jsonl").read_text() == before
+    with pytest.raises(ValueError, match="none-0"):
+        memory_experiment(folder, **SMALL | {"fields": {"hidden_dim": 9}})
+
+
+def test_a_run_that_diverges_is_told_and_counts_in_no_mean(tmp_path):
+    huge = SMALL | {"run": {"lr": 1e38, "optimizer": "sgd", "clip": None}, "schemes": ("none",)}
+    with np.errstate(all="ignore"):
+        results = memory_experiment(tmp_path, **huge)
+    told = results["schemes"]["none"]
+    assert all(told["diverged"]) and told["mean"] is None and told["spread"] is None
+    assert told["accuracy"] == [None, None] and told["curves"] == [None, None]
+    assert "–" in _printed(results)
+
+
+def test_the_table_has_a_row_a_scheme(found):
+    printed = _printed(found[1])
+    assert "copy:4:1" in printed and "chance 12.5" in printed
+    for scheme, told in found[1]["schemes"].items():
+        (row,) = [line for line in printed.splitlines() if line.strip().startswith(scheme + " ")]
+        for number in (told["mean"], told["spread"], *told["accuracy"]):
+            assert f"{100 * number:.1f}" in row
+
+
+def test_chance_is_what_guessing_gets():
+    assert chance(data.load("copy:100:1")) == 1 / 8
+    sums = random.uniform(Key(5), (2, 400_000)).sum(0)
+    right = (np.abs(sums - 1) < memory.TOLERANCE).mean()
+    p = chance(data.load("adding:100"))
+    assert abs(right - p) < 4 * (p * (1 - p) / sums.size) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data": "topics"}, "data: got 'topics', takes copy or adding"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (1, 1)}, "seeds"),
+        ({"schemes": ("none", "zoneout")}, "scheme: got 'zoneout'"),
+        ({"model": "mlp_vae"}, "model: got 'mlp_vae'"),
+        ({"workers": 0}, "workers: got 0"),
+    ],
+)
+def test_bad_input_is_named(change, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        memory_experiment(tmp_path / "new", **SMALL | change)
+    assert not (tmp_path / "new").exists()
+
+
+def test_symbols_become_codes_at_right_angles():
+    task = data.load("copy:5:2")
+    pair = pairs.get("rnn")
+    for width in (task.symbols, 16, 32):
+        config = pair.for_data(task, {"input_dim": width})
+        ids = np.arange(task.symbols)[:, None]
+        codes = pair.window(config, ids, ids, None, None).x[:, 0]
+        assert codes.shape == (task.symbols, width) and codes.dtype == np.float32
+        assert set(np.unique(codes)) == ({0, 1} if width == task.symbols else {-1, 1})
+        np.testing.assert_array_equal(codes @ codes.T, codes[0] @ codes[0] * np.eye(task.symbols))
+
+
+def test_each_unit_starts_as_a_latch():
+    """With nothing read in, signs outlast the delay as they would not by chance; and stay large."""
+    task, pair = data.load("copy:100:1"), pairs.get("rnn")
+    config = pair.for_data(task, memory.MODELS["rnn"].fields)
+    signs = np.where(random.uniform(Key(5), (1, 40, config.hidden_dim)) < 0.5, -1.0, 1.0)
+    nothing = np.zeros((task.length, 40, config.input_dim))
+    _, last = pair.left(config, Key(6)).predict(nothing, RNNState(signs))
+    assert (np.sign(last.h) == signs).mean() > 0.75
+    assert np.abs(last.h).mean() > 0.9
+
+
+@pytest.mark.parametrize("width", [8, 9, 12, 24])
+def test_a_width_that_has_no_codes_is_named(width):
+    with pytest.raises(ValueError, match=f"input_dim: got {width}, takes 10 .* power of 2"):
+        pairs.get("rnn").for_data(data.load("copy:5:2"), {"input_dim": width})
+
+
+def _printed(results):
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(table(results))
+    return capture.get()

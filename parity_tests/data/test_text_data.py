@@ -1,0 +1,296 @@
+"""Text, its windows and the memory tasks: what they give, and the one line that a bad one gets."""
+
+import itertools
+import re
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diptych.data import DATASETS, PARAMETRIC, ContiguousBatches, Corpus, Vocabulary, load, ptb
+from diptych.data.corpus import cut_words
+from diptych.data.memory import MemoryTask, parse
+from model_specs.common.key import Key
+
+KEY = Key(17).fold_in("memory")
+WORDS = Vocabulary(("the", "<eos>", "don't", ",", "N", "<unk>"), "words")
+LETTERS = Vocabulary(("\n", " ", "a", "b"), "characters")
+ids = np.arange
+
+
+def assert_says(call, pattern, path="", error=ValueError):
+    """`call` raises one `error`, of one line, in which `path` and then `pattern` are found."""
+    with pytest.raises(error, match=f"{re.escape(str(path))}.*{pattern}") as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def corpus_of(train=ids(4), valid=ids(3), test=ids(2)):  # noqa: B008  # nobody writes to them
+    return Corpus("toy", train, valid, test, LETTERS, "")
+
+
+def sizes(corpus):
+    return [len(part) for part in (corpus.train, corpus.valid, corpus.test)]
+
+
+REFUSED = [
+    (lambda: WORDS.encode(["N", "teh", "teh"]), "got 'teh' at position 1, .* 6 words, .*'the'"),
+    (lambda: WORDS.encode(["Don't"]), """got "Don't" at position 0, .*did you mean "don't"?"""),
+    (lambda: WORDS.encode("N"), "got a str, takes one str a word"),
+    (lambda: LETTERS.encode("abA"), "got 'A' at position 2, .* 4 characters, did you mean 'a'"),
+    (lambda: LETTERS.decode([0, 4]), "ids: got 4, takes 0 to 3"),
+    (lambda: LETTERS.decode([-1]), "ids: got -1"),
+    (lambda: Vocabulary(("a", "a"), "words"), "tokens: got 2, of them 1 distinct"),
+    (lambda: Vocabulary(("a", "b c"), "words"), "'b c' for id 1, takes a word without blanks"),
+    (lambda: Vocabulary(("a", "bc"), "characters"), "'bc' for id 1, takes one character"),
+    (lambda: Vocabulary(("a",), "bytes"), "unit: got 'bytes', takes one of 'words', 'char"),
+    (lambda: corpus_of(train=ids(4).astype("i4")), r"train: got int32 \(4,\), takes int64 \(N,\)"),
+    (lambda: corpus_of(test=ids(6)[::2]), r"test: got int64 \(3,\), .* in C order"),
+    (lambda: corpus_of(valid=ids(1)), "valid: got 1 tokens, takes 2 or more"),
+    (lambda: corpus_of(test=ids(5)), "test: got ids from 0 to 4, takes 0 to 3"),
+    (lambda: corpus_of(train=ids(3) - 1), "train: got ids from -1 to 1, takes 0 to 3"),
+    (lambda: ContiguousBatches(ids(59), 3, 19), "got 59, takes 60 or more .* 3 x length 19"),
+    (lambda: ContiguousBatches(ids(5), 3, 9, tail=True), "got 5, takes 6 .* length 9 with a tail"),
+    (lambda: ContiguousBatches(ids(9), 0, 1), "batch_size: got 0, takes an int >= 1"),
+    (lambda: ContiguousBatches(ids(9), 1, 2.0), "length: got 2.0, takes an int >= 1"),
+    (lambda: ContiguousBatches(ids(9)[None], 1, 1), r"tokens: got int64 \(1, 9\)"),
+    (lambda: MemoryTask("a", "sorting"), "kind: got 'sorting', takes one of 'copy', 'adding'"),
+    (lambda: MemoryTask("a", "adding", 5, 3), "items: got 3, takes 2"),
+    (lambda: parse("copy").draw(KEY, 0), "count: got 0"),
+    (lambda: parse("adding").draw(KEY, 3, -1), "start: got -1"),
+    (lambda: load("copy:"), "name: got 'copy:', takes .*copy:LENGTH:ITEMS.* ints"),
+    (lambda: load("adding:5:2"), "name: got 'adding:5:2', takes .*adding:LENGTH"),
+    (lambda: load("copy:0"), "name: got 'copy:0', length: got 0"),
+    (lambda: load("adding:1"), "name: got 'adding:1', length: got 1, takes an int >= 2"),
+    (lambda: load("text:/no/a.txt"), "^/no/a.txt: No such file .*, expected a text file"),
+    (lambda: load("text:"), "name: got 'text:', takes the path"),
+]
+
+
+@pytest.mark.parametrize("call, said", REFUSED, ids=[said for _, said in REFUSED])
+def test_refused(call, said):
+    assert_says(call, said)
+
+
+def test_unknown_name_lists_the_forms_and_suggests_the_nearest():
+    forms = ", ".join(map(repr, (*DATASETS, *PARAMETRIC)))
+    for name, near in {"ptd": "ptb", "txt:a/b": "text:PATH", "cpoy:20000": "copy"}.items():
+        said = f"name: got {name!r}, takes one of {forms}, did you mean {near!r}"
+        assert_says(lambda name=name: load(name), said)
+
+
+def test_words_and_characters_go_there_and_back():
+    text, tokens = "the N , don't\n<unk>\n", ["the", "N", ",", "don't", "<eos>", "<unk>", "<eos>"]
+    codes = WORDS.encode(iter(tokens))
+    assert codes.dtype == np.int64 and codes.tolist() == [0, 4, 3, 2, 1, 5, 1]
+    assert WORDS.split(text) == tokens and WORDS.decode(codes) == text and len(WORDS) == 6
+    assert LETTERS.decode(LETTERS.encode(LETTERS.split("ab \nba"))) == "ab \nba"
+    assert [part.tolist() for part in corpus_of().contents] == [[0, 1, 2, 3], [0, 1, 2]]
+    # a prompt is cut where it is no token
+    assert WORDS.split("The, DON'T,") == ["the", ",", "don't", ","]
+    assert WORDS.split("\n the N\n \n<unk>") == ["<eos>", "the", "N", "<eos>", "<unk>"]
+    assert cut_words("It's 'so' x_1--é!") == ["it's", "'", "so", "'", "x_1", "-", "-", "é", "!"]
+
+
+def naive(tokens, batch_size, length, tail):
+    """One token at a time, column by column: (window, step, column, x, y)."""
+    piece, entries = len(tokens) // batch_size, []
+    for column in range(batch_size):
+        stream = tokens[column * piece : (column + 1) * piece]
+        for place in range(piece - 1):
+            window, step = divmod(place, length)
+            if tail or (window + 1) * length < piece:
+                entries.append((window, step, column, stream[place], stream[place + 1]))
+    return sorted(entries)
+
+
+@given(st.integers(2, 90), st.integers(1, 7), st.integers(1, 11), st.booleans())
+def test_windows_are_the_naive_ones_and_go_on(n, batch_size, length, tail):
+    tokens = np.random.default_rng(n).permutation(n)
+    if n // batch_size < (2 if tail else length + 1):
+        assert naive(tokens, batch_size, length, tail) == []
+        return assert_says(lambda: ContiguousBatches(tokens, batch_size, length, tail=tail), "got")
+    batches = ContiguousBatches(tokens, batch_size, length, tail=tail)
+    windows = list(batches)
+    entries = []
+    for i, (x, y) in enumerate(windows):
+        entries += [(i, *place, x[place], y[place]) for place in np.ndindex(x.shape)]
+    assert entries == naive(tokens.tolist(), batch_size, length, tail)
+    assert batches.tokens_predicted == len(entries) and len(batches) == len(windows)
+    for a in itertools.chain.from_iterable(windows):
+        assert a.dtype == np.int64 and a.flags.c_contiguous and a.shape[1] == batch_size
+    assert all(len(x) == length for x, _ in (windows[:-1] if tail else windows))
+    for (_, y), (x, _) in itertools.pairwise(windows):
+        np.testing.assert_array_equal(y[-1], x[0])  # what a carried state expects
+
+
+@given(st.integers(2, 60), st.integers(1, 70))
+def test_tail_predicts_every_token_but_the_first_once(n, length):
+    windows = list(ContiguousBatches(ids(n), 1, length, tail=True))
+    assert np.concatenate([y for _, y in windows])[:, 0].tolist() == list(range(1, n))
+
+
+def test_a_window_is_a_copy_and_there_is_none_outside():
+    tokens = ids(7)
+    batches = ContiguousBatches(tokens, 2, 2)
+    x, y = batches[0]
+    x[:] = y[:] = -1
+    assert batches[0][0].tolist() == [[0, 3], [1, 4]] and tokens.tolist() == list(range(7))
+    for i in (-1, 1):
+        assert_says(lambda i=i: batches[i], f"got {i}, takes 0 to 0", error=IndexError)
+
+
+def write_ptb(folder, monkeypatch, **changes):
+    """The files of a treebank of 7 / 3 / 3 words out of 5."""
+    monkeypatch.setattr(ptb, "WORDS", {"train": 7, "valid": 3, "test": 3})
+    monkeypatch.setattr(ptb, "VOCABULARY", 5)
+    folder.mkdir(exist_ok=True)
+    good = {"train": " b a <unk> \n b N \n", "valid": " a b \n", "test": " N \n\n"}
+    for split, text in {**good, **changes}.items():
+        if text is not None:
+            (folder / f"ptb.{split}.txt").write_text(text)
+
+
+@pytest.mark.parametrize("folder", [".", "ptb"])
+def test_ptb_small(tmp_path, monkeypatch, folder):
+    write_ptb(tmp_path / folder, monkeypatch)
+    corpus = load("ptb", tmp_path)
+    assert corpus.vocabulary.tokens == ("<eos>", "b", "<unk>", "N", "a")  # by count, then spelling
+    assert corpus.train.tolist() == [1, 4, 2, 0, 1, 3, 0]
+    assert (corpus.valid.tolist(), corpus.test.tolist()) == ([4, 1, 0], [3, 0, 0])
+    assert re.match("ptb: 7 train, 3 valid and 3 test words, .* 5, read from", corpus.found)
+    characters = load("ptb/characters", tmp_path)
+    assert characters.vocabulary.decode(characters.train) == "b a <unk>\nb N\n"
+
+
+@pytest.mark.parametrize(
+    "split, content, said",
+    [
+        ("train", "b a <unk>\n b\n", "found 6 words .*expected 7"),
+        ("train", "b a N \n b N\n", "found 4 distinct words .*expected 5"),
+        ("valid", "a b\n\n", "found 4 words .*expected 3"),
+        ("test", "\nz\n", "line 2: found 'z', expected one of the 5 words of ptb.train.txt"),
+        ("test", None, "found no ptb.test.txt"),
+    ],
+)
+def test_ptb_fault_is_named(tmp_path, monkeypatch, split, content, said):
+    write_ptb(tmp_path, monkeypatch, **{split: content})
+    path = tmp_path / f"ptb.{split}.txt" if content else tmp_path
+    assert_says(lambda: load("ptb", tmp_path), said, path)
+
+
+def test_real_ptb(real):
+    corpus, characters = real("ptb"), real("ptb/characters")
+    assert sizes(corpus) == [929589, 73760, 82430] and len(corpus.vocabulary) == 10000
+    assert corpus.vocabulary.tokens[:6] == ("the", "<unk>", "<eos>", "N", "of", "to")
+    assert np.bincount(corpus.train)[:3].tolist() == [50770, 45020, 42068]
+    assert len(ContiguousBatches(corpus.train, 20, 20)) == 2323  # the paper's small model
+    assert sizes(characters) == [5017482, 393042, 442423] and len(characters.vocabulary) == 50
+
+
+@pytest.mark.parametrize("name", ["text", "text/characters"])
+def test_text_is_cut_in_three(tmp_path, monkeypatch, name):
+    content = "Once upon A time,\r\n\n" * 30 + "once LATE late.\n"
+    (tmp_path / "tale.txt").write_bytes(content.encode())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    corpus = load(f"{name}:tale.txt", "no folder at all")
+    for path in ("~/tale.txt", tmp_path / "tale.txt"):
+        np.testing.assert_array_equal(load(f"{name}:{path}").train, corpus.train)
+    unit, whole, tokens, expected = "characters", content, sorted(set(content)), [554, 31, 31]
+    if name == "text":  # 30 x 6 words and 5 more, of which 166 are train: late and . are not in it
+        unit, whole = "words", "once upon a time ,\n" * 30 + "once <unk> <unk> <unk>\n"
+        tokens, expected = ["a", "once", "time", "upon", ",", "<eos>", "<unk>"], [166, 9, 10]
+    assert corpus.vocabulary.decode(np.concatenate([*corpus.contents, corpus.test])) == whole
+    assert list(corpus.vocabulary.tokens) == tokens and sizes(corpus) == expected
+    found = "{}:tale.txt: {} train, {} valid and {} test {}, a vocabulary of {}"
+    assert corpus.found.startswith(found.format(name, *expected, unit, len(tokens)))
+
+
+def test_text_at_its_edges(tmp_path):
+    (tmp_path / "a").write_text("once " + "twice twice " * 30 + "once")
+    corpus = load(f"text:{tmp_path / 'a'}")  # what train has once is <unk>, <eos> never is
+    assert corpus.vocabulary.tokens == ("twice", "<unk>", "<eos>")
+    assert corpus.train[0] == 1 and corpus.test[-2:].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("text", b"caf\xe9 " * 40, "offset 3: found e9, expected UTF-8"),
+        ("text/characters", b"a" * 40 + b"\xc3", "offset 40: found c3, expected UTF-8"),
+        ("text", b"", "found an empty file, expected text"),
+        ("text/characters", b" \n\t\n" * 20, "found nothing but white space"),
+        ("text", b"word " * 38, "found 39 words, expected 40 or more"),
+    ],
+)
+def test_text_fault_is_named(tmp_path, name, content, said):
+    file = tmp_path / "a.txt"
+    file.write_bytes(content)
+    assert_says(lambda: load(f"{name}:{file}"), said, file)
+    # a byte order mark is no text, and 40 tokens are enough
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbf" + b"ab" * 20)
+    corpus = load(f"text/characters:{tmp_path / 'a'}")
+    assert corpus.vocabulary.tokens == ("a", "b") and sizes(corpus) == [36, 2, 2]
+
+
+def test_topics_come_with_python(monkeypatch):
+    words, characters = load("topics"), load("topics/characters", "no folder at all")
+    assert re.search(rf"words, .* topics of Python {sys.version.split()[0]}$", words.found)
+    counts = np.bincount(words.train, minlength=len(words.vocabulary))
+    special = [words.vocabulary.tokens.index(token) for token in ("<eos>", "<unk>")]
+    assert (np.delete(counts, special) > 1).all() and (np.diff(counts) <= 0).all()
+    assert characters.vocabulary.decode(characters.train[:22]) == 'The "assert" statement'
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    assert_says(lambda: load("topics"), "topics: found no pydoc_data.topics in Python")
+
+
+@given(st.sampled_from([(1, 1), (5, 3), (40, 7)]), st.integers(0, 99), st.integers(1, 9))
+def test_any_part_of_a_stream_can_be_drawn(shape, start, count):
+    for task in (MemoryTask("c", "copy", *shape), MemoryTask("a", "adding", shape[0] + 1, 2)):
+        whole = task.draw(KEY, 108)
+        for part, everything in zip(task.draw(KEY, count, start), whole, strict=True):
+            np.testing.assert_array_equal(part, everything[:, start : start + count])
+            assert part.flags.c_contiguous
+        assert not np.array_equal(whole.x, task.draw(Key(18), 108).x)
+
+
+def test_copy_can_be_read_off_its_question():
+    task = load("copy:7:4")
+    x, y, weight = task.draw(KEY, 4000)
+    assert (task.steps, task.symbols, task.contents) == (15, 10, ())
+    assert x.dtype == y.dtype == np.int64 and weight.dtype == np.float32
+    assert x.shape == y.shape == weight.shape == (15, 4000)
+    assert (x[4:].T == [0] * 6 + [9] + [0] * 4).all() and (weight.T == [0] * 11 + [1] * 4).all()
+    assert (y[:11] == 0).all() and (y[11:] == x[:4]).all()
+    counts = np.bincount(x[:4].ravel(), minlength=10)
+    assert counts[[0, 9]].tolist() == [0, 0]
+    assert abs(counts[1:9] - 2000).max() < 5 * 41.8  # the sd of binomial(16000, 1/8)
+    assert abs(np.corrcoef(x[:4])[np.triu_indices(4, 1)]).max() < 5 / 4000**0.5
+
+
+@pytest.mark.parametrize("length", [2, 9, 10])
+def test_adding_can_be_summed_from_its_question(length):
+    task = load(f"adding:{length}")
+    x, y, weight = batch = task.draw(KEY, 4000)
+    assert (task.steps, task.symbols) == (length, 0)
+    assert [a.shape for a in batch] == [(length, 4000, 2), (length, 4000, 1), (length, 4000)]
+    assert all(a.dtype == np.float32 for a in batch)
+    values, markers = x[..., 0], x[..., 1]
+    np.testing.assert_array_equal(y[-1, :, 0], (values * markers).sum(0))
+    assert not y[:-1].any() and not weight[:-1].any() and (weight[-1] == 1).all()
+    assert values.min() >= 0 and values.max() < 1
+    assert abs(values.mean() - 0.5) < 5 / (12 * values.size) ** 0.5
+    for part in (markers[: length // 2], markers[length // 2 :]):
+        p = 1 / len(part)
+        assert set(np.unique(part)) <= {0, 1} and (part.sum(0) == 1).all()
+        assert (abs(part.mean(1) - p) <= 5 * (p * (1 - p) / 4000) ** 0.5).all()
+
+
+def test_memory_names_have_defaults():
+    copies = {"copy": (100, 10), "copy:20": (20, 10), "copy:20:3": (20, 3)}
+    for name, numbers in {**copies, "adding": (100, 2), "adding:750": (750, 2)}.items():
+        assert load(name) == MemoryTask(name, name.split(":")[0], *numbers)
+        assert re.match(rf"{name}: .* {load(name).steps} steps", load(name).found)

@@ -1,0 +1,149 @@
+"""How a run on images is judged and sampled."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from helpers.image_runs import FIELDS, config_for, dataset
+from matplotlib.image import imread
+
+from diptych import data, pairs
+from diptych.commands.open import open_run
+from diptych.evaluation.elbo import elbo_terms, reconstruction_error
+from diptych.evaluation.importance import memory_of
+from diptych.panels import BACKENDS
+from diptych.runs import results
+from diptych.tasks import make_task
+from diptych.training.presets import settings
+from diptych.training.train import build, train
+from model_specs.common.key import Key
+
+
+def test_a_run_is_judged_and_sampled(run, tmp_path):
+    """By the command line, on the embedded digits: NLL, ELBO, and the error of reconstructions."""
+    out = tmp_path / "run"
+    small = [o for n, v in FIELDS.items() for o in ("--set", f"{n}={v}")]
+    options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
+    assert run("train", "conv_vae", *options)[0] == 0
+    status, told, _ = run("evaluate", out, "--samples", 3, "--examples", 20)
+    assert status == 0 and "bits/dim" in told and "RMSE/value" in told
+    metrics = json.loads((out / "evaluation.json").read_text())
+    assert metrics["test_elbo"] <= -metrics["test_nll"]
+    pixels = 16 * 16
+    assert metrics["test_bits_per_dim"] == pytest.approx(metrics["test_nll"] / pixels / np.log(2))
+    assert metrics["test_kl_bits"] == pytest.approx(metrics["test_kl"] / np.log(2))
+    bits = next(line for line in told.splitlines() if "spent on z" in line)
+    assert f"{metrics['test_kl_bits']:.3f}" in bits and "bits/example" in bits
+    assert 1 <= metrics["test_least_effective_samples"] <= metrics["test_effective_samples"] <= 3
+    assert "effective sample size" in told
+    status, told, _ = run("sample", out, "--count", 9)
+    assert status == 0 and (out / "samples.png").exists()
+    assert run("sample", out, "--count", 9, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
+    means, drawn = (imread(p)[..., 0] for p in (out / "samples.png", tmp_path / "drawn.png"))
+    assert means.shape == drawn.shape and np.abs(means - drawn).max() > 0.1
+
+
+def test_the_error_is_told_of_the_images_themselves(run, tmp_path):
+    """Not of the black margin around 8 x 8 digits, nor of the range that tanh wants."""
+    out = tmp_path / "run"
+    fields = FIELDS | {"out_activation": "tanh"}
+    small = [o for n, v in fields.items() for o in ("--set", f"{n}={v}")]
+    options = ["--data", "digits", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
+    assert run("train", "conv_vae", *options)[0] == 0
+    assert run("evaluate", out, "--samples", 1, "--device", "cpu")[0] == 0
+    told = json.loads((out / "evaluation.json").read_text())["test_rmse"]
+    panel = open_run(out)[-1]
+    found = data.load("digits")
+    pair, rows = pairs.get("conv_vae"), found.test.x
+    batch = panel.array(pair.to_batch(panel.model.config, rows, found.image_shape))
+    with panel.evaluating():
+        recon = panel.model.reconstruct(batch).numpy()
+    shown = pair.to_images(panel.model.config, recon, found.image_shape).reshape(rows.shape)
+    assert told == pytest.approx(np.sqrt(((shown - rows) ** 2).mean()), rel=1e-5)
+
+
+def test_a_run_from_a_gpu_is_read_without_one(run, tmp_path):
+    """On the device that is asked for; a record tells the settings that it was trained with."""
+    found, out, record = data.load("digits16"), tmp_path / "run", tmp_path / "gpu.json"
+    config = settings("conv_vae", "digits16", found, None, FIELDS, {"epochs": 1, "batch_size": 400})
+    train(config, found, out)
+    told = json.loads((out / "run.json").read_text())
+    told["config"]["device"] = "cuda:7"  # which no machine of ours has
+    (out / "run.json").write_text(json.dumps(told))
+    few = ["--samples", 1, "--examples", 5]
+    for command in (["evaluate", out, *few], ["sample", out]):
+        status, _, error = run(*command)
+        assert status == 1 and "device: got 'cuda:7', this machine has" in error
+        extra = ["--record", record] if command[0] == "evaluate" else []
+        assert run(*command, "--device", "cpu", *extra)[0] == 0
+    result = results.read(record)
+    assert result["metrics"]["settings"]["device"] == "cuda:7" and result["device"] == "cpu"
+
+
+def test_a_loss_that_is_no_likelihood_has_no_nll(run, tmp_path):
+    out = tmp_path / "run"
+    small = [o for n, v in (FIELDS | {"recon_type": "mse"}).items() for o in ("--set", f"{n}={v}")]
+    options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
+    assert run("train", "conv_vae", *options)[0] == 0
+    status, told, _ = run("evaluate", out)
+    assert status == 0 and "NLL" not in told and "RMSE/value" in told
+    for option, name in ((("--samples", 3), "samples: got 3"), (("--resume",), "resume: got True")):
+        status, _, told = run("evaluate", out, *option)
+        assert status == 1 and f"{name}, but this model's loss is no log-likelihood" in told
+
+
+def test_the_bound_holds_for_all_that_is_computed(run, tmp_path, monkeypatch):
+    """The ELBO and the reconstructions too: no more images at a time than fit."""
+    out = tmp_path / "run"
+    small = [o for n, v in FIELDS.items() for o in ("--set", f"{n}={v}")]
+    options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
+    assert run("train", "conv_vae", *options)[0] == 0
+    panel, seen = open_run(out)[-1], []
+    bound = [memory_of(panel.model, rows) for rows in range(8)]
+    model = type(panel.model)
+
+    def watch(name, call):
+        def watched(model, x, *noise):
+            seen.append((name, len(x)))
+            return call(model, x, *noise)
+
+        monkeypatch.setattr(model, name, watched)
+
+    for name in ("loss", "log_weight", "reconstruct"):
+        watch(name, getattr(model, name))
+    few = ("--samples", 3, "--examples", 20)
+    assert run("evaluate", out, *few, "--memory-mb", bound[7])[0] == 0
+    assert {name: max(n for called, n in seen if called == name) for name, _ in seen} == {
+        "log_weight": 2,
+        "loss": 7,
+        "reconstruct": 7,
+    }
+    seen.clear()
+    for option in (("--memory-mb", 0.99 * bound[1]), ("--samples", 0), ("--examples", 0)):
+        assert run("evaluate", out, *option)[0] == 1
+    assert not seen
+
+
+def test_the_error_of_reconstructions_is_what_it_says():
+    found = dataset()
+    config = config_for(found)
+    for backend in BACKENDS:
+        panel = build(dataclasses.replace(config, backend=backend))
+        x = make_task(config, found).examples(panel, found.test.x)
+        with panel.evaluating():
+            recon = np.concatenate(
+                [np.asarray(panel.model.reconstruct(panel.array(x[i : i + 1]))) for i in range(24)]
+            )
+        want = np.sqrt(((recon - x) ** 2).mean())
+        sizes = []
+        found_error = reconstruction_error(panel, x, batch_size=7, after=sizes.append)
+        assert found_error == pytest.approx(want, rel=1e-6) and sizes == [7, 7, 7, 3]
+        assert panel.model.training
+        cropped = reconstruction_error(panel, x, 7, lambda a: 3 * a[:, :, 2:14, 2:14])
+        want = 3 * np.sqrt(((recon - x)[:, :, 2:14, 2:14] ** 2).mean())
+        assert cropped == pytest.approx(want, rel=1e-6)
+        a, b = (elbo_terms(panel, x, Key(0), batch_size=n)["total"] for n in (7, 24))
+        assert a == pytest.approx(b, rel=1e-6)

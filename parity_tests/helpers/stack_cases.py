@@ -1,0 +1,99 @@
+"""What the tests of the two stacks share: small nets of StackedConv2d's, and their weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from helpers.witnesses import filled
+from torch import Tensor, nn
+
+from diptych import weights
+from numpy_ref.autoregressive.stacked_conv import StackedConv2d
+from numpy_ref.nn.layers import Tanh
+from numpy_ref.nn.module import Array, Module, Sequential, Vjp
+from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
+
+
+class Net(Module):
+    """x -> (v, h), tanh between the layers."""
+
+    def __init__(self, *layers: Module) -> None:
+        self.layers = Sequential(*layers)
+        self.tanh = Tanh()
+
+    def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
+        v = h = x
+        vjps = []
+        for depth, layer in enumerate(self.layers):
+            if depth:
+                (v, of_v), (h, of_h) = self.tanh(v), self.tanh(h)
+                vjps.append(lambda dv, dh, of_v=of_v, of_h=of_h: (of_v(dv), of_h(dh)))
+            (v, h), vjp = layer(v, h)
+            vjps.append(vjp)
+
+        def backward(dv: Array, dh: Array) -> Array:
+            for vjp in reversed(vjps):
+                dv, dh = vjp(dv, dh)
+            return dv + dh
+
+        return (v, h), backward
+
+
+class TorchNet(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.tanh = nn.Tanh()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        v = h = x
+        for depth, layer in enumerate(self.layers):
+            if depth:
+                v, h = self.tanh(v), self.tanh(h)
+            v, h = layer(v, h)
+        return v, h
+
+
+def make_pair(rng: np.random.Generator, *arguments: Any, **options: Any) -> tuple[Any, Any]:
+    left = filled(StackedConv2d(*arguments, **options), rng)
+    right = TorchStackedConv2d(*arguments, **options)
+    weights.transfer(left, right)
+    return left, right
+
+
+def make_nets(
+    rng: np.random.Generator, kernels: list[Any], channels: int = 1, free: int = 0, **options: Any
+) -> dict[str, Any]:
+    """A, then B's of 3 maps, by panel; weights so small that tanh stays off its ends."""
+    settings = [
+        (3, 3, kernel, "B") if depth else (channels, 3, kernel, "A", free)
+        for depth, kernel in enumerate(kernels)
+    ]
+    left = filled(Net(*(StackedConv2d(*given, **options) for given in settings)), rng)
+    for parameter in left.parameters():
+        parameter.data *= 0.3
+    right = TorchNet(*(TorchStackedConv2d(*given, **options) for given in settings))
+    weights.transfer(left, right)
+    return {"numpy": left, "torch": right}
+
+
+def results(layer: Any, inputs: tuple[np.ndarray, ...], *cotangents: np.ndarray) -> dict[str, Any]:
+    """v, h, the inputs' gradients and the parameters', of either panel."""
+    layer.zero_grad()
+    if isinstance(layer, nn.Module):
+        read = [torch.from_numpy(x).requires_grad_() for x in inputs]
+        outputs = layer(*read)
+        torch.autograd.backward(outputs, list(map(torch.from_numpy, cotangents)))
+        gradients = tuple(x.grad for x in read)
+        named = {name: p.grad for name, p in layer.named_parameters()}
+    else:
+        outputs, vjp = layer(*inputs)
+        gradients = vjp(*cotangents)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        named = layer.gradients()
+    found = dict(zip(("v", "h", "dv", "dh"), (*outputs, *gradients), strict=False)) | named
+    return {
+        name: a.detach().numpy() if isinstance(a, Tensor) else a.copy() for name, a in found.items()
+    }

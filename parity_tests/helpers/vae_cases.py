@@ -1,0 +1,17 @@
+"""What the tests of the MLP VAE share: odd sizes, and random batches."""
+
+import torch
+
+from model_specs.common.key import Key
+from numpy_ref.nn import random
+
+ODD = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "beta": 0.7, "gaussian_std": 0.4}
+KEY = Key(21)
+
+
+def batch(size, features, dtype="float64", key=KEY):
+    return random.uniform(key.fold_in("x"), (size, features), dtype=dtype)
+
+
+def tensors(*arrays):
+    return tuple(torch.from_numpy(array) for array in arrays)

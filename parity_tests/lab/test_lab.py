@@ -1,0 +1,94 @@
+"""The frame of the laboratory: what is written, what is told, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from diptych import lab
+from diptych.lab import Findings, run_lab
+from diptych.runs import results
+
+TRUTHS = {"one is one": True, "more is more": True}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """An experiment called `echo`, whose truths are those of the dict that this returns."""
+    truths, seen = dict(TRUTHS), []
+
+    def echo(setting):
+        seen.append(setting)
+        table = Table(title="echo")
+        table.add_column("quantity")
+        table.add_row("42 nats")
+        return Findings({"answer": 42}, table, Figure(), truths)
+
+    monkeypatch.setitem(lab.EXPERIMENTS, "echo", echo)
+    return truths, seen
+
+
+def test_findings_are_written_and_told(made, run, tmp_path):
+    out, record = tmp_path / "lab", tmp_path / "lab_echo.json"
+    status, told, _ = run("lab", "echo", "--out", out, "--seeds", 2, "--quick", "--record", record)
+    assert status == 0
+    (setting,) = made[1]
+    assert setting.seeds == (0, 1) and setting.quick and setting.data.name == "digits"
+    for expected in ("digits: 1297 train", "42 nats", "✓ one is one", "✓ more is more", "echo.png"):
+        assert expected in told
+    found = json.loads((out / "echo.json").read_text())
+    assert found["results"] == {"answer": 42} and found["truths"] == TRUTHS
+    assert found["seeds"] == [0, 1] and found["quick"] and found["versions"]
+    assert "42 nats" in (out / "echo.txt").read_text()
+    assert (out / "echo.png").read_bytes().startswith(b"\x89PNG")
+    row = results.render(tmp_path)
+    assert "| echo, digits | one is one ✓; more is more ✓ |" in row
+    assert results.read(record)["metrics"]["results"] == {"answer": 42}
+
+
+def test_a_truth_that_fails_is_an_exit_status(made, run, tmp_path):
+    made[0]["more is more"] = False
+    status, told, _ = run(
+        "lab", "echo", "--out", tmp_path / "lab", "--record", tmp_path / "lab_echo.json"
+    )
+    assert status == 1 and "✗ more is more" in told and "✓ one is one" in told
+    assert "more is more ✗" in results.render(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ecko"], "experiment: got 'ecko', takes one of"),
+        (["echo", "--data", "copy:5"], "data: got copy:5, the laboratory takes images"),
+        (["echo", "--seeds", "0"], "seeds: got [], takes one or more"),
+        (["echo", "--out", "{file}/below"], "cannot write there"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_it_is(made, run, tmp_path, arguments, told):
+    file = tmp_path / "file"
+    file.write_text("somebody's")
+    found = run(
+        "lab",
+        *(a.format(file=file) for a in arguments),
+        *([] if "--out" in arguments else ["--out", tmp_path / "out"]),
+    )
+    assert found[0] == 1 and told in found[2]
+    assert not made[1] and not (tmp_path / "out").exists()
+
+
+def test_seeds_are_taken_once(made, tmp_path):
+    with pytest.raises(ValueError, match=r"seeds: got \[1, 1\], takes one or more, each once"):
+        run_lab("echo", tmp_path / "out", Console(quiet=True), seeds=(1, 1))
+
+
+def test_numbers_that_json_lacks_are_not_written(made, tmp_path, monkeypatch):
+    """An infinity in the results is a fault of the experiment; no file is left half there."""
+    broken = Findings({"answer": float("inf")}, Table(), Figure(), {})
+    monkeypatch.setitem(lab.EXPERIMENTS, "echo", lambda setting: broken)
+    with pytest.raises(ValueError, match="JSON"):
+        run_lab("echo", tmp_path / "out", Console(quiet=True))
+    assert not list((tmp_path / "out").iterdir())

@@ -1,0 +1,144 @@
+"""The laboratory's estimators: what theory says comes out, and a fault takes it away."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from diptych import data
+from diptych.lab import EXPERIMENTS, Setting, estimators, gradients
+from diptych.lab.estimators import Size
+from diptych.lab.gradients import PARTS, WAYS, Moments
+from diptych.lab.trained import binary, trained
+from model_specs.common.key import Key
+from model_specs.mlp_vae import MLPVAENoise
+from numpy_ref import score_function
+from numpy_ref.mlp_vae import MLPVAE
+from numpy_ref.nn import random
+
+SMALL = Size(samples=(1, 2, 4), draws=80, reference=80)
+TRUTHS = {
+    "mean": "every mean is the reference, within 4 standard errors",
+    "none": "where the decoder ignores z, B's encoder gradient has no variance",
+    "theory": "where it ignores z, A's is the closed form, within 4 standard errors",
+    "faint": "where it nearly ignores z, sd(B) <= sd(A - B) / 2, and so B's variance is below A's",
+    "score": "the score function's variance is above B's at every L, ",
+    "baseline": "the baseline lowers it at every L, to ",
+    "slope": "the variance of A, of B and of the score function falls as 1/L",
+}
+
+
+@pytest.fixture
+def laboratory(monkeypatch):
+    monkeypatch.setattr(estimators, "QUICK", SMALL)
+    setting = Setting(data.load("digits"), seeds=(0,), quick=True)
+    return lambda: EXPERIMENTS["estimators"](setting)
+
+
+def test_every_truth_holds_and_the_findings_are_whole(laboratory):
+    found = laboratory()
+    assert list(found.truths.values()) == [True] * len(TRUTHS)
+    for truth, start in zip(found.truths, TRUTHS.values(), strict=True):
+        assert truth.startswith(start) and "|" not in truth  # it stands in a Markdown table
+    assert json.loads(json.dumps(found.results, allow_nan=False)) == found.results
+    (model,) = found.results["models"]
+    assert list(model["ways"]) == list(WAYS)
+    for way, rows in model["ways"].items():
+        fewest = 2 if way == "score + baseline" else 1
+        assert [row["samples"] for row in rows] == [L for L in SMALL.samples if fewest <= L]
+    assert len(found.table.rows) == len(SMALL.samples)
+    assert found.table.columns[1].header == "A" and len(found.figure.axes) == 2
+    drawn = found.figure.axes[0].get_lines()
+    for way, line in zip(WAYS, drawn, strict=False):
+        variances = [row["encoder"]["variance"] for row in model["ways"][way]]
+        np.testing.assert_array_equal(line.get_ydata(), variances)
+
+
+def unscaled(cost, baseline):
+    """The mean of all draws taken off, the draw itself among them: half of the gradient at L 2."""
+    return cost if baseline == "none" else cost - cost.mean(1, keepdims=True)
+
+
+def repeated(self, key, batch_size, *, samples=None, first=0):
+    """One draw, L times."""
+    eps = random.normal(key.fold_in("eps"), (batch_size, 1, self.config.latent_dim))
+    return MLPVAENoise(np.repeat(eps, samples or 1, axis=1))
+
+
+def narrow(self, key, batch_size, *, samples=None, first=0):
+    """eps of standard deviation 0.8."""
+    shape = (batch_size, samples or 1, self.config.latent_dim)
+    return MLPVAENoise(0.8 * random.normal(key.fold_in("eps"), shape))
+
+
+def exchanged(model, both=gradients.both):
+    """A for B, and B for A."""
+    return dict(zip("BA", both(model).values(), strict=True))
+
+
+def idle(model, x, noise, baseline):
+    """A backward that finds nothing."""
+    return None, lambda: None
+
+
+FAULTS = {
+    "mean": [(score_function, "advantage", unscaled)],
+    "none": [(gradients, "both", exchanged)],
+    "theory": [(MLPVAE, "draw_noise", narrow)],
+    "faint": [(estimators, "both", exchanged)],
+    "score": [(gradients, "score_function_loss", idle)],
+    "baseline": [(score_function, "advantage", lambda c, b: c if b == "none" else 2 * c)],
+    "slope": [(MLPVAE, "draw_noise", repeated)],
+}
+
+
+@pytest.mark.parametrize("truth", FAULTS)
+def test_a_fault_is_found(laboratory, monkeypatch, truth):
+    for place, name, faulty in FAULTS[truth]:
+        monkeypatch.setattr(place, name, faulty)
+    truths = laboratory().truths
+    assert [holds for told, holds in truths.items() if told.startswith(TRUTHS[truth])] == [False]
+
+
+def test_moments_are_those_of_numpy(rng):
+    rows, centre = 3 + rng.normal(size=(50, 7)), rng.normal(size=7)
+    moments = Moments(centre, encoder=4)
+    for row in rows:
+        moments.add(row)
+    told = moments.told()
+    for part, end in zip(PARTS, (4, 7), strict=True):
+        seen, off = rows[:, :end], rows[:, :end].mean(0) - centre[:end]
+        variance = seen.var(0, ddof=1).sum()
+        assert told[part]["variance"] == pytest.approx(variance, rel=1e-12)
+        assert told[part]["bias"] == pytest.approx(np.linalg.norm(off), rel=1e-12)
+        assert told[part]["bias_error"] == pytest.approx(math.sqrt(variance / 50), rel=1e-12)
+    share = (rows[:, :4] - centre[:4]) @ centre[:4] / (centre[:4] @ centre[:4])
+    assert told["along"] == pytest.approx(share.mean(), rel=1e-12)
+    assert told["along_error"] == pytest.approx(share.std(ddof=1) / math.sqrt(50), rel=1e-12)
+
+
+def test_the_variance_where_the_decoder_ignores_z_is_that_of_a_long_sum():
+    """The closed form against draws of the two formulas themselves, without any model's gradient:
+    the variance of sigma eps, and of (sigma mu eps + sigma^2 (eps^2 - 1)) / 2."""
+    digits = data.load("digits")
+    x = binary(digits.test)[:3]
+    model = trained(digits, estimators.FIELDS, seed=1, steps=5)
+    found = estimators.blind(model, x, Size((1,), 2, 2), Key(1))
+    (mu, logvar), _ = model.encode(x)
+    sigma, eps = np.exp(logvar / 2), random.normal(Key(2), (40_000, *mu.shape))
+    in_mu, in_logvar = sigma * eps, 0.5 * (sigma * mu * eps + sigma**2 * (eps**2 - 1))
+    total = (in_mu.var(0) + in_logvar.var(0)).sum() / len(x) ** 2
+    assert found["theory"] == pytest.approx(total, rel=0.02)
+
+
+def test_training_is_the_seed_s_and_lowers_the_loss():
+    digits = data.load("digits")
+    x = binary(digits.valid)
+    assert set(np.unique(x)) == {0.0, 1.0}
+    losses = {}
+    for seed, steps in ((0, 0), (0, 60), (1, 60), (0, 60)):
+        model = trained(digits, {"hidden_dim": 16}, seed, steps)
+        total = model.loss(x, model.draw_noise(Key(5), len(x)))[0].total
+        assert losses.setdefault((seed, steps), total) == total
+    assert losses[0, 60] < 0.8 * losses[0, 0] and losses[0, 60] != losses[1, 60]

@@ -1,0 +1,267 @@
+"""The convolutional VAE: parity over its options, trajectories, witnesses that are no panel."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import distributions as td
+from torch.nn import functional as F
+
+import numpy_ref.conv_vae
+import torch_impl.conv_vae
+from diptych import parity, weights
+from diptych.parity.report import normwise
+from model_specs.common.key import Key
+from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfig, ConvVAENoise
+from numpy_ref.nn import optim, random
+
+KEY = Key(41)
+SMALL = {"latent_dim": 3, "base_channels": 2, "image_size": 16, "beta": 0.7, "gaussian_std": 1.3}
+GRID = [
+    {"out_activation": activation, "recon_type": recon, "reduction": reduction}
+    for activation, recon, reduction in itertools.product(SUPPORTS, RECON_TYPES, REDUCTIONS)
+    if activation == "sigmoid" or recon != "bce"
+]
+
+
+def make(config, dtype="float64"):
+    """Both panels of one config, from the same weights, none of them 0, and running statistics
+    under which the decoder hears of z: from those of the start hardly a ReLU lets it through."""
+    left = numpy_ref.conv_vae.ConvVAE(config, KEY, dtype)
+    right = torch_impl.conv_vae.ConvVAE(config, KEY, dtype)
+    for name, parameter in left.named_parameters():
+        parameter.data += 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape, dtype=dtype)
+    for _ in range(20):
+        left(images(config, 8, dtype), left.draw_noise(KEY, 8))
+    weights.transfer(left, right)
+    return left, right
+
+
+def images(config, count, dtype="float64", key=KEY):
+    low, high = (max(-2.0, min(2.0, end)) for end in SUPPORTS[config.out_activation])
+    shape = (count, config.in_channels, config.image_size, config.image_size)
+    u = random.uniform(key.fold_in("x"), shape, dtype=dtype)
+    return (low + (high - low) * u).astype(dtype)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
+def test_both_panels_agree(options, training):
+    """Every output, gradient and running statistic, an odd size and one channel included."""
+    for more in ({"in_channels": 3}, {"in_channels": 1, "image_size": 48, "base_channels": 3}):
+        config = ConvVAEConfig(**SMALL | options | more)
+        left, right = make(config)
+        left.train(training), right.train(training)
+        report = parity.assert_parity(left, right, images(config, 3), left.draw_noise(KEY, 3))
+        assert all(row.error <= 1e-13 for row in report.rows)
+        assert {"encoder.3.weight", "decoder.9.bias", "logvar.bias"} <= set(left.gradients())
+
+
+def test_the_panels_draw_the_same_weights_and_noise():
+    for init in ("torch", "normal"):
+        config = ConvVAEConfig(**SMALL, init=init)
+        left = numpy_ref.conv_vae.ConvVAE(config, KEY)
+        right = torch_impl.conv_vae.ConvVAE(config, KEY)
+        theirs = right.state_dict()
+        assert list(left.state_dict()) == list(theirs)
+        for name, ours in left.state_dict().items():
+            assert normwise(ours, theirs[name].numpy()) <= 1e-15, name
+        eps = left.draw_noise(KEY, 5).eps
+        assert normwise(eps, right.draw_noise(KEY, 5).eps.numpy()) <= 1e-15
+        many = left.draw_noise(KEY, 5, samples=4).eps
+        assert many.shape == (5, 4, 3)
+        assert normwise(many, right.draw_noise(KEY, 5, samples=4).eps.numpy()) <= 1e-15
+        np.testing.assert_array_equal(eps, left.draw_noise(KEY, 5, samples=1).eps[:, 0])
+        for whole, count in ((eps, {}), (many, {"samples": 4})):
+            # as one rank of several would draw it
+            ours, part = (m.draw_noise(KEY, 2, first=2, **count).eps for m in (left, right))
+            np.testing.assert_array_equal(ours, whole[2:4])
+            assert normwise(part.numpy(), whole[2:4]) <= 1e-15
+
+
+def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
+    config = ConvVAEConfig(**SMALL)
+    left, right = make(config)
+    start = left.state_dict()
+    ours = optim.Adam(left.named_parameters(), lr=1e-3)
+    theirs = torch.optim.Adam(right.parameters(), lr=1e-3)
+    for step in range(100):
+        key = KEY.fold_in(step)
+        x, noise = images(config, 6, key=key), left.draw_noise(key, 6)
+        left.zero_grad()
+        left.loss(x, noise)[1]()
+        ours.step()
+        theirs.zero_grad()
+        right.loss(torch.from_numpy(x), right.draw_noise(key, 6)).total.backward()
+        theirs.step()
+    ends = right.state_dict()
+    for name, array in left.state_dict().items():
+        assert normwise(array, ends[name].numpy()) <= 1e-10, name
+        assert normwise(array, start[name]) > 1e-3, name
+
+
+# Witnesses: neither panel
+
+
+@pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
+def test_the_gradient_by_finite_difference(options, rng):
+    config = ConvVAEConfig(**SMALL, in_channels=2, **options)
+    left, _ = make(config)
+    x, noise = images(config, 3), left.draw_noise(KEY, 3)
+    left.loss(x, noise)[1]()
+    parameters = dict(left.named_parameters())
+    directions = {name: rng.standard_normal(p.data.shape) for name, p in parameters.items()}
+    slope = sum((parameters[n].grad * v).sum() for n, v in directions.items())
+    ends = []
+    for step in (1e-6, -2e-6):
+        for name, v in directions.items():
+            parameters[name].data += step * v
+        ends.append(left.loss(x, noise)[0].total)
+    assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
+def test_the_terms_are_torchs(options):
+    """By torch.nn.functional and torch.distributions, on the images that forward gives."""
+    config = ConvVAEConfig(**SMALL, **options)
+    left, _ = make(config)
+    x, noise = images(config, 4), left.draw_noise(KEY, 4)
+    found, _ = left.loss(x, noise)
+    out, _ = left(x, noise)
+    recon, target = torch.from_numpy(out.recon), torch.from_numpy(x)
+    if config.recon_type == "gaussian":
+        nll = -td.Normal(recon, config.gaussian_std).log_prob(target).sum((1, 2, 3))
+        expected = getattr(nll, config.reduction)()
+    else:
+        function = F.mse_loss if config.recon_type == "mse" else F.binary_cross_entropy
+        expected = function(recon, target, reduction=config.reduction)
+    mu, logvar = (torch.from_numpy(a) for a in (out.mu, out.logvar))
+    q, prior = td.Normal(mu, (0.5 * logvar).exp()), td.Normal(0.0, 1.0)
+    kl = getattr(td.kl_divergence(q, prior).sum(1), config.reduction)()
+    assert found.recon == pytest.approx(expected.item(), rel=1e-12)
+    assert found.kl == pytest.approx(kl.item(), rel=1e-12)
+    assert found.total == pytest.approx(found.recon + 0.7 * found.kl, rel=1e-15)
+    np.testing.assert_allclose(out.z, out.mu + np.exp(out.logvar / 2) * noise.eps, rtol=1e-14)
+
+
+@pytest.mark.parametrize("sample_posterior", [True, False])
+def test_forward_and_its_vjp_are_torchs(sample_posterior, rng):
+    config = ConvVAEConfig(**SMALL, out_activation="tanh")
+    left, right = make(config)
+    x, noise = images(config, 3), left.draw_noise(KEY, 3) if sample_posterior else None
+    out, vjp = left(x, noise, sample_posterior=sample_posterior)
+    there = None if noise is None else ConvVAENoise(torch.from_numpy(noise.eps))
+    theirs = right(torch.from_numpy(x), there, sample_posterior=sample_posterior)
+    cotangents = [rng.standard_normal(part.shape) for part in out]
+    vjp(*cotangents)
+    torch.autograd.backward(list(theirs), [torch.from_numpy(c) for c in cotangents])
+    for ours, part in zip(out, theirs, strict=True):
+        assert normwise(ours, part.detach().numpy()) <= 1e-13
+    for name, parameter in right.named_parameters():
+        assert normwise(left.gradients()[name], parameter.grad.numpy()) <= 1e-13, name
+    assert sample_posterior or np.array_equal(out.z, out.mu)
+
+
+def test_samples_and_reconstructions_are_the_same_images():
+    config = ConvVAEConfig(**SMALL)
+    left, right = (model.eval() for model in make(config))
+    samples = left.sample(KEY, 5)
+    assert normwise(samples, right.sample(KEY, 5).numpy()) <= 1e-13
+    assert samples.std(0).max() > 0.01
+    x = images(config, 2)
+    theirs = right.reconstruct(torch.from_numpy(x)).numpy()
+    assert normwise(left.reconstruct(x), theirs) <= 1e-13
+    assert normwise(left.reconstruct(x[:1]), left.reconstruct(x)[:1]) <= 1e-13
+    (mu, _), _ = left.encode(x)
+    np.testing.assert_array_equal(left.reconstruct(x), left.activate(left.decode(mu)[0])[0])
+
+
+@pytest.mark.parametrize("recon_type", ["gaussian", "bce"])
+def test_the_weights_are_those_of_the_densities(recon_type):
+    """Both panels' log p(x|z) + log p(z) - log q(z|x), and torch.distributions'."""
+    config = ConvVAEConfig(**SMALL, recon_type=recon_type)
+    left, right = (model.eval() for model in make(config))
+    x, noise = np.round(images(config, 3)), left.draw_noise(KEY, 3, samples=4)
+    ours = left.log_weight(x, noise)
+    theirs = right.log_weight(torch.from_numpy(x), right.draw_noise(KEY, 3, samples=4))
+    assert ours.shape == (3, 4) and normwise(ours, theirs.numpy()) <= 1e-13
+    for k in range(4):
+        out, _ = left(x, ConvVAENoise(noise.eps[:, k]))
+        recon, mu, logvar, z = (torch.from_numpy(part) for part in out)
+        p = td.Bernoulli(recon) if recon_type == "bce" else td.Normal(recon, config.gaussian_std)
+        q, prior = td.Normal(mu, (0.5 * logvar).exp()), td.Normal(0.0, 1.0)
+        log_w = p.log_prob(torch.from_numpy(x)).sum((1, 2, 3))
+        log_w += (prior.log_prob(z) - q.log_prob(z)).sum(1)
+        assert normwise(ours[:, k], log_w.numpy()) <= 1e-12
+
+
+def test_draws_around_the_images_have_their_density():
+    """The same draws on both panels; z-scores of 30720 values are normal, or 0s and 1s."""
+    for recon_type in ("gaussian", "bce"):
+        config = ConvVAEConfig(**SMALL, recon_type=recon_type)
+        left, right = (model.eval() for model in make(config))
+        drawn, means = left.sample(KEY, 40, mean=False), left.sample(KEY, 40)
+        theirs = right.sample(KEY, 40, mean=False).numpy()
+        if recon_type == "bce":
+            np.testing.assert_array_equal(drawn, theirs)
+            assert set(np.unique(drawn)) == {0, 1}
+            std = np.sqrt(means * (1 - means))
+        else:
+            assert normwise(drawn, theirs) <= 1e-13
+            std = config.gaussian_std
+        scores = (drawn - means) / std
+        assert abs(scores.mean()) < 4 / np.sqrt(scores.size)
+        assert scores.std() == pytest.approx(1, abs=0.03)
+
+
+def test_a_squared_error_is_no_density():
+    for model in make(ConvVAEConfig(**SMALL)):
+        with pytest.raises(ValueError, match="mean: got False, takes True for recon_type mse"):
+            model.sample(KEY, 2, mean=False)
+        noise = model.draw_noise(KEY, 2, samples=3)
+        with pytest.raises(ValueError, match="recon_type: got 'mse', a likelihood takes"):
+            model.log_weight(images(model.config, 2), noise)
+        with pytest.raises(ValueError, match="count: got 0"):
+            model.sample(KEY, 0)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"image_size": 40}, "image_size: got 40, takes a multiple of 16"),
+        ({"out_activation": "relu"}, "out_activation: got 'relu'"),
+        ({"recon_type": "bce", "out_activation": "tanh"}, "out_activation: got 'tanh', bce takes"),
+        ({"recon_type": "l1"}, "recon_type: got 'l1'"),
+        ({"latent_dim": 0}, "latent_dim: got 0"),
+        ({"beta": -1}, "beta: got -1"),
+    ],
+)
+def test_impossible_configs_are_named(fields, told):
+    with pytest.raises(ValueError, match=told):
+        ConvVAEConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda x: x[:, :2], r"x: got shape \(3, 2, 16, 16\), takes \(any, 3, 16, 16\)"),
+        (lambda x: x[:, :, :8], "x: got shape"),
+        (lambda x: x * 2 - 1, r"x: got values from -.*, takes \[0, 1\]"),
+        (lambda x: x * np.nan, "x: got NaN or inf"),
+    ],
+)
+def test_bad_images_are_named_on_both_panels(spoil, told):
+    config = ConvVAEConfig(**SMALL)
+    left, right = make(config)
+    x = np.ascontiguousarray(spoil(images(config, 3)))
+    with pytest.raises(ValueError, match=told):
+        left.loss(x, left.draw_noise(KEY, 3))
+    with pytest.raises(ValueError, match=told):
+        right.loss(torch.from_numpy(x), right.draw_noise(KEY, 3))
+    for model in (left, right):
+        with pytest.raises(ValueError, match="noise: got None"):
+            model(images(config, 3) if model is left else torch.from_numpy(images(config, 3)))

@@ -1,0 +1,268 @@
+"""The LSTM language model: parity of its options, trajectories, the contract, the witnesses.
+
+Of both cells, dropout is proved in test_dropout.py, and the layers in test_recurrent.py.
+"""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from helpers.recurrent_cases import (
+    BAD_FIELDS,
+    BAD_RATES,
+    KEY,
+    B,
+    H,
+    T,
+    V,
+    bad_windows,
+    both_ways,
+    make_config,
+    make_window,
+    memory_of_a_step,
+    refusals,
+    tensors,
+    trajectories,
+)
+from helpers.witnesses import derivative_errors, filled, total_of
+from scipy.special import log_softmax
+
+import torch_impl.recurrent.outputs
+from diptych import pairs, parity
+from diptych.arrays import to_numpy
+from model_specs.recurrent.dropout import Masks
+from numpy_ref.nn.layers import Embedding
+from numpy_ref.recurrent.outputs import SoftmaxOutput
+
+TIED = {"tied": True, "embedding_dim": H}
+GAL = {"scheme": "variational_recurrent", "rate": 0.3, "recurrent_rate": 0.15, "word_rate": 0.4}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TIED | {"num_layers": 3},
+        {"word_rate": 0.4},
+        TIED | GAL | {"num_layers": 2, "forget_bias": 1.5},
+        {"scheme": "per_step", "rate": 0.65, "word_rate": 0.4, "forget_bias": 1.0},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_option_agrees(make_pair, dtype, options):
+    for size, kernel in ((B, "fused"), (1, "loop")):
+        config = make_config("lstm", **options, kernel=kernel)
+        left, right = make_pair(config, dtype, "lstm")
+        window = make_window("lstm", config, size, dtype)
+        report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
+        assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
+        assert ("decoder.weight" in left.gradients()) != config.tied
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "clip", "options"),
+    [
+        ("sgd", 1.0, 1.0, {"scheme": "per_step", "rate": 0.3, "num_layers": 2}),
+        ("adam", 1e-2, 0.5, {"scheme": "per_step", "rate": 0.3, "num_layers": 2}),
+        ("sgd", 1.0, 1.0, TIED | GAL),
+    ],
+)
+def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer, lr, clip, options):
+    """And in the same state; the weights have moved, and clipping took part."""
+    apart, moved = trajectories("lstm", make_config("lstm", **options), optimizer, lr, clip)
+    assert apart <= 1e-10
+    assert moved > 0.01
+
+
+# Witnesses: neither panel
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 2}, TIED | GAL, {"word_rate": 0.4}])
+def test_losses_by_finite_difference(make_pair, options, rng):
+    left, _ = make_pair(make_config("lstm", **options), name="lstm")
+    window, noise = make_window("lstm", left.config), left.draw_noise(KEY, B)
+    errors = derivative_errors(total_of(left), (window, noise), left.named_parameters(), rng)
+    assert errors.keys() == left.gradients().keys()
+    assert max(errors.values()) < 1e-8, errors
+
+
+def test_embedding_by_finite_difference(rng):
+    """With ids that come again, ids that do not come, and one id alone."""
+    for ids in (np.array([[3, 0, 3], [3, 4, 0]]), np.array([[2]])):
+        layer = filled(Embedding(6, H), rng)
+        np.testing.assert_array_equal(layer(ids)[0][0, 0], layer.weight.data[ids[0, 0]])
+        errors = derivative_errors(layer, (ids,), layer.named_parameters(), rng)
+        assert errors.keys() == {"weight"} and errors["weight"] < 1e-8
+        unread = np.setdiff1d(np.arange(6), ids)
+        assert not layer.weight.grad[unread].any()
+
+
+@pytest.mark.parametrize("rows", [(T, B), (1, 1), (7, 11)])
+def test_softmax_by_finite_difference(rows, rng):
+    """Fewer rows and more than are worked on at once; targets that come again."""
+    layer = filled(SoftmaxOutput(H, V), rng)
+    h, y = rng.normal(size=(*rows, H)), rng.integers(0, V, rows)
+    errors = derivative_errors(layer, (h, y), layer.named_parameters(), rng)
+    assert errors.keys() == {"[0]", "weight", "bias"}
+    assert max(errors.values()) < 1e-8, errors
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e300])
+def test_nll_is_scipys_whatever_the_logits(scale, rng):
+    """-log softmax by scipy: logits of 1e4 overflow nothing, and no digit of theirs is lost."""
+    ours, theirs = (
+        filled(SoftmaxOutput(H, V), rng),
+        torch_impl.recurrent.outputs.SoftmaxOutput(H, V),
+    )
+    for parameter in ours.parameters():
+        parameter.data *= scale
+    theirs.load_state_dict(tensors(ours.state_dict()))
+    h, y = rng.normal(size=(7, 11, H)), rng.integers(0, V, (7, 11))
+    logits = h @ ours.weight.data.T + ours.bias.data
+    expected = -np.take_along_axis(log_softmax(logits, -1), y[..., None], -1)[..., 0]
+    for model, arguments in both_ways(ours, theirs, h, y):
+        found = model(*arguments)
+        nll = found[0] if model is ours else found.detach().numpy()
+        np.testing.assert_allclose(nll, expected, rtol=1e-12, atol=1e-15)
+        assert model is theirs or np.isfinite(found[1](np.ones((7, 11)))).all()
+
+
+# What the loss is
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_loss_is_a_sum_over_steps_and_a_mean_over_texts(make_pair, side):
+    """Written down anew from predict's logits by scipy: weighted, and with no weights."""
+    config = make_config("lstm", num_layers=2, **GAL)
+    model = make_pair(config, name="lstm")[side == "right"]
+    noise = model.draw_noise(KEY, B)
+    for carried in (True, False):
+        window = make_window("lstm", config, carried=carried)
+        given = window if side == "left" else tensors(window)
+        loss = model.loss(given, noise)
+        loss = loss[0] if side == "left" else loss
+        logits, state = model.predict(given.x, given.state, noise)
+        nll, same = model.token_nll(given, noise)
+        log_p = log_softmax(to_numpy(logits), -1)
+        expected = -np.take_along_axis(log_p, window.y[..., None], -1)[..., 0]
+        np.testing.assert_allclose(to_numpy(nll), expected, rtol=1e-13)
+        w = np.ones((T, B)) if window.weight is None else window.weight
+        per_text = [sum(w[t, b] * expected[t, b] for t in range(T)) for b in range(B)]
+        assert loss.total.item() == pytest.approx(sum(per_text) / B, rel=1e-13)
+        assert loss.nll.item() == pytest.approx(sum(per_text) / w.sum(), rel=1e-13)
+        for one, two, three in zip(state, same, loss.state, strict=True):
+            np.testing.assert_array_equal(to_numpy(one), to_numpy(two))
+            np.testing.assert_array_equal(to_numpy(one), to_numpy(three))
+            assert side == "left" or not three.requires_grad
+
+
+def test_perplexity_of_a_model_that_knows_nothing_is_the_vocabulary(make_pair):
+    left, right = make_pair(make_config("lstm"), name="lstm")
+    state = left.state_dict()
+    state["decoder.weight"][...], state["decoder.bias"][...] = 0, 1.7
+    left.load_state_dict(state), right.load_state_dict(state)
+    window = make_window("lstm", left.config)
+    for model, (batch,) in both_ways(left, right, window):
+        loss = model.loss(batch, Masks())
+        nll = (loss[0] if model is left else loss).nll.item()
+        assert nll == pytest.approx(math.log(V), rel=1e-15)
+        assert math.exp(nll) == pytest.approx(V, rel=1e-14)
+
+
+def test_a_dropped_word_is_dropped_wherever_it_stands(make_pair):
+    """Its vector plays no part in the texts where it is dropped, and does in the others."""
+    left, right = make_pair(make_config("lstm", word_rate=0.4), name="lstm")
+    window, word = make_window("lstm", left.config), 4
+    x = window.x.copy()
+    x[[0, 3]] = word
+    noise = left.draw_noise(KEY, B)
+    np.testing.assert_array_equal(noise.words.shape, (B, V))
+    dropped = ~noise.words[:, word]
+    assert 0 < dropped.sum() < B
+    found = []
+    for vector in (0.3, 5.0):
+        state = left.state_dict()
+        state["embedding.weight"][word] = vector
+        left.load_state_dict(state), right.load_state_dict(state)
+        found.append(
+            [to_numpy(m.predict(*a)[0]) for m, a in both_ways(left, right, x, window.state, noise)]
+        )
+    for one, two in zip(*found, strict=True):
+        same = (one == two).all((0, 2))
+        np.testing.assert_array_equal(same, dropped)
+
+
+# The contract
+
+
+def test_initial_weights_are_what_they_promise():
+    """U(-init_scale, init_scale), biases and embeddings too, the forget gates' bias moved; the
+    same on both panels; tied or not."""
+    for options in ({}, {"tied": True, "forget_bias": 2.0}):
+        sizes = {"hidden_dim": 40, "embedding_dim": 40, "vocab_size": 300}
+        config = make_config("lstm", **options | sizes)
+        left, right = (getattr(pairs.get("lstm"), side)(config, KEY) for side in ("left", "right"))
+        assert list(left.state_dict()) == list(right.state_dict())
+        for name, array in left.state_dict().items():
+            np.testing.assert_allclose(array, right.state_dict()[name].numpy(), rtol=0, atol=1e-15)
+            centre = np.zeros_like(array)
+            if "bias_ih" in name:
+                centre[40:80] = config.forget_bias
+            spread = np.abs(array - centre).max() / config.init_scale
+            assert 0.9 < spread <= 1, name
+            assert np.abs(array - centre).std() > 0.2 * config.init_scale
+        assert (left.decoder.weight is left.embedding.weight) == config.tied
+        assert (right.decoder.weight is right.embedding.weight) == config.tied
+
+
+FIELDS = [
+    *BAD_FIELDS,
+    *(("word_rate", rate) for rate in BAD_RATES),
+    *(("vocab_size", 0), ("embedding_dim", 2.0), ("init_scale", 0), ("init_scale", math.nan)),
+    *(("forget_bias", -1.0), ("forget_bias", math.inf), ("tied", True)),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), FIELDS)
+def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
+    with pytest.raises(ValueError, match=f"^{field}: got {value!r}.* takes"):
+        make_config("lstm", **{field: value})
+
+
+def _bad_batches(window):
+    yield from bad_windows(window)
+    for name in "xy":
+        good = getattr(window, name)
+        for what, bad in (
+            ("values", np.where(good == good[1, 2], V, good)),
+            ("values", np.where(good == good[1, 2], -1, good)),
+            ("dtype float64", good.astype(np.float64)),
+            ("dtype int32", good.astype(np.int32)),
+            ("shape", good[0]),
+            ("shape", good[:0]),
+            ("list", good.tolist()),
+        ):
+            yield f"{name}: {what}", window._replace(**{name: bad}), f"{name}: got .*{what}"
+    yield "y: shape", window._replace(y=window.y[1:]), "y: got shape"
+
+
+def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair):
+    left, right = make_pair(make_config("lstm", num_layers=2), name="lstm")
+    for what, bad, match in _bad_batches(make_window("lstm", left.config)):
+        ours, theirs = refusals(left, right, bad, Masks())
+        assert ours == theirs, what
+        assert re.match(match, ours) and ", takes " in ours, (what, ours)
+    words = np.ones((B, V + 1), bool)
+    ours, theirs = refusals(left, right, make_window("lstm", left.config), Masks(words=words))
+    assert ours == theirs and ours.startswith("noise.words: got shape")
+
+
+# Memory
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_of_the_vocabulary_the_probabilities_alone_are_kept(layers):
+    """Between forward and backward: one (T, B, V) array; 7 of (T, B, H) a layer (gates, h, c,
+    tanh c), and 2 for each of the L + 1 masks; some (T, B). Never a second (T, B, V) array."""
+    held = memory_of_a_step("lstm", layers, outputs=500, units=16)
+    assert 0 <= held - 500 - 16 * (7 * layers + 2 * (layers + 1)) < 4

@@ -1,0 +1,300 @@
+"""The score-function gradient: parity, and that it is the gradient that it claims to estimate."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from torch import distributions as td
+
+from diptych import weights
+from diptych.parity.bounds import (
+    ELEMENTWISE,
+    magnification,
+    nudged,
+    rounding_bound,
+)
+from diptych.parity.report import normwise
+from model_specs import mlp_vae as spec
+from model_specs.common.key import Key
+from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise
+from model_specs.score_function import BASELINES
+from numpy_ref import score_function as left_side
+from numpy_ref.nn import random
+from torch_impl import score_function as right_side
+
+ODD = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "beta": 0.7}
+KEY = Key(23)
+GRID = [
+    options
+    for options in itertools.product(
+        BASELINES, (1, 2, 5), spec.ESTIMATORS, (0.0, 0.7), spec.REDUCTIONS, spec.LIKELIHOODS
+    )
+    if options[:2] != ("leave_one_out", 1)
+]
+
+
+def batch(size, dtype="float64"):
+    return random.uniform(KEY.fold_in("x"), (size, 13), dtype=dtype)
+
+
+@pytest.fixture
+def lively(make_pair):
+    """Pairs whose decoder heeds z: costs that hardly differ between draws would cancel in the
+    baseline, and their digits with them."""
+
+    def make(config, dtype="float64"):
+        left, right = make_pair(config, dtype)
+        for name, parameter in left.named_parameters():
+            parameter.data += 0.4 * random.normal(
+                KEY.fold_in(name), parameter.data.shape, dtype=parameter.data.dtype
+            )
+        weights.transfer(left, right)
+        return left, right
+
+    return make
+
+
+def left_gradients(model, x, noise, baseline):
+    loss, backward = left_side.score_function_loss(model, x, noise, baseline=baseline)
+    model.zero_grad(), backward()
+    return loss, {name: grad.copy() for name, grad in model.gradients().items()}
+
+
+def right_gradients(model, x, noise, baseline):
+    tensors = torch.from_numpy(x), MLPVAENoise(torch.from_numpy(noise.eps))
+    loss = right_side.score_function_loss(model, *tensors, baseline=baseline)
+    model.zero_grad()
+    loss.total.backward()
+    return loss, {name: grad.numpy() for name, grad in model.gradients().items()}
+
+
+def magnifications(judge, x, noise, baseline):
+    """The float64 left panel's gradients, and how many times each magnifies a relative change of
+    weights and draws: what a cost has in common with its baseline cancels, and digits with it."""
+    _, truth = left_gradients(judge, x, noise, baseline)
+    moved = []
+    for i in range(3):
+        twin, key = judge.astype("float64"), KEY.fold_in("nudge").fold_in(i)
+        for name, parameter in twin.named_parameters():
+            parameter.data = nudged(key.fold_in(name), parameter.data)
+        shaken = MLPVAENoise(nudged(key.fold_in("eps"), noise.eps))
+        moved.append(left_gradients(twin, x, shaken, baseline)[1])
+    return truth, {name: magnification(truth[name], [m[name] for m in moved]) for name in truth}
+
+
+def reparameterised(model, x, noise):
+    _, backward = model.loss(x, noise)
+    model.zero_grad(), backward()
+    return {name: grad.copy() for name, grad in model.gradients().items()}
+
+
+def of_encoder(name):
+    return name.startswith(("encoder", "posterior"))
+
+
+# Parity
+
+
+@pytest.mark.parametrize(
+    ("baseline", "samples", "estimator", "beta", "reduction", "likelihood"), GRID
+)
+def test_parity_over_the_grid(lively, baseline, samples, estimator, beta, reduction, likelihood):
+    config = MLPVAEConfig(
+        **ODD | {"beta": beta},
+        samples=samples,
+        estimator=estimator,
+        reduction=reduction,
+        likelihood=likelihood,
+    )
+    left, right = lively(config)
+    for size in (5, 1):
+        x, noise = batch(size), left.draw_noise(KEY.fold_in("draws").fold_in(size), size)
+        loss, ours = left_gradients(left, x, noise, baseline)
+        twin, theirs = right_gradients(right, x, noise, baseline)
+        for a, b in zip(loss, twin, strict=True):
+            assert abs(a - b.item()) <= 1e-13 * abs(b.item())
+        for name, grad in ours.items():
+            assert normwise(grad, theirs[name]) <= 1e-13, name
+        # the values are those of the loss itself, on both sides, to the last digit
+        assert loss == left.loss(x, noise)[0]
+        assert twin == right.loss(torch.from_numpy(x), MLPVAENoise(torch.from_numpy(noise.eps)))
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_float32_stays_within_the_bound_from_dtype_and_size(lively, baseline):
+    """Judged by the float64 left panel, which also says how much a gradient magnifies rounding."""
+    config = MLPVAEConfig(**ODD, samples=4, estimator="A")
+    left, right = lively(config, "float32")
+    x, noise = batch(5, "float32"), left.draw_noise(KEY, 5)
+    judge = left.astype("float64")
+    wide = x.astype(float), MLPVAENoise(noise.eps.astype(float))
+    truth, kappa = magnifications(judge, *wide, baseline)
+    longest = 13 + 11 + 3 + 4 * 5 + 4 * ELEMENTWISE  # pixels, units, latents, rows
+    for gradients in (left_gradients, right_gradients):
+        model = left if gradients is left_gradients else right
+        _, found = gradients(model, x, noise, baseline)
+        for name, grad in found.items():
+            assert grad.dtype == np.float32
+            bound = kappa[name] * rounding_bound(np.dtype("float32"), longest)
+            assert normwise(grad.astype(float), truth[name]) <= bound <= 1e-2, name
+
+
+def test_decoder_gradients_are_the_pathwise_ones_and_all_are_added(make_pair):
+    for estimator in spec.ESTIMATORS:
+        left, _ = make_pair(MLPVAEConfig(**ODD, samples=3, estimator=estimator))
+        x, noise = batch(5), left.draw_noise(KEY, 5)
+        path = reparameterised(left, x, noise)
+        _, backward = left_side.score_function_loss(left, x, noise, baseline="leave_one_out")
+        left.zero_grad(), backward()
+        once = {name: grad.copy() for name, grad in left.gradients().items()}
+        backward()
+        for name, grad in left.gradients().items():
+            np.testing.assert_array_equal(grad, 2 * once[name])
+            same = np.array_equal(once[name], path[name])
+            assert same is not of_encoder(name), name
+
+
+# Witnesses: neither panel
+
+
+def test_log_q_is_that_of_torch_distributions_and_its_score_of_finite_differences(rng):
+    mu, logvar = rng.normal(size=(4, 3)), 0.5 * rng.normal(size=(4, 3))
+    z, dy = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 2))
+    y, vjp = left_side.log_q(mu, logvar, z)
+    arrays = [torch.from_numpy(a) for a in (mu, logvar, z)]
+    q = td.Normal(arrays[0][:, None], torch.exp(arrays[1] / 2)[:, None])
+    np.testing.assert_allclose(y, q.log_prob(arrays[2]).sum(-1).numpy(), rtol=1e-13)
+    np.testing.assert_allclose(right_side.log_q(*arrays).numpy(), y, rtol=1e-13)
+    moved = rng.normal(size=(2, 4, 3))
+
+    def along(s):
+        return (dy * left_side.log_q(mu + s * moved[0], logvar + s * moved[1], z)[0]).sum()
+
+    measured = (along(1e-5) - along(-1e-5)) / 2e-5
+    assert (np.stack(vjp(dy)) * moved).sum() == pytest.approx(measured, rel=1e-8)
+
+
+def one_latent(lively, estimator):
+    """A model of one latent, two images, and the exact loss by quadrature, a function of both head
+    biases: sum over images of E_q[-log p(x|z)] + beta E_q[log q - log p]."""
+    config = MLPVAEConfig(
+        13, 11, 1, activation="tanh", beta=0.7, reduction="sum", estimator=estimator
+    )
+    left, _ = lively(config)
+    x = np.round(batch(2))
+    (mu, logvar), _ = left.encode(x)
+
+    def expected(dmu, dlogvar):
+        total = 0.0
+        for image, m, v in zip(x, mu[:, 0] + dmu, logvar[:, 0] + dlogvar, strict=True):
+            q = stats.norm(m, math.exp(v / 2))
+
+            def integrand(z, image=image, q=q):
+                logits = left.decode(np.array([[z]]))[0][0]
+                log_px = stats.bernoulli.logpmf(image, 1 / (1 + np.exp(-logits))).sum()
+                kl = q.logpdf(z) - stats.norm.logpdf(z)
+                return q.pdf(z) * (config.beta * kl - log_px)
+
+            low, high = q.mean() - 10 * q.std(), q.mean() + 10 * q.std()
+            total += integrate.quad(integrand, low, high, epsabs=1e-11, epsrel=1e-11)[0]
+        return total
+
+    return left, x, expected
+
+
+@pytest.mark.parametrize("estimator", spec.ESTIMATORS)
+def test_it_is_the_exact_gradient_of_an_integral_by_quadrature(lively, estimator):
+    """Fed with the midpoints of equally probable cells in the place of draws, the estimate is a
+    midpoint rule; what it tends to is the derivative of scipy's integral."""
+    left, x, expected = one_latent(lively, estimator)
+    h = 1e-4
+    exact = [
+        (expected(h, 0) - expected(-h, 0)) / (2 * h),
+        (expected(0, h) - expected(0, -h)) / (2 * h),
+    ]
+    cells = 40_000
+    eps = stats.norm.ppf((np.arange(cells) + 0.5) / cells)
+    noise = MLPVAENoise(np.broadcast_to(eps[:, None], (2, cells, 1)).copy())
+    for baseline in BASELINES:
+        _, found = left_gradients(left, x, noise, baseline)
+        heads = [found["posterior.mu.bias"].item(), found["posterior.logvar.bias"].item()]
+        # the outer cells hold 2 / cells of the mass, and eps^2 is some 17 there
+        np.testing.assert_allclose(heads, exact, rtol=0, atol=1e-3)
+        assert min(map(abs, exact)) > 0.5
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_leaving_one_out_biases_nothing(lively, samples):
+    """Exactly: each draw one of three points with mean 0 and variance 1, so that the scores average
+    to 0, and an example for every possible set of draws."""
+    left, x, _ = one_latent(lively, "A")
+    points = np.array([-math.sqrt(1.5), 0.0, math.sqrt(1.5)])
+    every = np.array(list(itertools.product(points, repeat=samples)))[..., None]
+    same = np.repeat(x[:1], len(every), axis=0)
+    _, found = left_gradients(left, same, MLPVAENoise(every), "leave_one_out")
+    _, plain = left_gradients(left, same, MLPVAENoise(every), "none")
+    _, exact = left_gradients(left, x[:1], MLPVAENoise(points[None, :, None]), "none")
+    for name in filter(of_encoder, exact):
+        np.testing.assert_allclose(plain[name] / len(every), exact[name], rtol=1e-10)
+        np.testing.assert_allclose(found[name] / len(every), exact[name], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", spec.ESTIMATORS)
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_its_mean_is_the_reparameterised_gradient(lively, estimator, baseline):
+    """Over 3000 estimates of either, element by element, within 5 standard errors of the
+    difference; which are small enough to tell."""
+    left, _ = lively(MLPVAEConfig(**ODD, samples=4, estimator=estimator))
+    x, count = batch(3), 3000
+    draws = {"score": [], "path": []}
+    for i in range(count):
+        score, path = (left.draw_noise(KEY.fold_in(i).fold_in(way), 3) for way in draws)
+        ours = left_gradients(left, x, score, baseline)[1], reparameterised(left, x, path)
+        for kept, found in zip(draws.values(), ours, strict=True):
+            encoder = [found[name].ravel() for name in filter(of_encoder, found)]
+            kept.append(np.concatenate(encoder))
+    score, path = (np.array(kept) for kept in draws.values())
+    error = np.sqrt((score.var(0, ddof=1) + path.var(0, ddof=1)) / count)
+    difference = np.abs(score.mean(0) - path.mean(0))
+    assert (difference <= 5 * error + 1e-15).all()
+    assert np.linalg.norm(error) < 0.3 * np.linalg.norm(path.mean(0))
+
+
+# The contract
+
+
+@pytest.fixture(params=["left", "right"])
+def side(request, make_pair):
+    """(make model, loss, to arrays) of one panel."""
+
+    def model(**options):
+        return make_pair(MLPVAEConfig(**ODD, **options))[request.param == "right"]
+
+    if request.param == "left":
+        return model, left_side.score_function_loss, lambda array: array
+    return model, right_side.score_function_loss, torch.from_numpy
+
+
+def test_bad_input_is_one_clear_error(side, make_pair):
+    model, loss, array = side
+    good, x = model(), array(batch(5))
+    noise = good.draw_noise(KEY, 5, samples=2)
+    with pytest.raises(ValueError, match=r"baseline: got 'mean', takes one of 'none', 'leave"):
+        loss(good, x, noise, baseline="mean")
+    with pytest.raises(ValueError, match=r"eps: got 1 draw .*takes 2 or more"):
+        loss(good, x, good.draw_noise(KEY, 5, samples=1), baseline="leave_one_out")
+    with pytest.raises(ValueError, match=r"posterior: got 'sigma', takes 'logvar'"):
+        loss(model(posterior="sigma"), x, noise)
+    with pytest.raises(ValueError, match=r"model: got Linear, takes .*mlp_vae.MLPVAE"):
+        loss(good.encoder_hidden, x, noise)
+    other = next(m for m in make_pair(MLPVAEConfig(**ODD)) if type(m) is not type(good))
+    with pytest.raises(ValueError, match=r"model: got MLPVAE, takes .*mlp_vae.MLPVAE"):
+        loss(other, x, noise)
+    for bad in (np.zeros((4, 2, 3)), np.zeros((5, 2, 4)), np.full((5, 2, 3), np.nan)):
+        with pytest.raises(ValueError, match=r"eps: got .*takes"):
+            loss(good, x, MLPVAENoise(array(bad)))
+    with pytest.raises(ValueError, match=r"x: got .*takes"):
+        loss(good, array(batch(5) + 1), noise)

@@ -1,0 +1,190 @@
+"""The VLAE: parity over its switches, trajectories, and what the loss is."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from helpers.pixel_cases import KEY, KINDS, config_of, images, make, tensors
+from torch import distributions as td
+
+import numpy_ref.nn.optim
+import torch_impl.nn.optim
+from diptych import parity
+from diptych.panels import NumpyPanel, TorchPanel
+from diptych.parity.report import normwise
+from model_specs.common.key import Key
+from model_specs.vlae import FREE_BITS, VLAEConfig
+
+each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
+
+
+def results(model, x, noise):
+    """The loss terms and the parameters' gradients, of either panel."""
+    model.zero_grad()
+    if isinstance(model, torch.nn.Module):
+        loss = model.loss(*tensors(x), type(noise)(*tensors(*noise)))
+        loss.total.backward()
+        found = {name: term.detach() for name, term in loss._asdict().items()}
+        return {name: array.numpy() for name, array in (found | model.gradients()).items()}
+    loss, backward = model.loss(x, noise)
+    backward()
+    return {name: np.array(array) for name, array in (loss._asdict() | model.gradients()).items()}
+
+
+@pytest.mark.parametrize("free_bits_of", FREE_BITS)
+@each_kind
+def test_losses_and_gradients_agree_over_the_switches(latent, context, free_bits_of):
+    """A batch of 1 included, and evaluation mode, in which no bits are free."""
+    flow = latent in ("af_prior", "iaf_posterior")
+    for tied, mean_only in itertools.product((True, False), (True, False) if flow else (True,)):
+        options = {"free_bits_of": free_bits_of, "tied": tied, "flow_mean_only": mean_only}
+        left, right = make(config_of(latent, context, **options))
+        for training, size in ((True, 5), (True, 1), (False, 5)):
+            left.train(training), right.train(training)
+            x, noise = images(left.config, size), left.draw_noise(KEY, size)
+            ours, theirs = (results(model, x, noise) for model in (left, right))
+            assert ours.keys() == theirs.keys() and {"total", "recon", "kl"} < ours.keys()
+            for name, array in ours.items():
+                assert array.shape == theirs[name].shape
+                if name == "pixels.first.horizontal.weight_v" and latent == "none":
+                    # it sees one pixel, so that to turn it changes nothing but the rounding
+                    assert max(np.abs(array).max(), np.abs(theirs[name]).max()) <= 1e-13
+                    continue
+                assert normwise(array, theirs[name]) <= 1e-13, (options, size, name)
+            if not training:
+                assert ours["total"] == pytest.approx(ours["recon"] + ours["kl"], rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("latent", "context"), [("none", "raster"), ("gaussian", "none"), ("iaf_posterior", "local")]
+)
+def test_every_tensor_agrees(latent, context, dtype):
+    """float32: within the bound from dtype and size, judged by the float64 left panel."""
+    config = config_of(latent, context, height=4, width=3, tied=context == "local")
+    left, right = make(config, dtype)
+    report = parity.assert_parity(left, right, images(config, 3, dtype), left.draw_noise(KEY, 3))
+    assert {"loss.total", "encode[0]", "decode"} <= {row.name for row in report.rows}
+    gradients = {row.name for row in report.rows if row.kind == "parameter gradient"}
+    assert gradients == set(left.gradients())
+    if dtype == "float64":
+        assert all(row.error <= 1e-13 for row in report.rows)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [config_of("iaf_posterior", "local", height=8, width=8, maps=4), VLAEConfig()],
+    ids=["8 x 8", "28 x 28, the recipe"],
+)
+def test_every_tensor_agrees_at_real_sizes(config):
+    left, right = make(config)
+    report = parity.assert_parity(left, right, images(config, 2), left.draw_noise(KEY, 2))
+    assert all(row.error <= 1e-13 for row in report.rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "free_bits_of"),
+    [(("af_prior", "raster"), "soft"), (("gaussian", "local"), "latent")],
+)
+def test_a_hundred_steps_end_in_the_same_weights_and_averages(kind, free_bits_of):
+    """Of Adamax with Polyak's average; lambda is such that the KL crosses it on the way."""
+    changes = {"height": 4, "width": 5, "free_bits": 0.05, "free_bits_of": free_bits_of}
+    left, right = make(config_of(*kind, **changes))
+    start = left.state_dict()
+    ours = numpy_ref.nn.optim.Adamax(left.named_parameters(), lr=0.002)
+    theirs = torch.optim.Adamax(right.parameters(), lr=0.002)
+    our_mean = numpy_ref.nn.optim.PolyakAverage(left.named_parameters(), 0.95)
+    their_mean = torch_impl.nn.optim.PolyakAverage(right.named_parameters(), 0.95)
+    crossed = set()
+    for step in range(100):
+        x, noise = images(left.config, 6, key=KEY.fold_in(step)), left.draw_noise(Key(step), 6)
+        for model, optimizer, mean in ((left, ours, our_mean), (right, theirs, their_mean)):
+            found = results(model, x, noise)
+            optimizer.step(), mean.update()
+        crossed.add(bool(found["kl"] > left.config.free_nats))
+    assert crossed == {True, False}
+    ends, means = right.state_dict(), their_mean.state_dict()
+    for name, array in left.state_dict().items():
+        assert normwise(array, ends[name].numpy()) <= 1e-10, name
+        assert normwise(array, start[name]) > 1e-4, name
+    for name, array in our_mean.state_dict().items():
+        assert normwise(array, means[name].numpy()) <= 1e-10, name
+
+
+# Witnesses: neither panel
+
+
+@each_kind
+def test_the_gradient_by_finite_differences(latent, context, rng):
+    """Along a random direction of all parameters, each as far as it is large: elu bends at 0, and
+    with a longer step some of its inputs would cross."""
+    left, _ = make(config_of(latent, context, free_bits_of="none"))
+    x, noise = images(left.config, 3), left.draw_noise(KEY, 3)
+    results(left, x, noise)
+    parameters = dict(left.named_parameters())
+    directions = {
+        name: (p.data**2).mean() ** 0.5 * rng.normal(size=p.data.shape)
+        for name, p in parameters.items()
+    }
+    slope = sum((parameters[name].grad * v).sum() for name, v in directions.items())
+    kept, ends = left.state_dict(), []
+    for points in (1, -1, 2, -2):
+        for name, v in directions.items():
+            parameters[name].data[...] = kept[name] + points * 2e-7 * v
+        ends.append(left.loss(x, noise)[0].total)
+    measured = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / 24e-7
+    assert measured == pytest.approx(slope, rel=1e-6)
+
+
+@each_kind
+def test_the_loss_is_that_of_torch_distributions(latent, context):
+    """Estimator A of a flow's KL, closed form without one."""
+    _, right = make(config_of(latent, context, free_bits_of="none"))
+    x, noise = *tensors(images(right.config, 4)), right.draw_noise(KEY, 4)
+    loss = right.loss(x, noise)
+    mu, logvar = right.encode(x)
+    q, prior = td.Normal(mu, (0.5 * logvar).exp()), td.Normal(torch.zeros(()).double(), 1)
+    z = q.loc + q.scale * noise.eps
+    if latent in ("none", "gaussian"):
+        code, kl = z, td.kl_divergence(q, prior).sum(1)
+    else:
+        u, logdet = right.latent.flow(z)
+        code = z if latent == "af_prior" else u
+        kl = q.log_prob(z).sum(1) - prior.log_prob(u).sum(1) - logdet
+    recon = -td.Bernoulli(logits=right.decode(code, x)).log_prob(x).sum((1, 2, 3)).mean()
+    assert loss.recon.item() == pytest.approx(recon.item(), rel=1e-12)
+    assert loss.kl.item() == pytest.approx(kl.mean().item(), rel=1e-12)
+    assert loss.total.item() == pytest.approx((recon + kl.mean()).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("lam", "charged"), [(1e-3, "kl"), (1e3, "lambda")])
+def test_bits_below_lambda_are_free(lam, charged):
+    """What is charged is then a constant, and the encoder hears of the reconstruction alone."""
+    left, _ = make(config_of("gaussian", free_bits=lam / 35, free_bits_of="total"))
+    x, noise = images(left.config, 5), left.draw_noise(KEY, 5)
+    found = results(left, x, noise)
+    want = found["kl"] if charged == "kl" else lam
+    assert found["total"] - found["recon"] == pytest.approx(want, rel=1e-12)
+    left.eval()
+    whole = results(left, x, noise)
+    assert whole["total"] - whole["recon"] == pytest.approx(found["kl"], rel=1e-12)
+    name = "encoder.logvar.bias"
+    assert np.array_equal(whole[name], found[name]) == (charged == "kl")
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["left", "right"])
+def test_the_weight_of_soft_free_bits_is_no_part_of_the_average(side):
+    """It is a buffer: what evaluations see of it is 1, whatever training has made of it."""
+    model = make(config_of(free_bits_of="soft", free_bits=10.0))[side]  # more than any KL here
+    panel = (NumpyPanel, TorchPanel)[side](model, "adamax", 2e-3, 0.0)
+    panel.keep_average(0.9)
+    assert "free_bits.gamma" in model.state_dict()
+    assert panel.average_state().keys() == {name for name, _ in model.named_parameters()}
+    x, noise = images(model.config, 5), model.draw_noise(KEY, 5)
+    panel.gradients(x, noise)
+    assert float(model.state_dict()["free_bits.gamma"]) == pytest.approx(1 / 1.1)
+    with panel.evaluating():
+        terms = panel.terms(x, noise)
+    assert terms["total"] == pytest.approx(terms["recon"] + terms["kl"], rel=1e-14)
+    assert float(model.state_dict()["free_bits.gamma"]) == pytest.approx(1 / 1.1)

@@ -1,0 +1,111 @@
+"""A model that sets its weights by its first batch: when, by what, and who sees the outcome."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.run_folders import arrays_of, assert_same_arrays, config, killed_and_resumed
+
+from diptych.arrays import to_numpy
+from diptych.panels import BACKENDS
+from diptych.panels.ranks import Ranks
+from diptych.parity.report import normwise
+from diptych.tasks import make_task
+from diptych.training.train import Trainer, build, train
+from model_specs.common.key import Key
+from model_specs.mlp_vae import MLPVAEConfig
+from numpy_ref.mlp_vae import MLPVAE as Left
+from torch_impl.mlp_vae import MLPVAE as Right
+
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def initialize(model, x, noise):
+    """The first layer's units get variance 1 over the batch, its biases something of the noise."""
+    layer = model.encoder_hidden
+    assert not torch.is_grad_enabled() or isinstance(x, np.ndarray)
+    h = x @ layer.weight.data.T
+    spread = ((h - h.mean(0)) ** 2).mean(0) ** 0.5
+    layer.weight.data[...] = layer.weight.data / (spread[:, None] + 0.01)
+    layer.bias.data[...] = layer.bias.data + noise.eps.mean()
+    model.seen = [*getattr(model, "seen", ()), (to_numpy(x), to_numpy(noise.eps))]
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the models of a run have before each step: weights, averages, step."""
+    found = []
+    for model in (Left, Right):
+        monkeypatch.setattr(model, "initialize", initialize, raising=False)
+    step = Trainer.step
+
+    def watched(trainer, batch, epoch):
+        panel = trainer.panel
+        found.append((panel.weights(), panel.average_state(), trainer.position.step))
+        return step(trainer, batch, epoch)
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    return found
+
+
+def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, seen):
+    """And the first ones of the averages are copies of them."""
+    runs = [
+        config(backend=b, dtype="float64", polyak=0.9, epochs=1, binarize=True) for b in BACKENDS
+    ]
+    outcomes = [train(run, few_digits, tmp_path / run.backend) for run in runs]
+    firsts = [(weights, means) for weights, means, step in seen if step == 0]
+    assert len(firsts) == 2
+    for (weights, means), run in zip(firsts, runs, strict=True):
+        plain = build(run).weights()  # which nothing has initialised
+        assert (weights["encoder_hidden.weight"] != plain["encoder_hidden.weight"]).all()
+        assert (weights["encoder_hidden.bias"] != plain["encoder_hidden.bias"]).all()
+        np.testing.assert_array_equal(weights["posterior.mu.bias"], plain["posterior.mu.bias"])
+        assert_same_arrays({name: means[name] for name in weights}, weights)
+    for name, array in firsts[0][0].items():
+        assert normwise(array, firsts[1][0][name]) <= 1e-13, name
+    for ours, theirs in zip(*(arrays_of(o.folder) for o in outcomes), strict=True):
+        for name, array in ours.items():
+            assert normwise(array, theirs[name]) <= 1e-10, name
+
+
+@each_backend
+def test_it_sees_the_first_batch_once(few_digits, tmp_path, seen, backend):
+    run = config(backend=backend, binarize=True)
+    panel = train(run, few_digits, tmp_path / "run").panel
+    ((x, eps),) = panel.model.seen
+    task, key = make_task(run, few_digits), Key(run.seed).fold_in(0)
+    want = task.prepare(panel, task.batch(0, 0), key, None)
+    np.testing.assert_array_equal(x, want)
+    noise = panel.model.draw_noise(key.fold_in("initialize"), len(want))
+    np.testing.assert_array_equal(eps, to_numpy(noise.eps))
+
+
+@each_backend
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_resumed_run_does_not_begin_again(
+    few_digits, tmp_path, monkeypatch, seen, backend, steps
+):
+    """Killed before its first checkpoint it does, and ends in the same weights either way."""
+    run = config(backend=backend, polyak=0.9)
+    resumed, _ = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
+    assert len(getattr(resumed.panel.model, "seen", ())) == (steps == 1)
+
+
+@each_backend
+def test_a_model_without_it_is_left_as_it_is(few_digits, tmp_path, monkeypatch, backend):
+    run = config(backend=backend)
+    panel = build(run)
+    before = panel.weights()
+    panel.initialize(few_digits.train.x[:4], panel.model.draw_noise(Key(1), 4))
+    assert_same_arrays(panel.weights(), before)
+
+
+def test_a_loss_of_the_whole_batch_is_refused_on_several_ranks(few_digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("diptych.panels.right.DistributedDataParallel", lambda loss: loss)
+    monkeypatch.setattr(MLPVAEConfig, "divisible", False, raising=False)
+    with pytest.raises(ValueError, match="ranks: got 2, mlp_vae so configured is trained in one"):
+        train(config(), few_digits, tmp_path / "run", ranks=Ranks(0, 2))
+    assert not (tmp_path / "run").exists()
+    assert train(config(epochs=1), few_digits, tmp_path / "run").steps == 3

@@ -1,0 +1,205 @@
+"""Optimisers, clipping and schedules give torch.optim's numbers, step by step."""
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.parity.report import normwise
+from numpy_ref.nn import optim
+from numpy_ref.nn.module import Parameter
+
+SHAPES = {"weight": (5, 3), "bias": (5,), "scalar": ()}
+
+
+def _twins(rng):
+    ours = {name: Parameter(np.array(rng.normal(size=shape))) for name, shape in SHAPES.items()}
+    theirs = {name: torch.tensor(p.data.copy(), requires_grad=True) for name, p in ours.items()}
+    return ours, theirs
+
+
+def _draw_gradients(rng, ours, theirs, scale=1.0):
+    for name, parameter in ours.items():
+        parameter.grad = np.array(scale * rng.normal(size=SHAPES[name]))
+        theirs[name].grad = torch.tensor(parameter.grad.copy())
+
+
+@pytest.mark.parametrize(
+    ("ours_of", "theirs_of", "options"),
+    [
+        (optim.SGD, torch.optim.SGD, {"lr": 0.1}),
+        (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9}),
+        (optim.SGD, torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.3}),
+        (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9, "weight_decay": 0.3}),
+        (optim.Adam, torch.optim.Adam, {"lr": 1e-3}),
+        (optim.Adam, torch.optim.Adam, {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3}),
+        (optim.Adam, torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.3}),
+        (optim.Adamax, torch.optim.Adamax, {}),
+        (optim.Adamax, torch.optim.Adamax, {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3}),
+        (optim.Adamax, torch.optim.Adamax, {"lr": 0.02, "weight_decay": 0.3}),
+    ],
+)
+def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
+    """From the same weights, one step ends in the same ones to 1e-15; for 50 steps."""
+    ours, theirs = _twins(rng)
+    left, right = ours_of(ours.items(), **options), theirs_of(theirs.values(), **options)
+    for step in range(50):
+        _draw_gradients(rng, ours, theirs, scale=10.0 ** (step % 5 - 2))
+        left.step(), right.step()
+        for name, parameter in ours.items():
+            assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-15, (step, name)
+            with torch.no_grad():  # so that each step is judged on its own
+                theirs[name].copy_(torch.tensor(parameter.data))
+
+
+def test_adamax_is_the_papers_algorithm_2(rng):
+    """Number by number, with eps = 0 as there; and 100 steps on end are torch's."""
+    ours, theirs = _twins(rng)
+    alpha, beta1, beta2 = 0.02, 0.8, 0.97
+    theta = {name: p.data.copy() for name, p in ours.items()}
+    m, u = ({name: np.zeros(shape) for name, shape in SHAPES.items()} for _ in range(2))
+    left = optim.Adamax(ours.items(), alpha, betas=(beta1, beta2), eps=0)
+    right = torch.optim.Adamax(theirs.values(), alpha, betas=(beta1, beta2), eps=0)
+    for t in range(1, 101):
+        _draw_gradients(rng, ours, theirs, scale=10.0 ** (t % 5 - 2))
+        left.step(), right.step()
+        for name, parameter in ours.items():
+            for i in np.ndindex(SHAPES[name]):
+                g = parameter.grad[i]
+                m[name][i] = beta1 * m[name][i] + (1 - beta1) * g
+                u[name][i] = max(beta2 * u[name][i], abs(g))
+                theta[name][i] -= alpha / (1 - beta1**t) * m[name][i] / u[name][i]
+            assert normwise(parameter.data, theta[name]) <= 1e-12, (t, name)
+            assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-10, (t, name)
+
+
+def test_adamax_leaves_a_weight_without_gradient_where_it_is(rng):
+    """A masked weight never has one: eps keeps 0 / 0 out."""
+    start = rng.normal(size=4)
+    parameter = Parameter(start.copy())
+    optimizer = optim.Adamax([parameter])
+    for _ in range(3):
+        parameter.grad = np.array([0.0, 0.0, 1.0, -1.0])
+        optimizer.step()
+    np.testing.assert_array_equal(parameter.data[:2], start[:2])
+    assert (parameter.data[2:] != start[2:]).all()
+
+
+def test_plain_parameters_are_named_by_position(rng):
+    ours, _ = _twins(rng)
+    state = optim.Adam(ours.values()).state_dict()
+    assert set(state) == {f"{i}.{b}" for i in range(3) for b in ("exp_avg", "exp_avg_sq")} | {
+        "step"
+    }
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 1e3])
+def test_clipping_is_torchs(max_norm, rng):
+    ours, theirs = _twins(rng)
+    _draw_gradients(rng, ours, theirs, scale=3.0)
+    norm = optim.clip_grad_norm(ours.values(), max_norm)
+    torch_norm = torch.nn.utils.clip_grad_norm_(theirs.values(), max_norm)
+    assert norm == pytest.approx(torch_norm.item(), rel=1e-15)
+    for name, parameter in ours.items():
+        assert normwise(parameter.grad, theirs[name].grad.numpy()) <= 1e-15
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_clipping_a_gradient_that_is_not_finite_is_torchs(value, rng):
+    ours, theirs = _twins(rng)
+    _draw_gradients(rng, ours, theirs)
+    name = next(iter(ours))
+    ours[name].grad.flat[1] = value
+    theirs[name].grad.view(-1)[1] = value
+    optim.clip_grad_norm(ours.values(), 1.0)
+    torch.nn.utils.clip_grad_norm_(theirs.values(), 1.0)
+    for name, parameter in ours.items():
+        np.testing.assert_array_equal(parameter.grad, theirs[name].grad.numpy())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            lambda e: optim.step_lr(0.1, e, every=4, gamma=0.3),
+            lambda o: torch.optim.lr_scheduler.StepLR(o, 4, 0.3),
+        ),
+        (
+            lambda e: optim.multi_step_lr(0.1, e, milestones=[3, 7], gamma=0.3),
+            lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [3, 7], 0.3),
+        ),
+        (
+            lambda e: optim.exponential_lr(0.1, e, gamma=0.9),
+            lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9),
+        ),
+        (
+            lambda e: optim.cosine_lr(0.1, e, epochs=12, lr_min=1e-3),
+            lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 12, 1e-3),
+        ),
+    ],
+)
+def test_schedules_are_torchs(ours, theirs):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = theirs(optimizer)
+    for epoch in range(12):
+        # torch multiplies the rate up epoch by epoch; the closed form rounds once
+        assert ours(epoch) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-14)
+        optimizer.step(), scheduler.step()
+
+
+def test_weight_decay_leaves_the_gradient_as_it_was(rng):
+    """And reaches every element, beyond the first block too."""
+    start = rng.normal(size=optim.BLOCK + 3)
+    parameter = Parameter(start.copy())
+    optim.SGD([parameter], lr=0.5, weight_decay=0.2).step()
+    np.testing.assert_allclose(parameter.data, 0.9 * start, rtol=1e-15)
+    assert not parameter.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("hold", "gamma", "rates"),
+    [
+        # "lr 1 for 4 epochs, then halved with each one", and the medium model's 6, then / 1.2
+        (4, 0.5, [1, 1, 1, 1, 0.5, 0.25, 0.125]),
+        (6, 1 / 1.2, [1, 1, 1, 1, 1, 1, 1 / 1.2, 1 / 1.44]),
+        (0, 0.5, [0.5, 0.25]),
+    ],
+)
+def test_held_lr_is_the_schedule_in_words(hold, gamma, rates):
+    assert [optim.held_lr(1.0, e, hold=hold, gamma=gamma) for e in range(len(rates))] == (
+        pytest.approx(rates, rel=1e-15)
+    )
+
+
+def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
+    ours, theirs = _twins(rng)
+    first = optim.Adam(ours.items(), lr=0.1)
+    _draw_gradients(rng, ours, theirs)
+    first.step()
+    twin = {name: Parameter(p.data.copy()) for name, p in ours.items()}
+    second = optim.Adam(twin.items(), lr=0.1)
+    second.load_state_dict(first.state_dict())
+    for name in ours:
+        twin[name].grad = ours[name].grad
+    first.step(), second.step()
+    assert all(np.array_equal(ours[name].data, twin[name].data) for name in ours)
+    with pytest.raises(ValueError, match=r"weight\.exp_avg"):
+        second.load_state_dict({"step": np.array(1)})
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: optim.Adam([], lr=0), "lr"),
+        (lambda: optim.Adam([], lr=float("nan")), "lr"),
+        (lambda: optim.Adam([], betas=(0.9, 1.0)), "betas"),
+        (lambda: optim.Adamax([], betas=(1.0, 0.9)), "betas"),
+        (lambda: optim.Adamax([], eps=-1e-8), "eps"),
+        (lambda: optim.SGD([], momentum=-1), "momentum"),
+        (lambda: optim.SGD([], weight_decay=-0.1), "weight_decay"),
+        (lambda: optim.Adam([], weight_decay=float("nan")), "weight_decay"),
+        (lambda: optim.clip_grad_norm([], 0), "max_norm"),
+    ],
+)
+def test_bad_settings_name_themselves(make, word):
+    with pytest.raises(ValueError, match=word):
+        make()

@@ -1,0 +1,239 @@
+"""Weight-normalised layers: parity, torch's own normalisation, derivatives, what a mask hides."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.vlae_cases import LAYERS, assert_same_state, errors, make_layers, results, small, twins
+from helpers.witnesses import derivative_errors
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+import numpy_ref.nn.init
+import torch_impl.nn.init
+from diptych import weights
+from diptych.parity.bounds import rounding_bound
+from diptych.parity.report import normwise
+from model_specs.autoregressive.windows import Window
+from model_specs.common.key import Key
+from numpy_ref.autoregressive.pixel_cnn import PixelCNN
+from numpy_ref.nn import random
+from numpy_ref.nn import weight_norm as left_side
+from torch_impl.autoregressive.pixel_cnn import PixelCNN as TorchPixelCNN
+from torch_impl.nn import weight_norm as right_side
+
+each_layer = pytest.mark.parametrize("name", LAYERS)
+MASKED = [name for name in LAYERS if name.startswith("masked")]
+TORCHS = {
+    "WNLinear": nn.Linear,
+    "WNConv2d": nn.Conv2d,
+    "WNConvTranspose2d": nn.ConvTranspose2d,
+}
+
+
+# Parity
+
+
+@pytest.mark.parametrize("images", ["one", "several"])
+@each_layer
+def test_parity(name, images, rng):
+    left, right, x = make_layers(name, rng)
+    x = x[:1] if images == "one" else x
+    found = errors(left, right, (x,), rng)
+    assert found.keys() == {"y0", "dx0", "bias", "weight_g", "weight_v"}
+    assert max(found.values()) <= 1e-13, found
+
+
+def test_a_linear_layer_takes_any_leading_axes(rng):
+    pair = twins(left_side.WNLinear(5, 3), right_side.WNLinear(5, 3), rng)
+    assert max(errors(*pair, (rng.normal(size=(2, 4, 5)),), rng).values()) <= 1e-13
+
+
+@each_layer
+def test_float32_stays_within_its_bound(name, rng):
+    left, right, x = make_layers(name, rng, "float32")
+    dy = [(0.5 + rng.normal(size=y.shape)) for y in [left(x)[0]]]
+    wanted = results(left.astype("float64"), (x.astype("float64"),), dy)
+    bound = rounding_bound(np.dtype("float32"), x.size)
+    for side in (left, right):
+        found = results(side, (x,), [dy[0].astype("float32")])
+        for leaf, array in found.items():
+            assert array.dtype == np.float32
+            assert normwise(array.astype("float64"), wanted[leaf]) <= bound, leaf
+
+
+@each_layer
+def test_state_has_the_same_names_layouts_and_order(name, rng):
+    for dtype in ("float64", "float32"):
+        left, right, _ = make_layers(name, rng, dtype)
+        assert list(left.state_dict()) == ["bias", "weight_g", "weight_v"]
+        assert_same_state(left, right)
+
+
+@each_layer
+def test_lengths_begin_as_1_and_biases_as_0(name):
+    kind, arguments, _ = LAYERS[name]
+    for side in (left_side, right_side):
+        state = weights.to_arrays(getattr(side, kind)(*arguments).state_dict())
+        assert (state["weight_g"] == 1).all() and not state["bias"].any()
+
+
+# Witnesses other than the panels
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name not in MASKED])
+def test_torchs_own_weight_normalisation(name, rng):
+    """The same y and gradients from the same g and v, by torch's own layers."""
+    left, right, x = make_layers(name, rng)
+    kind, arguments, _ = LAYERS[name]
+    witness = weight_norm(TORCHS[kind](*arguments).double(), dim=left.outputs)
+    names = {
+        "bias": "bias",
+        "weight_g": "parametrizations.weight.original0",
+        "weight_v": "parametrizations.weight.original1",
+    }
+    state = left.state_dict()
+    witness.load_state_dict({names[n]: torch.from_numpy(a) for n, a in state.items()})
+    dy = [rng.normal(size=left(x)[0].shape)]
+    wanted = results(witness, (x,), dy)
+    for side in (left, right):
+        for leaf, array in results(side, (x,), dy).items():
+            assert normwise(array, wanted[names.get(leaf, leaf)]) <= 1e-13, leaf
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_torchs_convolution_with_what_the_mask_leaves_of_v(name, rng):
+    """g (v m) / |v m|, one output after the other."""
+    left, right, x = make_layers(name, rng)
+    dy = [rng.normal(size=left(x)[0].shape)]
+    leaf = {n: torch.from_numpy(a).requires_grad_() for n, a in left.state_dict().items()}
+    read = torch.from_numpy(x).requires_grad_()
+    mask = torch.from_numpy(left.mask)
+    rows = [
+        g * torch.where(mask, v, 0) / torch.linalg.vector_norm(v[mask])
+        for g, v in zip(leaf["weight_g"], leaf["weight_v"], strict=True)
+    ]
+    padding = [n // 2 for n in left.mask.shape[1:]]
+    out = F.conv2d(read, torch.stack(rows), leaf["bias"], padding=padding)
+    out.backward(torch.from_numpy(dy[0]))
+    wanted = {"y0": out.detach(), "dx0": read.grad} | {n: t.grad for n, t in leaf.items()}
+    for side in (left, right):
+        for part, array in results(side, (x,), dy).items():
+            assert normwise(array, wanted[part].numpy()) <= 1e-13, part
+
+
+@each_layer
+def test_finite_differences(name, rng):
+    left, _, x = make_layers(name, rng)
+    found = derivative_errors(left, (x,), left.named_parameters(), rng)
+    assert found.keys() == {"[0]", "bias", "weight_g", "weight_v"}
+    assert max(found.values()) < 1e-8, found
+
+
+@each_layer
+def test_only_the_direction_of_v_counts(name, rng):
+    """y is the same for 4 v and with the signs of g and v turned; dv stands upright on v."""
+    for side in make_layers(name, rng)[:2]:
+        left, _, x = make_layers(name, rng)
+        dy = [rng.normal(size=left(x)[0].shape)]
+        state = weights.to_arrays(side.state_dict())
+        state = {n: a.copy() for n, a in state.items()}
+        before = results(side, (x,), dy)
+        others = tuple(a for a in range(state["weight_v"].ndim) if a != side.outputs)
+        along = (before["weight_v"] * state["weight_v"]).sum(others)
+        size = np.abs(before["weight_v"] * state["weight_v"]).sum(others)
+        assert (np.abs(along) <= 1e-12 * np.maximum(size, 1)).all()
+
+        weights.load_state(side, state | {"weight_v": 4 * state["weight_v"]}, "")
+        longer = results(side, (x,), dy)
+        np.testing.assert_array_equal(longer["y0"], before["y0"])
+        np.testing.assert_array_equal(4 * longer["weight_v"], before["weight_v"])
+        turned = {n: -state[n] for n in ("weight_g", "weight_v")}
+        weights.load_state(side, state | turned, "")
+        np.testing.assert_array_equal(results(side, (x,), dy)["y0"], before["y0"])
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_hidden_weights_get_no_gradient_and_move_nothing(name, rng):
+    """Not even by way of |v|."""
+    *pair, x = make_layers(name, rng)
+    dy = [rng.normal(size=pair[0](x)[0].shape)]
+    for side in pair:
+        state = {n: a.copy() for n, a in weights.to_arrays(side.state_dict()).items()}
+        hidden = np.broadcast_to(~pair[0].mask, state["weight_v"].shape)
+        assert hidden.any() and not hidden.all()
+        before = results(side, (x,), dy)
+        assert (before["weight_v"][hidden] == 0).all()
+        assert (before["weight_v"][~hidden] != 0).all()
+        changed = np.where(hidden, 1e3 * rng.normal(size=hidden.shape), state["weight_v"])
+        weights.load_state(side, state | {"weight_v": changed}, "")
+        for leaf, array in results(side, (x,), dy).items():
+            np.testing.assert_array_equal(array, before[leaf])
+        kept = weights.to_arrays(side.state_dict())["weight_v"]
+        np.testing.assert_array_equal(kept, changed)
+
+
+# Directions drawn from a key
+
+
+def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
+    """A tied layer's under its first name."""
+    left, right = twins(PixelCNN(small()), TorchPixelCNN(small()), rng)
+    before = left.state_dict()
+    numpy_ref.nn.init.directions(left, Key(5), 0.3)
+    torch_impl.nn.init.directions(right, Key(5), 0.3)
+    ours, theirs = (weights.to_arrays(side.state_dict()) for side in (left, right))
+    named = {name for name, _ in left.named_parameters()}
+    assert len(named) < len(ours)
+    for name, array in ours.items():
+        assert normwise(theirs[name], array) <= 1e-15
+        if not name.endswith("weight_v"):
+            np.testing.assert_array_equal(array, before[name])
+        elif name in named:
+            draw = random.normal(Key(5).fold_in(name), array.shape)
+            np.testing.assert_array_equal(array, 0.3 * draw)
+    numpy_ref.nn.init.directions(left, Key(5))
+    torch_impl.nn.init.directions(right, Key(5))
+    name = "first.weight_v"
+    draw = random.normal(Key(5).fold_in(name), ours[name].shape)
+    for side in (left, right):
+        assert normwise(weights.to_arrays(side.state_dict())[name], 0.05 * draw) <= 1e-15
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        ("WNConv2d", (0, 2, 3), "in_channels: got 0"),
+        ("WNConv2d", (2, 0, 3), "out_channels: got 0"),
+        ("WNConv2d", (2, 2, 0), "kernel_size: got 0"),
+        ("WNConvTranspose2d", (2, 3, 3, 2, 1, 2), "output_padding: got 2, takes less than"),
+        ("WNMaskedConv2d", (2, 3, Window.raster(1), "A"), "window"),
+        ("WNMaskedConv2d", (2, 3, Window.raster(3), "C"), "mask_type: got 'C'"),
+        ("WNMaskedConv2d", (2, 3, Window.raster(3), "A", 2), "free_channels: got 2"),
+    ],
+)
+def test_impossible_settings(kind, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(left_side, kind)(*arguments)
+    if kind == "WNMaskedConv2d":
+        with pytest.raises(ValueError, match=message):
+            getattr(right_side, kind)(*arguments)
+
+
+def test_impossible_dtypes():
+    for side in (left_side, right_side):
+        with pytest.raises(ValueError, match="dtype: got 'float16', takes float32 or float64"):
+            side.WNLinear(2, 3, dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((2, 4, 5, 5), r"x: got shape \(2, 4, 5, 5\)"), ((2, 3), r"x: got shape \(2, 3\)")],
+)
+def test_inputs_that_do_not_fit(shape, message, rng):
+    left, _, _ = make_layers("conv", rng)
+    with pytest.raises(ValueError, match=message):
+        left(np.zeros(shape))

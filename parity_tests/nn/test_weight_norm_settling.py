@@ -1,0 +1,301 @@
+"""Weights set by a batch: mean 0 and variance 1 of every layer, by itself, in nets and in VLAEs."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.vlae_cases import (
+    LAYERS,
+    as_read,
+    call,
+    loss,
+    make_layers,
+    normalised_layers,
+    small,
+    twins,
+    uses,
+)
+from torch import nn
+from torch.nn import functional as F
+
+from diptych import weights
+from diptych.parity.report import normwise
+from model_specs.common.key import Key
+from model_specs.vlae import VLAENoise
+from numpy_ref import vlae
+from numpy_ref.autoregressive import pixel_cnn as left_pixels
+from numpy_ref.autoregressive import resnet
+from numpy_ref.nn import weight_norm as left_side
+from torch_impl import vlae as right_vlae
+from torch_impl.autoregressive import pixel_cnn as right_pixels
+from torch_impl.autoregressive import resnet as right_resnet
+from torch_impl.nn import weight_norm as right_side
+
+PANELS = ("numpy", "torch")
+each_layer = pytest.mark.parametrize("name", LAYERS)
+each_panel = pytest.mark.parametrize("panel", PANELS)
+CONFIGS = {
+    "af_prior": {},
+    "untied": {"tied": False, "masked_layers": 4},
+    "gaussian, factorised": {"latent": "gaussian", "context": "none"},
+    "unconditional": {"latent": "none"},
+    "iaf_posterior, local": {"latent": "iaf_posterior", "context": "local", "window_width": 4},
+    "8 x 8, soft": {"height": 8, "width": 8, "free_bits_of": "soft"},
+}
+
+
+def settle(model, *inputs):
+    """settle() of the model's own panel, on these inputs; the uses of its layers on the way."""
+    side = right_side if isinstance(model, nn.Module) else left_side
+    return uses(model, lambda: side.settle(model, lambda: call(model, *inputs)))
+
+
+def state_of(model):
+    return {n: a.copy() for n, a in weights.to_arrays(model.state_dict()).items()}
+
+
+def assert_normalised(outputs):
+    """Over all axes but that of the outputs."""
+    axes = 0, *range(2, outputs.ndim)
+    np.testing.assert_allclose(outputs.mean(axes), 0, atol=1e-12)
+    np.testing.assert_allclose(outputs.var(axes), 1, rtol=1e-12)
+
+
+def assert_all_normalised(model, found):
+    """At the first use of each layer; and no layer was passed by."""
+    firsts = {}
+    for name, outputs in found:
+        firsts.setdefault(name, outputs)
+    assert firsts.keys() == normalised_layers(model).keys()
+    for outputs in firsts.values():
+        assert_normalised(outputs)
+
+
+def assert_same_lengths_and_biases(left, right, bound=1e-13):
+    """Layer by layer: a bias of its own may be rounding about 0."""
+    ours, theirs = state_of(left), state_of(right)
+    for name in normalised_layers(left):
+        pair = [
+            np.concatenate(
+                [state[f"{name}.{leaf}".lstrip(".")].ravel() for leaf in ("weight_g", "bias")]
+            )
+            for state in (ours, theirs)
+        ]
+        assert normwise(*pair) <= bound, name
+
+
+def bits(rng, *shape):
+    return (rng.random(shape) < 0.4).astype(float)
+
+
+def make_vlaes(config, x):
+    """(left, right, noise) with the same weights."""
+    left, right = vlae.VLAE(config, Key(3)), right_vlae.VLAE(config, Key(4))
+    weights.transfer(left, right)
+    return left, right, left.draw_noise(Key(5), len(x))
+
+
+def initialize(model, x, noise):
+    model.initialize(*as_read(model, x, noise))
+
+
+# Layers
+
+
+@each_layer
+def test_outputs_have_mean_0_and_variance_1(name, rng):
+    """Those of the very run that sets them, and of any run after; as batch normalisation has it."""
+    left, right, x = make_layers(name, rng)
+    for side in (left, right):
+        ((_, outputs),) = settle(side, x)
+        assert_normalised(outputs)
+        np.testing.assert_array_equal(call(side, x)[0], outputs)
+    assert_same_lengths_and_biases(left, right)
+
+    plain, _, x = make_layers(name, np.random.default_rng(20261121))
+    plain.weight_v.data[...] = left.weight_v.data
+    plain.weight_g.data[...], plain.bias.data[...] = 1, 0
+    t = torch.from_numpy(plain(x)[0])
+    wanted = F.batch_norm(t, None, None, training=True, eps=1e-300)
+    assert normwise(call(left, x)[0], wanted.numpy()) <= 1e-13
+
+
+@each_layer
+def test_what_was_before_does_not_count_and_directions_stay(name, rng):
+    for side in make_layers(name, rng)[:2]:
+        x = make_layers(name, rng)[2]
+        first = state_of(side)
+        settle(side, x)
+        once = state_of(side)
+        np.testing.assert_array_equal(once["weight_v"], first["weight_v"])
+        assert (once["weight_g"] > 0).all() and (once["weight_g"] != first["weight_g"]).all()
+        settle(side, x)
+        for leaf, array in state_of(side).items():
+            np.testing.assert_array_equal(array, once[leaf])
+        settle(side, 2 * x)  # g halves, b stays: exactly, for 2 is
+        twice = state_of(side)
+        np.testing.assert_array_equal(2 * twice["weight_g"], once["weight_g"])
+        np.testing.assert_array_equal(twice["bias"], once["bias"])
+
+
+@each_panel
+def test_an_output_that_does_not_vary_keeps_its_length(panel, rng):
+    """Output 0 reads a constant, 1 what varies by rounding alone, 2 what varies."""
+    made = {"numpy": left_side, "torch": right_side}[panel].WNLinear(3, 3)
+    state = {"weight_v": 3 * np.eye(3), "weight_g": np.full((3, 1), 7.0), "bias": np.full(3, 5.0)}
+    weights.load_state(made, state, "")
+    x = np.stack((np.full(4, 0.7), 1e-16 * rng.normal(size=4), 0.01 * rng.normal(size=4)), 1)
+    settle(made, x)
+    after = state_of(made)
+    np.testing.assert_array_equal(after["weight_g"][:2, 0], 1)
+    assert after["weight_g"][2, 0] == pytest.approx(1 / x[:, 2].std(), rel=1e-13)
+    np.testing.assert_allclose(after["bias"][:2], [-0.7, 0], atol=1e-15)
+    y = call(made, x)[0]
+    np.testing.assert_allclose(y[:, :2], 0, atol=1e-15)
+    assert_normalised(y[:, 2:])
+
+
+@each_panel
+def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
+    side = {"numpy": left_side, "torch": right_side}[panel]
+    pixels = {"numpy": left_pixels, "torch": right_pixels}[panel]
+    model = twins(left_pixels.PixelCNN(small()), pixels.PixelCNN(small()), rng)[1]
+    layers = normalised_layers(model)
+
+    def stopped():
+        call(model.first, rng.normal(size=(2, 3, 5, 7)))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        side.settle(model, stopped)
+    side.settle(model, lambda: None)
+    before = state_of(model)
+    assert len(layers) > 3
+    for name, layer in layers.items():
+        v = before[f"{name}.weight_v"]
+        call(layer, rng.normal(size=(2, v.shape[1], 5, 7)))
+    for name, array in state_of(model).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+# Nets
+
+
+def nets():
+    config = small()
+    for panel, net, pixels in (
+        ("numpy", resnet, left_pixels),
+        ("torch", right_resnet, right_pixels),
+    ):
+        untied = small(tied=False, masked_layers=4)
+        yield panel, "encoder", net.Encoder(config)
+        yield panel, "decoder", net.Decoder(config)
+        yield panel, "PixelCNN", pixels.PixelCNN(config)
+        yield panel, "PixelCNN, untied", pixels.PixelCNN(untied)
+        yield panel, "factorised", pixels.FactorisedDecoder(small(context="none"))
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder", "decoder", "PixelCNN", "PixelCNN, untied", "factorised"]
+)
+def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
+    made = {panel: model for panel, label, model in nets() if label == name}
+    left, right = twins(made["numpy"], made["torch"], rng)
+    images = bits(rng, 6, 1, 5, 7)
+    given = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
+    inputs = given.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
+    found = {panel: settle(made[panel], *inputs) for panel in PANELS}
+    for panel, model in made.items():
+        assert_all_normalised(model, found[panel])
+        again = uses(model, lambda m=model: call(m, *inputs))
+        assert [n for n, _ in again] == [n for n, _ in found[panel]]
+        for (layer, y), (_, kept) in zip(again, found[panel], strict=True):
+            assert normwise(y, kept) <= 1e-13, layer
+    assert [n for n, _ in found["numpy"]] == [n for n, _ in found["torch"]]
+    assert_same_lengths_and_biases(left, right)
+
+
+@each_panel
+def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
+    made = {p: model for p, label, model in nets() if label == "PixelCNN"}
+    twins(made["numpy"], made["torch"], rng)
+    found = settle(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
+    tied = [y for name, y in found if name == "body.0.branch.1"]
+    assert len(tied) == 2
+    assert_normalised(tied[0])
+    assert np.abs(tied[1].var((0, 2, 3)) - 1).max() > 0.01
+
+
+# The whole model
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_initialize_normalises_every_layer(name, rng):
+    config = small(**CONFIGS[name])
+    x = bits(rng, 6, *config.example_shape)
+    left, right, noise = make_vlaes(config, x)
+    before = state_of(left)
+    if "free_bits.gamma" in before:  # where a step up would show
+        before["free_bits.gamma"] = np.array(0.5)
+        for model in (left, right):
+            weights.load_state(model, before, "")
+    for model in (left, right):
+        model.train()
+        initialize(model, x, noise)
+        assert model.training and model.pixels.training
+        initialize(model.eval(), x, noise)
+        assert not model.training
+        assert_all_normalised(model, uses(model, lambda m=model: loss(m, x, noise)))
+    assert_same_lengths_and_biases(left, right)
+    for model in (left, right):
+        for leaf, array in state_of(model).items():  # the flow, gamma and all directions
+            if leaf.rpartition(".")[2] not in ("weight_g", "bias") or leaf.startswith("latent"):
+                np.testing.assert_array_equal(array, before[leaf])
+    assert all(p.grad is None and p.requires_grad for p in right.parameters())
+    assert not any(p.grad.any() for p in left.parameters())
+
+
+STRANGE = {
+    "black": lambda H, W: np.zeros((4, 1, H, W)),
+    "white": lambda H, W: np.ones((7, 1, H, W)),
+    "one image": lambda H, W: bits(np.random.default_rng(3), 1, 1, H, W),
+    "one image five times": lambda H, W: STRANGE["one image"](H, W).repeat(5, 0),
+}
+
+
+@pytest.mark.parametrize("size", [(1, 2), (5, 7), (9, 8)], ids=str)
+@pytest.mark.parametrize("images", STRANGE)
+@pytest.mark.parametrize("latent", ["af_prior", "none"])
+def test_batches_in_which_little_varies(latent, images, size):
+    """No layer's length is more than a thousandfold that of the others, and none is NaN."""
+    x = STRANGE[images](*size)
+    left, right, noise = make_vlaes(small(latent=latent, height=size[0], width=size[1]), x)
+    for model in (left, right):
+        initialize(model, x, noise)
+        state = state_of(model)
+        assert all(np.isfinite(array).all() for array in state.values())
+        lengths = {n: a for n, a in state.items() if n.endswith("weight_g")}
+        assert max(a.max() for a in lengths.values()) < 1e3
+        if images == "black":
+            encoders = [a for n, a in lengths.items() if n.startswith("encoder")]
+            assert all((a == 1).all() for a in encoders)
+    assert_same_lengths_and_biases(left, right, 1e-12)
+
+
+@pytest.mark.parametrize("fault", ["grey image", "shape of x", "shape of eps", "NaN in eps"])
+def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
+    x = bits(rng, 3, 1, 5, 7)
+    left, right, noise = make_vlaes(small(), x)
+    bad, eps = {
+        "grey image": (0.5 * x, noise.eps),
+        "shape of x": (x[:, :, 1:], noise.eps),
+        "shape of eps": (x, noise.eps[:, 1:]),
+        "NaN in eps": (x, np.nan * noise.eps),
+    }[fault]
+    for model in (left, right):
+        before = state_of(model)
+        with pytest.raises(ValueError, match="^eps: got" if "eps" in fault else "^x: got"):
+            initialize(model.train(), bad, VLAENoise(eps))
+        assert model.training
+        loss(model, x, noise)
+        for name, array in state_of(model).items():
+            np.testing.assert_array_equal(array, before[name])

@@ -1,0 +1,158 @@
+"""Weights on disk: torch's names and layouts, whole or not at all, one clear error otherwise."""
+
+import os
+import struct
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch_file
+
+from diptych import files, weights
+from model_specs.mlp_vae import MLPVAEConfig
+
+CONFIG = MLPVAEConfig(input_dim=13, hidden_dim=11, latent_dim=3)
+
+
+@pytest.fixture
+def saved(make_pair, tmp_path):
+    """(left, right, file): the file has the left's weights."""
+    left, right = make_pair(CONFIG)
+    weights.save(left, tmp_path / "w.safetensors")
+    return left, right, tmp_path / "w.safetensors"
+
+
+def states(*models):
+    return [{k: v.copy() for k, v in weights.to_arrays(m.state_dict()).items()} for m in models]
+
+
+def same(a, b):
+    return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("source", ["left", "right"])
+def test_a_file_from_either_panel_serves_both_bit_for_bit(make_pair, tmp_path, source):
+    left, right = make_pair(CONFIG)
+    expected, _ = states(left, right)
+    weights.save(left if source == "left" else right, tmp_path / "w.safetensors")
+    for parameter in left.parameters():
+        parameter.data += 1
+    with torch.no_grad():
+        for parameter in right.parameters():
+            parameter.add_(1)
+    for model in (left, right):
+        weights.load(model, tmp_path / "w.safetensors")
+        assert same(states(model)[0], expected)
+
+
+def test_plain_torch_modules_read_the_file(saved):
+    left, _, file = saved
+    linear = torch.nn.Linear(13, 11).double()
+    arrays = load_file(file)
+    linear.load_state_dict(
+        {leaf: torch.from_numpy(arrays[f"encoder_hidden.{leaf}"]) for leaf in ("weight", "bias")}
+    )
+    x = np.linspace(0, 1, 26).reshape(2, 13)
+    np.testing.assert_allclose(
+        linear(torch.from_numpy(x)).detach().numpy(), left.encoder_hidden(x)[0], rtol=1e-13
+    )
+
+
+def _cut(data):
+    return data[: len(data) // 2]
+
+
+SPOILERS = {
+    "cut off": (_cut, "not a whole safetensors file"),
+    "one byte short": (lambda data: data[:-1], "not a whole safetensors file"),
+    "empty": (lambda data: b"", "not a whole safetensors file"),
+    "a pickle": (
+        lambda data: b"\x80\x04\x95\x0e\x00\x00\x00\x00\x00\x00\x00.",
+        "not a whole safetensors",
+    ),
+    "a huge header": (lambda data: struct.pack("<Q", 2**60) + data[8:], "not a whole safetensors"),
+}
+
+
+@pytest.mark.parametrize("spoiler", SPOILERS)
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_spoilt_file_is_one_error_and_leaves_the_model_alone(saved, side, spoiler):
+    model, file = saved[side], saved[2]
+    spoil, message = SPOILERS[spoiler]
+    file.write_bytes(spoil(file.read_bytes()))
+    before = states(model)[0]
+    with pytest.raises(ValueError, match=message) as caught:
+        weights.load(model, file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+    assert same(states(model)[0], before)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_foreign_and_misshapen_files_list_everything(saved, side):
+    model, file = saved[side], saved[2]
+    arrays = load_file(file)
+    arrays["stranger"] = arrays.pop("posterior.mu.bias")
+    arrays["decoder_logits.weight"] = arrays["decoder_logits.weight"].T.copy()
+    save_file(arrays, file)
+    before = states(model)[0]
+    message = r"missing posterior\.mu\.bias.*unexpected stranger.*decoder_logits\.weight has shape"
+    with pytest.raises(ValueError, match=message):
+        weights.load(model, file)
+    assert same(states(model)[0], before)
+
+
+def test_a_file_that_others_wrote_is_read_and_foreign_dtypes_are_refused(saved):
+    left, _, file = saved
+    arrays = load_file(file)
+    save_file(arrays, file, metadata={"format": "pt"})
+    weights.load(left, file)
+    tensors = {name: torch.from_numpy(a) for name, a in arrays.items()}
+    tensors["posterior.mu.bias"] = tensors["posterior.mu.bias"].bfloat16()
+    save_torch_file(tensors, file)
+    with pytest.raises(ValueError, match="holds a dtype that NumPy lacks"):
+        weights.load(left, file)
+    save_file(arrays | {"posterior.mu.bias": np.array([True, False, True])}, file)
+    with pytest.raises(ValueError, match=r"posterior\.mu\.bias is bool: weights are float32 or"):
+        weights.load(left, file)
+
+
+def test_nan_in_a_file_and_a_file_that_is_not_there(saved, tmp_path):
+    left, _, file = saved
+    arrays = load_file(file)
+    arrays["posterior.mu.bias"][1] = np.nan
+    save_file(arrays, file)
+    with pytest.raises(ValueError, match=r"NaN or inf in posterior\.mu\.bias"):
+        weights.load(left, file)
+    with pytest.raises(ValueError, match="no such file"):
+        weights.load(left, tmp_path / "nowhere.safetensors")
+
+
+def test_writing_is_whole_or_not_at_all(saved, monkeypatch):
+    left, _, file = saved
+    before = file.read_bytes()
+    left.posterior.mu.bias.data += 1
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        weights.save(left, file)
+    assert file.read_bytes() == before
+    assert os.listdir(file.parent) == [file.name], "a half-written file was left behind"
+
+
+def test_a_folder_that_cannot_be_written(saved, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match="cannot write there"):
+        weights.save(saved[0], tmp_path / "file" / "w.safetensors")
+
+
+def test_scalars_and_metadata_survive(tmp_path):
+    arrays = {"step": np.array(7), "m": np.ones((2, 3), np.float32).T}
+    files.save_arrays(tmp_path / "a.safetensors", arrays, {"position": {"x": 0.1 + 0.2}})
+    found, metadata = files.load_arrays(tmp_path / "a.safetensors")
+    assert found["step"].shape == () and found["step"] == 7
+    np.testing.assert_array_equal(found["m"], arrays["m"])
+    assert metadata["position"]["x"] == 0.1 + 0.2

@@ -1,0 +1,155 @@
+"""Checks of what goes into a loss: each error names the argument, what it got and what it takes.
+
+Under torch.compile only shapes and dtypes are checked: values would break the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from model_specs.recurrent.dropout import Masks
+
+
+class Model(Protocol):
+    """What the arguments must match."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: Model) -> None:
+    """Raise ValueError unless `value` is finite, of `shape` (None: any size), and the model's."""
+    check_tensor(name, value, shape, model)
+    if not torch.compiler.is_compiling() and not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+
+
+def check_batch(
+    name: str, value: Tensor, example: tuple[int, ...], model: Model, support: tuple[float, float]
+) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), the model's, finite, in `support`."""
+    check_tensor(name, value, (None, *example), model)
+    if torch.compiler.is_compiling():
+        return
+    low, high = support
+    smallest, largest = torch.stack(torch.aminmax(value.detach())).tolist()  # NaN where any is
+    if not (math.isfinite(smallest) and math.isfinite(largest)):
+        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+    if smallest < low or largest > high:
+        raise ValueError(
+            f"{name}: got values from {smallest:g} to {largest:g}, takes [{low:g}, {high:g}]"
+        )
+
+
+def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), the model's, and all 0 or 1."""
+    check_batch(name, value, example, model, (0.0, 1.0))
+    if torch.compiler.is_compiling():
+        return
+    between = value[(value > 0) & (value < 1)]
+    if len(between):
+        raise ValueError(f"{name}: got {len(between)} values as {between[0]:g}, takes 0 and 1")
+
+
+def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
+    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, and the model's.
+
+    Under autocast any dtype is: torch casts it.
+    """
+    casts = isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type)
+    dtype = value.dtype if casts else None
+    check_tensor(name, value, (None, channels, None, None), model, dtype)
+
+
+def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:
+    """Raise ValueError unless `value` is (..., dim), none of them 0, and the model's."""
+    leading = len(getattr(value, "shape", ())) - 1
+    check_tensor(name, value, (*(None,) * leading, dim), model)
+
+
+def check_tokens(
+    name: str, value: Tensor, shape: tuple[int | None, ...], size: int, model: Model
+) -> None:
+    """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
+    check_tensor(name, value, shape, model, torch.int64)
+    if torch.compiler.is_compiling():
+        return
+    smallest, largest = torch.stack(torch.aminmax(value)).tolist()
+    if smallest < 0 or largest >= size:
+        raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
+
+
+def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> None:
+    """Raise ValueError unless `weight` is None, or (steps, size), none negative, not all 0."""
+    if weight is None:
+        return
+    check_noise("weight", weight, (steps, size), model)
+    if not torch.compiler.is_compiling() and not bool((weight >= 0).all() & weight.any()):
+        raise ValueError("weight: got a negative one or none above 0, takes some above 0")
+
+
+def check_window(
+    model: Any,
+    steps: int,
+    size: int,
+    state: Any,
+    noise: Masks,
+    width: int,
+    vocabulary: int | None = None,
+) -> None:
+    """Raise ValueError unless state and masks fit a window of (steps, size).
+
+    `model` is a recurrent one, `width` what its first layer reads, `vocabulary` how many words its
+    noise may drop.
+    """
+    H, L = model.config.hidden_dim, model.config.num_layers
+    for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: got {type(value).__name__}, takes {kind.__name__}")
+    for part, value in zip(state._fields, state, strict=True):
+        check_noise(f"state.{part}", value, (L, size, H), model)
+    for name, masks, widths in (
+        ("inputs", noise.inputs, (width, *[H] * L)),
+        ("recurrent", noise.recurrent, (H,) * L),
+    ):
+        if masks and len(masks) != len(widths):
+            raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
+        for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
+            shared = getattr(mask, "shape", ())[:1] == (1,)
+            fits = (1 if shared else steps, size, units)
+            check_tensor(f"noise.{name}[{place}]", mask, fits, model, torch.bool)
+    if noise.words is not None:
+        if vocabulary is None:
+            raise ValueError("noise.words: got a mask, this model takes None: it reads no words")
+        check_tensor("noise.words", noise.words, (size, vocabulary), model, torch.bool)
+
+
+def check_tensor(
+    name: str,
+    value: Tensor,
+    shape: tuple[int | None, ...],
+    model: Model,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Raise ValueError unless `value` is of `shape` (None: any size), `dtype` and device."""
+    dtype = dtype or model.dtype
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name}: got {type(value).__name__}, takes torch.Tensor")
+    sizes_fit = len(value.shape) == len(shape) and all(
+        want is None or got == want for got, want in zip(value.shape, shape, strict=True)
+    )
+    if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
+        takes = ", ".join("any" if want is None else str(want) for want in shape)
+        others = "" if 0 in shape else ", none of them 0"
+        raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}){others}")
+    if value.dtype != dtype:
+        raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
+    if value.device != model.device:
+        raise ValueError(f"{name}: got a tensor on {value.device}, takes one on {model.device}")

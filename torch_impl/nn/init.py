@@ -1,0 +1,67 @@
+"""Initial weights, drawn from a Key by parameter name: both panels draw the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from model_specs.common.key import Key
+from torch_impl.nn import random
+
+
+@torch.no_grad()
+def normal(module: nn.Module, key: Key, std: float = 0.1) -> None:
+    """Weights (anything of two axes or more) ~ N(0, std^2); biases 0.
+
+    A weight of one axis is a normalisation's scale, and keeps its 1.
+    """
+    for name, data in module.named_parameters():
+        if data.ndim > 1:
+            data.copy_(std * random.normal(key.fold_in(name), data.shape, device=data.device))
+        elif name.rpartition(".")[2] != "weight":
+            data.zero_()
+
+
+@torch.no_grad()
+def directions(module: nn.Module, key: Key, std: float = 0.05) -> None:
+    """v ~ N(0, std^2) of each weight-normalised layer; its g stays 1 and its bias 0.
+
+    std decides no output, but how fast v turns.   Source: Salimans & Kingma 2016, section 3.
+    """
+    for name, data in module.named_parameters():
+        if name.rpartition(".")[2] == "weight_v":
+            data.copy_(std * random.normal(key.fold_in(name), data.shape, device=data.device))
+
+
+@torch.no_grad()
+def uniform(module: nn.Module, key: Key, bound: float) -> None:
+    """Every parameter, biases too, ~ U(-bound, bound)."""
+    for name, data in module.named_parameters():
+        u = random.uniform(key.fold_in(name), data.shape, device=data.device)
+        data.copy_(bound * (2 * u - 1))
+
+
+@torch.no_grad()
+def fan_in_uniform(module: nn.Module, key: Key) -> None:
+    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Linear, and of
+    its convolutions, transposed ones too: fan_in is the size of weight[0] for all of them.
+
+    torch writes it as kaiming_uniform_(a=sqrt(5)), which is the same bound.
+    A weight of one axis is a normalisation's scale: it and its bias stay 1 and 0.
+    """
+    for path, layer in module.named_modules():
+        weight = getattr(layer, "weight", None)
+        if weight is None or weight.ndim < 2:
+            continue
+        bound = weight[0].numel() ** -0.5
+        for leaf in ("weight", "bias"):
+            data = getattr(layer, leaf, None)
+            if data is not None:
+                name = f"{path}.{leaf}" if path else leaf
+                u = random.uniform(key.fold_in(name), data.shape, device=data.device)
+                data.copy_(bound * (2 * u - 1))
+
+
+INITS: dict[str, Callable[[nn.Module, Key], None]] = {"normal": normal, "torch": fan_in_uniform}

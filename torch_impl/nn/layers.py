@@ -1,0 +1,31 @@
+"""torch.nn's own layers, made without a draw from torch's global random state."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+from torch_impl.nn.module import as_dtype
+
+
+def Linear(
+    in_features: int,
+    out_features: int,
+    dtype: torch.dtype | str = torch.float64,
+    device: torch.device | str | None = None,
+) -> nn.Linear:
+    """A torch.nn.Linear with weights not yet set: torch_impl.nn.init draws them from a Key."""
+    return skip_init(
+        nn.Linear, in_features, out_features, dtype=as_dtype(dtype), device=device or "cpu"
+    )
+
+
+def Embedding(
+    vocab_size: int,
+    dim: int,
+    dtype: torch.dtype | str = torch.float64,
+    device: torch.device | str | None = None,
+) -> nn.Embedding:
+    """A torch.nn.Embedding with weights not yet set: torch_impl.nn.init draws them from a Key."""
+    return skip_init(nn.Embedding, vocab_size, dim, dtype=as_dtype(dtype), device=device or "cpu")

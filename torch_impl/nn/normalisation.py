@@ -1,0 +1,74 @@
+"""Batch normalisation over several processes.   Left panel: numpy_ref/nn/normalisation.py
+
+torch's own SyncBatchNorm runs on GPUs alone; this one runs wherever torch.distributed does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+AXES = (0, 2, 3)
+"""What is averaged over: all but the channels."""
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose batch is that of all ranks together.
+
+        mu = sum x / m,   var = sum (x - mu)^2 / m,   the sums and m over every rank
+
+    Each sum's gradient is the sum of the ranks' gradients, for each rank's loss depends on it.
+    In evaluation, and in one process, it is nn.BatchNorm2d. Where all ranks were given the same
+    images, mu and var are right, but m / (m - 1) in the running variance counts them once a rank.
+    Source: as numpy_ref.nn.normalisation.BatchNorm2d, which does the same with the whole batch.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not (dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        self._check_input_dim(x)
+        dtype, x = x.dtype, x.to(self.weight.dtype)
+        m = _add(x.new_tensor(x.numel() / x.shape[1], dtype=torch.float64))
+        mu = _add(x.sum(AXES)) / m
+        n = x - mu[:, None, None]
+        var = _add((n * n).sum(AXES)) / m
+        self._track(mu.detach(), var.detach() * (m / (m - 1)))
+        n = n / torch.sqrt(var + self.eps)[:, None, None]
+        return (n * self.weight[:, None, None] + self.bias[:, None, None]).to(dtype)
+
+    @torch.no_grad()
+    def _track(self, mu: Tensor, var: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.momentum is not None and self.num_batches_tracked is not None
+        self.running_mean.lerp_(mu, self.momentum)
+        self.running_var.lerp_(var, self.momentum)
+        self.num_batches_tracked += 1
+
+
+def synchronised(module: nn.Module) -> list[SyncBatchNorm2d]:
+    """Every BatchNorm2d in `module`, turned in place into a SyncBatchNorm2d."""
+    for child in module.modules():
+        if type(child) is nn.BatchNorm2d:
+            child.__class__ = SyncBatchNorm2d
+    return [child for child in module.modules() if isinstance(child, SyncBatchNorm2d)]
+
+
+class _AddOverRanks(torch.autograd.Function):
+    """y = sum over ranks of x;   dx = sum over ranks of dy"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.clone()
+        dist.all_reduce(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        return _AddOverRanks.apply(dy)
+
+
+def _add(x: Tensor) -> Tensor:
+    return _AddOverRanks.apply(x)

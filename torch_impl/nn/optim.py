@@ -1,0 +1,77 @@
+"""What torch.optim lacks: a running average of the weights, to be put in their place for a while.
+
+torch.optim.swa_utils.AveragedModel copies the whole model, and only at its first update, after a
+step; its rule for the averages is the one used here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from model_specs.common.fields import check_rate
+from model_specs.common.state import check_state
+
+
+class PolyakAverage:
+    """a <- decay a + (1 - decay) p after every step, for each parameter p; before the first, a = p.
+
+    So the coefficients of the weights seen add up to 1 from the start, and nothing is to be
+    corrected for, as Adam's m is. Buffers (running statistics of batches) are not averaged.
+
+    Source: Polyak & Juditsky (1992), all steps alike; Chen et al. (2016), with decay 0.998.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
+        check_rate("decay", decay)
+        self.parameters, self.decay = dict(parameters), decay
+        self.averages = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self._own: dict[str, Tensor] = {}
+        self._move: Any = get_ema_multi_avg_fn(decay)
+        self._depth = 0
+
+    def update(self) -> None:
+        """Move every average towards its parameter. Not within `applied`."""
+        self._move([*self.averages.values()], [*self.parameters.values()], None)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages stand in the parameters, and afterwards the parameters' own values again.
+
+        What is written into a parameter meanwhile is lost. Within itself it changes nothing.
+        """
+        if self._depth == 0:
+            self._own = {name: p.detach().clone() for name, p in self.parameters.items()}
+            self._write(self.averages)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._write(self._own)
+                self._own = {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of the averages by the names of their parameters."""
+        return {name: tensor.clone() for name, tensor in self.averages.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        check_state(
+            {name: tuple(tensor.shape) for name, tensor in self.averages.items()},
+            {name: tuple(array.shape) for name, array in state.items()},
+            "average",
+        )
+        for name, tensor in self.averages.items():
+            tensor.copy_(torch.as_tensor(state[name]))
+
+    @torch.no_grad()
+    def _write(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[name])

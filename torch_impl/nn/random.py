@@ -1,0 +1,132 @@
+"""Random numbers addressed by (key, element index): Philox4x32-10, on any device.
+
+Element i of a stream depends on the key and on i alone, so any part of it may be drawn at any
+time, in any order, on any device: `start` says where. The left panel draws the same bits.
+
+Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
+torch's own CUDA Philox depends on the launch and cannot be reproduced on the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from model_specs.common.key import Key
+from model_specs.common.streams import (
+    MULTIPLIERS,
+    ROUNDS,
+    WEYL,
+    Shape,
+    as_shape,
+    check_start,
+    keep_threshold,
+)
+from torch_impl.nn.module import as_dtype
+
+_LOW = 0xFFFFFFFF
+
+Device = torch.device | str | None
+
+
+def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """The block cipher: a counter of four 32-bit words -> four random 32-bit words.
+
+        (hi0, lo0) = M0 c0,  (hi1, lo1) = M1 c2
+        c <- (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),   ten times, k += W between
+
+    Shapes: `counter` four int64 tensors with values below 2^32, returned alike. The products
+    wrap mod 2^64 and may come out negative; the shift is arithmetic, so the mask puts hi right.
+    """
+    m0, m1 = MULTIPLIERS
+    c0, c1, c2, c3 = counter
+    for i in range(ROUNDS):
+        k0, k1 = ((k + i * w) & _LOW for k, w in zip(key, WEYL, strict=True))
+        p0, p1 = m0 * c0, m1 * c2
+        hi0, hi1 = (p0 >> 32) & _LOW, (p1 >> 32) & _LOW
+        c0, c1, c2, c3 = hi1 ^ c1 ^ k0, p1 & _LOW, hi0 ^ c3 ^ k1, p0 & _LOW
+    return c0, c1, c2, c3
+
+
+def bits(key: Key, shape: Shape, start: int = 0, device: Device = None) -> Tensor:
+    """32 random bits an element: words start, start+1, ... of the stream. int64 in [0, 2^32).
+
+    Word i is lane i mod 4 of the block whose 64-bit counter is i div 4.
+    Raises: ValueError for a negative size or start.
+    """
+    shape = as_shape(shape)
+    check_start(start)
+    size = math.prod(shape)
+    first, last = start // 4, (start + size + 3) // 4
+    block = torch.arange(first, last, dtype=torch.int64, device=device)
+    k0, k1, c2, c3 = key.words
+    lanes = philox4x32(
+        (block & _LOW, block >> 32, torch.full_like(block, c2), torch.full_like(block, c3)),
+        (k0, k1),
+    )
+    words = torch.stack(lanes, dim=1).reshape(-1)
+    offset = start - 4 * first
+    return words[offset : offset + size].reshape(shape)
+
+
+def uniform(
+    key: Key,
+    shape: Shape,
+    start: int = 0,
+    dtype: torch.dtype = torch.float64,
+    device: Device = None,
+) -> Tensor:
+    """(bits >> 8) 2^-24: uniform on the 2^24 multiples of 2^-24 in [0, 1), exact in any dtype."""
+    return ((bits(key, shape, start, device) >> 8).to(torch.float64) * 2.0**-24).to(as_dtype(dtype))
+
+
+def normal(
+    key: Key,
+    shape: Shape,
+    start: int = 0,
+    dtype: torch.dtype = torch.float64,
+    device: Device = None,
+) -> Tensor:
+    """Standard normal, after Box & Muller (1958).
+
+        u = (bits + 1/2) 2^-32;   r = sqrt(-2 log u_2j)
+        n_2j = r cos(2 pi u_2j+1),   n_2j+1 = r sin(2 pi u_2j+1)
+
+    Computed in float64 and then cast, because float32 `log` differs between libraries. |n| < 6.8.
+    """
+    shape = as_shape(shape)
+    check_start(start)
+    size = math.prod(shape)
+    first, last = start // 2, (start + size + 1) // 2
+    u = (bits(key, (last - first, 2), 2 * first, device).to(torch.float64) + 0.5) * 2.0**-32
+    radius, angle = torch.sqrt(-2 * torch.log(u[:, 0])), 2 * math.pi * u[:, 1]
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1).reshape(-1)
+    offset = start - 2 * first
+    return pairs[offset : offset + size].reshape(shape).to(as_dtype(dtype))
+
+
+def bernoulli(key: Key, probs: Tensor, start: int = 0) -> Tensor:
+    """uniform < probs: 1 with probability `probs`, in its shape and dtype.
+
+    `probs` is compared at 24 bits, exactly, whatever its dtype: 0 never gives 1, 1 always does.
+    """
+    u = uniform(key, tuple(probs.shape), start, device=probs.device)
+    return (u < probs).to(probs.dtype)
+
+
+def dropout_mask(
+    key: Key, shape: Shape, rate: float, start: int = 0, device: Device = None
+) -> Tensor:
+    """True where a unit is kept, with probability 1 - rate: bits >= round(2^32 rate). bool.
+
+    An integer compare, so the mask is the same to the bit on every device and for every dtype.
+    Raises: ValueError for a rate outside [0, 1).
+    """
+    return bits(key, shape, start, device) >= keep_threshold(rate)
+
+
+def permutation(key: Key, n: int, device: Device = None) -> Tensor:
+    """A random order of 0 .. n-1: the stable argsort of n words. int64."""
+    return torch.argsort(bits(key, n, device=device), stable=True)

@@ -1,0 +1,1 @@
+"""Recurrent cells and stacks, their dropout and their output heads."""
