@@ -46,7 +46,7 @@ that a KL near that may tell of no more than this floor."""
 def main() -> None:
     console = Console()
     images = data.load(DATA)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, (preset, fields) in MODELS.items():
         given = {"epochs": EPOCHS, "compile": True, "channels_last": True}
         config = settings("vlae", DATA, images, preset, fields, given)
@@ -60,22 +60,22 @@ def main() -> None:
         _, _, panel = open_run(path)
         options = Options(console, samples=SAMPLES, examples=EXAMPLES, memory_mb=1024)
         judged = make_task(config, images).assess([panel], options).metrics
-        found[name] = {
+        result[name] = {
             key: judged[f"test_{key}"] for key in ("nll", "nll_standard_error", "elbo", "kl")
         }
-        found[name] |= {"pixels": pixels(panel.model.config), "seconds": outcome.seconds}
-        found[name] |= {"latent": panel.model.config.latent}
-    figures.save(draw(found), HERE.parent / "docs" / "information_preference.png")
+        result[name] |= {"pixels": pixels(panel.model.config), "seconds": outcome.seconds}
+        result[name] |= {"latent": panel.model.config.latent}
+    figures.save(draw(result), HERE.parent / "docs" / "information_preference.png")
     results.write(
         HERE / "results" / "vlae_information_preference.json",
         name="vlae_information_preference",
         command="python benchmarks/information_preference.py",
         seed=config.seed,
-        data=images.found,
+        data=images.summary,
         device=config.device,
-        time_s=sum(run["seconds"] for run in found.values()),
+        time_s=sum(run["seconds"] for run in result.values()),
         metrics={
-            "preference": found,
+            "preference": result,
             "epochs": EPOCHS,
             "samples": SAMPLES,
             "examples": EXAMPLES,
@@ -84,9 +84,9 @@ def main() -> None:
     )
 
 
-def draw(found: dict[str, Any]) -> Figure:
+def draw(result: dict[str, Any]) -> Figure:
     """Nats on z and in all, against the pixels of the window; AF priors."""
-    chosen = [run for run in found.values() if run["latent"] == "af_prior"]
+    chosen = [run for run in result.values() if run["latent"] == "af_prior"]
     figure = Figure((6.4, 3.4), dpi=figures.DPI, facecolor="white", layout="constrained")
     axis = figures.style(figure.subplots(), "pixels in the decoder's window", "nats an image")
     places = range(len(chosen))

@@ -24,26 +24,26 @@ MODELS = ("rnn", "lstm")
 
 def main() -> None:
     console = Console()
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for model in MODELS:
         folder = HERE.parent / "runs" / "memory" / model
-        found[model] = memory_experiment(folder, model=model, data=DATA, console=console)
-        console.print(table(found[model]))
+        result[model] = memory_experiment(folder, model=model, data=DATA, console=console)
+        console.print(table(result[model]))
         figure = HERE.parent / "docs" / f"memory_{model}.png"
-        figures.save(figures.memory_curves(found[model]), figure)
+        figures.save(figures.memory_curves(result[model]), figure)
     results.write(
         HERE / "results" / "copy_memory.json",
         name="copy_memory",
         command="python benchmarks/memory.py",
-        seed=found["rnn"]["settings"]["seeds"],
+        seed=result["rnn"]["settings"]["seeds"],
         data=DATA,
         device="cpu",
         time_s=sum(
             sum(scheme["seconds"])
-            for model in found.values()
+            for model in result.values()
             for scheme in model["schemes"].values()
         ),
-        metrics={"memory": found},
+        metrics={"memory": result},
     )
 
 

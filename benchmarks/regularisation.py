@@ -33,7 +33,7 @@ def main() -> None:
     console = Console()
     corpus = data.load(DATA)
     assert isinstance(corpus, data.Corpus)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for scheme, rate in RATES.items():
         config = settings(
             "lstm", DATA, corpus, None, FIELDS | {"scheme": scheme, "rate": rate}, RUN
@@ -46,7 +46,7 @@ def main() -> None:
         if outcome.interrupted:
             raise KeyboardInterrupt
         lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
-        found[scheme] = {
+        result[scheme] = {
             "rate": rate,
             "seconds": outcome.seconds,
             "epoch": [1 + line["epoch"] for line in lines],
@@ -55,7 +55,7 @@ def main() -> None:
         }
     curves = {
         scheme: {name: run[name] for name in ("epoch", "train", "valid")}
-        for scheme, run in found.items()
+        for scheme, run in result.items()
     }
     figures.save(figures.perplexity_curves(curves), HERE.parent / "docs/regularisation.png")
     results.write(
@@ -63,12 +63,12 @@ def main() -> None:
         name="lstm_regularisation",
         command="python benchmarks/regularisation.py",
         seed=config.seed,
-        data=corpus.found,
+        data=corpus.summary,
         device=config.device,
-        time_s=sum(run["seconds"] for run in found.values()),
+        time_s=sum(run["seconds"] for run in result.values()),
         metrics={
-            "best_valid_perplexity": {scheme: min(run["valid"]) for scheme, run in found.items()},
-            "curves": found,
+            "best_valid_perplexity": {scheme: min(run["valid"]) for scheme, run in result.items()},
+            "curves": result,
             "model": FIELDS,
             "run": RUN | {"schedule": config.schedule},
         },

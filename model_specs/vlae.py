@@ -69,7 +69,7 @@ class VLAEConfig:
     """Hidden layers of a MADE, 1 to 4."""
     flow_mean_only: bool = True
     """Whether a step shifts alone, as the paper's do on MNIST, or scales as well."""
-    handed_over: int = 4
+    context_maps: int = 4
     """Maps of the images' size that the decoder of z hands to the PixelCNN."""
     context: str = "raster"
     """The pixels that the decoder sees. raster: all that stacked masked 3 x 3 layers reach, 69 for
@@ -97,7 +97,7 @@ class VLAEConfig:
     which of them it took on MNIST."""
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "maps", "hidden_dim", "latent_dim", "handed_over"):
+        for name in ("height", "width", "maps", "hidden_dim", "latent_dim", "context_maps"):
             check_positive_int(name, getattr(self, name))
         for name in ("decoder_maps", "masked_layers", "window_width"):
             check_positive_int(name, getattr(self, name))
@@ -232,7 +232,7 @@ class VLAEConfig:
         Fewer maps than LEAST_MAPS count as so many.
         """
         pixels = self.height * self.width
-        maps = max(self.decoder_maps, self.maps, 1 + self.handed_over, LEAST_MAPS)
+        maps = max(self.decoder_maps, self.maps, 1 + self.context_maps, LEAST_MAPS)
         return max(
             pixels * maps, self.features, self.hidden_dim, self.flow_hidden_dim, self.code_dim
         )
@@ -241,7 +241,7 @@ class VLAEConfig:
     def columns(self) -> int:
         """Values of an example that a kernel's taps read side by side, in the widest layer."""
         kH, kW = self.window.kernel_size
-        first = kH * kW * (1 + self.handed_over)
+        first = kH * kW * (1 + self.context_maps)
         others = KERNEL_SIZE**2 * max(self.decoder_maps, self.maps)
         return max(first, others) * self.height * self.width
 

@@ -17,7 +17,7 @@ from model_specs.recurrent.dropout import Masks
 from numpy_ref.nn import checks, init, random
 from numpy_ref.nn.layers import Embedding
 from numpy_ref.nn.module import Array, Module, Vjp
-from numpy_ref.recurrent.outputs import SoftmaxOutput, weigh
+from numpy_ref.recurrent.outputs import SoftmaxOutput, weighted_loss
 from numpy_ref.recurrent.stack import Dropout, Recurrent
 
 
@@ -162,7 +162,7 @@ class LSTM(Module):
         self._check(batch, noise)
         (y, state), y_vjp = self.features(batch.x, batch.state, noise)
         nll, nll_vjp = self.decoder(y, batch.y)  # (T, B)
-        total, mean, dnll = weigh(nll, batch.weight)
+        total, mean, dnll = weighted_loss(nll, batch.weight)
 
         def backward() -> None:
             y_vjp(nll_vjp(dnll), None, None)

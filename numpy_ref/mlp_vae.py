@@ -81,11 +81,11 @@ class MLPVAE(Module):
         h, h_vjp = self.encoder_hidden(x)
         a, a_vjp = self.encoder_activation(h)
         q, q_vjp = self.posterior(a)
-        return q, lambda dmu, dspread: h_vjp(a_vjp(q_vjp(dmu, dspread)))
+        return q, lambda dmu, dscale: h_vjp(a_vjp(q_vjp(dmu, dscale)))
 
-    def reparameterize(self, mu: Array, spread: Array, eps: Array) -> tuple[Array, Vjp]:
+    def reparameterize(self, mu: Array, scale: Array, eps: Array) -> tuple[Array, Vjp]:
         """z = mu + std eps.   mu and spread (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
-        return self.posterior.reparameterize(mu, spread, eps)
+        return self.posterior.reparameterize(mu, scale, eps)
 
     def decode(self, z: Array) -> tuple[Array, Vjp]:
         """The logits of p(x|z), or what it has in their place.   z (..., Z) -> (..., D outputs)"""
@@ -100,15 +100,15 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        (mu, spread), encode_vjp = self.encode(x)
+        (mu, scale), encode_vjp = self.encode(x)
         self._check_noise(x, noise)
         N, L, beta = len(x), noise.eps.shape[1], self.config.beta
         weight = 1 / N if self.config.reduction == "mean" else 1.0
 
-        z, z_vjp = self.reparameterize(mu, spread, noise.eps)
+        z, z_vjp = self.reparameterize(mu, scale, noise.eps)
         logits, decode_vjp = self.decode(z)
         nll, nll_vjp = self.likelihood.nll(logits, x)  # (N, L)
-        kl, kl_vjp = self._kl(mu, spread, z, noise.eps)  # (N, L) for A, (N, 1) for B
+        kl, kl_vjp = self._kl(mu, scale, z, noise.eps)  # (N, L) for A, (N, 1) for B
 
         recon_term = weight * nll.mean(1).sum()
         kl_term = weight * kl.mean(1).sum()
@@ -117,17 +117,17 @@ class MLPVAE(Module):
             dkl = np.full_like(kl, beta * weight / kl.shape[1])
             dnll = np.full_like(nll, weight / L)
             dmu_kl, dspread_kl, dz_kl = kl_vjp(dkl)
-            dmu, dspread = z_vjp(decode_vjp(nll_vjp(dnll)) + dz_kl)
-            encode_vjp(dmu + dmu_kl, dspread + dspread_kl)
+            dmu, dscale = z_vjp(decode_vjp(nll_vjp(dnll)) + dz_kl)
+            encode_vjp(dmu + dmu_kl, dscale + dspread_kl)
 
         return MLPVAELoss(recon_term + beta * kl_term, recon_term, kl_term), backward
 
-    def _kl(self, mu: Array, spread: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+    def _kl(self, mu: Array, scale: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
         """By estimator A or B; the vjp gives (dmu, dspread, dz)."""
         if self.config.estimator == "A":
-            kl, kl_vjp = self.posterior.kl_sampled(spread, z, eps)
+            kl, kl_vjp = self.posterior.kl_sampled(scale, z, eps)
             return kl, lambda dkl: (0, *kl_vjp(dkl))
-        kl, kl_vjp = self.posterior.kl(mu, spread)
+        kl, kl_vjp = self.posterior.kl(mu, scale)
         return kl[:, None], lambda dkl: (*kl_vjp(dkl[:, 0]), 0)
 
     def log_weight(self, x: Array, noise: MLPVAENoise) -> Array:
@@ -137,11 +137,11 @@ class MLPVAE(Module):
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
-        (mu, spread), _ = self.encode(x)
+        (mu, scale), _ = self.encode(x)
         self._check_noise(x, noise)
-        z, _ = self.reparameterize(mu, spread, noise.eps)
+        z, _ = self.reparameterize(mu, scale, noise.eps)
         nll, _ = self.likelihood.nll(self.decode(z)[0], x)
-        return -nll - self.posterior.kl_sampled(spread, z, noise.eps)[0]
+        return -nll - self.posterior.kl_sampled(scale, z, noise.eps)[0]
 
     def sample(self, key: Key, count: int, *, mean: bool = False) -> Array:
         """x ~ p(x|z), z ~ N(0, I); with `mean`, the mean of p(x|z) instead.   -> (count, D)"""

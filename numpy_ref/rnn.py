@@ -16,7 +16,7 @@ from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
 from numpy_ref.nn import checks, init
 from numpy_ref.nn.module import Array, Module, Vjp
-from numpy_ref.recurrent.outputs import OUTPUTS, weigh
+from numpy_ref.recurrent.outputs import OUTPUTS, weighted_loss
 from numpy_ref.recurrent.stack import Recurrent
 
 
@@ -101,7 +101,7 @@ class RNN(Module):
         self._check(batch, noise)
         (y, state), body_vjp = self.rnn(batch.x, batch.state, noise)
         error, error_vjp = self.decoder(y, batch.y)  # (T, B)
-        total, mean, derror = weigh(error, batch.weight)
+        total, mean, derror = weighted_loss(error, batch.weight)
 
         def backward() -> None:
             body_vjp(error_vjp(derror), None)

@@ -19,9 +19,9 @@ from numpy_ref.autoregressive.latents import make_free_bits, make_latent
 from numpy_ref.autoregressive.pixel_cnn import Progress, make_decoder
 from numpy_ref.autoregressive.resnet import make_networks
 from numpy_ref.nn import checks, random
-from numpy_ref.nn.init import directions
+from numpy_ref.nn.init import init_weight_v
 from numpy_ref.nn.module import Array, Module, Vjp
-from numpy_ref.nn.weight_norm import settle
+from numpy_ref.nn.weight_norm import data_dependent_init
 from numpy_ref.probability.distributions import bernoulli_nll
 
 
@@ -44,7 +44,7 @@ class VLAE(Module):
         self.latent = make_latent(config, key.fold_in("latent"), dtype)
         self.pixels = make_decoder(config, dtype=dtype)
         self.free_bits = make_free_bits(config, dtype)
-        directions(self, key)
+        init_weight_v(self, key)
 
     @property
     def dtype(self) -> np.dtype:
@@ -74,7 +74,7 @@ class VLAE(Module):
         self.encode(x)
         self._check(noise, (len(x), self.config.code_dim))
         training = self.training
-        settle(self.eval(), lambda: self.loss(x, noise))
+        data_dependent_init(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
 
     def encode(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
@@ -116,7 +116,7 @@ class VLAE(Module):
         (code, kl), latent_vjp = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
         logits, decode_vjp = self.decode(code, x)
         nll, nll_vjp = bernoulli_nll(logits.reshape(len(x), -1), x.reshape(len(x), -1))  # (N,)
-        charged, charged_vjp = self.free_bits(kl)
+        kl_penalty, kl_penalty_vjp = self.free_bits(kl)
 
         share = 1 / len(x)
         recon = share * nll.sum()
@@ -124,11 +124,11 @@ class VLAE(Module):
         def backward() -> None:
             dlogits = nll_vjp(np.full_like(nll, share)).reshape(x.shape)
             dcode = decode_vjp(dlogits)
-            dmu, dlogvar, dz = latent_vjp(dcode, charged_vjp(np.ones_like(charged)))
+            dmu, dlogvar, dz = latent_vjp(dcode, kl_penalty_vjp(np.ones_like(kl_penalty)))
             dmu_z, dlogvar_z = z_vjp(dz)
             encode_vjp(dmu + dmu_z, dlogvar + dlogvar_z)
 
-        return VLAELoss(recon + charged, recon, share * kl.sum()), backward
+        return VLAELoss(recon + kl_penalty, recon, share * kl.sum()), backward
 
     def log_weight(self, x: Array, noise: VLAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.

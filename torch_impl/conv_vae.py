@@ -66,22 +66,22 @@ class ConvVAE(Module):
     ) -> None:
         super().__init__()
         self.config = config
-        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
         channels, features, Z = config.channels, config.features, config.latent_dim
         down: list[nn.Module] = []
         for i in range(STRIDES):
             first, a, b = i == 0, channels[i], channels[i + 1]
-            down.append(Conv2d(a, b, 4, 2, 1, bias=first, **where))
-            down += [nn.ReLU()] if first else [nn.BatchNorm2d(b, **where), nn.ReLU()]
+            down.append(Conv2d(a, b, 4, 2, 1, bias=first, **factory_kwargs))
+            down += [nn.ReLU()] if first else [nn.BatchNorm2d(b, **factory_kwargs), nn.ReLU()]
         up: list[nn.Module] = []
         for i in reversed(range(STRIDES)):
             last, a, b = i == 0, channels[i + 1], channels[i]
-            up.append(ConvTranspose2d(a, b, 4, 2, 1, bias=last, **where))
-            up += [] if last else [nn.BatchNorm2d(b, **where), nn.ReLU()]
+            up.append(ConvTranspose2d(a, b, 4, 2, 1, bias=last, **factory_kwargs))
+            up += [] if last else [nn.BatchNorm2d(b, **factory_kwargs), nn.ReLU()]
         self.encoder = nn.Sequential(*down)
-        self.mu = Linear(features, Z, **where)
-        self.logvar = Linear(features, Z, **where)
-        self.decoder_input = Linear(Z, features, **where)
+        self.mu = Linear(features, Z, **factory_kwargs)
+        self.logvar = Linear(features, Z, **factory_kwargs)
+        self.decoder_input = Linear(Z, features, **factory_kwargs)
         self.decoder = nn.Sequential(*up)
         INITS[config.init](self, key)
 

@@ -16,7 +16,7 @@ from model_specs.recurrent.dropout import Masks
 from torch_impl.nn import checks, init, random
 from torch_impl.nn.layers import Embedding
 from torch_impl.nn.module import Module, as_device, as_dtype
-from torch_impl.recurrent.outputs import SoftmaxOutput, weigh
+from torch_impl.recurrent.outputs import SoftmaxOutput, weighted_loss
 from torch_impl.recurrent.stack import Dropout, Recurrent
 
 
@@ -129,7 +129,7 @@ class LSTM(Module):
         self._check(batch, noise)
         y, state = self.features(batch.x, batch.state, noise)
         nll = self.decoder(y, batch.y)  # (T, B)
-        total, mean = weigh(nll, batch.weight)
+        total, mean = weighted_loss(nll, batch.weight)
         return LSTMLoss(total, mean, LSTMState(state.h.detach(), state.c.detach()))
 
     @torch.no_grad()

@@ -42,15 +42,15 @@ class MLPVAE(Module):
     ) -> None:
         super().__init__()
         self.config = config
-        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
         D, H, Z = config.input_dim, config.hidden_dim, config.latent_dim
         activation = ACTIVATIONS[config.activation]
-        self.encoder_hidden = Linear(D, H, **where)
+        self.encoder_hidden = Linear(D, H, **factory_kwargs)
         self.encoder_activation = activation()
-        self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, **where)
-        self.decoder_hidden = Linear(Z, H, **where)
+        self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, **factory_kwargs)
+        self.decoder_hidden = Linear(Z, H, **factory_kwargs)
         self.decoder_activation = activation()
-        self.decoder_logits = Linear(H, D * config.outputs, **where)
+        self.decoder_logits = Linear(H, D * config.outputs, **factory_kwargs)
         self.likelihood: Likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
@@ -87,9 +87,9 @@ class MLPVAE(Module):
         checks.check_batch("x", x, example, self, self.likelihood.support)
         return self.posterior(self.encoder_activation(self.encoder_hidden(x)))
 
-    def reparameterize(self, mu: Tensor, spread: Tensor, eps: Tensor) -> Tensor:
+    def reparameterize(self, mu: Tensor, scale: Tensor, eps: Tensor) -> Tensor:
         """z = mu + std eps.   mu and spread (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
-        return self.posterior.reparameterize(mu, spread, eps)
+        return self.posterior.reparameterize(mu, scale, eps)
 
     def decode(self, z: Tensor) -> Tensor:
         """The logits of p(x|z), or what it has in their place.   z (..., Z) -> (..., D outputs)"""
@@ -102,24 +102,24 @@ class MLPVAE(Module):
         x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
-        mu, spread = self.encode(x)
+        mu, scale = self.encode(x)
         self._check_noise(x, noise)
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
 
-        z = self.reparameterize(mu, spread, noise.eps)
+        z = self.reparameterize(mu, scale, noise.eps)
         logits = self.decode(z)
         nll = self.likelihood.nll(logits, x)  # (N, L)
-        kl = self._kl(mu, spread, z, noise.eps)  # (N, L) for A, (N, 1) for B
+        kl = self._kl(mu, scale, z, noise.eps)  # (N, L) for A, (N, 1) for B
 
         recon_term = weight * nll.mean(1).sum()
         kl_term = weight * kl.mean(1).sum()
         return MLPVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
 
-    def _kl(self, mu: Tensor, spread: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+    def _kl(self, mu: Tensor, scale: Tensor, z: Tensor, eps: Tensor) -> Tensor:
         """By estimator A or B."""
         if self.config.estimator == "A":
-            return self.posterior.kl_sampled(spread, z, eps)
-        return self.posterior.kl(mu, spread)[:, None]
+            return self.posterior.kl_sampled(scale, z, eps)
+        return self.posterior.kl(mu, scale)[:, None]
 
     @torch.no_grad()
     def log_weight(self, x: Tensor, noise: MLPVAENoise) -> Tensor:
@@ -129,11 +129,11 @@ class MLPVAE(Module):
         the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
-        mu, spread = self.encode(x)
+        mu, scale = self.encode(x)
         self._check_noise(x, noise)
-        z = self.reparameterize(mu, spread, noise.eps)
+        z = self.reparameterize(mu, scale, noise.eps)
         nll = self.likelihood.nll(self.decode(z), x)
-        return -nll - self.posterior.kl_sampled(spread, z, noise.eps)
+        return -nll - self.posterior.kl_sampled(scale, z, noise.eps)
 
     @torch.no_grad()
     def sample(self, key: Key, count: int, *, mean: bool = False) -> Tensor:

@@ -13,7 +13,7 @@ from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
 from torch_impl.nn import checks, init
 from torch_impl.nn.module import Module, as_device, as_dtype
-from torch_impl.recurrent.outputs import OUTPUTS, weigh
+from torch_impl.recurrent.outputs import OUTPUTS, weighted_loss
 from torch_impl.recurrent.stack import Recurrent
 
 
@@ -99,7 +99,7 @@ class RNN(Module):
         self._check(batch, noise)
         y, state = self.rnn(batch.x, batch.state, noise)
         error = self.decoder(y, batch.y)  # (T, B)
-        total, mean = weigh(error, batch.weight)
+        total, mean = weighted_loss(error, batch.weight)
         return RNNLoss(total, mean, RNNState(state.h.detach()))
 
     @torch.no_grad()

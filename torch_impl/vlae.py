@@ -19,9 +19,9 @@ from torch_impl.autoregressive.latents import make_free_bits, make_latent
 from torch_impl.autoregressive.pixel_cnn import Progress, make_decoder
 from torch_impl.autoregressive.resnet import make_networks
 from torch_impl.nn import checks, random
-from torch_impl.nn.init import directions
+from torch_impl.nn.init import init_weight_v
 from torch_impl.nn.module import Module, as_device, as_dtype
-from torch_impl.nn.weight_norm import settle
+from torch_impl.nn.weight_norm import data_dependent_init
 from torch_impl.probability.distributions import bernoulli_nll
 
 
@@ -42,12 +42,12 @@ class VLAE(Module):
     ) -> None:
         super().__init__()
         self.config = config
-        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
-        self.encoder, self.decoder = make_networks(config, **where)
-        self.latent = make_latent(config, key.fold_in("latent"), **where)
-        self.pixels = make_decoder(config, **where)
-        self.free_bits = make_free_bits(config, **where)
-        directions(self, key)
+        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        self.encoder, self.decoder = make_networks(config, **factory_kwargs)
+        self.latent = make_latent(config, key.fold_in("latent"), **factory_kwargs)
+        self.pixels = make_decoder(config, **factory_kwargs)
+        self.free_bits = make_free_bits(config, **factory_kwargs)
+        init_weight_v(self, key)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -82,7 +82,7 @@ class VLAE(Module):
         self.encode(x)
         self._check(noise, (len(x), self.config.code_dim))
         training = self.training
-        settle(self.eval(), lambda: self.loss(x, noise))
+        data_dependent_init(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,10 +120,10 @@ class VLAE(Module):
         z = self.reparameterize(mu, logvar, noise.eps)
         code, kl = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
         nll = bernoulli_nll(self.decode(code, x).flatten(1), x.flatten(1))  # (N,)
-        charged = self.free_bits(kl)
+        kl_penalty = self.free_bits(kl)
 
         recon = nll.sum() / len(x)
-        return VLAELoss(recon + charged, recon, kl.sum() / len(x))
+        return VLAELoss(recon + kl_penalty, recon, kl.sum() / len(x))
 
     @torch.no_grad()
     def log_weight(self, x: Tensor, noise: VLAENoise) -> Tensor:

@@ -142,8 +142,8 @@ def bench(
     return metrics
 
 
-def _cell(found: dict[str, float] | None) -> str:
-    return "" if found is None else f"{found['ms']:.3f} ({found['ratio']:.2f})"
+def _cell(result: dict[str, float] | None) -> str:
+    return "" if result is None else f"{result['ms']:.3f} ({result['ratio']:.2f})"
 
 
 def _medians(times: dict[str, list[float]], base: str) -> dict[str, dict[str, float]]:

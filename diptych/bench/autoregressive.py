@@ -48,18 +48,18 @@ class Part(NamedTuple):
 
 
 def _masked(kind: Any) -> Callable[..., Any]:
-    def make(c: VLAEConfig, **where: Any) -> Any:
-        return kind(c.decoder_maps, c.decoder_maps, c.inner_window, "B", **where)
+    def make(c: VLAEConfig, **factory_kwargs: Any) -> Any:
+        return kind(c.decoder_maps, c.decoder_maps, c.inner_window, "B", **factory_kwargs)
 
     return make
 
 
 def _flow(kind: Any) -> Callable[..., Any]:
-    return lambda c, **where: kind(c.flow, **where)
+    return lambda c, **factory_kwargs: kind(c.flow, **factory_kwargs)
 
 
 def _step(kind: Any) -> Callable[..., Any]:
-    return lambda c, **where: next(iter(kind(c.flow, **where).steps))
+    return lambda c, **factory_kwargs: next(iter(kind(c.flow, **factory_kwargs).steps))
 
 
 def _maps(c: VLAEConfig) -> tuple[int, ...]:
@@ -117,11 +117,11 @@ def runs(
     if work in PARTS:
         return _part(PARTS[work], config, batch_size, dtype, devices)
     draw = {INVERSE: _inverse, SAMPLING: _sampling, NAIVE: _naive}[work]
-    found = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
+    result = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
     for device in devices:
         right = pair.right(config, KEY, dtype=dtype, device=device)
-        found[f"torch {device}"] = _waiting(draw(right, batch_size), device)
-    return found
+        result[f"torch {device}"] = _initialize_next(draw(right, batch_size), device)
+    return result
 
 
 def _part(part: Part, config: VLAEConfig, count: int, dtype: str, devices: list[str]) -> Runs:
@@ -132,16 +132,16 @@ def _part(part: Part, config: VLAEConfig, count: int, dtype: str, devices: list[
     ys = y if isinstance(y, tuple) else (y,)
     key = KEY.fold_in("dy")
     dy = [random.normal(key.fold_in(i), y.shape, dtype=y.dtype) for i, y in enumerate(ys)]
-    found = {"numpy": layer.left(left, x, *dy, method=part.method)}
+    result = {"numpy": layer.left(left, x, *dy, method=part.method)}
     for device in devices:
         right = part.right(config, dtype=dtype, device=device)
         weights.transfer(left, right)
         there = (torch.from_numpy(array).to(device) for array in (x, *dy))
-        found[f"torch {device}"] = layer.right(right, *there, method=part.method)
-    return found
+        result[f"torch {device}"] = layer.right(right, *there, method=part.method)
+    return result
 
 
-def _waiting(draw: Callable[[], Any], device: str) -> Callable[[], Any]:
+def _initialize_next(draw: Callable[[], Any], device: str) -> Callable[[], Any]:
     def run() -> Any:
         with torch.no_grad():
             drawn = draw()
@@ -207,6 +207,6 @@ def _drawn(model: Any) -> tuple[Any, tuple[Any, Any]]:
 def times_naive(metrics: dict[str, Any], load: Workload, config: VLAEConfig) -> None:
     """Tell each way of sampling how much longer a full pass for every pixel would take."""
     sampling = replace(load, work=SAMPLING).name
-    for way, found in metrics[sampling].items():
+    for way, result in metrics[sampling].items():
         naive = config.height * config.width * metrics[load.name][way]["ms"]
-        found["times_naive"] = naive / found["ms"]
+        result["times_naive"] = naive / result["ms"]

@@ -78,10 +78,10 @@ def runs(
         parameter.data[...] = 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape)
     x = random.normal(KEY.fold_in("x"), made.images, dtype=as_dtype(dtype))
     dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=as_dtype(dtype))
-    found = {"numpy": layer.left(left, x, dy)}
+    result = {"numpy": layer.left(left, x, dy)}
     for device in devices:
         right = made.right(*made.arguments, dtype=getattr(torch, dtype), device=device)
         weights.transfer(left, right)
         there = (torch.from_numpy(array).to(device) for array in (x, dy))
-        found[f"torch {device}"] = layer.right(right, *there)
-    return found
+        result[f"torch {device}"] = layer.right(right, *there)
+    return result

@@ -68,15 +68,15 @@ def runs(
     """One callable for each way; `compiled` is not used: cuDNN and the loops are not compiled."""
     left = pair.left(config, KEY, dtype=dtype)
     batch = pair.batch(config, KEY, as_dtype(dtype), batch_size)._replace(weight=None)
-    found = {"numpy": _LEFT[work](left, batch, batch_size)}
+    result = {"numpy": _LEFT[work](left, batch, batch_size)}
     for device in devices:
         right = pair.right(config, KEY, dtype=dtype, device=device)
         plain = Plain(config).to(device, getattr(torch, dtype))
         there = to_tensors(batch, torch.device(device), track=False)
-        found[f"torch {device}"] = _RIGHT[work](right, there, batch_size)
+        result[f"torch {device}"] = _RIGHT[work](right, there, batch_size)
         name = PLAIN if device == "cpu" else f"{PLAIN} {device}"
-        found[name] = _PLAIN[work](plain, there)
-    return found
+        result[name] = _PLAIN[work](plain, there)
+    return result
 
 
 def _left_gradients(model: Any, batch: Any, size: int) -> Callable[[], None]:

@@ -32,12 +32,12 @@ def runs(
     left = pair.left(config, key, dtype=dtype)
     batch = pair.batch(config, key, as_dtype(dtype), batch_size)
     steps = getattr(optim, optimizer)(left.named_parameters())
-    found = {"numpy": _left(left, batch, left.draw_noise(key, batch_size), work, steps)}
+    result = {"numpy": _left(left, batch, left.draw_noise(key, batch_size), work, steps)}
     for device in devices:
         ways = {"": False, " compiled": True} if compiled else {"": False}
         for way, compile_it in ways.items():
             right = pair.right(config, key, dtype=dtype, device=device)
-            found[f"torch {device}{way}"] = _right(
+            result[f"torch {device}{way}"] = _right(
                 right,
                 torch.from_numpy(batch).to(device),
                 right.draw_noise(key, batch_size),
@@ -45,7 +45,7 @@ def runs(
                 torch.compile(right.loss) if compile_it else right.loss,
                 getattr(torch.optim, optimizer)(right.parameters()),
             )
-    return found
+    return result
 
 
 def _left(model: Any, batch: Any, noise: Any, work: str, optimizer: Any) -> Callable[[], Any]:

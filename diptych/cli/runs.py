@@ -83,8 +83,8 @@ def sample(
         temperature=temperature,
         out=out,
     )
-    told = sample_run(run, options, last=last, data_root=data_root, device=device)
-    terminal.console.print(told, markup=False, highlight=False)
+    message = sample_run(run, options, last=last, data_root=data_root, device=device)
+    terminal.console.print(message, markup=False, highlight=False)
 
 
 def curves(

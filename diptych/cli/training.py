@@ -33,10 +33,15 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Examples a step. [128]")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. [0.001]")] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="constant, cosine, step, exponential, hold. [constant]")
+        str | None,
+        typer.Option(help="constant, cosine, step, exponential, constant-then-decay. [constant]"),
     ] = None,
-    hold_epochs: Annotated[int | None, typer.Option(help="Before hold decays. [5]")] = None,
-    decay: Annotated[float | None, typer.Option(help="Factor of hold, an epoch. [0.5]")] = None,
+    constant_epochs: Annotated[
+        int | None, typer.Option(help="Epochs before constant-then-decay decays. [5]")
+    ] = None,
+    decay: Annotated[
+        float | None, typer.Option(help="Factor an epoch of constant-then-decay. [0.5]")
+    ] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamax or sgd. [adam]")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of every parameter. [0]")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
@@ -79,7 +84,12 @@ def train(
     pair = pairs.get(model)
     data = data or default_data(model, preset)
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule}
-    given |= {"hold_epochs": hold_epochs, "decay": decay, "optimizer": optimizer, "clip": clip}
+    given |= {
+        "constant_epochs": constant_epochs,
+        "decay": decay,
+        "optimizer": optimizer,
+        "clip": clip,
+    }
     given |= {"weight_decay": weight_decay, "polyak": polyak, "binarize": binarize}
     given |= {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
     given |= {"checkpoint_every": checkpoint_every, "patience": patience, "pictures": pictures}
@@ -90,10 +100,10 @@ def train(
     run = settings(model, data, dataset, preset, fields, given)
     with terminal.flushed_denormals(), joined(device) as ranks:
         console = terminal.console if ranks.first else Console(quiet=True)
-        console.print(dataset.found, style="dim")
+        console.print(dataset.summary, style="dim")
         outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
-    told = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
+    message = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
     if outcome.interrupted:
-        console.print(f"stopped after {told}; --resume goes on from {out}")
+        console.print(f"stopped after {message}; --resume goes on from {out}")
         raise typer.Exit(130)
-    console.print(f"{told}; weights, checkpoint and metrics in {out}")
+    console.print(f"{message}; weights, checkpoint and metrics in {out}")

@@ -45,10 +45,10 @@ def evaluate_runs(
         raise ValueError(f"resume: got a run on {config.data}, takes one on images")
     begun = time.perf_counter()
     options = replace(options, folder=folder.path)
-    found = task.assess([panel for *_, panel in opened], options)
-    seconds = found.earlier_seconds + time.perf_counter() - begun
+    result = task.assess([panel for *_, panel in opened], options)
+    seconds = result.earlier_seconds + time.perf_counter() - begun
     history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
-    metrics = found.metrics | {
+    metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
         "evaluation_seconds": seconds,
@@ -60,18 +60,18 @@ def evaluate_runs(
             name=record.stem,
             command=command_line(),
             seed=config.seed,
-            data=task.found(),
+            data=task.summary(),
             device=device_name(config.device),
             time_s=metrics["train_seconds"] or seconds,
             metrics=metrics | {"history": [line["valid"] for line in history]},
             settings=asdict(folder.config()) | {"command": folder.settings()["command"]},
         )
-    if found.partial is not None:
-        found.partial.unlink(missing_ok=True)
-    table = Table(title=f"{', '.join(map(str, paths))}: {found.title}")
+    if result.partial is not None:
+        result.partial.unlink(missing_ok=True)
+    table = Table(title=f"{', '.join(map(str, paths))}: {result.title}")
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)
-    for line in found.lines:
+    for line in result.lines:
         table.add_row(*line)
     options.console.print(table)
     return metrics

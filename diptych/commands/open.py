@@ -33,5 +33,5 @@ def check_same_data(folder: RunFolder, dataset: data.Data) -> None:
     """Raise ValueError where a run was trained on other data: a token would mean something else."""
     if folder.settings().get("data_digest") != digest(dataset):
         raise ValueError(
-            f"{folder.path}: was trained on other data than there is now: {dataset.found}"
+            f"{folder.path}: was trained on other data than there is now: {dataset.summary}"
         )

@@ -30,11 +30,11 @@ def load(root: Root = None) -> Dataset:
     """
     path = find_file(data_root(root), (MAT,), FOLDERS)
     train, valid, test = (Split(_upright(ground), labels) for ground, labels in read_mat(path))
-    found = (
+    summary = (
         f"caltech101_silhouettes: {count(train, valid, test)} of {SIDE}x{SIDE}, "
         f"black and white, with labels, read from {path}"
     )
-    return Dataset("caltech101_silhouettes", train, valid, test, (1, SIDE, SIDE), found)
+    return Dataset("caltech101_silhouettes", train, valid, test, (1, SIDE, SIDE), summary)
 
 
 def read_mat(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -66,8 +66,8 @@ def _check(
     (rows, columns), (low, high) = shape, limits
     expected = f"({rows or 'N >= 1'}, {columns}) of whole numbers {low} to {high}"
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif":
-        found = getattr(array, "dtype", type(array).__name__)
-        raise ValueError(f"{path}: key {key}: found {found}, expected {expected}")
+        result = getattr(array, "dtype", type(array).__name__)
+        raise ValueError(f"{path}: key {key}: found {result}, expected {expected}")
     if array.ndim != 2 or not len(array) or array.shape != (rows or len(array), columns):
         raise ValueError(f"{path}: key {key}: found {array.shape}, expected {expected}")
     wrong = ~((array >= low) & (array <= high) & (array == np.rint(array)))  # NaN is wrong as well

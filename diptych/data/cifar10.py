@@ -55,10 +55,12 @@ def load(root: Root = None) -> Dataset:
         )
         for names in FILES.values()
     )
-    found = f"cifar10: {count(train, valid, test)} of 3x32x32 with labels, read from {source}"
+    summary = f"cifar10: {count(train, valid, test)} of 3x32x32 with labels, read from {source}"
     if any(len(labels) < RECORDS for _, labels in read.values()):
-        found += f"; truncated, a full copy has {RECORDS} images in each of its {len(NAMES)} files"
-    return Dataset("cifar10", train, valid, test, SHAPE, found)
+        summary += (
+            f"; truncated, a full copy has {RECORDS} images in each of its {len(NAMES)} files"
+        )
+    return Dataset("cifar10", train, valid, test, SHAPE, summary)
 
 
 def decode(source: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -76,9 +78,9 @@ def decode(source: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
             f"{source}: offset {_MOST}: found more than {RECORDS} records, expected the file to end"
         )
     if rest or not whole:
-        found = f"{rest} bytes" if rest else "nothing"
+        result = f"{rest} bytes" if rest else "nothing"
         raise ValueError(
-            f"{source}: offset {whole * RECORD}: found {found} to the end of the file, "
+            f"{source}: offset {whole * RECORD}: found {result} to the end of the file, "
             f"expected whole records of {RECORD} bytes, at least 1"
         )
     records = np.frombuffer(data, np.uint8).reshape(whole, RECORD)

@@ -117,7 +117,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """Three splits of one text, as ids, and `found`: one sentence of what was read, and where.
+    """Three splits of one text, as ids, and `summary`: one sentence of what was read, and where.
 
     Shapes: train, valid, test (N,) int64, C-contiguous, N >= 2, each id in the vocabulary.
     Raises: ValueError that names the split, what it got and what it takes.
@@ -128,7 +128,7 @@ class Corpus:
     valid: np.ndarray
     test: np.ndarray
     vocabulary: Vocabulary
-    found: str
+    summary: str
 
     def __post_init__(self) -> None:
         for name in SPLITS:
@@ -149,7 +149,7 @@ class Corpus:
 
 
 def count(train: np.ndarray, valid: np.ndarray, test: np.ndarray, vocabulary: Vocabulary) -> str:
-    """The start of a `found`: 900 train, 50 valid and 50 test words, a vocabulary of 99."""
+    """The start of a `summary`: 900 train, 50 valid and 50 test words, a vocabulary of 99."""
     return (
         f"{len(train)} train, {len(valid)} valid and {len(test)} test {vocabulary.unit}, "
         f"a vocabulary of {len(vocabulary)}"

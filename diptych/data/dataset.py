@@ -43,7 +43,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Three splits of one data set, and `found`: one sentence of what was read, and where.
+    """Three splits of one data set, and `summary`: one sentence of what was read, and where.
 
     Where it is `dynamic`, x is no image but the probability that each pixel is 1: whoever trains
     draws the pixels anew each time they are seen, and whoever judges draws the held-out ones once.
@@ -56,7 +56,7 @@ class Dataset:
     valid: Split
     test: Split
     image_shape: tuple[int, int, int]
-    found: str
+    summary: str
     dynamic: bool = False
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Dataset:
 
 
 def count(train: Split, valid: Split, test: Split) -> str:
-    """The start of a `found`: 1297 train, 200 valid and 300 test images."""
+    """The start of a `summary`: 1297 train, 200 valid and 300 test images."""
     return f"{len(train)} train, {len(valid)} valid and {len(test)} test images"
 
 
@@ -96,9 +96,9 @@ def data_root(root: Root = None, archive: str | None = None) -> Path:
     with reading(folder, "a folder that can be read"):
         exists, is_folder = folder.exists(), folder.is_dir()
     if not is_folder and not (archive and exists and folder.name.endswith(archive)):
-        found = "a file" if exists else "nothing"
+        result = "a file" if exists else "nothing"
         takes = f"a folder or a {archive}" if archive else "a folder"
-        raise ValueError(f"{source}: found {found} at {folder}, expected {takes}")
+        raise ValueError(f"{source}: found {result} at {folder}, expected {takes}")
     return folder
 
 

@@ -32,8 +32,8 @@ def load(root: Root = None) -> Dataset:
         Split(x[rows], y[rows])
         for rows in (slice(first), slice(first, second), slice(second, None))
     )
-    found = f"digits: {count(train, valid, test)} of 8x8 with labels, embedded in scikit-learn"
-    return Dataset("digits", train, valid, test, (1, 8, 8), found)
+    summary = f"digits: {count(train, valid, test)} of 8x8 with labels, embedded in scikit-learn"
+    return Dataset("digits", train, valid, test, (1, 8, 8), summary)
 
 
 def load_enlarged(root: Root = None) -> Dataset:
@@ -48,9 +48,9 @@ def load_enlarged(root: Root = None) -> Dataset:
     train, valid, test = (
         Split(_enlarged(part.x), part.y) for part in (small.train, small.valid, small.test)
     )
-    found = f"digits16: {count(train, valid, test)} of 8x8 enlarged to 16x16 with labels, "
-    found += "embedded in scikit-learn"
-    return Dataset("digits16", train, valid, test, (1, 16, 16), found)
+    summary = f"digits16: {count(train, valid, test)} of 8x8 enlarged to 16x16 with labels, "
+    summary += "embedded in scikit-learn"
+    return Dataset("digits16", train, valid, test, (1, 16, 16), summary)
 
 
 def load_binary(root: Root = None) -> Dataset:
@@ -77,9 +77,9 @@ def _black_and_white(grey: Dataset, name: str, size: str) -> Dataset:
         Split((part.x >= 0.5).astype(np.float32), part.y)
         for part in (grey.train, grey.valid, grey.test)
     )
-    found = f"{name}: {count(train, valid, test)} {size}, black and white, with labels, "
-    found += "embedded in scikit-learn"
-    return Dataset(name, train, valid, test, grey.image_shape, found)
+    summary = f"{name}: {count(train, valid, test)} {size}, black and white, with labels, "
+    summary += "embedded in scikit-learn"
+    return Dataset(name, train, valid, test, grey.image_shape, summary)
 
 
 def _enlarged(x: np.ndarray) -> np.ndarray:

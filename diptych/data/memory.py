@@ -77,7 +77,7 @@ class MemoryTask:
         return SYMBOLS if self.kind == "copy" else 0
 
     @property
-    def found(self) -> str:
+    def summary(self) -> str:
         what = f"{self.items} symbols of {DATA}" if self.kind == "copy" else "2 marked values"
         return f"{self.name}: {what}, length {self.length}, {self.steps} steps, drawn from a key"
 

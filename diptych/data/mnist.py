@@ -40,8 +40,8 @@ def load(root: Root = None) -> Dataset:
         )
     train, valid = Split(x[:cut], y[:cut]), Split(x[cut:], y[cut:])
     test = Split(*_read_labelled(folder, "t10k"))
-    found = f"mnist: {count(train, valid, test)} of {SIDE}x{SIDE} with labels, read from {folder}"
-    return Dataset("mnist", train, valid, test, (1, SIDE, SIDE), found)
+    summary = f"mnist: {count(train, valid, test)} of {SIDE}x{SIDE} with labels, read from {folder}"
+    return Dataset("mnist", train, valid, test, (1, SIDE, SIDE), summary)
 
 
 def load_dynamic(root: Root = None) -> Dataset:
@@ -53,8 +53,8 @@ def load_dynamic(root: Root = None) -> Dataset:
     Salakhutdinov, "Importance weighted autoencoders" (2016).
     """
     grey = load(root)
-    found = f"dynamic_{grey.found}, pixels drawn anew as 0 or 1"
-    return replace(grey, name="dynamic_mnist", found=found, dynamic=True)
+    summary = f"dynamic_{grey.summary}, pixels drawn anew as 0 or 1"
+    return replace(grey, name="dynamic_mnist", summary=summary, dynamic=True)
 
 
 def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -77,8 +77,8 @@ def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
             data = path.read_bytes()
     magic, start = bytes((0, 0, _UINT8, len(shape))), 4 + 4 * len(shape)
     if data[:4] != magic:
-        found = data[:4].hex(" ") or "nothing"
-        raise ValueError(f"{path}: offset 0: found {found}, expected magic {magic.hex(' ')}")
+        result = data[:4].hex(" ") or "nothing"
+        raise ValueError(f"{path}: offset 0: found {result}, expected magic {magic.hex(' ')}")
     if len(data) < start:
         raise ValueError(f"{path}: offset 4: file ends at {len(data)}, expected sizes to {start}")
     sizes = struct.unpack_from(f">{len(shape)}I", data, 4)

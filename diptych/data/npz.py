@@ -21,16 +21,18 @@ def read_npz(path: Path, keys: Sequence[str], shape: tuple[int, ...]) -> list[np
     with reading(path, "an .npz archive"), path.open("rb") as file:
         magic = file.read(len(ZIP))
         if magic != ZIP:  # np.load would take it for a .npy or a pickle
-            found = magic.hex(" ") or "nothing"
-            raise ValueError(f"{path}: offset 0: found {found}, expected a zip's {ZIP.hex(' ')}")
+            result = magic.hex(" ") or "nothing"
+            raise ValueError(f"{path}: offset 0: found {result}, expected a zip's {ZIP.hex(' ')}")
         file.seek(0)
         with reading(path, "an .npz archive", Exception):  # zipfile raises a dozen types
             archive = np.load(file, allow_pickle=False)
         with archive:
             for key in keys:
                 if key not in archive.files:
-                    found, takes = ", ".join(archive.files) or "none", ", ".join(keys)
-                    raise ValueError(f"{path}: key {key}: missing, found {found}, expected {takes}")
+                    result, takes = ", ".join(archive.files) or "none", ", ".join(keys)
+                    raise ValueError(
+                        f"{path}: key {key}: missing, found {result}, expected {takes}"
+                    )
             return [_examples(path, archive, key, shape) for key in keys]
 
 
@@ -43,6 +45,6 @@ def _examples(
     if not isinstance(array, np.ndarray):  # a member of the zip that is no .npy comes as bytes
         raise ValueError(f"{path}: key {key}: found raw bytes, expected {expected}")
     if array.dtype != np.uint8 or array.ndim == 0 or not len(array) or array.shape[1:] != shape:
-        found = f"{array.dtype} {array.shape}"
-        raise ValueError(f"{path}: key {key}: found {found}, expected {expected}")
+        result = f"{array.dtype} {array.shape}"
+        raise ValueError(f"{path}: key {key}: found {result}, expected {expected}")
     return array

@@ -48,12 +48,12 @@ def load(root: Root = None) -> Dataset:
         Split(images.reshape(len(images), -1) / np.float32(255))
         for images in (background[~held], background[held], evaluation)
     )
-    found = (
+    summary = (
         f"omniglot: {count(train, valid, test)} of {SIDE}x{SIDE} without labels, read from {path}, "
         "pixels drawn anew as 0 or 1; neither the split nor the resampling of the IWAE paper, so "
         "its nats compare with none published"
     )
-    return Dataset("omniglot", train, valid, test, (1, SIDE, SIDE), found, dynamic=True)
+    return Dataset("omniglot", train, valid, test, (1, SIDE, SIDE), summary, dynamic=True)
 
 
 def _check_polarity(path: Path, key: str, images: np.ndarray) -> None:

@@ -61,9 +61,11 @@ def _lines(path: Path, tokens: Callable[[list[str]], list[str]]) -> list[list[st
     return [tokens(line.split()) for line in read_text(path).removesuffix("\n").split("\n")]
 
 
-def _check(path: Path, what: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise ValueError(f"{path}: found {found} {what} with one {EOS} a line, expected {expected}")
+def _check(path: Path, what: str, result: int, expected: int) -> None:
+    if result != expected:
+        raise ValueError(
+            f"{path}: found {result} {what} with one {EOS} a line, expected {expected}"
+        )
 
 
 def _corpus(
@@ -82,5 +84,5 @@ def _corpus(
                         f"expected one of the {len(known)} {vocabulary.unit} of ptb.train.txt"
                     )
     train, valid, test = (vocabulary.encode(chain.from_iterable(lines[split])) for split in SPLITS)
-    found = f"{name}: {count(train, valid, test, vocabulary)}, read from {paths['train'].parent}"
-    return Corpus(name, train, valid, test, vocabulary, found)
+    summary = f"{name}: {count(train, valid, test, vocabulary)}, read from {paths['train'].parent}"
+    return Corpus(name, train, valid, test, vocabulary, summary)

@@ -37,11 +37,11 @@ def load(root: Root = None) -> Dataset:
         source = path.parent
         arrays = [read_amat(find_file(source, (name,))) for name in AMAT]
     train, valid, test = (Split(pixels.astype(np.float32, order="C")) for pixels in arrays)
-    found = (
+    summary = (
         f"static_mnist: {count(train, valid, test)} of {SIDE}x{SIDE}, "
         f"black and white, without labels, read from {source}"
     )
-    return Dataset("static_mnist", train, valid, test, (1, SIDE, SIDE), found)
+    return Dataset("static_mnist", train, valid, test, (1, SIDE, SIDE), summary)
 
 
 def read_amat(path: Path) -> np.ndarray:
@@ -74,8 +74,8 @@ def _digits(path: Path, number: int, tokens: list[bytes]) -> bytes:
         try:
             row += {0.0: b"0", 1.0: b"1"}[float(token)]
         except (ValueError, KeyError):
-            found = token[:24].decode("ascii", "backslashreplace")
+            result = token[:24].decode("ascii", "backslashreplace")
             raise ValueError(
-                f"{path}: line {number}: value {column}: found {found}, expected 0 or 1"
+                f"{path}: line {number}: value {column}: found {result}, expected 0 or 1"
             ) from None
     return row

@@ -38,8 +38,8 @@ def from_text(name: str, text: str, unit: Unit, source: object, origin: str) -> 
     """The corpus of `text`, by the rules of `load`; errors name `source`, `found` ends `origin`."""
     check_choice("unit", unit, get_args(Unit))
     if not text.strip():
-        found = "nothing but white space" if text else "an empty file"
-        raise ValueError(f"{source}: found {found}, expected text")
+        result = "nothing but white space" if text else "an empty file"
+        raise ValueError(f"{source}: found {result}, expected text")
     tokens = _words(text) if unit == "words" else list(text)
     if len(tokens) < LEAST:
         raise ValueError(
@@ -57,8 +57,8 @@ def from_text(name: str, text: str, unit: Unit, source: object, origin: str) -> 
     vocabulary = Vocabulary(tuple(distinct), unit)
     ids = vocabulary.encode(tokens)
     train, valid, test = ids[:first].copy(), ids[first:second].copy(), ids[second:].copy()
-    found = f"{name}: {count(train, valid, test, vocabulary)}, {origin}"
-    return Corpus(name, train, valid, test, vocabulary, found)
+    result = f"{name}: {count(train, valid, test, vocabulary)}, {origin}"
+    return Corpus(name, train, valid, test, vocabulary, result)
 
 
 def read_text(path: Path) -> str:
@@ -71,8 +71,8 @@ def read_text(path: Path) -> str:
     try:
         return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        found = data[error.start : error.end].hex(" ")
-        raise ValueError(f"{path}: offset {error.start}: found {found}, expected UTF-8") from None
+        result = data[error.start : error.end].hex(" ")
+        raise ValueError(f"{path}: offset {error.start}: found {result}, expected UTF-8") from None
 
 
 def _words(text: str) -> list[str]:

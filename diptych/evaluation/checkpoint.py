@@ -51,8 +51,8 @@ class PartialFile:
             raise ValueError(
                 f"{self.path}: holds a part of this evaluation; --resume it, or delete the file"
             )
-        arrays, told = load_arrays(self.path)
-        theirs = told.get("identity", {})
+        arrays, metadata = load_arrays(self.path)
+        theirs = metadata.get("identity", {})
         other = [k for k in self.identity | theirs if self.identity.get(k) != theirs.get(k)]
         if other:
             raise ValueError(f"{self.path}: of another evaluation, with other {', '.join(other)}")
@@ -61,8 +61,8 @@ class PartialFile:
             {n: a.shape for n, a in arrays.items()},
             str(self.path),
         )
-        self.earlier_seconds = told["seconds"]
-        return Sums(**arrays, done=told["done"])
+        self.earlier_seconds = metadata["seconds"]
+        return Sums(**arrays, done=metadata["done"])
 
     def save(self, sums: Sums, now: bool = False) -> None:
         """Write them, where that was not done a moment ago or `now` is set."""
@@ -70,17 +70,17 @@ class PartialFile:
         if not now and at - self._saved < EVERY:
             return
         arrays = {name: getattr(sums, name) for name in ARRAYS}
-        told = {"done": sums.done, "seconds": self.earlier_seconds + at - self._begun}
-        save_arrays(self.path, arrays, {"identity": self.identity} | told)
+        metadata = {"done": sums.done, "seconds": self.earlier_seconds + at - self._begun}
+        save_arrays(self.path, arrays, {"identity": self.identity} | metadata)
         self._saved = at
 
 
 def digest(*contents: bytes) -> str:
     """BLAKE2b of all of them, in order, as hexadecimal digits."""
-    found = hashlib.blake2b(digest_size=16)
+    result = hashlib.blake2b(digest_size=16)
     for content in contents:
-        found.update(content)
-    return found.hexdigest()
+        result.update(content)
+    return result.hexdigest()
 
 
 def digest_of(arrays: Mapping[str, np.ndarray]) -> str:

@@ -45,8 +45,8 @@ def reconstruction_error(
     with panel.evaluating():
         for start in range(0, len(x), batch_size):
             part = panel.array(x[start : start + batch_size])
-            told = {"first": start} if drawn else {}
-            made = panel.model.reconstruct(part, **told)
+            message = {"first": start} if drawn else {}
+            made = panel.model.reconstruct(part, **message)
             recon, original = (pixels(to_numpy(a)) for a in (made, part))
             squares += float(np.square(recon - original, dtype=np.float64).sum())
             count += original.size

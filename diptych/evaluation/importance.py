@@ -155,8 +155,8 @@ def rows_within(memory_mb: float, model: Any) -> int:
     check_real("memory_mb", memory_mb, above=0)
     least = memory_of(model, 1)
     if memory_mb < least:
-        told = math.ceil(100 * least) / 100
-        raise ValueError(f"memory_mb: got {memory_mb:g}, one sample takes {told:g}")
+        message = math.ceil(100 * least) / 100
+        raise ValueError(f"memory_mb: got {memory_mb:g}, one sample takes {message:g}")
     return 1 + int((memory_mb - least) / (memory_of(model, 2) - least))
 
 

@@ -55,11 +55,11 @@ def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], 
 
 def _numbers(result: Any) -> dict[str, float]:
     items = result if isinstance(result, Mapping) else getattr(result, "_asdict", dict)()
-    found = {
+    result = {
         name: float(value)
         for name, value in items.items()
         if isinstance(value, Real) and not isinstance(value, bool)
     }
-    if not found:
+    if not result:
         raise ValueError(f"run: returned {result!r}, takes one that returns numbers by name")
-    return found
+    return result

@@ -54,20 +54,20 @@ class Predictor:
     def _posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """std is what z = mu + std eps gives at mu = 0, eps = 1, whatever the model's spread is."""
         model = self.panel.model
-        mu, spread = self._value(model.encode(self.panel.array(images)))
+        mu, scale = self._value(model.encode(self.panel.array(images)))
         ones = 0 * model.draw_noise(Key(0), len(images)).eps + 1
-        std = to_numpy(self._value(model.reparameterize(0 * mu, spread, ones)))
+        std = to_numpy(self._value(model.reparameterize(0 * mu, scale, ones)))
         return to_numpy(mu), np.abs(std.reshape(len(images), -1, mu.shape[1])[:, 0])
 
     def _elbo(self, images: np.ndarray, key: Key) -> np.ndarray | None:
         """One image at a time: a loss is averaged over its batch."""
         model, values = self.panel.model, images[0].size
-        found = []
+        result = []
         for n in range(len(images)):
             noise = model.draw_noise(key, 1, first=n)
             terms = per_example(model.config, self.panel.terms(images[n : n + 1], noise), 1)
-            found.append(negative_elbo(model.config, terms, values))
-        return None if found[0] is None else -np.array(found, np.float64)
+            result.append(negative_elbo(model.config, terms, values))
+        return None if result[0] is None else -np.array(result, np.float64)
 
     def _value(self, result: Any) -> Any:
         """Without the vjp, which the left panel hands out with it."""

@@ -90,10 +90,10 @@ class RunRecorder:
             shutil.rmtree(staged, ignore_errors=True)
 
     def _write_settings(self, path: Path) -> None:
-        told = self._settings | {"command": command_line(), **environment()}
-        told["seconds"] = time.perf_counter() - self._begun
+        metadata = self._settings | {"command": command_line(), **environment()}
+        metadata["seconds"] = time.perf_counter() - self._begun
         with path.open("w") as file:
-            file.write(_json("run", told, indent=1) + "\n")
+            file.write(_json("run", metadata, indent=1) + "\n")
             _close(file)
 
     @contextlib.contextmanager

@@ -67,7 +67,7 @@ def training_step(
         check_real("clip", clip, above=0)
     noise = panel.model.draw_noise(key.fold_in("noise"), len(batch))
     with panel.training():
-        terms, _ = panel.gradients(batch, noise)
+        terms, _ = panel.forward_backward(batch, noise)
         broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
         if broken:
             raise NonFiniteError(f"loss term {', '.join(broken)}")

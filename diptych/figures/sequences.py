@@ -51,12 +51,15 @@ def memory_curves(results: Mapping[str, Any]) -> Figure:
     _title(style(learning, "training step", "right answers, %"), "while it learns, held out")
     _title(style(lasting, "delay, steps"), "afterwards, test")
     handles = []
-    for place, (scheme, found) in enumerate(schemes.items()):
-        _draw_learning(learning, found["curves"], LOOKS[scheme], (place, len(schemes)))
+    for place, (scheme, result) in enumerate(schemes.items()):
+        _draw_learning(learning, result["curves"], LOOKS[scheme], (place, len(schemes)))
         middle = (len(schemes) - 1) / 2
         x = np.arange(len(delays)) + DODGE * (place - middle)
-        _draw_lasting(lasting, x, [found["delays"][str(d)] for d in delays], LOOKS[scheme])
-        lost, seeds = sum(told is not None for told in found["diverged"]), len(found["diverged"])
+        _draw_lasting(lasting, x, [result["delays"][str(d)] for d in delays], LOOKS[scheme])
+        lost, seeds = (
+            sum(message is not None for message in result["diverged"]),
+            len(result["diverged"]),
+        )
         name = f"{scheme} ({lost} of {seeds} diverged)" if lost else scheme
         handles.append(Line2D([], [], label=name, **LOOKS[scheme]))
     dotted: dict[str, Any] = {"color": INK, "ls": ":", "lw": 1.2, "zorder": 1}
@@ -94,17 +97,17 @@ def perplexity_curves(runs: Mapping[str, Mapping[str, Sequence[float | None]]]) 
         axis.plot(epoch, train, "--", color=color, marker=dot, lw=1.1)
         axis.plot(epoch, valid, "-", color=color, marker=dot, lw=1.8)
         seen += [train, valid]
-        told = f"{name}: no finite value"
+        message = f"{name}: no finite value"
         if np.isfinite(valid).any():
             best = int(np.nanargmin(valid))
-            told = f"{name}: best {valid[best]:.2f}, epoch {epoch[best]:g}"
+            message = f"{name}: best {valid[best]:.2f}, epoch {epoch[best]:g}"
             axis.plot(epoch[best], valid[best], mark, color=color, ms=8, mec="white", mew=1)
-        handles.append(Line2D([], [], color=color, marker=mark, lw=1.8, label=told))
+        handles.append(Line2D([], [], color=color, marker=mark, lw=1.8, label=message))
     _log_ticks(axis, np.concatenate(seen))
     figure.legend(handles=handles, loc="outside upper left", **LEGEND | {"markerscale": 1})
     handles = [
-        Line2D([], [], color=MUTED, ls=line, lw=1.4, label=told)
-        for told, line in (("validation", "-"), ("training", "--"))
+        Line2D([], [], color=MUTED, ls=line, lw=1.4, label=message)
+        for message, line in (("validation", "-"), ("training", "--"))
     ]
     figure.legend(handles=handles, loc="outside upper right", **LEGEND)
     return figure
@@ -142,8 +145,8 @@ def mask_pictures(noises: Mapping[str, Masks], layers: int, steps: int, example:
         column[-1].set_xlabel("step", fontsize=8.5, color=INK)
         column[-1].tick_params(labelbottom=True)
     handles = [
-        Patch(facecolor=color, edgecolor=MUTED, lw=0.6, label=told)
-        for told, color in (("kept", KEPT), ("dropped", DROPPED))
+        Patch(facecolor=color, edgecolor=MUTED, lw=0.6, label=message)
+        for message, color in (("kept", KEPT), ("dropped", DROPPED))
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, **LEGEND)
     return figure
@@ -213,12 +216,12 @@ def _check_memory(results: Mapping[str, Any]) -> None:
         what = f"no {', '.join(sorted(lost))}" if lost else "no scheme"
         raise ValueError(f"results: got {what}, takes what memory_experiment returns")
     delays = set(map(str, results["settings"]["delays"]))
-    for scheme, found in results["schemes"].items():
+    for scheme, result in results["schemes"].items():
         check_choice("scheme", scheme, SCHEMES)
-        lost = {"curves", "delays", "diverged"} - set(found) or delays - set(found["delays"])
+        lost = {"curves", "delays", "diverged"} - set(result) or delays - set(result["delays"])
         if lost:
             raise ValueError(f"results: got no {', '.join(sorted(lost))} of {scheme}, takes each")
-        steps = {tuple(curve["step"]) for curve in found["curves"] if curve is not None}
+        steps = {tuple(curve["step"]) for curve in result["curves"] if curve is not None}
         if len(steps) > 1:
             raise ValueError(
                 f"results: got seeds of {scheme} judged at other steps, takes the same"
@@ -230,19 +233,19 @@ def _check_run(name: str, run: Mapping[str, Sequence[float | None]]) -> list[np.
     wanted = ("epoch", "train", "valid")
     if set(run) != set(wanted):
         raise ValueError(f"runs[{name!r}]: got {list(run)}, takes {', '.join(wanted)}")
-    found = [np.asarray(run[key], float) for key in wanted]  # None becomes NaN
-    check(f"runs[{name!r}]['epoch']", found[0], ("epochs",))
-    for key, values in zip(wanted[1:], found[1:], strict=True):
+    result = [np.asarray(run[key], float) for key in wanted]  # None becomes NaN
+    check(f"runs[{name!r}]['epoch']", result[0], ("epochs",))
+    for key, values in zip(wanted[1:], result[1:], strict=True):
         values[~np.isfinite(values)] = np.nan
-        check(f"runs[{name!r}][{key!r}]", np.nan_to_num(values), found[0].shape)
+        check(f"runs[{name!r}][{key!r}]", np.nan_to_num(values), result[0].shape)
         if (values < 1).any():
             raise ValueError(f"runs[{name!r}][{key!r}]: got {np.nanmin(values):g}, takes 1 or more")
-    return found
+    return result
 
 
 def _check_masks(scheme: str, masks: Masks, layers: int, steps: int) -> list[np.ndarray | None]:
     """The masks in the order of the columns, None where nothing is dropped."""
-    found: list[np.ndarray | None] = []
+    result: list[np.ndarray | None] = []
     for field, places in (("inputs", layers + 1), ("recurrent", layers)):
         given = getattr(masks, field) or (None,) * places
         if len(given) != places:
@@ -254,5 +257,5 @@ def _check_masks(scheme: str, masks: Masks, layers: int, steps: int) -> list[np.
             if mask is not None:
                 shared = np.shape(mask)[:1] == (1,)
                 check(name, mask, (1 if shared else steps, "B", "units"))
-            found.append(mask)
-    return found
+            result.append(mask)
+    return result

@@ -55,21 +55,21 @@ def run_lab(
     experiment = lookup("experiment", name, EXPERIMENTS)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: got {list(seeds)}, takes one or more, each once")
-    found = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
-    if not isinstance(found, Dataset):
-        raise ValueError(f"data: got {found.name}, the laboratory takes images")
+    result = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
+    if not isinstance(result, Dataset):
+        raise ValueError(f"data: got {result.name}, the laboratory takes images")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{out}: cannot write there ({error.strerror})") from None
-    console.print(found.found, style="dim")
-    findings = experiment(Setting(found, tuple(seeds), quick, console))
+    console.print(result.summary, style="dim")
+    findings = experiment(Setting(result, tuple(seeds), quick, console))
     seconds = time.perf_counter() - begun
-    told = {"experiment": name, "data": found.found, "seeds": list(seeds), "quick": quick}
-    told |= {"truths": dict(findings.truths), "results": dict(findings.results)}
-    told |= {"seconds": seconds, "command": command_line(), **environment()}
+    metadata = {"experiment": name, "data": result.summary, "seeds": list(seeds), "quick": quick}
+    metadata |= {"truths": dict(findings.truths), "results": dict(findings.results)}
+    metadata |= {"seconds": seconds, "command": command_line(), **environment()}
     files = tuple(out / f"{name}.{kind}" for kind in ("json", "png", "txt"))
-    write_atomically(files[0], (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(files[0], (json.dumps(metadata, indent=1, allow_nan=False) + "\n").encode())
     figures.save(findings.figure, files[1])
     text = io.StringIO()
     Console(file=text, width=120).print(findings.table)
@@ -80,10 +80,10 @@ def run_lab(
             name=record.stem,
             command=command_line(),
             seed=seeds[0],
-            data=found.found,
+            data=result.summary,
             device="cpu",
             time_s=seconds,
-            metrics={k: told[k] for k in ("seeds", "quick", "truths", "results")},
+            metrics={k: metadata[k] for k in ("seeds", "quick", "truths", "results")},
         )
     console.print(findings.table)
     for truth, holds in findings.truths.items():

@@ -34,11 +34,11 @@ from diptych.lab.models import (
     codes,
     decoded,
     epochs_in,
+    format_mean,
     grey_size,
     less,
     no_more,
     reconstructed,
-    told,
     trained,
 )
 from diptych.lab.pictures import head, show
@@ -74,7 +74,7 @@ def run(setting: Setting) -> Findings:
     grey_size(data)
     epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
     draws = 200 if setting.quick else 1000
-    judge = Judge(data)
+    classifier = DigitClassifier(data)
     panels = {
         name: [
             trained(setting, seed, FIELDS | {"posterior": posterior}, epochs=epochs)
@@ -82,7 +82,7 @@ def run(setting: Setting) -> Findings:
         ]
         for name, posterior in MODELS.items()
     }
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         split: {name: [_error(p, x) for p in models] for name, models in panels.items()}
         for split, x in (("train", data.train.x), ("test", data.test.x))
     }
@@ -90,12 +90,13 @@ def run(setting: Setting) -> Findings:
         name: [_drawn(p, data.train.x, draws, fitted) for p in panels[model]]
         for name, (model, fitted) in SAMPLERS.items()
     }
-    judged = {name: [judge(x) for x in several] for name, several in samples.items()}
+    judged = {name: [classifier(x) for x in several] for name, several in samples.items()}
     prior = random.normal(KEY.fold_in("z"), (draws, FIELDS["latent_dim"]))
     results = {
         "epochs": epochs,
-        "reconstruction": found,
-        "held_out": judge(data.test.x[:1000]) | {"energy": _energy(data.valid.x, judge.held_out)},
+        "reconstruction": result,
+        "held_out": classifier(data.test.x[:1000])
+        | {"energy": _energy(data.valid.x, classifier.held_out)},
         "samples": {
             name: {what: [one[what] for one in several] for what in several[0]}
             for name, several in judged.items()
@@ -106,18 +107,18 @@ def run(setting: Setting) -> Findings:
         },
     }
     firsts = {name: models[0] for name, models in panels.items()}
-    figure = _draw(firsts, {n: several[0] for n, several in samples.items()}, data, judge)
+    figure = _draw(firsts, {n: several[0] for n, several in samples.items()}, data, classifier)
     return Findings(results, _table(results), figure, truths(results))
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
     """Each with every seed, strays as far as the seeds can tell."""
-    found, samples = results["reconstruction"], results["samples"]
+    result, samples = results["reconstruction"], results["samples"]
     apart = results["codes_from_prior"]
     strays = [samples[name]["strays"] for name in (OURS, FITTED)]
     return {
         "the autoencoder reconstructs training images better": less(
-            found["train"]["autoencoder"], found["train"]["VAE"]
+            result["train"]["autoencoder"], result["train"]["VAE"]
         ),
         "the VAE's codes lie more as N(0, I) does": less(apart["VAE"], apart["autoencoder"]),
         "from N(0, I) the VAE's samples are more like held-out images": less(
@@ -135,7 +136,7 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
-class Judge:
+class DigitClassifier:
     """A classifier, and the training images, for images that a model made up."""
 
     def __init__(self, data: Dataset) -> None:
@@ -211,20 +212,27 @@ def _table(results: Mapping[str, Any]) -> Table:
     for name, (model, fitted) in SAMPLERS.items():
         entry = results["samples"][name]
         strays, holes = ([100 * share for share in entry[what]] for what in ("strays", "holes"))
-        row = [told(entry["energy"], 3), told(entry["distance"]), told(strays, 1)]
-        row += [told(entry["confidence"], 3), told(holes, 1)]
+        row = [
+            format_mean(entry["energy"], 3),
+            format_mean(entry["distance"]),
+            format_mean(strays, 1),
+        ]
+        row += [format_mean(entry["confidence"], 3), format_mean(holes, 1)]
         errors = [] if fitted else [results["reconstruction"][s][model] for s in ("train", "test")]
-        table.add_row(name, *row, *(told(error, 4) for error in errors))
+        table.add_row(name, *row, *(format_mean(error, 4) for error in errors))
     return table
 
 
 def _draw(
-    panels: Mapping[str, Panel], samples: Mapping[str, np.ndarray], data: Dataset, judge: Judge
+    panels: Mapping[str, Panel],
+    samples: Mapping[str, np.ndarray],
+    data: Dataset,
+    classifier: DigitClassifier,
 ) -> Figure:
     figure = Figure((9.2, 7.4), dpi=DPI, facecolor="white", layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.5, 1))[:, 0]
     for axis, (name, panel) in zip(above.subplots(1, 2), panels.items(), strict=True):
-        _draw_map(axis, name, panel, data, judge)
+        _draw_map(axis, name, panel, data, classifier)
     pictures = {"held-out images": data.test.x, **samples}
     legend = "circle: 2 standard deviations of N(0, I); dark: the classifier is unsure, a hole"
     above.supxlabel(legend, fontsize=9, color=INK)
@@ -233,16 +241,18 @@ def _draw(
     return figure
 
 
-def _draw_map(axis: Axes, name: str, panel: Panel, data: Dataset, judge: Judge) -> None:
+def _draw_map(
+    axis: Axes, name: str, panel: Panel, data: Dataset, classifier: DigitClassifier
+) -> None:
     """Codes of held-out images over the confidence in what is decoded there: a hole is dark."""
-    z, labels = codes(panel, judge.held_out), data.test.y
+    z, labels = codes(panel, classifier.held_out), data.test.y
     assert labels is not None
     style(axis, "$z_1$", "$z_2$").grid(False)
     head(axis, f"{name}, codes of held-out images")
     low, high = np.minimum(z.min(0), -2.5), np.maximum(z.max(0), 2.5)
     middle, half = (low + high) / 2, (high - low).max() / 2
     x, y = (np.linspace(m - half, m + half, 100) for m in middle)
-    sure = judge.confidence(decoded(panel, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)))
+    sure = classifier.confidence(decoded(panel, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)))
     shade: dict[str, Any] = {"cmap": "Greys_r", "vmin": -0.4, "vmax": 1.0, "shading": "gouraud"}
     axis.pcolormesh(x, y, sure.reshape(100, 100), rasterized=True, **shade)
     colors = np.array(LABELS)[labels[: len(z)]]

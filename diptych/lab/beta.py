@@ -30,11 +30,11 @@ from diptych.lab.models import (
     decoded,
     dequantised,
     epochs_in,
+    format_mean,
     grey_size,
     less,
     no_more,
     reconstructed,
-    told,
     trained,
 )
 from diptych.lab.pictures import head, show
@@ -61,20 +61,20 @@ def run(setting: Setting) -> Findings:
     data = dequantised(setting.data, KEY.fold_in("u"))
     epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
     splits = {"train": data.train.x, "test": data.test.x}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     pictures = {}
     for beta in betas:
         fields = FIELDS | {"beta": beta}
         panels = [
             trained(setting, seed, fields, data=data, epochs=epochs) for seed in setting.seeds
         ]
-        found[f"{beta:g}"] = {
+        result[f"{beta:g}"] = {
             name: [elbo_terms(panel, x, KEY.fold_in("eps")) for panel in panels]
             for name, x in splits.items()
         }
         if beta in SHOWN:
             pictures[beta] = _pictures(panels[0], splits["test"][:10], shape)
-    results = {"betas": list(betas), "epochs": epochs, "found": found}
+    results = {"betas": list(betas), "epochs": epochs, "found": result}
     originals = splits["test"][:10].reshape(-1, *shape)
     figure = _draw(results, originals, pictures)
     return Findings(results, _table(results), figure, truths(results))
@@ -106,8 +106,8 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
 
 def _terms(results: Mapping[str, Any], name: str, split: str = "train") -> np.ndarray:
     """(betas, seeds)"""
-    found = results["found"].values()
-    return np.array([[terms[name] for terms in entry[split]] for entry in found])
+    result = results["found"].values()
+    return np.array([[terms[name] for terms in entry[split]] for entry in result])
 
 
 def _pictures(panel: Panel, x: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ def _table(results: Mapping[str, Any]) -> Table:
     test = _terms(results, "kl", "test") + _terms(results, "recon", "test")
     for i, beta in enumerate(results["betas"]):
         row = (recon[i], kl[i], recon[i] + kl[i], test[i])
-        table.add_row(f"{beta:g}", *(told(values) for values in row))
+        table.add_row(f"{beta:g}", *(format_mean(values) for values in row))
     return table
 
 

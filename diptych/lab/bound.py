@@ -144,12 +144,12 @@ def adaptively(model: MLPVAE, x: np.ndarray) -> float:
 
 def log_weights(model: MLPVAE, x: np.ndarray, key: Key, repeats: int) -> np.ndarray:
     """log w of `repeats` sets of draws.   -> (N, repeats, KS[-1])"""
-    found = np.empty((len(x), repeats, KS[-1]))
+    result = np.empty((len(x), repeats, KS[-1]))
     for repeat in range(repeats):
         for i in range(len(x)):  # one image at a time stays in the cache
             noise = model.draw_noise(key.fold_in(repeat), 1, samples=KS[-1], first=i)
-            found[i, repeat] = model.log_weight(x[i : i + 1], noise)[0]
-    return found
+            result[i, repeat] = model.log_weight(x[i : i + 1], noise)[0]
+    return result
 
 
 def log_mean_exp(values: np.ndarray) -> np.ndarray:
@@ -171,13 +171,13 @@ def bounds(log_w: np.ndarray, log_p: np.ndarray) -> list[dict[str, float]]:
     Units: nats. standard_error, gap_error: of the means; spread: the standard deviation of one
     estimate from K draws an image.
     """
-    found = []
+    result = []
     for K in KS:
         blocks = log_mean_exp(log_w.reshape(len(log_w), -1, K))
         log_r = blocks - log_p[:, None]
         gaps = np.expm1(log_r) - log_r
         error = math.sqrt(blocks.var(1, ddof=1).mean() / blocks.size)
-        found.append(
+        result.append(
             {
                 "bound": float(blocks.mean()),
                 "standard_error": error,
@@ -186,7 +186,7 @@ def bounds(log_w: np.ndarray, log_p: np.ndarray) -> list[dict[str, float]]:
                 "gap_error": math.sqrt(gaps.var(1, ddof=1).mean() / gaps.size),
             }
         )
-    return found
+    return result
 
 
 def run(setting: Setting) -> Findings:
@@ -207,7 +207,7 @@ def _one_model(setting: Setting, seed: int, size: Size, x: np.ndarray) -> dict[s
     exact = integrate_out(model, x, size.fineness)
     log_w = log_weights(model, x, KEY.fold_in(seed), size.repeats)
     ratio = np.exp(log_w - exact.log_p[:, None, None])  # w / p(x)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "seed": seed,
         "log_p": float(exact.log_p.mean()),
         "kl": float(exact.kl.mean()),
@@ -218,8 +218,8 @@ def _one_model(setting: Setting, seed: int, size: Size, x: np.ndarray) -> dict[s
     }
     if seed == setting.seeds[0]:
         other = [adaptively(model, x[i : i + 1]) for i in range(size.checked)]
-        found["dblquad"] = float(np.abs(exact.log_p[: size.checked] - other).max(initial=0))
-    return found
+        result["dblquad"] = float(np.abs(exact.log_p[: size.checked] - other).max(initial=0))
+    return result
 
 
 def _truths(results: dict[str, Any]) -> dict[str, bool]:
@@ -249,8 +249,8 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
 
 def _table(results: dict[str, Any]) -> Table:
     models = results["models"]
-    told = f"{results['images']} test images, nats, mean over them"
-    table = Table(title=f"ELBO <= IWAE_K <= log p(x): {told}", title_justify="left")
+    message = f"{results['images']} test images, nats, mean over them"
+    table = Table(title=f"ELBO <= IWAE_K <= log p(x): {message}", title_justify="left")
     table.add_column("K", justify="right")
     for m in models:
         table.add_column(f"seed {m['seed']}", justify="right")
@@ -271,10 +271,10 @@ def _draw(results: dict[str, Any]) -> Figure:
     figure = Figure((9.2, 4.0), dpi=DPI, facecolor="white", layout="constrained")
     rising, closing = figure.subplots(1, 2)
     first = models[0]
-    bound, spread = (np.array([b[name] for b in first["bounds"]]) for name in ("bound", "spread"))
+    bound, std = (np.array([b[name] for b in first["bounds"]]) for name in ("bound", "spread"))
     _title(style(rising, "K, draws an image", "nats"), f"the bound, seed {first['seed']}")
     rising.axhline(first["log_p"], color=LEFT, lw=3, label="log p(x), by quadrature")
-    rising.fill_between(K, bound - spread, bound + spread, color=RIGHT, alpha=0.18, lw=0)
+    rising.fill_between(K, bound - std, bound + std, color=RIGHT, alpha=0.18, lw=0)
     rising.plot(K, bound, "o-", color=RIGHT, ms=4, lw=1.2, label="IWAE$_K$ ± std of one estimate")
     rising.axhline(bound[0], color=MUTED, lw=1.2, ls=":", label="ELBO = IWAE$_1$")
     rising.set_xscale("log", base=2)

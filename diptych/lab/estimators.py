@@ -75,16 +75,16 @@ def measure(model: MLPVAE, x: np.ndarray, size: Size, key: Key) -> dict[str, Any
     reference = first + long_run.total / size.reference
     ways: dict[str, Any] = {}
     for way in WAYS:
-        found = []
+        result = []
         for L in size.samples:
             if way == "score + baseline" and L == 1:
                 continue
             moments = Moments(reference, encoder)
             for grad in estimates(model, way, x, L, size.draws, key):
                 moments.add(grad)
-            found.append({"samples": L} | moments.told())
-        ways[way] = found
-    chance = long_run.told()
+            result.append({"samples": L} | moments.summary())
+        ways[way] = result
+    chance = long_run.summary()
     return {
         "norm": {part: float(np.linalg.norm(reference[:n])) for part, n in long_run.ends.items()},
         "error": {part: chance[part]["bias_error"] for part in PARTS},
@@ -100,16 +100,16 @@ def blind(model: MLPVAE, x: np.ndarray, size: Size, key: Key) -> dict[str, float
     twin.decoder_logits.weight.data[...] = 0
     names = [name for name, p in twin.named_parameters() for _ in range(p.data.size)]
     heads = np.isin(names, ["posterior.mu.bias", "posterior.logvar.bias"])
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for way in ("A", "B"):
         rows = np.array([g[heads] for g in estimates(twin, way, x, 1, size.draws, key)])
         squares = ((rows - rows.mean(0)) ** 2).sum(1)
-        found[way] = float(squares.sum() / (len(rows) - 1))
-        found[f"{way}_error"] = float(squares.std(ddof=1) / math.sqrt(len(rows)))
+        result[way] = float(squares.sum() / (len(rows) - 1))
+        result[f"{way}_error"] = float(squares.std(ddof=1) / math.sqrt(len(rows)))
     (mu, logvar), _ = twin.encode(x)
     var = np.exp(logvar)
-    found["theory"] = float((var + (var * mu**2 + 2 * var**2) / 4).sum() / len(x) ** 2)
-    return found
+    result["theory"] = float((var + (var * mu**2 + 2 * var**2) / 4).sum() / len(x) ** 2)
+    return result
 
 
 def shared_draws(model: MLPVAE, x: np.ndarray, size: Size, key: Key) -> dict[str, float]:
@@ -121,7 +121,7 @@ def shared_draws(model: MLPVAE, x: np.ndarray, size: Size, key: Key) -> dict[str
         a, b = (gradient(twins, way, x, noise)[:end] for way in ("A", "B"))
         for name, row in (("A", a), ("B", b), ("D", a - b)):
             moments[name].add(row)
-    return {name: m.told()["encoder"]["variance"] for name, m in moments.items()}
+    return {name: m.summary()["encoder"]["variance"] for name, m in moments.items()}
 
 
 def run(setting: Setting) -> Findings:
@@ -135,15 +135,15 @@ def run(setting: Setting) -> Findings:
             setting.console.print(f"estimators: seed {seed}", style="dim")
         key = KEY.fold_in(seed)
         raw, model = (trained(setting.data, FIELDS, seed, steps) for steps in (0, STEPS))
-        found = measure(model, x, size, key) | {"seed": seed}
-        found["blind"] = blind(model, x, size, key.fold_in("blind"))
+        result = measure(model, x, size, key) | {"seed": seed}
+        result["blind"] = blind(model, x, size, key.fold_in("blind"))
         faint = raw.astype(np.float64)
         faint.decoder_logits.weight.data *= 0.1
-        found["shared"] = {
+        result["shared"] = {
             name: shared_draws(m, x, size, key.fold_in("shared"))
             for name, m in (("faint", faint), ("random", raw), ("trained", model))
         }
-        models.append(found)
+        models.append(result)
     results = {"images": len(x), "samples": list(size.samples), "models": models}
     results |= {"draws": size.draws, "steps": STEPS}
     return Findings(results, _table(results), _draw(results), _truths(results))
@@ -164,14 +164,14 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
     factors = {}
     for way in ("score", "score + baseline"):
         times = [
-            found["encoder"]["variance"] / _at(m["ways"]["B"], found["samples"])
+            result["encoder"]["variance"] / _at(m["ways"]["B"], result["samples"])
             for m in models
-            for found in m["ways"][way]
+            for result in m["ways"][way]
         ]
         factors[way] = f"{_short(min(times))} to {_short(max(times))}"
     return {
         "every mean is the reference, within 4 standard errors": all(
-            _unbiased(found, m) for m in models for way in LOOKS for found in m["ways"][way]
+            _unbiased(result, m) for m in models for way in LOOKS for result in m["ways"][way]
         ),
         "where the decoder ignores z, B's encoder gradient has no variance": all(
             m["blind"]["B"] <= 1e-20 * m["blind"]["A"] for m in models
@@ -196,24 +196,24 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
     }
 
 
-def _at(found: list[dict[str, Any]], L: int) -> float:
-    return next(f["encoder"]["variance"] for f in found if f["samples"] == L)
+def _at(result: list[dict[str, Any]], L: int) -> float:
+    return next(f["encoder"]["variance"] for f in result if f["samples"] == L)
 
 
-def _unbiased(found: dict[str, Any], model: dict[str, Any]) -> bool:
+def _unbiased(result: dict[str, Any], model: dict[str, Any]) -> bool:
     """By the norm, and by the share along the gradient, which sees a wrong factor much sooner."""
-    errors = [math.hypot(found[part]["bias_error"], model["error"][part]) for part in PARTS]
-    along = math.hypot(found["along_error"], model["along_error"])
-    near = all(found[p]["bias"] <= 4 * e for p, e in zip(PARTS, errors, strict=True))
-    return near and abs(found["along"]) <= 4 * along
+    errors = [math.hypot(result[part]["bias_error"], model["error"][part]) for part in PARTS]
+    along = math.hypot(result["along_error"], model["along_error"])
+    near = all(result[p]["bias"] <= 4 * e for p, e in zip(PARTS, errors, strict=True))
+    return near and abs(result["along"]) <= 4 * along
 
 
-def _falls_as_one_over_l(found: list[dict[str, Any]]) -> bool:
+def _falls_as_one_over_l(result: list[dict[str, Any]]) -> bool:
     """Whether log variance against log L has slope -1, within 4 standard errors."""
-    encoder = [f["encoder"] for f in found]
+    encoder = [f["encoder"] for f in result]
     if min(e["variance"] for e in encoder) <= 0:
         return False
-    x = np.log([f["samples"] for f in found])
+    x = np.log([f["samples"] for f in result])
     y = np.log([e["variance"] for e in encoder])
     error = np.array([e["variance_error"] / e["variance"] for e in encoder])
     lever = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
@@ -222,8 +222,8 @@ def _falls_as_one_over_l(found: list[dict[str, Any]]) -> bool:
 
 def _table(results: dict[str, Any]) -> Table:
     models = results["models"]
-    told = f"{results['images']} images, {results['draws']} estimates, seeds: {len(models)}"
-    title = f"trace of the covariance of the encoder's gradient, times L; {told}"
+    message = f"{results['images']} images, {results['draws']} estimates, seeds: {len(models)}"
+    title = f"trace of the covariance of the encoder's gradient, times L; {message}"
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("L", justify="right")
     for way in LOOKS:
@@ -243,8 +243,8 @@ def _table(results: dict[str, Any]) -> Table:
         name: _range([m["shared"][name]["A"] / m["shared"][name]["B"] for m in models])
         for name in ("random", "trained")
     }
-    told = f"random weights {factors['random']}, after {results['steps']} steps"
-    table.caption = f"A / B on the same draws, L = 1: {told} {factors['trained']}"
+    message = f"random weights {factors['random']}, after {results['steps']} steps"
+    table.caption = f"A / B on the same draws, L = 1: {message} {factors['trained']}"
     return table
 
 
@@ -265,16 +265,23 @@ def _draw(results: dict[str, Any]) -> Figure:
     and as a line what chance alone makes of it."""
     models = results["models"]
     figure = Figure((9.2, 4.2), dpi=DPI, facecolor="white", layout="constrained")
-    spread, off = figure.subplots(1, 2)
-    _title(style(spread, "L, draws of z an image", "tr Cov"), "variance of the encoder's gradient")
+    variance_axis, off = figure.subplots(1, 2)
+    _title(
+        style(variance_axis, "L, draws of z an image", "tr Cov"),
+        "variance of the encoder's gradient",
+    )
     title = f"how far the mean lies off, seed {models[0]['seed']}"
     _title(style(off, "L, draws of z an image", "‖mean − reference‖ / ‖reference‖"), title)
     first, size = models[0], models[0]["norm"]["encoder"]
     for way, look in LOOKS.items():
         L = np.array([f["samples"] for f in first["ways"][way]])
         seeds = np.array([[f["encoder"]["variance"] for f in m["ways"][way]] for m in models])
-        spread.fill_between(L, seeds.min(0), seeds.max(0), color=look["color"], alpha=0.25, lw=0)
-        spread.plot(L, seeds.mean(0), "-", ms=5, lw=1.4, mec="white", mew=0.6, label=way, **look)
+        variance_axis.fill_between(
+            L, seeds.min(0), seeds.max(0), color=look["color"], alpha=0.25, lw=0
+        )
+        variance_axis.plot(
+            L, seeds.mean(0), "-", ms=5, lw=1.4, mec="white", mew=0.6, label=way, **look
+        )
         bias = [f["encoder"]["bias"] / size for f in first["ways"][way]]
         errors = [f["encoder"]["bias_error"] for f in first["ways"][way]]
         off.plot(L, np.hypot(errors, first["error"]["encoder"]) / size, lw=1.2, color=look["color"])
@@ -283,14 +290,14 @@ def _draw(results: dict[str, Any]) -> Figure:
     off.plot([], [], "-", color=MUTED, lw=1.2, label="expected of an unbiased one")
     guide = np.array(results["samples"])
     top = np.mean([_at(m["ways"]["B"], results["samples"][0]) for m in models])
-    spread.plot(guide, 0.4 * top / guide, ":", color=MUTED, lw=1.2, label="slope of 1/L")
-    for axis in (spread, off):
+    variance_axis.plot(guide, 0.4 * top / guide, ":", color=MUTED, lw=1.2, label="slope of 1/L")
+    for axis in (variance_axis, off):
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator())
         axis.yaxis.set_minor_formatter(NullFormatter())
     figure.legend(
-        *spread.get_legend_handles_labels(), loc="outside lower center", ncols=5, **LEGEND
+        *variance_axis.get_legend_handles_labels(), loc="outside lower center", ncols=5, **LEGEND
     )
     off.legend(loc="lower left", **LEGEND)
     return figure

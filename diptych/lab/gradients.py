@@ -72,23 +72,23 @@ class Moments:
         direction = self.centre[:end]
         self.along.append(float(difference[:end] @ direction / max(direction @ direction, 1e-300)))
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """For each part: trace of the covariance of one estimate, and its standard error; norm of
         the mean's distance from the centre, and what that is by chance. `along`: that distance in
         the direction of the centre and as a share of it, for the encoder; 0 where unbiased."""
         count = len(self.along)
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for part, end in self.ends.items():
             squares = np.array(self.squares[part])
             off = float(np.linalg.norm(self.total[:end]) / count)
             # where there is none, the difference is rounding, of either sign
             variance = max(squares.mean() - off**2, 0.0) * count / (count - 1)
-            found[part] = {
+            result[part] = {
                 "variance": float(variance),
                 "variance_error": float(squares.std(ddof=1) / math.sqrt(count)),
                 "bias": off,
                 "bias_error": math.sqrt(variance / count),
             }
-        found["along"] = float(np.mean(self.along))
-        found["along_error"] = float(np.std(self.along, ddof=1) / math.sqrt(count))
-        return found
+        result["along"] = float(np.mean(self.along))
+        result["along_error"] = float(np.std(self.along, ddof=1) / math.sqrt(count))
+        return result

@@ -37,10 +37,10 @@ from diptych.lab.models import (
     codes,
     dequantised,
     epochs_in,
+    format_mean,
     grey_size,
     levels,
     no_more,
-    told,
     trained,
 )
 from diptych.lab.pictures import head, show
@@ -107,14 +107,14 @@ def run(setting: Setting) -> Findings:
         others = [trained(setting, seed, fields, data=data, epochs=epochs) for seed in rest]
         models[likelihood] = [tried[best], *others]
 
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, (trained_as, judged_as) in ROWS.items():
         panels = [_judged(panel, judged_as) for panel in models[trained_as]]
         nll = [importance_weighted(p, test, KEY.fold_in("nll"), samples).nll for p in panels]
         integrals = np.array([_integrals(panel, test) for panel in panels])
         bits = [(n + size * math.log(count)) / (size * math.log(2)) for n in nll]
-        found[name] = {"nll": nll, "integral": [float(integrals.min()), float(integrals.max())]}
-        found[name] |= {"bits_per_dim": None if name == RAW else bits}
+        result[name] = {"nll": nll, "integral": [float(integrals.min()), float(integrals.max())]}
+        result[name] |= {"bits_per_dim": None if name == RAW else bits}
     raised = [_raised(panel, test[:50]) for panel in models["gaussian"]]
     results = {
         "levels": count,
@@ -122,7 +122,7 @@ def run(setting: Setting) -> Findings:
         "samples": samples,
         "epochs": epochs,
         "std": {name: std for name, std in chosen.items() if "gaussian" in name},
-        "found": found,
+        "found": result,
         "least_gain_of_the_cut": raised,
     }
     figure = _draw(results, {n: _judged(models[a][0], b) for n, (a, b) in ROWS.items()}, setting)
@@ -131,12 +131,12 @@ def run(setting: Setting) -> Findings:
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
     """What must hold of densities, and what the authors of the continuous Bernoulli claim."""
-    found, size = results["found"], results["pixels"]
-    nll = {name: entry["nll"] for name, entry in found.items()}
-    ends = {name: entry["integral"] for name, entry in found.items()}
-    whole = [name for name in found if name not in (RAW, "Gaussian", "Beta")]
+    result, size = results["found"], results["pixels"]
+    nll = {name: entry["nll"] for name, entry in result.items()}
+    ends = {name: entry["integral"] for name, entry in result.items()}
+    whole = [name for name in result if name not in (RAW, "Gaussian", "Beta")]
     gained = np.subtract(nll[RAW], nll["Bernoulli, normalised after"])
-    bits = [b for entry in found.values() for b in entry["bits_per_dim"] or []]
+    bits = [b for entry in result.values() for b in entry["bits_per_dim"] or []]
     held = {
         "each normalised density integrates to 1 over [0, 1]": all(
             abs(end - 1) < 1e-6 for name in whole for end in ends[name]
@@ -192,10 +192,10 @@ def _integral(config: MLPVAEConfig, outputs: np.ndarray) -> np.ndarray:
     """Of p(x) over [0, 1].   outputs (P, outputs) -> (P)"""
     ends = (1e-6, 1e-4, 1e-2, 0.1)  # where a Beta is steep
     points = (*ends, *(1 - end for end in ends))
-    found, _ = quad_vec(
+    result, _ = quad_vec(
         lambda x: _density(config, outputs, x), 0, 1, points=points, epsabs=1e-9, norm="max"
     )
-    return found
+    return result
 
 
 def _raised(panel: Panel, x: np.ndarray) -> float:
@@ -222,8 +222,8 @@ def _table(results: Mapping[str, Any]) -> Table:
     for name, entry in results["found"].items():
         low, high = entry["integral"]
         integral = f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
-        bits = "–" if entry["bits_per_dim"] is None else told(entry["bits_per_dim"], 3)
-        table.add_row(name, integral, told(entry["nll"]), bits, WHY.get(name, "yes"))
+        bits = "–" if entry["bits_per_dim"] is None else format_mean(entry["bits_per_dim"], 3)
+        table.add_row(name, integral, format_mean(entry["nll"]), bits, WHY.get(name, "yes"))
     return table
 
 

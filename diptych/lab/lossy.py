@@ -32,7 +32,7 @@ from scipy.stats import kendalltau
 from diptych.data import Dataset
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
-from diptych.lab.models import grey_size, less, no_more, told
+from diptych.lab.models import format_mean, grey_size, less, no_more
 from diptych.lab.windows import WINDOWS, Windowed, black_and_white, epochs_in, pixels, some
 
 PAPER = {"none": 25.9, "raster": 13.3}
@@ -64,7 +64,7 @@ def run(setting: Setting) -> Findings:
     size, data = QUICK if setting.quick else FULL, setting.data
     grey_size(data)
     epochs = epochs_in(data, size.steps)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     pictures: dict[str, np.ndarray] = {}
     tell: Tell | None = None
     for name in size.windows:
@@ -80,10 +80,10 @@ def run(setting: Setting) -> Findings:
                 tell = Tell(data, model)
             measured = model.measure(size.samples) | {"changed": float((x != lossy).mean())}
             models.append(measured | (tell.survives(model, lossy) if tell else {}))
-        found[name] = {what: [one[what] for one in models] for what in models[0]}
-        found[name]["pixels"] = pixels(model.config)
-    seen = [entry["pixels"] for entry in found.values() for _ in setting.seeds]
-    spent = [kl for entry in found.values() for kl in entry["test_kl"]]
+        result[name] = {what: [one[what] for one in models] for what in models[0]}
+        result[name]["pixels"] = pixels(model.config)
+    seen = [entry["pixels"] for entry in result.values() for _ in setting.seeds]
+    spent = [kl for entry in result.values() for kl in entry["test_kl"]]
     results = {
         "tau": float(np.nan_to_num(kendalltau(seen, spent).statistic)),
         "epochs": epochs,
@@ -91,7 +91,7 @@ def run(setting: Setting) -> Findings:
         "free_nats": model.config.free_nats,
         "images": len(x),
         "binarized": not black_and_white(data),
-        "windows": found,
+        "windows": result,
         "identity": tell.scale() if tell else None,
         "paper": PAPER,
     }
@@ -140,11 +140,11 @@ class Tell:
 
     def survives(self, model: Windowed, lossy: np.ndarray) -> dict[str, float]:
         """The share of held-out images whose digit is told, by what the classifier is shown."""
-        found = {}
+        result = {}
         codes = zip(("mu", "z"), *map(model.codes, ("train", "test")), strict=True)
         for name, train, test in codes:
-            found[name] = float(self._fitted(train).score(test, self.test_y))
-        return found | {"x'": float(self.classifier.score(_flat(lossy), self.test_y))}
+            result[name] = float(self._fitted(train).score(test, self.test_y))
+        return result | {"x'": float(self.classifier.score(_flat(lossy), self.test_y))}
 
     def scale(self) -> dict[str, float]:
         """The share from x itself, and of the commonest digit; the standard error of that."""
@@ -161,8 +161,8 @@ class Tell:
 
         with warnings.catch_warnings():  # nearly converged is as good a judge
             warnings.simplefilter("ignore", ConvergenceWarning)
-            judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-            return judge.fit(shown, self.train_y)
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
+            return classifier.fit(shown, self.train_y)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -183,9 +183,9 @@ def _table(results: Mapping[str, Any]) -> Table:
     for name, entry in windows.items():
         kl, recon = (np.array(entry[f"test_{what}"]) for what in ("kl", "recon"))
         nats = (kl, kl / math.log(2), recon, kl + recon, np.array(entry["nll"]))
-        row = [told(values.tolist()) for values in nats]
+        row = [format_mean(values.tolist()) for values in nats]
         shares = [entry["changed"], *([entry["z"], entry["x'"]] if identity else [])]
-        row += [told((100 * np.array(share)).tolist(), 1) for share in shares]
+        row += [format_mean((100 * np.array(share)).tolist(), 1) for share in shares]
         table.add_row(name, str(entry["pixels"]), *row)
     caption = "grey values drawn as black and white; " if results["binarized"] else ""
     caption += "Chen et al. (2016), on static MNIST of 28 × 28: {none} nats on z without a window, "

@@ -34,9 +34,9 @@ def trained(
     dataset = setting.data if data is None else data
     model = vars(pairs.get("mlp_vae").for_data(dataset, fields)).copy()
     config = RunConfig("mlp_vae", model, dataset.name, seed=seed, **RUN | run)
-    told = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "hidden_dim")
+    message = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "hidden_dim")
     if setting.console is not None:
-        setting.console.print(f"training seed {seed}: {told}", style="dim", highlight=False)
+        setting.console.print(f"training seed {seed}: {message}", style="dim", highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         outcome = train(config, dataset, Path(folder) / "run")
     if outcome.interrupted:
@@ -46,8 +46,8 @@ def trained(
 
 def epochs_in(setting: Setting, data: Dataset, steps: int) -> int:
     """Epochs of about so many steps; of a large set at least 10, or in quick form one."""
-    found = round(steps / math.ceil(len(data.train) / RUN["batch_size"]))
-    return max(1 if setting.quick else 10, found)
+    result = round(steps / math.ceil(len(data.train) / RUN["batch_size"]))
+    return max(1 if setting.quick else 10, result)
 
 
 def decoded(panel: Panel, z: np.ndarray) -> np.ndarray:
@@ -82,10 +82,10 @@ def less(a: Sequence[float], b: Sequence[float]) -> bool:
     return bool(np.less(a, b).all())
 
 
-def told(values: Sequence[float], digits: int = 2) -> str:
+def format_mean(values: Sequence[float], digits: int = 2) -> str:
     """Mean and standard deviation over the seeds."""
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+    error = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{error}"
 
 
 def grey_size(data: Dataset) -> tuple[int, int]:

@@ -37,6 +37,6 @@ def trained(
         epoch, index = divmod(step, per_epoch)
         order = random.permutation(key.fold_in("order").fold_in(epoch), len(x))
         batch = x[order[64 * index : 64 * (index + 1)]]
-        panel.gradients(batch, panel.model.draw_noise(key.fold_in(step), len(batch)))
+        panel.forward_backward(batch, panel.model.draw_noise(key.fold_in(step), len(batch)))
         panel.step(lr, clip=None)
     return panel.model

@@ -87,7 +87,7 @@ class Windowed:
             noise = task.noise(panel, batch, key.fold_in("noise"), slice(0, len(batch)))
             if step == 0:
                 panel.initialize(batch, noise)
-            panel.gradients(batch, noise)
+            panel.forward_backward(batch, noise)
             panel.step(run.lr_at(epoch), run.clip)
 
     def images(self, split: str) -> np.ndarray:
@@ -100,15 +100,15 @@ class Windowed:
 
     def measure(self, samples: int) -> dict[str, float]:
         """Means over the images of a split, nats; nll by importance sampling, K = `samples`."""
-        found: dict[str, float] = {}
+        result: dict[str, float] = {}
         for split in ("train", "test"):
             x = self.images(split)
             terms = [elbo_terms(self.panel, x, self.key.fold_in(i)) for i in range(DRAWS)]
             for name in ("recon", "kl"):
-                found[f"{split}_{name}"] = float(np.mean([each[name] for each in terms]))
+                result[f"{split}_{name}"] = float(np.mean([each[name] for each in terms]))
         x = self.images("test")
-        found["nll"] = importance_weighted(self.panel, x, self.key.fold_in("nll"), samples).nll
-        return found
+        result["nll"] = importance_weighted(self.panel, x, self.key.fold_in("nll"), samples).nll
+        return result
 
     def codes(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """mu(x), and z as drawn from q(z|x).   both (N, Z)"""

@@ -49,14 +49,14 @@ def find(name: str) -> tuple[Pair, Any]:
 
 def names(models: list[str] | None = None) -> list[str]:
     """Every "pair[variant]" of the given pairs, or of all; a named variant stands for itself."""
-    found: list[str] = []
+    result: list[str] = []
     for model in models or list(PAIRS):
         if "[" in model:
             find(model)
-            found.append(model)
+            result.append(model)
         else:
-            found += [f"{model}[{v}]" if v else model for v in get(model).variants]
-    return found
+            result += [f"{model}[{v}]" if v else model for v in get(model).variants]
+    return result
 
 
 def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
@@ -65,19 +65,19 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
     Raises: ValueError for an unknown field or a value that is not of its type.
     """
     types = typing.get_type_hints(type(pair.variants[""]))
-    found = {}
+    result = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         # "float | None" takes a float: None is what a field has that is not set
         kind = next(iter(typing.get_args(lookup("config field", name, types))), types[name])
         try:
-            found[name] = {"True": True, "False": False}[text] if kind is bool else kind(text)
+            result[name] = {"True": True, "False": False}[text] if kind is bool else kind(text)
         except (ValueError, KeyError):
             equals = ""
         if not equals:
             takes = "True or False" if kind is bool else kind.__name__
             raise ValueError(f"{name}: got {setting!r}, takes {name}={takes}")
-    return found
+    return result
 
 
 def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:

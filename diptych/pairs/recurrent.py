@@ -13,12 +13,12 @@ from numpy_ref.nn import random
 def variants(config: Any, sizes: dict[str, Any]) -> dict[str, Any]:
     """Every scheme, one to three layers, both kernels, sizes that are all different."""
     schemes = ("per_step", "variational", "variational_recurrent", "recurrent")
-    found = {"": config(**sizes, num_layers=2)}
+    result = {"": config(**sizes, num_layers=2)}
     for layers, scheme in enumerate(schemes):
         fields = {"num_layers": 1 + layers % 3, "scheme": scheme, "rate": 0.3}
-        found[scheme] = config(**sizes, **fields)
-        found[f"{scheme},loop"] = config(**sizes, **fields, kernel="loop")
-    return found
+        result[scheme] = config(**sizes, **fields)
+        result[f"{scheme},loop"] = config(**sizes, **fields, kernel="loop")
+    return result
 
 
 def tokens(key: Key, config: Any, size: int, vocabulary: int) -> np.ndarray:

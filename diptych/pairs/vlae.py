@@ -49,7 +49,7 @@ def _to_images(config: VLAEConfig, x: np.ndarray, shape: Shape) -> np.ndarray:
 def _variants() -> dict[str, VLAEConfig]:
     odd: dict[str, Any] = {"height": 5, "width": 7, "maps": 3, "hidden_dim": 11, "latent_dim": 4}
     odd |= {"flow_steps": 2, "flow_hidden_dim": 9, "flow_hidden_layers": 2}
-    odd |= {"handed_over": 2, "decoder_maps": 6, "masked_layers": 3, "free_bits": 0.001}
+    odd |= {"context_maps": 2, "decoder_maps": 6, "masked_layers": 3, "free_bits": 0.001}
     changes: dict[str, dict[str, Any]] = {
         "": {},
         "gaussian,latent": {"latent": "gaussian", "free_bits_of": "latent"},

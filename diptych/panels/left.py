@@ -28,7 +28,9 @@ class NumpyPanel(Panel):
         loss, _ = self.model.loss(self.convert(batch), noise)
         return {name: float(value) for name, value in terms_of(loss)}
 
-    def gradients(self, batch: Any, noise: Any, share: float = 1.0) -> tuple[dict[str, float], Any]:
+    def forward_backward(
+        self, batch: Any, noise: Any, share: float = 1.0
+    ) -> tuple[dict[str, float], Any]:
         self.model.zero_grad()
         # a run that diverges is told by its step and term, not by a warning from within a product
         with np.errstate(over="ignore", invalid="ignore"):

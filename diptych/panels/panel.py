@@ -39,7 +39,9 @@ class Panel(ABC):
         """The loss terms, without gradients."""
 
     @abstractmethod
-    def gradients(self, batch: Any, noise: Any, share: float = 1.0) -> tuple[dict[str, float], Any]:
+    def forward_backward(
+        self, batch: Any, noise: Any, share: float = 1.0
+    ) -> tuple[dict[str, float], Any]:
         """The loss terms, and the state or None; the gradients are left in the model, in place of
         older ones. Both times `share`, what a part of a batch counts in the whole, and added over
         the ranks where there are several (see diptych.panels.ranks).

@@ -37,7 +37,7 @@ class Ranks:
         """Whether it is this one that writes, draws and speaks."""
         return self.rank == 0
 
-    def part(self, examples: int, reduction: str) -> tuple[slice, float]:
+    def shard(self, examples: int, reduction: str) -> tuple[slice, float]:
         """This rank's rows of a batch, and its share: what a loss over them counts in the whole.
 
             whole loss = sum over ranks of share * loss(rows),   share = n_rows / n, or 1 for "sum"
@@ -50,7 +50,7 @@ class Ranks:
         rows = slice(*(examples * r // self.size for r in (self.rank, self.rank + 1)))
         return rows, 1.0 if reduction == "sum" else (rows.stop - rows.start) / examples
 
-    def add(self, terms: Mapping[str, float]) -> dict[str, float]:
+    def all_reduce(self, terms: Mapping[str, float]) -> dict[str, float]:
         """Each term's sum over the ranks."""
         if self.size == 1:
             return dict(terms)
@@ -60,22 +60,22 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Whether any rank says so."""
-        return self.add({"flag": float(flag)})["flag"] > 0
+        return self.all_reduce({"flag": float(flag)})["flag"] > 0
 
-    def from_first(self, ask: Callable[[], T]) -> T:
+    def broadcast(self, ask: Callable[[], T]) -> T:
         """What rank 0 answers. The others wait, and do not ask; its error is everybody's."""
         if self.size == 1:
             return ask()
-        told: list[Any] = [None, None]
+        outcome: list[Any] = [None, None]
         if self.first:
             try:
-                told[0] = ask()
+                outcome[0] = ask()
             except (ValueError, OSError, RuntimeError) as error:
-                told[1] = error
-        dist.broadcast_object_list(told, device=_device())
-        if told[1] is not None:
-            raise told[1]
-        return told[0]
+                outcome[1] = error
+        dist.broadcast_object_list(outcome, device=_device())
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
 
 
 @contextlib.contextmanager

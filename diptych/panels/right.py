@@ -90,7 +90,9 @@ class TorchPanel(Panel):
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         return _floats(self.model.loss(self.convert(batch), noise))
 
-    def gradients(self, batch: Any, noise: Any, share: float = 1.0) -> tuple[dict[str, float], Any]:
+    def forward_backward(
+        self, batch: Any, noise: Any, share: float = 1.0
+    ) -> tuple[dict[str, float], Any]:
         self.model.zero_grad(set_to_none=True)
         with self._refused_precision(), self._autocast():
             loss = self._loss(self.convert(batch), noise)
@@ -101,7 +103,7 @@ class TorchPanel(Panel):
             self._scaler.unscale_(self.optimizer)
         terms = {name: share * value for name, value in _floats(loss).items()}
         state = getattr(loss, "state", None)  # in mixed precision it is rounded as layers are
-        return self.ranks.add(terms), self.convert(state)
+        return self.ranks.all_reduce(terms), self.convert(state)
 
     def step(self, lr: float, clip: float | None) -> None:
         if clip is not None:
@@ -148,8 +150,8 @@ class TorchPanel(Panel):
             f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept
         }
         own |= {f"scaler.{name}": () for name in self._scaler.state_dict()}
-        found = {name: array.shape for name, array in state.items()}
-        check_state(own | {"step": ()}, found, "optimizer state")
+        result = {name: array.shape for name, array in state.items()}
+        check_state(own | {"step": ()}, result, "optimizer state")
         self._steps = int(state["step"])
         entries = {
             i: {

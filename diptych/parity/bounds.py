@@ -22,9 +22,9 @@ FLOAT64_BOUND = 1e-13
 AMPLIFICATION = 10.0
 """Up to here FLOAT64_BOUND holds as it stands; a tensor that magnifies rounding more than this is
 given as much more."""
-NUDGE = 2.0**-30
-NUDGES = 3
-UNDETERMINED = 0.1 / NUDGE
+PERTURBATION = 2.0**-30
+PERTURBATIONS = 3
+UNDETERMINED = 0.1 / PERTURBATION
 """Size and number of the random perturbations that measure how much rounding is magnified; and the
 magnification at which a nudge changes the first digit: what should be 0, and is rounding."""
 LAMBDA = 8.0
@@ -54,14 +54,14 @@ def check_precision(right: nn.Module, dtype: np.dtype) -> None:
         raise ValueError(f"torch's float32 matmul precision: got {precision!r}, takes 'highest'")
 
 
-def nudged(key: Key, array: Any) -> Any:
+def perturbed(key: Key, array: Any) -> Any:
     """Each element changed by a random NUDGE of itself; integers and masks as they are."""
     if not is_float(array):
         return array
-    return array * (1 + NUDGE * random.normal(key, np.shape(array)))
+    return array * (1 + PERTURBATION * random.normal(key, np.shape(array)))
 
 
-def magnification(reference: np.ndarray | None, moved: Sequence[np.ndarray | None]) -> float:
+def condition(reference: np.ndarray | None, moved: Sequence[np.ndarray | None]) -> float:
     """How many times a tensor magnifies a relative change of every weight and noise.
 
     Measured on the left panel in float64: a first-order condition number, the largest of a few
@@ -72,7 +72,7 @@ def magnification(reference: np.ndarray | None, moved: Sequence[np.ndarray | Non
         return 1.0
     same = [array for array in moved if array is not None and array.shape == reference.shape]
     with np.errstate(all="ignore"):
-        changes = [normwise(array, reference) / NUDGE for array in same]
+        changes = [normwise(array, reference) / PERTURBATION for array in same]
     return max([1.0, *(kappa for kappa in changes if math.isfinite(kappa))])
 
 

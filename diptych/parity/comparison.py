@@ -16,11 +16,11 @@ from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy, to_tens
 from diptych.parity.bounds import (
     AMPLIFICATION,
     FLOAT64_BOUND,
-    NUDGES,
+    PERTURBATIONS,
     UNDETERMINED,
     check_precision,
-    magnification,
-    nudged,
+    condition,
+    perturbed,
     rounding_bound,
     roundings,
 )
@@ -34,13 +34,13 @@ from diptych.parity.report import (
     normwise,
     worst_of,
 )
-from diptych.parity.trace import Arrays, Call, LeftTrace, Nudge, RightTrace, Trace, shared_methods
+from diptych.parity.trace import Arrays, Call, LeftTrace, Perturb, RightTrace, Trace, shared_methods
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 from numpy_ref.nn.module import Module
 
 COTANGENTS = Key(0).fold_in("cotangents")
-NUDGE_KEY = Key(0).fold_in("nudges")
+PERTURBATION_KEY = Key(0).fold_in("nudges")
 
 
 class Item(NamedTuple):
@@ -52,8 +52,8 @@ class Item(NamedTuple):
     leaf: str
     left: np.ndarray | None
     right: np.ndarray | None
-    judge: np.ndarray | None
-    magnification: float
+    reference: np.ndarray | None
+    condition: float
     roundings: int
 
 
@@ -80,11 +80,11 @@ class Comparison:
         self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
 
         self.arbitrated = dtype != np.float64 or self.device.type != "cpu"
-        self.judge, self.nudged = left.astype(np.float64), list[Module]()
-        self.judge_trace = self._run_left(self.judge)
-        self.nudged = [left.astype(np.float64) for _ in range(NUDGES)]
-        self.nudged_traces = [self._run_left(model) for model in self.nudged]
-        self._lefts = left, self.judge, *self.nudged
+        self.reference, self.perturbed = left.astype(np.float64), list[Module]()
+        self.reference_trace = self._run_left(self.reference)
+        self.perturbed = [left.astype(np.float64) for _ in range(PERTURBATIONS)]
+        self.perturbed_traces = [self._run_left(model) for model in self.perturbed]
+        self._lefts = left, self.reference, *self.perturbed
         self.trace = self._run_left(left)
         # what the left traced is what there is to compare; its value-only methods are not
         self.methods = {(call.module, call.method) for call in self.trace.calls.values()}
@@ -107,14 +107,14 @@ class Comparison:
             rows.append(row)
         return Report(name, str(self.dtype), str(self.device), tuple(rows), masks_equal(rows))
 
-    def _run_left(self, model: Module, nudge: Nudge | None = None) -> Trace:
+    def _run_left(self, model: Module, perturb: Perturb | None = None) -> Trace:
         inputs = self.inputs
         if model is not self.left:
             inputs = map_arrays(lambda a: cast(a, np.dtype(np.float64)), inputs)
-        if any(model is twin for twin in self.nudged):
+        if any(model is twin for twin in self.perturbed):
             inputs = self._nudge(model, inputs)
         model.zero_grad()
-        with LeftTrace(model, self.methods, nudge) as trace:
+        with LeftTrace(model, self.methods, perturb) as trace:
             result, vjp = getattr(model, self.root)(*inputs)
             cotangents = () if self.root == "loss" else self._cotangents(result)
             if model is not self.left:
@@ -127,24 +127,24 @@ class Comparison:
     def _nudge(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Change every weight and noise by a random NUDGE of itself; a batch may not leave its
         range, so it is changed only where there is no loss to refuse it."""
-        key = NUDGE_KEY.fold_in(next(i for i, m in enumerate(self.nudged) if m is model))
+        key = PERTURBATION_KEY.fold_in(next(i for i, m in enumerate(self.perturbed) if m is model))
 
         for name, parameter in model.named_parameters():
-            parameter.data[...] = nudged(key.fold_in(name), parameter.data)
+            parameter.data[...] = perturbed(key.fold_in(name), parameter.data)
         fixed = len(inputs) - 1 if self.root == "loss" else 0
         noise = key.fold_in("noise")
-        moved = (map_arrays(lambda a: nudged(noise, a), value) for value in inputs[fixed:])
+        moved = (map_arrays(lambda a: perturbed(noise, a), value) for value in inputs[fixed:])
         return (*inputs[:fixed], *moved)
 
     @functools.cached_property
-    def _nudged_backward(self) -> dict[str, np.ndarray]:
+    def _perturbed_backward(self) -> dict[str, np.ndarray]:
         """The gradients where not weights and noise but all cotangents are nudged.
 
         However weights and noise move, a sum stays 0 that is 0 for them all: the gradient of a bias
         before a batch normalisation. This tells how large its summands are.
         """
-        model, key = self.left.astype(np.float64), NUDGE_KEY.fold_in("cotangents")
-        self._run_left(model, lambda name, array: nudged(key.fold_in(name), array))
+        model, key = self.left.astype(np.float64), PERTURBATION_KEY.fold_in("cotangents")
+        self._run_left(model, lambda name, array: perturbed(key.fold_in(name), array))
         return model.gradients()
 
     def _accumulates(self, again: Callable[[], Any]) -> dict[str, bool]:
@@ -153,10 +153,10 @@ class Comparison:
         again()
         twice = self.left.gradients()
         bound = rounding_bound(self.dtype, 4)
-        found = {name: normwise(twice[name], 2 * grad) <= bound for name, grad in once.items()}
+        result = {name: normwise(twice[name], 2 * grad) <= bound for name, grad in once.items()}
         for name, parameter in self.left.named_parameters():
             parameter.grad[...] = once[name]
-        return found
+        return result
 
     def _run_right(self) -> Trace:
         # a batch is data, and its gradient nobody's business; a layer's input is not
@@ -167,9 +167,9 @@ class Comparison:
             if self.root == "loss":
                 result.total.backward()
             else:
-                found = [tensor for _, tensor in leaves(result)]
+                result = [tensor for _, tensor in leaves(result)]
                 cotangents = to_tensors(self._cotangents(result), self.device, track=False)
-                torch.autograd.backward(found, list(cotangents))
+                torch.autograd.backward(result, list(cotangents))
         return trace
 
     def _cotangents(self, result: Any) -> tuple[np.ndarray, ...]:
@@ -207,43 +207,45 @@ class Comparison:
     def _items_of(
         self, call: Call, kind: str, pick: Callable[[Call], Arrays], done: int
     ) -> Iterator[Item]:
-        traces = (self.trace, self.right_trace, self.judge_trace, *self.nudged_traces)
+        traces = (self.trace, self.right_trace, self.reference_trace, *self.perturbed_traces)
         calls = [trace.calls.get(call.name) for trace in traces]
         if kind != "output" and calls[1] and not calls[1].followed:
             return
-        found = [pick(twin) if twin else {} for twin in calls]
-        for leaf in found[0] | found[1]:
-            ours, theirs, judge, *moved = (arrays.get(leaf) for arrays in found)
+        result = [pick(twin) if twin else {} for twin in calls]
+        for leaf in result[0] | result[1]:
+            ours, theirs, reference, *moved = (arrays.get(leaf) for arrays in result)
             if kind == "input gradient" and calls[1] and _constant(leaf, ours, theirs, calls[1]):
                 continue
-            kappa = magnification(judge, moved)
-            yield Item(call.title(kind, leaf), kind, call, leaf, ours, theirs, judge, kappa, done)
+            kappa = condition(reference, moved)
+            yield Item(
+                call.title(kind, leaf), kind, call, leaf, ours, theirs, reference, kappa, done
+            )
 
     def _gradient(self, name: str, call: Call | None, done: int) -> Item:
         right = dict(self.right.named_parameters()).get(name)
         theirs = None if right is None or right.grad is None else to_numpy(right.grad)
-        ours, judge, *moved = (model.gradients()[name] for model in self._lefts)
-        kappa = magnification(judge, moved)
+        ours, reference, *moved = (model.gradients()[name] for model in self._lefts)
+        kappa = condition(reference, moved)
         if kappa > UNDETERMINED:
-            kappa = max(kappa, magnification(judge, [self._nudged_backward[name]]))
-        return Item(name, "parameter gradient", call, name, ours, theirs, judge, kappa, done)
+            kappa = max(kappa, condition(reference, [self._perturbed_backward[name]]))
+        return Item(name, "parameter gradient", call, name, ours, theirs, reference, kappa, done)
 
     def _buffer(self, name: str, call: Call | None, done: int) -> Item:
         """A buffer as the run leaves it; as it found it, it is among the parameters."""
         theirs = dict(self.right.named_buffers()).get(name)
         right = None if theirs is None else to_numpy(theirs)
-        ours, judge, *moved = (dict(model.named_buffers())[name].data for model in self._lefts)
-        kappa = magnification(judge, moved)
-        return Item(name, "buffer", call, name, ours, right, judge, kappa, done)
+        ours, reference, *moved = (dict(model.named_buffers())[name].data for model in self._lefts)
+        kappa = condition(reference, moved)
+        return Item(name, "buffer", call, name, ours, right, reference, kappa, done)
 
     def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
         """Names under the last call of their module: the last to change a buffer, or the one whose
         vjp is the last to add to a gradient."""
         last = {call.module: call.name for when, call in self.trace.events if when == phase}
-        found: dict[str, list[str]] = {}
+        result: dict[str, list[str]] = {}
         for name, _ in named:
-            found.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
-        return found
+            result.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
+        return result
 
     def _row(self, item: Item) -> Row:
         if item.kind == "parameter gradient" and item.right is None:
@@ -258,22 +260,22 @@ class Comparison:
             return compare_arrays(item.title, item.kind, item.left, item.right, bound)
         rows = {
             side: compare_arrays(
-                item.title, item.kind, found, item.judge, bound, (side, "float64 left")
+                item.title, item.kind, result, item.reference, bound, (side, "float64 left")
             )
-            for found, side in ((item.left, "left"), (item.right, "right"))
+            for result, side in ((item.left, "left"), (item.right, "right"))
         }
         worst = worst_of(rows.values())
         side = next(side for side, row in rows.items() if row is worst)
         if worst.ok and _dtypes(item.left, item.right) not in ((), (self.dtype,)):
-            told = " and ".join(map(str, _dtypes(item.left, item.right)))
-            return replace(worst, error=math.inf, note=f"computed in {told}, not {self.dtype}")
+            message = " and ".join(map(str, _dtypes(item.left, item.right)))
+            return replace(worst, error=math.inf, note=f"computed in {message}, not {self.dtype}")
         return worst if worst.ok else replace(worst, note=worst.note or f"the {side} panel is off")
 
     def _bound(self, item: Item) -> float:
         if not self.arbitrated:
-            return FLOAT64_BOUND * max(1.0, item.magnification / AMPLIFICATION)
+            return FLOAT64_BOUND * max(1.0, item.condition / AMPLIFICATION)
         floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
-        return max(floor, rounding_bound(self.dtype, item.roundings) * item.magnification)
+        return max(floor, rounding_bound(self.dtype, item.roundings) * item.condition)
 
 
 def _constant(leaf: str, ours: Any, theirs: Any, twin: Call) -> bool:

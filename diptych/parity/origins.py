@@ -117,8 +117,8 @@ class Origins:
         if call.parent is None and hasattr(result, "total"):
             result.total.backward()
             return
-        found = dict(leaves(result))
-        pairs = [(found[n], g) for n, g in call.output_grads.items() if found[n].requires_grad]
+        result = dict(leaves(result))
+        pairs = [(result[n], g) for n, g in call.output_grads.items() if result[n].requires_grad]
         if pairs:
             torch.autograd.backward(
                 [tensor for tensor, _ in pairs],

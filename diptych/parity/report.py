@@ -45,13 +45,13 @@ class Row:
         return self.error <= self.bound
 
     def __str__(self) -> str:
-        where = "" if self.index is None else f" at {list(self.index)}"
+        element = "" if self.index is None else f" at {list(self.index)}"
         worst = "" if self.values is None else f": {self.values[0]!r} for {self.values[1]!r}"
         origin = f" [{self.origin}]" if self.origin else ""
         note = f" ({self.note})" if self.note else ""
         return (
             f"{self.kind} {self.name}: error {self.error:.2e} > bound {self.bound:.2e}"
-            f"{where}{worst}{note}{origin}"
+            f"{element}{worst}{note}{origin}"
         )
 
 
@@ -149,7 +149,7 @@ class Report:
 def compare_arrays(
     name: str,
     kind: str,
-    found: np.ndarray | None,
+    result: np.ndarray | None,
     reference: np.ndarray | None,
     bound: float,
     sides: tuple[str, str] = ("left", "right"),
@@ -158,20 +158,20 @@ def compare_arrays(
 
     NaN or inf is a failure, on one side or on both: it would hide every other difference.
     """
-    for array, side, other in ((found, sides[0], reference), (reference, sides[1], found)):
+    for array, side, other in ((result, sides[0], reference), (reference, sides[1], result)):
         if array is None:
             shape = () if other is None else other.shape
             note = f"missing on the {side}"
             return Row(name, kind, shape, math.inf, bound, note=note, exact=_is_exact(other))
-    assert found is not None and reference is not None
+    assert result is not None and reference is not None
     exact = _is_exact(reference)
-    if found.shape != reference.shape:
-        note = f"shape {found.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
+    if result.shape != reference.shape:
+        note = f"shape {result.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
         return Row(name, kind, reference.shape, math.inf, bound, note=note, exact=exact)
     row = Row(name, kind, reference.shape, 0.0, 0.0 if exact else bound, exact=exact)
-    if found.size == 0:
+    if result.size == 0:
         return row
-    a, b = found.astype(np.float64), reference.astype(np.float64)
+    a, b = result.astype(np.float64), reference.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     with np.errstate(invalid="ignore"):
         distance = np.where(finite, np.abs(a - b), np.inf)
@@ -181,8 +181,8 @@ def compare_arrays(
         bad = [s for s, v in zip(sides, (a, b), strict=True) if not np.isfinite(v).all()]
         return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
     if exact:
-        wrong = int((found != reference).sum())
-        note = f"{wrong} of {found.size} differ" if wrong else ""
+        wrong = int((result != reference).sum())
+        note = f"{wrong} of {result.size} differ" if wrong else ""
         return replace(row, error=math.inf if wrong else 0.0, note=note)
     return replace(row, error=normwise(a, b))
 
@@ -207,13 +207,13 @@ def _is_exact(array: np.ndarray | None) -> bool:
     return array is not None and not np.issubdtype(array.dtype, np.floating)
 
 
-def normwise(found: np.ndarray, reference: np.ndarray) -> float:
+def normwise(result: np.ndarray, reference: np.ndarray) -> float:
     """‖found - reference‖ / ‖reference‖; 0 where both are zero, inf where only one is."""
     scale = float(np.abs(reference).max(initial=0.0))
     if scale == 0:
-        return 0.0 if not found.any() else math.inf
+        return 0.0 if not result.any() else math.inf
     # scaled first: squares of what is smaller than 1e-162 or larger than 1e154 are lost
-    difference = np.linalg.norm(found / scale - reference / scale)
+    difference = np.linalg.norm(result / scale - reference / scale)
     return float(difference / np.linalg.norm(reference / scale))
 
 

@@ -24,24 +24,24 @@ RATES = (0.3, 0.65)
 
 def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(0)) -> Report:  # noqa: B008
     """Bits, uniforms, permutations and masks must be equal; normals within a few roundings."""
-    kind, torch_kind, where = as_dtype(dtype), as_torch_dtype(dtype), as_device(device)
-    where = torch.empty(0, device=where).device  # cuda is cuda:0, as a model's tensors call it
+    kind, torch_kind, target = as_dtype(dtype), as_torch_dtype(dtype), as_device(device)
+    target = torch.empty(0, device=target).device  # cuda is cuda:0, as a model's tensors call it
     drawn: dict[str, tuple[Any, Any]] = {
-        "bits": (left.bits(key, SHAPE).astype(np.int64), right.bits(key, SHAPE, device=where)),
-        "permutation": (left.permutation(key, 1021), right.permutation(key, 1021, where)),
+        "bits": (left.bits(key, SHAPE).astype(np.int64), right.bits(key, SHAPE, device=target)),
+        "permutation": (left.permutation(key, 1021), right.permutation(key, 1021, target)),
     }
     for rate in RATES:
         drawn[f"dropout_mask, rate {rate}"] = (
             left.dropout_mask(key, SHAPE, rate),
-            right.dropout_mask(key, SHAPE, rate, device=where),
+            right.dropout_mask(key, SHAPE, rate, device=target),
         )
     drawn["uniform"] = (
         left.uniform(key, SHAPE, dtype=kind),
-        right.uniform(key, SHAPE, dtype=torch_kind, device=where),
+        right.uniform(key, SHAPE, dtype=torch_kind, device=target),
     )
     drawn["normal"] = (
         left.normal(key, SHAPE, dtype=kind),
-        right.normal(key, SHAPE, dtype=torch_kind, device=where),
+        right.normal(key, SHAPE, dtype=torch_kind, device=target),
     )
     rows = [
         compare_arrays(
@@ -53,4 +53,4 @@ def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(
         )
         for name, (ours, theirs) in drawn.items()
     ]
-    return Report(NAME, dtype, str(where), tuple(rows), masks_equal(rows))
+    return Report(NAME, dtype, str(target), tuple(rows), masks_equal(rows))

@@ -22,7 +22,7 @@ from diptych.arrays import is_float, leaves, map_arrays, to_numpy
 from numpy_ref.nn.module import Module
 
 Arrays = dict[str, np.ndarray]
-Nudge = Callable[[str, Any], Any]
+Perturb = Callable[[str, Any], Any]
 Phase = Literal["forward", "cotangent", "vjp"]
 _PLUMBING = set(dir(Module)) | set(dir(nn.Module))
 
@@ -79,7 +79,7 @@ class Trace(AbstractContextManager["Trace"]):
 
     def __enter__(self) -> Trace:
         for path, module in self.model.named_modules():
-            for method in sorted(name for where, name in self.methods if where == path):
+            for method in sorted(name for owner, name in self.methods if owner == path):
                 original = getattr(module, method)
                 # someone may have put a method of their own on the instance: it is traced too
                 self._shadowed.append((module, method, vars(module).get(method)))
@@ -132,10 +132,10 @@ class LeftTrace(Trace):
     """
 
     def __init__(
-        self, model: Any, methods: set[tuple[str, str]], nudge: Nudge | None = None
+        self, model: Any, methods: set[tuple[str, str]], perturb: Perturb | None = None
     ) -> None:
         super().__init__(model, methods)
-        self.nudge = nudge
+        self.perturb = perturb
 
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         result = original(*arguments)
@@ -157,8 +157,8 @@ class LeftTrace(Trace):
             _add(call.output_grads, name, cotangent)
         if first:
             self.events.append(("cotangent", call))
-        if self.nudge is not None:
-            cotangents = map_arrays(functools.partial(self.nudge, call.name), cotangents)
+        if self.perturb is not None:
+            cotangents = map_arrays(functools.partial(self.perturb, call.name), cotangents)
         result = vjp(*cotangents)
         gradients = _flat((result,))
         if len(gradients) > max(1, len(call.inputs)):
@@ -208,9 +208,9 @@ def _public(module: Module) -> Iterator[str]:
 
 
 def _defines(module: Any, method: str) -> bool:
-    found = getattr(type(module), method, None)
+    result = getattr(type(module), method, None)
     blanks = (Module.forward, nn.Module.forward)
-    return inspect.isfunction(found) and found not in blanks
+    return inspect.isfunction(result) and result not in blanks
 
 
 def _copy(array: Any) -> Any:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 import math
-import os
-import platform
-import shlex
-import subprocess
-import sys
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from diptych import pairs
-from diptych.data import Data
-from diptych.panels.engine import AMP, Engine
 from diptych.panels import BACKENDS, OPTIMIZERS
-from diptych.files import write_atomically
+from diptych.panels.engine import AMP, Engine
 from model_specs.common.fields import check_choice, check_positive_int, check_rate, check_real
 from numpy_ref.nn import optim
 
-SCHEDULES = ("constant", "cosine", "step", "exponential", "hold")
+SCHEDULES = ("constant", "cosine", "step", "exponential", "constant-then-decay")
 
 
 @dataclass(frozen=True)
@@ -46,8 +33,9 @@ class RunConfig:
     lr: float = 1e-3
     schedule: str = "constant"
     """of the learning rate, by epoch: constant | cosine (to 0) | step (/2 at half, at 3/4 and at
-    7/8 of the epochs) | exponential (to 1/100) | hold (`hold_epochs`, then `decay` at each)"""
-    hold_epochs: int = 5
+    7/8 of the epochs) | exponential (to 1/100) |
+    constant-then-decay (constant for `constant_epochs`, then times `decay` at each epoch)"""
+    constant_epochs: int = 5
     decay: float = 0.5
     weight_decay: float = 0.0
     """this times the parameter is added to its gradient, after clipping"""
@@ -77,7 +65,7 @@ class RunConfig:
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
-        for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "hold_epochs"):
+        for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "constant_epochs"):
             check_positive_int(name, getattr(self, name))
         check_real("lr", self.lr, above=0)
         check_real("decay", self.decay, above=0)
@@ -106,24 +94,8 @@ class RunConfig:
             return optim.multi_step_lr(self.lr, epoch, milestones=milestones, gamma=0.5)
         if self.schedule == "exponential":
             return optim.exponential_lr(self.lr, epoch, gamma=0.01 ** (1 / n))
-        if self.schedule == "hold":
-            return optim.held_lr(self.lr, epoch, hold=self.hold_epochs, gamma=self.decay)
+        if self.schedule == "constant-then-decay":
+            return optim.constant_then_decay_lr(
+                self.lr, epoch, constant_epochs=self.constant_epochs, gamma=self.decay
+            )
         return optim.constant_lr(self.lr, epoch)
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

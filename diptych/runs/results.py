@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych import pairs
-from diptych.runs.environment import environment
 from diptych.files import write_atomically
+from diptych.runs.environment import environment
 
 FIELDS = (
     "name",
@@ -140,12 +140,12 @@ def _pictured_row(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _explored_row(record: dict[str, Any]) -> tuple[str, ...]:
-    told = (
+    message = (
         f"{truth} {'✓' if holds else '✗'}" for truth, holds in record["metrics"]["truths"].items()
     )
     return (
         f"{record['name'].removeprefix('lab_')}, {record['data'].partition(':')[0]}",
-        "; ".join(told),
+        "; ".join(message),
         f"{record['time_s']:.0f} s",
         f"`{record['command']}`",
     )
@@ -177,25 +177,25 @@ def _compared_row(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _memory_table(record: dict[str, Any]) -> str:
-    found = record["metrics"]["memory"]
-    first = next(iter(found.values()))
+    result = record["metrics"]["memory"]
+    first = next(iter(result.values()))
     seeds, rate = len(first["settings"]["seeds"]), first["settings"]["rate"]
     head = f"`{record['command']}`: {record['data']}, rate {rate:g}, right answers after training, "
     head += f"dropout off, in % (mean ± standard deviation of {seeds} seeds; "
     head += f"chance {100 * first['chance']:.1f})."
 
     def cell(scheme: dict[str, Any]) -> str:
-        lost = sum(told is not None for told in scheme["diverged"])
-        told = f", {lost} diverged" if lost else ""
+        lost = sum(message is not None for message in scheme["diverged"])
+        message = f", {lost} diverged" if lost else ""
         if scheme["spread"] is None:
-            return f"–{told}"
-        return f"{100 * scheme['mean']:.1f} ± {100 * scheme['spread']:.1f}{told}"
+            return f"–{message}"
+        return f"{100 * scheme['mean']:.1f} ± {100 * scheme['spread']:.1f}{message}"
 
     rows: list[tuple[str, ...]] = [
-        (f"`{scheme}`", *(cell(model["schemes"][scheme]) for model in found.values()))
+        (f"`{scheme}`", *(cell(model["schemes"][scheme]) for model in result.values()))
         for scheme in first["schemes"]
     ]
-    return f"{head}\n\n" + _markdown(("dropout", *found), rows)
+    return f"{head}\n\n" + _markdown(("dropout", *result), rows)
 
 
 def _preference_table(record: dict[str, Any]) -> str:
@@ -248,12 +248,12 @@ def _timed_table(record: dict[str, Any]) -> str:
     return f"{head}\n\n" + _markdown(("size, dtype, work", *ways), rows)
 
 
-def _timed_cell(found: dict[str, float] | None) -> str:
-    if found is None:
+def _timed_cell(result: dict[str, float] | None) -> str:
+    if result is None:
         return ""
-    peak = f", {found['peak_mib']:.0f} MiB" if "peak_mib" in found else ""
-    naive = f", {found['times_naive']:.0f} x naive" if "times_naive" in found else ""
-    return f"{found['ms']:.3g} ({found['ratio']:.2f}){peak}{naive}"
+    peak = f", {result['peak_mib']:.0f} MiB" if "peak_mib" in result else ""
+    naive = f", {result['times_naive']:.0f} x naive" if "times_naive" in result else ""
+    return f"{result['ms']:.3g} ({result['ratio']:.2f}){peak}{naive}"
 
 
 def _markdown(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -58,7 +58,7 @@ def study(out: Path, epochs: int, console: Console) -> bool:
 
     summary: dict[str, Any] = {"trained": trained}
     summary["lab"] = {lab.name: dict(lab.findings.truths) for lab in labs}
-    summary["memory"] = {name: found["accuracy"] for name, found in memory["schemes"].items()}
+    summary["memory"] = {name: result["accuracy"] for name, result in memory["schemes"].items()}
     summary |= {"parity": {report.name: report.ok for report in reports}, **environment()}
     summary["seconds_in_all"] = time.perf_counter() - begun
     write_atomically(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
@@ -69,6 +69,6 @@ def study(out: Path, epochs: int, console: Console) -> bool:
     ]:
         console.print(f"  {path}", highlight=False)
     console.print(f"  {out}/…/  weights, checkpoints, metrics of each training", highlight=False)
-    together = [found["curves_error_100"] <= TRAJECTORY for found in trained.values()]
+    together = [result["curves_error_100"] <= TRAJECTORY for result in trained.values()]
     agreed = [report.ok for report in reports] + [lab.ok for lab in labs]
     return all(agreed) and all(together)

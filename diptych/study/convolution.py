@@ -48,4 +48,4 @@ def study_convolution(
     for name, figure in pictures.items():
         written.append(out / "figures" / f"conv_vae_{name}.png")
         figures.save(figure, written[-1])
-    return {"data": dataset.found, "panels": panels} | errors, written
+    return {"data": dataset.summary, "panels": panels} | errors, written

@@ -39,8 +39,8 @@ def study_images(out: Path, epochs: int, console: Console) -> tuple[dict[str, An
     panels = {}
     for backend, outcome in trainings.outcomes.items():
         x = dataset.test.x
-        found = importance_weighted(outcome.panel, x, EVALUATION, samples=128)
-        test = elbo_terms(outcome.panel, x, EVALUATION) | {"nll": found.nll}
+        result = importance_weighted(outcome.panel, x, EVALUATION, samples=128)
+        test = elbo_terms(outcome.panel, x, EVALUATION) | {"nll": result.nll}
         panels[backend] = trainings.spent()[backend] | {"test": test}
         console.print(
             f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; on the test digits "
@@ -48,7 +48,7 @@ def study_images(out: Path, epochs: int, console: Console) -> tuple[dict[str, An
         )
     errors = trainings.errors()
     tell("mlp_vae", errors, console)
-    summary = {"data": dataset.found, "panels": panels} | errors
+    summary = {"data": dataset.summary, "panels": panels} | errors
     return summary, _draw(trainings, dataset, out / "figures", console)
 
 

@@ -134,11 +134,11 @@ def memory_experiment(
             path = Path(folder) / f"{scheme}-{seed}"
             jobs.append(Job(replace(config, seed=seed), path, tuple(delays), anew))
 
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    result: dict[tuple[str, int], dict[str, Any]] = {}
     for job, outcome in _work(_train_one, jobs, workers):
-        found[job.scheme, job.config.seed] = outcome
+        result[job.scheme, job.config.seed] = outcome
         if console is not None:
-            _tell_one(job, outcome, len(found), len(jobs), console)
+            _tell_one(job, outcome, len(result), len(jobs), console)
     results = {
         "settings": {
             "data": data,
@@ -149,7 +149,9 @@ def memory_experiment(
             "config": asdict(jobs[0].config),
         },
         "chance": chance(task),
-        "schemes": {scheme: _gather([found[scheme, seed] for seed in seeds]) for scheme in schemes},
+        "schemes": {
+            scheme: _gather([result[scheme, seed] for seed in seeds]) for scheme in schemes
+        },
         "seconds": time.perf_counter() - begun,
         "workers": workers,
         **environment(),
@@ -166,21 +168,22 @@ def chance(task: MemoryTask) -> float:
 
 def table(results: Mapping[str, Any]) -> Table:
     """Accuracy in %, a row a scheme: mean and spread, each seed, and the mean at each delay."""
-    told = results["settings"]
-    title = f"{told['config']['model']} on {told['data']}, rate {told['rate']}: accuracy in %"
+    metadata = results["settings"]
+    model, data, rate = metadata["config"]["model"], metadata["data"], metadata["rate"]
+    title = f"{model} on {data}, rate {rate}: accuracy in %"
     # as Text: in markup, ":100:" would be an emoji
     whole = Text(f"{title}, chance {100 * results['chance']:.1f}")
-    found = Table(title=whole, box=box.SIMPLE_HEAD)
-    heads = ["scheme", "mean", "spread", "each seed", *(f"delay {d}" for d in told["delays"])]
+    result = Table(title=whole, box=box.SIMPLE_HEAD)
+    heads = ["scheme", "mean", "spread", "each seed", *(f"delay {d}" for d in metadata["delays"])]
     for head in [*heads, "seconds"]:
         first = head == "scheme"
-        found.add_column(head, justify="left" if first else "right", no_wrap=first)
+        result.add_column(head, justify="left" if first else "right", no_wrap=first)
     for scheme, measured in results["schemes"].items():
         each = "  ".join(_percent(a) for a in measured["accuracy"])
         means = [_percent(_mean(a)) for a in measured["delays"].values()]
         ends = _percent(measured["mean"]), _percent(measured["spread"])
-        found.add_row(scheme, *ends, each, *means, f"{np.mean(measured['seconds']):.0f}")
-    return found
+        result.add_row(scheme, *ends, each, *means, f"{np.mean(measured['seconds']):.0f}")
+    return result
 
 
 def _train_one(job: Job) -> dict[str, Any]:
@@ -270,9 +273,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def _tell_one(job: Job, outcome: dict[str, Any], done: int, of: int, console: Console) -> None:
-    told = outcome["diverged"] or f"{_percent(outcome['accuracy'])} % right"
+    message = outcome["diverged"] or f"{_percent(outcome['accuracy'])} % right"
+    seconds = f"{outcome['seconds']:.0f} s"
     console.print(
-        f"{done:>3}/{of}  {job.scheme}, seed {job.config.seed}: {told}, {outcome['seconds']:.0f} s",
+        f"{done:>3}/{of}  {job.scheme}, seed {job.config.seed}: {message}, {seconds}",
         highlight=False,
         markup=False,
     )

@@ -64,4 +64,4 @@ def study_text(
     term = "error" if model == "rnn" else "nll"
     curves = trainings.curves((term,))
     figures.save(figures.loss_curves(curves, f"nats per {task.unit.removesuffix('s')}"), figure)
-    return {"data": corpus.found, "panels": panels} | errors, [figure]
+    return {"data": corpus.summary, "panels": panels} | errors, [figure]

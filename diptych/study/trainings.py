@@ -31,11 +31,11 @@ class Trainings:
 
     def curves(self, names: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
         """Logged terms by backend and name, "step" among them."""
-        found = {}
+        result = {}
         for backend, outcome in self.outcomes.items():
             lines = [line for line in outcome.folder.metrics if line["kind"] == "step"]
-            found[backend] = {n: np.array([line[n] for line in lines]) for n in ("step", *names)}
-        return found
+            result[backend] = {n: np.array([line[n] for line in lines]) for n in ("step", *names)}
+        return result
 
     def errors(self) -> dict[str, float]:
         """How far the loss curves part in the first 100 steps, and the weights at the end."""
@@ -53,7 +53,7 @@ class Trainings:
 
 def train_both(config: RunConfig, data: Data, folder: Path, console: Console) -> Trainings:
     """Train each panel with the same settings from the same weights, in folder / backend."""
-    console.print(data.found, style="dim")
+    console.print(data.summary, style="dim")
     outcomes = {
         backend: train_anew(replace(config, backend=backend), data, folder / backend, console)
         for backend in BACKENDS

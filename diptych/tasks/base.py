@@ -112,7 +112,7 @@ class Task(ABC):
         """Draw from a trained panel; returns what to tell the user."""
 
     @abstractmethod
-    def found(self) -> str:
+    def summary(self) -> str:
         """One short line of what data there is."""
 
     def one(self, panels: list[Panel]) -> Panel:

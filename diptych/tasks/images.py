@@ -108,9 +108,9 @@ class Images(Task):
         if likely:
             samples = 512 if options.samples is None else options.samples
             partial = self._partial(panel, x, key, samples, options)
-            found = self._weighted(panel, x, key, samples, options, partial)
-            metrics |= {f"{split}_{name}": v for name, v in asdict(found).items()}
-            lines += _weighted_lines(found)
+            result = self._weighted(panel, x, key, samples, options, partial)
+            metrics |= {f"{split}_{name}": v for name, v in asdict(result).items()}
+            lines += _weighted_lines(result)
             title += f", {samples} importance samples"
         terms = elbo_terms(panel, x, key.fold_in("terms"), at_once)
         metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
@@ -172,12 +172,14 @@ class Images(Task):
             options.console.print("nothing is kept of this evaluation: it begins anew")
         total = samples * len(x)
         with progress_bar(options.console) as progress, stop_on_interrupt() as stop:
-            bar = progress.add_task(f"{samples} samples", total=total, completed=sums.done, told="")
+            bar = progress.add_task(
+                f"{samples} samples", total=total, completed=sums.done, message=""
+            )
 
             def after(sums: Sums) -> None:
                 nll = sums.nll(samples)
-                told = f"NLL {nll.mean():.3f} of {len(nll)}" if len(nll) else ""
-                progress.update(bar, completed=sums.done, told=told)
+                message = f"NLL {nll.mean():.3f} of {len(nll)}" if len(nll) else ""
+                progress.update(bar, completed=sums.done, message=message)
                 stopped = stop.is_set()
                 if partial is not None:
                     partial.save(sums, now=stopped or sums.done == total)
@@ -193,7 +195,7 @@ class Images(Task):
 
     def _rmse(self, panel: Panel, x: np.ndarray, at_once: int, console: Console) -> float:
         with progress_bar(console) as progress:
-            bar = progress.add_task("reconstructions", total=len(x), told="")
+            bar = progress.add_task("reconstructions", total=len(x), message="")
             return reconstruction_error(
                 panel,
                 x,
@@ -262,17 +264,17 @@ class Images(Task):
         images = make(panel.model.config, x, self.data.image_shape)
         return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
 
-    def found(self) -> str:
+    def summary(self) -> str:
         return f"{self.data.name}: {count_images(self.data.train, self.data.valid, self.data.test)}"
 
 
-def _weighted_lines(found: Evaluation) -> list[tuple[str, str, str]]:
-    error = found.nll_standard_error
-    spread = "" if error is None else f" ± {error:.3f}"
-    effective = f"{found.effective_samples:.1f}, at least {found.least_effective_samples:.1f}"
+def _weighted_lines(result: Evaluation) -> list[tuple[str, str, str]]:
+    deviation = result.nll_standard_error
+    error = "" if deviation is None else f" ± {deviation:.3f}"
+    effective = f"{result.effective_samples:.1f}, at least {result.least_effective_samples:.1f}"
     return [
-        ("NLL", f"{found.nll:.3f}{spread}", "nats/example"),
-        ("NLL", f"{found.bits_per_dim:.4f}", "bits/dim"),
-        ("effective sample size", effective, f"of {found.samples}"),
-        ("ELBO", f"{found.elbo:.3f}", "nats/example"),
+        ("NLL", f"{result.nll:.3f}{error}", "nats/example"),
+        ("NLL", f"{result.bits_per_dim:.4f}", "bits/dim"),
+        ("effective sample size", effective, f"of {result.samples}"),
+        ("ELBO", f"{result.elbo:.3f}", "nats/example"),
     ]

@@ -72,21 +72,21 @@ class Language(SequenceTask):
         passes = len(panels) * max(1, samples)
         with Progress(console=options.console) as progress:
             bar = progress.add_task("tokens", total=passes * (len(tokens) - 1))
-            found = average_nll(
+            result = average_nll(
                 panels, tokens, self.key.fold_in("evaluation"), samples, progress_by(progress, bar)
             )
         split, count = options.split, len(tokens) - 1
         metrics = {
-            f"{split}_perplexity": _perplexity(found),
-            f"{split}_nll": found,
+            f"{split}_perplexity": _perplexity(result),
+            f"{split}_nll": result,
             f"{split}_tokens": count,
             f"{split}_samples": samples,
             "runs": len(panels),
         }
         lines = [
-            ("perplexity", f"{_perplexity(found):.2f}", ""),
-            ("NLL", f"{found:.4f}", f"nats/{self.unit.removesuffix('s')}"),
-            ("NLL", f"{found / math.log(2):.4f}", f"bits/{self.unit.removesuffix('s')}"),
+            ("perplexity", f"{_perplexity(result):.2f}", ""),
+            ("NLL", f"{result:.4f}", f"nats/{self.unit.removesuffix('s')}"),
+            ("NLL", f"{result / math.log(2):.4f}", f"bits/{self.unit.removesuffix('s')}"),
         ]
         title = f"{split}, {count} {self.unit}"
         title += f", {samples} passes with dropout" if samples else ""
@@ -115,7 +115,7 @@ class Language(SequenceTask):
         shown = prompt if options.prompt else prompt[:0]
         return vocabulary.decode(np.concatenate([shown, ids]))
 
-    def found(self) -> str:
+    def summary(self) -> str:
         d = self.data
         return f"{d.name}: {count(d.train, d.valid, d.test, d.vocabulary)}"
 

@@ -44,18 +44,18 @@ class Memory(SequenceTask):
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         count = 2 * HELD_OUT if options.examples is None else options.examples
-        found = self._judge(self.one(panels), options.split, count)
-        metrics = {f"{options.split}_{name}": value for name, value in found.items()}
+        result = self._judge(self.one(panels), options.split, count)
+        metrics = {f"{options.split}_{name}": value for name, value in result.items()}
         units = {"error": "a step that counts", "accuracy": "of the answers"}
-        lines = [(name, f"{value:.4f}", units[name]) for name, value in found.items()]
+        lines = [(name, f"{value:.4f}", units[name]) for name, value in result.items()]
         title = f"{self.data.name}: {options.split}, {count} sequences"
         return Assessment(title, metrics | {f"{options.split}_sequences": count}, lines)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         raise ValueError(f"sample: got a run on {self.data.name}, takes one on images or text")
 
-    def found(self) -> str:
-        return self.data.found
+    def summary(self) -> str:
+        return self.data.summary
 
     def _judge(self, panel: Panel, split: str, count: int) -> dict[str, float]:
         """Mean error of the steps that count, and how many of their answers are right."""

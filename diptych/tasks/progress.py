@@ -17,7 +17,7 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[message]}"),
         TimeRemainingColumn(),
         console=console,
     )
@@ -33,5 +33,5 @@ def pixel_bar(
         yield {}
         return
     with progress_bar(console) as progress:
-        bar = progress.add_task(f"pixels of {count} images", total=total, told="")
+        bar = progress.add_task(f"pixels of {count} images", total=total, message="")
         yield {"progress": lambda pixels: progress.advance(bar, pixels)}

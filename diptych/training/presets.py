@@ -29,7 +29,14 @@ ZAREMBA = "Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329, section 4.1"
 
 
 def _zaremba(
-    hidden: int, rate: float, steps: int, scale: float, hold: int, decay: float, clip: float, n: int
+    hidden: int,
+    rate: float,
+    steps: int,
+    scale: float,
+    constant_epochs: int,
+    decay: float,
+    clip: float,
+    n: int,
 ) -> Preset:
     """Two layers, batch 20, SGD from learning rate 1.
 
@@ -38,7 +45,12 @@ def _zaremba(
     """
     width = {"embedding_dim": hidden, "hidden_dim": hidden, "num_layers": 2}
     scheme = {"scheme": "per_step" if rate else "none", "rate": rate}
-    rates = {"lr": 1.0, "schedule": "hold", "hold_epochs": hold + 1, "decay": 1 / decay}
+    rates = {
+        "lr": 1.0,
+        "schedule": "constant-then-decay",
+        "constant_epochs": constant_epochs + 1,
+        "decay": 1 / decay,
+    }
     return Preset(
         "lstm",
         ZAREMBA,

@@ -76,7 +76,7 @@ def train(
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
     folder = RunFolder(Path(out))
-    ranks.from_first(lambda: folder.begin(config, dataset, resume, ranks.size))
+    ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
     trainer = Trainer(config, task, folder, panel, ranks)
     if resume:
         trainer.restore()
@@ -117,7 +117,7 @@ def _progress(console: Console | None) -> Progress:
         TextColumn("{task.description:>6}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[message]}"),
         TimeRemainingColumn(),
         console=console or Console(quiet=True),
         disable=console is None,

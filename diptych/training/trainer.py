@@ -78,7 +78,7 @@ class Trainer:
         """From the current position to the last epoch, or until `stop` is set, as is returned."""
         at, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
-        bar = progress.add_task(self.config.backend, total=total, completed=at.step, told="")
+        bar = progress.add_task(self.config.backend, total=total, completed=at.step, message="")
         if at.step == 0:
             self._initialize()
         stopped = False  # what all ranks agreed on: one that stopped alone would leave them waiting
@@ -90,7 +90,7 @@ class Trainer:
                 if not self.task.carries(i):
                     self.state = None
                 terms = self.step(self.task.batch(epoch, i), epoch)
-                progress.update(bar, completed=at.step, told=self._told(epoch, terms))
+                progress.update(bar, completed=at.step, message=self._told(epoch, terms))
                 stopped = self.ranks.any(stop.is_set())
                 if at.step % per_epoch == 0:
                     break  # end_epoch saves: a checkpoint here would skip it on resuming
@@ -110,11 +110,11 @@ class Trainer:
         begun = time.perf_counter()
         key = self.key.fold_in(at.step)
         size = self.task.size(batch)
-        rows, share = self.ranks.part(size, self._reduction)
+        rows, share = self.ranks.shard(size, self._reduction)
         noise = self.task.noise(self.panel, batch, key.fold_in("noise"), rows)
         prepared = self.task.prepare(self.panel, batch, key, self.state)
         part = prepared[rows] if self.ranks.size > 1 else prepared
-        terms, self.state = self.panel.gradients(part, noise, share)
+        terms, self.state = self.panel.forward_backward(part, noise, share)
         broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
         if broken:
             raise NonFiniteError(f"step {at.step}: loss term {', '.join(broken)}")
@@ -135,7 +135,7 @@ class Trainer:
         """Validate, log, keep the best weights, save."""
         at = self.position
         self.arrays()  # before validation, which would trip over a broken weight and not name it
-        valid = self.ranks.from_first(lambda: self.task.validate(self.panel))
+        valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
         record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
         record |= {"train": {name: value / at.seen for name, value in at.sums.items()}}
         record |= {"valid": valid, "seconds": at.seconds}
@@ -188,7 +188,7 @@ class Trainer:
         self.state = self.panel.load_state(_under("state.", arrays))
         position = metadata["position"]
         self.position = Position(**position | {"best_loss": float(position["best_loss"])})
-        first = self.ranks.from_first(lambda: self.position.step)
+        first = self.ranks.broadcast(lambda: self.position.step)
         if self.ranks.any(self.position.step != first):
             raise ValueError(f"{file}: not the same on every rank, rank 0 stands at step {first}")
         self._rewind(self.position.step)
@@ -206,7 +206,7 @@ class Trainer:
             save(self.panel.model, file)
 
     def _rewind(self, step: int) -> None:
-        self.ranks.from_first(lambda: self.folder.rewind(step))
+        self.ranks.broadcast(lambda: self.folder.rewind(step))
 
     def _draw(self, epoch: int) -> None:
         """Pictures of the epochs that are to have some: every `pictures`th, counted from 1."""

@@ -82,12 +82,12 @@ def plan(
 
     widths: (I, H, ..., H), what each place carries: into layer 0, between layers, out of the last.
     """
-    found = SCHEMES[scheme]
-    steps = 1 if found.shared else length
+    result = SCHEMES[scheme]
+    steps = 1 if result.shared else length
     plans = []
-    if found.inputs and rate:
+    if result.inputs and rate:
         plans.append(Plan("inputs", rate, steps, widths))
-    if found.recurrent and recurrent_rate:
+    if result.recurrent and recurrent_rate:
         plans.append(Plan("recurrent", recurrent_rate, steps, widths[1:]))
     return tuple(plans)
 

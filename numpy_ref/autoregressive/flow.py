@@ -84,7 +84,7 @@ class MADE(Sequential):
         super().__init__(*(part for layer in hidden for part in (layer, ReLU())), last)
         self._order, self._hidden_degrees = order, degrees[1]
 
-    def solve(self, eps: Array, dimension: Callable[..., Array]) -> Array:
+    def invert(self, eps: Array, dimension: Callable[..., Array]) -> Array:
         """The z for which z_i = dimension(eps_i, *y_i(z_<i)), i by i; value only.
 
         A hidden unit is computed once: as soon as the m dimensions that its degree m lets it see
@@ -140,7 +140,7 @@ class MeanOnlyStep(Module):
 
     def inverse(self, eps: Array) -> Array:
         """z_i = eps_i + mu_i(z_<i); value only."""
-        return self.made.solve(eps, lambda eps_i, mu_i: eps_i + mu_i)
+        return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
 
 
 class AffineStep(Module):
@@ -176,7 +176,7 @@ class AffineStep(Module):
 
     def inverse(self, eps: Array) -> Array:
         """z_i = eps_i sigma_i(z_<i) + mu_i(z_<i); value only."""
-        return self.made.solve(
+        return self.made.invert(
             eps, lambda eps_i, mu_i, log_sigma_i: eps_i * np.exp(log_sigma_i) + mu_i
         )
 

@@ -26,13 +26,13 @@ from numpy_ref.nn.weight_norm import WNConv2d
 Progress = Callable[[int], None]
 
 
-def body(config: VLAEConfig, **where: Any) -> Sequential:
+def body(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:
     """The residual blocks after the first layer."""
     C, window = config.decoder_maps, config.inner_window
     blocks = layout(
         config,
-        lambda: Residual(ELU(), WNMaskedConv2d(C, C, window, "B", **where)),
-        lambda: flat(C, 1, **where),
+        lambda: Residual(ELU(), WNMaskedConv2d(C, C, window, "B", **factory_kwargs)),
+        lambda: flat(C, 1, **factory_kwargs),
     )
     return Sequential(*blocks)
 
@@ -40,11 +40,11 @@ def body(config: VLAEConfig, **where: Any) -> Sequential:
 class FactorisedDecoder(Module):
     """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers, blind to all pixels."""
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
-        self.first = WNConv2d(config.handed_over, C, 1, **where)
-        self.body = body(config, **where)
-        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **where))
+        self.first = WNConv2d(config.context_maps, C, 1, **factory_kwargs)
+        self.body = body(config, **factory_kwargs)
+        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
         h, first_vjp = self.first(maps)
@@ -73,12 +73,12 @@ class PixelCNN(Module):
     residual blocks of type B and of 1 x 1 follow.
     """
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
-        M = 0 if config.latent == "none" else config.handed_over
-        self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **where)
-        self.body = body(config, **where)
-        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **where))
+        M = 0 if config.latent == "none" else config.context_maps
+        self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **factory_kwargs)
+        self.body = body(config, **factory_kwargs)
+        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
         h, first_vjp = self.first(np.concatenate((x, maps), 1))
@@ -119,8 +119,8 @@ class PixelCNN(Module):
 
 
 def make_decoder(
-    config: VLAEConfig, **where: Any
+    config: VLAEConfig, **factory_kwargs: Any
 ) -> FactorisedDecoder | PixelCNN | StackedPixelCNN:
     """What `config.context` names."""
     made: Any = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
-    return made(config, **where)
+    return made(config, **factory_kwargs)

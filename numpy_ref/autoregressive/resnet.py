@@ -41,61 +41,66 @@ class Residual(Module):
         return skipped + y, both
 
 
-def flat(channels: int, kernel_size: int = 3, **where: Any) -> Residual:
+def flat(channels: int, kernel_size: int = 3, **factory_kwargs: Any) -> Residual:
     """Two convolutions that keep the images' size and number."""
     same = channels, channels, kernel_size, 1, kernel_size // 2
-    return Residual(ELU(), WNConv2d(*same, **where), ELU(), WNConv2d(*same, **where))
-
-
-def first(channels: int, out: int, **where: Any) -> Residual:
-    """`down` for images that are data: elu changes nothing in a pixel of 0 or 1."""
-    halved = channels, out, 3, 2, 1
     return Residual(
-        WNConv2d(*halved, input_grad=False, **where),
-        ELU(),
-        WNConv2d(out, out, 3, 1, 1, **where),
-        skip=WNConv2d(*halved, input_grad=False, **where),
+        ELU(), WNConv2d(*same, **factory_kwargs), ELU(), WNConv2d(*same, **factory_kwargs)
     )
 
 
-def down(channels: int, out: int, **where: Any) -> Residual:
+def first(channels: int, out: int, **factory_kwargs: Any) -> Residual:
+    """`down` for images that are data: elu changes nothing in a pixel of 0 or 1."""
+    halved = channels, out, 3, 2, 1
+    return Residual(
+        WNConv2d(*halved, input_grad=False, **factory_kwargs),
+        ELU(),
+        WNConv2d(out, out, 3, 1, 1, **factory_kwargs),
+        skip=WNConv2d(*halved, input_grad=False, **factory_kwargs),
+    )
+
+
+def down(channels: int, out: int, **factory_kwargs: Any) -> Residual:
     """Images of half the size, rounded up, by 3 x 3 convolutions of stride 2; one is the skip."""
     halved = channels, out, 3, 2, 1
     return Residual(
         ELU(),
-        WNConv2d(*halved, **where),
+        WNConv2d(*halved, **factory_kwargs),
         ELU(),
-        WNConv2d(out, out, 3, 1, 1, **where),
-        skip=WNConv2d(*halved, **where),
+        WNConv2d(out, out, 3, 1, 1, **factory_kwargs),
+        skip=WNConv2d(*halved, **factory_kwargs),
     )
 
 
-def up(channels: int, out: int, size: tuple[int, int], **where: Any) -> Residual:
+def up(channels: int, out: int, size: tuple[int, int], **factory_kwargs: Any) -> Residual:
     """Images of `size`, which is twice what comes in, or one less: the way back of `down`."""
     height, width = size
     doubled = channels, out, 3, 2, 1, (1 - height % 2, 1 - width % 2)
     return Residual(
         ELU(),
-        WNConvTranspose2d(*doubled, **where),
+        WNConvTranspose2d(*doubled, **factory_kwargs),
         ELU(),
-        WNConv2d(out, out, 3, 1, 1, **where),
-        skip=WNConvTranspose2d(*doubled, **where),
+        WNConv2d(out, out, 3, 1, 1, **factory_kwargs),
+        skip=WNConvTranspose2d(*doubled, **factory_kwargs),
     )
 
 
 class Encoder(Module):
     """Three blocks of stride 2, a flat one between them, a hidden layer, then mu and logvar."""
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         self.blocks = Sequential(
-            first(1, a, **where), flat(a, **where), down(a, b, **where), flat(b, **where),
-            down(b, c, **where),
-        )  # fmt: skip
-        self.hidden = Sequential(ELU(), WNLinear(config.features, H, **where), ELU())
-        self.mu = WNLinear(H, Z, **where)
-        self.logvar = WNLinear(H, Z, **where)
+            first(1, a, **factory_kwargs),
+            flat(a, **factory_kwargs),
+            down(a, b, **factory_kwargs),
+            flat(b, **factory_kwargs),
+            down(b, c, **factory_kwargs),
+        )
+        self.hidden = Sequential(ELU(), WNLinear(config.features, H, **factory_kwargs), ELU())
+        self.mu = WNLinear(H, Z, **factory_kwargs)
+        self.logvar = WNLinear(H, Z, **factory_kwargs)
 
     def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
         images, blocks_vjp = self.blocks(x)
@@ -113,18 +118,21 @@ class Encoder(Module):
 class Decoder(Module):
     """The encoder's mirror: a hidden layer, then the way back through its sizes and channels."""
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         large, half, quarter, small = config.sizes
         self.shape = c, *small
         self.hidden = Sequential(
-            WNLinear(Z, H, **where), ELU(), WNLinear(H, config.features, **where)
+            WNLinear(Z, H, **factory_kwargs), ELU(), WNLinear(H, config.features, **factory_kwargs)
         )
         self.blocks = Sequential(
-            up(c, b, quarter, **where), flat(b, **where), up(b, a, half, **where), flat(a, **where),
-            up(a, config.handed_over, large, **where),
-        )  # fmt: skip
+            up(c, b, quarter, **factory_kwargs),
+            flat(b, **factory_kwargs),
+            up(b, a, half, **factory_kwargs),
+            flat(a, **factory_kwargs),
+            up(a, config.context_maps, large, **factory_kwargs),
+        )
 
     def forward(self, code: Array) -> tuple[Array, Vjp]:
         h, hidden_vjp = self.hidden(code)
@@ -152,9 +160,9 @@ class NoDecoder(Module):
 
 
 def make_networks(
-    config: VLAEConfig, **where: Any
+    config: VLAEConfig, **factory_kwargs: Any
 ) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
     """Both, or of a model without z neither."""
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
-    return Encoder(config, **where), Decoder(config, **where)
+    return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

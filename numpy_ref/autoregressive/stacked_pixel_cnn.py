@@ -92,18 +92,18 @@ class HorizontalWalk:
 class StackedPixelCNN(Module):
     """p(x|maps) = prod_i p(x_i | pixels before i in reach, maps around i)."""
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
-        M = 0 if config.latent == "none" else config.handed_over
-        self.first = WNStackedConv2d(1 + M, C, KERNEL_SIZE, "A", M, **where)
+        M = 0 if config.latent == "none" else config.context_maps
+        self.first = WNStackedConv2d(1 + M, C, KERNEL_SIZE, "A", M, **factory_kwargs)
         self.body = Sequential(
             *layout(
                 config,
-                lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **where)),
-                lambda: HorizontalBlock(flat(C, 1, **where)),
+                lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **factory_kwargs)),
+                lambda: HorizontalBlock(flat(C, 1, **factory_kwargs)),
             )
         )
-        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **where))
+        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
         image = np.concatenate((x, maps), 1)

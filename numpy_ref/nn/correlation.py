@@ -136,10 +136,10 @@ def _columns(
         if pH or pW:
             images = np.zeros((len(images), C, H + 2 * pH, W + 2 * pW), x.dtype)
             images[:, :, pH : pH + H, pW : pW + W] = x[block]
-        found = np.empty((kH, kW, C, len(images), OH, OW), x.dtype)
+        result = np.empty((kH, kW, C, len(images), OH, OW), x.dtype)
         for i, j, rows, columns in _views((kH, kW), stride, (OH, OW)):
-            found[i, j] = images[:, :, rows, columns].swapaxes(0, 1)
-        yield block, found.reshape(K, -1)
+            result[i, j] = images[:, :, rows, columns].swapaxes(0, 1)
+        yield block, result.reshape(K, -1)
 
 
 def _views(kernel: Pair, stride: Pair, size: Pair) -> Iterator[tuple[int, int, slice, slice]]:

@@ -281,14 +281,14 @@ def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
     return lr * gamma**epoch
 
 
-def held_lr(lr: float, epoch: int, *, hold: int, gamma: float) -> float:
-    """lr for the first `hold` epochs, then gamma times as much with each one.
+def constant_then_decay_lr(lr: float, epoch: int, *, constant_epochs: int, gamma: float) -> float:
+    """lr for the first `constant_epochs` epochs, then gamma times as much with each one.
 
-        lr gamma^max(0, epoch + 1 - hold)
+        lr gamma^max(0, epoch + 1 - constant_epochs)
 
     Source: the schedule of Zaremba et al. (2014).
     """
-    return lr * gamma ** max(0, epoch + 1 - hold)
+    return lr * gamma ** max(0, epoch + 1 - constant_epochs)
 
 
 def cosine_lr(lr: float, epoch: int, *, epochs: int, lr_min: float = 0.0) -> float:

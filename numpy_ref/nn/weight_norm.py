@@ -44,9 +44,9 @@ class WeightNorm(Weighted):
         self.weight_v = v
         if self.bias is not None:
             self.bias.data.fill(0)
-        self._waiting = False
+        self._initialize_next = False
 
-    def wait(self) -> None:
+    def initialize_next(self) -> None:
         """Set g and b by the next batch that comes, so that its outputs have mean 0 and variance 1.
 
             t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
@@ -55,15 +55,15 @@ class WeightNorm(Weighted):
         bias the mean stays.
         Source: Salimans & Kingma 2016, section 3.
         """
-        self._waiting = True
+        self._initialize_next = True
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        if self._waiting:
-            self._waiting = False
-            self._settle(x)
+        if self._initialize_next:
+            self._initialize_next = False
+            self._initialize(x)
         return super().forward(x)
 
-    def _settle(self, x: Array) -> None:
+    def _initialize(self, x: Array) -> None:
         g, b = self.weight_g.data, None if self.bias is None else self.bias.data
         g.fill(1)
         if b is not None:
@@ -109,16 +109,16 @@ class WNConvTranspose2d(WeightNorm, ConvTranspose2d):
     outputs = 1
 
 
-def settle(model: Module, run: Callable[[], Any]) -> None:
+def data_dependent_init(model: Module, run: Callable[[], Any]) -> None:
     """Data-dependent initialisation: `run` the model once, each layer settling as data comes by.
 
     A layer that is used several times is set by the first use.
     """
     layers = [layer for _, layer in model.named_modules() if isinstance(layer, WeightNorm)]
     for layer in layers:
-        layer.wait()
+        layer.initialize_next()
     try:
         run()
     finally:
         for layer in layers:
-            layer._waiting = False  # where `run` stopped early, or passed it by
+            layer._initialize_next = False  # where `run` stopped early, or passed it by

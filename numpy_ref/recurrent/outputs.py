@@ -109,7 +109,7 @@ OUTPUTS: dict[str, type[Output]] = {
 }
 
 
-def weigh(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:
     """Sum over T of weight * error, averaged over B; the weighted mean; d sum / d error.
 
     Shapes: error (T, B), weight (T, B) or None for ones everywhere.

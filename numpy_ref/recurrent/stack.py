@@ -52,7 +52,7 @@ def draw_masks(key: Key, plans: tuple[Plan, ...], batch_size: int, first: int = 
     Example n owns a stretch of each stream, whatever the batch: `first` is the number of the first
     example, so that a part of a batch gets the masks it would get in the whole.
     """
-    found = {}
+    result = {}
     for name, rate, steps, widths in plans:
         masks = []
         for place, width in enumerate(widths):
@@ -60,8 +60,8 @@ def draw_masks(key: Key, plans: tuple[Plan, ...], batch_size: int, first: int = 
             start = first * steps * width
             mask = random.dropout_mask(stream, (batch_size, steps, width), rate, start)
             masks.append(np.ascontiguousarray(mask.swapaxes(0, 1)))
-        found[name] = tuple(masks)
-    return Masks(**found)
+        result[name] = tuple(masks)
+    return Masks(**result)
 
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

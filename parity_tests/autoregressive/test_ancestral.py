@@ -65,18 +65,18 @@ def test_float32_draws_the_same_images_where_no_p_is_u(context):
     config = config_of(context=context)
     exact = make(config)[0].sample(KEY, 40, mean=False)
     for model in make(config, "float32"):
-        found = np.asarray(model.sample(KEY, 40, mean=False))
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, exact)
+        result = np.asarray(model.sample(KEY, 40, mean=False))
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, exact)
 
 
 @each_kind
 def test_every_image_is_binary_and_every_pixel_is_told(latent, context):
     for model in make(config_of(latent, context)):
-        told = []
-        drawn = np.asarray(model.sample(KEY, 9, mean=False, progress=told.append))
+        message = []
+        drawn = np.asarray(model.sample(KEY, 9, mean=False, progress=message.append))
         assert drawn.shape == (9, 1, 5, 7) and set(np.unique(drawn)) == {0, 1}
-        assert sum(told) == 35 and told == ([35] if context == "none" else [7] * 5)
+        assert sum(message) == 35 and message == ([35] if context == "none" else [7] * 5)
         again = model.sample(KEY, 9, mean=False)
         np.testing.assert_array_equal(np.asarray(again), drawn)
         means = np.asarray(model.sample(KEY, 9))
@@ -92,13 +92,13 @@ def test_reconstructions_are_the_naive_loops_at_mu(latent):
     u = random.uniform(KEY.fold_in("x"), x.shape)
     want, p = naive(lambda x: left.decode(code, x)[0], u)
     for model, given in ((left, x), (right, torch.from_numpy(x))):
-        told = []
-        found = model.reconstruct(given, KEY, progress=told.append)
-        np.testing.assert_array_equal(np.asarray(found), want)
+        message = []
+        result = model.reconstruct(given, KEY, progress=message.append)
+        np.testing.assert_array_equal(np.asarray(result), want)
         assert normwise(np.asarray(model.reconstruct(given, KEY, mean=True)), p) <= 1e-13
         part = np.asarray(model.reconstruct(given[2:], KEY, first=2))
         np.testing.assert_array_equal(part, want[2:])
-        assert sum(told) == 35
+        assert sum(message) == 35
 
 
 def test_frequencies_are_the_probabilities():

@@ -43,9 +43,9 @@ def test_parity(settings, size):
     cotangent = draws(*size, seed=1)
     left.zero_grad(), right.zero_grad()
     ours = {"log_p": log_p, "dz": vjp(cotangent)} | left.gradients()
-    found = right.log_prob(tensor)
-    found.backward(torch.from_numpy(cotangent))
-    theirs = {"log_p": found, "dz": tensor.grad} | right.gradients()
+    result = right.log_prob(tensor)
+    result.backward(torch.from_numpy(cotangent))
+    theirs = {"log_p": result, "dz": tensor.grad} | right.gradients()
     theirs |= {"z": right.inverse(torch.from_numpy(z))}
     ours |= {"z": left.inverse(z)}
     errors = {name: normwise(array, to_numpy(theirs[name])) for name, array in ours.items()}
@@ -102,9 +102,9 @@ def test_masked_linear_is_torch_s_linear_with_a_masked_weight(rng):
     weight = torch.tensor(before).requires_grad_()
     tensor = torch.tensor(x).requires_grad_()
     bias = torch.tensor(layer.bias.data)
-    found = torch.nn.functional.linear(tensor, torch.where(mask, weight, 0), bias)
-    found.backward(torch.tensor(dy))
-    assert normwise(y, found.detach().numpy()) < 1e-15
+    result = torch.nn.functional.linear(tensor, torch.where(mask, weight, 0), bias)
+    result.backward(torch.tensor(dy))
+    assert normwise(y, result.detach().numpy()) < 1e-15
     assert normwise(dx, tensor.grad.numpy()) < 1e-15
     assert normwise(layer.weight.grad, weight.grad.numpy()) < 1e-15
     assert not layer.weight.grad[~mask.numpy()].any() and layer.weight.grad[mask.numpy()].all()

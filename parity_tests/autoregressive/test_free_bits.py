@@ -47,7 +47,7 @@ def gamma_of(bits):
     return float(weights.to_arrays(bits.state_dict())["gamma"])
 
 
-def charged(kind, free, kl, gamma=1.0):
+def kl_penalty(kind, free, kl, gamma=1.0):
     """The definition, one image and one part at a time: what is charged, and d charged / d kl."""
     N, G = kl.shape
     total = sum(kl[n, g] for n in range(N) for g in range(G)) / N
@@ -68,13 +68,13 @@ def test_definitions(free, kind, rng):
     """Below lambda the gradient is 0, to the last bit."""
     for kl in (KL, KL[:1], KL[:, :1], 3 * rng.random((5, 2))):
         gamma = 0.7 if kind == "soft" else None
-        wanted, slope = charged(kind, free, kl, gamma or 1.0)
+        wanted, slope = kl_penalty(kind, free, kl, gamma or 1.0)
         for bits in pair(kind, free, gamma):
-            found = results(bits.train(), (kl,), [np.array(1.3)])
-            assert found["y0"].shape == ()
-            assert found["y0"] == pytest.approx(wanted, rel=1e-14)
-            np.testing.assert_array_equal(found["dx0"] == 0, slope == 0)
-            np.testing.assert_allclose(found["dx0"], 1.3 * slope, rtol=1e-14)
+            result = results(bits.train(), (kl,), [np.array(1.3)])
+            assert result["y0"].shape == ()
+            assert result["y0"] == pytest.approx(wanted, rel=1e-14)
+            np.testing.assert_array_equal(result["dx0"] == 0, slope == 0)
+            np.testing.assert_allclose(result["dx0"], 1.3 * slope, rtol=1e-14)
 
 
 @pytest.mark.parametrize("kind", makers(0))
@@ -95,9 +95,9 @@ def test_finite_differences(free, kind, rng):
             weights.load_state(bits, {"gamma": np.array(0.7)}, "")
         return bits(kl)
 
-    found = derivative_errors(function, (KL.copy(),), {}, rng)
-    assert found.keys() == {"[0]"}
-    assert found["[0]"] < 1e-9
+    result = derivative_errors(function, (KL.copy(),), {}, rng)
+    assert result.keys() == {"[0]"}
+    assert result["[0]"] < 1e-9
 
 
 @pytest.mark.parametrize("kind", ["total", "latent"])
@@ -105,9 +105,9 @@ def test_at_the_kink_both_panels_take_the_slope_from_above(kind):
     """So a lambda of 0 changes nothing, even where the posterior is the prior."""
     for kl, free in ((np.zeros((2, 2)), 0.0), (np.full((2, 2), 0.25), 0.5)):
         for bits in pair(kind, free):
-            found = results(bits, (kl,), [np.array(1.0)])
-            assert found["y0"] == free
-            np.testing.assert_array_equal(found["dx0"], 0.5)
+            result = results(bits, (kl,), [np.array(1.0)])
+            assert result["y0"] == free
+            np.testing.assert_array_equal(result["dx0"], 0.5)
 
 
 @pytest.mark.parametrize("free", LAMBDAS)
@@ -117,8 +117,8 @@ def test_in_evaluation_no_bits_are_free(free):
         for bits, wanted in zip(
             pair(kind, free, 0.4 if kind == "soft" else None), plain, strict=True
         ):
-            found = results(bits.eval(), (KL,), [np.array(1.3)])
-            for name, array in found.items():
+            result = results(bits.eval(), (KL,), [np.array(1.3)])
+            for name, array in result.items():
                 if name in wanted:
                     np.testing.assert_array_equal(array, wanted[name])
             if kind == "soft":
@@ -135,8 +135,8 @@ def test_gamma_follows_the_kl(rng):
     for scale in rng.uniform(0.3, 2.2, 60):
         kl = scale * KL
         mean = kl.sum() / len(kl)
-        found = [results(bits, (kl,), [np.array(1.0)]) for bits in (left, right)]
-        for side in found:  # charged with the gamma from before this use
+        result = [results(bits, (kl,), [np.array(1.0)]) for bits in (left, right)]
+        for side in result:  # charged with the gamma from before this use
             assert side["y0"] == pytest.approx(gamma * mean, rel=1e-13)
             np.testing.assert_allclose(side["dx0"], gamma / 4, rtol=1e-13)
         if mean > 1.05 * 2.0:
@@ -179,11 +179,11 @@ def test_float32_stays_float32():
         for side in SIDES:
             given = ("float32",) if side is left_side else (torch.float32,)
             bits = side.SoftFreeBits(0.6, *given) if kind == "soft" else makers(0.6)[kind](side)
-            found = results(bits, (KL.astype("float32"),), [np.array(1.3, "float32")])
-            wanted, slope = charged(kind, 0.6, KL)
-            assert all(a.dtype == np.float32 for a in found.values())
-            assert normwise(found["dx0"].astype(float), 1.3 * slope) <= 1e-6
-            assert found["y0"] == pytest.approx(wanted, rel=1e-6)
+            result = results(bits, (KL.astype("float32"),), [np.array(1.3, "float32")])
+            wanted, slope = kl_penalty(kind, 0.6, KL)
+            assert all(a.dtype == np.float32 for a in result.values())
+            assert normwise(result["dx0"].astype(float), 1.3 * slope) <= 1e-6
+            assert result["y0"] == pytest.approx(wanted, rel=1e-6)
             if kind == "soft":
                 assert weights.to_arrays(bits.state_dict())["gamma"].dtype == np.float32
 

@@ -91,14 +91,14 @@ def test_finite_differences(kind, mean_only, rng):
     """Each input by itself: z is none of mu's and logvar's doing here."""
     left, _ = make_latents(kind, mean_only)
     mu, logvar, z, eps = draw(rng)
-    found = derivative_errors(
+    result = derivative_errors(
         lambda mu, logvar, z: _arrays(left(mu, logvar, z, eps)),
         (mu, logvar, z),
         left.named_parameters(),
         rng,
     )
-    assert {"[0]", "[1]", "[2]"} <= found.keys()
-    assert max(found.values()) < 1e-8, found
+    assert {"[0]", "[1]", "[2]"} <= result.keys()
+    assert max(result.values()) < 1e-8, result
 
 
 def _arrays(result):

@@ -73,9 +73,9 @@ def test_parity(name, mask_type, rng):
     for (into, out, free), size, images in product(channels, ((5, 7), (6, 4), (1, 3)), (1, 4)):
         bias = (into + images) % 4 != 0
         left, right = make_pair(rng, into, out, WINDOWS[name], mask_type, free, bias=bias)
-        found = errors(left, right, rng.normal(size=(images, into, *size)), rng)
-        assert len(found) == (4 if bias else 3)
-        worst[(into, out, free, size, images)] = max(found.values())
+        result = errors(left, right, rng.normal(size=(images, into, *size)), rng)
+        assert len(result) == (4 if bias else 3)
+        worst[(into, out, free, size, images)] = max(result.values())
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
 
 
@@ -100,7 +100,7 @@ def test_torchs_convolution_with_a_masked_weight(name, mask_type, rng):
     x = rng.normal(size=(2, 5, 6, 7))
     y, vjp = layer(x)
     dy = rng.normal(size=y.shape)
-    found = {"y": y, "dx": vjp(dy)} | layer.gradients()
+    result = {"y": y, "dx": vjp(dy)} | layer.gradients()
 
     w = torch.from_numpy(layer.weight.data.copy())
     up, side = (n // 2 for n in w.shape[2:])
@@ -123,7 +123,7 @@ def test_torchs_convolution_with_a_masked_weight(name, mask_type, rng):
         "weight": dw,
         "bias": dy.sum((0, 2, 3)),
     }
-    for leaf, array in found.items():
+    for leaf, array in result.items():
         assert normwise(array, wanted[leaf]) <= 1e-13, leaf
 
 
@@ -132,9 +132,9 @@ def test_finite_differences(name, mask_type, rng):
     """Linear in each, so the step may be large."""
     layer = filled(MaskedConv2d(3, 2, WINDOWS[name], mask_type, 1), rng)
     x = rng.normal(size=(2, 3, 5, 6))
-    found = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
-    assert found.keys() == {"[0]", "weight", "bias"}
-    assert max(found.values()) < 1e-11, found
+    result = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
+    assert result.keys() == {"[0]", "weight", "bias"}
+    assert max(result.values()) < 1e-11, result
 
 
 # Causality
@@ -148,11 +148,11 @@ def test_each_pixel_depends_on_its_window_and_on_nothing_else(name, mask_type, p
     image = dependence(layer, (5, H, W), slice(0, 3), rng)
     np.testing.assert_array_equal(image, allowed(seen_by(name, mask_type), H, W))
     for channel in range(5):  # and each channel by itself
-        found = dependence(layer, (5, H, W), slice(channel, channel + 1), rng)
+        result = dependence(layer, (5, H, W), slice(channel, channel + 1), rng)
         up, side = (n // 2 for n in layer.kernel_size)
         whole = set(product(range(-up, up + 1), range(-side, side + 1)))
         seen = seen_by(name, mask_type) if channel < 3 else whole
-        np.testing.assert_array_equal(found, allowed(seen, H, W))
+        np.testing.assert_array_equal(result, allowed(seen, H, W))
 
 
 STACKS = {
@@ -181,23 +181,23 @@ def test_stacked_layers_see_the_composed_window(name, rng):
     paths = np.eye(H * W, dtype=int)
     for i, layer in enumerate(names):
         paths = (allowed(seen_by(layer, "B" if i else "A"), H, W).T @ paths > 0).astype(int)
-    found = dependence(stack(names, rng), (1, H, W), slice(0, 1), rng)
-    np.testing.assert_array_equal(found, paths.T > 0)
+    result = dependence(stack(names, rng), (1, H, W), slice(0, 1), rng)
+    np.testing.assert_array_equal(result, paths.T > 0)
     later = np.triu(np.ones((H * W, H * W), bool))
-    assert not (found & later).any()
+    assert not (result & later).any()
     earlier = H * W * (H * W - 1) // 2
-    assert H * W <= found.sum() < earlier
+    assert H * W <= result.sum() < earlier
 
 
 def test_six_layers_of_3_x_3_see_69_pixels(rng):
     """The decoder of Chen et al. (2016): six rows up, and a blind spot at the upper right."""
     H, W, h, v = 8, 15, 6, 7
     net = stack(["raster(3)"] * 6, rng)
-    found = dependence(net, (1, H, W), slice(0, 1), rng)[h * W + v].reshape(H, W)
-    assert found.sum() == 69
-    rows = [set(np.flatnonzero(found[h - k]) - v) for k in range(7)]
+    result = dependence(net, (1, H, W), slice(0, 1), rng)[h * W + v].reshape(H, W)
+    assert result.sum() == 69
+    rows = [set(np.flatnonzero(result[h - k]) - v) for k in range(7)]
     assert rows == [set(range(-6, k + 1 if k else 0)) for k in range(7)]
-    assert not found[h + 1 :].any()
+    assert not result[h + 1 :].any()
 
 
 # What the mask hides
@@ -210,7 +210,7 @@ def test_hidden_weights_get_no_gradient_and_move_nothing(name, mask_type, rng):
     hidden = np.broadcast_to(~pair[0].mask, pair[0].weight.data.shape)
     shape = pair[0].kernel_size
     assert hidden.sum() == 3 * 3 * (math.prod(shape) - len(seen_by(name, mask_type)))
-    found = []
+    result = []
     for change in (0.0, 7.5):
         for layer in pair:
             state = weights.to_arrays(layer.state_dict())
@@ -228,7 +228,7 @@ def test_hidden_weights_get_no_gradient_and_move_nothing(name, mask_type, rng):
             assert (dw[hidden] == 0).all() and (dw[~hidden] != 0).mean() > 0.9
             now = weights.to_arrays(layer.state_dict())["weight"]
             np.testing.assert_array_equal(now, kept)
-            found.append((y, dx, dw))
-    for before, after in zip(found[:2], found[2:], strict=True):
+            result.append((y, dx, dw))
+    for before, after in zip(result[:2], result[2:], strict=True):
         for a, b in zip(before, after, strict=True):
             np.testing.assert_array_equal(a, b)

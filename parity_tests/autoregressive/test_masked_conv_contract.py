@@ -34,11 +34,11 @@ def drawn():
     lines = windows.__doc__.splitlines()
     (heads,) = (line for line in lines if line.lstrip().startswith("raster(5)"))
     starts = [m.start() for m in re.finditer(r"[rl]\w+\(", heads)]
-    found = {}
+    result = {}
     for start, end in zip(starts, [*starts[1:], None], strict=True):
         rows = [line[start:end].split() for line in lines if re.fullmatch(r"[ #@.]+", line)]
-        found[heads[start:end].strip()] = [row for row in rows if row]
-    return found
+        result[heads[start:end].strip()] = [row for row in rows if row]
+    return result
 
 
 def test_the_drawings_are_the_masks():

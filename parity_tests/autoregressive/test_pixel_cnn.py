@@ -97,9 +97,9 @@ def test_each_logit_depends_on_its_field_and_on_nothing_else(name, panel, rng):
     config = config_of("gaussian", **DECODERS[name] | {"height": 6, "width": 7})
     model = dict(zip(PANELS, make(config), strict=True))[panel]
     code = rng.normal(size=(1, config.latent_dim))
-    found = dependence(logits_of(model, code), config.example_shape, slice(0, 1), rng)
-    np.testing.assert_array_equal(found, allowed(field(config), 6, 7))
-    assert not np.triu(found).any()
+    result = dependence(logits_of(model, code), config.example_shape, slice(0, 1), rng)
+    np.testing.assert_array_equal(result, allowed(field(config), 6, 7))
+    assert not np.triu(result).any()
 
 
 @each_panel
@@ -137,11 +137,11 @@ def test_the_jacobian_of_a_larger_image_is_as_sparse(name, panel, rng):
         given = model(*read), read, *tensors(dlogits)
         gradients = torch.autograd.grad(*given, allow_unused=True, materialize_grads=True)
         dx, dmaps = (a.numpy() for a in gradients)
-    found = dx.reshape(pixels, pixels) != 0
-    np.testing.assert_array_equal(found, allowed(field(config), size, size))
+    result = dx.reshape(pixels, pixels) != 0
+    np.testing.assert_array_equal(result, allowed(field(config), size, size))
     for channel in range(M):
-        found = dmaps[:, channel].reshape(pixels, pixels) != 0
-        np.testing.assert_array_equal(found, around(config))
+        result = dmaps[:, channel].reshape(pixels, pixels) != 0
+        np.testing.assert_array_equal(result, around(config))
 
 
 def test_the_recipe_sees_69_pixels():

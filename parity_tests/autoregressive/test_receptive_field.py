@@ -144,9 +144,9 @@ def raster_nets(rng, windows):
 def test_masked_layers_see_their_field_and_nothing_else(name, panel, rng):
     H, W = 7, 8
     net = raster_nets(rng, WINDOWS[name])[panel]
-    found = dependence(net, (1, H, W), slice(0, 1), rng)
+    result = dependence(net, (1, H, W), slice(0, 1), rng)
     field = receptive_field(typed(WINDOWS[name]))
-    np.testing.assert_array_equal(found, allowed(field.offsets, H, W))
+    np.testing.assert_array_equal(result, allowed(field.offsets, H, W))
 
 
 @pytest.mark.parametrize("panel", PANELS)

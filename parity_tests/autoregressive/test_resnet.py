@@ -31,7 +31,7 @@ CONFIGS = {
     "5 x 7": {},
     "1 x 1": {"height": 1, "width": 1, "context": "none"},
     "9 x 4": {"height": 9, "width": 4, "latent_dim": 1, "hidden_dim": 2},
-    "8 x 8": {"height": 8, "width": 8, "maps": 1, "handed_over": 1},
+    "8 x 8": {"height": 8, "width": 8, "maps": 1, "context_maps": 1},
 }
 each_config = pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
 
@@ -58,9 +58,9 @@ def make_nets(name, changes, rng, count=3):
 @each_block
 def test_blocks_agree(name, rng):
     left, right, x = make_blocks(name, rng)
-    found = errors(left, right, (x,), rng)
-    assert ("dx0" in found) == (name != "first")  # which reads data
-    assert max(found.values()) <= 1e-13, found
+    result = errors(left, right, (x,), rng)
+    assert ("dx0" in result) == (name != "first")  # which reads data
+    assert max(result.values()) <= 1e-13, result
     assert_same_state(left, right)
 
 
@@ -105,9 +105,9 @@ def test_blocks_are_their_equation(name, rng):
 @each_block
 def test_finite_differences_of_blocks(name, rng):
     left, _, x = make_blocks(name, rng)
-    found = derivative_errors(left, (x,), left.named_parameters(), rng)
-    assert len(found) == len(list(left.parameters())) + (name != "first")
-    assert max(found.values()) < 1e-8, found
+    result = derivative_errors(left, (x,), left.named_parameters(), rng)
+    assert len(result) == len(list(left.parameters())) + (name != "first")
+    assert max(result.values()) < 1e-8, result
 
 
 @pytest.mark.parametrize("panel", ["numpy", "torch"])
@@ -129,9 +129,9 @@ def test_every_size_comes_back(panel, rng):
 def test_a_block_without_layers_doubles_what_it_reads(rng):
     x = rng.normal(size=(2, 3, 4, 5))
     for side in (left_side, right_side):
-        found = results(side.Residual(), (x,), [np.ones_like(x)])
-        np.testing.assert_array_equal(found["y0"], 2 * x)
-        np.testing.assert_array_equal(found["dx0"], 2)
+        result = results(side.Residual(), (x,), [np.ones_like(x)])
+        np.testing.assert_array_equal(result["y0"], 2 * x)
+        np.testing.assert_array_equal(result["dx0"], 2)
 
 
 # Networks
@@ -142,9 +142,9 @@ def test_a_block_without_layers_doubles_what_it_reads(rng):
 @each_config
 def test_networks_agree(changes, name, count, rng):
     left, right, x = make_nets(name, changes, rng, count)
-    found = errors(left, right, (x,), rng)
-    assert ("dx0" in found) == (name == "Decoder")
-    assert max(found.values()) <= 1e-13, found
+    result = errors(left, right, (x,), rng)
+    assert ("dx0" in result) == (name == "Decoder")
+    assert max(result.values()) <= 1e-13, result
     assert_same_state(left, right)
 
 
@@ -154,8 +154,8 @@ def test_finite_differences_of_networks(changes, name, rng):
     left, _, x = make_nets(name, changes, rng, 2)
     for parameter in left.parameters():
         parameter.data *= 0.3  # fifteen layers deep, outputs of 1e5 would leave too few digits
-    found = derivative_errors(left, (x,), left.named_parameters(), rng, step=1e-4)
-    assert max(found.values()) < 1e-8, found
+    result = derivative_errors(left, (x,), left.named_parameters(), rng, step=1e-4)
+    assert max(result.values()) < 1e-8, result
 
 
 @each_config
@@ -169,7 +169,7 @@ def test_shapes(changes, rng):
         assert mu.shape == logvar.shape == (3, config.latent_dim)
         assert (mu != logvar).all()
         (maps,) = call(decoder, mu)
-        assert maps.shape == (3, config.handed_over, config.height, config.width)
+        assert maps.shape == (3, config.context_maps, config.height, config.width)
 
 
 def test_images_of_a_batch_do_not_see_each_other(rng):

@@ -71,7 +71,7 @@ def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
     layer = filled(StackedConv2d(4, 3, kernel, mask_type, 2), rng)
     v, h = rng.normal(size=(2, 2, 4, 6, 5))
     given = cotangents(run(layer, v, h), rng)
-    found = results(layer, (v, h), *given)
+    result = results(layer, (v, h), *given)
 
     tensors = {n: torch.tensor(p.data).requires_grad_() for n, p in layer.named_parameters()}
     read_v, read_h = (torch.from_numpy(x).requires_grad_() for x in (v, h))
@@ -87,8 +87,8 @@ def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
     torch.autograd.backward((v_out, h_out), list(map(torch.from_numpy, given)))
     wanted = {"v": v_out, "h": h_out, "dv": read_v.grad, "dh": read_h.grad}
     wanted |= {name: tensor.grad for name, tensor in tensors.items()}
-    assert found.keys() == wanted.keys()
-    for name, array in found.items():
+    assert result.keys() == wanted.keys()
+    for name, array in result.items():
         assert normwise(array, wanted[name].detach().numpy()) <= 1e-13, name
 
 
@@ -97,17 +97,17 @@ def test_finite_differences(kernel, mask_type, rng):
     """Linear in each, so the step may be large."""
     layer = filled(StackedConv2d(3, 2, kernel, mask_type, 1), rng)
     images = tuple(rng.normal(size=(2, 2, 3, 5, 4)))
-    found = derivative_errors(layer, images, layer.named_parameters(), rng, step=0.5)
-    assert found.keys() == {"[0]", "[1]"} | NAMES
-    assert max(found.values()) < 1e-11, found
+    result = derivative_errors(layer, images, layer.named_parameters(), rng, step=0.5)
+    assert result.keys() == {"[0]", "[1]"} | NAMES
+    assert max(result.values()) < 1e-11, result
 
 
 def test_finite_differences_of_a_net(rng):
     net = make_nets(rng, [3, (5, 3), 3], channels=2, free=1)["numpy"]
     x = (rng.normal(size=(2, 2, 5, 4)),)
-    found = derivative_errors(net, x, net.named_parameters(), rng, step=1e-4)
-    assert found.keys() == {"[0]"} | {f"layers.{i}.{name}" for i in range(3) for name in NAMES}
-    assert max(found.values()) < 1e-9, found
+    result = derivative_errors(net, x, net.named_parameters(), rng, step=1e-4)
+    assert result.keys() == {"[0]"} | {f"layers.{i}.{name}" for i in range(3) for name in NAMES}
+    assert max(result.values()) < 1e-9, result
 
 
 # What a layer promises

@@ -26,12 +26,12 @@ NOISE = {"none": {}, "per_step": {"scheme": "per_step", "rate": 0.4}}
 @pytest.fixture
 def made(monkeypatch):
     """make(cell, noise) registers one small size; the models that a workload builds are kept."""
-    found = {}
+    result = {}
 
     def keep(name, build):
         def kept(*arguments, **keywords):
-            found[name] = build(*arguments, **keywords)
-            return found[name]
+            result[name] = build(*arguments, **keywords)
+            return result[name]
 
         return kept
 
@@ -43,7 +43,7 @@ def made(monkeypatch):
         monkeypatch.setitem(pairs.PAIRS, cell, small)
         monkeypatch.setattr(recurrent, "Plain", keep(PLAIN, recurrent.Plain))
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        return found
+        return result
 
     return make
 
@@ -54,12 +54,12 @@ def gradients(model):
         return {name: gradient.copy() for name, gradient in model.gradients().items()}
     body = type(getattr(model, "body", None)).__name__.lower()  # of torch.nn.LSTM or RNN
     names = {"body": body, "output": "decoder"}
-    found = {}
+    result = {}
     for name, parameter in model.named_parameters():
         first, _, rest = name.partition(".")
         gradient = 0 * parameter if parameter.grad is None else parameter.grad
-        found[f"{names.get(first, first)}.{rest}"] = to_numpy(gradient)
-    return found
+        result[f"{names.get(first, first)}.{rest}"] = to_numpy(gradient)
+    return result
 
 
 def apart(ours, theirs):
@@ -120,8 +120,8 @@ def test_the_plain_module_does_what_the_pair_does(made, cell):
     batch = pairs.get(cell).batch
 
     def zero(*arguments):
-        found = batch(*arguments)
-        return found._replace(state=map_arrays(np.zeros_like, found.state))
+        result = batch(*arguments)
+        return result._replace(state=map_arrays(np.zeros_like, result.state))
 
     models = made(cell, "none", batch=zero)
     runs = bench.workload(cell, SIZE, "float64", "gradients").runs
@@ -167,11 +167,11 @@ def test_masks_are_drawn_anew_in_every_call(made, monkeypatch):
         )
     runs["numpy"](), runs["numpy"](), runs["torch cpu"](), runs["torch cpu"]()
     assert len(counted) == 4
-    found = []
+    result = []
     for _ in range(2):
         runs[PLAIN]()
-        found.append(gradients(models[PLAIN])["lstm.weight_ih_l0"])
-    assert not np.array_equal(*found)
+        result.append(gradients(models[PLAIN])["lstm.weight_ih_l0"])
+    assert not np.array_equal(*result)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -196,9 +196,9 @@ def test_the_command_tells_every_way_and_its_ratio_to_the_plain_module(
 def test_a_way_that_takes_longer_has_a_ratio_above_1():
     """The median of the rounds' ratios, which is not the ratio of the medians."""
     times = {"numpy": [0.002, 0.012, 0.005], PLAIN: [0.001, 0.003, 0.005]}
-    found = bench._medians(times, PLAIN)
-    assert found["numpy"] == pytest.approx({"ms": 5, "ratio": 2})
-    assert found[PLAIN] == pytest.approx({"ms": 3, "ratio": 1})
+    result = bench._medians(times, PLAIN)
+    assert result["numpy"] == pytest.approx({"ms": 5, "ratio": 2})
+    assert result[PLAIN] == pytest.approx({"ms": 3, "ratio": 1})
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(1e-6, bench.BLOCK), (1e6, 1)])

@@ -44,10 +44,10 @@ def trained(tmp_path_factory):
 def test_check_is_green_and_its_json_is_as_promised(run, tmp_path):
     status, out, _ = run("check", "mlp_vae", "--json", tmp_path / "c.json", "--dtype", "float64")
     assert status == 0 and "agrees" in out and "DIVERGES" not in out
-    told = json.loads((tmp_path / "c.json").read_text())
-    names = [pair["name"] for pair in told["pairs"]]
+    message = json.loads((tmp_path / "c.json").read_text())
+    names = [pair["name"] for pair in message["pairs"]]
     assert names[0] == "mlp_vae" and "mlp_vae[gaussian]" in names
-    for pair in told["pairs"]:
+    for pair in message["pairs"]:
         assert set(pair) == {"name", "dtype", "device", "ok", "tensors", "worst", "masks_equal"}
         assert pair["ok"] is True and pair["masks_equal"] is None and pair["tensors"] > 50
         assert pair["worst"]["error"] <= 1e-13 and isinstance(pair["worst"]["tensor"], str)
@@ -55,8 +55,8 @@ def test_check_is_green_and_its_json_is_as_promised(run, tmp_path):
 
 def test_check_of_everything_compares_the_random_streams_too(run, tmp_path, monkeypatch):
     status, *_ = run("check", "random", "--json", tmp_path / "c.json", "--dtype", "float32")
-    (told,) = json.loads((tmp_path / "c.json").read_text())["pairs"]
-    assert status == 0 and told["name"] == "random" and told["masks_equal"] is True
+    (message,) = json.loads((tmp_path / "c.json").read_text())["pairs"]
+    assert status == 0 and message["name"] == "random" and message["masks_equal"] is True
     monkeypatch.setattr(random, "keep_threshold", lambda rate: round((1 - rate) * 2**32))
     status, out, _ = run("check", "random")
     assert status == 1 and "DIFFER" in out and "first divergence: noise dropout_mask" in out
@@ -80,8 +80,8 @@ def test_train_evaluate_and_sample(run, trained, tmp_path):
         record = tmp_path / f"{backend}.json"
         status, out, _ = run("evaluate", trained / backend, "--samples", 8, "--record", record)
         assert status == 0 and "NLL" in out and "bits/dim" in out
-        told = json.loads(record.read_text())
-        assert list(told) == list(FIELDS) and told["metrics"]["test_samples"] == 8
+        message = json.loads(record.read_text())
+        assert list(message) == list(FIELDS) and message["metrics"]["test_samples"] == 8
         assert (trained / backend / "evaluation.json").exists()
         status, out, _ = run("sample", trained / backend, "--count", 9, "--out", tmp_path / "s.png")
         assert status == 0 and (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
@@ -127,8 +127,8 @@ ERRORS = [
 def test_errors_are_one_line_without_a_traceback(run, tmp_path, arguments, status, message):
     if arguments[0] == "train":
         arguments = [*arguments, "--out", str(tmp_path / "run")]
-    found, out, err = run(*arguments)
-    assert found == status and message in err
+    result, out, err = run(*arguments)
+    assert result == status and message in err
     assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in out + err
     assert not (tmp_path / "run").exists(), "something was written"
 
@@ -155,19 +155,19 @@ def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
     load = data.load
 
     def a_little(name, root=None):
-        found = load(name, root)
-        if not isinstance(found, data.Corpus):
-            return found
-        parts = {"train": found.train[:3000], "valid": found.valid[:300]}
-        return dataclasses.replace(found, **parts)
+        result = load(name, root)
+        if not isinstance(result, data.Corpus):
+            return result
+        parts = {"train": result.train[:3000], "valid": result.valid[:300]}
+        return dataclasses.replace(result, **parts)
 
     monkeypatch.setattr(data, "load", a_little)
     small = {"schemes": ("none", "recurrent"), "seeds": (0,), "delays": (20,), "workers": 1}
     experiment = functools.partial(study.memory_experiment, **small)
     monkeypatch.setattr(study, "memory_experiment", experiment)
-    found = Findings({}, Table(), Figure(), {"one is one": True})
+    result = Findings({}, Table(), Figure(), {"one is one": True})
     monkeypatch.setattr(study, "EXPERIMENTS", {"echo": None})
-    monkeypatch.setattr(lab, "EXPERIMENTS", {"echo": lambda setting: found})
+    monkeypatch.setattr(lab, "EXPERIMENTS", {"echo": lambda setting: result})
     for epochs in (2, 5):  # a second study replaces the first
         status, out, _ = run("study", "--out", tmp_path / "out", "--epochs", epochs)
         assert status == 0 and "agrees" in out

@@ -17,7 +17,8 @@ from diptych.runs.results import FIELDS
 SMALL = "--epochs 2 --batch-size 4 --set hidden_dim=4 --set seq_len=5"
 SHORT = "--epochs 1 --batch-size 8 --set hidden_dim=5"
 TRAINED = {
-    "one": f"lstm --preset zaremba-small {SMALL} --hold-epochs 1 --decay 0.25 --data text:{{a}}",
+    "one": "lstm --preset zaremba-small "
+    f"{SMALL} --constant-epochs 1 --decay 0.25 --data text:{{a}}",
     "two": f"lstm --backend numpy --seed 3 {SMALL} --data text:{{a}}",
     "noisy": f"lstm --set scheme=per_step --set rate=0.4 {SMALL} --data text:{{a}}",
     "elsewhere": f"lstm {SMALL} --data text:{{b}}",
@@ -69,8 +70,8 @@ def evaluation(folder):
 
 def test_a_preset_is_trained_with_what_the_user_gave(run, folder):
     config = RunFolder(folder / "one").config()
-    published = {"lr": 1.0, "optimizer": "sgd", "clip": 5.0, "schedule": "hold"}
-    given = {"epochs": 2, "batch_size": 4, "hold_epochs": 1, "decay": 0.25}
+    published = {"lr": 1.0, "optimizer": "sgd", "clip": 5.0, "schedule": "constant-then-decay"}
+    given = {"epochs": 2, "batch_size": 4, "constant_epochs": 1, "decay": 0.25}
     assert vars(config).items() >= (published | given).items()
     fields = {"hidden_dim": 4, "embedding_dim": 200, "seq_len": 5, "scheme": "none"}
     assert config.model_config.items() >= (fields | {"init_scale": 0.1, "num_layers": 2}).items()
@@ -99,15 +100,15 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
         out = " ".join(out.split())  # a long path breaks the title
         assert status == 0 and f"{math.exp(expected):.2f}" in out and "bits/word" in out
         assert ("probabilities of 2 runs averaged" in out) == (len(names) == 2)
-        told = json.loads(record.read_text())
-        assert list(told) == list(FIELDS) and len(told["metrics"]["history"]) == 2
-        for metrics in (told["metrics"], evaluation(folder / names[0])):
+        message = json.loads(record.read_text())
+        assert list(message) == list(FIELDS) and len(message["metrics"]["history"]) == 2
+        for metrics in (message["metrics"], evaluation(folder / names[0])):
             assert metrics["test_perplexity"] == pytest.approx(math.exp(expected), rel=TOLERANCE)
             assert metrics["runs"] == len(names) and metrics["test_tokens"] == len(stream) - 1
 
 
 def test_passes_with_dropout_are_asked_for_by_number(run, folder):
-    found = []
+    result = []
     for samples in (None, 1, 3):
         options = () if samples is None else ("--samples", samples)
         status, out, _ = run("evaluate", folder / "noisy", "--examples", 12, *options)
@@ -115,8 +116,8 @@ def test_passes_with_dropout_are_asked_for_by_number(run, folder):
         assert status == 0 and metrics["test_tokens"] == 12
         assert metrics["test_samples"] == (samples or 0)
         assert samples is None or f"{samples} passes with dropout" in " ".join(out.split())
-        found.append(metrics["test_nll"])
-    assert len({*found}) == 3
+        result.append(metrics["test_nll"])
+    assert len({*result}) == 3
 
 
 def test_text_goes_on_from_a_prompt(run, folder):
@@ -137,9 +138,9 @@ def test_text_goes_on_from_a_prompt(run, folder):
 def test_a_memory_task_is_trained_and_evaluated(run, folder, name):
     status, out, _ = run("evaluate", folder / name, "--examples", 40)
     assert status == 0 and "accuracy" in out and "40 sequences" in " ".join(out.split())
-    found = evaluation(folder / name)
-    assert found["test_sequences"] == 40 and 0 <= found["test_accuracy"] <= 1
-    assert math.isfinite(found["test_error"])
+    result = evaluation(folder / name)
+    assert result["test_sequences"] == 40 and 0 <= result["test_accuracy"] <= 1
+    assert math.isfinite(result["test_error"])
 
 
 def test_curves_of_both_panels_are_one(run, folder, tmp_path):
@@ -150,8 +151,8 @@ def test_curves_of_both_panels_are_one(run, folder, tmp_path):
     runs = tmp_path / "numpy", tmp_path / "torch"
     status, _, err = run("curves", *runs, "--out", tmp_path / "curves.png", "--record", record)
     assert status == 0, err
-    found = json.loads(record.read_text())["metrics"]
-    apart = [value for name, value in found.items() if name.startswith("relative_difference")]
+    result = json.loads(record.read_text())["metrics"]
+    apart = [value for name, value in result.items() if name.startswith("relative_difference")]
     assert len(apart) == 4 and max(apart) <= 1e-10
     assert (tmp_path / "curves.png").exists()
 
@@ -169,10 +170,10 @@ def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
 def test_check_is_green_for_both_recurrent_pairs(run, tmp_path):
     status, out, _ = run("check", "rnn", "lstm", "--json", tmp_path / "c.json")
     assert status == 0 and "DIVERGES" not in out
-    told = json.loads((tmp_path / "c.json").read_text())["pairs"]
-    names = {pair["name"] for pair in told}
+    message = json.loads((tmp_path / "c.json").read_text())["pairs"]
+    names = {pair["name"] for pair in message}
     assert {"rnn", "rnn[recurrent,loop]", "lstm[tied]", "lstm[words]"} <= names
-    for pair in told:
+    for pair in message:
         plain = pair["name"] in ("rnn", "lstm", "rnn[squared_error]", "lstm[tied]")
         assert pair["masks_equal"] is (None if plain else True) and pair["tensors"] > 20
 

@@ -21,15 +21,15 @@ def test_the_example_is_run(tmp_path):
     file = tmp_path / "test_example.py"
     for source, outcome in ((code, "1 passed"), (code.replace("** 2", "** 3"), "1 failed")):
         file.write_text(source)
-        found = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert outcome in found.stdout, found.stdout
-    assert "first divergence: input gradient activation(x)" in found.stdout
+        assert outcome in result.stdout, result.stdout
+    assert "first divergence: input gradient activation(x)" in result.stdout
 
 
 def test_the_tables_are_those_of_the_results():
@@ -82,7 +82,7 @@ def test_every_file_the_readme_names_is_there():
 def test_make_bench_finds_the_benchmarks():
     recipe = (results.README.parent / "Makefile").read_text().partition("\nbench:")[2]
     options = shlex.split(recipe.splitlines()[1].partition("pytest")[2])
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--collect-only", "-q"],
         # this test's own worker must not be taken for one of the benchmarks'
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
@@ -91,7 +91,7 @@ def test_make_bench_finds_the_benchmarks():
         text=True,
         check=False,
     )
-    assert found.returncode == 0 and "bench_mlp_vae.py" in found.stdout, found.stdout
+    assert result.returncode == 0 and "bench_mlp_vae.py" in result.stdout, result.stdout
 
 
 def test_pairs_keep_the_same_files_on_every_floor():

@@ -61,8 +61,8 @@ def test_silhouettes_are_upright_and_one(tmp_path, silhouettes, arrays, layout, 
         images, labels = silhouettes[split]
         np.testing.assert_array_equal(part.x.reshape(-1, 28, 28), images)
         np.testing.assert_array_equal(part.y, labels)
-    assert data.found.startswith(f"{NAME}: 5 train, 3 valid and 2 test images of 28x28")
-    assert str(tmp_path) in data.found and data.image_shape == (1, 28, 28) and not data.dynamic
+    assert data.summary.startswith(f"{NAME}: 5 train, 3 valid and 2 test images of 28x28")
+    assert str(tmp_path) in data.summary and data.image_shape == (1, 28, 28) and not data.dynamic
 
 
 def changed(key, value, place=(1, 0)):

@@ -74,7 +74,7 @@ def test_it_reads_what_was_written(tmp_path, files):
     record = np.frombuffer(files["test_batch.bin"], np.uint8)[4 * RECORD :][:RECORD]
     image, green = data.test.x.reshape(-1, 3, 32, 32)[4], record[1 + 1024 + 32 * 7 + 5]
     assert image[1, 7, 5] == np.float32(green) / np.float32(255)
-    assert data.found == (
+    assert data.summary == (
         "cifar10: 10 train, 5 valid and 6 test images of 3x32x32 with labels, read from "
         f"{tmp_path}; truncated, a full copy has 10000 images in each of its 6 files"
     )
@@ -110,17 +110,17 @@ def test_the_archive_may_be_the_root(tmp_path, monkeypatch, files, name):
     for root in (None, tmp_path / name):
         data = load("cifar10", root)
         assert_holds(data, files)
-        assert str(tmp_path / name) in data.found
+        assert str(tmp_path / name) in data.summary
 
 
 def test_a_full_copy_is_not_called_truncated(tmp_path, monkeypatch, files):
     monkeypatch.setattr(cifar10, "RECORDS", 2)
     write(tmp_path, {name: bytes(2 * RECORD) for name in NAMES})
     data = load("cifar10", tmp_path)
-    assert data.found.startswith("cifar10: 8 train, 2 valid and 2 test images")
-    assert data.found.endswith(f"read from {tmp_path}")
+    assert data.summary.startswith("cifar10: 8 train, 2 valid and 2 test images")
+    assert data.summary.endswith(f"read from {tmp_path}")
     write(tmp_path, {"data_batch_5.bin": bytes(RECORD)})
-    assert load("cifar10", tmp_path).found.endswith(
+    assert load("cifar10", tmp_path).summary.endswith(
         "a full copy has 2 images in each of its 6 files"
     )
 
@@ -249,8 +249,8 @@ def test_the_real_truncated_files(real):
     data = real("cifar10")
     sizes = [len(getattr(data, split)) for split in SPLITS]
     if sizes != [7051, 1017, 1017]:
-        pytest.skip(f"the numbers below are of a truncated copy, not of this one: {data.found}")
-    assert "truncated, a full copy has 10000" in data.found
+        pytest.skip(f"the numbers below are of a truncated copy, not of this one: {data.summary}")
+    assert "truncated, a full copy has 10000" in data.summary
     every = np.concatenate([getattr(data, split).x for split in SPLITS]).reshape(-1, 3, 1024)
     # the published moments of the 50000 training images, which 9085 images can tell from
     # one another, from rows for columns of bytes and from a label among the pixels
@@ -268,7 +268,7 @@ def test_the_real_truncated_files(real):
 def test_enlarged_digits_are_torchs_bilinear_ones():
     small, large = load("digits"), load("digits16")
     assert large.image_shape == (1, 16, 16)
-    assert large.found.startswith("digits16: 1297 train, 200 valid and 300 test images")
+    assert large.summary.startswith("digits16: 1297 train, 200 valid and 300 test images")
     for split in SPLITS:
         ours, theirs = getattr(large, split), getattr(small, split)
         np.testing.assert_array_equal(ours.y, theirs.y)

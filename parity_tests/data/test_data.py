@@ -68,7 +68,7 @@ def test_binary_digits_are_the_digits_at_a_half(digits):
         np.testing.assert_array_equal(part.y, grey.y)
     assert sum(part.x.sum(dtype=int) for part in parts(binary).values()) == 37151
     assert binary.image_shape == (1, 8, 8) and not binary.dynamic
-    assert binary.found.startswith("binary_digits: 1297 train, 200 valid and 300 test images")
+    assert binary.summary.startswith("binary_digits: 1297 train, 200 valid and 300 test images")
 
 
 # Names and folders
@@ -109,14 +109,14 @@ def test_no_root_says_how_to_set_it(monkeypatch, name, environment):
 
 @pytest.mark.parametrize("name", FROM_FILES)
 @pytest.mark.parametrize("by_argument", [True, False], ids=["root", "DIPTYCH_DATA"])
-@pytest.mark.parametrize("found", ["nothing", "a file"])
-def test_root_must_be_a_folder(tmp_path, monkeypatch, name, by_argument, found):
+@pytest.mark.parametrize("result", ["nothing", "a file"])
+def test_root_must_be_a_folder(tmp_path, monkeypatch, name, by_argument, result):
     root = tmp_path / "nowhere"
-    if found == "a file":
+    if result == "a file":
         root.touch()
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path if by_argument else root))
     source = "root" if by_argument else "DIPTYCH_DATA"
-    said = f"{source}: found {found} at {root}"
+    said = f"{source}: found {result} at {root}"
     assert_refused(name, root if by_argument else None, said, "expected a folder")
 
 

@@ -34,19 +34,21 @@ def characters():
 @pytest.mark.parametrize("folder", [".", "omniglot"])
 def test_the_last_two_drawers_of_each_character_are_valid(tmp_path, characters, folder):
     write(tmp_path / folder, {NPZ: npz(characters)})
-    found = load("omniglot", tmp_path)
+    result = load("omniglot", tmp_path)
     by_drawer = characters["background"].reshape(3, 20, 784)
     expected = {
         "train": by_drawer[:, :18].reshape(-1, 784),
         "valid": by_drawer[:, 18:].reshape(-1, 784),
         "test": characters["evaluation"].reshape(-1, 784),
     }
-    for split, part in parts(found).items():
+    for split, part in parts(result).items():
         np.testing.assert_array_equal(part.x, expected[split] / np.float32(255))
         assert part.y is None
-    assert found.dynamic and found.image_shape == (1, 28, 28)
-    assert found.found.startswith("omniglot: 54 train, 6 valid and 5 test images of 28x28")
-    assert str(tmp_path) in found.found and "its nats compare with none published" in found.found
+    assert result.dynamic and result.image_shape == (1, 28, 28)
+    assert result.summary.startswith("omniglot: 54 train, 6 valid and 5 test images of 28x28")
+    assert (
+        str(tmp_path) in result.summary and "its nats compare with none published" in result.summary
+    )
 
 
 FAULTS = {
@@ -93,24 +95,24 @@ def test_memory_is_that_of_float32_rows(tmp_path, characters):
     write(tmp_path, {NPZ: npz(characters | many)})
     tracemalloc.start()
     try:
-        found = load("omniglot", tmp_path)
+        result = load("omniglot", tmp_path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 1.8 * sum(part.x.nbytes for part in parts(found).values())
+    assert peak < 1.8 * sum(part.x.nbytes for part in parts(result).values())
 
 
 def test_real_omniglot(real):
-    found = real("omniglot")
-    assert [len(split) for split in parts(found).values()] == [17352, 1928, 13180]
-    inked = [(part.x > 0.5).mean() for part in parts(found).values()]
+    result = real("omniglot")
+    assert [len(split) for split in parts(result).values()] == [17352, 1928, 13180]
+    inked = [(part.x > 0.5).mean() for part in parts(result).values()]
     assert min(inked) > 0.05 and max(inked) < 0.1  # strokes are 1, and thin
 
 
 def test_real_rows_are_by_drawer(real):
     """A hand that draws large draws the next character large too: rows 20 apart are one hand's."""
-    found = real("omniglot")
-    for part, drawers in ((found.train, 18), (found.valid, 2)):
+    result = real("omniglot")
+    for part, drawers in ((result.train, 18), (result.valid, 2)):
         ink = part.x.sum(1, dtype=float).reshape(-1, drawers)
         ink -= ink.mean(1, keepdims=True)
         power = (ink**2).mean()
@@ -132,8 +134,8 @@ def test_dynamic_mnist_is_mnist_but_for_the_flag(tmp_path):
     assert_same(grey, dynamic)
     assert (grey.dynamic, dynamic.dynamic) == (False, True)
     assert dynamic.name == "dynamic_mnist" and dynamic.image_shape == (1, 28, 28)
-    assert dynamic.found.startswith("dynamic_mnist: 11 train, 2 valid and 4 test images of 28x28")
-    assert str(tmp_path) in dynamic.found and "drawn anew" in dynamic.found
+    assert dynamic.summary.startswith("dynamic_mnist: 11 train, 2 valid and 4 test images of 28x28")
+    assert str(tmp_path) in dynamic.summary and "drawn anew" in dynamic.summary
 
 
 def test_real_dynamic_mnist_has_the_splits_of_mnist(real):
@@ -158,8 +160,8 @@ class Rows:
         config = None
 
 
-def prepared(found, key, **run):
-    task = Images(config(batch_size=600, **run), found)
+def prepared(result, key, **run):
+    task = Images(config(batch_size=600, **run), result)
     return task.prepare(Rows, task.batch(0, 0), key, None)
 
 
@@ -186,8 +188,8 @@ def test_held_out_images_are_drawn_once_for_good(dynamic, split):
     x = Images(config(seed=1), dynamic).held_out(split)
     assert set(np.unique(x)) == {0, 1}
     static = dataclasses.replace(dynamic, dynamic=False)
-    for run, found in (({"seed": 2}, dynamic), ({"binarize": True}, static)):
-        np.testing.assert_array_equal(Images(config(**run), found).held_out(split), x)
+    for run, result in (({"seed": 2}, dynamic), ({"binarize": True}, static)):
+        np.testing.assert_array_equal(Images(config(**run), result).held_out(split), x)
     other = Images(config(), dynamic).held_out("test" if split == "valid" else "valid")
     assert (other != x).any()
 

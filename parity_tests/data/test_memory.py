@@ -29,27 +29,27 @@ def _timeless(results):
     kept = json.loads(json.dumps(results))
     for name in ("seconds", "workers", "machine", "versions", "commit"):
         kept.pop(name, None)
-    for found in kept["schemes"].values():
-        found.pop("seconds")
+    for result in kept["schemes"].values():
+        result.pop("seconds")
     return kept
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     return folder, memory_experiment(folder, **SMALL)
 
 
-def test_numbers_are_those_of_the_runs(found):
-    folder, results = found
+def test_numbers_are_those_of_the_runs(result):
+    folder, results = result
     assert json.loads((folder / "memory.json").read_text()) == json.loads(json.dumps(results))
     assert results["chance"] == 1 / 8 and results["settings"]["length"] == 4
-    for scheme, told in results["schemes"].items():
-        assert told["mean"] == pytest.approx(np.mean(told["accuracy"]))
-        assert told["spread"] == pytest.approx(np.std(told["accuracy"], ddof=1))
-        assert told["delays"]["4"] == told["accuracy"]  # the delay it was trained at
-        assert told["diverged"] == [None, None]
-        for i, (seed, curve) in enumerate(zip(SMALL["seeds"], told["curves"], strict=True)):
+    for scheme, message in results["schemes"].items():
+        assert message["mean"] == pytest.approx(np.mean(message["accuracy"]))
+        assert message["spread"] == pytest.approx(np.std(message["accuracy"], ddof=1))
+        assert message["delays"]["4"] == message["accuracy"]  # the delay it was trained at
+        assert message["diverged"] == [None, None]
+        for i, (seed, curve) in enumerate(zip(SMALL["seeds"], message["curves"], strict=True)):
             run = json.loads((folder / f"{scheme}-{seed}" / "run.json").read_text())
             config = run["config"]["model_config"]
             assert config["scheme"] == scheme and config["hidden_dim"] == 8
@@ -60,17 +60,17 @@ def test_numbers_are_those_of_the_runs(found):
             assert curve["accuracy"] == [line["valid"]["accuracy"] for line in epochs]
             assert curve["train_error"] == [line["train"]["error"] for line in epochs]
             assert curve["step"] == [100]
-            assert told["seconds"][i] == epochs[-1]["seconds"] > 0
-    runs = sum(sum(told["seconds"]) for told in results["schemes"].values())
+            assert message["seconds"][i] == epochs[-1]["seconds"] > 0
+    runs = sum(sum(message["seconds"]) for message in results["schemes"].values())
     assert results["seconds"] > runs  # one after the other, and each is judged
 
 
-def test_two_workers_find_what_one_finds(found, tmp_path):
-    assert _timeless(memory_experiment(tmp_path, **SMALL | {"workers": 2})) == _timeless(found[1])
+def test_two_workers_find_what_one_finds(result, tmp_path):
+    assert _timeless(memory_experiment(tmp_path, **SMALL | {"workers": 2})) == _timeless(result[1])
 
 
-def test_finished_runs_are_read_and_others_refused(found):
-    folder, results = found
+def test_finished_runs_are_read_and_others_refused(result):
+    folder, results = result
     before = (folder / "none-0" / "metrics.jsonl").read_text()
     assert _timeless(memory_experiment(folder, **SMALL)) == _timeless(results)
     assert (folder / "none-0" / "metrics.jsonl").read_text() == before
@@ -82,18 +82,18 @@ def test_a_run_that_diverges_is_told_and_counts_in_no_mean(tmp_path):
     huge = SMALL | {"run": {"lr": 1e38, "optimizer": "sgd", "clip": None}, "schemes": ("none",)}
     with np.errstate(all="ignore"):
         results = memory_experiment(tmp_path, **huge)
-    told = results["schemes"]["none"]
-    assert all(told["diverged"]) and told["mean"] is None and told["spread"] is None
-    assert told["accuracy"] == [None, None] and told["curves"] == [None, None]
+    message = results["schemes"]["none"]
+    assert all(message["diverged"]) and message["mean"] is None and message["spread"] is None
+    assert message["accuracy"] == [None, None] and message["curves"] == [None, None]
     assert "–" in _printed(results)
 
 
-def test_the_table_has_a_row_a_scheme(found):
-    printed = _printed(found[1])
+def test_the_table_has_a_row_a_scheme(result):
+    printed = _printed(result[1])
     assert "copy:4:1" in printed and "chance 12.5" in printed
-    for scheme, told in found[1]["schemes"].items():
+    for scheme, message in result[1]["schemes"].items():
         (row,) = [line for line in printed.splitlines() if line.strip().startswith(scheme + " ")]
-        for number in (told["mean"], told["spread"], *told["accuracy"]):
+        for number in (message["mean"], message["spread"], *message["accuracy"]):
             assert f"{100 * number:.1f}" in row
 
 
@@ -106,7 +106,7 @@ def test_chance_is_what_guessing_gets():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"data": "topics"}, "data: got 'topics', takes copy or adding"),
         ({"seeds": ()}, "seeds"),
@@ -116,8 +116,8 @@ def test_chance_is_what_guessing_gets():
         ({"workers": 0}, "workers: got 0"),
     ],
 )
-def test_bad_input_is_named(change, told, tmp_path):
-    with pytest.raises(ValueError, match=told):
+def test_bad_input_is_named(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
         memory_experiment(tmp_path / "new", **SMALL | change)
     assert not (tmp_path / "new").exists()
 

@@ -36,8 +36,10 @@ def test_mnist_reads_what_was_written(tmp_path, mnist_files):
     ):
         assert np.rint(got * scale).astype(np.uint8).tobytes() == mnist_files[name][start:]
     assert data.image_shape == (1, 28, 28)
-    assert data.found.startswith("mnist: 11 train, 2 valid and 4 test images of 28x28 with labels")
-    assert str(tmp_path) in data.found
+    assert data.summary.startswith(
+        "mnist: 11 train, 2 valid and 4 test images of 28x28 with labels"
+    )
+    assert str(tmp_path) in data.summary
 
 
 @pytest.mark.parametrize("folder", [".", "mnist"])

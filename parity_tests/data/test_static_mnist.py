@@ -56,8 +56,8 @@ def test_static_mnist_layouts_are_the_same(tmp_path, bits, packed, layout, folde
     for split, part in parts(data).items():
         np.testing.assert_array_equal(part.x, bits[split])
         assert part.y is None
-    assert data.found.startswith("static_mnist: 5 train, 3 valid and 2 test images of 28x28")
-    assert str(tmp_path) in data.found and data.image_shape == (1, 28, 28)
+    assert data.summary.startswith("static_mnist: 5 train, 3 valid and 2 test images of 28x28")
+    assert str(tmp_path) in data.summary and data.image_shape == (1, 28, 28)
 
 
 def zipped(members):

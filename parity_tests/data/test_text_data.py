@@ -160,7 +160,7 @@ def test_ptb_small(tmp_path, monkeypatch, folder):
     assert corpus.vocabulary.tokens == ("<eos>", "b", "<unk>", "N", "a")  # by count, then spelling
     assert corpus.train.tolist() == [1, 4, 2, 0, 1, 3, 0]
     assert (corpus.valid.tolist(), corpus.test.tolist()) == ([4, 1, 0], [3, 0, 0])
-    assert re.match("ptb: 7 train, 3 valid and 3 test words, .* 5, read from", corpus.found)
+    assert re.match("ptb: 7 train, 3 valid and 3 test words, .* 5, read from", corpus.summary)
     characters = load("ptb/characters", tmp_path)
     assert characters.vocabulary.decode(characters.train) == "b a <unk>\nb N\n"
 
@@ -205,8 +205,8 @@ def test_text_is_cut_in_three(tmp_path, monkeypatch, name):
         tokens, expected = ["a", "once", "time", "upon", ",", "<eos>", "<unk>"], [166, 9, 10]
     assert corpus.vocabulary.decode(np.concatenate([*corpus.contents, corpus.test])) == whole
     assert list(corpus.vocabulary.tokens) == tokens and sizes(corpus) == expected
-    found = "{}:tale.txt: {} train, {} valid and {} test {}, a vocabulary of {}"
-    assert corpus.found.startswith(found.format(name, *expected, unit, len(tokens)))
+    result = "{}:tale.txt: {} train, {} valid and {} test {}, a vocabulary of {}"
+    assert corpus.summary.startswith(result.format(name, *expected, unit, len(tokens)))
 
 
 def test_text_at_its_edges(tmp_path):
@@ -238,7 +238,7 @@ def test_text_fault_is_named(tmp_path, name, content, said):
 
 def test_topics_come_with_python(monkeypatch):
     words, characters = load("topics"), load("topics/characters", "no folder at all")
-    assert re.search(rf"words, .* topics of Python {sys.version.split()[0]}$", words.found)
+    assert re.search(rf"words, .* topics of Python {sys.version.split()[0]}$", words.summary)
     counts = np.bincount(words.train, minlength=len(words.vocabulary))
     special = [words.vocabulary.tokens.index(token) for token in ("<eos>", "<unk>")]
     assert (np.delete(counts, special) > 1).all() and (np.diff(counts) <= 0).all()
@@ -293,4 +293,4 @@ def test_memory_names_have_defaults():
     copies = {"copy": (100, 10), "copy:20": (20, 10), "copy:20:3": (20, 3)}
     for name, numbers in {**copies, "adding": (100, 2), "adding:750": (750, 2)}.items():
         assert load(name) == MemoryTask(name, name.split(":")[0], *numbers)
-        assert re.match(rf"{name}: .* {load(name).steps} steps", load(name).found)
+        assert re.match(rf"{name}: .* {load(name).steps} steps", load(name).summary)

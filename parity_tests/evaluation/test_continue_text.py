@@ -66,9 +66,9 @@ def naive_text(panel, count, temperature):
 @pytest.mark.parametrize(("cell", "backend"), BOTH)
 def test_each_token_is_drawn_given_all_before_it(cell, backend, temperature):
     panel = small_panel(cell, backend, sharp=6)
-    found = continue_text(panel, PROMPT, 60, KEY, temperature)
-    assert found.dtype == np.int64 and found.tolist() == naive_text(panel, 60, temperature)
-    assert len({*found.tolist()}) > 1, "a text of one word would hide mistakes"
+    result = continue_text(panel, PROMPT, 60, KEY, temperature)
+    assert result.dtype == np.int64 and result.tolist() == naive_text(panel, 60, temperature)
+    assert len({*result.tolist()}) > 1, "a text of one word would hide mistakes"
     assert panel.model.training
 
 

@@ -16,7 +16,7 @@ WORKER = Path(__file__).parents[1] / "helpers" / "memory_worker.py"
 MLP = {"init": "torch"}
 CUT = MLP | {"likelihood": "truncated_gaussian", "gaussian_std": 0.2}  # the densest of densities
 WIDE = {"context": "local", "window_width": 56, "window_rows": 28, "decoder_maps": 4, "maps": 2}
-THIN = {"decoder_maps": 1, "maps": 1, "handed_over": 1, "hidden_dim": 10, "flow_hidden_dim": 10}
+THIN = {"decoder_maps": 1, "maps": 1, "context_maps": 1, "hidden_dim": 10, "flow_hidden_dim": 10}
 CONV = {"image_size": 32, "base_channels": 16, "in_channels": 1, "recon_type": "bce"}
 
 

@@ -28,18 +28,18 @@ def test_a_run_is_judged_and_sampled(run, tmp_path):
     small = [o for n, v in FIELDS.items() for o in ("--set", f"{n}={v}")]
     options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
     assert run("train", "conv_vae", *options)[0] == 0
-    status, told, _ = run("evaluate", out, "--samples", 3, "--examples", 20)
-    assert status == 0 and "bits/dim" in told and "RMSE/value" in told
+    status, message, _ = run("evaluate", out, "--samples", 3, "--examples", 20)
+    assert status == 0 and "bits/dim" in message and "RMSE/value" in message
     metrics = json.loads((out / "evaluation.json").read_text())
     assert metrics["test_elbo"] <= -metrics["test_nll"]
     pixels = 16 * 16
     assert metrics["test_bits_per_dim"] == pytest.approx(metrics["test_nll"] / pixels / np.log(2))
     assert metrics["test_kl_bits"] == pytest.approx(metrics["test_kl"] / np.log(2))
-    bits = next(line for line in told.splitlines() if "spent on z" in line)
+    bits = next(line for line in message.splitlines() if "spent on z" in line)
     assert f"{metrics['test_kl_bits']:.3f}" in bits and "bits/example" in bits
     assert 1 <= metrics["test_least_effective_samples"] <= metrics["test_effective_samples"] <= 3
-    assert "effective sample size" in told
-    status, told, _ = run("sample", out, "--count", 9)
+    assert "effective sample size" in message
+    status, message, _ = run("sample", out, "--count", 9)
     assert status == 0 and (out / "samples.png").exists()
     assert run("sample", out, "--count", 9, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
     means, drawn = (imread(p)[..., 0] for p in (out / "samples.png", tmp_path / "drawn.png"))
@@ -54,25 +54,27 @@ def test_the_error_is_told_of_the_images_themselves(run, tmp_path):
     options = ["--data", "digits", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
     assert run("train", "conv_vae", *options)[0] == 0
     assert run("evaluate", out, "--samples", 1, "--device", "cpu")[0] == 0
-    told = json.loads((out / "evaluation.json").read_text())["test_rmse"]
+    message = json.loads((out / "evaluation.json").read_text())["test_rmse"]
     panel = open_run(out)[-1]
-    found = data.load("digits")
-    pair, rows = pairs.get("conv_vae"), found.test.x
-    batch = panel.array(pair.to_batch(panel.model.config, rows, found.image_shape))
+    result = data.load("digits")
+    pair, rows = pairs.get("conv_vae"), result.test.x
+    batch = panel.array(pair.to_batch(panel.model.config, rows, result.image_shape))
     with panel.evaluating():
         recon = panel.model.reconstruct(batch).numpy()
-    shown = pair.to_images(panel.model.config, recon, found.image_shape).reshape(rows.shape)
-    assert told == pytest.approx(np.sqrt(((shown - rows) ** 2).mean()), rel=1e-5)
+    shown = pair.to_images(panel.model.config, recon, result.image_shape).reshape(rows.shape)
+    assert message == pytest.approx(np.sqrt(((shown - rows) ** 2).mean()), rel=1e-5)
 
 
 def test_a_run_from_a_gpu_is_read_without_one(run, tmp_path):
     """On the device that is asked for; a record tells the settings that it was trained with."""
-    found, out, record = data.load("digits16"), tmp_path / "run", tmp_path / "gpu.json"
-    config = settings("conv_vae", "digits16", found, None, FIELDS, {"epochs": 1, "batch_size": 400})
-    train(config, found, out)
-    told = json.loads((out / "run.json").read_text())
-    told["config"]["device"] = "cuda:7"  # which no machine of ours has
-    (out / "run.json").write_text(json.dumps(told))
+    result, out, record = data.load("digits16"), tmp_path / "run", tmp_path / "gpu.json"
+    config = settings(
+        "conv_vae", "digits16", result, None, FIELDS, {"epochs": 1, "batch_size": 400}
+    )
+    train(config, result, out)
+    message = json.loads((out / "run.json").read_text())
+    message["config"]["device"] = "cuda:7"  # which no machine of ours has
+    (out / "run.json").write_text(json.dumps(message))
     few = ["--samples", 1, "--examples", 5]
     for command in (["evaluate", out, *few], ["sample", out]):
         status, _, error = run(*command)
@@ -88,11 +90,11 @@ def test_a_loss_that_is_no_likelihood_has_no_nll(run, tmp_path):
     small = [o for n, v in (FIELDS | {"recon_type": "mse"}).items() for o in ("--set", f"{n}={v}")]
     options = ["--data", "digits16", "--epochs", 1, "--batch-size", 400, "--out", out, *small]
     assert run("train", "conv_vae", *options)[0] == 0
-    status, told, _ = run("evaluate", out)
-    assert status == 0 and "NLL" not in told and "RMSE/value" in told
+    status, message, _ = run("evaluate", out)
+    assert status == 0 and "NLL" not in message and "RMSE/value" in message
     for option, name in ((("--samples", 3), "samples: got 3"), (("--resume",), "resume: got True")):
-        status, _, told = run("evaluate", out, *option)
-        assert status == 1 and f"{name}, but this model's loss is no log-likelihood" in told
+        status, _, message = run("evaluate", out, *option)
+        assert status == 1 and f"{name}, but this model's loss is no log-likelihood" in message
 
 
 def test_the_bound_holds_for_all_that_is_computed(run, tmp_path, monkeypatch):
@@ -128,11 +130,11 @@ def test_the_bound_holds_for_all_that_is_computed(run, tmp_path, monkeypatch):
 
 
 def test_the_error_of_reconstructions_is_what_it_says():
-    found = dataset()
-    config = config_for(found)
+    result = dataset()
+    config = config_for(result)
     for backend in BACKENDS:
         panel = build(dataclasses.replace(config, backend=backend))
-        x = make_task(config, found).examples(panel, found.test.x)
+        x = make_task(config, result).examples(panel, result.test.x)
         with panel.evaluating():
             recon = np.concatenate(
                 [np.asarray(panel.model.reconstruct(panel.array(x[i : i + 1]))) for i in range(24)]

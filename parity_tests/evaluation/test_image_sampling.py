@@ -31,17 +31,17 @@ def _greys(path):
 
 def test_pixels_that_come_in_turn_are_drawn_unless_means_are_asked_for(run, trained, tmp_path):
     out = trained()
-    status, told, _ = run("sample", out, "--count", 4)
-    assert status == 0 and "4 samples" in told
-    assert "pixels of 4 images" in told and "100%" in told
+    status, message, _ = run("sample", out, "--count", 4)
+    assert status == 0 and "4 samples" in message
+    assert "pixels of 4 images" in message and "100%" in message
     assert run("sample", out, "--count", 4, "--mean", "--out", tmp_path / "means.png")[0] == 0
     assert len(_greys(out / "samples.png")) < len(_greys(tmp_path / "means.png"))
 
 
 def test_a_factorised_decoder_gives_means_unless_draws_are_asked_for(run, trained, tmp_path):
     out = trained(context="none")
-    status, told, _ = run("sample", out, "--count", 4)
-    assert status == 0 and "pixels of" not in told
+    status, message, _ = run("sample", out, "--count", 4)
+    assert status == 0 and "pixels of" not in message
     assert run("sample", out, "--count", 4, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
     assert len(_greys(out / "samples.png")) > len(_greys(tmp_path / "drawn.png"))
 
@@ -50,26 +50,26 @@ def test_a_name_that_is_no_picture_is_refused_before_a_pixel_is_drawn(run, train
     out = trained()
     monkeypatch.setattr("torch_impl.vlae.VLAE._draw", None)
     for option in ("--mean", "--reconstruct"):
-        status, _, told = run("sample", out, option, "--out", out / "picture.txt")
-        assert status == 1 and "takes a name that ends in .png" in told
+        status, _, message = run("sample", out, option, "--out", out / "picture.txt")
+        assert status == 1 and "takes a name that ends in .png" in message
 
 
 def test_an_evaluation_tells_of_the_reconstructions_that_it_draws(run, trained):
-    status, told, _ = run("evaluate", trained(), "--samples", 2, "--examples", 3)
-    assert status == 0 and "reconstructions" in told
+    status, message, _ = run("evaluate", trained(), "--samples", 2, "--examples", 3)
+    assert status == 0 and "reconstructions" in message
 
 
 def test_test_images_stand_over_their_reconstructions(run, trained):
     out = trained()
-    status, told, _ = run("sample", out, "--reconstruct", "--count", 5)
-    assert status == 0 and "5 reconstructions" in told
-    assert "pixels of 5 images" in told and "100%" in told
+    status, message, _ = run("sample", out, "--reconstruct", "--count", 5)
+    assert status == 0 and "5 reconstructions" in message
+    assert "pixels of 5 images" in message and "100%" in message
     first = imread(out / "reconstructions.png")
     assert run("sample", out, "--reconstruct", "--count", 5, "--seed", 1)[0] == 0
     assert first.shape == imread(out / "reconstructions.png").shape
     assert (first != imread(out / "reconstructions.png")).any()  # other images
-    status, _, told = run("sample", out, "--reconstruct", "--mean")
-    assert status == 1 and "mean: got it with reconstruct" in told
+    status, _, message = run("sample", out, "--reconstruct", "--mean")
+    assert status == 1 and "mean: got it with reconstruct" in message
 
 
 def test_a_text_has_no_reconstructions(run, tmp_path):
@@ -82,5 +82,5 @@ def test_a_text_has_no_reconstructions(run, tmp_path):
         run("train", "lstm", "--data", f"text:{text}", "--epochs", 1, "--out", out, *sets)[0] == 0
     )
     for option in ("--reconstruct", "--mean"):
-        status, _, told = run("sample", out, option)
-        assert status == 1 and "take one on images" in told
+        status, _, message = run("sample", out, option)
+        assert status == 1 and "take one on images" in message

@@ -49,9 +49,9 @@ def test_it_tends_to_the_exact_log_likelihood(posterior):
     if posterior == "sigma":  # a q that is narrow where p(z|x) is not has weights without variance
         numpy_panel.model.posterior.sigma.bias.data[...] = 1
     exact = np.mean([exact_nll(numpy_panel.model, x) for x in X])
-    found = importance_weighted(numpy_panel, X, KEY, samples=20_000)
-    assert found.nll == pytest.approx(exact, abs=0.01)
-    assert -found.elbo > exact, "the ELBO must be a bound"
+    result = importance_weighted(numpy_panel, X, KEY, samples=20_000)
+    assert result.nll == pytest.approx(exact, abs=0.01)
+    assert -result.elbo > exact, "the ELBO must be a bound"
 
 
 def test_an_integral_over_a_plane_is_met_within_its_own_error():
@@ -66,9 +66,9 @@ def test_an_integral_over_a_plane_is_met_within_its_own_error():
 
 
 def test_both_panels_give_the_same_numbers():
-    found = [importance_weighted(panel(backend), X, KEY, samples=70) for backend in BACKENDS]
-    for name, value in dataclasses.asdict(found[0]).items():
-        assert value == pytest.approx(getattr(found[1], name), rel=1e-12), name
+    result = [importance_weighted(panel(backend), X, KEY, samples=70) for backend in BACKENDS]
+    for name, value in dataclasses.asdict(result[0]).items():
+        assert value == pytest.approx(getattr(result[1], name), rel=1e-12), name
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -108,11 +108,11 @@ def test_effective_samples_are_what_their_definition_says(backend):
     log_w = to_numpy(one.model.log_weight(one.array(X), noise))
     want = np.exp(2 * logsumexp(log_w, axis=1) - logsumexp(2 * log_w, axis=1))
     assert want.min() > 1 and want.max() < 50
-    found = importance_weighted(one, X, KEY, 50, memory_mb=within(one, 7))
-    assert found.effective_samples == pytest.approx(want.mean(), rel=1e-12)
-    assert found.least_effective_samples == pytest.approx(want.min(), rel=1e-12)
-    assert found.nll == pytest.approx(math.log(50) - logsumexp(log_w, axis=1).mean(), rel=1e-12)
-    assert found.elbo == pytest.approx(log_w.mean(), rel=1e-12)
+    result = importance_weighted(one, X, KEY, 50, memory_mb=within(one, 7))
+    assert result.effective_samples == pytest.approx(want.mean(), rel=1e-12)
+    assert result.least_effective_samples == pytest.approx(want.min(), rel=1e-12)
+    assert result.nll == pytest.approx(math.log(50) - logsumexp(log_w, axis=1).mean(), rel=1e-12)
+    assert result.elbo == pytest.approx(log_w.mean(), rel=1e-12)
 
 
 def test_effective_samples_lie_between_one_and_all():
@@ -128,11 +128,11 @@ def test_they_tell_how_far_the_estimate_is_from_the_truth():
     one, K = panel("numpy"), 300
     model, x = one.model, X[:1]
     model.posterior.logvar.bias.data[...] -= 0.5  # a q that is too narrow
-    found = [importance_weighted(one, x, KEY.fold_in(i), K) for i in range(400)]
-    told = np.mean([1 / f.effective_samples - 1 / K for f in found])
-    errors = np.array([f.nll for f in found]) - exact_nll(model, x[0])
-    assert errors.var() == pytest.approx(told, rel=0.25)
-    assert errors.mean() == pytest.approx(told / 2, abs=4 * errors.std() / math.sqrt(400))
+    result = [importance_weighted(one, x, KEY.fold_in(i), K) for i in range(400)]
+    message = np.mean([1 / f.effective_samples - 1 / K for f in result])
+    errors = np.array([f.nll for f in result]) - exact_nll(model, x[0])
+    assert errors.var() == pytest.approx(message, rel=0.25)
+    assert errors.mean() == pytest.approx(message / 2, abs=4 * errors.std() / math.sqrt(400))
 
 
 def test_more_samples_tighten_the_bound_on_average():
@@ -148,9 +148,9 @@ def test_more_samples_tighten_the_bound_on_average():
 
 
 def test_units_and_errors():
-    found = importance_weighted(panel("numpy"), X, KEY, samples=4)
-    assert found.bits_per_dim == pytest.approx(found.nll / (6 * math.log(2)), rel=1e-14)
-    assert (found.examples, found.samples) == (5, 4) and found.nll_standard_error > 0
+    result = importance_weighted(panel("numpy"), X, KEY, samples=4)
+    assert result.bits_per_dim == pytest.approx(result.nll / (6 * math.log(2)), rel=1e-14)
+    assert (result.examples, result.samples) == (5, 4) and result.nll_standard_error > 0
     assert importance_weighted(panel("numpy"), X[:1], KEY, samples=2).nll_standard_error is None
 
 
@@ -184,9 +184,9 @@ def test_a_weight_that_is_no_number_is_told(monkeypatch):
     good = type(one.model).log_weight
 
     def log_weight(model, x, noise):
-        found = good(model, x, noise)
-        found[x[:, 0] == X[3, 0], 1] = np.nan
-        return found
+        result = good(model, x, noise)
+        result[x[:, 0] == X[3, 0], 1] = np.nan
+        return result
 
     monkeypatch.setattr(type(one.model), "log_weight", log_weight)
     first = int(np.flatnonzero(X[:, 0] == X[3, 0])[0])

@@ -77,7 +77,7 @@ def kill():
     raise KilledError
 
 
-def found(folder):
+def result(folder):
     metrics = json.loads((folder / "evaluation.json").read_text())
     return {name: value for name, value in metrics.items() if "seconds" not in name}
 
@@ -134,7 +134,7 @@ def test_a_stopped_evaluation_is_resumed(backend, how, evaluate, tmp_path, monke
     """By the command line, after Ctrl-C and after a kill that leaves what was saved before."""
     folder, options = tmp_path / backend, ("--samples", 50)
     assert evaluate(backend, *options)[0] == 0
-    want = found(folder)
+    want = result(folder)
     (folder / "evaluation.json").unlink()
     assert not list(folder.glob("*nll-*")), "a finished evaluation leaves nothing"
     with monkeypatch.context() as patch:
@@ -144,20 +144,20 @@ def test_a_stopped_evaluation_is_resumed(backend, how, evaluate, tmp_path, monke
             with pytest.raises(KilledError):
                 evaluate(backend, *options)
         else:
-            status, told, _ = evaluate(backend, *options)
-            assert status == 130 and "stopped; --resume goes on from" in told
+            status, message, _ = evaluate(backend, *options)
+            assert status == 130 and "stopped; --resume goes on from" in message
     (kept,) = folder.glob("nll-*")
     done = load_arrays(kept)[1]["done"]
     assert done == (90 if how is interrupt else 70)  # 20, 20, 10 an image: the piece was finished
     status, _, error = evaluate(backend, *options)
     assert status == 1 and "holds a part of this evaluation; --resume it" in error
-    status, told, _ = evaluate(backend, "--samples", 49, "--resume")
-    assert status == 0 and "begins anew" in told and kept.exists()
+    status, message, _ = evaluate(backend, "--samples", 49, "--resume")
+    assert status == 0 and "begins anew" in message and kept.exists()
     with monkeypatch.context() as patch:
         stop_after(patch, (200 - done) // 20 + 4, kill)  # it does not begin at the beginning
-        status, told, _ = evaluate(backend, *options, "--resume")
-    assert status == 0 and "begins anew" not in told
-    assert found(folder) == want and not kept.exists()
+        status, message, _ = evaluate(backend, *options, "--resume")
+    assert status == 0 and "begins anew" not in message
+    assert result(folder) == want and not kept.exists()
 
 
 def test_what_was_found_outlives_a_record_that_cannot_be_written(evaluate, tmp_path, run):
@@ -207,8 +207,8 @@ def test_all_that_decides_a_number_decides_the_name(evaluate, tmp_path, monkeypa
     best = tmp_path / "torch" / "best.safetensors"
     shutil.copy(best, tmp_path / "numpy" / best.name)
     seen += [names("numpy"), names("torch", "--samples", 49)]
-    arrays, told = load_arrays(best)
-    save_arrays(best, arrays | {"decoder_logits.bias": arrays["decoder_logits.bias"] + 1}, told)
+    arrays, message = load_arrays(best)
+    save_arrays(best, arrays | {"decoder_logits.bias": arrays["decoder_logits.bias"] + 1}, message)
     seen.append(names("torch"))
     assert len({name for (name,) in seen}) == 6
 

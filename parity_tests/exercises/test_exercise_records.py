@@ -33,11 +33,11 @@ def recorded(log):
 
 def test_one_field_at_a_time():
     log = []
-    found = ablate(CONFIG, "beta", (0, 4.0), recorded(log))
+    result = ablate(CONFIG, "beta", (0, 4.0), recorded(log))
     assert log[0] is CONFIG
     assert log[1:] == [dataclasses.replace(CONFIG, beta=beta) for beta in (0, 4.0)]
-    assert found.field == "beta" and found.values == (1.0, 0, 4.0)
-    assert found.results == tuple({"beta": b, "width": 8.0} for b in (1, 0, 4))
+    assert result.field == "beta" and result.values == (1.0, 0, 4.0)
+    assert result.results == tuple({"beta": b, "width": 8.0} for b in (1, 0, 4))
 
 
 def test_the_table_has_a_row_a_run_and_a_column_a_number():
@@ -63,9 +63,9 @@ def test_the_table_has_a_row_a_run_and_a_column_a_number():
         (MLPVAEConfig, "beta", [2], "config: got <class"),
     ],
 )
-def test_a_wrong_ablation_is_refused_before_the_first_run(config, field, values, told):
+def test_a_wrong_ablation_is_refused_before_the_first_run(config, field, values, message):
     log = []
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         ablate(config, field, values, recorded(log))
     assert not log
 
@@ -185,8 +185,8 @@ def test_of_two_records_of_one_folder_the_first_stays(tmp_path):
         ({"lr": float("nan")}, 0, "config: got .*, takes what JSON can hold"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused(tmp_path, config, seed, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_recorded_is_refused(tmp_path, config, seed, message):
+    with pytest.raises(ValueError, match=message):
         RunRecorder(tmp_path / "mine", config, seed)
     assert not list(tmp_path.iterdir())
 
@@ -215,5 +215,5 @@ def test_the_config_of_a_run_may_be_recorded(tmp_path):
     config = RunConfig("mlp_vae", vars(CONFIG), "digits", seed=3)
     with RunRecorder(tmp_path / "mine", config, config.seed):
         pass
-    told = json.loads((tmp_path / "mine" / "run.json").read_text())["config"]
-    assert RunConfig(**told) == config
+    message = json.loads((tmp_path / "mine" / "run.json").read_text())["config"]
+    assert RunConfig(**message) == config

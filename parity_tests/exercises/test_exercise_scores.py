@@ -40,11 +40,11 @@ def test_scores_are_what_torch_distributions_say(config):
     panel, x = make(config, "torch"), images(config, 4)
     model, there = panel.model.eval(), torch.from_numpy(x)
     with torch.no_grad():
-        mu, spread = model.encode(there)
+        mu, scale = model.encode(there)
         sigma = hasattr(config, "posterior") and config.posterior == "sigma"
-        q = td.Normal(mu, spread.abs() if sigma else (spread / 2).exp())
+        q = td.Normal(mu, scale.abs() if sigma else (scale / 2).exp())
         eps = model.draw_noise(KEY, 4).eps.movedim(0, -2)  # (L, N, Z), or (N, Z)
-        outputs = model.decode(q.loc + (spread if sigma else q.scale) * eps)
+        outputs = model.decode(q.loc + (scale if sigma else q.scale) * eps)
         if getattr(config, "recon_type", "bce") == "bce":
             p = td.Bernoulli(logits=outputs, validate_args=False)  # which takes grey values
         else:
@@ -52,11 +52,11 @@ def test_scores_are_what_torch_distributions_say(config):
         nll = -p.log_prob(there).flatten(eps.ndim - 1).sum(-1).mean()
         kl = td.kl_divergence(q, td.Normal(0.0, 1.0)).sum(1).mean()
         error = (model.reconstruct(there) - there).square().mean().sqrt()
-    found = evaluate(panel, x, KEY)
-    assert found.rmse == pytest.approx(error.item(), rel=1e-13)
-    if found.neg_elbo is not None:  # the sigma form has log(sigma^2 + 1e-8)
+    result = evaluate(panel, x, KEY)
+    assert result.rmse == pytest.approx(error.item(), rel=1e-13)
+    if result.neg_elbo is not None:  # the sigma form has log(sigma^2 + 1e-8)
         rel = 1e-6 if sigma else 1e-12
-        assert found.neg_elbo == pytest.approx((nll + kl).item(), rel=rel)
+        assert result.neg_elbo == pytest.approx((nll + kl).item(), rel=rel)
 
 
 @each_backend
@@ -94,21 +94,21 @@ def test_predictions_are_the_same_on_both_panels(config):
 @each_config
 def test_predictions_are_what_the_model_says(config):
     panel, x = make(config, "numpy"), images(config, 4)
-    found = Predictor(panel)(x, KEY)
+    result = Predictor(panel)(x, KEY)
     with panel.evaluating():
-        (mu, spread), _ = panel.model.encode(x)
+        (mu, scale), _ = panel.model.encode(x)
         recon = panel.model.reconstruct(x)
-    np.testing.assert_array_equal(found.mu, mu)
-    np.testing.assert_array_equal(found.recon, recon)
+    np.testing.assert_array_equal(result.mu, mu)
+    np.testing.assert_array_equal(result.recon, recon)
     sigma = getattr(config, "posterior", "") == "sigma"
-    np.testing.assert_allclose(found.std, np.abs(spread) if sigma else np.exp(spread / 2), 1e-15)
-    assert not sigma or (spread < 0).any()
+    np.testing.assert_allclose(result.std, np.abs(scale) if sigma else np.exp(scale / 2), 1e-15)
+    assert not sigma or (scale < 0).any()
     scores = evaluate(panel, x, KEY)
-    if found.elbo is None:
+    if result.elbo is None:
         assert scores.neg_elbo is None
     else:
-        assert found.elbo.shape == (4,)
-        assert found.elbo.mean() == pytest.approx(-scores.neg_elbo, rel=1e-13)
+        assert result.elbo.shape == (4,)
+        assert result.elbo.mean() == pytest.approx(-scores.neg_elbo, rel=1e-13)
 
 
 @each_backend
@@ -146,9 +146,9 @@ def test_inference_keeps_no_graph():
         (CONV, lambda x: x.reshape(3, -1), r"x: got shape \(3, 512\)"),
     ],
 )
-def test_bad_images_are_refused(config, change, told, backend):
+def test_bad_images_are_refused(config, change, message, backend):
     predict = Predictor(make(config, backend))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         predict(change(images(config, 3)))
     assert predict.panel.model.training
 
@@ -158,6 +158,6 @@ def test_only_a_density_has_an_elbo(posterior):
     """The spread of a plain autoencoder's code is 0."""
     config = dataclasses.replace(MLP, posterior=posterior)
     panel, x = make(config, "numpy"), images(MLP, 2)
-    found = Predictor(panel)(x)
-    assert (found.elbo is None) == (found.std.max() == 0)
-    assert (evaluate(panel, x, KEY).neg_elbo is None) == (found.elbo is None)
+    result = Predictor(panel)(x)
+    assert (result.elbo is None) == (result.std.max() == 0)
+    assert (evaluate(panel, x, KEY).neg_elbo is None) == (result.elbo is None)

@@ -67,8 +67,8 @@ def test_the_order_is_that_of_the_projects_runs():
         ((np.zeros((2, 3)), 4, KEY, -1), "epoch: got -1"),
     ],
 )
-def test_bad_batches_are_refused_before_the_first(arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_batches_are_refused_before_the_first(arguments, message):
+    with pytest.raises(ValueError, match=message):
         minibatches(*arguments)
 
 
@@ -77,13 +77,13 @@ def test_bad_batches_are_refused_before_the_first(arguments, told):
 
 @each_config
 def test_a_step_is_the_same_on_both_panels(config):
-    x, found, ends = images(config, 5), [], []
+    x, result, ends = images(config, 5), [], []
     for backend in BACKENDS:
         panel = make(config, backend, "sgd")
-        found.append(training_step(panel, x, KEY, 1e-2, clip=0.5))
+        result.append(training_step(panel, x, KEY, 1e-2, clip=0.5))
         ends.append(panel.weights())
-    assert_close(found[0].terms, found[1].terms)
-    assert found[0].grad_norm == pytest.approx(found[1].grad_norm, rel=1e-13)
+    assert_close(result[0].terms, result[1].terms)
+    assert result[0].grad_norm == pytest.approx(result[1].grad_norm, rel=1e-13)
     assert_close(ends[0], ends[1])
 
 
@@ -102,7 +102,7 @@ def test_a_step_goes_as_far_as_lr_and_clip_say(backend, clip):
 
 def test_the_norm_is_torchs():
     panel = make(CONV, "torch")
-    panel.gradients(images(CONV, 3), panel.model.draw_noise(KEY, 3))
+    panel.forward_backward(images(CONV, 3), panel.model.draw_noise(KEY, 3))
     norm = gradient_norm(panel)
     witness = torch.nn.utils.clip_grad_norm_(panel.model.parameters(), 1e9).item()
     assert norm == pytest.approx(witness, rel=1e-13)
@@ -148,8 +148,8 @@ def test_a_diverged_step_is_named_and_moves_nothing(backend):
 @pytest.mark.parametrize(
     "lr, clip, told", [(0, None, "lr: got 0"), (1e-3, 0, "clip: got 0"), (1e-3, -1.0, "clip: got")]
 )
-def test_bad_rates_are_refused(backend, lr, clip, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_rates_are_refused(backend, lr, clip, message):
+    with pytest.raises(ValueError, match=message):
         training_step(make(MLP, backend), images(MLP, 2), KEY, lr, clip)
 
 
@@ -199,14 +199,14 @@ def test_fit_is_the_same_on_both_panels():
     weights, and Adam makes whole steps of the gradients' rounding."""
     for config in (MLP, CONV):
         panels = [make(config, backend) for backend in BACKENDS]
-        found = [
+        result = [
             fit(panel, images(config, 16), KEY, epochs=9, batch_size=6, lr=2e-2, clip=1.0)
             for panel in panels
         ]
-        assert_close(found[0].terms, found[1].terms, 1e-10)
-        assert normwise(found[0].grad_norm, found[1].grad_norm) <= 1e-10
+        assert_close(result[0].terms, result[1].terms, 1e-10)
+        assert normwise(result[0].grad_norm, result[1].grad_norm) <= 1e-10
         assert_close(panels[0].weights(), panels[1].weights(), 1e-10)
-        assert found[0].terms["total"][-3:].mean() < found[0].terms["total"][:3].mean()
+        assert result[0].terms["total"][-3:].mean() < result[0].terms["total"][:3].mean()
 
 
 def test_a_schedule_that_is_none_is_refused():

@@ -18,18 +18,18 @@ STEPS, DELAYS, SEEDS = [100, 200, 300, 400, 500, 600], [7, 20, 41], 3
 def memory():
     """Results of every scheme, no number twice."""
     rng = np.random.default_rng(5)
-    found = {}
+    result = {}
     for scheme in SCHEMES:
         curves = [{"step": STEPS, "accuracy": list(rng.random(len(STEPS)))} for _ in range(SEEDS)]
         delays = {str(delay): list(rng.random(SEEDS)) for delay in DELAYS}
-        found[scheme] = {"curves": curves, "delays": delays, "diverged": [None] * SEEDS}
-    return {"schemes": found, "settings": {"delays": DELAYS, "length": 20}, "chance": 0.125}
+        result[scheme] = {"curves": curves, "delays": delays, "diverged": [None] * SEEDS}
+    return {"schemes": result, "settings": {"delays": DELAYS, "length": 20}, "chance": 0.125}
 
 
 def diverge(results, scheme, seed):
-    found = results["schemes"][scheme]
-    found["curves"][seed], found["diverged"][seed] = None, "step 3: loss term total is nan"
-    for seeds in found["delays"].values():
+    result = results["schemes"][scheme]
+    result["curves"][seed], result["diverged"][seed] = None, "step 3: loss term total is nan"
+    for seeds in result["delays"].values():
         seeds[seed] = None
     return results
 
@@ -44,9 +44,9 @@ def legend_texts(figure):
 
 def percent(results, scheme, seeds=range(SEEDS)):
     """Of the seeds: curves (seeds, steps), accuracies by delay (delays, seeds)."""
-    found = results["schemes"][scheme]
-    curves = 100 * np.array([found["curves"][seed]["accuracy"] for seed in seeds])
-    return curves, 100 * np.array([[found["delays"][str(d)][s] for s in seeds] for d in DELAYS])
+    result = results["schemes"][scheme]
+    curves = 100 * np.array([result["curves"][seed]["accuracy"] for seed in seeds])
+    return curves, 100 * np.array([[result["delays"][str(d)][s] for s in seeds] for d in DELAYS])
 
 
 RUNS = {
@@ -93,8 +93,8 @@ def test_memory_curves_draw_mean_and_extremes_of_the_seeds_that_did_not_diverge(
         bars = np.array(lasting.collections[place].get_segments())  # (delays, ends, xy)
         np.testing.assert_allclose(bars[:, :, 0], np.stack([x, x], 1))
         np.testing.assert_allclose(bars[:, :, 1], np.stack([delays.min(1), delays.max(1)], 1))
-    told = f"variational ({len(lost)} of 3 diverged)" if lost else "variational"
-    assert legend_texts(figure)[2] == told
+    message = f"variational ({len(lost)} of 3 diverged)" if lost else "variational"
+    assert legend_texts(figure)[2] == message
 
 
 def test_a_scheme_of_which_every_seed_diverged_is_named_and_not_drawn():
@@ -127,8 +127,8 @@ def test_memory_curves_say_what_they_show(tmp_path):
 def test_lines_that_coincide_all_stay_visible():
     """The wider lie below the narrower, and no two schemes mark the same step."""
     results = memory()
-    for found in results["schemes"].values():
-        for curve in found["curves"]:
+    for result in results["schemes"].values():
+        for curve in result["curves"]:
             curve["accuracy"] = [1.0] * len(STEPS)
     learning, _ = figures.memory_curves(results).axes
     drawn = [lines_by_color(learning, LOOKS[scheme]["color"])[0] for scheme in SCHEMES]
@@ -140,8 +140,8 @@ def test_lines_that_coincide_all_stay_visible():
 
 def test_few_steps_are_all_marked():
     results = memory()
-    for found in results["schemes"].values():
-        found["curves"] = [{"step": [100], "accuracy": [0.5]}] * SEEDS
+    for result in results["schemes"].values():
+        result["curves"] = [{"step": [100], "accuracy": [0.5]}] * SEEDS
     learning, _ = figures.memory_curves(results).axes
     for scheme in SCHEMES:
         (line,) = lines_by_color(learning, LOOKS[scheme]["color"])

@@ -49,15 +49,15 @@ def errors(
     y, vjp = left(x)
     # not of mean 0: a bias of one channel is one sum, which may cancel by chance
     dy = 0.5 + rng.normal(size=y.shape)
-    found = {"y": y, "dx": vjp(dy)} | left.gradients()
-    found |= {f"{name} after": buffer.data for name, buffer in left.named_buffers()}
+    result = {"y": y, "dx": vjp(dy)} | left.gradients()
+    result |= {f"{name} after": buffer.data for name, buffer in left.named_buffers()}
     read = torch.from_numpy(x).requires_grad_()
     out = right(read)
     out.backward(torch.from_numpy(dy))
     wanted = {"y": out, "dx": read.grad} | {n: p.grad for n, p in right.named_parameters()}
     kept = right.state_dict()  # a mask is not in it
     wanted |= {f"{name} after": buffer for name, buffer in right.named_buffers() if name in kept}
-    assert found.keys() == wanted.keys()
-    pairs = {name: (array, wanted[name].detach().numpy()) for name, array in found.items()}
+    assert result.keys() == wanted.keys()
+    pairs = {name: (array, wanted[name].detach().numpy()) for name, array in result.items()}
     assert all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs.values())
     return {name: normwise(*pair) for name, pair in pairs.items()}

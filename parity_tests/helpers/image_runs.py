@@ -22,6 +22,6 @@ def dataset(shape=(3, 16, 16), name="squares", count=24):
     return Dataset(name, *splits, shape, f"{name}: random images")
 
 
-def config_for(found, *, fields=FIELDS, **run):
+def config_for(result, *, fields=FIELDS, **run):
     given = {"epochs": 2, "batch_size": 10, "dtype": "float64"} | run
-    return settings("conv_vae", found.name, found, None, fields, given)
+    return settings("conv_vae", result.name, result, None, fields, given)

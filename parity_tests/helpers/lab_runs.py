@@ -45,6 +45,6 @@ def broken(truths, results, name, change):
     return not truths(copy)[name]
 
 
-def spread(value, seeds=3, by=0.01):
+def scale(value, seeds=3, by=0.01):
     """What that many seeds might give."""
     return (value + by * np.linspace(-1, 1, seeds)).tolist()

@@ -24,18 +24,18 @@ from numpy_ref.nn.module import as_dtype
 
 def resident(which: str) -> float:
     """VmRSS, now, or VmHWM, the most there was. Not ru_maxrss: a child begins with its parent's."""
-    found = re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 2**10
+    result = re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert result is not None
+    return int(result[1]) / 2**10
 
 
 def main(pair: str, fields: str, backend: str, dtype: str, *numbers: str) -> None:
     torch.set_num_threads(1)
     samples, examples, given = map(int, numbers)
-    found = pairs.get(pair)
-    config = type(found.variants[""])(**json.loads(fields))
+    result = pairs.get(pair)
+    config = type(result.variants[""])(**json.loads(fields))
     panel = make_panel(pair, config, backend, key=Key(0), dtype=dtype)
-    x = found.batch(config, Key(1), as_dtype(dtype), examples)
+    x = result.batch(config, Key(1), as_dtype(dtype), examples)
     memory_mb = given or memory_of(panel.model, 1)
     importance_weighted(panel, x[:1], Key(2), samples=2)  # what a library sets up once
     before = resident("VmRSS")

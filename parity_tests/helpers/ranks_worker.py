@@ -59,27 +59,27 @@ def panel_of(case: Case, backend: str, ranks: Ranks, *, synchronised: bool = Tru
 def gradients(case: Case, panel: Panel, ranks: Ranks) -> dict[str, Any]:
     """Terms, gradients and buffers after this rank's part of the case's batch."""
     batch = pairs.get(case.model).batch(case.config, KEY, as_dtype("float64"), case.size)
-    rows, share = ranks.part(case.size, case.config.reduction)
+    rows, share = ranks.shard(case.size, case.config.reduction)
     noise = panel.model.draw_noise(KEY, rows.stop - rows.start, first=rows.start)
-    terms, _ = panel.gradients(batch[rows], noise, share)
-    found = {f"term {name}": value for name, value in terms.items()}
-    found |= {f"gradient {name}": value for name, value in panel.model.gradients().items()}
-    return found | {f"state {name}": value for name, value in panel.weights().items()}
+    terms, _ = panel.forward_backward(batch[rows], noise, share)
+    result = {f"term {name}": value for name, value in terms.items()}
+    result |= {f"gradient {name}": value for name, value in panel.model.gradients().items()}
+    return result | {f"state {name}": value for name, value in panel.weights().items()}
 
 
 def main(folder: Path) -> None:
     with joined("cpu") as ranks:
         for name, case in CASES.items():
-            found = gradients(case, panel_of(case, "torch", ranks), ranks)
-            arrays = {key: to_numpy(value) for key, value in found.items()}
+            result = gradients(case, panel_of(case, "torch", ranks), ranks)
+            arrays = {key: to_numpy(value) for key, value in result.items()}
             save_arrays(folder / f"{name}-{ranks.rank}.safetensors", arrays)
-        told = {"flag": ranks.any(ranks.rank == 1), "none": ranks.any(False)}
-        told["answer"] = ranks.from_first(lambda: 40 + ranks.rank)
+        message = {"flag": ranks.any(ranks.rank == 1), "none": ranks.any(False)}
+        message["answer"] = ranks.broadcast(lambda: 40 + ranks.rank)
         try:
-            ranks.from_first(lambda: check_positive_int("asked", -1 - ranks.rank))
+            ranks.broadcast(lambda: check_positive_int("asked", -1 - ranks.rank))
         except ValueError as error:
-            told["error"] = str(error)
-        save_arrays(folder / f"told-{ranks.rank}.safetensors", {}, told)
+            message["error"] = str(error)
+        save_arrays(folder / f"told-{ranks.rank}.safetensors", {}, message)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def trajectories(
             key = KEY.fold_in(step)
             batch = pairs.get(cell).batch(config, key, np.dtype("float64"), 4)
             noise = panel.model.draw_noise(key, 4)
-            _, state = panel.gradients(batch._replace(state=state), noise)
+            _, state = panel.forward_backward(batch._replace(state=state), noise)
             panel.step(lr, clip)
         ends.append(panel.weights() | panel.state_arrays(state))
     ours, theirs = ends
@@ -157,15 +157,15 @@ def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
 
 def refusals(left: Any, right: Any, batch: Any, noise: Any) -> list[str]:
     """The ValueError of each panel's loss, in words that both have."""
-    found = []
+    result = []
     for model, arguments in both_ways(left, right, batch, noise):
         try:
             model.loss(*arguments)
         except ValueError as error:
-            found.append(str(error).replace("torch.Tensor", "numpy.ndarray").replace("torch.", ""))
+            result.append(str(error).replace("torch.Tensor", "numpy.ndarray").replace("torch.", ""))
         else:
-            found.append("accepted")
-    return found
+            result.append("accepted")
+    return result
 
 
 def bad_windows(batch: Any) -> Iterator[tuple[str, Any, str]]:

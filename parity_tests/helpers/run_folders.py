@@ -71,15 +71,15 @@ class KillAt(StopAt):
 
 
 def killed_and_resumed(
-    monkeypatch: Any, run: RunConfig, found: Data, folder: Path, steps: int
+    monkeypatch: Any, run: RunConfig, result: Data, folder: Path, steps: int
 ) -> tuple[Outcome, Outcome]:
     """(resumed, whole): a run that is killed after so many steps ends in the same arrays."""
-    whole = train(run, found, folder / "whole")
+    whole = train(run, result, folder / "whole")
     with monkeypatch.context() as patch:
         KillAt(patch, steps)
         with pytest.raises(KilledError):
-            train(run, found, folder / "cut")
-    resumed = train(run, found, folder / "cut", resume=True)
+            train(run, result, folder / "cut")
+    resumed = train(run, result, folder / "cut", resume=True)
     for ours, theirs in zip(arrays_of(resumed.folder), arrays_of(whole.folder), strict=True):
         assert_same_arrays(ours, theirs)
     return resumed, whole

@@ -93,7 +93,8 @@ def results(layer: Any, inputs: tuple[np.ndarray, ...], *cotangents: np.ndarray)
         gradients = vjp(*cotangents)
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         named = layer.gradients()
-    found = dict(zip(("v", "h", "dv", "dh"), (*outputs, *gradients), strict=False)) | named
+    result = dict(zip(("v", "h", "dv", "dh"), (*outputs, *gradients), strict=False)) | named
     return {
-        name: a.detach().numpy() if isinstance(a, Tensor) else a.copy() for name, a in found.items()
+        name: a.detach().numpy() if isinstance(a, Tensor) else a.copy()
+        for name, a in result.items()
     }

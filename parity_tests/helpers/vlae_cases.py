@@ -80,9 +80,9 @@ def results(layer: Any, inputs: tuple[np.ndarray, ...], cotangents: list[np.ndar
         outputs, gradients = [y for _, y in leaves(made)], vjp(*cotangents)
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         named = layer.gradients()
-    found = {f"y{i}": y for i, y in enumerate(outputs)}
-    found |= {f"dx{i}": dx for i, dx in enumerate(gradients)} | named
-    return {name: None if a is None else to_numpy(a) for name, a in found.items()}
+    result = {f"y{i}": y for i, y in enumerate(outputs)}
+    result |= {f"dx{i}": dx for i, dx in enumerate(gradients)} | named
+    return {name: None if a is None else to_numpy(a) for name, a in result.items()}
 
 
 def errors(
@@ -112,20 +112,20 @@ def assert_same_state(left: Any, right: Any) -> None:
 def normalised_layers(model: Any) -> dict[str, Any]:
     """The weight-normalised layers of either panel, each once, under its first name."""
     kinds = left_side.WeightNorm, right_side.WeightNorm
-    found: dict[int, tuple[str, Any]] = {}
+    result: dict[int, tuple[str, Any]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, kinds):
-            found.setdefault(id(layer), (name, layer))
-    return dict(found.values())
+            result.setdefault(id(layer), (name, layer))
+    return dict(result.values())
 
 
 def uses(model: Any, run: Callable[[], Any]) -> list[tuple[str, np.ndarray]]:
     """(name of the layer, its output) at each use of a weight-normalised layer in a run."""
-    found: list[tuple[str, np.ndarray]] = []
+    result: list[tuple[str, np.ndarray]] = []
 
     def watched(name: str, forward: Callable[..., Any], x: Any) -> Any:
         out = forward(x)
-        found.append((name, to_numpy(out[0] if isinstance(x, np.ndarray) else out)))
+        result.append((name, to_numpy(out[0] if isinstance(x, np.ndarray) else out)))
         return out
 
     layers = normalised_layers(model)
@@ -136,7 +136,7 @@ def uses(model: Any, run: Callable[[], Any]) -> list[tuple[str, np.ndarray]]:
     finally:
         for layer in layers.values():
             del layer.forward
-    return found
+    return result
 
 
 def make_latents(kind: str, mean_only: bool = False, **changes: Any) -> tuple[Any, Any]:
@@ -158,8 +158,8 @@ def draw(
     mu, logvar = rng.normal(size=(count, Z)), 0.7 * rng.normal(size=(count, Z))
     many = samples is not None
     eps = rng.normal(size=(count, samples, Z) if many else (count, Z))
-    spread = np.exp(logvar / 2)
-    z = mu[:, None] + spread[:, None] * eps if many else mu + spread * eps
+    scale = np.exp(logvar / 2)
+    z = mu[:, None] + scale[:, None] * eps if many else mu + scale * eps
     return mu, logvar, z, eps
 
 
@@ -191,5 +191,5 @@ def as_read(model: Any, x: np.ndarray, noise: VLAENoise) -> tuple[Any, VLAENoise
 
 def loss(model: Any, x: np.ndarray, noise: VLAENoise) -> Any:
     """The terms of either panel's loss."""
-    found = model.loss(*as_read(model, x, noise))
-    return found if isinstance(model, nn.Module) else found[0]
+    result = model.loss(*as_read(model, x, noise))
+    return result if isinstance(model, nn.Module) else result[0]

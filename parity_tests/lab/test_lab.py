@@ -34,15 +34,17 @@ def made(monkeypatch):
 
 def test_findings_are_written_and_told(made, run, tmp_path):
     out, record = tmp_path / "lab", tmp_path / "lab_echo.json"
-    status, told, _ = run("lab", "echo", "--out", out, "--seeds", 2, "--quick", "--record", record)
+    status, message, _ = run(
+        "lab", "echo", "--out", out, "--seeds", 2, "--quick", "--record", record
+    )
     assert status == 0
     (setting,) = made[1]
     assert setting.seeds == (0, 1) and setting.quick and setting.data.name == "digits"
     for expected in ("digits: 1297 train", "42 nats", "✓ one is one", "✓ more is more", "echo.png"):
-        assert expected in told
-    found = json.loads((out / "echo.json").read_text())
-    assert found["results"] == {"answer": 42} and found["truths"] == TRUTHS
-    assert found["seeds"] == [0, 1] and found["quick"] and found["versions"]
+        assert expected in message
+    result = json.loads((out / "echo.json").read_text())
+    assert result["results"] == {"answer": 42} and result["truths"] == TRUTHS
+    assert result["seeds"] == [0, 1] and result["quick"] and result["versions"]
     assert "42 nats" in (out / "echo.txt").read_text()
     assert (out / "echo.png").read_bytes().startswith(b"\x89PNG")
     row = results.render(tmp_path)
@@ -52,15 +54,15 @@ def test_findings_are_written_and_told(made, run, tmp_path):
 
 def test_a_truth_that_fails_is_an_exit_status(made, run, tmp_path):
     made[0]["more is more"] = False
-    status, told, _ = run(
+    status, message, _ = run(
         "lab", "echo", "--out", tmp_path / "lab", "--record", tmp_path / "lab_echo.json"
     )
-    assert status == 1 and "✗ more is more" in told and "✓ one is one" in told
+    assert status == 1 and "✗ more is more" in message and "✓ one is one" in message
     assert "more is more ✗" in results.render(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["ecko"], "experiment: got 'ecko', takes one of"),
         (["echo", "--data", "copy:5"], "data: got copy:5, the laboratory takes images"),
@@ -68,15 +70,15 @@ def test_a_truth_that_fails_is_an_exit_status(made, run, tmp_path):
         (["echo", "--out", "{file}/below"], "cannot write there"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_it_is(made, run, tmp_path, arguments, told):
+def test_what_cannot_be_run_is_refused_before_it_is(made, run, tmp_path, arguments, message):
     file = tmp_path / "file"
     file.write_text("somebody's")
-    found = run(
+    result = run(
         "lab",
         *(a.format(file=file) for a in arguments),
         *([] if "--out" in arguments else ["--out", tmp_path / "out"]),
     )
-    assert found[0] == 1 and told in found[2]
+    assert result[0] == 1 and message in result[2]
     assert not made[1] and not (tmp_path / "out").exists()
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.lab_runs import broken, check_findings, few, spread, tiny
+from helpers.lab_runs import broken, check_findings, few, scale, tiny
 
 from diptych.data import Split
 from diptych.lab import Setting, autoencoder
@@ -18,12 +18,12 @@ def right():
     """Results as they should come out."""
     energy = {OURS: 0.2, THEIRS: 0.6, FITTED: 0.25}
     return {
-        "reconstruction": {"train": {"autoencoder": spread(0.03), "VAE": spread(0.06)}},
+        "reconstruction": {"train": {"autoencoder": scale(0.03), "VAE": scale(0.06)}},
         "samples": {
-            name: {"energy": spread(value), "strays": [0.0, 0.0, 0.1 * value]}
+            name: {"energy": scale(value), "strays": [0.0, 0.0, 0.1 * value]}
             for name, value in energy.items()
         },
-        "codes_from_prior": {"autoencoder": spread(2.0), "VAE": spread(0.1)},
+        "codes_from_prior": {"autoencoder": scale(2.0), "VAE": scale(0.1)},
         "held_out": {"energy": 0.005},
     }
 
@@ -89,15 +89,15 @@ def test_energy_distance_is_known_for_normals(rng):
 
 def test_the_judge_tells_digits_from_noise():
     data = few(train=600, held_out=200)
-    judge = autoencoder.Judge(data)
+    classifier = autoencoder.DigitClassifier(data)
     noise = random.uniform(Key(1), (200, 64))
-    real, fake = judge(data.test.x), judge(noise)
+    real, fake = classifier(data.test.x), classifier(noise)
     assert real["distance"] < fake["distance"] and real["energy"] < 0.1 < fake["energy"]
     assert real["holes"] == pytest.approx(0.05, abs=0.01)
     assert real["strays"] == pytest.approx(0.01, abs=0.005) and fake["strays"] > 0.9
     # one digit only: near to the training images, and sure; and yet far from them as a whole
     zeros = data.train.x[data.train.y == 0]
-    only = judge(zeros)
+    only = classifier(zeros)
     assert only["distance"] < 0.01 and only["confidence"] > real["confidence"]
     assert only["energy"] > 10 * abs(real["energy"])
 

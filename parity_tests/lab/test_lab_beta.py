@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.lab_runs import broken, check_findings, few, spread, tiny
+from helpers.lab_runs import broken, check_findings, few, scale, tiny
 
 from diptych.lab import beta, models
 
@@ -13,12 +13,12 @@ BETAS = [0.1, 1.0, 4.0]
 
 def minimised():
     """R = 50 / (1 + K), whose R + beta K is least at K = sqrt(50 / beta) - 1: known exactly."""
-    found = {}
+    result = {}
     for b in BETAS:
         kl = (50 / b) ** 0.5 - 1
-        terms = [{"kl": k, "recon": 50 / (1 + k)} for k in spread(kl)]
-        found[f"{b:g}"] = {"train": terms, "test": terms}
-    return {"betas": BETAS, "found": found}
+        terms = [{"kl": k, "recon": 50 / (1 + k)} for k in scale(kl)]
+        result[f"{b:g}"] = {"train": terms, "test": terms}
+    return {"betas": BETAS, "found": result}
 
 
 def test_all_truths_hold_of_exact_minima():
@@ -26,8 +26,8 @@ def test_all_truths_hold_of_exact_minima():
 
 
 def exchange(results, a="0.1", b="4"):
-    found = results["found"]
-    found[a], found[b] = found[b], found[a]
+    result = results["found"]
+    result[a], result[b] = result[b], result[a]
 
 
 def same(results):
@@ -79,7 +79,7 @@ def test_seeds_decide_what_can_be_told_apart():
     assert not models.no_more(1.1 * a, a), "0.2 in the mean, and its standard error is 0.06"
     assert models.less(a, a + 1) and not models.less(a, b) and not models.less(a, a)
     assert models.no_more([1.0], [1.0]) and not models.no_more([1.1], [1.0])
-    assert models.told([1.0, 3.0]) == "2.00 ± 1.41" and models.told([2.0], 1) == "2.0"
+    assert models.summary([1.0, 3.0]) == "2.00 ± 1.41" and models.summary([2.0], 1) == "2.0"
 
 
 def test_colours_are_refused():

@@ -42,13 +42,13 @@ def laboratory(digits, monkeypatch):
 
 
 def test_every_truth_holds_and_the_findings_are_whole(laboratory):
-    found = laboratory()
-    assert found.truths == dict.fromkeys(TRUTHS.values(), True)
-    assert json.loads(json.dumps(found.results, allow_nan=False)) == found.results
-    (model,) = found.results["models"]
+    result = laboratory()
+    assert result.truths == dict.fromkeys(TRUTHS.values(), True)
+    assert json.loads(json.dumps(result.results, allow_nan=False)) == result.results
+    (model,) = result.results["models"]
     assert model["dblquad"] < 1e-8 and model["refined"] < 1e-6
-    assert len(model["bounds"]) == len(KS) == len(found.table.rows) - 1
-    rising, closing = found.figure.axes
+    assert len(model["bounds"]) == len(KS) == len(result.table.rows) - 1
+    rising, closing = result.figure.axes
     drawn = {"bound": rising.lines[1], "gap": closing.containers[0].lines[0]}
     for name, line in drawn.items():
         np.testing.assert_array_equal(line.get_ydata(), [b[name] for b in model["bounds"]])
@@ -107,12 +107,12 @@ def test_the_integral_where_it_is_known(digits):
     x = binary(digits.test)[:4]
     model = trained(digits, bound.FIELDS, seed=3, steps=30)
     model.decoder_logits.weight.data[...] = 0
-    found = bound.integrate_out(model, x, fineness=4)
+    result = bound.integrate_out(model, x, fineness=4)
     nll, _ = model.likelihood.nll(model.decode(np.zeros((1, 1, 2)))[0], x)
     (mu, logvar), _ = model.encode(x)
-    np.testing.assert_allclose(found.log_p, -nll[:, 0], rtol=1e-12)
-    np.testing.assert_allclose(found.kl, gaussian_kl(mu, logvar)[0], rtol=1e-10)
-    assert found.error.max() < 1e-10
+    np.testing.assert_allclose(result.log_p, -nll[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(result.kl, gaussian_kl(mu, logvar)[0], rtol=1e-10)
+    assert result.error.max() < 1e-10
 
 
 def test_bounds_are_those_of_a_plain_loop():
@@ -120,25 +120,25 @@ def test_bounds_are_those_of_a_plain_loop():
     s = 0.7
     log_w = s * random.normal(Key(4), (2, 3, KS[-1])) - s * s / 2
     log_p = np.array([-3.0, -5.0])
-    found = bound.bounds(log_w + log_p[:, None, None], log_p)
-    for K, told in zip(KS, found, strict=True):
+    result = bound.bounds(log_w + log_p[:, None, None], log_p)
+    for K, message in zip(KS, result, strict=True):
         w = np.exp(log_w).reshape(2, -1, K).mean(-1)
-        assert told["bound"] == pytest.approx((np.log(w) + log_p[:, None]).mean(), rel=1e-12)
-        assert told["gap"] == pytest.approx((w - 1 - np.log(w)).mean(), rel=1e-8)
+        assert message["bound"] == pytest.approx((np.log(w) + log_p[:, None]).mean(), rel=1e-12)
+        assert message["gap"] == pytest.approx((w - 1 - np.log(w)).mean(), rel=1e-8)
         error = math.sqrt((np.log(w).var(1, ddof=1) / w.shape[1]).sum()) / 2
-        assert told["standard_error"] == pytest.approx(error, rel=1e-10)
-        assert told["spread"] == pytest.approx(error * math.sqrt(w.shape[1]), rel=1e-10)
+        assert message["standard_error"] == pytest.approx(error, rel=1e-10)
+        assert message["spread"] == pytest.approx(error * math.sqrt(w.shape[1]), rel=1e-10)
     # E[log w] = -s^2 / 2, and Var(w) / (2 K) is what is left at large K
-    assert found[0]["gap"] == pytest.approx(s * s / 2, abs=5 * found[0]["gap_error"])
+    assert result[0]["gap"] == pytest.approx(s * s / 2, abs=5 * result[0]["gap_error"])
     left = math.expm1(s * s) / (2 * KS[-4])
-    assert found[-4]["gap"] == pytest.approx(left, abs=5 * found[-4]["gap_error"])
+    assert result[-4]["gap"] == pytest.approx(left, abs=5 * result[-4]["gap_error"])
 
 
 def test_log_weights_are_the_model_s_own_draw_by_draw(digits, monkeypatch):
     monkeypatch.setattr(bound, "KS", (1, 2, 4, 8))
     x = binary(digits.test)[:3]
     model = trained(digits, bound.FIELDS, seed=0, steps=2)
-    found = bound.log_weights(model, x, Key(1), repeats=2)
+    result = bound.log_weights(model, x, Key(1), repeats=2)
     for repeat in range(2):
         noise = model.draw_noise(Key(1).fold_in(repeat), 3, samples=8)
-        np.testing.assert_allclose(found[:, repeat], model.log_weight(x, noise), rtol=1e-13)
+        np.testing.assert_allclose(result[:, repeat], model.log_weight(x, noise), rtol=1e-13)

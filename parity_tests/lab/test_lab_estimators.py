@@ -37,19 +37,19 @@ def laboratory(monkeypatch):
 
 
 def test_every_truth_holds_and_the_findings_are_whole(laboratory):
-    found = laboratory()
-    assert list(found.truths.values()) == [True] * len(TRUTHS)
-    for truth, start in zip(found.truths, TRUTHS.values(), strict=True):
+    result = laboratory()
+    assert list(result.truths.values()) == [True] * len(TRUTHS)
+    for truth, start in zip(result.truths, TRUTHS.values(), strict=True):
         assert truth.startswith(start) and "|" not in truth  # it stands in a Markdown table
-    assert json.loads(json.dumps(found.results, allow_nan=False)) == found.results
-    (model,) = found.results["models"]
+    assert json.loads(json.dumps(result.results, allow_nan=False)) == result.results
+    (model,) = result.results["models"]
     assert list(model["ways"]) == list(WAYS)
     for way, rows in model["ways"].items():
         fewest = 2 if way == "score + baseline" else 1
         assert [row["samples"] for row in rows] == [L for L in SMALL.samples if fewest <= L]
-    assert len(found.table.rows) == len(SMALL.samples)
-    assert found.table.columns[1].header == "A" and len(found.figure.axes) == 2
-    drawn = found.figure.axes[0].get_lines()
+    assert len(result.table.rows) == len(SMALL.samples)
+    assert result.table.columns[1].header == "A" and len(result.figure.axes) == 2
+    drawn = result.figure.axes[0].get_lines()
     for way, line in zip(WAYS, drawn, strict=False):
         variances = [row["encoder"]["variance"] for row in model["ways"][way]]
         np.testing.assert_array_equal(line.get_ydata(), variances)
@@ -98,7 +98,9 @@ def test_a_fault_is_found(laboratory, monkeypatch, truth):
     for place, name, faulty in FAULTS[truth]:
         monkeypatch.setattr(place, name, faulty)
     truths = laboratory().truths
-    assert [holds for told, holds in truths.items() if told.startswith(TRUTHS[truth])] == [False]
+    assert [holds for message, holds in truths.items() if message.startswith(TRUTHS[truth])] == [
+        False
+    ]
 
 
 def test_moments_are_those_of_numpy(rng):
@@ -106,16 +108,16 @@ def test_moments_are_those_of_numpy(rng):
     moments = Moments(centre, encoder=4)
     for row in rows:
         moments.add(row)
-    told = moments.told()
+    message = moments.summary()
     for part, end in zip(PARTS, (4, 7), strict=True):
         seen, off = rows[:, :end], rows[:, :end].mean(0) - centre[:end]
         variance = seen.var(0, ddof=1).sum()
-        assert told[part]["variance"] == pytest.approx(variance, rel=1e-12)
-        assert told[part]["bias"] == pytest.approx(np.linalg.norm(off), rel=1e-12)
-        assert told[part]["bias_error"] == pytest.approx(math.sqrt(variance / 50), rel=1e-12)
+        assert message[part]["variance"] == pytest.approx(variance, rel=1e-12)
+        assert message[part]["bias"] == pytest.approx(np.linalg.norm(off), rel=1e-12)
+        assert message[part]["bias_error"] == pytest.approx(math.sqrt(variance / 50), rel=1e-12)
     share = (rows[:, :4] - centre[:4]) @ centre[:4] / (centre[:4] @ centre[:4])
-    assert told["along"] == pytest.approx(share.mean(), rel=1e-12)
-    assert told["along_error"] == pytest.approx(share.std(ddof=1) / math.sqrt(50), rel=1e-12)
+    assert message["along"] == pytest.approx(share.mean(), rel=1e-12)
+    assert message["along_error"] == pytest.approx(share.std(ddof=1) / math.sqrt(50), rel=1e-12)
 
 
 def test_the_variance_where_the_decoder_ignores_z_is_that_of_a_long_sum():
@@ -124,12 +126,12 @@ def test_the_variance_where_the_decoder_ignores_z_is_that_of_a_long_sum():
     digits = data.load("digits")
     x = binary(digits.test)[:3]
     model = trained(digits, estimators.FIELDS, seed=1, steps=5)
-    found = estimators.blind(model, x, Size((1,), 2, 2), Key(1))
+    result = estimators.blind(model, x, Size((1,), 2, 2), Key(1))
     (mu, logvar), _ = model.encode(x)
     sigma, eps = np.exp(logvar / 2), random.normal(Key(2), (40_000, *mu.shape))
     in_mu, in_logvar = sigma * eps, 0.5 * (sigma * mu * eps + sigma**2 * (eps**2 - 1))
     total = (in_mu.var(0) + in_logvar.var(0)).sum() / len(x) ** 2
-    assert found["theory"] == pytest.approx(total, rel=0.02)
+    assert result["theory"] == pytest.approx(total, rel=0.02)
 
 
 def test_training_is_the_seed_s_and_lowers_the_loss():

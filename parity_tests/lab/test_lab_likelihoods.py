@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.lab_runs import broken, check_findings, few, spread, tiny
+from helpers.lab_runs import broken, check_findings, few, scale, tiny
 from scipy import integrate, stats
 
 from diptych.data import Split
@@ -22,12 +22,12 @@ def right():
     nll = dict.fromkeys(likelihoods.ROWS, -60.0) | {RAW: 29.0, AFTER: -36.0}
     ends = {name: [1.0, 1.0] for name in likelihoods.ROWS}
     ends |= {RAW: [0.2, 0.5], "Gaussian": [0.4, 0.99], "Beta": [0.97, 1.0]}
-    found = {
-        name: {"nll": spread(nll[name]), "integral": ends[name], "bits_per_dim": [2.5, 2.6]}
+    result = {
+        name: {"nll": scale(nll[name]), "integral": ends[name], "bits_per_dim": [2.5, 2.6]}
         for name in likelihoods.ROWS
     }
-    found[RAW]["bits_per_dim"] = None
-    return {"levels": 17, "pixels": 64, "found": found, "least_gain_of_the_cut": [0.1, 0.2]}
+    result[RAW]["bits_per_dim"] = None
+    return {"levels": 17, "pixels": 64, "found": result, "least_gain_of_the_cut": [0.1, 0.2]}
 
 
 def put(name, field, value):
@@ -51,7 +51,7 @@ def test_all_truths_hold_of_what_is_right():
         ("the Gaussian to less", put("Gaussian", "integral", [0.4, 1.0])),
         ("normalising the Bernoulli", put(AFTER, "nll", [-10.0, -36.0, -36.0])),
         ("the cut only ever raises", lambda r: r["least_gain_of_the_cut"].append(-1e-3)),
-        ("training with the normaliser", put("continuous Bernoulli", "nll", spread(-30))),
+        ("training with the normaliser", put("continuous Bernoulli", "nll", scale(-30))),
         ("every bound beats the uniform", put("Beta", "bits_per_dim", [2.5, 4.1])),
     ],
 )
@@ -65,10 +65,12 @@ def test_the_experiment_and_plants_in_what_it_measures(monkeypatch, tmp_path):
     monkeypatch.setattr(likelihoods, "QUICK_STEPS", 1)
     findings = likelihoods.run(tiny())
     check_findings("likelihoods", findings, tmp_path)
-    told = dict(findings.truths)
+    message = dict(findings.truths)
     whole = "each normalised density integrates to 1 over [0, 1]"
     cut = "the cut only ever raises the Gaussian's density"
-    assert all(told[name] for name in told if name.split()[0] in ("each", "the", "normalising"))
+    assert all(
+        message[name] for name in message if name.split()[0] in ("each", "the", "normalising")
+    )
 
     density, judged = likelihoods._density, likelihoods._judged
     monkeypatch.setattr(likelihoods, "_density", lambda *given: 1.01 * density(*given))

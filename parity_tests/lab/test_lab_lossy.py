@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers.lab_runs import broken, check_findings, few, spread, tiny
+from helpers.lab_runs import broken, check_findings, few, scale, tiny
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -23,35 +23,35 @@ MOST, FALLS, BOUND, LESS, CHANCE = range(5)
 
 def right():
     """Results as they should come out."""
-    found = {
+    result = {
         name: {
             "pixels": 4,
-            **{f"{split}_kl": spread(kl) for split in ("train", "test")},
-            **{f"{split}_recon": spread(12.0) for split in ("train", "test")},
-            "z": spread(kl / 7),
-            "x'": spread(kl / 7),
+            **{f"{split}_kl": scale(kl) for split in ("train", "test")},
+            **{f"{split}_recon": scale(12.0) for split in ("train", "test")},
+            "z": scale(kl / 7),
+            "x'": scale(kl / 7),
         }
         for name, kl in KL.items()
     }
     identity = {"x": 0.95, "chance": 0.1, "standard_error": 0.02}
-    return {"windows": found, "identity": identity, "tau": -0.9}
+    return {"windows": result, "identity": identity, "tau": -0.9}
 
 
 def put(window, what, value):
-    def change(found):
-        found["windows"][window][what] = spread(value)
+    def change(result):
+        result["windows"][window][what] = scale(value)
 
     return change
 
 
-def one_seed_spends_more(found):
-    found["windows"]["raster"]["test_kl"][1] = 6.5
+def one_seed_spends_more(result):
+    result["windows"]["raster"]["test_kl"][1] = 6.5
 
 
-def the_same(found):
+def the_same(result):
     """A decoder that ignores its window."""
-    for name in found["windows"]:
-        found["windows"][name] = found["windows"]["none"]
+    for name in result["windows"]:
+        result["windows"][name] = result["windows"]["none"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def the_same(found):
         (MOST, the_same),
         (MOST, one_seed_spends_more),
         (MOST, put("2 × 0", "test_kl", 6.1)),
-        (FALLS, lambda found: found.update(tau=0.0)),
+        (FALLS, lambda result: result.update(tau=0.0)),
         (BOUND, put("3 × 1", "train_recon", 15.1)),
         (LESS, put("none", "x'", 0.96)),
         (CHANCE, put("none", "z", 0.17)),
@@ -68,9 +68,9 @@ def the_same(found):
     ],
 )
 def test_each_truth_can_fail(truth, change):
-    told = lossy.truths(right())
-    assert all(told.values())
-    assert broken(lossy.truths, right(), list(told)[truth], change)
+    message = lossy.truths(right())
+    assert all(message.values())
+    assert broken(lossy.truths, right(), list(message)[truth], change)
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_a_window_that_is_ignored_is_told(short, monkeypatch, tmp_path):
     findings = lossy.run(tiny())
     check_findings("lossy", findings, tmp_path)
     assert str(findings.table.caption).startswith("grey values drawn as black and white; Chen")
-    found = findings.results["windows"]
-    assert [entry["pixels"] for entry in found.values()] == [0, 4, 11]
+    result = findings.results["windows"]
+    assert [entry["pixels"] for entry in result.values()] == [0, 4, 11]
     for name in WINDOWS:
         monkeypatch.setitem(WINDOWS, name, WINDOWS["none"])
     alike = lossy.run(tiny())
@@ -140,7 +140,7 @@ def test_pixels_are_those_of_the_windows():
 def test_what_is_measured_is_what_the_panel_gives(short):
     """KL and reconstruction of evaluation mode, without free bits; x' binary; codes as drawn."""
     model = Windowed(tiny(), 1, {**WINDOWS["3 × 1"], **lossy.QUICK.fields}, 2)
-    told = model.measure(4)
+    message = model.measure(4)
     x, key = model.images("test"), model.key
     mu, z = model.codes("test")
     assert mu.shape == z.shape == (40, 4) and (mu != z).all()
@@ -153,8 +153,8 @@ def test_what_is_measured_is_what_the_panel_gives(short):
             loss = model.panel.terms(x, noise)
             assert loss["total"] == pytest.approx(loss["recon"] + loss["kl"], rel=1e-6)
             kls.append(loss["kl"])
-    assert told["test_kl"] == pytest.approx(np.mean(kls), rel=1e-5)
-    assert told["nll"] < told["test_kl"] + told["test_recon"] + 0.5
+    assert message["test_kl"] == pytest.approx(np.mean(kls), rel=1e-5)
+    assert message["nll"] < message["test_kl"] + message["test_recon"] + 0.5
 
 
 def test_drawn_codes_of_a_collapsed_posterior_tell_nothing(short, monkeypatch):
@@ -170,9 +170,9 @@ def test_drawn_codes_of_a_collapsed_posterior_tell_nothing(short, monkeypatch):
         return mu, mu + eps
 
     monkeypatch.setattr(model, "codes", collapsed)
-    found, scale = tell.survives(model, model.images("test")), tell.scale()
-    assert found["mu"] > 0.8 and found["x'"] == scale["x"] > 0.8
-    assert found["z"] < scale["chance"] + 4 * scale["standard_error"]
+    result, scale = tell.survives(model, model.images("test")), tell.scale()
+    assert result["mu"] > 0.8 and result["x'"] == scale["x"] > 0.8
+    assert result["z"] < scale["chance"] + 4 * scale["standard_error"]
 
 
 def test_black_and_white_digits_are_the_default(monkeypatch, run, tmp_path):

@@ -111,11 +111,11 @@ def test_the_gradient_by_finite_difference(options, rng):
     x, noise = images(config, 3), left.draw_noise(KEY, 3)
     left.loss(x, noise)[1]()
     parameters = dict(left.named_parameters())
-    directions = {name: rng.standard_normal(p.data.shape) for name, p in parameters.items()}
-    slope = sum((parameters[n].grad * v).sum() for n, v in directions.items())
+    init_weight_v = {name: rng.standard_normal(p.data.shape) for name, p in parameters.items()}
+    slope = sum((parameters[n].grad * v).sum() for n, v in init_weight_v.items())
     ends = []
     for step in (1e-6, -2e-6):
-        for name, v in directions.items():
+        for name, v in init_weight_v.items():
             parameters[name].data += step * v
         ends.append(left.loss(x, noise)[0].total)
     assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(slope, rel=1e-6)
@@ -127,7 +127,7 @@ def test_the_terms_are_torchs(options):
     config = ConvVAEConfig(**SMALL, **options)
     left, _ = make(config)
     x, noise = images(config, 4), left.draw_noise(KEY, 4)
-    found, _ = left.loss(x, noise)
+    result, _ = left.loss(x, noise)
     out, _ = left(x, noise)
     recon, target = torch.from_numpy(out.recon), torch.from_numpy(x)
     if config.recon_type == "gaussian":
@@ -139,9 +139,9 @@ def test_the_terms_are_torchs(options):
     mu, logvar = (torch.from_numpy(a) for a in (out.mu, out.logvar))
     q, prior = td.Normal(mu, (0.5 * logvar).exp()), td.Normal(0.0, 1.0)
     kl = getattr(td.kl_divergence(q, prior).sum(1), config.reduction)()
-    assert found.recon == pytest.approx(expected.item(), rel=1e-12)
-    assert found.kl == pytest.approx(kl.item(), rel=1e-12)
-    assert found.total == pytest.approx(found.recon + 0.7 * found.kl, rel=1e-15)
+    assert result.recon == pytest.approx(expected.item(), rel=1e-12)
+    assert result.kl == pytest.approx(kl.item(), rel=1e-12)
+    assert result.total == pytest.approx(result.recon + 0.7 * result.kl, rel=1e-15)
     np.testing.assert_allclose(out.z, out.mu + np.exp(out.logvar / 2) * noise.eps, rtol=1e-14)
 
 
@@ -230,7 +230,7 @@ def test_a_squared_error_is_no_density():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"image_size": 40}, "image_size: got 40, takes a multiple of 16"),
         ({"out_activation": "relu"}, "out_activation: got 'relu'"),
@@ -240,13 +240,13 @@ def test_a_squared_error_is_no_density():
         ({"beta": -1}, "beta: got -1"),
     ],
 )
-def test_impossible_configs_are_named(fields, told):
-    with pytest.raises(ValueError, match=told):
+def test_impossible_configs_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
         ConvVAEConfig(**fields)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda x: x[:, :2], r"x: got shape \(3, 2, 16, 16\), takes \(any, 3, 16, 16\)"),
         (lambda x: x[:, :, :8], "x: got shape"),
@@ -254,13 +254,13 @@ def test_impossible_configs_are_named(fields, told):
         (lambda x: x * np.nan, "x: got NaN or inf"),
     ],
 )
-def test_bad_images_are_named_on_both_panels(spoil, told):
+def test_bad_images_are_named_on_both_panels(spoil, message):
     config = ConvVAEConfig(**SMALL)
     left, right = make(config)
     x = np.ascontiguousarray(spoil(images(config, 3)))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         left.loss(x, left.draw_noise(KEY, 3))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         right.loss(torch.from_numpy(x), right.draw_noise(KEY, 3))
     for model in (left, right):
         with pytest.raises(ValueError, match="noise: got None"):

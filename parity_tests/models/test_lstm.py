@@ -121,10 +121,10 @@ def test_nll_is_scipys_whatever_the_logits(scale, rng):
     logits = h @ ours.weight.data.T + ours.bias.data
     expected = -np.take_along_axis(log_softmax(logits, -1), y[..., None], -1)[..., 0]
     for model, arguments in both_ways(ours, theirs, h, y):
-        found = model(*arguments)
-        nll = found[0] if model is ours else found.detach().numpy()
+        result = model(*arguments)
+        nll = result[0] if model is ours else result.detach().numpy()
         np.testing.assert_allclose(nll, expected, rtol=1e-12, atol=1e-15)
-        assert model is theirs or np.isfinite(found[1](np.ones((7, 11)))).all()
+        assert model is theirs or np.isfinite(result[1](np.ones((7, 11)))).all()
 
 
 # What the loss is
@@ -179,15 +179,15 @@ def test_a_dropped_word_is_dropped_wherever_it_stands(make_pair):
     np.testing.assert_array_equal(noise.words.shape, (B, V))
     dropped = ~noise.words[:, word]
     assert 0 < dropped.sum() < B
-    found = []
+    result = []
     for vector in (0.3, 5.0):
         state = left.state_dict()
         state["embedding.weight"][word] = vector
         left.load_state_dict(state), right.load_state_dict(state)
-        found.append(
+        result.append(
             [to_numpy(m.predict(*a)[0]) for m, a in both_ways(left, right, x, window.state, noise)]
         )
-    for one, two in zip(*found, strict=True):
+    for one, two in zip(*result, strict=True):
         same = (one == two).all((0, 2))
         np.testing.assert_array_equal(same, dropped)
 
@@ -208,8 +208,8 @@ def test_initial_weights_are_what_they_promise():
             centre = np.zeros_like(array)
             if "bias_ih" in name:
                 centre[40:80] = config.forget_bias
-            spread = np.abs(array - centre).max() / config.init_scale
-            assert 0.9 < spread <= 1, name
+            scale = np.abs(array - centre).max() / config.init_scale
+            assert 0.9 < scale <= 1, name
             assert np.abs(array - centre).std() > 0.2 * config.init_scale
         assert (left.decoder.weight is left.embedding.weight) == config.tied
         assert (right.decoder.weight is right.embedding.weight) == config.tied

@@ -91,7 +91,7 @@ def test_a_hundred_adam_steps_end_in_the_same_weights(options):
     for step in range(100):
         x = batch(9, 13, key=KEY.fold_in(step))
         for panel in panels:
-            panel.gradients(x, panel.model.draw_noise(KEY.fold_in(step), 9))
+            panel.forward_backward(x, panel.model.draw_noise(KEY.fold_in(step), 9))
             panel.step(lr=1e-2, clip=5.0)
     ours, theirs = (panel.weights() for panel in panels)
     assert max(normwise(ours[name], theirs[name]) for name in ours) <= 1e-10

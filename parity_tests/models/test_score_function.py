@@ -12,8 +12,8 @@ from torch import distributions as td
 from diptych import weights
 from diptych.parity.bounds import (
     ELEMENTWISE,
-    magnification,
-    nudged,
+    condition,
+    perturbed,
     rounding_bound,
 )
 from diptych.parity.report import normwise
@@ -71,18 +71,18 @@ def right_gradients(model, x, noise, baseline):
     return loss, {name: grad.numpy() for name, grad in model.gradients().items()}
 
 
-def magnifications(judge, x, noise, baseline):
+def magnifications(reference, x, noise, baseline):
     """The float64 left panel's gradients, and how many times each magnifies a relative change of
     weights and draws: what a cost has in common with its baseline cancels, and digits with it."""
-    _, truth = left_gradients(judge, x, noise, baseline)
+    _, truth = left_gradients(reference, x, noise, baseline)
     moved = []
     for i in range(3):
-        twin, key = judge.astype("float64"), KEY.fold_in("nudge").fold_in(i)
+        twin, key = reference.astype("float64"), KEY.fold_in("nudge").fold_in(i)
         for name, parameter in twin.named_parameters():
-            parameter.data = nudged(key.fold_in(name), parameter.data)
-        shaken = MLPVAENoise(nudged(key.fold_in("eps"), noise.eps))
+            parameter.data = perturbed(key.fold_in(name), parameter.data)
+        shaken = MLPVAENoise(perturbed(key.fold_in("eps"), noise.eps))
         moved.append(left_gradients(twin, x, shaken, baseline)[1])
-    return truth, {name: magnification(truth[name], [m[name] for m in moved]) for name in truth}
+    return truth, {name: condition(truth[name], [m[name] for m in moved]) for name in truth}
 
 
 def reparameterised(model, x, noise):
@@ -129,14 +129,14 @@ def test_float32_stays_within_the_bound_from_dtype_and_size(lively, baseline):
     config = MLPVAEConfig(**ODD, samples=4, estimator="A")
     left, right = lively(config, "float32")
     x, noise = batch(5, "float32"), left.draw_noise(KEY, 5)
-    judge = left.astype("float64")
+    reference = left.astype("float64")
     wide = x.astype(float), MLPVAENoise(noise.eps.astype(float))
-    truth, kappa = magnifications(judge, *wide, baseline)
+    truth, kappa = magnifications(reference, *wide, baseline)
     longest = 13 + 11 + 3 + 4 * 5 + 4 * ELEMENTWISE  # pixels, units, latents, rows
     for gradients in (left_gradients, right_gradients):
         model = left if gradients is left_gradients else right
-        _, found = gradients(model, x, noise, baseline)
-        for name, grad in found.items():
+        _, result = gradients(model, x, noise, baseline)
+        for name, grad in result.items():
             assert grad.dtype == np.float32
             bound = kappa[name] * rounding_bound(np.dtype("float32"), longest)
             assert normwise(grad.astype(float), truth[name]) <= bound <= 1e-2, name
@@ -219,8 +219,8 @@ def test_it_is_the_exact_gradient_of_an_integral_by_quadrature(lively, estimator
     eps = stats.norm.ppf((np.arange(cells) + 0.5) / cells)
     noise = MLPVAENoise(np.broadcast_to(eps[:, None], (2, cells, 1)).copy())
     for baseline in BASELINES:
-        _, found = left_gradients(left, x, noise, baseline)
-        heads = [found["posterior.mu.bias"].item(), found["posterior.logvar.bias"].item()]
+        _, result = left_gradients(left, x, noise, baseline)
+        heads = [result["posterior.mu.bias"].item(), result["posterior.logvar.bias"].item()]
         # the outer cells hold 2 / cells of the mass, and eps^2 is some 17 there
         np.testing.assert_allclose(heads, exact, rtol=0, atol=1e-3)
         assert min(map(abs, exact)) > 0.5
@@ -234,12 +234,12 @@ def test_leaving_one_out_biases_nothing(lively, samples):
     points = np.array([-math.sqrt(1.5), 0.0, math.sqrt(1.5)])
     every = np.array(list(itertools.product(points, repeat=samples)))[..., None]
     same = np.repeat(x[:1], len(every), axis=0)
-    _, found = left_gradients(left, same, MLPVAENoise(every), "leave_one_out")
+    _, result = left_gradients(left, same, MLPVAENoise(every), "leave_one_out")
     _, plain = left_gradients(left, same, MLPVAENoise(every), "none")
     _, exact = left_gradients(left, x[:1], MLPVAENoise(points[None, :, None]), "none")
     for name in filter(of_encoder, exact):
         np.testing.assert_allclose(plain[name] / len(every), exact[name], rtol=1e-10)
-        np.testing.assert_allclose(found[name] / len(every), exact[name], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(result[name] / len(every), exact[name], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("estimator", spec.ESTIMATORS)
@@ -253,8 +253,8 @@ def test_its_mean_is_the_reparameterised_gradient(lively, estimator, baseline):
     for i in range(count):
         score, path = (left.draw_noise(KEY.fold_in(i).fold_in(way), 3) for way in draws)
         ours = left_gradients(left, x, score, baseline)[1], reparameterised(left, x, path)
-        for kept, found in zip(draws.values(), ours, strict=True):
-            encoder = [found[name].ravel() for name in filter(of_encoder, found)]
+        for kept, result in zip(draws.values(), ours, strict=True):
+            encoder = [result[name].ravel() for name in filter(of_encoder, result)]
             kept.append(np.concatenate(encoder))
     score, path = (np.array(kept) for kept in draws.values())
     error = np.sqrt((score.var(0, ddof=1) + path.var(0, ddof=1)) / count)

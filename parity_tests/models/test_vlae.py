@@ -25,8 +25,8 @@ def results(model, x, noise):
     if isinstance(model, torch.nn.Module):
         loss = model.loss(*tensors(x), type(noise)(*tensors(*noise)))
         loss.total.backward()
-        found = {name: term.detach() for name, term in loss._asdict().items()}
-        return {name: array.numpy() for name, array in (found | model.gradients()).items()}
+        result = {name: term.detach() for name, term in loss._asdict().items()}
+        return {name: array.numpy() for name, array in (result | model.gradients()).items()}
     loss, backward = model.loss(x, noise)
     backward()
     return {name: np.array(array) for name, array in (loss._asdict() | model.gradients()).items()}
@@ -100,9 +100,9 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(kind, free_bits_of
     for step in range(100):
         x, noise = images(left.config, 6, key=KEY.fold_in(step)), left.draw_noise(Key(step), 6)
         for model, optimizer, mean in ((left, ours, our_mean), (right, theirs, their_mean)):
-            found = results(model, x, noise)
+            result = results(model, x, noise)
             optimizer.step(), mean.update()
-        crossed.add(bool(found["kl"] > left.config.free_nats))
+        crossed.add(bool(result["kl"] > left.config.free_nats))
     assert crossed == {True, False}
     ends, means = right.state_dict(), their_mean.state_dict()
     for name, array in left.state_dict().items():
@@ -123,14 +123,14 @@ def test_the_gradient_by_finite_differences(latent, context, rng):
     x, noise = images(left.config, 3), left.draw_noise(KEY, 3)
     results(left, x, noise)
     parameters = dict(left.named_parameters())
-    directions = {
+    init_weight_v = {
         name: (p.data**2).mean() ** 0.5 * rng.normal(size=p.data.shape)
         for name, p in parameters.items()
     }
-    slope = sum((parameters[name].grad * v).sum() for name, v in directions.items())
+    slope = sum((parameters[name].grad * v).sum() for name, v in init_weight_v.items())
     kept, ends = left.state_dict(), []
     for points in (1, -1, 2, -2):
-        for name, v in directions.items():
+        for name, v in init_weight_v.items():
             parameters[name].data[...] = kept[name] + points * 2e-7 * v
         ends.append(left.loss(x, noise)[0].total)
     measured = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / 24e-7
@@ -159,18 +159,18 @@ def test_the_loss_is_that_of_torch_distributions(latent, context):
 
 
 @pytest.mark.parametrize(("lam", "charged"), [(1e-3, "kl"), (1e3, "lambda")])
-def test_bits_below_lambda_are_free(lam, charged):
+def test_bits_below_lambda_are_free(lam, kl_penalty):
     """What is charged is then a constant, and the encoder hears of the reconstruction alone."""
     left, _ = make(config_of("gaussian", free_bits=lam / 35, free_bits_of="total"))
     x, noise = images(left.config, 5), left.draw_noise(KEY, 5)
-    found = results(left, x, noise)
-    want = found["kl"] if charged == "kl" else lam
-    assert found["total"] - found["recon"] == pytest.approx(want, rel=1e-12)
+    result = results(left, x, noise)
+    want = result["kl"] if kl_penalty == "kl" else lam
+    assert result["total"] - result["recon"] == pytest.approx(want, rel=1e-12)
     left.eval()
     whole = results(left, x, noise)
-    assert whole["total"] - whole["recon"] == pytest.approx(found["kl"], rel=1e-12)
+    assert whole["total"] - whole["recon"] == pytest.approx(result["kl"], rel=1e-12)
     name = "encoder.logvar.bias"
-    assert np.array_equal(whole[name], found[name]) == (charged == "kl")
+    assert np.array_equal(whole[name], result[name]) == (kl_penalty == "kl")
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["left", "right"])
@@ -182,7 +182,7 @@ def test_the_weight_of_soft_free_bits_is_no_part_of_the_average(side):
     assert "free_bits.gamma" in model.state_dict()
     assert panel.average_state().keys() == {name for name, _ in model.named_parameters()}
     x, noise = images(model.config, 5), model.draw_noise(KEY, 5)
-    panel.gradients(x, noise)
+    panel.forward_backward(x, noise)
     assert float(model.state_dict()["free_bits.gamma"]) == pytest.approx(1 / 1.1)
     with panel.evaluating():
         terms = panel.terms(x, noise)

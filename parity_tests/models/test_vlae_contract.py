@@ -213,7 +213,7 @@ def test_counts_below_one_are_refused(side):
     ("field", "value"),
     [
         *((name, 0) for name in ("height", "width", "maps", "hidden_dim", "latent_dim")),
-        *((name, -1) for name in ("handed_over", "decoder_maps", "masked_layers")),
+        *((name, -1) for name in ("context_maps", "decoder_maps", "masked_layers")),
         ("latent_dim", 2.0),
         ("masked_layers", True),
         ("window_width", 0),
@@ -235,7 +235,7 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"context": "none", "latent": "none"}, "context: got 'none' with latent 'none'"),
         ({"context": "local", "window_width": 1, "window_rows": 0}, "window: .* sees nothing"),
@@ -253,8 +253,8 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
         ({"context": "local", "window_rows": 1.0}, "rows: got 1.0"),
     ],
 )
-def test_a_model_that_sees_nothing_is_refused(fields, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_model_that_sees_nothing_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
         VLAEConfig(**fields)
 
 

@@ -71,9 +71,9 @@ def test_the_elbo_is_the_mean_weight(latent, context):
     (mu, logvar), _ = left.encode(x)
     many = left.draw_noise(KEY, 6, samples=4000).eps
     sampled = left.latent.kl_sampled(logvar, mu[:, None] + np.exp(logvar / 2)[:, None] * many, many)
-    spread = sampled[1].std(1) / 4000**0.5
+    scale = sampled[1].std(1) / 4000**0.5
     exact = left.latent(mu, logvar, mu, 0 * mu)[0][1].sum(1)
-    assert (np.abs(sampled[1].mean(1) - exact) < 4 * spread).all()
+    assert (np.abs(sampled[1].mean(1) - exact) < 4 * scale).all()
 
 
 @pytest.mark.parametrize("latent", WITH_Z)
@@ -121,8 +121,8 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only):
         assert normwise(plain, wanted) > 1e-3  # as it is, the decoder reads u
         read = b.decode
         b.decode = lambda u, x, b=b, read=read: read(b.latent.flow.inverse(u), x)
-        found = np.asarray(b.log_weight(given, VLAENoise(eps)))
-        assert normwise(found, wanted) <= 1e-12
+        result = np.asarray(b.log_weight(given, VLAENoise(eps)))
+        assert normwise(result, wanted) <= 1e-12
         losses = [m.eval().loss(given, VLAENoise(single)) for m in (a, b)]
         if a is prior:
             losses = [loss for loss, _ in losses]

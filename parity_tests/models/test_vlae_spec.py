@@ -18,7 +18,7 @@ def test_the_recipe_is_the_papers():
     recipe = VLAEConfig()
     assert recipe.example_shape == (1, 28, 28) and recipe.channels == [1, 16, 32, 32]
     assert recipe.sizes == [(28, 28), (14, 14), (7, 7), (4, 4)] and recipe.hidden_dim == 450
-    assert (recipe.latent, recipe.latent_dim, recipe.handed_over) == ("af_prior", 64, 4)
+    assert (recipe.latent, recipe.latent_dim, recipe.context_maps) == ("af_prior", 64, 4)
     flow = recipe.flow
     assert (flow.dim, flow.steps, flow.hidden_layers, flow.hidden_dim) == (64, 4, 3, 640)
     assert flow.mean_only and all(a == b[::-1] for a, b in pairwise(flow.orders))
@@ -58,11 +58,11 @@ def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
     """Four for six layers; each its own, and the masked ones one where they are tied."""
     for tied in (True, False):
         config = config_of(masked_layers=layers, tied=tied)
-        found = layout(config, lambda: ["M"], lambda: ["p"])
-        assert "".join(block[0] for block in found) == blocks
-        masked = {id(block) for block in found if block == ["M"]}
+        result = layout(config, lambda: ["M"], lambda: ["p"])
+        assert "".join(block[0] for block in result) == blocks
+        masked = {id(block) for block in result if block == ["M"]}
         assert len(masked) == (min(1, layers - 1) if tied else layers - 1)
-        pointwise = [id(block) for block in found if block == ["p"]]
+        pointwise = [id(block) for block in result if block == ["p"]]
         assert len(set(pointwise)) == len(pointwise)
 
 
@@ -96,12 +96,12 @@ def test_divisible_is_whether_the_loss_of_a_batch_is_the_mean_of_its_parts(chang
 
 def test_the_widest_layer_counts_all_of_them():
     tiny = {"height": 2, "width": 2, "maps": 1, "hidden_dim": 1, "latent_dim": 1}
-    tiny |= {"handed_over": 1, "decoder_maps": 1, "flow_hidden_dim": 1}
+    tiny |= {"context_maps": 1, "decoder_maps": 1, "flow_hidden_dim": 1}
     assert VLAEConfig(**tiny).widest == 4 * 16  # fewer maps count as 16
     for name, value, widest in (
         ("maps", 50, 200),
         ("decoder_maps", 50, 200),
-        ("handed_over", 49, 200),
+        ("context_maps", 49, 200),
         ("hidden_dim", 300, 300),
         ("latent_dim", 300, 300),
         ("flow_hidden_dim", 300, 300),
@@ -111,7 +111,7 @@ def test_the_widest_layer_counts_all_of_them():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "28 x 28, context raster, latent af_prior of 64"),
         ({"latent": "none"}, "28 x 28, context raster, latent none"),
@@ -121,12 +121,12 @@ def test_the_widest_layer_counts_all_of_them():
         ),
     ],
 )
-def test_a_title_tells_the_switches(changes, told):
-    assert VLAEConfig(**changes).title == told
+def test_a_title_tells_the_switches(changes, message):
+    assert VLAEConfig(**changes).title == message
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"window_rows": -1}, "window_rows: got -1, takes an int >= 0"),
         ({"window_rows": True}, "window_rows: got True, takes an int >= 0"),
@@ -141,8 +141,8 @@ def test_a_title_tells_the_switches(changes, told):
         ),
     ],
 )
-def test_windows_that_no_image_has(fields, told):
-    with pytest.raises(ValueError, match=f"^{told}$"):
+def test_windows_that_no_image_has(fields, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         VLAEConfig(width=20, **fields)
     assert VLAEConfig(width=20, context="local", window_width=40, window_rows=28)
 

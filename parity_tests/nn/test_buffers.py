@@ -227,5 +227,5 @@ def test_a_gradient_that_is_0_but_for_rounding(fault, dtype, rng):
 def test_different_running_statistics_to_begin_with_are_a_difference_of_parameters(rng):
     left, right = chain()
     right[1].running_var += 1e-3
-    found = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6))).first_divergence
-    assert (found.kind, found.name, found.origin) == ("parameter", "1.running_var", "new")
+    result = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6))).first_divergence
+    assert (result.kind, result.name, result.origin) == ("parameter", "1.running_var", "new")

@@ -39,8 +39,8 @@ def test_conv2d_agrees_with_torch(kernel, stride, rng):
         layer = filled(Conv2d(*setting, bias=bias), rng)
         theirs = nn.Conv2d(*setting, bias=bias).double()
         weights.transfer(layer, theirs)
-        found = errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
-        worst[(setting, size, images)] = max(found.values())
+        result = errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
+        worst[(setting, size, images)] = max(result.values())
     assert count > 40
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
 
@@ -60,8 +60,8 @@ def test_conv_transpose2d_agrees_with_torch(kernel, stride, rng):
         theirs = nn.ConvTranspose2d(*setting, bias=count % 4 != 0).double()
         weights.transfer(layer, theirs)
         count += 1
-        found = errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
-        worst[(setting, size, images)] = max(found.values())
+        result = errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
+        worst[(setting, size, images)] = max(result.values())
     assert count > 40
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
 
@@ -75,8 +75,8 @@ def test_blocks_of_any_size_give_the_same(block, rng, monkeypatch):
             layer = filled(kind(*setting), rng)
             twin = theirs(*setting).double()
             weights.transfer(layer, twin)
-            found = errors(layer, twin, rng.normal(size=(7, setting[0], 8, 6)), rng)
-            assert max(found.values()) <= 1e-13, (setting, found)
+            result = errors(layer, twin, rng.normal(size=(7, setting[0], 8, 6)), rng)
+            assert max(result.values()) <= 1e-13, (setting, result)
 
 
 # Witnesses other than torch
@@ -131,9 +131,9 @@ def test_finite_differences(kind, stride, rng):
     """Along a random direction in x and in each parameter; linear, so the step may be large."""
     layer = filled(kind(2, 3, (3, 2), stride, (1, 0)), rng)
     x = rng.normal(size=(2, 2, 6, 5))
-    found = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
-    assert found.keys() == {"[0]", "weight", "bias"}
-    assert max(found.values()) < 1e-11, found
+    result = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
+    assert result.keys() == {"[0]", "weight", "bias"}
+    assert max(result.values()) < 1e-11, result
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)

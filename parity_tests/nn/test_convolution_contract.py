@@ -43,14 +43,14 @@ def test_no_input_gradient_for_data(kind, rng):
     layers = [kind(2, 3, 3, 2, 1, input_grad=wanted) for wanted in (True, False)]
     filled(layers[0], rng)
     layers[1].load_state_dict(layers[0].state_dict())
-    found = []
+    result = []
     for layer in layers:
         layer.zero_grad()
         y, vjp = layer(x)
-        found.append((vjp(np.cos(y)), layer.gradients()))
-    assert found[0][0].shape == x.shape and found[1][0] is None
-    for name, grad in found[0][1].items():
-        np.testing.assert_array_equal(grad, found[1][1][name])
+        result.append((vjp(np.cos(y)), layer.gradients()))
+    assert result[0][0].shape == x.shape and result[1][0] is None
+    for name, grad in result[0][1].items():
+        np.testing.assert_array_equal(grad, result[1][1][name])
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -94,10 +94,10 @@ def test_float32_stays_within_its_bound(kind, setting, rng):
     single = layer.astype("float32")
     wanted = {"y": y, "dx": vjp(dy)} | layer.gradients()
     y32, vjp32 = single(x.astype(np.float32))
-    found = {"y": y32, "dx": vjp32(dy.astype(np.float32))} | single.gradients()
+    result = {"y": y32, "dx": vjp32(dy.astype(np.float32))} | single.gradients()
     longest = max(x.size, y.size) // min(setting[:2])
     bound = rounding_bound(np.dtype("float32"), longest)
-    for name, array in found.items():
+    for name, array in result.items():
         assert array.dtype == np.float32
         assert normwise(array.astype(np.float64), wanted[name]) <= bound, name
 

@@ -26,8 +26,8 @@ def initialize(model, x, noise):
     layer = model.encoder_hidden
     assert not torch.is_grad_enabled() or isinstance(x, np.ndarray)
     h = x @ layer.weight.data.T
-    spread = ((h - h.mean(0)) ** 2).mean(0) ** 0.5
-    layer.weight.data[...] = layer.weight.data / (spread[:, None] + 0.01)
+    scale = ((h - h.mean(0)) ** 2).mean(0) ** 0.5
+    layer.weight.data[...] = layer.weight.data / (scale[:, None] + 0.01)
     layer.bias.data[...] = layer.bias.data + noise.eps.mean()
     model.seen = [*getattr(model, "seen", ()), (to_numpy(x), to_numpy(noise.eps))]
 
@@ -35,18 +35,18 @@ def initialize(model, x, noise):
 @pytest.fixture
 def seen(monkeypatch):
     """What the models of a run have before each step: weights, averages, step."""
-    found = []
+    result = []
     for model in (Left, Right):
         monkeypatch.setattr(model, "initialize", initialize, raising=False)
     step = Trainer.step
 
     def watched(trainer, batch, epoch):
         panel = trainer.panel
-        found.append((panel.weights(), panel.average_state(), trainer.position.step))
+        result.append((panel.weights(), panel.average_state(), trainer.position.step))
         return step(trainer, batch, epoch)
 
     monkeypatch.setattr(Trainer, "step", watched)
-    return found
+    return result
 
 
 def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, seen):

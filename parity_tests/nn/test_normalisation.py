@@ -26,12 +26,12 @@ SETTINGS = [{}, {"eps": 0.1, "momentum": 0.37}, {"momentum": 0.0}, {"momentum": 
 def test_agrees_with_torch(training, shape, settings, rng):
     left, right = make_norms(rng, **settings)
     left.train(training), right.train(training)
-    found = errors(left, right, ramp(rng, shape), rng)
-    assert set(found) == {"y", "dx", "weight", "bias", *(f"{name} after" for name in NAMES[2:])}
-    tight = {n: e for n, e in found.items() if shape != (2, 3, 1, 1) or n != "dx"}
+    result = errors(left, right, ramp(rng, shape), rng)
+    assert set(result) == {"y", "dx", "weight", "bias", *(f"{name} after" for name in NAMES[2:])}
+    tight = {n: e for n, e in result.items() if shape != (2, 3, 1, 1) or n != "dx"}
     # of two values each is 1 or -1, whatever they are, and dx is what rounding and eps leave
-    assert max(tight.values()) <= 1e-13, found
-    assert found["dx"] <= 1e-8
+    assert max(tight.values()) <= 1e-13, result
+    assert result["dx"] <= 1e-8
 
 
 def test_evaluation_keeps_its_hands_off(rng):
@@ -47,8 +47,8 @@ def test_five_steps_and_back_again(rng):
     left, right = make_norms(rng)
     for step, training in enumerate([True] * 5 + [False, True, False, False, True]):
         left.train(training), right.train(training)
-        found = errors(left, right, ramp(rng, (2 + step, *SHAPE[1:])), rng)
-        assert max(found.values()) <= 1e-13, (step, found)
+        result = errors(left, right, ramp(rng, (2 + step, *SHAPE[1:])), rng)
+        assert max(result.values()) <= 1e-13, (step, result)
     assert left.num_batches_tracked.data == 7 + 7
 
 
@@ -99,10 +99,10 @@ def test_float32_stays_within_its_bound(training, rng):
     dy = 0.5 + rng.normal(size=y.shape)
     wanted = {"y": y, "dx": vjp(dy)} | left.gradients() | left.state_dict()
     y32, vjp32 = single(x.astype(np.float32))
-    found = {"y": y32, "dx": vjp32(dy.astype(np.float32))} | single.gradients()
-    found |= single.state_dict()
+    result = {"y": y32, "dx": vjp32(dy.astype(np.float32))} | single.gradients()
+    result |= single.state_dict()
     bound = rounding_bound(np.dtype("float32"), x.size // 3)
-    for name, array in found.items():
+    for name, array in result.items():
         assert array.dtype == (np.int64 if name == NAMES[-1] else np.float32)
         assert normwise(array.astype(np.float64), wanted[name]) <= bound, name
 

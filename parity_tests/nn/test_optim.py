@@ -156,7 +156,7 @@ def test_weight_decay_leaves_the_gradient_as_it_was(rng):
 
 
 @pytest.mark.parametrize(
-    ("hold", "gamma", "rates"),
+    ("constant_epochs", "gamma", "rates"),
     [
         # "lr 1 for 4 epochs, then halved with each one", and the medium model's 6, then / 1.2
         (4, 0.5, [1, 1, 1, 1, 0.5, 0.25, 0.125]),
@@ -164,10 +164,11 @@ def test_weight_decay_leaves_the_gradient_as_it_was(rng):
         (0, 0.5, [0.5, 0.25]),
     ],
 )
-def test_held_lr_is_the_schedule_in_words(hold, gamma, rates):
-    assert [optim.held_lr(1.0, e, hold=hold, gamma=gamma) for e in range(len(rates))] == (
-        pytest.approx(rates, rel=1e-15)
-    )
+def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma, rates):
+    assert [
+        optim.constant_then_decay_lr(1.0, e, constant_epochs=constant_epochs, gamma=gamma)
+        for e in range(len(rates))
+    ] == (pytest.approx(rates, rel=1e-15))
 
 
 def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):

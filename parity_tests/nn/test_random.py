@@ -39,11 +39,11 @@ KNOWN_ANSWERS = [
 def test_known_answers(counter, key, out, side):
     counter, key, out = ([int(word, 16) for word in text.split()] for text in (counter, key, out))
     if side == "left":
-        found = left.philox4x32(tuple(np.array([c], np.uint64) for c in counter), tuple(key))
+        result = left.philox4x32(tuple(np.array([c], np.uint64) for c in counter), tuple(key))
     else:
         lanes = tuple(torch.tensor([c], dtype=torch.int64, device=side) for c in counter)
-        found = right.philox4x32(lanes, tuple(key))
-    assert [word.item() for word in found] == out
+        result = right.philox4x32(lanes, tuple(key))
+    assert [word.item() for word in result] == out
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -26,16 +26,16 @@ def directional_error(function, arguments, differentiable, rng, step=1e-5):
     gradients = vjp(*cotangents)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     assert len(gradients) == differentiable
-    directions = [rng.normal(size=a.shape) for a in arguments[:differentiable]]
+    init_weight_v = [rng.normal(size=a.shape) for a in arguments[:differentiable]]
 
     def along(s):
-        moved = [a + s * d for a, d in zip(arguments, directions, strict=False)]
+        moved = [a + s * d for a, d in zip(arguments, init_weight_v, strict=False)]
         out, _ = function(*moved, *arguments[differentiable:])
         out = out if isinstance(out, tuple) else (out,)
         return sum((c * o).sum() for c, o in zip(cotangents, out, strict=True))
 
     measured = (along(step) - along(-step)) / (2 * step)
-    claimed = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    claimed = sum((g * d).sum() for g, d in zip(gradients, init_weight_v, strict=True))
     assert all(g.shape == a.shape for g, a in zip(gradients, arguments, strict=False))
     return abs(measured - claimed) / max(1, abs(measured))
 

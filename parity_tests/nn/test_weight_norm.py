@@ -39,9 +39,9 @@ TORCHS = {
 def test_parity(name, images, rng):
     left, right, x = make_layers(name, rng)
     x = x[:1] if images == "one" else x
-    found = errors(left, right, (x,), rng)
-    assert found.keys() == {"y0", "dx0", "bias", "weight_g", "weight_v"}
-    assert max(found.values()) <= 1e-13, found
+    result = errors(left, right, (x,), rng)
+    assert result.keys() == {"y0", "dx0", "bias", "weight_g", "weight_v"}
+    assert max(result.values()) <= 1e-13, result
 
 
 def test_a_linear_layer_takes_any_leading_axes(rng):
@@ -56,8 +56,8 @@ def test_float32_stays_within_its_bound(name, rng):
     wanted = results(left.astype("float64"), (x.astype("float64"),), dy)
     bound = rounding_bound(np.dtype("float32"), x.size)
     for side in (left, right):
-        found = results(side, (x,), [dy[0].astype("float32")])
-        for leaf, array in found.items():
+        result = results(side, (x,), [dy[0].astype("float32")])
+        for leaf, array in result.items():
             assert array.dtype == np.float32
             assert normwise(array.astype("float64"), wanted[leaf]) <= bound, leaf
 
@@ -125,9 +125,9 @@ def test_torchs_convolution_with_what_the_mask_leaves_of_v(name, rng):
 @each_layer
 def test_finite_differences(name, rng):
     left, _, x = make_layers(name, rng)
-    found = derivative_errors(left, (x,), left.named_parameters(), rng)
-    assert found.keys() == {"[0]", "bias", "weight_g", "weight_v"}
-    assert max(found.values()) < 1e-8, found
+    result = derivative_errors(left, (x,), left.named_parameters(), rng)
+    assert result.keys() == {"[0]", "bias", "weight_g", "weight_v"}
+    assert max(result.values()) < 1e-8, result
 
 
 @each_layer
@@ -180,8 +180,8 @@ def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
     """A tied layer's under its first name."""
     left, right = twins(PixelCNN(small()), TorchPixelCNN(small()), rng)
     before = left.state_dict()
-    numpy_ref.nn.init.directions(left, Key(5), 0.3)
-    torch_impl.nn.init.directions(right, Key(5), 0.3)
+    numpy_ref.nn.init.init_weight_v(left, Key(5), 0.3)
+    torch_impl.nn.init.init_weight_v(right, Key(5), 0.3)
     ours, theirs = (weights.to_arrays(side.state_dict()) for side in (left, right))
     named = {name for name, _ in left.named_parameters()}
     assert len(named) < len(ours)
@@ -192,8 +192,8 @@ def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
         elif name in named:
             draw = random.normal(Key(5).fold_in(name), array.shape)
             np.testing.assert_array_equal(array, 0.3 * draw)
-    numpy_ref.nn.init.directions(left, Key(5))
-    torch_impl.nn.init.directions(right, Key(5))
+    numpy_ref.nn.init.init_weight_v(left, Key(5))
+    torch_impl.nn.init.init_weight_v(right, Key(5))
     name = "first.weight_v"
     draw = random.normal(Key(5).fold_in(name), ours[name].shape)
     for side in (left, right):

@@ -43,10 +43,10 @@ CONFIGS = {
 }
 
 
-def settle(model, *inputs):
+def data_dependent_init(model, *inputs):
     """settle() of the model's own panel, on these inputs; the uses of its layers on the way."""
     side = right_side if isinstance(model, nn.Module) else left_side
-    return uses(model, lambda: side.settle(model, lambda: call(model, *inputs)))
+    return uses(model, lambda: side.data_dependent_init(model, lambda: call(model, *inputs)))
 
 
 def state_of(model):
@@ -60,10 +60,10 @@ def assert_normalised(outputs):
     np.testing.assert_allclose(outputs.var(axes), 1, rtol=1e-12)
 
 
-def assert_all_normalised(model, found):
+def assert_all_normalised(model, result):
     """At the first use of each layer; and no layer was passed by."""
     firsts = {}
-    for name, outputs in found:
+    for name, outputs in result:
         firsts.setdefault(name, outputs)
     assert firsts.keys() == normalised_layers(model).keys()
     for outputs in firsts.values():
@@ -106,7 +106,7 @@ def test_outputs_have_mean_0_and_variance_1(name, rng):
     """Those of the very run that sets them, and of any run after; as batch normalisation has it."""
     left, right, x = make_layers(name, rng)
     for side in (left, right):
-        ((_, outputs),) = settle(side, x)
+        ((_, outputs),) = data_dependent_init(side, x)
         assert_normalised(outputs)
         np.testing.assert_array_equal(call(side, x)[0], outputs)
     assert_same_lengths_and_biases(left, right)
@@ -124,14 +124,14 @@ def test_what_was_before_does_not_count_and_directions_stay(name, rng):
     for side in make_layers(name, rng)[:2]:
         x = make_layers(name, rng)[2]
         first = state_of(side)
-        settle(side, x)
+        data_dependent_init(side, x)
         once = state_of(side)
         np.testing.assert_array_equal(once["weight_v"], first["weight_v"])
         assert (once["weight_g"] > 0).all() and (once["weight_g"] != first["weight_g"]).all()
-        settle(side, x)
+        data_dependent_init(side, x)
         for leaf, array in state_of(side).items():
             np.testing.assert_array_equal(array, once[leaf])
-        settle(side, 2 * x)  # g halves, b stays: exactly, for 2 is
+        data_dependent_init(side, 2 * x)  # g halves, b stays: exactly, for 2 is
         twice = state_of(side)
         np.testing.assert_array_equal(2 * twice["weight_g"], once["weight_g"])
         np.testing.assert_array_equal(twice["bias"], once["bias"])
@@ -144,7 +144,7 @@ def test_an_output_that_does_not_vary_keeps_its_length(panel, rng):
     state = {"weight_v": 3 * np.eye(3), "weight_g": np.full((3, 1), 7.0), "bias": np.full(3, 5.0)}
     weights.load_state(made, state, "")
     x = np.stack((np.full(4, 0.7), 1e-16 * rng.normal(size=4), 0.01 * rng.normal(size=4)), 1)
-    settle(made, x)
+    data_dependent_init(made, x)
     after = state_of(made)
     np.testing.assert_array_equal(after["weight_g"][:2, 0], 1)
     assert after["weight_g"][2, 0] == pytest.approx(1 / x[:, 2].std(), rel=1e-13)
@@ -166,8 +166,8 @@ def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        side.settle(model, stopped)
-    side.settle(model, lambda: None)
+        side.data_dependent_init(model, stopped)
+    side.data_dependent_init(model, lambda: None)
     before = state_of(model)
     assert len(layers) > 3
     for name, layer in layers.items():
@@ -203,14 +203,14 @@ def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
     images = bits(rng, 6, 1, 5, 7)
     given = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
     inputs = given.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
-    found = {panel: settle(made[panel], *inputs) for panel in PANELS}
+    result = {panel: data_dependent_init(made[panel], *inputs) for panel in PANELS}
     for panel, model in made.items():
-        assert_all_normalised(model, found[panel])
+        assert_all_normalised(model, result[panel])
         again = uses(model, lambda m=model: call(m, *inputs))
-        assert [n for n, _ in again] == [n for n, _ in found[panel]]
-        for (layer, y), (_, kept) in zip(again, found[panel], strict=True):
+        assert [n for n, _ in again] == [n for n, _ in result[panel]]
+        for (layer, y), (_, kept) in zip(again, result[panel], strict=True):
             assert normwise(y, kept) <= 1e-13, layer
-    assert [n for n, _ in found["numpy"]] == [n for n, _ in found["torch"]]
+    assert [n for n, _ in result["numpy"]] == [n for n, _ in result["torch"]]
     assert_same_lengths_and_biases(left, right)
 
 
@@ -218,8 +218,8 @@ def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
 def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
     made = {p: model for p, label, model in nets() if label == "PixelCNN"}
     twins(made["numpy"], made["torch"], rng)
-    found = settle(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
-    tied = [y for name, y in found if name == "body.0.branch.1"]
+    result = data_dependent_init(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
+    tied = [y for name, y in result if name == "body.0.branch.1"]
     assert len(tied) == 2
     assert_normalised(tied[0])
     assert np.abs(tied[1].var((0, 2, 3)) - 1).max() > 0.01

@@ -138,8 +138,8 @@ def mean_over_the_wrong_axis(left, right):
 
 def detached_latent(left, right):
     @method(right, "reparameterize")
-    def _(original, mu, spread, eps):
-        return original(mu.detach(), spread, eps)
+    def _(original, mu, scale, eps):
+        return original(mu.detach(), scale, eps)
 
 
 def slightly_wrong_constant(left, right):
@@ -190,11 +190,11 @@ def test_the_unspoilt_pair_agrees(vae):
 def test_each_planted_fault_is_named_at_its_tensor(vae, fault):
     fault(*vae[:2])
     report = parity.compare(*vae)
-    found = report.first_divergence
-    assert found is not None, "the fault went unnoticed"
+    result = report.first_divergence
+    assert result is not None, "the fault went unnoticed"
     assert (report.first_new.kind, report.first_new.name) == FAULTS[fault]
-    assert found is report.first_new or found.origin == "inherited"
-    assert not report.ok and found.name in str(report) and "FAIL" in str(report)
+    assert result is report.first_new or result.origin == "inherited"
+    assert not report.ok and result.name in str(report) and "FAIL" in str(report)
 
 
 def test_what_follows_a_fault_is_told_apart_from_a_second_fault(vae):
@@ -219,15 +219,15 @@ def test_a_fault_in_the_glue_is_named_at_what_the_glue_hands_on(vae):
         logits, vjp = original(z)
         return logits, lambda dy: 0.5 * vjp(dy)
 
-    found = parity.compare(*vae).first_divergence
-    assert (found.kind, found.name, found.origin) == ("input gradient", "decode(z)", "new")
+    result = parity.compare(*vae).first_divergence
+    assert (result.kind, result.name, result.origin) == ("input gradient", "decode(z)", "new")
 
 
 def test_the_worst_element_is_found(vae):
     wrong_only_in_one_element(*vae[:2])
-    found = parity.compare(*vae).first_divergence
-    assert found.index == (3, 1, 7)
-    assert found.values[0] - found.values[1] == pytest.approx(1e-9, rel=1e-5)
+    result = parity.compare(*vae).first_divergence
+    assert result.index == (3, 1, 7)
+    assert result.values[0] - result.values[1] == pytest.approx(1e-9, rel=1e-5)
 
 
 @pytest.mark.parametrize("missing_on", ["left", "right"])

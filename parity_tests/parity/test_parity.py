@@ -55,10 +55,10 @@ def test_an_empty_report_is_not_a_success():
 def test_json_round_trips_and_has_no_nan(vae):
     vae[0].posterior.mu.bias.data[1] = math.nan
     report = parity.compare(*vae, name="spoilt")
-    told = json.loads(report.to_json(), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
-    assert told["name"] == "spoilt" and told["ok"] is False and told["masks_equal"] is None
-    assert told["tensors"] == len(told["rows"]) == len(report.rows)
-    assert told["worst"]["error"] == "inf"
+    message = json.loads(report.to_json(), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
+    assert message["name"] == "spoilt" and message["ok"] is False and message["masks_equal"] is None
+    assert message["tensors"] == len(message["rows"]) == len(report.rows)
+    assert message["worst"]["error"] == "inf"
 
 
 # Pairs of one's own
@@ -102,8 +102,8 @@ def test_tied_weights_and_repeated_calls_are_told_apart(rng):
         report = parity.compare(left, right, rng.normal(size=(4, 3)))
         assert {"cell", "cell#2"} <= {row.name for row in report.rows}
         if spoil:
-            found = report.first_divergence
-            assert (found.name, found.origin) == ("cell#2", "inherited")  # its input was wrong
+            result = report.first_divergence
+            assert (result.name, result.origin) == ("cell#2", "inherited")  # its input was wrong
         else:
             assert report.ok
 
@@ -118,9 +118,9 @@ def test_a_vjp_that_returns_nothing_is_a_failure(returned, rng):
         def forward(self, x):
             return 2 * x
 
-    found = parity.compare(Left(), Right(), rng.normal(size=(3, 2))).first_divergence
-    assert (found.kind, found.name) == ("input gradient", "forward(x)")
-    assert "missing on the left" in found.note
+    result = parity.compare(Left(), Right(), rng.normal(size=(3, 2))).first_divergence
+    assert (result.kind, result.name) == ("input gradient", "forward(x)")
+    assert "missing on the left" in result.note
 
 
 def test_a_vjp_with_too_many_gradients_is_refused(rng):

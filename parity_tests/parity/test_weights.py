@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written(saved, tmp_path):
 def test_scalars_and_metadata_survive(tmp_path):
     arrays = {"step": np.array(7), "m": np.ones((2, 3), np.float32).T}
     files.save_arrays(tmp_path / "a.safetensors", arrays, {"position": {"x": 0.1 + 0.2}})
-    found, metadata = files.load_arrays(tmp_path / "a.safetensors")
-    assert found["step"].shape == () and found["step"] == 7
-    np.testing.assert_array_equal(found["m"], arrays["m"])
+    result, metadata = files.load_arrays(tmp_path / "a.safetensors")
+    assert result["step"].shape == () and result["step"] == 7
+    np.testing.assert_array_equal(result["m"], arrays["m"])
     assert metadata["position"]["x"] == 0.1 + 0.2

@@ -25,22 +25,22 @@ def both(name, *arguments):
 
 def test_bernoulli(rng):
     logits, x = rng.normal(0, 3, (N, L, D)), rng.integers(0, 2, (N, 1, D)).astype(float)
-    found = both("bernoulli_nll", logits, x)
+    result = both("bernoulli_nll", logits, x)
     torch_says = -td.Bernoulli(logits=torch.tensor(logits)).log_prob(torch.tensor(x)).sum(-1)
     scipy_says = -stats.bernoulli.logpmf(x, 1 / (1 + np.exp(-logits))).sum(-1)
-    np.testing.assert_allclose(found, torch_says.numpy(), rtol=1e-12)
-    np.testing.assert_allclose(found, scipy_says, rtol=1e-10)
+    np.testing.assert_allclose(result, torch_says.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(result, scipy_says, rtol=1e-10)
 
 
 @pytest.mark.parametrize("size", [30.0, 80.0, 800.0])
 def test_bernoulli_keeps_its_digits_where_the_sigmoid_saturates(size):
     """-log p of a sure and right answer is log1p(e^-size), not 0."""
     logits, sure, wrong = np.array([[-size], [size]]), [[0.0], [1.0]], [[1.0], [0.0]]
-    found, _ = left.bernoulli_nll(logits, np.array(sure))
-    np.testing.assert_allclose(found, math.log1p(math.exp(-size)), rtol=1e-14)
+    result, _ = left.bernoulli_nll(logits, np.array(sure))
+    np.testing.assert_allclose(result, math.log1p(math.exp(-size)), rtol=1e-14)
     # torch's fused form adds and takes away `size`, so it keeps that number's last digit at best
     torch_says = right.bernoulli_nll(torch.tensor(logits), torch.tensor(sure)).numpy()
-    np.testing.assert_allclose(torch_says, found, rtol=0, atol=size * np.finfo(float).eps)
+    np.testing.assert_allclose(torch_says, result, rtol=0, atol=size * np.finfo(float).eps)
     np.testing.assert_allclose(both("bernoulli_nll", logits, np.array(wrong)), size, rtol=1e-12)
 
 
@@ -62,10 +62,10 @@ def test_clamped_bernoulli_is_its_formula(rng):
 
 def test_gaussian(rng):
     mean, x, std = rng.normal(size=(N, L, D)), rng.normal(size=(N, 1, D)), 0.7
-    found = both("gaussian_nll", mean, x, std)
+    result = both("gaussian_nll", mean, x, std)
     torch_says = -td.Normal(torch.tensor(mean), std).log_prob(torch.tensor(x)).sum(-1)
-    np.testing.assert_allclose(found, torch_says.numpy(), rtol=1e-13)
-    np.testing.assert_allclose(found, -stats.norm.logpdf(x, mean, std).sum(-1), rtol=1e-13)
+    np.testing.assert_allclose(result, torch_says.numpy(), rtol=1e-13)
+    np.testing.assert_allclose(result, -stats.norm.logpdf(x, mean, std).sum(-1), rtol=1e-13)
 
 
 def test_closed_form_kl(rng):
@@ -81,8 +81,8 @@ def test_closed_form_kl_is_the_integral_of_its_definition():
     mu, sigma = 0.8, 1.7
     q, p = stats.norm(mu, sigma), stats.norm()
     integral, _ = integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -20, 20)
-    found = both("gaussian_kl", np.array([[mu]]), np.array([[2 * math.log(sigma)]]))
-    assert found[0] == pytest.approx(integral, abs=1e-10)
+    result = both("gaussian_kl", np.array([[mu]]), np.array([[2 * math.log(sigma)]]))
+    assert result[0] == pytest.approx(integral, abs=1e-10)
 
 
 def test_sigma_kl_is_its_formula_and_finite_at_zero(rng):
@@ -98,8 +98,8 @@ def test_sigma_kl_is_its_formula_and_finite_at_zero(rng):
 def test_kl_keeps_its_digits_near_the_prior():
     """exp(logvar) - 1 - logvar would leave two digits of logvar^2 / 2 here."""
     tiny = 1e-7
-    found = both("gaussian_kl", np.zeros((1, 1)), np.full((1, 1), tiny))
-    assert found[0] == pytest.approx(tiny**2 / 4, rel=1e-6)
+    result = both("gaussian_kl", np.zeros((1, 1)), np.full((1, 1), tiny))
+    assert result[0] == pytest.approx(tiny**2 / 4, rel=1e-6)
 
 
 def test_sampled_kl_is_the_difference_of_log_densities(rng):

@@ -46,9 +46,9 @@ def density(name, *parameters):
 def test_continuous_bernoulli(rng):
     """torch's own clips lambda away from 0 and 1, and has a parabola between 0.499 and 0.501."""
     logits, x = rng.normal(0, 3, (N, L, D)), rng.random((N, 1, D))
-    found = both("continuous_bernoulli_nll", logits, x)
+    result = both("continuous_bernoulli_nll", logits, x)
     torch_says = -td.ContinuousBernoulli(logits=torch.tensor(logits)).log_prob(torch.tensor(x))
-    np.testing.assert_allclose(found, torch_says.sum(-1).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(result, torch_says.sum(-1).numpy(), rtol=1e-6)
     mean = both("continuous_bernoulli_mean", logits)
     torch_mean = td.ContinuousBernoulli(logits=torch.tensor(logits)).mean.numpy()
     np.testing.assert_allclose(mean, torch_mean, rtol=1e-6)
@@ -58,9 +58,11 @@ def test_continuous_bernoulli_is_a_truncated_exponential():
     """p(x) ~ e^(l x): for l < 0 scipy has it, every digit of it."""
     x = np.linspace(0, 1, 21)
     for slope in (1e-3, 0.3, 0.999, 1.0, 1.001, 7.0, 300.0):
-        found = [both("continuous_bernoulli_nll", np.array([[-slope]]), np.array([[v]])) for v in x]
+        result = [
+            both("continuous_bernoulli_nll", np.array([[-slope]]), np.array([[v]])) for v in x
+        ]
         scipy_says = -stats.truncexpon(b=slope, scale=1 / slope).logpdf(x)
-        np.testing.assert_allclose(np.ravel(found), scipy_says, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(np.ravel(result), scipy_says, rtol=1e-12, atol=1e-13)
         mirrored = both("continuous_bernoulli_nll", np.full((21, 1), slope), 1 - x[:, None])
         np.testing.assert_allclose(mirrored, scipy_says, rtol=1e-12, atol=1e-13)
 
@@ -72,9 +74,9 @@ def test_the_series_meets_the_closed_form_without_a_step():
         logits = sign * (1 + np.array([-3, -2, -1, 0, 1, 2, 3]) * 1e-14)[:, None]
         value = left.continuous_bernoulli_nll(logits, np.full((7, 1), 0.3))[0]
         mean = left.continuous_bernoulli_mean(logits)[:, 0]
-        for found, slope in ((value, mean[3] - 0.3), (mean, 0.08)):
-            line = found[3] + slope * (logits[:, 0] - sign)
-            np.testing.assert_allclose(found, line, rtol=0, atol=3e-16)
+        for result, slope in ((value, mean[3] - 0.3), (mean, 0.08)):
+            line = result[3] + slope * (logits[:, 0] - sign)
+            np.testing.assert_allclose(result, line, rtol=0, atol=3e-16)
     series = dict.fromkeys(("near", "far"))
     logits = np.array([[-0.999], [-0.5], [0.7], [1.0]])
     for name, near in (("near", 2.0), ("far", 0.1)):
@@ -94,8 +96,8 @@ def test_continuous_bernoulli_at_the_ends(size):
     """Uniform at 0; where all the mass lies at one end, -log p there is -log |l|."""
     logits, x = np.array([[-size], [size]]), np.array([[0.0], [1.0]])
     wanted = -math.log(size) if size > 30 else 0.0
-    found = both("continuous_bernoulli_nll", logits, x)
-    np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=1e-11 if size else 0)
+    result = both("continuous_bernoulli_nll", logits, x)
+    np.testing.assert_allclose(result, wanted, rtol=1e-14, atol=1e-11 if size else 0)
     mean = both("continuous_bernoulli_mean", logits)
     at = 1 / size if size > 30 else 0.5
     np.testing.assert_allclose(mean, [[at], [1 - at]], rtol=1e-12)
@@ -113,10 +115,10 @@ def test_beta(rng):
     logits, log_nu = rng.normal(0, 2, (N, L, D)), rng.normal(0, 2, (N, L, D))
     x = rng.random((N, 1, D))
     mean, nu = stats.logistic.cdf(logits), np.exp(log_nu)
-    found = both("beta_nll", logits, log_nu, x, rtol=1e-12)
+    result = both("beta_nll", logits, log_nu, x, rtol=1e-12)
     y = C + (1 - 2 * C) * x
     scipy_says = -(stats.beta(mean * nu, (1 - mean) * nu).logpdf(y) + np.log(1 - 2 * C)).sum(-1)
-    np.testing.assert_allclose(found, scipy_says, rtol=1e-11)
+    np.testing.assert_allclose(result, scipy_says, rtol=1e-11)
     assert np.isfinite(both("beta_nll", logits, log_nu, np.round(x))).all(), "at 0 and 1 too"
 
 
@@ -125,8 +127,8 @@ def test_truncated_gaussian(rng):
     for std in (0.02, 0.3, 1.7):
         p = stats.truncnorm(-mean / std, (1 - mean) / std, mean, std)
         # far out in the tail both lose digits of (mean / std)^2 / 2
-        found = both("truncated_gaussian_nll", mean, x, std, rtol=1e-11)
-        np.testing.assert_allclose(found, -p.logpdf(x).sum(-1), rtol=1e-9)
+        result = both("truncated_gaussian_nll", mean, x, std, rtol=1e-11)
+        np.testing.assert_allclose(result, -p.logpdf(x).sum(-1), rtol=1e-9)
         theirs = both("truncated_gaussian_mean", mean, std, rtol=1e-10)
         middle = np.abs(mean - 0.5) < 3  # scipy integrates, and gives up beyond
         np.testing.assert_allclose(theirs[middle], p.mean()[middle], rtol=1e-6)
@@ -150,9 +152,9 @@ def test_truncated_gaussian_in_its_tails(mean, std):
             limit=500,
         )[0]
     )
-    found = both("truncated_gaussian_nll", argument, x, std, rtol=1e-6)
+    result = both("truncated_gaussian_nll", argument, x, std, rtol=1e-6)
     size = np.finfo(float).eps * (1 + (mean / std) ** 2)
-    assert found.item() == pytest.approx(log_z, rel=1e-7, abs=4 * size)
+    assert result.item() == pytest.approx(log_z, rel=1e-7, abs=4 * size)
     inside = both("truncated_gaussian_mean", argument, std, rtol=1e-6).item()
     assert 0 < inside < 1
 

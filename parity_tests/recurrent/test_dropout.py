@@ -126,7 +126,7 @@ def test_masks_lie_where_the_scheme_says(cell, scheme):
     the width of what passes there, for every step or for all at once; nothing is left over."""
     masks, model = draw(cell, scheme)
     steps, inputs, recurrent = DRAWN[scheme]
-    shapes = [[mask.shape for mask in found] for found in (masks.inputs, masks.recurrent)]
+    shapes = [[mask.shape for mask in result] for result in (masks.inputs, masks.recurrent)]
     assert shapes[0] == [(steps, B, width) for width in (WIDTH, H, H, H)] * inputs
     assert shapes[1] == [(steps, B, H)] * 3 * recurrent
     assert masks.words is None
@@ -148,8 +148,8 @@ def test_masks_differ_as_independent_ones_do(cell, scheme):
     masks, model = draw(cell, scheme, **sizes)
     again, later = model.draw_noise(KEY, 40), model.draw_noise(KEY.fold_in(1), 40)
 
-    def near(found, probability, count):
-        return abs(found - probability) < 5 * math.sqrt(probability * (1 - probability) / count)
+    def near(result, probability, count):
+        return abs(result - probability) < 5 * math.sqrt(probability * (1 - probability) / count)
 
     places = [(f"{n}[{i}]", p) for n in rates for i, p in enumerate(getattr(masks, n))]
     for name, mask in places:
@@ -225,8 +225,8 @@ def test_the_memory_itself_is_dropped_by_the_recurrent_schemes_alone(make_pair, 
     left.load_state_dict(state), right.load_state_dict(state)
     window, noise = make_window(cell, config), left.draw_noise(KEY, B)
     for model, (x, first, masks) in both_ways(left, right, window.x, window.state, noise):
-        found = [model.predict(x, first, given)[1] for given in (masks, Masks())]
-        for (_, dropped), (_, plain) in zip(*map(leaves, found), strict=True):
+        result = [model.predict(x, first, given)[1] for given in (masks, Masks())]
+        for (_, dropped), (_, plain) in zip(*map(leaves, result), strict=True):
             assert bool((dropped == plain).all()) != DRAWN[scheme][2]
 
 

@@ -52,12 +52,12 @@ def errors_against_torch(cell, layers, into_torch, rng):
     torch.autograd.backward((out, *finals), tensors(cotangents))
 
     ours = {"y": y, "dx": dx} | left.gradients()
-    found = {"y": out, "dx": read.grad} | {n: p.grad for n, p in theirs.named_parameters()}
+    result = {"y": out, "dx": read.grad} | {n: p.grad for n, p in theirs.named_parameters()}
     for i, name in enumerate(state._fields):
         ours |= {f"last {name}": last[i], f"d first {name}": dfirst[i]}
-        found |= {f"last {name}": finals[i], f"d first {name}": first[i].grad}
-    assert ours.keys() == found.keys()
-    return {name: normwise(array, to_numpy(found[name])) for name, array in ours.items()}
+        result |= {f"last {name}": finals[i], f"d first {name}": first[i].grad}
+    assert ours.keys() == result.keys()
+    return {name: normwise(array, to_numpy(result[name])) for name, array in ours.items()}
 
 
 @pytest.mark.parametrize("into_torch", [True, False])

@@ -10,17 +10,16 @@ import torch
 from helpers.run_folders import StopAt, arrays_of, assert_same_arrays
 
 from diptych import data
-
-from diptych.training.train import train
+from diptych.arrays import to_numpy
 from diptych.data import Corpus
-from diptych.panels.engine import Engine
 from diptych.panels import make_panel
+from diptych.panels.engine import Engine
 from diptych.panels.right import AMP_DTYPES
 from diptych.parity.report import normwise
-from diptych.arrays import to_numpy
 from diptych.training.presets import settings
-from model_specs.conv_vae import ConvVAEConfig
+from diptych.training.train import train
 from model_specs.common.key import Key
+from model_specs.conv_vae import ConvVAEConfig
 from model_specs.lstm import LSTMConfig
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
@@ -40,7 +39,7 @@ def panel_of(engine=Engine(), dtype="float32", **options):  # noqa: B008  (immut
 
 def gradients_of(panel):
     noise = panel.model.draw_noise(KEY, len(X))
-    terms, _ = panel.gradients(X, noise)
+    terms, _ = panel.forward_backward(X, noise)
     return terms, {n: to_numpy(g) for n, g in panel.model.gradients().items()}
 
 
@@ -166,11 +165,11 @@ def test_a_precision_that_the_processor_cannot_train_is_one_clear_error(monkeypa
 
     monkeypatch.setattr(panel, "_loss", refuse)
     with pytest.raises(ValueError, match=r"amp: got 'bf16'.*matmul primitive\), takes 'off' here"):
-        panel.gradients(X, noise)
+        panel.forward_backward(X, noise)
     plain = panel_of()
     monkeypatch.setattr(plain, "_loss", refuse)
     with pytest.raises(RuntimeError, match="could not create"):
-        plain.gradients(X, noise)
+        plain.forward_backward(X, noise)
 
 
 def test_gradients_are_clipped_after_they_are_scaled_down():
@@ -201,12 +200,12 @@ def test_channels_last_is_a_matter_of_memory():
 
 def test_compiled_is_the_same_loss():
     config = MLPVAEConfig(input_dim=13, hidden_dim=11, latent_dim=3)
-    x, found = random.uniform(KEY, (5, 13)), []
+    x, result = random.uniform(KEY, (5, 13)), []
     for engine in (Engine(), Engine(compile=True)):
         panel = make_panel("mlp_vae", config, "torch", key=KEY, dtype="float64", engine=engine)
-        terms, _ = panel.gradients(x, panel.model.draw_noise(KEY, 5))
-        found.append((terms, whole({n: to_numpy(g) for n, g in panel.model.gradients().items()})))
-    (plain, g), (compiled, h) = found
+        terms, _ = panel.forward_backward(x, panel.model.draw_noise(KEY, 5))
+        result.append((terms, whole({n: to_numpy(g) for n, g in panel.model.gradients().items()})))
+    (plain, g), (compiled, h) = result
     assert compiled == pytest.approx(plain, rel=1e-13) and normwise(h, g) <= 1e-13
 
 
@@ -240,9 +239,9 @@ def test_a_run_goes_on_bit_for_bit(engine, tmp_path, monkeypatch):
         ({"pictures": -1}, "pictures: got -1"),
     ],
 )
-def test_what_does_not_go_together_is_named(options, told, tmp_path):
+def test_what_does_not_go_together_is_named(options, message, tmp_path):
     dataset = data.load("digits16")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         config = settings("conv_vae", "digits16", dataset, None, {}, {"epochs": 1} | options)
         train(config, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -7,20 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.image_runs import FIELDS, config_for, dataset
+from helpers.run_folders import StopAt, arrays_of, killed_and_resumed, without_times
 from matplotlib.image import imread
 from rich.console import Console
-from helpers.run_folders import StopAt, arrays_of, killed_and_resumed, without_times
 
 from diptych import data, pairs
-
-from diptych.training.train import NonFiniteError, build, train
 from diptych.commands.curves import compare_runs
 from diptych.panels import BACKENDS
-from diptych.training.presets import settings
 from diptych.runs.folder import RunFolder
 from diptych.tasks import images, make_task
-from model_specs.conv_vae import ConvVAEConfig
+from diptych.training.presets import settings
+from diptych.training.train import NonFiniteError, build, train
 from model_specs.common.key import Key
+from model_specs.conv_vae import ConvVAEConfig
 
 # How images are handed over
 
@@ -29,10 +28,10 @@ from model_specs.common.key import Key
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "none"])
 def test_images_fit_the_model_and_come_back(shape, activation):
     """In the range of the activation, with a black margin to the next multiple of 16."""
-    found = dataset(shape, count=5)
+    result = dataset(shape, count=5)
     pair = pairs.get("conv_vae")
-    config = pair.for_data(found, FIELDS | {"out_activation": activation})
-    rows = found.train.x
+    config = pair.for_data(result, FIELDS | {"out_activation": activation})
+    rows = result.train.x
     batch = pair.to_batch(config, rows, shape)
     S = config.image_size
     assert S % 16 == 0 and 0 <= S - max(shape[1:]) < 16
@@ -55,8 +54,8 @@ def test_images_fit_the_model_and_come_back(shape, activation):
         ({"in_channels": 1}, "in_channels: got 1, takes 3 for squares"),
     ],
 )
-def test_a_model_of_other_images_is_refused(overrides, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_model_of_other_images_is_refused(overrides, message):
+    with pytest.raises(ValueError, match=message):
         config_for(dataset(), fields=FIELDS | overrides)
 
 
@@ -81,22 +80,22 @@ def test_colour_takes_the_papers_size_and_grey_less():
 def test_no_batch_has_one_image(size, sizes):
     """All of them once an epoch; a rest of one joins the batch before it."""
     count = sum(sizes)
-    found = dataset((1, 2, 2), count=count)
-    task = make_task(settings("mlp_vae", "x", found, None, {}, {"batch_size": size}), found)
+    result = dataset((1, 2, 2), count=count)
+    task = make_task(settings("mlp_vae", "x", result, None, {}, {"batch_size": size}), result)
     batches = [task.batch(3, i) for i in range(task.steps_per_epoch)]
     assert [len(batch) for batch in batches] == sizes
     rows = np.concatenate(batches)
-    np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(found.train.x[:, 0]))
-    assert (rows != found.train.x).any()
+    np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(result.train.x[:, 0]))
+    assert (rows != result.train.x).any()
 
 
 def test_a_batch_of_one_cannot_be_normalised(tmp_path):
     """By a model whose codes are 1 x 1; said before the folder is claimed. Larger codes can."""
-    found = dataset()
+    result = dataset()
     for backend in BACKENDS:
-        config = config_for(found, batch_size=1, backend=backend)
+        config = config_for(result, batch_size=1, backend=backend)
         with pytest.raises(ValueError, match="batch_size: got 1 of squares, conv_vae takes 2"):
-            train(config, found, tmp_path / "run")
+            train(config, result, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     larger = dataset((1, 32, 32), count=3)
     config = config_for(larger, batch_size=1, epochs=1)
@@ -104,32 +103,32 @@ def test_a_batch_of_one_cannot_be_normalised(tmp_path):
 
 
 def test_a_validation_that_is_nan_ends_the_run(tmp_path, monkeypatch):
-    found = dataset()
+    result = dataset()
     monkeypatch.setattr(images.Images, "validate", lambda *_: {"total": float("nan")})
     with pytest.raises(NonFiniteError, match="step 3: total on validation is nan"):
-        train(config_for(found), found, tmp_path / "run")
+        train(config_for(result), result, tmp_path / "run")
 
 
 def test_a_run_interrupted_at_its_end_is_whole(tmp_path, monkeypatch):
-    found = dataset()
+    result = dataset()
     StopAt(monkeypatch, 6)
-    outcome = train(config_for(found), found, tmp_path / "run")
+    outcome = train(config_for(result), result, tmp_path / "run")
     assert outcome.steps == 6 and not outcome.interrupted
 
 
 def test_one_image_alone_is_a_batch_of_a_model_that_bears_it(tmp_path):
-    found = dataset((1, 2, 2), count=1)
-    config = settings("mlp_vae", "squares", found, None, {}, {"epochs": 2})
-    assert train(config, found, tmp_path / "run").steps == 2
+    result = dataset((1, 2, 2), count=1)
+    config = settings("mlp_vae", "squares", result, None, {}, {"epochs": 2})
+    assert train(config, result, tmp_path / "run").steps == 2
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_both_panels_train_alike(activation, tmp_path):
-    found = dataset()
+    result = dataset()
     ends = []
     for backend in BACKENDS:
-        config = config_for(found, backend=backend, fields=FIELDS | {"out_activation": activation})
-        ends.append(train(config, found, tmp_path / backend))
+        config = config_for(result, backend=backend, fields=FIELDS | {"out_activation": activation})
+        ends.append(train(config, result, tmp_path / backend))
     for a, b in zip(*(end.folder.metrics for end in ends), strict=True):
         assert a.keys() == b.keys()
         if a["kind"] == "step":
@@ -143,17 +142,17 @@ def test_both_panels_train_alike(activation, tmp_path):
 
 def test_binarised_images_are_drawn_before_they_are_spread(monkeypatch):
     """tanh: a 0 is -1."""
-    found = dataset()
-    config = config_for(found, binarize=True, fields=FIELDS | {"out_activation": "tanh"})
-    panel, task = build(config), make_task(config, found)
+    result = dataset()
+    config = config_for(result, binarize=True, fields=FIELDS | {"out_activation": "tanh"})
+    panel, task = build(config), make_task(config, result)
     batch = task.prepare(panel, task.batch(0, 0), Key(1), None)
     assert set(np.unique(batch)) == {-1, 1}
     assert 0.4 < (batch > 0).mean() < 0.6
 
 
 def test_pictures_of_the_epochs_that_were_asked_for(tmp_path):
-    found = dataset()
-    outcome = train(config_for(found, epochs=5, pictures=2), found, tmp_path / "run")
+    result = dataset()
+    outcome = train(config_for(result, epochs=5, pictures=2), result, tmp_path / "run")
     folder = outcome.folder.path / "pictures"
     names = sorted(path.name for path in folder.iterdir())
     assert names == [f"{n}-000{e}.png" for n in ("reconstructions", "samples") for e in (2, 4)]
@@ -164,20 +163,20 @@ def test_pictures_of_the_epochs_that_were_asked_for(tmp_path):
 
 def test_pictures_show_what_the_model_sees(tmp_path):
     """Originals in the upper row, through the margin and the range, and back."""
-    found = dataset((1, 12, 12))
-    config = config_for(found, fields=FIELDS | {"out_activation": "tanh"})
-    panel, task = build(config), make_task(config, found)
+    result = dataset((1, 12, 12))
+    config = config_for(result, fields=FIELDS | {"out_activation": "tanh"})
+    panel, task = build(config), make_task(config, result)
     axis = task.pictures(panel)["reconstructions"].axes[0]
     shown = [np.asarray(image.get_array()) for image in axis.images[:16]]
-    want = found.valid.x[:16].reshape(16, 12, 12)
+    want = result.valid.x[:16].reshape(16, 12, 12)
     np.testing.assert_allclose(shown, want, atol=1e-6)
 
 
 def test_a_text_has_no_pictures(tmp_path):
-    found = data.load("copy:5:1")
-    config = settings("lstm", "copy:5:1", found, None, {}, {"pictures": 1})
+    result = data.load("copy:5:1")
+    config = settings("lstm", "copy:5:1", result, None, {}, {"pictures": 1})
     with pytest.raises(ValueError, match="pictures: got a run on copy:5:1, takes one on images"):
-        train(config, found, tmp_path / "run")
+        train(config, result, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -200,27 +199,27 @@ def judged(monkeypatch):
 
 @pytest.mark.parametrize(("patience", "epochs"), [(None, 6), (1, 3), (2, 4), (3, 6)])
 def test_training_ends_where_nothing_gets_better(judged, patience, epochs, tmp_path):
-    found = dataset()
-    config = config_for(found, epochs=6, patience=patience)
-    outcome = train(config, found, tmp_path / "run")
+    result = dataset()
+    config = config_for(result, epochs=6, patience=patience)
+    outcome = train(config, result, tmp_path / "run")
     lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
     assert len(lines) == epochs and outcome.steps == 3 * epochs and not outcome.interrupted
     assert outcome.folder.last_file.exists()
-    again = train(config, found, tmp_path / "run", resume=True)
+    again = train(config, result, tmp_path / "run", resume=True)
     assert again.steps == outcome.steps and len(judged) == epochs
 
 
 def test_a_killed_run_stops_where_it_would_have(judged, tmp_path, monkeypatch):
-    found = dataset()
-    config = config_for(found, epochs=6, patience=2, checkpoint_every=2)
-    resumed, whole = killed_and_resumed(monkeypatch, config, found, tmp_path, 8)
+    result = dataset()
+    config = config_for(result, epochs=6, patience=2, checkpoint_every=2)
+    resumed, whole = killed_and_resumed(monkeypatch, config, result, tmp_path, 8)
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
 
 
 def test_runs_that_stopped_early_are_compared_as_far_as_they_went(judged, tmp_path):
-    found, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
+    result, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
     for backend, path in paths.items():
-        train(config_for(found, epochs=6, patience=1, backend=backend), found, path)
+        train(config_for(result, epochs=6, patience=1, backend=backend), result, path)
     quiet: dict[str, Any] = {"out": None, "record": None, "console": Console(quiet=True)}
     metrics = compare_runs(*paths.values(), **quiet)
     assert metrics["epochs"] == 3
@@ -232,16 +231,16 @@ def test_runs_that_stopped_early_are_compared_as_far_as_they_went(judged, tmp_pa
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    found = dataset()
-    first = train(config_for(found, epochs=1), found, tmp_path / "run")
-    other = config_for(found, epochs=1, fields=FIELDS | {"latent_dim": 4})
+    result = dataset()
+    first = train(config_for(result, epochs=1), result, tmp_path / "run")
+    other = config_for(result, epochs=1, fields=FIELDS | {"latent_dim": 4})
     with pytest.raises(ValueError, match="cannot resume with other settings"):
-        train(other, found, tmp_path / "run", resume=True)
-    second = train(other, found, tmp_path / "other")
+        train(other, result, tmp_path / "run", resume=True)
+    second = train(other, result, tmp_path / "other")
     second.folder.checkpoint_file.write_bytes(first.folder.checkpoint_file.read_bytes())
     before = RunFolder(tmp_path / "other").last_file.read_bytes()
     with pytest.raises(ValueError, match=r"checkpoint.*mu\.bias is \(3,\), takes \(4,\)|mu\.bias"):
-        train(other, found, tmp_path / "other", resume=True)
+        train(other, result, tmp_path / "other", resume=True)
     assert RunFolder(tmp_path / "other").last_file.read_bytes() == before
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.run_folders import arrays_of, assert_same_arrays, config, killed_and_resumed, without_times
+from helpers.run_folders import (
+    arrays_of,
+    assert_same_arrays,
+    config,
+    killed_and_resumed,
+    without_times,
+)
 from torch import nn
 
 import numpy_ref.nn.optim
 import torch_impl.nn.optim
 from diptych import data
-from diptych.training.train import build, train
+from diptych.arrays import to_numpy
+from diptych.files import load_arrays
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
-from diptych.arrays import to_numpy
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.tasks import make_task
-from diptych.training.train import train
+from diptych.training.train import build, train
 from diptych.weights import to_arrays
-from diptych.files import load_arrays
 from model_specs.common.key import Key
 from numpy_ref.nn.module import Module, Parameter
 
@@ -124,10 +129,10 @@ def test_a_tied_weight_is_averaged_once(backend):
     average = average_of(backend, dict(model.named_parameters()))
     write(model.second, 2 * np.ones(3))
     average.update()
-    (found,) = to_arrays(average.state_dict()).values()
-    np.testing.assert_allclose(found, 0.9 + 0.1 * 2, rtol=1e-15)
+    (result,) = to_arrays(average.state_dict()).values()
+    np.testing.assert_allclose(result, 0.9 + 0.1 * 2, rtol=1e-15)
     with average.applied():
-        np.testing.assert_allclose(to_numpy(model.second.data), found, rtol=0)
+        np.testing.assert_allclose(to_numpy(model.second.data), result, rtol=0)
 
 
 @each_backend
@@ -185,12 +190,12 @@ def test_evaluations_samples_and_files_take_the_averages(few_digits, tmp_path, b
         assert_same_arrays(panel.weights(), last)
     assert_same_arrays(panel.weights(), raw)
     task = make_task(run, few_digits)
-    found = task.validate(panel)
+    result = task.validate(panel)
     plain = build(run)  # what evaluation builds: it keeps no average
     plain.load_weights(raw)
-    assert task.validate(plain) != found
+    assert task.validate(plain) != result
     plain.load_weights(last)
-    assert task.validate(plain) == found == outcome.folder.metrics[-1]["valid"]
+    assert task.validate(plain) == result == outcome.folder.metrics[-1]["valid"]
     best = load_arrays(outcome.folder.best_file)[0]
     best_epoch = min(
         (line for line in outcome.folder.metrics if line["kind"] == "epoch"),
@@ -244,7 +249,7 @@ def test_a_step_left_out_in_mixed_precision_does_not_move_the_average(monkeypatc
     before = panel.average_state()
     scales = iter([2.0, 1.0, 1.0, 1.0])
     monkeypatch.setattr(panel._scaler, "get_scale", lambda: next(scales))
-    panel.gradients(x, panel.model.draw_noise(Key(1), 4))
+    panel.forward_backward(x, panel.model.draw_noise(Key(1), 4))
     panel.step(0.1, None)
     assert_same_arrays(panel.average_state(), before)
     panel.step(0.1, None)

@@ -7,8 +7,8 @@ import pytest
 from helpers.sequence_cases import make_corpus
 
 from diptych import data
-from diptych.training.presets import PRESETS, default_data, settings
 from diptych.runs.config import RunConfig
+from diptych.training.presets import PRESETS, default_data, settings
 from model_specs.lstm import LSTMConfig
 
 CORPUS = make_corpus()

@@ -17,15 +17,14 @@ from helpers.ranks_worker import CASES, gradients, panel_of
 from torch import nn
 
 from diptych import data
-
-from diptych.training.train import train
-from diptych.panels import make_panel
-from diptych.parity.report import normwise
 from diptych.arrays import to_numpy
-from diptych.training.presets import settings
-from diptych.panels.ranks import Ranks, joined
-from diptych.runs.folder import RunFolder, read_metrics
 from diptych.files import load_arrays
+from diptych.panels import make_panel
+from diptych.panels.ranks import Ranks, joined
+from diptych.parity.report import normwise
+from diptych.runs.folder import RunFolder, read_metrics
+from diptych.training.presets import settings
+from diptych.training.train import train
 from model_specs.common.key import Key
 from torch_impl.nn.normalisation import SyncBatchNorm2d, synchronised
 
@@ -50,9 +49,9 @@ def command(ranks: int, out: Path, *more: str) -> list[str]:
 
 
 def finished(arguments: list[str]) -> str:
-    found = subprocess.run(arguments, capture_output=True, text=True, env=ENV, check=False)
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    result = subprocess.run(arguments, capture_output=True, text=True, env=ENV, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -78,11 +77,11 @@ def one_process(tmp_path_factory):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_ranks_have_the_gradient_of_the_whole_batch(worked, name, rank):
     """The NumPy panel sees all of it at once; batch normalisation is synchronised."""
-    found, _ = load_arrays(worked / f"{name}-{rank}.safetensors")
+    result, _ = load_arrays(worked / f"{name}-{rank}.safetensors")
     want = gradients(CASES[name], panel_of(CASES[name], "numpy", Ranks()), Ranks())
-    assert found.keys() == want.keys()
+    assert result.keys() == want.keys()
     for key, array in want.items():
-        assert normwise(to_numpy(found[key]), to_numpy(array)) <= BOUND, key
+        assert normwise(to_numpy(result[key]), to_numpy(array)) <= BOUND, key
 
 
 def test_the_parts_add_up_on_the_left_panel_too():
@@ -96,9 +95,9 @@ def test_the_parts_add_up_on_the_left_panel_too():
 
 def test_ranks_agree_and_the_first_answers_for_all(worked):
     for rank in (0, 1):
-        _, told = load_arrays(worked / f"told-{rank}.safetensors")
-        error = told.pop("error")
-        assert told == {"flag": True, "none": False, "answer": 40} and "asked: got -1" in error
+        _, outcome = load_arrays(worked / f"told-{rank}.safetensors")
+        error = outcome.pop("error")
+        assert outcome == {"flag": True, "none": False, "answer": 40} and "asked: got -1" in error
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -132,22 +131,22 @@ def test_the_noise_is_the_same_on_any_number_of_ranks(size):
 def test_an_error_of_one_rank_is_told_as_one(tmp_path):
     """Of rank 0, which alone looks at the folder; the other does not wait for it to answer."""
     (tmp_path / "file").write_text("somebody's")
-    found = subprocess.run(
+    result = subprocess.run(
         command(2, tmp_path / "file" / "below"),
         capture_output=True,
         text=True,
         env=ENV,
         check=False,
     )
-    errors = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
-    assert found.returncode != 0 and len(errors) == 2
-    (told,) = {line.replace("error: rank 1: ", "error: ") for line in errors}
-    assert "cannot write there" in told
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.returncode != 0 and len(errors) == 2
+    (outcome,) = {line.replace("error: rank 1: ", "error: ") for line in errors}
+    assert "cannot write there" in outcome
 
 
 def test_twenty_steps_on_two_ranks_end_in_the_same_weights(one_process, tmp_path):
-    told = finished(command(2, tmp_path / "run"))
-    assert told.count("21 steps") == 1  # one of them speaks
+    outcome = finished(command(2, tmp_path / "run"))
+    assert outcome.count("21 steps") == 1  # one of them speaks
     folder = RunFolder(tmp_path / "run")
     assert folder.settings()["ranks"] == 2
     for file in ("weights.safetensors", "checkpoint.safetensors"):  # averages, and all there is
@@ -186,7 +185,7 @@ def test_a_run_killed_on_two_ranks_goes_on_in_one(one_process, tmp_path):
 class Behind(Ranks):
     """A rank whose disk has not the checkpoint that rank 0 goes on from."""
 
-    def from_first(self, ask):
+    def broadcast(self, ask):
         return 14 if isinstance(ask(), int) else None
 
 
@@ -194,9 +193,7 @@ def test_a_rank_that_stands_elsewhere_ends_the_run(one_process, tmp_path):
     dataset = data.load("digits16")
     shutil.copytree(one_process.folder.path, tmp_path / "run")
     with pytest.raises(ValueError, match="not the same on every rank, rank 0 stands at step 14"):
-        train(
-            one_process.folder.config(), dataset, tmp_path / "run", resume=True, ranks=Behind()
-        )
+        train(one_process.folder.config(), dataset, tmp_path / "run", resume=True, ranks=Behind())
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path, monkeypatch):

@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from rich.console import Console
-from scipy.special import log_softmax
 from helpers.sequence_cases import (
     BOTH,
     KEY,
@@ -18,6 +16,8 @@ from helpers.sequence_cases import (
     naive_nll,
     naive_outputs,
 )
+from rich.console import Console
+from scipy.special import log_softmax
 
 from diptych import data
 from diptych.panels import BACKENDS
@@ -61,8 +61,8 @@ def test_a_stream_of_any_length_is_read_as_one(monkeypatch, cell, backend, token
     monkeypatch.setattr(language, "LENGTH", length)
     panel, stream = small_panel(cell, backend, NOISY), CORPUS.test[:tokens]
     counted = []
-    found = average_nll([panel], stream, KEY, progress=counted.append)
-    assert found == close(naive_nll(panel, stream).mean())
+    result = average_nll([panel], stream, KEY, progress=counted.append)
+    assert result == close(naive_nll(panel, stream).mean())
     assert sum(counted) == tokens - 1
     assert panel.model.training
 
@@ -77,24 +77,24 @@ def test_validation_reads_pieces_side_by_side(cell, backend, streams, piece):
     panel = make_panel(run)
     starts = range(0, min(streams, 65) * piece, piece)
     parts = [naive_nll(panel, corpus.valid[start : start + piece]) for start in starts]
-    found = make_task(run, corpus).validate(panel)
+    result = make_task(run, corpus).validate(panel)
     mean = np.concatenate(parts).mean()
-    assert found == {"nll": close(mean), "perplexity": close(math.exp(mean))}
-    assert next(iter(found)) == "nll", "the first number decides which weights are the best"
+    assert result == {"nll": close(mean), "perplexity": close(math.exp(mean))}
+    assert next(iter(result)) == "nll", "the first number decides which weights are the best"
 
 
 def test_an_assessment_tells_of_its_split_in_nats_and_bits():
     run = make_run("lstm", CORPUS)
     panel, task = make_panel(run), make_task(run, CORPUS)
     for split, examples in (("test", None), ("valid", 10), ("train", 1000)):
-        found = task.assess([panel], Options(QUIET, split, examples=examples))
+        result = task.assess([panel], Options(QUIET, split, examples=examples))
         stream = getattr(CORPUS, split)[: None if examples is None else examples + 1]
         nll = naive_nll(panel, stream).mean()
         numbers = {"perplexity": close(math.exp(nll)), "nll": close(nll), "samples": 0}
         numbers |= {"tokens": len(stream) - 1}
-        assert found.metrics == {f"{split}_{k}": v for k, v in numbers.items()} | {"runs": 1}
+        assert result.metrics == {f"{split}_{k}": v for k, v in numbers.items()} | {"runs": 1}
         shown = [(f"{math.exp(nll):.2f}", ""), (f"{nll:.4f}", "nats/word")]
-        assert [line[1:] for line in found.lines] == [
+        assert [line[1:] for line in result.lines] == [
             *shown,
             (f"{nll / math.log(2):.4f}", "bits/word"),
         ]
@@ -127,10 +127,10 @@ def mean_of(nll):
 def test_dropout_passes_are_averaged_as_probabilities(cell, fields, backend):
     panel, stream = small_panel(cell, backend, fields), CORPUS.test[:40]
     nll = passes(panel, stream, 0, 4)
-    found = average_nll([panel], stream, KEY, samples=4)
-    assert found == close(mean_of(nll))
+    result = average_nll([panel], stream, KEY, samples=4)
+    assert result == close(mean_of(nll))
     # Jensen: with log-probabilities averaged it would be larger, and here by far
-    assert nll.mean() - found > 1e-3
+    assert nll.mean() - result > 1e-3
     assert average_nll([panel], stream, KEY, samples=1) == close(nll[0].mean())
     assert abs(average_nll([panel], stream, KEY) - nll[0].mean()) > 1e-3
 
@@ -139,7 +139,7 @@ def test_passes_depend_on_the_seed_alone():
     """Not on the batch size of the training, nor on what was evaluated before; and they leave the
     model as they found it."""
     fields, ask = dict(SCHEMES[-1][1]), Options(QUIET, samples=2, examples=20)
-    found = {}
+    result = {}
     for seed, batch_size in itertools.product((0, 1), (3, 5)):
         run = make_run("lstm", CORPUS, fields, batch_size=batch_size, seed=seed)
         panel, task = make_panel(run), make_task(run, CORPUS)
@@ -149,8 +149,8 @@ def test_passes_depend_on_the_seed_alone():
         assert task.assess([panel], ask).metrics == first.metrics
         assert task.assess([panel], Options(QUIET)).metrics == exact.metrics
         assert not panel.model.training and first.metrics["test_samples"] == 2
-        found[seed, batch_size] = first.metrics["test_nll"]
-    assert found[0, 3] == found[0, 5] != found[1, 3] == found[1, 5]
+        result[seed, batch_size] = first.metrics["test_nll"]
+    assert result[0, 3] == result[0, 5] != result[1, 3] == result[1, 5]
 
 
 @pytest.mark.parametrize("samples", [0, 2])
@@ -167,8 +167,8 @@ def test_runs_are_averaged_as_probabilities(samples):
         nll = np.concatenate([passes(p, stream, i, samples) for i, p in enumerate(panels)])
     else:
         nll = np.array([naive_nll(panel, stream) for panel in panels])
-    found = average_nll(panels, stream, KEY, samples)
-    assert found == close(mean_of(nll)) and nll.mean() - found > 1e-3
+    result = average_nll(panels, stream, KEY, samples)
+    assert result == close(mean_of(nll)) and nll.mean() - result > 1e-3
     task = make_task(make_run("lstm", CORPUS), CORPUS)
     assert task.assess(panels, Options(QUIET)).metrics["runs"] == 3
 
@@ -226,7 +226,7 @@ def test_a_memory_task_is_scored_by_its_answers(cell, name, backend):
     panel, task = make_panel(run), make_task(run, source)
     if name.startswith("adding"):  # a guess of 1 is right now and then
         panel.load_weights(panel.weights() | {"decoder.bias": np.ones(1)})
-    found = {}
+    result = {}
     for split in ("valid", "test"):
         x, y, weight = source.draw(Key(0).fold_in("memory").fold_in(split), count)
         errors, right = [], []
@@ -243,8 +243,8 @@ def test_a_memory_task_is_scored_by_its_answers(cell, name, backend):
         expected = {"error": close(np.mean(errors)), "accuracy": np.mean(right), "sequences": count}
         assert metrics == {f"{split}_{k}": v for k, v in expected.items()}
         assert 0 < np.mean(right) < 1
-        found[split] = metrics[f"{split}_error"]
-    assert found["valid"] != found["test"]
+        result[split] = metrics[f"{split}_error"]
+    assert result["valid"] != result["test"]
 
 
 def test_options_that_a_memory_task_does_not_take_are_errors():

@@ -9,14 +9,12 @@ import pytest
 from helpers.run_folders import MODEL, config
 
 from diptych import data
-
-from diptych.training.train import Trainer, build, train
 from diptych.data import Dataset, Split
+from diptych.files import load_arrays
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
 from diptych.runs.config import SCHEDULES
-from diptych.training.train import NonFiniteError, train
-from diptych.files import load_arrays
+from diptych.training.train import NonFiniteError, Trainer, build, train
 from model_specs.common.key import Key
 
 
@@ -95,7 +93,7 @@ def test_training_outside_the_main_thread_works(few_digits, tmp_path):
 def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, backend, optimizer):
     panel = build(config(backend=backend, optimizer=optimizer))
     x = few_digits.train.x[:4]
-    panel.gradients(x, panel.model.draw_noise(Key(1), 4))
+    panel.forward_backward(x, panel.model.draw_noise(Key(1), 4))
     panel.step(lr=0.1, clip=None)
     state = panel.optimizer_state()
     names = list(panel.weights())
@@ -164,5 +162,5 @@ def test_a_data_set_without_held_out_examples_is_refused_by_its_own_type():
             Split(np.zeros((2, 4), np.float32)),
             *[Split(np.zeros((0, 4), np.float32))] * 2,
             image_shape=(1, 2, 2),
-            found="",
+            summary="",
         )

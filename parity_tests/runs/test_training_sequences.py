@@ -15,18 +15,16 @@ from helpers.run_folders import (
 )
 from helpers.sequence_cases import BOTH, TOLERANCE, make_corpus, make_run
 
-from diptych import data, files, weights
-
-from diptych.training.train import Trainer, make_task, train
+from diptych import data, files
+from diptych.arrays import leaves, to_numpy
 from diptych.data import ContiguousBatches
+from diptych.files import load_arrays
 from diptych.panels import BACKENDS
 from diptych.parity.report import normwise
-from diptych.arrays import leaves, to_numpy
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.tasks import language, memory
 from diptych.tasks.sequences import window
-from diptych.training.train import NonFiniteError, build, train
-from diptych.files import load_arrays
+from diptych.training.train import NonFiniteError, Trainer, build, make_task, train
 from model_specs.recurrent.dropout import Masks
 
 CORPUS = make_corpus()  # 3 pieces of 53 words: 10 windows of 5 steps
@@ -111,8 +109,8 @@ def test_both_panels_follow_one_curve(tmp_path, cell, name, fields):
     for a, b in zip(left, right, strict=True):
         numbers = [(k, v if isinstance(v, dict) else {k: v}) for k, v in a.items() if k != "kind"]
         for key, values in numbers:
-            found = b[key] if isinstance(b[key], dict) else {key: b[key]}
-            assert values == pytest.approx(found, rel=1e-10)
+            result = b[key] if isinstance(b[key], dict) else {key: b[key]}
+            assert values == pytest.approx(result, rel=1e-10)
     first, *_, last = (line["valid"] for line in left if line["kind"] == "epoch")
     assert first != last
 
@@ -130,7 +128,13 @@ def test_killed_in_the_middle_and_resumed_is_uninterrupted(
     Resumed each time, the run ends in the same weights, optimiser and carried state to the bit,
     and has the same metrics.
     """
-    asked = {"optimizer": optimizer, "lr": 0.05, "clip": 1.0, "schedule": "hold", "hold_epochs": 1}
+    asked = {
+        "optimizer": optimizer,
+        "lr": 0.05,
+        "clip": 1.0,
+        "schedule": "constant-then-decay",
+        "constant_epochs": 1,
+    }
     run = make_run(cell, CORPUS, NOISY, backend=backend, checkpoint_every=3, **asked)
     whole = train(run, CORPUS, tmp_path / "whole")
     cut = tmp_path / "cut"
@@ -174,7 +178,7 @@ def test_a_checkpoint_with_another_models_state_is_refused(tmp_path):
     ids=["between checkpoints", "at a checkpoint", "at the end of an epoch"],
 )
 def test_a_broken_weight_is_one_line_and_spoils_no_file(
-    tmp_path, monkeypatch, cell, backend, step, told
+    tmp_path, monkeypatch, cell, backend, step, message
 ):
     """The last checkpoint and the best weights stay, and the run can go on from there."""
     run = make_run(cell, CORPUS, NOISY, backend=backend, checkpoint_every=5, lr=0.01)
@@ -185,7 +189,7 @@ def test_a_broken_weight_is_one_line_and_spoils_no_file(
     folder, killed = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "killed")
     with monkeypatch.context() as patch:
         poison = PoisonAt(patch, step)
-        with pytest.raises(NonFiniteError, match=told) as caught:
+        with pytest.raises(NonFiniteError, match=message) as caught:
             train(run, CORPUS, folder.path)
     message = str(caught.value)
     assert "\n" not in message and (step == 13 or poison.name in message)
@@ -236,7 +240,7 @@ def test_each_step_is_as_long_as_rate_and_clip_say(tmp_path, monkeypatch, cell, 
         return terms
 
     monkeypatch.setattr(Trainer, "step", step)
-    hold = {"schedule": "hold", "hold_epochs": 2, "decay": 0.25, "epochs": 4}
+    hold = {"schedule": "constant-then-decay", "constant_epochs": 2, "decay": 0.25, "epochs": 4}
     run = make_run(cell, CORPUS, backend=backend, optimizer="sgd", lr=0.5, clip=clip, **hold)
     folder = train(run, CORPUS, tmp_path / "clipped").folder
     rates = [line["lr"] for line in folder.metrics if line["kind"] == "epoch"]

@@ -4,25 +4,25 @@ import json
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 from helpers.run_folders import arrays_of, killed_and_resumed
+from matplotlib.image import imread
 
 from diptych import data, pairs
 from diptych.evaluation.elbo import reconstruction_error
+from diptych.panels.ranks import Ranks
 from diptych.parity.report import normwise
 from diptych.training.presets import settings
-from diptych.panels.ranks import Ranks
 from diptych.training.train import build, train
 
 FIELDS = {"maps": 2, "hidden_dim": 7, "latent_dim": 3, "decoder_maps": 4, "masked_layers": 3}
-FIELDS |= {"flow_hidden_dim": 5, "handed_over": 2}
+FIELDS |= {"flow_hidden_dim": 5, "context_maps": 2}
 SMALL = [o for name, value in FIELDS.items() for o in ("--set", f"{name}={value}")]
 RUN = {"epochs": 1, "batch_size": 400, "checkpoint_every": 2}
 
 
-def run_of(found, fields=(), **given):
+def run_of(result, fields=(), **given):
     sizes = FIELDS | dict(fields)
-    return settings("vlae", found.name, found, "vlae-digits", sizes, RUN | given)
+    return settings("vlae", result.name, result, "vlae-digits", sizes, RUN | given)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def test_trained_judged_and_sampled(run, tmp_path, backend):
     """One epoch of the preset, on the data that the pair names."""
     out = tmp_path / "run"
     options = ["--preset", "vlae-digits", "--epochs", 1, "--batch-size", 400, "--backend", backend]
-    status, told, _ = run("train", "vlae", *options, "--out", out, *SMALL)
-    assert status == 0 and "binary_digits" in told
+    status, message, _ = run("train", "vlae", *options, "--out", out, *SMALL)
+    assert status == 0 and "binary_digits" in message
     config = json.loads((out / "run.json").read_text())["config"]
     assert config["optimizer"] == "adamax" and config["polyak"] == 0.998
     assert config["model_config"]["latent"] == "af_prior" and config["model_config"]["height"] == 8
-    status, told, _ = run("evaluate", out, "--samples", 3, "--examples", 12)
-    assert status == 0 and "NLL" in told and "kl" in told
+    status, message, _ = run("evaluate", out, "--samples", 3, "--examples", 12)
+    assert status == 0 and "NLL" in message and "kl" in message
     metrics = json.loads((out / "evaluation.json").read_text())
     assert 0 < metrics["test_nll"] <= -metrics["test_elbo"] and metrics["test_samples"] == 3
     assert run("sample", out, "--count", 4, "--no-mean")[0] == 0
@@ -80,9 +80,9 @@ def test_killed_and_resumed_is_uninterrupted(digits, tmp_path, monkeypatch, back
 def test_grey_images_are_refused_and_may_be_binarised(run, tmp_path):
     out = tmp_path / "run"
     options = ["--data", "digits", "--epochs", 1, "--batch-size", 400, "--out", out, *SMALL]
-    status, told, error = run("train", "vlae", *options)
+    status, message, error = run("train", "vlae", *options)
     assert status == 1 and error.startswith("error: ") and error.count("\n") == 1
-    assert "takes 0 and 1: --binarize" in error and "Traceback" not in told + error
+    assert "takes 0 and 1: --binarize" in error and "Traceback" not in message + error
     assert run("train", "vlae", *options, "--binarize", "--out", tmp_path / "b")[0] == 0
 
 
@@ -95,8 +95,8 @@ def test_several_ranks_are_refused_where_bits_are_free(digits, tmp_path, monkeyp
 
 def test_data_that_does_not_fit_is_refused(run, tmp_path):
     pair = pairs.get("vlae")
-    for name, told in (("topics", "vlae takes images"), ("copy:10", "vlae takes images")):
-        with pytest.raises(ValueError, match=told):
+    for name, message in (("topics", "vlae takes images"), ("copy:10", "vlae takes images")):
+        with pytest.raises(ValueError, match=message):
             pair.for_data(data.load(name), {})
     status, _, error = run("train", "vlae", "--set", "height=9", "--out", tmp_path / "run")
     assert status == 1 and "height: got 9, takes 8 for binary_digits" in error

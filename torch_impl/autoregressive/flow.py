@@ -51,12 +51,12 @@ class MaskedLinear(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
-        self.weight = nn.Parameter(torch.empty(len(degrees), len(reads), **where))
-        self.bias = nn.Parameter(torch.empty(len(degrees), **where))
+        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        self.weight = nn.Parameter(torch.empty(len(degrees), len(reads), **factory_kwargs))
+        self.bias = nn.Parameter(torch.empty(len(degrees), **factory_kwargs))
         mask = torch.tensor(degrees)[:, None] >= torch.tensor(reads)
         # not in the state_dict: it follows from the config
-        self.register_buffer("mask", mask.to(where["device"]), persistent=False)
+        self.register_buffer("mask", mask.to(factory_kwargs["device"]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.mask, self.bias)
@@ -81,13 +81,13 @@ class MADE(nn.Sequential):
         device: torch.device | str | None = None,
     ) -> None:
         degrees = made_degrees(order, hidden_dim, hidden_layers, outputs)
-        where: dict[str, Any] = {"dtype": dtype, "device": device}
-        *hidden, last = [MaskedLinear(*pair, **where) for pair in pairwise(degrees)]
+        factory_kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
+        *hidden, last = [MaskedLinear(*pair, **factory_kwargs) for pair in pairwise(degrees)]
         super().__init__(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
         self._order, self._hidden_degrees = order, degrees[1]
 
     @torch.no_grad()
-    def solve(self, eps: Tensor, dimension: Callable[..., Tensor]) -> Tensor:
+    def invert(self, eps: Tensor, dimension: Callable[..., Tensor]) -> Tensor:
         """The z for which z_i = dimension(eps_i, *y_i(z_<i)), i by i; value only.
 
         A hidden unit is computed once: as soon as the m dimensions that its degree m lets it see
@@ -144,7 +144,7 @@ class MeanOnlyStep(nn.Module):
 
     def inverse(self, eps: Tensor) -> Tensor:
         """z_i = eps_i + mu_i(z_<i); value only."""
-        return self.made.solve(eps, lambda eps_i, mu_i: eps_i + mu_i)
+        return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
 
 
 class AffineStep(nn.Module):
@@ -172,7 +172,7 @@ class AffineStep(nn.Module):
 
     def inverse(self, eps: Tensor) -> Tensor:
         """z_i = eps_i sigma_i(z_<i) + mu_i(z_<i); value only."""
-        return self.made.solve(
+        return self.made.invert(
             eps, lambda eps_i, mu_i, log_sigma_i: eps_i * torch.exp(log_sigma_i) + mu_i
         )
 

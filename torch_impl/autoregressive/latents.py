@@ -91,13 +91,13 @@ class SoftFreeBits(AllBits):
         return gamma * mean
 
 
-def make_free_bits(config: VLAEConfig, **where: Any) -> AllBits:
+def make_free_bits(config: VLAEConfig, **factory_kwargs: Any) -> AllBits:
     """What `config.free_bits_of` names; without a z there is nothing to charge for."""
     make: dict[str, Callable[[], AllBits]] = {
         "none": AllBits,
         "total": lambda: TotalFreeBits(config.free_nats),
         "latent": lambda: LatentFreeBits(config.free_nats),
-        "soft": lambda: SoftFreeBits(config.free_nats, **where),
+        "soft": lambda: SoftFreeBits(config.free_nats, **factory_kwargs),
     }
     return make["none" if config.latent == "none" else config.free_bits_of]()
 
@@ -124,9 +124,9 @@ class FlowPrior(nn.Module):
     Source: Chen et al. (2016), arXiv 1611.02731, section 3.2.
     """
 
-    def __init__(self, config: VLAEConfig, key: Key, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, key: Key, **factory_kwargs: Any) -> None:
         super().__init__()
-        self.flow = AutoregressiveFlow(config.flow, key, **where)
+        self.flow = AutoregressiveFlow(config.flow, key, **factory_kwargs)
 
     def forward(self, mu: Tensor, logvar: Tensor, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder reads (N, Z), and log q(z|x) - log p(z) at this z (N, 1)."""
@@ -163,12 +163,12 @@ class FlowPosterior(FlowPrior):
         return u
 
 
-def make_latent(config: VLAEConfig, key: Key, **where: Any) -> GaussianPrior | FlowPrior:
+def make_latent(config: VLAEConfig, key: Key, **factory_kwargs: Any) -> GaussianPrior | FlowPrior:
     """What `config.latent` names; no z is a Gaussian one of no dimensions."""
     make: dict[str, Callable[[], GaussianPrior | FlowPrior]] = {
         "none": GaussianPrior,
         "gaussian": GaussianPrior,
-        "af_prior": lambda: FlowPrior(config, key, **where),
-        "iaf_posterior": lambda: FlowPosterior(config, key, **where),
+        "af_prior": lambda: FlowPrior(config, key, **factory_kwargs),
+        "iaf_posterior": lambda: FlowPosterior(config, key, **factory_kwargs),
     }
     return make[config.latent]()

@@ -77,11 +77,11 @@ class WNMaskedConv2d(WeightNorm):
         window: Window,
         mask_type: str,
         free_channels: int = 0,
-        **where: Any,
+        **factory_kwargs: Any,
     ) -> None:
         masks = torch.tensor(channel_masks(window, mask_type, in_channels, free_channels))
         kH, kW = window.kernel_size
-        super().__init__(out_channels, in_channels, kH, kW, **where)
+        super().__init__(out_channels, in_channels, kH, kW, **factory_kwargs)
         self.padding = kH // 2, kW // 2
         self.register_buffer("mask", masks.to(self.weight_v.device), persistent=False)
 

@@ -24,13 +24,13 @@ from torch_impl.nn.weight_norm import WNConv2d
 Progress = Callable[[int], None]
 
 
-def body(config: VLAEConfig, **where: Any) -> nn.Sequential:
+def body(config: VLAEConfig, **factory_kwargs: Any) -> nn.Sequential:
     """The residual blocks after the first layer."""
     C, window = config.decoder_maps, config.inner_window
     blocks = layout(
         config,
-        lambda: Residual(nn.ELU(), WNMaskedConv2d(C, C, window, "B", **where)),
-        lambda: flat(C, 1, **where),
+        lambda: Residual(nn.ELU(), WNMaskedConv2d(C, C, window, "B", **factory_kwargs)),
+        lambda: flat(C, 1, **factory_kwargs),
     )
     return nn.Sequential(*blocks)
 
@@ -38,12 +38,12 @@ def body(config: VLAEConfig, **where: Any) -> nn.Sequential:
 class FactorisedDecoder(nn.Module):
     """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers, blind to all pixels."""
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
         C = config.decoder_maps
-        self.first = WNConv2d(config.handed_over, C, 1, **where)
-        self.body = body(config, **where)
-        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **where))
+        self.first = WNConv2d(config.context_maps, C, 1, **factory_kwargs)
+        self.body = body(config, **factory_kwargs)
+        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
 
     def forward(self, x: Tensor, maps: Tensor) -> Tensor:
         return self.last(self.body(self.first(maps)))
@@ -66,13 +66,13 @@ class PixelCNN(nn.Module):
     residual blocks of type B and of 1 x 1 follow.
     """
 
-    def __init__(self, config: VLAEConfig, **where: Any) -> None:
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
         C = config.decoder_maps
-        M = 0 if config.latent == "none" else config.handed_over
-        self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **where)
-        self.body = body(config, **where)
-        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **where))
+        M = 0 if config.latent == "none" else config.context_maps
+        self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **factory_kwargs)
+        self.body = body(config, **factory_kwargs)
+        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
 
     def forward(self, x: Tensor, maps: Tensor) -> Tensor:
         return self.last(self.body(self.first(torch.cat((x, maps), 1))))
@@ -106,8 +106,8 @@ class PixelCNN(nn.Module):
 
 
 def make_decoder(
-    config: VLAEConfig, **where: Any
+    config: VLAEConfig, **factory_kwargs: Any
 ) -> FactorisedDecoder | PixelCNN | StackedPixelCNN:
     """What `config.context` names."""
     made: Any = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
-    return made(config, **where)
+    return made(config, **factory_kwargs)

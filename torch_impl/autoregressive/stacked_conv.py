@@ -62,10 +62,14 @@ class StackedConv2d(Module):
         up, side = stacked_reach(kernel_size, mask_type)
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
         row, channels = Window.raster((1, columns)), (in_channels, out_channels)
-        where: dict[str, Any] = {"dtype": dtype, "device": device}
-        self.vertical = self.plain(*channels, (rows, columns), 1, (up, side), bias=bias, **where)
-        self.horizontal = self.masked(*channels, row, mask_type, free_channels, bias=bias, **where)
-        self.link = self.plain(out_channels, out_channels, 1, bias=False, **where)
+        factory_kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
+        self.vertical = self.plain(
+            *channels, (rows, columns), 1, (up, side), bias=bias, **factory_kwargs
+        )
+        self.horizontal = self.masked(
+            *channels, row, mask_type, free_channels, bias=bias, **factory_kwargs
+        )
+        self.link = self.plain(out_channels, out_channels, 1, bias=False, **factory_kwargs)
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         model = next(self.parameters())

@@ -25,7 +25,7 @@ def normal(module: nn.Module, key: Key, std: float = 0.1) -> None:
 
 
 @torch.no_grad()
-def directions(module: nn.Module, key: Key, std: float = 0.05) -> None:
+def init_weight_v(module: nn.Module, key: Key, std: float = 0.05) -> None:
     """v ~ N(0, std^2) of each weight-normalised layer; its g stays 1 and its bias 0.
 
     std decides no output, but how fast v turns.   Source: Salimans & Kingma 2016, section 3.

@@ -45,22 +45,22 @@ class Module(nn.Module):
 
 def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """float32 or float64, by name or as torch's own. Raises ValueError for any other."""
-    found = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if found not in DTYPES.values():
+    result = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if result not in DTYPES.values():
         raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
-    assert isinstance(found, torch.dtype)
-    return found
+    assert isinstance(result, torch.dtype)
+    return result
 
 
 def as_device(device: torch.device | str | None) -> torch.device:
     """The device, CPU where None. Raises ValueError for one that this machine lacks."""
     try:
-        found = torch.device("cpu" if device is None else device)
-        torch.empty(0, device=found)
+        result = torch.device("cpu" if device is None else device)
+        torch.empty(0, device=result)
     except (RuntimeError, AssertionError) as error:
         have = "cpu, cuda" if torch.cuda.is_available() else "cpu"
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device: got {str(device)!r}, this machine has {have} ({reason})"
         ) from None
-    return found
+    return result

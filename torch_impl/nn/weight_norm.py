@@ -45,16 +45,16 @@ class WeightNorm(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        where: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
+        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
         self._others = tuple(axis for axis in range(len(weight)) if axis != self.outputs)
         lengths = [1 if axis in self._others else size for axis, size in enumerate(weight)]
-        zeros = torch.zeros(weight[self.outputs], **where)
+        zeros = torch.zeros(weight[self.outputs], **factory_kwargs)
         self.bias = nn.Parameter(zeros) if bias else None
-        self.weight_g = nn.Parameter(torch.ones(lengths, **where))
-        self.weight_v = nn.Parameter(torch.empty(weight, **where))
-        self._waiting = False
+        self.weight_g = nn.Parameter(torch.ones(lengths, **factory_kwargs))
+        self.weight_v = nn.Parameter(torch.empty(weight, **factory_kwargs))
+        self._initialize_next = False
 
-    def wait(self) -> None:
+    def initialize_next(self) -> None:
         """Set g and b by the next batch that comes, so that its outputs have mean 0 and variance 1.
 
             t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
@@ -63,16 +63,16 @@ class WeightNorm(nn.Module):
         bias the mean stays.
         Source: Salimans & Kingma 2016, section 3.
         """
-        self._waiting = True
+        self._initialize_next = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._waiting:
-            self._waiting = False
-            self._settle(x)
+        if self._initialize_next:
+            self._initialize_next = False
+            self._initialize(x)
         return self._multiply(x, self._multiplier())
 
     @torch.no_grad()
-    def _settle(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         self.weight_g.fill_(1)
         if self.bias is not None:
             self.bias.zero_()
@@ -100,8 +100,8 @@ class WeightNorm(nn.Module):
 class WNLinear(WeightNorm):
     """torch.nn.Linear, weight-normalised."""
 
-    def __init__(self, in_features: int, out_features: int, **where: Any) -> None:
-        super().__init__(out_features, in_features, **where)
+    def __init__(self, in_features: int, out_features: int, **factory_kwargs: Any) -> None:
+        super().__init__(out_features, in_features, **factory_kwargs)
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight, self.bias)
@@ -117,9 +117,9 @@ class WNConv2d(WeightNorm):
         kernel_size: Size,
         stride: Size = 1,
         padding: Size = 0,
-        **where: Any,
+        **factory_kwargs: Any,
     ) -> None:
-        super().__init__(out_channels, in_channels, *_pair(kernel_size), **where)
+        super().__init__(out_channels, in_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding = stride, padding
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -139,9 +139,9 @@ class WNConvTranspose2d(WeightNorm):
         stride: Size = 1,
         padding: Size = 0,
         output_padding: Size = 0,
-        **where: Any,
+        **factory_kwargs: Any,
     ) -> None:
-        super().__init__(in_channels, out_channels, *_pair(kernel_size), **where)
+        super().__init__(in_channels, out_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
 
     def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -149,19 +149,19 @@ class WNConvTranspose2d(WeightNorm):
         return F.conv_transpose2d(x, weight, self.bias, *given)
 
 
-def settle(model: nn.Module, run: Callable[[], Any]) -> None:
+def data_dependent_init(model: nn.Module, run: Callable[[], Any]) -> None:
     """Data-dependent initialisation: `run` the model once, each layer settling as data comes by.
 
     A layer that is used several times is set by the first use.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, WeightNorm)]
     for layer in layers:
-        layer.wait()
+        layer.initialize_next()
     try:
         run()
     finally:
         for layer in layers:
-            layer._waiting = False  # where `run` stopped early, or passed it by
+            layer._initialize_next = False  # where `run` stopped early, or passed it by
 
 
 def _pair(size: Size) -> tuple[int, int]:

@@ -163,5 +163,5 @@ def _squeezed(x: Tensor) -> Tensor:
 def _by_scipy(function: Callable[..., np.ndarray], *arguments: Tensor) -> Tensor:
     """On the CPU, for sampling only: torch has no inverse of the incomplete Beta function, and its
     inverse of Phi underflows in the tail."""
-    found = function(*(argument.detach().cpu().numpy() for argument in arguments))
-    return torch.as_tensor(found).to(arguments[0])
+    result = function(*(argument.detach().cpu().numpy() for argument in arguments))
+    return torch.as_tensor(result).to(arguments[0])

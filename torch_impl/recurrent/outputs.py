@@ -26,9 +26,9 @@ class Output(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        where = {"dtype": as_dtype(dtype), "device": device}
-        self.weight = nn.Parameter(torch.empty(out_dim, in_dim, **where))  # type: ignore[arg-type]
-        self.bias = nn.Parameter(torch.empty(out_dim, **where))  # type: ignore[arg-type]
+        factory_kwargs = {"dtype": as_dtype(dtype), "device": device}
+        self.weight = nn.Parameter(torch.empty(out_dim, in_dim, **factory_kwargs))  # type: ignore[arg-type]
+        self.bias = nn.Parameter(torch.empty(out_dim, **factory_kwargs))  # type: ignore[arg-type]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,7 +84,7 @@ OUTPUTS: dict[str, type[Output]] = {
 }
 
 
-def weigh(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sum over T of weight * error, averaged over B; and the weighted mean.
 
     Shapes: error (T, B), weight (T, B) or None for ones everywhere.

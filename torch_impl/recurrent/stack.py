@@ -60,7 +60,7 @@ def draw_masks(
     Example n owns a stretch of each stream, whatever the batch: `first` is the number of the first
     example, so that a part of a batch gets the masks it would get in the whole.
     """
-    found = {}
+    result = {}
     for name, rate, steps, widths in plans:
         masks = []
         for place, width in enumerate(widths):
@@ -68,8 +68,8 @@ def draw_masks(
             start = first * steps * width
             mask = random.dropout_mask(stream, (batch_size, steps, width), rate, start, device)
             masks.append(mask.swapaxes(0, 1).contiguous())
-        found[name] = tuple(masks)
-    return Masks(**found)
+        result[name] = tuple(masks)
+    return Masks(**result)
 
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

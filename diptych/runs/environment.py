@@ -1,0 +1,63 @@
+"""The environment of a run: its command, machine, versions and commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def command_line() -> str:
+    """The command that this process was started with, as a user would type it."""
+    return shlex.join(["diptych", *sys.argv[1:]])
+
+
+def environment() -> dict[str, Any]:
+    """What a number depends on besides the settings: machine, versions, commit."""
+    packages = ("numpy", "scipy", "torch", "safetensors")
+    return {
+        "machine": f"{platform.machine()}, {_cpu_model()}, {_cpu_count()} cores",
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "commit": _commit(),
+    }
+
+
+def device_name(device: str) -> str:
+    """ "cpu", or the model of the GPU."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    return next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")
+
+
+def _cpu_count() -> int:
+    return os.cpu_count() or 1
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, with "+" where it has changes; None outside of one."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
