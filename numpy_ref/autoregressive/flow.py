@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
 from model_specs.common.key import Key
 from numpy_ref.nn import checks
+from numpy_ref.nn.functional import linear
 from numpy_ref.nn.init import fan_in_uniform
 from numpy_ref.nn.layers import ReLU
 from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
@@ -48,18 +49,15 @@ class MaskedLinear(Module):
         self._mask = np.array(degrees)[:, None] >= np.array(reads)
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        rows = x.reshape(-1, x.shape[-1])  # one GEMM, however many leading axes
-        weight = self.weight.data * self._mask
-        y = rows @ weight.T
-        y += self.bias.data
+        y, y_vjp = linear(x, self.weight.data * self._mask, self.bias.data)
 
         def vjp(dy: Array) -> Array:
-            drows = dy.reshape(-1, dy.shape[-1])
-            self.weight.grad += (drows.T @ rows) * self._mask
-            self.bias.grad += drows.sum(0)
-            return (drows @ weight).reshape(x.shape)
+            dx, dW, db = y_vjp(dy)
+            self.weight.grad += dW * self._mask
+            self.bias.grad += db
+            return dx
 
-        return y.reshape(*x.shape[:-1], -1), vjp
+        return y, vjp
 
 
 class MADE(Sequential):

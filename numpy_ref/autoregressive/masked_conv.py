@@ -6,11 +6,14 @@ The windows are in model_specs.autoregressive.windows.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike
 
 from model_specs.autoregressive.windows import Window, channel_masks
-from numpy_ref.nn.convolution import Conv2d
+from numpy_ref.nn.convolution import Conv2d, conv2d
+from numpy_ref.nn.functional import weight_norm
 from numpy_ref.nn.module import Array, Vjp
 from numpy_ref.nn.weight_norm import WeightNorm
 
@@ -55,15 +58,46 @@ class MaskedConv2d(Conv2d):
         given = (in_channels, out_channels, (kH, kW), 1, (kH // 2, kW // 2))
         super().__init__(*given, bias=bias, dtype=dtype, input_grad=input_grad)
 
-    def _multiplier(self) -> tuple[Array, Vjp]:
-        def vjp(dw: Array) -> None:
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        b = None if self.bias is None else self.bias.data
+        w = self.weight.data * self.mask
+        y, y_vjp = conv2d(x, w, b, self.stride, self.padding, input_grad=self._input_grad)
+
+        def vjp(dy: Array) -> Array | None:
+            dx, dw, db = y_vjp(dy)
             self.weight.grad += dw * self.mask
+            if self.bias is not None:
+                self.bias.grad += db
+            return dx
 
-        return self.weight.data * self.mask, vjp
+        return y, vjp
 
 
-class WNMaskedConv2d(WeightNorm, MaskedConv2d):
-    """numpy_ref.autoregressive.masked_conv.MaskedConv2d, weight-normalised."""
+class WNMaskedConv2d(WeightNorm):
+    """`MaskedConv2d`, weight-normalised: w = g (v m) / |v m|.   x (N, I, H, W) -> y (N, O, H, W)"""
 
-    def _seen(self, v: Array) -> Array:
-        return v * self.mask
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        window: Window,
+        mask_type: str,
+        free_channels: int = 0,
+        **options: Any,
+    ) -> None:
+        kH, kW = window.kernel_size
+        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
+        super().__init__(out_channels, in_channels, kH, kW, **options)
+        self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
+
+    def weight(self) -> tuple[Array, Vjp]:
+        w, w_vjp = weight_norm(self.weight_v.data * self.mask, self.weight_g.data)
+
+        def vjp(dw: Array) -> tuple[Array, Array]:
+            dv, dg = w_vjp(dw)
+            return dv * self.mask, dg
+
+        return w, vjp
+
+    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+        return conv2d(x, w, b, padding=self.padding, input_grad=self._input_grad)

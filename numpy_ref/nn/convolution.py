@@ -19,11 +19,100 @@ from numpy_ref.nn.correlation import (
     correlate_weight,
     output_size,
 )
-from numpy_ref.nn.layers import Weighted
-from numpy_ref.nn.module import Array, Parameter, Vjp, as_dtype
+from numpy_ref.nn.module import Array, Module, Parameter, Vjp, as_dtype
 
 
-class _Convolution(Weighted):
+def conv2d(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    *,
+    input_grad: bool = True,
+) -> tuple[Array, Vjp]:
+    """y[n, o, h, v] = b[o] + sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
+
+    Shapes: x (N, I, H, W), w (O, I, kH, kW), b (O) or None -> y (N, O, OH, OW),
+    OH = floor((H + 2 p - kH) / s) + 1, and OW alike. The vjp gives (dx, dw, db); db is None where
+    b is, and dx where x is data and `input_grad` False.
+    Raises: ValueError for an x of wrong shape or dtype, or smaller than the kernel.
+
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> y, vjp = conv2d(x, np.ones((1, 1, 2, 2)), np.array([0.5]))
+    >>> y
+    array([[[[ 8.5, 12.5],
+             [20.5, 24.5]]]])
+    >>> dx, dw, db = vjp(np.ones_like(y))
+    >>> dx  # how many of the four windows read each pixel
+    array([[[[1., 2., 1.],
+             [2., 4., 2.],
+             [1., 2., 1.]]]])
+    """
+    checks.check_images("x", x, w.shape[1], w.dtype)
+    if min(output_size(_size(x), _size(w), stride, padding)) < 1:
+        raise ValueError(
+            f"x: got images of {_size(x)}, padded by {padding}, takes at least the kernel's "
+            f"{_size(w)}"
+        )
+    y = correlate(x, w, stride, padding)
+    if b is not None:
+        y += b[:, None, None]
+
+    def vjp(dy: Array) -> tuple[Array | None, Array, Array | None]:
+        dx, dw = correlate_gradients(x, dy, w, stride, padding, input_grad=input_grad)
+        return dx, dw, None if b is None else dy.sum((0, 2, 3))
+
+    return y, vjp
+
+
+def conv_transpose2d(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    output_padding: Pair = (0, 0),
+    *,
+    input_grad: bool = True,
+) -> tuple[Array, Vjp]:
+    """y[n, o, s h + i - p, s v + j - p] += w[c, o, i, j] x[n, c, h, v]   for all c, h, v, i, j
+
+    where y starts as b[o]: each pixel of x paints the kernel, s pixels apart.
+    Shapes: x (N, I, H, W), w (I, O, kH, kW), b (O) or None -> y (N, O, OH, OW),
+    OH = (H - 1) s - 2 p + kH + output_padding, and OW alike. The vjp gives (dx, dw, db), as that of
+    `conv2d`.
+    Raises: ValueError for an x of wrong shape or dtype, or one that leaves no image.
+
+    >>> y, vjp = conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), None, (1, 2))
+    >>> y
+    array([[[[1., 1., 2., 2.]]]])
+    >>> dx, dw, db = vjp(np.array([[[[1.0, 2.0, 3.0, 4.0]]]]))
+    >>> dx, dw
+    (array([[[[3., 7.]]]]), array([[[[7., 10.]]]]))
+    """
+    checks.check_images("x", x, w.shape[0], w.dtype)
+    axes = zip(_size(x), _size(w), stride, padding, output_padding, strict=True)
+    height, width = ((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in axes)
+    if min(height, width) < 1:
+        raise ValueError(
+            f"x: got images of {_size(x)}, which padding {padding} leaves of size "
+            f"{(height, width)}, takes larger ones"
+        )
+    y = correlate_adjoint(x, w, (height, width), stride, padding)
+    if b is not None:
+        y += b[:, None, None]
+
+    def vjp(dy: Array) -> tuple[Array | None, Array, Array | None]:
+        db = None if b is None else dy.sum((0, 2, 3))
+        if not input_grad:
+            return None, correlate_weight(dy, x, _size(w), stride, padding), db
+        return *correlate_both(dy, w, x, stride, padding), db
+
+    return y, vjp
+
+
+class _Convolution(Module):
     """What both are given, and their weights: not yet set, for a model's init draws them."""
 
     transposed = False  # as in torch
@@ -52,45 +141,35 @@ class _Convolution(Weighted):
 
 
 class Conv2d(_Convolution):
-    """y[n, o, h, v] = b[o] + sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
+    """`conv2d` with a weight and a bias.
 
-    Shapes: x (N, I, H, W), weight (O, I, kH, kW), bias (O) -> y (N, O, OH, OW),
-    OH = floor((H + 2 p - kH) / s) + 1, and OW alike.
-    `input_grad=False` is for a layer that reads data: nobody asks for dx, so it is not computed.
+    Shapes: x (N, I, H, W), weight (O, I, kH, kW), bias (O) -> y (N, O, OH, OW).
+    `input_grad=False` is for a layer that reads data, which needs no gradient.
     Raises: ValueError for an x of wrong shape or dtype, or smaller than the kernel.
     Source: torch.nn.Conv2d, without dilation and groups. Its weights are not yet set: a model's
     init draws them.
     """
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        (w, w_vjp), s, p = self._multiplier(), self.stride, self.padding
-        checks.check_images("x", x, self.in_channels, w.dtype)
-        size = x.shape[2], x.shape[3]
-        if min(output_size(size, self.kernel_size, s, p)) < 1:
-            raise ValueError(
-                f"x: got images of {size}, padded by {p}, takes at least the kernel's "
-                f"{self.kernel_size}"
-            )
-        y = correlate(x, w, s, p)
-        if self.bias is not None:
-            y += self.bias.data[:, None, None]
+        b = None if self.bias is None else self.bias.data
+        y, y_vjp = conv2d(
+            x, self.weight.data, b, self.stride, self.padding, input_grad=self._input_grad
+        )
 
         def vjp(dy: Array) -> Array | None:
+            dx, dw, db = y_vjp(dy)
+            self.weight.grad += dw
             if self.bias is not None:
-                self.bias.grad += dy.sum((0, 2, 3))
-            dx, dw = correlate_gradients(x, dy, w, s, p, input_grad=self._input_grad)
-            w_vjp(dw)
+                self.bias.grad += db
             return dx
 
         return y, vjp
 
 
 class ConvTranspose2d(_Convolution):
-    """y[n, o, s h + i - p, s v + j - p] += w[c, o, i, j] x[n, c, h, v]   for all c, h, v, i, j
+    """`conv_transpose2d` with a weight and a bias.
 
-    where y starts as b[o]: each pixel of x paints the kernel, s pixels apart.
-    Shapes: x (N, I, H, W), weight (I, O, kH, kW), bias (O) -> y (N, O, OH, OW),
-    OH = (H - 1) s - 2 p + kH + output_padding, and OW alike.
+    Shapes: x (N, I, H, W), weight (I, O, kH, kW), bias (O) -> y (N, O, OH, OW).
     `output_padding` names which of the s sizes is meant that a Conv2d takes to H.
     Raises: ValueError for an x of wrong shape or dtype, or one that leaves no image.
     Source: torch.nn.ConvTranspose2d, without dilation and groups. Its weights are not yet set: a
@@ -121,36 +200,22 @@ class ConvTranspose2d(_Convolution):
             )
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        (w, w_vjp), s, p = self._multiplier(), self.stride, self.padding
-        checks.check_images("x", x, self.in_channels, w.dtype)
-        size = self._output_size((x.shape[2], x.shape[3]))
-        if min(size) < 1:
-            raise ValueError(
-                f"x: got images of {x.shape[2:]}, which padding {p} leaves of size {size}, "
-                "takes larger ones"
-            )
-        y = correlate_adjoint(x, w, size, s, p)
-        if self.bias is not None:
-            y += self.bias.data[:, None, None]
+        b = None if self.bias is None else self.bias.data
+        geometry = self.stride, self.padding, self.output_padding
+        y, y_vjp = conv_transpose2d(x, self.weight.data, b, *geometry, input_grad=self._input_grad)
 
         def vjp(dy: Array) -> Array | None:
+            dx, dw, db = y_vjp(dy)
+            self.weight.grad += dw
             if self.bias is not None:
-                self.bias.grad += dy.sum((0, 2, 3))
-            if not self._input_grad:
-                w_vjp(correlate_weight(dy, x, self.kernel_size, s, p))
-                return None
-            dx, dw = correlate_both(dy, w, x, s, p)
-            w_vjp(dw)
+                self.bias.grad += db
             return dx
 
         return y, vjp
 
-    def _output_size(self, size: Pair) -> Pair:
-        axes = zip(
-            size, self.kernel_size, self.stride, self.padding, self.output_padding, strict=True
-        )
-        h, w = ((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in axes)
-        return h, w
+
+def _size(images: Array) -> Pair:
+    return images.shape[2], images.shape[3]
 
 
 def _pair(name: str, value: int | Pair, least: int) -> Pair:

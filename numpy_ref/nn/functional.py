@@ -1,5 +1,7 @@
 """Pure functions. Each returns `(y, vjp)`; the derivative stands under the line it differentiates.
 
+vjp(dy) returns the gradient of each differentiable input, in order.
+
 Right panel: torch.nn.functional, or a function of the same name.
 """
 
@@ -8,6 +10,93 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_ref.nn.module import Array, Vjp
+
+
+def linear(x: Array, W: Array, b: Array, *, input_grad: bool = True) -> tuple[Array, Vjp]:
+    """y = x Wᵀ + b.   x (..., I), W (O, I), b (O) -> y (..., O)
+
+    The vjp gives (dx, dW, db); without `input_grad` x is data, and dx is None.
+
+    >>> y, vjp = linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0]))
+    >>> y
+    array([[16.]])
+    >>> dx, dW, db = vjp(np.array([[1.0]]))
+    >>> dx, dW, db
+    (array([[3., 4.]]), array([[1., 2.]]), array([1.]))
+    """
+    rows = x.reshape(-1, x.shape[-1])  # one matrix product, however many leading axes
+    y = rows @ W.T
+    y += b
+
+    def vjp(dy: Array) -> tuple[Array | None, Array, Array]:
+        drows = dy.reshape(-1, dy.shape[-1])
+        dx = (drows @ W).reshape(x.shape) if input_grad else None
+        return dx, drows.T @ rows, drows.sum(0)
+
+    return y.reshape(*x.shape[:-1], -1), vjp
+
+
+def embedding(ids: Array, E: Array) -> tuple[Array, Vjp]:
+    """y = E[ids].   ids (...) int64 in [0, V), E (V, D) -> y (..., D)
+
+    The vjp gives dE (V, D): rows of equal ids add up.
+
+    >>> y, vjp = embedding(np.array([2, 0, 2]), np.arange(6.0).reshape(3, 2))
+    >>> y
+    array([[4., 5.],
+           [0., 1.],
+           [4., 5.]])
+    >>> vjp(np.ones((3, 2)))
+    array([[1., 1.],
+           [0., 0.],
+           [2., 2.]])
+    """
+    y = E[ids]
+
+    def vjp(dy: Array) -> Array:
+        dE = np.zeros_like(E)
+        add_rows(dE, ids.reshape(-1), dy.reshape(ids.size, -1))
+        return dE
+
+    return y, vjp
+
+
+def add_rows(target: Array, rows: Array, values: Array) -> None:
+    """target[rows[n]] += values[n] for each n, repeated rows adding up.
+
+    Sorted, so that each run of equal rows is one sum: np.add.at takes them one by one.
+    """
+    order = np.argsort(rows, kind="stable")
+    unique, first = np.unique(rows[order], return_index=True)
+    target[unique] += np.add.reduceat(values[order], first)
+
+
+def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
+    """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs.
+
+    Shapes: v as the weight, g alike but 1 on all other axes -> w as v. The vjp gives (dv, dg).
+    With the unit vector u = v / |v|, du / dv = (I - u uᵀ) / |v|, and so
+
+        dg = sum dw u,   dv = g / |v| (dw - dg u)
+
+    Source: Salimans & Kingma (2016), arXiv 1602.07868, equations 2 and 3.
+
+    >>> w, vjp = weight_norm(np.array([[3.0, 4.0]]), np.array([[10.0]]))
+    >>> w
+    array([[6., 8.]])
+    >>> dv, dg = vjp(np.array([[1.0, 0.0]]))
+    >>> dg, (dv * [[3.0, 4.0]]).sum()  # dv is orthogonal to v: the length of v changes nothing
+    (array([[0.6]]), 0.0)
+    """
+    others = tuple(k for k in range(v.ndim) if k != axis)
+    norm = np.sqrt((v * v).sum(others, keepdims=True))
+    u = v / norm
+
+    def vjp(dw: Array) -> tuple[Array, Array]:
+        dg = (dw * u).sum(others, keepdims=True)
+        return (dw - dg * u) * (g / norm), dg
+
+    return g * u, vjp
 
 
 def relu(x: Array) -> tuple[Array, Vjp]:

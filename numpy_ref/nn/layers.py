@@ -11,19 +11,7 @@ from numpy_ref.nn.init import fan_in_uniform
 from numpy_ref.nn.module import Array, Module, Parameter, Vjp, as_dtype
 
 
-class Weighted(Module):
-    """A layer that multiplies by its weight, or by what a subclass makes of it."""
-
-    weight: Parameter
-
-    def _multiplier(self) -> tuple[Array, Vjp]:
-        def vjp(dw: Array) -> None:
-            self.weight.grad += dw
-
-        return self.weight.data, vjp
-
-
-class Linear(Weighted):
+class Linear(Module):
     """y = x Wᵀ + b.
 
     Shapes: x (..., I), weight (O, I), bias (O) -> y (..., O).
@@ -46,18 +34,17 @@ class Linear(Weighted):
         fan_in_uniform(self, key)
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        rows = x.reshape(-1, x.shape[-1])  # one GEMM, however many leading axes
-        w, w_vjp = self._multiplier()
-        y = rows @ w.T
-        y += self.bias.data
+        y, y_vjp = functional.linear(
+            x, self.weight.data, self.bias.data, input_grad=self._input_grad
+        )
 
         def vjp(dy: Array) -> Array | None:
-            drows = dy.reshape(-1, dy.shape[-1])
-            w_vjp(drows.T @ rows)
-            self.bias.grad += drows.sum(0)
-            return (drows @ w).reshape(x.shape) if self._input_grad else None
+            dx, dW, db = y_vjp(dy)
+            self.weight.grad += dW
+            self.bias.grad += db
+            return dx
 
-        return y.reshape(*x.shape[:-1], -1), vjp
+        return y, vjp
 
 
 class Embedding(Module):
@@ -71,22 +58,12 @@ class Embedding(Module):
         self.weight = Parameter(np.empty((vocab_size, dim), as_dtype(dtype)))
 
     def forward(self, ids: Array) -> tuple[Array, Vjp]:
-        y = self.weight.data[ids]
+        y, y_vjp = functional.embedding(ids, self.weight.data)
 
         def vjp(dy: Array) -> None:
-            add_rows(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
+            self.weight.grad += y_vjp(dy)
 
         return y, vjp
-
-
-def add_rows(target: Array, rows: Array, values: Array) -> None:
-    """target[rows[n]] += values[n] for each n, repeated rows adding up.
-
-    Sorted, so that each run of equal rows is one sum: np.add.at takes them one by one.
-    """
-    order = np.argsort(rows, kind="stable")
-    unique, first = np.unique(rows[order], return_index=True)
-    target[unique] += np.add.reduceat(values[order], first)
 
 
 class ReLU(Module):

@@ -26,7 +26,7 @@ def recorded(log):
 
     def run(config):
         log.append(config)
-        return {"beta": config.beta, "width": config.hidden_dim, "told": "no number", "yes": True}
+        return {"beta": config.beta, "width": config.hidden_dim, "note": "no number", "yes": True}
 
     return run
 
@@ -51,7 +51,7 @@ def test_the_table_has_a_row_a_run_and_a_column_a_number():
 
 
 @pytest.mark.parametrize(
-    "config, field, values, told",
+    "config, field, values, message",
     [
         (CONFIG, "betta", [2], "field: got 'betta', takes one of input_dim, .*did you mean 'beta'"),
         (CONFIG, "beta", [], "values: got none, takes other values of beta than 1.0"),
@@ -176,7 +176,7 @@ def test_of_two_records_of_one_folder_the_first_stays(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "config, seed, told",
+    "config, seed, message",
     [
         (CONFIG, -1, "seed: got -1"),
         (CONFIG, 0.5, "seed: got 0.5"),

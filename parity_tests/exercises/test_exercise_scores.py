@@ -133,7 +133,7 @@ def test_inference_keeps_no_graph():
 
 @each_backend
 @pytest.mark.parametrize(
-    "config, change, told",
+    "config, change, message",
     [
         (MLP, lambda x: x[:, :7], r"x: got shape \(3, 7\), takes \(13,\) or \(N, 13\) with N >= 1"),
         (MLP, lambda x: x[:0], r"x: got shape \(0, 13\), takes \(13,\) or"),

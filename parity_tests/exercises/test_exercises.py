@@ -60,7 +60,7 @@ def test_the_order_is_that_of_the_projects_runs():
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, message",
     [
         ((np.zeros((0, 3)), 4, KEY, 0), r"x: got shape \(0, 3\)"),
         ((np.zeros((2, 3)), 0, KEY, 0), "batch_size: got 0"),
@@ -146,7 +146,8 @@ def test_a_diverged_step_is_named_and_moves_nothing(backend):
 
 @each_backend
 @pytest.mark.parametrize(
-    "lr, clip, told", [(0, None, "lr: got 0"), (1e-3, 0, "clip: got 0"), (1e-3, -1.0, "clip: got")]
+    "lr, clip, message",
+    [(0, None, "lr: got 0"), (1e-3, 0, "clip: got 0"), (1e-3, -1.0, "clip")],
 )
 def test_bad_rates_are_refused(backend, lr, clip, message):
     with pytest.raises(ValueError, match=message):

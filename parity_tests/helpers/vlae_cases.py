@@ -20,10 +20,20 @@ from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
 from model_specs.vlae import VLAENoise
 from numpy_ref.autoregressive import latents
+from numpy_ref.autoregressive import masked_conv as left_masked
 from numpy_ref.nn import random
-from numpy_ref.nn import weight_norm as left_side
+from numpy_ref.nn import weight_norm as left_norm
 from torch_impl.autoregressive import latents as right_latents
-from torch_impl.nn import weight_norm as right_side
+from torch_impl.autoregressive import masked_conv as right_masked
+from torch_impl.nn import weight_norm as right_norm
+
+PANELS = (left_norm, left_masked), (right_norm, right_masked)
+
+
+def layer_class(panel: tuple[Any, ...], name: str) -> Any:
+    """The class of that name in the files of one of PANELS."""
+    return next(getattr(file, name) for file in panel if hasattr(file, name))
+
 
 LAYERS: dict[str, tuple[str, tuple[Any, ...], tuple[int, ...]]] = {
     "linear": ("WNLinear", (5, 3), (4, 5)),
@@ -53,7 +63,7 @@ def make_layers(
 ) -> tuple[Any, Any, np.ndarray]:
     """(left, right, x) of one of LAYERS."""
     kind, arguments, shape = LAYERS[name]
-    made = (getattr(side, kind)(*arguments, dtype=dtype) for side in (left_side, right_side))
+    made = (layer_class(panel, kind)(*arguments, dtype=dtype) for panel in PANELS)
     return *twins(*made, rng), rng.normal(size=shape).astype(dtype)
 
 
@@ -111,7 +121,7 @@ def assert_same_state(left: Any, right: Any) -> None:
 
 def normalised_layers(model: Any) -> dict[str, Any]:
     """The weight-normalised layers of either panel, each once, under its first name."""
-    kinds = left_side.WeightNorm, right_side.WeightNorm
+    kinds = left_norm.WeightNorm, right_norm.WeightNorm
     result: dict[int, tuple[str, Any]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, kinds):

@@ -79,7 +79,7 @@ def test_seeds_decide_what_can_be_told_apart():
     assert not models.no_more(1.1 * a, a), "0.2 in the mean, and its standard error is 0.06"
     assert models.less(a, a + 1) and not models.less(a, b) and not models.less(a, a)
     assert models.no_more([1.0], [1.0]) and not models.no_more([1.1], [1.0])
-    assert models.summary([1.0, 3.0]) == "2.00 ± 1.41" and models.summary([2.0], 1) == "2.0"
+    assert models.format_mean([1.0, 3.0]) == "2.00 ± 1.41" and models.summary([2.0], 1) == "2.0"
 
 
 def test_colours_are_refused():

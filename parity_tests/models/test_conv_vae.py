@@ -111,11 +111,11 @@ def test_the_gradient_by_finite_difference(options, rng):
     x, noise = images(config, 3), left.draw_noise(KEY, 3)
     left.loss(x, noise)[1]()
     parameters = dict(left.named_parameters())
-    init_weight_v = {name: rng.standard_normal(p.data.shape) for name, p in parameters.items()}
-    slope = sum((parameters[n].grad * v).sum() for n, v in init_weight_v.items())
+    tangents = {name: rng.standard_normal(p.data.shape) for name, p in parameters.items()}
+    slope = sum((parameters[n].grad * v).sum() for n, v in tangents.items())
     ends = []
     for step in (1e-6, -2e-6):
-        for name, v in init_weight_v.items():
+        for name, v in tangents.items():
             parameters[name].data += step * v
         ends.append(left.loss(x, noise)[0].total)
     assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(slope, rel=1e-6)

@@ -123,14 +123,14 @@ def test_the_gradient_by_finite_differences(latent, context, rng):
     x, noise = images(left.config, 3), left.draw_noise(KEY, 3)
     results(left, x, noise)
     parameters = dict(left.named_parameters())
-    init_weight_v = {
+    tangents = {
         name: (p.data**2).mean() ** 0.5 * rng.normal(size=p.data.shape)
         for name, p in parameters.items()
     }
-    slope = sum((parameters[name].grad * v).sum() for name, v in init_weight_v.items())
+    slope = sum((parameters[name].grad * v).sum() for name, v in tangents.items())
     kept, ends = left.state_dict(), []
     for points in (1, -1, 2, -2):
-        for name, v in init_weight_v.items():
+        for name, v in tangents.items():
             parameters[name].data[...] = kept[name] + points * 2e-7 * v
         ends.append(left.loss(x, noise)[0].total)
     measured = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / 24e-7

@@ -16,8 +16,8 @@ from numpy_ref.nn import init
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
 from numpy_ref.nn.layers import ReLU
 from numpy_ref.nn.module import Sequential
+from torch_impl.nn import convolution as torch_layers
 from torch_impl.nn import init as torch_init
-from torch_impl.nn import layers as torch_layers
 
 
 @pytest.mark.parametrize("kind", PAIRS)

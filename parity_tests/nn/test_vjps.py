@@ -26,16 +26,16 @@ def directional_error(function, arguments, differentiable, rng, step=1e-5):
     gradients = vjp(*cotangents)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     assert len(gradients) == differentiable
-    init_weight_v = [rng.normal(size=a.shape) for a in arguments[:differentiable]]
+    tangents = [rng.normal(size=a.shape) for a in arguments[:differentiable]]
 
     def along(s):
-        moved = [a + s * d for a, d in zip(arguments, init_weight_v, strict=False)]
+        moved = [a + s * d for a, d in zip(arguments, tangents, strict=False)]
         out, _ = function(*moved, *arguments[differentiable:])
         out = out if isinstance(out, tuple) else (out,)
         return sum((c * o).sum() for c, o in zip(cotangents, out, strict=True))
 
     measured = (along(step) - along(-step)) / (2 * step)
-    claimed = sum((g * d).sum() for g, d in zip(gradients, init_weight_v, strict=True))
+    claimed = sum((g * d).sum() for g, d in zip(gradients, tangents, strict=True))
     assert all(g.shape == a.shape for g, a in zip(gradients, arguments, strict=False))
     return abs(measured - claimed) / max(1, abs(measured))
 
@@ -46,6 +46,8 @@ def _cases(rng):
 
     x = rng.random((N, D))
     d = distributions
+    yield "linear", functional.linear, (normal(N, L, D), normal(H, D), normal(H)), 3
+    yield "weight_norm", functional.weight_norm, (normal(H, D), normal(H, 1)), 2
     yield "relu", functional.relu, (normal(N, D),), 1
     yield "elu", functional.elu, (normal(N, D),), 1
     yield "tanh", functional.tanh, (normal(N, D),), 1
@@ -144,8 +146,8 @@ def test_every_public_function_and_layer_has_a_case():
     values_only |= {
         f"{name}_icdf" for name in ("continuous_bernoulli", "beta", "truncated_gaussian")
     }
-    # Weighted has no forward of its own, and ids no gradient: test_lstm has the Embedding
-    others = {"Weighted", "Embedding", "add_rows"}
+    # ids have no gradient: test_lstm has the Embedding
+    others = {"Embedding", "embedding", "add_rows"}
     for module in (functional, distributions, grey_distributions, layers):
         public = {
             n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from helpers.vlae_cases import LAYERS, assert_same_state, errors, make_layers, results, small, twins
+from helpers.vlae_cases import (
+    LAYERS,
+    PANELS,
+    assert_same_state,
+    errors,
+    layer_class,
+    make_layers,
+    results,
+    small,
+    twins,
+)
 from helpers.witnesses import derivative_errors
 from torch import nn
 from torch.nn import functional as F
@@ -73,8 +83,8 @@ def test_state_has_the_same_names_layouts_and_order(name, rng):
 @each_layer
 def test_lengths_begin_as_1_and_biases_as_0(name):
     kind, arguments, _ = LAYERS[name]
-    for side in (left_side, right_side):
-        state = weights.to_arrays(getattr(side, kind)(*arguments).state_dict())
+    for side in PANELS:
+        state = weights.to_arrays(layer_class(side, kind)(*arguments).state_dict())
         assert (state["weight_g"] == 1).all() and not state["bias"].any()
 
 
@@ -217,14 +227,14 @@ def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
 )
 def test_impossible_settings(kind, arguments, message):
     with pytest.raises(ValueError, match=message):
-        getattr(left_side, kind)(*arguments)
+        layer_class(PANELS[0], kind)(*arguments)
     if kind == "WNMaskedConv2d":
         with pytest.raises(ValueError, match=message):
-            getattr(right_side, kind)(*arguments)
+            layer_class(PANELS[1], kind)(*arguments)
 
 
 def test_impossible_dtypes():
-    for side in (left_side, right_side):
+    for side in PANELS:
         with pytest.raises(ValueError, match="dtype: got 'float16', takes float32 or float64"):
             side.WNLinear(2, 3, dtype="float16")
 

@@ -228,7 +228,7 @@ def test_a_run_goes_on_bit_for_bit(engine, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"amp": "fp8"}, "amp: got 'fp8'"),
         ({"amp": "bf16", "backend": "numpy"}, "amp: got 'bf16', an option of the torch backend"),

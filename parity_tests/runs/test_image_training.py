@@ -48,7 +48,7 @@ def test_images_fit_the_model_and_come_back(shape, activation):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"image_size": 64}, "image_size: got 64, takes 16 for squares"),
         ({"in_channels": 1}, "in_channels: got 1, takes 3 for squares"),

@@ -104,7 +104,7 @@ def test_ranks_agree_and_the_first_answers_for_all(worked):
 @pytest.mark.parametrize("examples", [1, 2, 3, 4, 5, 7, 64])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_every_example_is_in_one_part(size, examples, reduction):
-    parts = [Ranks(r, size).part(examples, reduction) for r in range(size)]
+    parts = [Ranks(r, size).shard(examples, reduction) for r in range(size)]
     rows = np.concatenate([np.arange(examples)[rows] for rows, _ in parts])
     counted = np.concatenate(
         [
@@ -123,7 +123,7 @@ def test_every_example_is_in_one_part(size, examples, reduction):
 def test_the_noise_is_the_same_on_any_number_of_ranks(size):
     case = CASES["normalised"]
     model = panel_of(case, "numpy", Ranks()).model
-    parts = [Ranks(r, size).part(9, "mean")[0] for r in range(size)]
+    parts = [Ranks(r, size).shard(9, "mean")[0] for r in range(size)]
     drawn = [model.draw_noise(Key(5), p.stop - p.start, first=p.start).eps for p in parts]
     np.testing.assert_array_equal(np.concatenate(drawn), model.draw_noise(Key(5), 9).eps)
 

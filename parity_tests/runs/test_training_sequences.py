@@ -173,7 +173,7 @@ def test_a_checkpoint_with_another_models_state_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("cell", "backend"), BOTH)
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "message"),
     [(13, "step 13: loss term total is nan"), (15, "15: NaN or inf in"), (20, "20: NaN or inf in")],
     ids=["between checkpoints", "at a checkpoint", "at the end of an epoch"],
 )

@@ -38,7 +38,7 @@ class Memory:
         width: int,
         channels: int | None = None,
     ) -> None:
-        weight = layer._multiplier()[:, :channels]
+        weight = layer.weight()[:, :channels]
         mask = layer.mask[0]
         self._rows, self._columns = mask.nonzero(as_tuple=True)
         taps = weight[:, :, self._rows, self._columns]  # (O, C, T)
@@ -65,8 +65,8 @@ class RowMemory:
     """
 
     def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
-        self._weight, self._bias = layer.vertical._multiplier(), layer.vertical.bias
-        self._link = layer.link._multiplier()[:, :, 0, 0]
+        self._weight, self._bias = layer.vertical.weight(), layer.vertical.bias
+        self._link = layer.link.weight()[:, :, 0, 0]
         self._up, self._side = layer.vertical.padding
         self._given = self._weight.new_zeros(
             (count, self._weight.shape[1], height + self._up, width)
@@ -114,7 +114,7 @@ def _(layer: nn.ELU, count: int, height: int, width: int) -> At:
 
 @pixelwise.register
 def _(layer: WNConv2d, count: int, height: int, width: int) -> At:
-    weight = layer._multiplier()[:, :, 0, 0].T  # of a 1 x 1 kernel
+    weight = layer.weight()[:, :, 0, 0].T  # of a 1 x 1 kernel
     return lambda x, i, j: x @ weight + layer.bias
 
 

@@ -16,7 +16,7 @@ from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.common.fields import check_positive_int
 from torch_impl.nn import checks
 from torch_impl.nn.module import as_dtype
-from torch_impl.nn.weight_norm import WeightNorm
+from torch_impl.nn.weight_norm import WeightNorm, weight_norm
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -85,8 +85,8 @@ class WNMaskedConv2d(WeightNorm):
         self.padding = kH // 2, kW // 2
         self.register_buffer("mask", masks.to(self.weight_v.device), persistent=False)
 
-    def _seen(self, v: Tensor) -> Tensor:
-        return v * self.mask
+    def weight(self) -> Tensor:
+        return weight_norm(self.weight_v * self.mask, self.weight_g)
 
-    def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, self.bias, padding=self.padding)

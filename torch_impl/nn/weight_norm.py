@@ -24,6 +24,12 @@ What goes in is of the order of 1, and so is v x / |v|: less than that is what r
 """
 
 
+def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
+    """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs."""
+    others = [k for k in range(v.ndim) if k != axis]
+    return g * (v / (v * v).sum(others, keepdim=True).sqrt())
+
+
 class WeightNorm(nn.Module):
     """w = g v / |v|: the length and the direction of what each output multiplies by, learned apart.
 
@@ -46,8 +52,7 @@ class WeightNorm(nn.Module):
     ) -> None:
         super().__init__()
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
-        self._others = tuple(axis for axis in range(len(weight)) if axis != self.outputs)
-        lengths = [1 if axis in self._others else size for axis, size in enumerate(weight)]
+        lengths = [n if axis == self.outputs else 1 for axis, n in enumerate(weight)]
         zeros = torch.zeros(weight[self.outputs], **factory_kwargs)
         self.bias = nn.Parameter(zeros) if bias else None
         self.weight_g = nn.Parameter(torch.ones(lengths, **factory_kwargs))
@@ -69,14 +74,14 @@ class WeightNorm(nn.Module):
         if self._initialize_next:
             self._initialize_next = False
             self._initialize(x)
-        return self._multiply(x, self._multiplier())
+        return self.multiply(x, self.weight())
 
     @torch.no_grad()
     def _initialize(self, x: Tensor) -> None:
         self.weight_g.fill_(1)
         if self.bias is not None:
             self.bias.zero_()
-        t = self._multiply(x, self._multiplier())
+        t = self.multiply(x, self.weight())
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes, correction=0)
         varies = std > CONSTANT * mean.abs().clamp(min=1)
@@ -85,15 +90,12 @@ class WeightNorm(nn.Module):
         if self.bias is not None:
             self.bias.sub_(mean * scale)
 
-    def _multiplier(self) -> Tensor:
-        v = self._seen(self.weight_v)
-        return self.weight_g * (v / (v * v).sum(self._others, keepdim=True).sqrt())
+    def weight(self) -> Tensor:
+        """w = g v / |v|."""
+        return weight_norm(self.weight_v, self.weight_g, self.outputs)
 
-    def _seen(self, v: Tensor) -> Tensor:
-        """What a mask lets through, 0 elsewhere."""
-        return v
-
-    def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The layer as a function of its input and weight."""
         raise NotImplementedError(f"{type(self).__name__} does not multiply")
 
 
@@ -103,7 +105,7 @@ class WNLinear(WeightNorm):
     def __init__(self, in_features: int, out_features: int, **factory_kwargs: Any) -> None:
         super().__init__(out_features, in_features, **factory_kwargs)
 
-    def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight, self.bias)
 
 
@@ -122,7 +124,7 @@ class WNConv2d(WeightNorm):
         super().__init__(out_channels, in_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding = stride, padding
 
-    def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
@@ -144,7 +146,7 @@ class WNConvTranspose2d(WeightNorm):
         super().__init__(in_channels, out_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
 
-    def _multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         given = (self.stride, self.padding, self.output_padding)
         return F.conv_transpose2d(x, weight, self.bias, *given)
 
