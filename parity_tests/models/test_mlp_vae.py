@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.vae_cases import KEY, ODD, batch, tensors
-from helpers.witnesses import derivative_errors, total_of
+from helpers.finite_differences import derivative_errors, total_loss
 from torch import distributions as td
 
 from diptych import pairs, parity
@@ -135,7 +135,7 @@ def test_every_parameter_gradient_by_finite_difference(make_pair, rng):
         config = MLPVAEConfig(**ODD, **options, samples=2)
         left, _ = make_pair(config)
         x, noise = batch(4, 13), left.draw_noise(KEY, 4)
-        errors = derivative_errors(total_of(left), (x, noise), left.named_parameters(), rng)
+        errors = derivative_errors(total_loss(left), (x, noise), left.named_parameters(), rng)
         assert errors.keys() == left.gradients().keys()
         assert max(errors.values()) < 1e-8, errors
 

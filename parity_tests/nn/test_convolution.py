@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 from helpers.image_layer_cases import PAIRS, errors
-from helpers.witnesses import derivative_errors, filled
+from helpers.finite_differences import derivative_errors
+from helpers.witnesses import filled
 from torch import nn
 
 from diptych import weights

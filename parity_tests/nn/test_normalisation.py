@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.image_layer_cases import NAMES, SHAPE, errors, make_norms, ramp
-from helpers.witnesses import derivative_errors
+from helpers.finite_differences import derivative_errors
 from torch import nn
 
 from diptych import weights

@@ -14,7 +14,7 @@ from helpers.vlae_cases import (
     small,
     twins,
 )
-from helpers.witnesses import derivative_errors
+from helpers.finite_differences import derivative_errors
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
