@@ -28,7 +28,7 @@ from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
 from numpy_ref.nn.init import INITS
 from numpy_ref.nn.layers import Linear, ReLU
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
-from numpy_ref.nn.normalisation import BatchNorm2d
+from numpy_ref.nn.layers import BatchNorm2d
 from numpy_ref.probability.distributions import (
     bernoulli_nll,
     gaussian_kl,

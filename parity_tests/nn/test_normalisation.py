@@ -15,7 +15,7 @@ from numpy_ref.nn import init, optim
 from numpy_ref.nn.convolution import Conv2d
 from numpy_ref.nn.layers import ReLU
 from numpy_ref.nn.module import Sequential
-from numpy_ref.nn.normalisation import BatchNorm2d
+from numpy_ref.nn.layers import BatchNorm2d
 
 SETTINGS = [{}, {"eps": 0.1, "momentum": 0.37}, {"momentum": 0.0}, {"momentum": 1.0}]
 

@@ -16,7 +16,8 @@ from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.common.fields import check_positive_int
 from torch_impl.nn import checks
 from torch_impl.nn.module import as_dtype
-from torch_impl.nn.weight_norm import WeightNorm, weight_norm
+from torch_impl.nn.functional import weight_norm
+from torch_impl.nn.weight_norm import WeightNorm
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -88,5 +89,5 @@ class WNMaskedConv2d(WeightNorm):
     def weight(self) -> Tensor:
         return weight_norm(self.weight_v * self.mask, self.weight_g)
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, self.bias, padding=self.padding)
+    def multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        return F.conv2d(x, w, b, padding=self.padding)
