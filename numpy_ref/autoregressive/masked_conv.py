@@ -101,5 +101,5 @@ class WNMaskedConv2d(WeightNorm):
 
         return w, vjp
 
-    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
         return conv2d(x, w, b, padding=self.padding, input_grad=self._input_grad)

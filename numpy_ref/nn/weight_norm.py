@@ -69,7 +69,7 @@ class WeightNorm(Module):
             self._initialize_next = False
             self._initialize(x)
         w, w_vjp = self.weight()
-        y, y_vjp = self.multiply(x, w, None if self.bias is None else self.bias.data)
+        y, y_vjp = self._multiply(x, w, None if self.bias is None else self.bias.data)
 
         def vjp(dy: Array) -> Array | None:
             dx, dw, db = y_vjp(dy)
@@ -91,16 +91,16 @@ class WeightNorm(Module):
 
         return w, vjp
 
-    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
         """The layer as a pure function; its vjp returns (dx, dw, db)."""
-        raise NotImplementedError(f"{type(self).__name__} has no multiply")
+        raise NotImplementedError(f"{type(self).__name__} has no _multiply")
 
     def _initialize(self, x: Array) -> None:
         g, b = self.weight_g.data, None if self.bias is None else self.bias.data
         g.fill(1)
         if b is not None:
             b.fill(0)
-        t, _ = self.multiply(x, self.weight()[0], b)
+        t, _ = self._multiply(x, self.weight()[0], b)
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes)
         varies = std > CONSTANT * np.maximum(np.abs(mean), 1)
@@ -118,7 +118,7 @@ class WNLinear(WeightNorm):
         check_positive_int("out_features", out_features)
         super().__init__(out_features, in_features, **options)
 
-    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
         return linear(x, w, b, input_grad=self._input_grad)
 
 
@@ -141,7 +141,7 @@ class WNConv2d(WeightNorm):
         self.in_channels = in_channels
         self.stride, self.padding = as_pair("stride", stride, 1), as_pair("padding", padding, 0)
 
-    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
         return conv2d(x, w, b, self.stride, self.padding, input_grad=self._input_grad)
 
 
@@ -167,7 +167,7 @@ class WNConvTranspose2d(WeightNorm):
         self.stride, self.padding = as_pair("stride", stride, 1), as_pair("padding", padding, 0)
         self.output_padding = as_output_padding(output_padding, self.stride)
 
-    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
         geometry = self.stride, self.padding, self.output_padding
         return conv_transpose2d(x, w, b, *geometry, input_grad=self._input_grad)
 

@@ -89,5 +89,5 @@ class WNMaskedConv2d(WeightNorm):
     def weight(self) -> Tensor:
         return weight_norm(self.weight_v * self.mask, self.weight_g)
 
-    def multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         return F.conv2d(x, w, b, padding=self.padding)

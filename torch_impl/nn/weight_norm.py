@@ -70,22 +70,22 @@ class WeightNorm(nn.Module):
         if self._initialize_next:
             self._initialize_next = False
             self._initialize(x)
-        return self.multiply(x, self.weight(), self.bias)
+        return self._multiply(x, self.weight(), self.bias)
 
     def weight(self) -> Tensor:
         """w = g v / |v|."""
         return weight_norm(self.weight_v, self.weight_g, self.outputs)
 
-    def multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         """The layer as a pure function."""
-        raise NotImplementedError(f"{type(self).__name__} has no multiply")
+        raise NotImplementedError(f"{type(self).__name__} has no _multiply")
 
     @torch.no_grad()
     def _initialize(self, x: Tensor) -> None:
         self.weight_g.fill_(1)
         if self.bias is not None:
             self.bias.zero_()
-        t = self.multiply(x, self.weight(), self.bias)
+        t = self._multiply(x, self.weight(), self.bias)
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes, correction=0)
         varies = std > CONSTANT * mean.abs().clamp(min=1)
@@ -101,7 +101,7 @@ class WNLinear(WeightNorm):
     def __init__(self, in_features: int, out_features: int, **factory_kwargs: Any) -> None:
         super().__init__(out_features, in_features, **factory_kwargs)
 
-    def multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         return F.linear(x, w, b)
 
 
@@ -120,7 +120,7 @@ class WNConv2d(WeightNorm):
         super().__init__(out_channels, in_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding = stride, padding
 
-    def multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         return F.conv2d(x, w, b, self.stride, self.padding)
 
 
@@ -142,7 +142,7 @@ class WNConvTranspose2d(WeightNorm):
         super().__init__(in_channels, out_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
 
-    def multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         geometry = self.stride, self.padding, self.output_padding
         return F.conv_transpose2d(x, w, b, *geometry)
 
