@@ -134,7 +134,7 @@ class Module:
         }
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy of this module in another dtype, its gradients 0; integer buffers stay integers."""
+        """A copy in another dtype, with gradients 0; integer buffers stay integers."""
         twin = copy.deepcopy(self)
         for _, buffer in twin.named_buffers():
             if buffer.data.dtype in DTYPES:

@@ -127,7 +127,7 @@ def test_parity_over_the_grid(lively, baseline, samples, estimator, beta, reduct
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_float32_stays_within_the_bound_from_dtype_and_size(lively, baseline):
     """Judged by the float64 left panel, which also says how much a gradient magnifies rounding."""
-    config = MLPVAEConfig(**ODD, samples=4, estimator="A")
+    config = MLPVAEConfig(**ODD, samples=4, estimator="sampled")
     left, right = lively(config, "float32")
     x, noise = batch(5, "float32"), left.draw_noise(KEY, 5)
     reference = left.astype("float64")
@@ -225,7 +225,7 @@ def test_it_is_the_exact_gradient_of_an_integral_by_quadrature(lively, estimator
 def test_leaving_one_out_biases_nothing(lively, samples):
     """Exactly: each draw one of three points with mean 0 and variance 1, so that the scores average
     to 0, and an example for every possible set of draws."""
-    left, x, _ = one_latent(lively, "A")
+    left, x, _ = one_latent(lively, "sampled")
     points = np.array([-math.sqrt(1.5), 0.0, math.sqrt(1.5)])
     every = np.array(list(itertools.product(points, repeat=samples)))[..., None]
     same = np.repeat(x[:1], len(every), axis=0)

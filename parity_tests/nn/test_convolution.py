@@ -4,8 +4,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from helpers.image_layer_cases import PAIRS, errors
 from helpers.finite_differences import derivative_errors
+from helpers.image_layer_cases import PAIRS, errors
 from helpers.witnesses import filled
 from torch import nn
 

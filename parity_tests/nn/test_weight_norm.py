@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.finite_differences import derivative_errors
 from helpers.vlae_cases import (
     LAYERS,
     PANELS,
@@ -14,7 +15,6 @@ from helpers.vlae_cases import (
     small,
     twins,
 )
-from helpers.finite_differences import derivative_errors
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm

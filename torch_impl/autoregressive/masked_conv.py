@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.common.fields import check_positive_int
 from torch_impl.nn import checks
-from torch_impl.nn.module import as_dtype
 from torch_impl.nn.functional import weight_norm
+from torch_impl.nn.module import as_dtype
 from torch_impl.nn.weight_norm import WeightNorm
 
 
