@@ -117,10 +117,10 @@ def test_a_second_backward_pass_adds_the_same_gradients_again(name, rng):
     cotangents = [rng.normal(size=out.shape) for out in outputs]
     module.zero_grad()
     vjp(*cotangents)
-    once = {name: grad.copy() for name, grad in module.gradients().items()}
+    once = {path: grad.copy() for path, grad in module.gradients().items()}
     vjp(*cotangents)
-    for name, grad in module.gradients().items():
-        np.testing.assert_array_equal(grad, 2 * once[name])
+    for path, grad in module.gradients().items():
+        np.testing.assert_array_equal(grad, 2 * once[path])
 
 
 def test_every_public_function_and_layer_has_a_case():
