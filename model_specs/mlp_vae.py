@@ -1,6 +1,6 @@
-"""What the MLP VAE is, whatever computes it: its config, the noise going in, the terms coming out.
+"""Specification of the MLP VAE: its config, its noise, and the terms of its loss.
 
-`Any` stands for an array of whichever panel: numpy.ndarray on the left, torch.Tensor on the right.
+`Any` stands for an array of the panel: numpy.ndarray on the left, torch.Tensor on the right.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from model_specs.common.fields import check_choice, check_positive_int, check_re
 
 ACTIVATIONS = ("relu", "tanh")
 POSTERIORS = ("logvar", "sigma", "deterministic")
-ESTIMATORS = ("A", "B")
+ESTIMATORS = ("sampled", "analytic")
+PAPER_ESTIMATORS = {"A": "sampled", "B": "analytic"}
 LIKELIHOODS = (
     "bernoulli",
     "bernoulli_clamped",
@@ -29,41 +30,42 @@ INITS = ("normal", "torch")
 class MLPVAEConfig:
     """The variational autoencoder of Kingma & Welling (2013, arXiv 1312.6114), appendix C.
 
-        x -> hidden -> (mu, spread);  z = mu + std eps;  z -> hidden -> logits
+        x -> hidden -> (mu, scale);  z = mu + std eps;  z -> hidden -> logits
 
-    Raises: ValueError that names the field, its value and what is allowed.
+    Raises: ValueError that names the field, its value and the values it takes.
     """
 
     input_dim: int = 784
-    """D, values per example. 28 x 28 for MNIST."""
+    """D, values per example: 28 x 28 for MNIST."""
     hidden_dim: int = 400
-    """H, width of both hidden layers. 784-400-20 is the size of PyTorch's own example."""
+    """H, width of both hidden layers. 784-400-20 are the sizes of PyTorch's example."""
     latent_dim: int = 20
-    """Z, values per code. 2 makes pictures of the latent space."""
+    """Z, values per code. With 2, the latent space can be plotted."""
     activation: str = "relu"
-    """relu as in the teaching code; the paper itself uses tanh."""
+    """relu, as in most teaching code, or tanh, as in the paper."""
     posterior: str = "logvar"
-    """What the encoder's second head gives. logvar: log sigma^2. sigma: the standard deviation
-    itself, unconstrained; a negative one acts as its absolute value. deterministic: no second
-    head, z = mu and no KL term: the plain autoencoder."""
-    estimator: str = "B"
-    """Of the KL term. A: log q(z|x) - log p(z) at the sampled z (paper, eq. 6).
-    B: closed form (eq. 7). A deterministic code has no density, so A is not for it."""
+    """The output of the encoder's second head. logvar: log sigma^2. sigma: the standard deviation,
+    unconstrained; a negative one acts as its absolute value. deterministic: no second head, z = mu
+    and no KL term, the plain autoencoder."""
+    estimator: str = "analytic"
+    """Estimator of the KL term. sampled: log q(z|x) - log p(z) at the sampled z, the paper's
+    estimator A (equation 6). analytic: in closed form, its estimator B (equation 7). "A" and "B"
+    are accepted too. A deterministic code has no density and takes analytic."""
     samples: int = 1
-    """L, draws of z per example. The paper takes 1 at minibatch 100."""
+    """L, draws of z per example. The paper takes 1, at 100 examples a batch."""
     beta: float = 1.0
     """Weight of the KL term (Higgins et al. 2017). 1 makes the loss -ELBO."""
     likelihood: str = "bernoulli"
-    """p(x|z). bernoulli: from logits. bernoulli_clamped: log(p + 1e-8), the form that circulates
-    with posterior="sigma". gaussian: mean = decoder output, fixed `gaussian_std`. Densities on
-    [0, 1], for grey values: continuous_bernoulli (Loaiza-Ganem & Cunningham 2019), beta by its
-    mean and its concentration, and truncated_gaussian, the Gaussian of [0, 1] alone."""
+    """p(x|z). bernoulli: from logits. bernoulli_clamped: with log(p + 1e-8), as in much teaching
+    code with the sigma posterior. gaussian: the decoder's outputs are the mean, and `gaussian_std`
+    is fixed. For grey values, densities on [0, 1]: continuous_bernoulli (Loaiza-Ganem & Cunningham
+    2019), beta with a mean and a concentration, and truncated_gaussian."""
     gaussian_std: float = 1.0
-    """Standard deviation of the Gaussian before it is cut, if it is; unused by the others."""
+    """Standard deviation of gaussian, and of truncated_gaussian before truncation."""
     reduction: str = "mean"
-    """Over the batch; over pixels and latents every term is summed. The teaching code sums."""
+    """mean or sum over the batch. Every term is summed over pixels and latents in either case."""
     init: str = "normal"
-    """normal: weights N(0, 0.1^2), biases 0, after the teaching code.
+    """normal: weights N(0, 0.1^2), biases 0, as in much teaching code.
     torch: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for both, the default of torch.nn.Linear."""
 
     def __post_init__(self) -> None:
@@ -71,6 +73,8 @@ class MLPVAEConfig:
             check_positive_int(name, getattr(self, name))
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("posterior", self.posterior, POSTERIORS)
+        name = PAPER_ESTIMATORS.get(self.estimator, self.estimator)
+        object.__setattr__(self, "estimator", name)
         check_choice("estimator", self.estimator, ESTIMATORS)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
         check_choice("reduction", self.reduction, REDUCTIONS)
@@ -78,7 +82,7 @@ class MLPVAEConfig:
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
         if self.posterior == "deterministic":
-            check_choice("estimator", self.estimator, ("B",))
+            check_choice("estimator", self.estimator, ("analytic",))
 
     @property
     def title(self) -> str:
@@ -92,7 +96,7 @@ class MLPVAEConfig:
 
     @property
     def outputs(self) -> int:
-        """Values that the decoder gives for a pixel: two make a Beta, one all else."""
+        """Outputs of the decoder per pixel: 2 for beta, 1 for all others."""
         return 2 if self.likelihood == "beta" else 1
 
     @property
@@ -117,7 +121,7 @@ class MLPVAEConfig:
 
 
 class MLPVAENoise(NamedTuple):
-    """Every random number that the loss needs."""
+    """The random numbers of the loss."""
 
     eps: Any  # (N, L, Z), standard normal
 
@@ -130,7 +134,7 @@ class LogvarParams(NamedTuple):
 
 
 class SigmaParams(NamedTuple):
-    """q(z|x) = N(mu, sigma^2), sigma of either sign."""
+    """q(z|x) = N(mu, sigma^2), with sigma of either sign."""
 
     mu: Any  # (N, Z)
     sigma: Any  # (N, Z)
@@ -140,13 +144,13 @@ class DeterministicParams(NamedTuple):
     """q(z|x) is the point mu."""
 
     mu: Any  # (N, Z)
-    std: Any  # (N, Z), 0 and constant
+    std: Any  # (N, Z), the constant 0
 
 
 class MLPVAELoss(NamedTuple):
-    """Terms of the loss, nats: summed over pixels and latents, averaged over the L samples,
-    then mean or sum over the batch as `reduction` says."""
+    """Terms of the loss in nats: summed over pixels and latents, averaged over the L samples, then
+    averaged or summed over the batch by `reduction`."""
 
     total: Any  # recon + beta kl
     recon: Any  # E_q[-log p(x|z)]
-    kl: Any  # KL(q(z|x) || p(z)), in closed form or as sampled
+    kl: Any  # KL(q(z|x) || p(z)), by the estimator

@@ -1,6 +1,7 @@
-"""What the score-function estimator may take off the cost that it weighs scores with."""
+"""Specification of the score-function estimator: its baselines."""
 
 from __future__ import annotations
 
 BASELINES = ("none", "leave_one_out")
-"""none: nothing. leave_one_out: the mean cost of the example's other draws, L >= 2."""
+"""Baseline that is subtracted from the cost of a draw. none: 0. leave_one_out: the mean cost of the
+example's other draws, for L >= 2."""

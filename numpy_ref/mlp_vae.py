@@ -13,13 +13,28 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from model_specs.common.key import Key
-from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
+from model_specs.mlp_vae import (
+    DeterministicParams,
+    LogvarParams,
+    MLPVAEConfig,
+    MLPVAELoss,
+    MLPVAENoise,
+    SigmaParams,
+)
 from numpy_ref.nn import checks, random
 from numpy_ref.nn.init import INITS
 from numpy_ref.nn.layers import Linear, ReLU, Tanh
 from numpy_ref.nn.module import Array, Module, Vjp
-from numpy_ref.probability.likelihoods import Likelihood, make_likelihood
-from numpy_ref.probability.posteriors import POSTERIORS, Posterior
+from numpy_ref.probability.distributions import (
+    CLAMP,
+    Bernoulli,
+    ClampedBernoulli,
+    Gaussian,
+    gaussian_kl,
+    gaussian_kl_sampled,
+    gaussian_kl_sigma,
+)
+from numpy_ref.probability.grey_distributions import Beta, ContinuousBernoulli, TruncatedGaussian
 
 ACTIVATIONS = {"relu": ReLU, "tanh": Tanh}
 
@@ -44,11 +59,11 @@ class MLPVAE(Module):
         activation = ACTIVATIONS[config.activation]
         self.encoder_hidden = Linear(D, H, dtype=dtype, input_grad=False)
         self.encoder_activation = activation()
-        self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, dtype=dtype)
+        self.posterior = POSTERIORS[config.posterior](H, Z, dtype=dtype)
         self.decoder_hidden = Linear(Z, H, dtype=dtype)
         self.decoder_activation = activation()
         self.decoder_logits = Linear(H, D * config.outputs, dtype=dtype)
-        self.likelihood: Likelihood = make_likelihood(config)
+        self.likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
     @property
@@ -58,10 +73,10 @@ class MLPVAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> MLPVAENoise:
-        """eps (N, L, Z) of the stream "eps" (see random.draw_eps), L `samples` or config.samples.
+        """Standard normal eps (N, L, Z): see random.draw_eps.
 
-        `first` is the number of the first example, so that a part of a batch gets its noise in the
-        whole.
+        L is `samples`, by default config.samples. `first` is the index of the first example, so
+        that part of a batch gets the same noise as within the whole batch.
         """
         L, Z = self.config.samples if samples is None else samples, self.config.latent_dim
         eps = random.draw_eps(key.fold_in("eps"), batch_size, L, Z, first, self.dtype)
@@ -80,20 +95,20 @@ class MLPVAE(Module):
         return q, lambda dmu, dscale: h_vjp(a_vjp(q_vjp(dmu, dscale)))
 
     def reparameterize(self, mu: Array, scale: Array, eps: Array) -> tuple[Array, Vjp]:
-        """z = mu + std eps.   mu and spread (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
+        """z = mu + std eps.   mu and scale (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
         return self.posterior.reparameterize(mu, scale, eps)
 
     def decode(self, z: Array) -> tuple[Array, Vjp]:
-        """The logits of p(x|z), or what it has in their place.   z (..., Z) -> (..., D outputs)"""
+        """The parameters of p(x|z), called logits for all.   z (..., Z) -> (..., D outputs)"""
         h, h_vjp = self.decoder_hidden(z)
         a, a_vjp = self.decoder_activation(h)
         logits, logits_vjp = self.decoder_logits(a)
         return logits, lambda dlogits: h_vjp(a_vjp(logits_vjp(dlogits)))
 
     def loss(self, x: Array, noise: MLPVAENoise) -> tuple[MLPVAELoss, Callable[[], None]]:
-        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+        """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
-        x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
+        x (N, D), noise.eps (N, L, Z); L need not be config.samples.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, scale), encode_vjp = self.encode(x)
@@ -104,7 +119,7 @@ class MLPVAE(Module):
         z, z_vjp = self.reparameterize(mu, scale, noise.eps)
         logits, decode_vjp = self.decode(z)
         nll, nll_vjp = self.likelihood.nll(logits, x)  # (N, L)
-        kl, kl_vjp = self._kl(mu, scale, z, noise.eps)  # (N, L) for A, (N, 1) for B
+        kl, kl_vjp = self._kl(mu, scale, z, noise.eps)  # (N, L) if sampled, else (N, 1)
 
         recon_term = weight * nll.mean(1).sum()
         kl_term = weight * kl.mean(1).sum()
@@ -112,15 +127,15 @@ class MLPVAE(Module):
         def backward() -> None:
             dkl = np.full_like(kl, beta * weight / kl.shape[1])
             dnll = np.full_like(nll, weight / L)
-            dmu_kl, dspread_kl, dz_kl = kl_vjp(dkl)
+            dmu_kl, dscale_kl, dz_kl = kl_vjp(dkl)
             dmu, dscale = z_vjp(decode_vjp(nll_vjp(dnll)) + dz_kl)
-            encode_vjp(dmu + dmu_kl, dscale + dspread_kl)
+            encode_vjp(dmu + dmu_kl, dscale + dscale_kl)
 
         return MLPVAELoss(recon_term + beta * kl_term, recon_term, kl_term), backward
 
     def _kl(self, mu: Array, scale: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
-        """By estimator A or B; the vjp gives (dmu, dspread, dz)."""
-        if self.config.estimator == "A":
+        """The KL term by the configured estimator; its vjp returns (dmu, dscale, dz)."""
+        if self.config.estimator == "sampled":
             kl, kl_vjp = self.posterior.kl_sampled(scale, z, eps)
             return kl, lambda dkl: (0, *kl_vjp(dkl))
         kl, kl_vjp = self.posterior.kl(mu, scale)
@@ -129,8 +144,9 @@ class MLPVAE(Module):
     def log_weight(self, x: Array, noise: MLPVAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
-        the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        x (N, D), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
+        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
+        log p(x).
         Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
         (mu, scale), _ = self.encode(x)
@@ -155,3 +171,117 @@ class MLPVAE(Module):
     def _check_noise(self, x: Array, noise: MLPVAENoise) -> None:
         shape = (len(x), None, self.config.latent_dim)
         checks.check_noise("eps", noise.eps, shape, self.dtype)
+
+
+class LogvarPosterior(Module):
+    """q(z|x) = N(mu, exp(logvar)), with mu and logvar linear in h.
+
+    All posteriors have these methods. Shapes: h (N, H), mu and logvar (N, Z), eps and z (N, L, Z).
+    Source: Kingma & Welling (2013), appendix C.2.
+    """
+
+    def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)
+        self.logvar = Linear(hidden_dim, latent_dim, dtype=dtype)
+
+    def forward(self, h: Array) -> tuple[LogvarParams, Vjp]:
+        mu, mu_vjp = self.mu(h)
+        logvar, logvar_vjp = self.logvar(h)
+        return LogvarParams(mu, logvar), lambda dmu, dlogvar: mu_vjp(dmu) + logvar_vjp(dlogvar)
+
+    def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + exp(logvar / 2) eps."""
+        std = np.exp(0.5 * logvar)
+        z = mu[:, None] + std[:, None] * eps
+        return z, lambda dz: (dz.sum(1), (dz * eps).sum(1) * 0.5 * std)
+
+    def kl(self, mu: Array, logvar: Array) -> tuple[Array, Vjp]:
+        """KL(q(z|x) || N(0, I)) in closed form.   -> (N,)"""
+        return gaussian_kl(mu, logvar)
+
+    def kl_sampled(self, logvar: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """log q(z|x) - log p(z) at the sampled z.   -> (N, L)"""
+        return gaussian_kl_sampled(logvar, z, eps)
+
+
+class SigmaPosterior(Module):
+    """q(z|x) = N(mu, sigma^2), with sigma linear in h: -sigma is as good as sigma."""
+
+    def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)
+        self.sigma = Linear(hidden_dim, latent_dim, dtype=dtype)
+
+    def forward(self, h: Array) -> tuple[SigmaParams, Vjp]:
+        mu, mu_vjp = self.mu(h)
+        sigma, sigma_vjp = self.sigma(h)
+        return SigmaParams(mu, sigma), lambda dmu, dsigma: mu_vjp(dmu) + sigma_vjp(dsigma)
+
+    def reparameterize(self, mu: Array, sigma: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu + sigma eps."""
+        z = mu[:, None] + sigma[:, None] * eps
+        return z, lambda dz: (dz.sum(1), (dz * eps).sum(1))
+
+    def kl(self, mu: Array, sigma: Array) -> tuple[Array, Vjp]:
+        """KL(q(z|x) || N(0, I)) in closed form, with log(sigma^2 + 1e-8).   -> (N,)"""
+        return gaussian_kl_sigma(mu, sigma)
+
+    def kl_sampled(self, sigma: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """log q(z|x) - log p(z) at the sampled z, with log(sigma^2 + 1e-8).   -> (N, L)"""
+        var = sigma * sigma + CLAMP
+        kl, kl_vjp = gaussian_kl_sampled(np.log(var), z, eps)
+
+        def vjp(dkl: Array) -> tuple[Array, Array]:
+            dlogvar, dz = kl_vjp(dkl)
+            return dlogvar * 2 * sigma / var, dz
+
+        return kl, vjp
+
+
+class DeterministicPosterior(Module):
+    """q(z|x) is the point mu, the code of a plain autoencoder; its std is the constant 0."""
+
+    def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)
+
+    def forward(self, h: Array) -> tuple[DeterministicParams, Vjp]:
+        mu, mu_vjp = self.mu(h)
+        return DeterministicParams(mu, np.zeros_like(mu)), lambda dmu, dstd: mu_vjp(dmu)
+
+    def reparameterize(self, mu: Array, std: Array, eps: Array) -> tuple[Array, Vjp]:
+        """z = mu for every eps."""
+        z = mu[:, None] + std[:, None] * eps
+        return z, lambda dz: (dz.sum(1), 0)
+
+    def kl(self, mu: Array, std: Array) -> tuple[Array, Vjp]:
+        """0: the loss of an autoencoder has no KL term.   -> (N,)"""
+        return np.zeros_like(mu[:, 0]), lambda dkl: (0, 0)
+
+    def kl_sampled(self, std: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
+        """Raises: ValueError, since a point has no density q(z|x)."""
+        raise ValueError(
+            "posterior: got 'deterministic', which has no density q(z|x); takes logvar or sigma"
+        )
+
+
+Posterior = LogvarPosterior | SigmaPosterior | DeterministicPosterior
+POSTERIORS: dict[str, type[Posterior]] = {
+    "logvar": LogvarPosterior,
+    "sigma": SigmaPosterior,
+    "deterministic": DeterministicPosterior,
+}
+
+Likelihood = Bernoulli | ContinuousBernoulli | Beta | Gaussian
+
+
+def make_likelihood(config: MLPVAEConfig) -> Likelihood:
+    """The likelihood that `config.likelihood` names."""
+    std = config.gaussian_std
+    makers: dict[str, Callable[[], Likelihood]] = {
+        "bernoulli": Bernoulli,
+        "bernoulli_clamped": ClampedBernoulli,
+        "continuous_bernoulli": ContinuousBernoulli,
+        "beta": Beta,
+        "gaussian": lambda: Gaussian(std),
+        "truncated_gaussian": lambda: TruncatedGaussian(std),
+    }
+    return makers[config.likelihood]()

@@ -2,8 +2,8 @@
 
     d/dphi E_q[c(z)] = E_q[c(z) d log q(z|x) / dphi]
 
-It asks for the height of c at z and never for its slope, so z might be discrete and c a step; where
-both are smooth, its variance is what reparameterisation saves. Also called REINFORCE.
+It needs the value of c at z but not its derivative, so that z may be discrete and c discontinuous.
+If both are smooth, reparameterisation has a far smaller variance. Also called REINFORCE.
 
 Source: Williams (1992); for variational inference Paisley, Blei & Jordan (2012), arXiv 1206.6430.
 """
@@ -24,7 +24,7 @@ from numpy_ref.nn.module import Array, Vjp
 
 
 def log_q(mu: Array, logvar: Array, z: Array) -> tuple[Array, Vjp]:
-    """log N(z; mu, exp(logvar)) at a z that stays where it is: the vjp is the score of q.
+    """log N(z; mu, exp(logvar)) at a fixed z: the vjp is the score of q.
 
         log q = -1/2 sum r^2 + logvar + log 2 pi,   r = (z - mu) / std
         d log q / dmu = r / std,   d log q / dlogvar = (r^2 - 1) / 2
@@ -43,11 +43,12 @@ def log_q(mu: Array, logvar: Array, z: Array) -> tuple[Array, Vjp]:
 
 
 def advantage(cost: Array, baseline: str) -> Array:
-    """What each draw costs beyond its baseline: c_l, or c_l less the mean of the other draws' c.
+    """The cost of each draw less its baseline: 0, or the mean cost of the example's other draws.
 
         c_l - 1/(L-1) sum_{k != l} c_k = L/(L-1) (c_l - 1/L sum_k c_k)
 
-    The other draws know nothing of z_l, and E_q[d log q] = 0, so no baseline biases the gradient.
+    The other draws are independent of z_l, and E_q[d log q] = 0, so neither baseline biases the
+    gradient.
     Shapes: cost (N, L) -> (N, L); value only.
     Source: Mnih & Rezende (2016), arXiv 1602.06725; Kool, van Hoof & Welling (2019).
     """
@@ -60,17 +61,17 @@ def advantage(cost: Array, baseline: str) -> Array:
 def score_function_loss(
     model: MLPVAE, x: Array, noise: MLPVAENoise, *, baseline: str = "none"
 ) -> tuple[MLPVAELoss, Callable[[], None]]:
-    """The loss of `model`, and a `backward` that finds the encoder's gradient by scores.
+    """The loss of `model`, and a `backward` that computes the encoder's gradient by scores.
 
         encoder:  1/L sum_l (c_l - baseline_l) d log q(z_l|x),   z_l held fixed
         decoder:  1/L sum_l d nll_l, as model.loss has it: q does not depend on its weights
 
-    With estimator A c = nll + beta (log q(z|x) - log p(z)), which is -f where f is the integrand of
-    the ELBO (at beta = 1); that log q stands in c itself adds E_q[d log q] = 0. With B the KL is
-    differentiated in closed form and c = nll.
+    With the estimator "sampled", c = nll + beta (log q(z|x) - log p(z)), at beta = 1 the negative
+    integrand of the ELBO. c contains log q, whose own derivative adds E_q[d log q] = 0. With
+    "analytic", the KL term is differentiated in closed form and c = nll.
 
     Shapes: x (N, D), noise.eps (N, L, Z). Units and values: those of model.loss, to the last digit.
-    Raises: ValueError for a model that is no MLPVAE with posterior "logvar" (the score of N(mu,
+    Raises: ValueError for a model that is not an MLPVAE with posterior "logvar" (the score of N(mu,
     sigma^2) has no bound where an unconstrained sigma passes 0), an unknown baseline, leave_one_out
     with one draw, and all that model.loss raises.
     """
@@ -79,9 +80,9 @@ def score_function_loss(
     _check_draws(model, x, noise, baseline)
     N, L, beta = len(x), noise.eps.shape[1], model.config.beta
     weight = 1 / N if model.config.reduction == "mean" else 1.0
-    sampled = model.config.estimator == "A"
+    sampled = model.config.estimator == "sampled"
 
-    z, _ = model.reparameterize(mu, logvar, noise.eps)  # a draw and no more: it has no derivative
+    z, _ = model.reparameterize(mu, logvar, noise.eps)  # constant: its derivative is not used
     _, score_vjp = log_q(mu, logvar, z)
     logits, decode_vjp = model.decode(z)
     nll, nll_vjp = model.likelihood.nll(logits, x)  # (N, L)
@@ -96,7 +97,7 @@ def score_function_loss(
     kl_term = weight * kl.mean(1).sum()
 
     def backward() -> None:
-        decode_vjp(nll_vjp(np.full_like(nll, weight / L)))  # what it returns, dz, is not taken
+        decode_vjp(nll_vjp(np.full_like(nll, weight / L)))  # dz is not used
         dmu, dlogvar = score_vjp(weight / L * advantage(cost, baseline))
         if not sampled:
             dmu_kl, dlogvar_kl = kl_vjp(np.full_like(closed, beta * weight))

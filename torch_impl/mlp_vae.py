@@ -6,19 +6,35 @@ Where we differ: ReLU by default (the paper: tanh); see model_specs.mlp_vae for 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from model_specs.common.key import Key
-from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
+from model_specs.mlp_vae import (
+    DeterministicParams,
+    LogvarParams,
+    MLPVAEConfig,
+    MLPVAELoss,
+    MLPVAENoise,
+    SigmaParams,
+)
 from torch_impl.nn import checks, random
 from torch_impl.nn.init import INITS
 from torch_impl.nn.layers import Linear
 from torch_impl.nn.module import Module, as_device, as_dtype
-from torch_impl.probability.likelihoods import Likelihood, make_likelihood
-from torch_impl.probability.posteriors import POSTERIORS, Posterior
+from torch_impl.probability.distributions import (
+    CLAMP,
+    Bernoulli,
+    ClampedBernoulli,
+    Gaussian,
+    gaussian_kl,
+    gaussian_kl_sampled,
+    gaussian_kl_sigma,
+)
+from torch_impl.probability.grey_distributions import Beta, ContinuousBernoulli, TruncatedGaussian
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -46,11 +62,11 @@ class MLPVAE(Module):
         activation = ACTIVATIONS[config.activation]
         self.encoder_hidden = Linear(D, H, **factory_kwargs)
         self.encoder_activation = activation()
-        self.posterior: Posterior = POSTERIORS[config.posterior](H, Z, **factory_kwargs)
+        self.posterior = POSTERIORS[config.posterior](H, Z, **factory_kwargs)
         self.decoder_hidden = Linear(Z, H, **factory_kwargs)
         self.decoder_activation = activation()
         self.decoder_logits = Linear(H, D * config.outputs, **factory_kwargs)
-        self.likelihood: Likelihood = make_likelihood(config)
+        self.likelihood = make_likelihood(config)
         INITS[config.init](self, key)
 
     @property
@@ -64,10 +80,10 @@ class MLPVAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> MLPVAENoise:
-        """eps (N, L, Z) of the stream "eps" (see random.draw_eps), L `samples` or config.samples.
+        """Standard normal eps (N, L, Z): see random.draw_eps.
 
-        `first` is the number of the first example, so that a part of a batch gets its noise in the
-        whole.
+        L is `samples`, by default config.samples. `first` is the index of the first example, so
+        that part of a batch gets the same noise as within the whole batch.
         """
         L, Z = self.config.samples if samples is None else samples, self.config.latent_dim
         eps = random.draw_eps(key.fold_in("eps"), batch_size, L, Z, first, self.dtype, self.device)
@@ -83,18 +99,18 @@ class MLPVAE(Module):
         return self.posterior(self.encoder_activation(self.encoder_hidden(x)))
 
     def reparameterize(self, mu: Tensor, scale: Tensor, eps: Tensor) -> Tensor:
-        """z = mu + std eps.   mu and spread (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
+        """z = mu + std eps.   mu and scale (N, Z), eps (N, L, Z) -> z (N, L, Z)"""
         return self.posterior.reparameterize(mu, scale, eps)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The logits of p(x|z), or what it has in their place.   z (..., Z) -> (..., D outputs)"""
+        """The parameters of p(x|z), called logits for all.   z (..., Z) -> (..., D outputs)"""
         logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
-        return logits.to(self.dtype)  # under autocast densities still need every digit
+        return logits.to(self.dtype)  # densities in full precision, under autocast too
 
     def loss(self, x: Tensor, noise: MLPVAENoise) -> MLPVAELoss:
-        """Loss terms; `loss.total.backward()` does the rest.
+        """The loss terms; `loss.total.backward()` computes the gradients.
 
-        x (N, D), noise.eps (N, L, Z); L is the noise's, whatever config.samples draws by default.
+        x (N, D), noise.eps (N, L, Z); L need not be config.samples.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, scale = self.encode(x)
@@ -104,15 +120,15 @@ class MLPVAE(Module):
         z = self.reparameterize(mu, scale, noise.eps)
         logits = self.decode(z)
         nll = self.likelihood.nll(logits, x)  # (N, L)
-        kl = self._kl(mu, scale, z, noise.eps)  # (N, L) for A, (N, 1) for B
+        kl = self._kl(mu, scale, z, noise.eps)  # (N, L) if sampled, else (N, 1)
 
         recon_term = weight * nll.mean(1).sum()
         kl_term = weight * kl.mean(1).sum()
         return MLPVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
 
     def _kl(self, mu: Tensor, scale: Tensor, z: Tensor, eps: Tensor) -> Tensor:
-        """By estimator A or B."""
-        if self.config.estimator == "A":
+        """The KL term by the configured estimator."""
+        if self.config.estimator == "sampled":
             return self.posterior.kl_sampled(scale, z, eps)
         return self.posterior.kl(mu, scale)[:, None]
 
@@ -120,8 +136,9 @@ class MLPVAE(Module):
     def log_weight(self, x: Tensor, noise: MLPVAENoise) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, D), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over K
-        the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        x (N, D), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
+        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
+        log p(x).
         Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
         mu, scale = self.encode(x)
@@ -149,3 +166,126 @@ class MLPVAE(Module):
     def _check_noise(self, x: Tensor, noise: MLPVAENoise) -> None:
         shape = (len(x), None, self.config.latent_dim)
         checks.check_noise("eps", noise.eps, shape, self)
+
+
+class LogvarPosterior(nn.Module):
+    """q(z|x) = N(mu, exp(logvar)), with mu and logvar linear in h.
+
+    All posteriors have these methods. Shapes: h (N, H), mu and logvar (N, Z), eps and z (N, L, Z).
+    Source: Kingma & Welling (2013), appendix C.2.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        latent_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+        self.logvar = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+
+    def forward(self, h: Tensor) -> LogvarParams:
+        dtype = self.mu.weight.dtype  # densities in full precision, under autocast too
+        return LogvarParams(self.mu(h).to(dtype), self.logvar(h).to(dtype))
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) eps."""
+        std = torch.exp(0.5 * logvar)
+        return mu[:, None] + std[:, None] * eps
+
+    def kl(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        """KL(q(z|x) || N(0, I)) in closed form.   -> (N,)"""
+        return gaussian_kl(mu, logvar)
+
+    def kl_sampled(self, logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """log q(z|x) - log p(z) at the sampled z.   -> (N, L)"""
+        return gaussian_kl_sampled(logvar, z, eps)
+
+
+class SigmaPosterior(nn.Module):
+    """q(z|x) = N(mu, sigma^2), with sigma linear in h: -sigma is as good as sigma."""
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        latent_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+        self.sigma = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+
+    def forward(self, h: Tensor) -> SigmaParams:
+        dtype = self.mu.weight.dtype
+        return SigmaParams(self.mu(h).to(dtype), self.sigma(h).to(dtype))
+
+    def reparameterize(self, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+        """z = mu + sigma eps."""
+        return mu[:, None] + sigma[:, None] * eps
+
+    def kl(self, mu: Tensor, sigma: Tensor) -> Tensor:
+        """KL(q(z|x) || N(0, I)) in closed form, with log(sigma^2 + 1e-8).   -> (N,)"""
+        return gaussian_kl_sigma(mu, sigma)
+
+    def kl_sampled(self, sigma: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """log q(z|x) - log p(z) at the sampled z, with log(sigma^2 + 1e-8).   -> (N, L)"""
+        return gaussian_kl_sampled(torch.log(sigma * sigma + CLAMP), z, eps)
+
+
+class DeterministicPosterior(nn.Module):
+    """q(z|x) is the point mu, the code of a plain autoencoder; its std is the constant 0."""
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        latent_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.mu = Linear(hidden_dim, latent_dim, dtype=dtype, device=device)
+
+    def forward(self, h: Tensor) -> DeterministicParams:
+        mu = self.mu(h).to(self.mu.weight.dtype)
+        return DeterministicParams(mu, torch.zeros_like(mu))
+
+    def reparameterize(self, mu: Tensor, std: Tensor, eps: Tensor) -> Tensor:
+        """z = mu for every eps."""
+        return mu[:, None] + std[:, None] * eps
+
+    def kl(self, mu: Tensor, std: Tensor) -> Tensor:
+        """0: the loss of an autoencoder has no KL term.   -> (N,)"""
+        return 0 * mu[:, 0]
+
+    def kl_sampled(self, std: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """Raises: ValueError, since a point has no density q(z|x)."""
+        raise ValueError(
+            "posterior: got 'deterministic', which has no density q(z|x); takes logvar or sigma"
+        )
+
+
+Posterior = LogvarPosterior | SigmaPosterior | DeterministicPosterior
+POSTERIORS: dict[str, type[Posterior]] = {
+    "logvar": LogvarPosterior,
+    "sigma": SigmaPosterior,
+    "deterministic": DeterministicPosterior,
+}
+
+Likelihood = Bernoulli | ContinuousBernoulli | Beta | Gaussian
+
+
+def make_likelihood(config: MLPVAEConfig) -> Likelihood:
+    """The likelihood that `config.likelihood` names."""
+    std = config.gaussian_std
+    makers: dict[str, Callable[[], Likelihood]] = {
+        "bernoulli": Bernoulli,
+        "bernoulli_clamped": ClampedBernoulli,
+        "continuous_bernoulli": ContinuousBernoulli,
+        "beta": Beta,
+        "gaussian": lambda: Gaussian(std),
+        "truncated_gaussian": lambda: TruncatedGaussian(std),
+    }
+    return makers[config.likelihood]()

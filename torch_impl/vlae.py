@@ -70,10 +70,10 @@ class VLAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> VLAENoise:
-        """eps (N, Z), or (N, K, Z) with K `samples`, of the stream "eps" (see random.draw_eps).
+        """Standard normal eps (N, Z), or (N, K, Z) with K `samples`: see random.draw_eps.
 
-        `first` is the number of the first example, so that a part of a batch gets its noise in the
-        whole.
+        `first` is the index of the first example, so that part of a batch gets the same noise as
+        within the whole batch.
         """
         Z, key = self.config.code_dim, key.fold_in("eps")
         eps = random.draw_eps(key, batch_size, samples, Z, first, self.dtype, self.device)

@@ -19,7 +19,7 @@ PARTS = ("encoder", "whole")
 
 
 def both(model: MLPVAE) -> dict[str, MLPVAE]:
-    """The model with its KL sampled, "A", and in closed form, "B"."""
+    """Copies of the model with the two estimators of the KL term, "A" and "B" of the paper."""
     twins = {}
     for estimator in ("A", "B"):
         twins[estimator] = MLPVAE(replace(model.config, estimator=estimator))

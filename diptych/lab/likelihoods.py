@@ -48,7 +48,7 @@ from diptych.panels import Panel, make_panel
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
-from numpy_ref.probability.likelihoods import make_likelihood
+from numpy_ref.mlp_vae import make_likelihood
 
 KEY = Key(0).fold_in("lab").fold_in("likelihoods")
 STEPS, QUICK_STEPS = 1240, 125

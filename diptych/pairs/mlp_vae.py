@@ -35,11 +35,11 @@ def _variants() -> dict[str, MLPVAEConfig]:
     small: dict[str, Any] = {"input_dim": 16, "hidden_dim": 32, "latent_dim": 2}
     odd: dict[str, Any] = {"input_dim": 13, "hidden_dim": 11, "latent_dim": 3, "init": "torch"}
     changes: dict[str, dict[str, Any]] = {
-        "estimator=A": {"estimator": "A"},
+        "sampled": {"estimator": "sampled"},
         "samples=3": {"samples": 3},
-        "A,samples=3": {"estimator": "A", "samples": 3},
+        "sampled,samples=3": {"estimator": "sampled", "samples": 3},
         "sigma": {"posterior": "sigma"},
-        "sigma,A": {"posterior": "sigma", "estimator": "A", "samples": 3},
+        "sigma,sampled": {"posterior": "sigma", "estimator": "sampled", "samples": 3},
         "sigma,clamped": {"posterior": "sigma", "likelihood": "bernoulli_clamped"},
         "gaussian": {"likelihood": "gaussian", "gaussian_std": 0.7},
         "continuous_bernoulli": {"likelihood": "continuous_bernoulli"},

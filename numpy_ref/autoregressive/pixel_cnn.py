@@ -102,15 +102,17 @@ class WNMaskedConv2d(WeightNorm):
         self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
 
     def weight(self) -> tuple[Array, Vjp]:
-        w, w_vjp = weight_norm(self.weight_v.data * self.mask, self.weight_g.data)
+        v, g = self.weight_v, self.weight_g
+        w, weight_norm_vjp = weight_norm(v.data * self.mask, g.data)
 
-        def vjp(dw: Array) -> tuple[Array, Array]:
-            dv, dg = w_vjp(dw)
-            return dv * self.mask, dg
+        def vjp(dw: Array) -> None:
+            dv, dg = weight_norm_vjp(dw)
+            v.grad += dv * self.mask
+            g.grad += dg
 
         return w, vjp
 
-    def multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
         return conv2d(x, w, b, padding=self.padding, input_grad=self._input_grad)
 
 

@@ -1,17 +1,39 @@
-"""Correlation of images with a kernel, and its two derivatives: what both convolutions are made of.
+"""Correlation of images with a kernel, and its derivatives: the arithmetic of both convolutions.
 
-    y[n, o, h, v] = sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
+    y[n, o, h, v] = sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]                    (1)
 
-It is linear in x and in w, so that its derivatives are the other two ways to sum this product:
-over o, i, j for x, over n, h, v for w. Each is one matrix product over a block of images, with what
-the taps (i, j) of the kernel read of them side by side:
+with stride s, padding p, and x = 0 outside the image. To derive the gradients, write down how a
+loss with gradient dy changes with y, which is linear in x and in w:
+
+    <dy, y> = sum_nohv  dy[n, o, h, v]  sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
+
+The gradient of one pixel x[n, c, a, b] is the sum of all its factors:
+
+    dx[n, c, a, b] = sum of w[o, c, i, j] dy[n, o, h, v]
+                     over all o, h, v, i, j with s h + i - p = a and s v + j - p = b             (2)
+
+Read from the side of dy: each dy[n, o, h, v] adds the kernel, times itself, to the window of x that
+y[n, o, h, v] was computed from. This adjoint of (1) is the transposed convolution. At stride 1 the
+condition has one solution h = a - i + p for each i, and with i = kH - 1 - i', j = kW - 1 - j'
+
+    dx[n, c, a, b] = sum_oi'j'  w[o, c, kH-1-i', kW-1-j']  dy[n, o, a + i' - (kH-1-p), ...]      (3)
+
+is itself a correlation (1): of dy with the kernel flipped, its two channel axes exchanged, and
+padding kH - 1 - p. The gradient of one weight w[o, c, i, j] is the sum of its factors:
+
+    dw[o, c, i, j] = sum_nhv  dy[n, o, h, v]  x[n, c, s h + i - p, s v + j - p]                  (4)
+
+The adjoint of an adjoint is the map itself. So a transposed convolution x -> y by (2) has the
+gradients dx by (1) and dw by (4), with x and dy exchanged.
+
+All are computed as matrix products, for a block of images at a time. Row (i, j, c) of the matrix
+`columns` has the pixels of channel c that tap (i, j) of the kernel reads:
 
     columns[(i, j, c), (n, h, v)] = x[n, c, s h + i - p, s v + j - p]
 
-Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW), 0 outside x. `stride` s and `padding` p
-are pairs, as are all sizes.
-Source: Chellapilla, Puri & Simard (2006), who unroll the whole batch; a block at a time stays in
-the cache and in memory.
+Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW). Stride, padding and sizes are pairs.
+Source: Chellapilla, Puri & Simard (2006), who unroll the whole batch; a block of images stays in
+the cache. The names are those of torch.nn.grad.
 """
 
 from __future__ import annotations
@@ -24,18 +46,28 @@ from numpy_ref.nn.module import Array
 
 Pair = tuple[int, int]
 BLOCK = 2**20
-"""Bytes of columns at a time: they are kH kW / s^2 times the images."""
+"""Bytes of `columns` at a time. All columns together are kH kW / s^2 times as large as x."""
 
 
 def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
-    """floor((H + 2 p - kH) / s) + 1, and so for the width."""
+    """(OH, OW), with OH = floor((H + 2 p - kH) / s) + 1.
+
+    >>> output_size((28, 28), (4, 4), (2, 2), (1, 1))
+    (14, 14)
+    """
     axes = zip(size, kernel, stride, padding, strict=True)
     h, w = ((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
     return h, w
 
 
 def correlate(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """y of the equation above."""
+    """y by equation (1).
+
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> correlate(x, np.ones((1, 1, 2, 2)), (1, 1), (0, 0))
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    """
     OH, OW = output_size(_size(x), _size(w), stride, padding)
     y = np.empty((len(x), len(w), OH, OW), x.dtype)
     taps = _taps(w)
@@ -44,8 +76,14 @@ def correlate(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     return y
 
 
-def correlate_weight(x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    """dw[o, c, i, j] = sum_nhv  dy[n, o, h, v]  x[n, c, s h + i - p, s v + j - p]"""
+def conv2d_weight(x: Array, kernel: Pair, dy: Array, stride: Pair, padding: Pair) -> Array:
+    """dw by equation (4).
+
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> conv2d_weight(x, (2, 2), np.ones((1, 1, 2, 2)), (1, 1), (0, 0))
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    """
     out, C = dy.shape[1], x.shape[1]
     dtaps = np.zeros((kernel[0] * kernel[1] * C, out), x.dtype)
     for block, columns in _columns(x, (out, C, *kernel), stride, padding):
@@ -53,10 +91,18 @@ def correlate_weight(x: Array, dy: Array, kernel: Pair, stride: Pair, padding: P
     return _from_taps(dtaps, kernel)
 
 
-def correlate_both(
+def conv2d_and_weight(
     x: Array, w: Array, dy: Array, stride: Pair, padding: Pair
 ) -> tuple[Array, Array]:
-    """`correlate(x, w)` and `correlate_weight(x, dy)`, which read the same columns."""
+    """`correlate(x, w)` and `conv2d_weight(x, dy)`, which share the columns of x.
+
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> y, dw = conv2d_and_weight(
+    ...     x, np.ones((1, 1, 2, 2)), 2 * np.ones((1, 1, 2, 2)), (1, 1), (0, 0)
+    ... )
+    >>> bool((dw == 2 * y).all())
+    True
+    """
     OH, OW = output_size(_size(x), _size(w), stride, padding)
     y = np.empty((len(x), len(w), OH, OW), x.dtype)
     taps = _taps(w)
@@ -67,14 +113,19 @@ def correlate_both(
     return y, _from_taps(dtaps, _size(w))
 
 
-def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """dx[n, c, s h + i - p, s v + j - p] += w[o, c, i, j] dy[n, o, h, v]   for all o, h, v, i, j
+def conv2d_input(size: Pair, w: Array, dy: Array, stride: Pair, padding: Pair) -> Array:
+    """dx by equation (2), or by (3) where that is faster.
 
-    `size` is (H, W) of x, for several sizes have the same y.
+    `size` is (H, W) of x, since images of several sizes have a y of the same size.
+
+    >>> conv2d_input((3, 3), np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), (1, 1), (0, 0))
+    array([[[[1., 2., 1.],
+             [2., 4., 2.],
+             [1., 2., 1.]]]])
     """
     (N, _, OH, OW), (_, C, kH, kW) = dy.shape, w.shape
-    if _turns(w, stride, padding):
-        return correlate(dy, _turned(w), stride, _turned_padding(w, padding))
+    if _gathers(w, stride, padding):
+        return correlate(dy, flip(w), stride, _flipped_padding(w, padding))
 
     (H, W), (pH, pW) = size, padding
     dx = np.empty((N, C, H, W), dy.dtype)
@@ -88,46 +139,59 @@ def correlate_adjoint(dy: Array, w: Array, size: Pair, stride: Pair, padding: Pa
     return dx
 
 
-def correlate_gradients(
-    x: Array, dy: Array, w: Array, stride: Pair, padding: Pair, *, input_grad: bool = True
+def conv2d_gradients(
+    x: Array, w: Array, dy: Array, stride: Pair, padding: Pair, *, input_grad: bool = True
 ) -> tuple[Array | None, Array]:
-    """(dx, dw): `correlate_adjoint` and `correlate_weight`, from the same columns where possible.
+    """(dx, dw) by (2) and (4), or with one set of columns where dx is computed by (3).
 
-        dw[o, c, i, j] = sum_nhv  dy[n, o, h - i + p, v - j + p]  x[n, c, h, v]
+    In (4), too, dy and x may change roles. At stride 1,
+    dw[o, c, i, j] = sum_nab  dy[n, o, a - i + p, b - j + p]  x[n, c, a, b], which is the flipped
+    weight gradient of the correlation (3). Without `input_grad`, dx is None.
 
-    Without `input_grad` dx is None.
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> dx, dw = conv2d_gradients(
+    ...     x, np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), (1, 1), (0, 0)
+    ... )
+    >>> dw
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
     """
     if not input_grad:
-        return None, correlate_weight(x, dy, _size(w), stride, padding)
-    if _turns(w, stride, padding):
-        dx, dw = correlate_both(dy, _turned(w), x, stride, _turned_padding(w, padding))
-        return dx, _turned(dw)
-    dx = correlate_adjoint(dy, w, _size(x), stride, padding)
-    return dx, correlate_weight(x, dy, _size(w), stride, padding)
+        return None, conv2d_weight(x, _size(w), dy, stride, padding)
+    if _gathers(w, stride, padding):
+        dx, dflipped = conv2d_and_weight(dy, flip(w), x, stride, _flipped_padding(w, padding))
+        return dx, flip(dflipped)
+    dx = conv2d_input(_size(x), w, dy, stride, padding)
+    return dx, conv2d_weight(x, _size(w), dy, stride, padding)
 
 
-def _turns(w: Array, stride: Pair, padding: Pair) -> bool:
-    """Whether dx is dy correlated with the kernel turned about, and soonest found so.
+def flip(w: Array) -> Array:
+    """w[o, c, i, j] -> w'[c, o, kH - 1 - i, kW - 1 - j]. Its own inverse.
 
-    To gather the O channels of dy for each tap takes less than to add up the C of dx, unless they
-    are far fewer.
+    >>> flip(np.arange(4.0).reshape(1, 1, 2, 2))
+    array([[[[3., 2.],
+             [1., 0.]]]])
     """
-    return stride == (1, 1) and min(_turned_padding(w, padding)) >= 0 and len(w) <= 2 * w.shape[1]
-
-
-def _turned(w: Array) -> Array:
-    """w[o, c, i, j] -> w'[c, o, kH - 1 - i, kW - 1 - j]; and back."""
     return w[:, :, ::-1, ::-1].swapaxes(0, 1)
 
 
-def _turned_padding(w: Array, padding: Pair) -> Pair:
+def _flipped_padding(w: Array, padding: Pair) -> Pair:
     return w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1]
+
+
+def _gathers(w: Array, stride: Pair, padding: Pair) -> bool:
+    """True where equation (3) applies and is the faster one.
+
+    It reads the O channels of dy once a tap, where (2) adds to the C channels of dx once a tap,
+    which takes longer unless C is far smaller than O.
+    """
+    return stride == (1, 1) and min(_flipped_padding(w, padding)) >= 0 and len(w) <= 2 * w.shape[1]
 
 
 def _columns(
     x: Array, weight: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Iterator[tuple[slice, Array]]:
-    """Blocks of images, and what each tap reads of them.   -> (kH kW C, g OH OW)"""
+    """(block, columns) for blocks of g images; columns (kH kW C, g OH OW)."""
     (N, C, H, W), (out, _, kH, kW), (pH, pW) = x.shape, weight, padding
     OH, OW = output_size((H, W), (kH, kW), stride, padding)
     K = kH * kW * C
@@ -143,7 +207,7 @@ def _columns(
 
 
 def _views(kernel: Pair, stride: Pair, size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
-    """(i, j) and the rows and columns of the padded image that this tap reads."""
+    """Each tap (i, j), and the rows and columns of the padded image that it reads."""
     (kH, kW), (sH, sW), (OH, OW) = kernel, stride, size
     for i in range(kH):
         for j in range(kW):
@@ -151,8 +215,8 @@ def _views(kernel: Pair, stride: Pair, size: Pair) -> Iterator[tuple[int, int, s
 
 
 def _blocks(images: int, image_bytes: int, weight_bytes: int) -> Iterator[slice]:
-    """Slices of the batch, of as many images as BLOCK holds; never of fewer bytes than the weight,
-    which is read anew for each."""
+    """Slices of the batch whose columns fill BLOCK bytes, or as many as the weight has: the weight
+    is read once a block, and should not take longer to read than the columns."""
     count = max(1, max(BLOCK, weight_bytes) // image_bytes)
     return (slice(start, min(start + count, images)) for start in range(0, images, count))
 

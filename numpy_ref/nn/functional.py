@@ -1,8 +1,6 @@
-"""Pure functions. Each returns `(y, vjp)`; the derivative stands under the line it differentiates.
+"""Pure functions. Each returns `(y, vjp)`, and vjp(dy) returns the gradient of each input in order.
 
-vjp(dy) returns the gradient of each differentiable input, in order.
-
-Right panel: torch.nn.functional, or a function of the same name.
+Right panel: torch.nn.functional, or torch_impl/nn/functional.py
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from numpy_ref.nn.module import Array, Vjp
 def linear(x: Array, W: Array, b: Array, *, input_grad: bool = True) -> tuple[Array, Vjp]:
     """y = x Wᵀ + b.   x (..., I), W (O, I), b (O) -> y (..., O)
 
-    The vjp gives (dx, dW, db); without `input_grad` x is data, and dx is None.
+    The vjp returns (dx, dW, db); dx is None if `input_grad` is False, for an x that is data.
 
     >>> y, vjp = linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0]))
     >>> y
@@ -24,7 +22,7 @@ def linear(x: Array, W: Array, b: Array, *, input_grad: bool = True) -> tuple[Ar
     >>> dx, dW, db
     (array([[3., 4.]]), array([[1., 2.]]), array([1.]))
     """
-    rows = x.reshape(-1, x.shape[-1])  # one matrix product, however many leading axes
+    rows = x.reshape(-1, x.shape[-1])  # (N, I): one matrix product for all leading axes
     y = rows @ W.T
     y += b
 
@@ -39,7 +37,7 @@ def linear(x: Array, W: Array, b: Array, *, input_grad: bool = True) -> tuple[Ar
 def embedding(ids: Array, E: Array) -> tuple[Array, Vjp]:
     """y = E[ids].   ids (...) int64 in [0, V), E (V, D) -> y (..., D)
 
-    The vjp gives dE (V, D): rows of equal ids add up.
+    The vjp returns dE (V, D), in which the gradients of equal ids add up.
 
     >>> y, vjp = embedding(np.array([2, 0, 2]), np.arange(6.0).reshape(3, 2))
     >>> y
@@ -62,9 +60,14 @@ def embedding(ids: Array, E: Array) -> tuple[Array, Vjp]:
 
 
 def add_rows(target: Array, rows: Array, values: Array) -> None:
-    """target[rows[n]] += values[n] for each n, repeated rows adding up.
+    """target[rows[n]] += values[n] for each n, in place; the values of equal rows add up.
 
-    Sorted, so that each run of equal rows is one sum: np.add.at takes them one by one.
+    Rows are sorted, so that each run of equal rows is one sum. np.add.at adds them one by one.
+
+    >>> target = np.zeros(3)
+    >>> add_rows(target, np.array([2, 0, 2]), np.array([1.0, 5.0, 10.0]))
+    >>> target
+    array([ 5.,  0., 11.])
     """
     order = np.argsort(rows, kind="stable")
     unique, first = np.unique(rows[order], return_index=True)
@@ -74,19 +77,28 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
 def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
     """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs.
 
-    Shapes: v as the weight, g alike but 1 on all other axes -> w as v. The vjp gives (dv, dg).
-    With the unit vector u = v / |v|, du / dv = (I - u uᵀ) / |v|, and so
+    Shapes: v as the weight; g the same with size 1 on all axes but `axis` -> w as v. The vjp
+    returns (dv, dg).
 
-        dg = sum dw u,   dv = g / |v| (dw - dg u)
+    Derivation for one output, with the unit vector u = v / |v|, so that w = g u. w is linear in g,
+    hence dg = <dw, u>. Moving v by t moves its length by <u, t>, and u by
 
+        (t - u <u, t>) / |v|:
+
+    only the part of t that is orthogonal to v turns it. That map is its own adjoint, and therefore
+
+        dv = g / |v| (dw - u <u, dw>) = g / |v| (dw - dg u).
+
+    So dv is orthogonal to v. A gradient step never shortens v, and the longer v grows, the less a
+    step turns it.
     Source: Salimans & Kingma (2016), arXiv 1602.07868, equations 2 and 3.
 
     >>> w, vjp = weight_norm(np.array([[3.0, 4.0]]), np.array([[10.0]]))
     >>> w
     array([[6., 8.]])
     >>> dv, dg = vjp(np.array([[1.0, 0.0]]))
-    >>> dg, (dv * [[3.0, 4.0]]).sum()  # dv is orthogonal to v: the length of v changes nothing
-    (array([[0.6]]), 0.0)
+    >>> dv, dg
+    (array([[ 1.28, -0.96]]), array([[0.6]]))
     """
     others = tuple(k for k in range(v.ndim) if k != axis)
     norm = np.sqrt((v * v).sum(others, keepdims=True))
@@ -100,7 +112,12 @@ def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
 
 
 def relu(x: Array) -> tuple[Array, Vjp]:
-    """y = max(x, 0). Any shape. The derivative at 0 is taken as 0, as torch takes it."""
+    """y = max(x, 0). Any shape. The derivative at 0 is 0, as in torch.
+
+    >>> y, vjp = relu(np.array([-1.0, 0.0, 2.0]))
+    >>> y, vjp(np.ones(3))
+    (array([0., 0., 2.]), array([0., 0., 1.]))
+    """
     y = np.maximum(x, 0)
     return y, lambda dy: dy * (x > 0)
 
@@ -109,6 +126,10 @@ def elu(x: Array) -> tuple[Array, Vjp]:
     """y = x where x > 0, else e^x - 1. Any shape.
 
     Source: Clevert, Unterthiner & Hochreiter (2015), arXiv 1511.07289, with alpha = 1.
+
+    >>> y, vjp = elu(np.array([np.log(0.25), 2.0]))
+    >>> y, vjp(np.ones(2))
+    (array([-0.75,  2.  ]), array([0.25, 1.  ]))
     """
     y = np.expm1(np.minimum(x, 0))
     np.maximum(y, x, out=y)  # e^x - 1 is never below x
@@ -116,22 +137,36 @@ def elu(x: Array) -> tuple[Array, Vjp]:
 
 
 def tanh(x: Array) -> tuple[Array, Vjp]:
-    """y = tanh(x). Any shape."""
+    """y = tanh(x). Any shape.
+
+    >>> y, vjp = tanh(np.array([0.0, np.log(2)]))
+    >>> y, vjp(np.ones(2))
+    (array([0. , 0.6]), array([1.  , 0.64]))
+    """
     y = np.tanh(x)
     return y, lambda dy: dy * (1 - y * y)
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x). Any shape; no overflow, for the exponent is never positive. Value only."""
+    """1 / (1 + e^-x). Any shape. Value only. It cannot overflow: no exponent is positive.
+
+    >>> sigmoid(np.array([0.0, np.log(3), -1000.0]))
+    array([0.5 , 0.75, 0.  ])
+    """
     e = np.exp(-np.abs(x))
     return np.maximum(e, x >= 0) / (1 + e)  # (1 or e) / (1 + e), without a branch
 
 
 def softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
-    """p_i = e^(x_i - m) / sum_j e^(x_j - m), m = max x, along `axis`: any m gives the same p.
+    """p_i = e^(x_i - m) / sum_j e^(x_j - m), m = max x, along `axis`.
 
-    With this one no exponent is positive, so nothing overflows, and one is 0, so no sum is 0.
-    An x of -inf has p = 0. Where all are -inf, or any is inf, every p is NaN, as in torch.
+    Any m gives the same p. With m = max x no exponent is positive, so that nothing overflows, and
+    one exponent is 0, so that no sum is 0.
+    If x_i is -inf, p_i is 0. If all x are -inf, or one is inf, every p is NaN, as in torch.
+
+    >>> p, vjp = softmax(np.log([1.0, 3.0]))
+    >>> p, vjp(np.array([1.0, 0.0]))
+    (array([0.25, 0.75]), array([ 0.1875, -0.1875]))
     """
     with np.errstate(invalid="ignore"):  # inf - inf
         e = np.exp(x - x.max(axis, keepdims=True))
@@ -142,8 +177,12 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
 def log_softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
     """log p_i = (x_i - m) - log sum_j e^(x_j - m), m = max x, along `axis`. Nats.
 
-    Finite where p_i underflows, which the logarithm of `softmax` is not.
-    An x of -inf has log p = -inf. Where all are -inf, or any is inf, every log p is NaN.
+    It is finite even where p_i underflows to 0.
+    If x_i is -inf, so is log p_i. If all x are -inf, or one is inf, every log p is NaN.
+
+    >>> log_p, vjp = log_softmax(np.array([0.0, -2000.0]))
+    >>> log_p, vjp(np.array([1.0, 0.0]))
+    (array([    0., -2000.]), array([0., 0.]))
     """
     with np.errstate(invalid="ignore"):  # inf - inf
         shifted = x - x.max(axis, keepdims=True)
@@ -152,13 +191,17 @@ def log_softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
 
 
 def logsumexp(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
-    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, along `axis`, which goes. Nats.
+    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, over `axis`. Nats.
 
-    The derivative is softmax(x). An x of -inf adds nothing; all of them give -inf, one of inf
-    gives inf, and there the derivative is NaN, as in torch.
+    The derivative is softmax(x). If x_i is -inf, its term is 0. If all x are -inf, y is -inf; if
+    one is inf, y is inf; there the derivative is NaN, as in torch.
+
+    >>> y, vjp = logsumexp(np.log([1.0, 3.0]))
+    >>> round(float(np.exp(y)), 12), vjp(np.array(1.0))
+    (4.0, array([0.25, 0.75]))
     """
     m = x.max(axis, keepdims=True)
-    m[~np.isfinite(m)] = 0  # for inf - inf is NaN
+    m[~np.isfinite(m)] = 0  # inf - inf is NaN
     with np.errstate(over="ignore", divide="ignore"):
         e = np.exp(x - m)
         total = e.sum(axis, keepdims=True)

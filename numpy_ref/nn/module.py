@@ -1,8 +1,8 @@
-"""Parameter, Buffer and Module: the little that torch.nn gives for free.
+"""Parameter, Buffer and Module: the part of torch.nn that the left panel needs.
 
-One convention everywhere: a forward returns `(y, vjp)`. `vjp(dy)` adds to the parameters' `.grad`
-and returns the gradient of each input, in order; inputs left out at the end (targets, noise) are
-constants.
+One convention holds everywhere: a forward returns `(y, vjp)`. `vjp(dy)` adds to the parameters'
+`.grad` and returns the gradient of each input, in order. The last inputs may be constants (targets,
+noise), which have no gradient.
 """
 
 from __future__ import annotations
@@ -22,85 +22,60 @@ DTYPES = (np.dtype("float32"), np.dtype("float64"))
 
 
 def as_dtype(dtype: DTypeLike) -> np.dtype:
-    """float32 or float64, by name or as NumPy's own. Raises ValueError for any other."""
+    """float32 or float64, from its name or NumPy dtype. Raises ValueError for any other."""
     for known in DTYPES:
-        # not `==` alone: to NumPy, None equals float64
+        # `==` alone would accept None, which NumPy reads as float64
         if dtype is known.type or (isinstance(dtype, str | np.dtype) and dtype == known.name):
             return known
     raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
 
 
 class Parameter:
-    """An array that is learned, and the gradient that vjps have added up for it."""
-
-    __slots__ = ("_grad", "_is_zero", "data")
+    """A learned array, and the sum of its gradients since the last `zero_grad`."""
 
     def __init__(self, data: Array) -> None:
         self.data = data
-        self._grad, self._is_zero = np.zeros_like(data), False
-
-    @property
-    def grad(self) -> Array:
-        if self._is_zero:
-            self._grad.fill(0)
-            self._is_zero = False  # the reader may write into it
-        return self._grad
-
-    @grad.setter
-    def grad(self, grad: Array) -> None:
-        self._grad, self._is_zero = grad, False
-
-    def zero_grad(self) -> None:
-        """grad = 0; written only once somebody asks for it."""
-        self._is_zero = True
-
-    def add_product(self, a: Array, b: Array) -> None:
-        """grad += a @ b.   The first product after zero_grad is written straight into place: for a
-        vocabulary's weight, three passes over memory less."""
-        if self._is_zero:
-            np.matmul(a, b, out=self._grad)
-            self._is_zero = False
-        else:
-            self.grad += a @ b
+        self.grad = np.zeros_like(data)
 
 
 class Buffer:
-    """An array that is kept with the parameters but not learned: a running average, a count."""
-
-    __slots__ = ("data",)
+    """An array of the state_dict that is not learned: a running average, a count."""
 
     def __init__(self, data: Array) -> None:
         self.data = data
 
 
 class Module:
-    """Names its parameters and buffers as torch.nn.Module does. Subclasses write `forward`.
+    """Base class of layers and models; a subclass defines `forward`.
 
-    Attributes that are Parameters, Buffers or Modules are found by name, in the order they were
-    set, so `state_dict` has torch's names, layouts and order: of each module its parameters, then
+    Parameters, buffers and children are the attributes of those types, in the order in which they
+    were set. So `state_dict` has torch's names, layouts and order: the parameters of a module, then
     its buffers, then its children.
     """
 
     training = True
-    """Whether dropout drops, and whether batches are normalised by their own statistics; `train()`
-    and `eval()` set it for the whole tree, as in torch."""
+    """Training mode: dropout is active, and batch normalisation uses the statistics of the batch.
+    `train()` and `eval()` set it for the whole tree, as in torch."""
 
     def train(self, mode: bool = True) -> Self:
+        """Set training mode, here and in all children."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
+        """Set evaluation mode, here and in all children."""
         return self.train(False)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module, path "", and of all below it."""
         yield prefix, self
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield from value.named_modules(_join(prefix, name))
 
     def named_parameters(self, *, tied: bool = False) -> Iterator[tuple[str, Parameter]]:
-        """Each parameter once, under its first name; with `tied`, under every name it has."""
+        """(path, parameter), each parameter once; with `tied`, once for every path it has."""
         seen: set[int] = set()
         for path, module in self.named_modules():
             for name, value in vars(module).items():
@@ -109,32 +84,37 @@ class Module:
                     yield _join(path, name), value
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """(path, buffer) of all buffers."""
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Buffer):
                     yield _join(path, name), value
 
     def parameters(self) -> Iterator[Parameter]:
+        """All parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def gradients(self) -> dict[str, Array]:
-        """The gradients added up since the last `zero_grad`, by parameter name."""
+        """The gradient of each parameter by path: the arrays themselves, not copies."""
         return {name: parameter.grad for name, parameter in self.named_parameters()}
 
     def zero_grad(self) -> None:
+        """Set every gradient to 0."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            parameter.grad.fill(0)
 
     def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers, by path."""
         return {name: array.copy() for name, array in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy `state`, of either panel, into parameters and buffers; all of it or nothing.
+        """Copy a state_dict of either panel into the parameters and buffers.
 
-        Raises: ValueError that lists every missing, unexpected and misshapen entry.
+        Raises: ValueError that lists every missing, unexpected and misshapen entry, and then
+        nothing is copied.
         """
         own = self._state()
-        # a tensor on a GPU is fetched by its own method: this panel does not know torch
+        # `.cpu()` copies a torch tensor from its device without importing torch here
         arrays = {n: np.asarray(v.cpu() if hasattr(v, "cpu") else v) for n, v in state.items()}
         check_state(
             {name: array.shape for name, array in own.items()},
@@ -144,7 +124,7 @@ class Module:
             array[...] = arrays[name]
 
     def _state(self) -> dict[str, Array]:
-        """The arrays of all parameters, under every name they have, and of all buffers."""
+        """The arrays of all parameters, under every path they have, and of all buffers."""
         return {
             _join(path, name): value.data
             for path, module in self.named_modules()
@@ -154,7 +134,7 @@ class Module:
         }
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy of this tree in another dtype; gradients are zero, and counts stay integers."""
+        """A copy in another dtype, with gradients 0; integer buffers stay integers."""
         twin = copy.deepcopy(self)
         for _, buffer in twin.named_buffers():
             if buffer.data.dtype in DTYPES:
@@ -165,6 +145,7 @@ class Module:
         return twin
 
     def forward(self, *args: Any, **options: Any) -> tuple[Any, Vjp]:
+        """The output and its vjp."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **options: Any) -> Any:

@@ -127,8 +127,8 @@ def draw_eps(
     """Standard normal noise for the latents of a batch: (N, Z), or (N, K, Z) with K `samples`.
 
     Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, K = 1 without `samples`.
-    `first` is the number of the first example, so that a part of a batch gets its noise in the
-    whole.
+    `first` is the index of the first example, so that part of a batch gets the same noise as within
+    the whole batch.
     Raises: ValueError for a batch_size or samples < 1.
     """
     check_positive_int("batch_size", batch_size)

@@ -1,1 +1,1 @@
-"""Densities, likelihoods and approximate posteriors."""
+"""Densities, and the likelihoods of a decoder."""

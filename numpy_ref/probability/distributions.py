@@ -1,7 +1,8 @@
-"""Log-likelihoods and KL divergences. Nats, one number an example, summed over the last axis.
+"""Log-likelihoods and KL divergences, and the likelihoods p(x|z) of a decoder.
 
-Every function returns `(y, vjp)`. Targets and noise are constants: they come last and get no
-gradient.
+Functions return `(y, vjp)`: one number an example, summed over the last axis. The last arguments,
+targets and noise, are constants and have no gradient. Units: nats.
+Right panel: torch_impl/probability/distributions.py
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import math
 
 import numpy as np
 
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
-from numpy_ref.nn.module import Array, Vjp
+from numpy_ref.nn.module import Array, Module, Vjp
 
 CLAMP = 1e-8
 
@@ -20,10 +23,14 @@ def bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     """-log p(x | logits) = sum_d softplus(logits_d) - x_d logits_d.
 
     Shapes: logits (..., D), x broadcast to it -> (...).
-    x in [0, 1]; a grey x gives the cross-entropy, which is a bound and not a density.
+    x in [0, 1]. For a grey x this is the cross-entropy, which is not a density.
+
+    >>> nll, vjp = bernoulli_nll(np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]]))
+    >>> np.exp(-nll), vjp(np.ones(1))
+    (array([0.25]), array([[-0.5,  0.5]]))
     """
-    e = np.exp(-np.abs(logits))  # softplus and sigmoid share it
-    # softplus is max(logits, 0) + log1p(e); in this order log1p keeps its digits at x = 0 and 1
+    e = np.exp(-np.abs(logits))  # in softplus and in sigmoid
+    # softplus is max(logits, 0) + log1p(e); added last, log1p keeps its digits at x = 0 and 1
     nll = (np.maximum(logits, 0) - x * logits + np.log1p(e)).sum(-1)
 
     def vjp(dnll: Array) -> Array:
@@ -36,8 +43,12 @@ def bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
 def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     """-sum_d x_d log(p_d + c) + (1 - x_d) log(1 - p_d + c), p = sigmoid(logits), c = 1e-8.
 
-    The form that circulates with the sigma posterior; biased where p is within c of 0 or 1.
-    Shapes as in `bernoulli_nll`.
+    Much teaching code with the sigma posterior has this form; it is biased where p is within c of 0
+    or 1. Shapes: as `bernoulli_nll`.
+
+    >>> nll, _ = bernoulli_clamped_nll(np.array([[-100.0]]), np.array([[1.0]]))
+    >>> nll  # at most -log c, where bernoulli_nll is 100
+    array([18.42068074])
     """
     p = sigmoid(logits)
     q = sigmoid(-logits)  # 1 - p, without the cancellation
@@ -53,7 +64,11 @@ def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
 def gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
     """-log N(x; mean, std^2) = |x - mean|^2 / (2 std^2) + D (log std + log(2 pi) / 2).
 
-    Shapes as in `bernoulli_nll`, with the mean in the place of the logits.
+    Shapes: mean (..., D), x broadcast to it -> (...).
+
+    >>> nll, vjp = gaussian_nll(np.array([[0.0]]), np.array([[3.0]]), std=2.0)
+    >>> nll, vjp(np.ones(1))
+    (array([2.73708571]), array([[-0.75]]))
     """
     error = (mean - x) / std
     constant = mean.shape[-1] * (math.log(std) + 0.5 * math.log(2 * math.pi))
@@ -62,7 +77,12 @@ def gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
 
 
 def squared_error(mean: Array, x: Array) -> tuple[Array, Vjp]:
-    """sum_d (mean_d - x_d)^2. Shapes as in `gaussian_nll`; not nats."""
+    """sum_d (mean_d - x_d)^2. Shapes: as `gaussian_nll`. Units: those of x squared, not nats.
+
+    >>> error, vjp = squared_error(np.array([[0.0, 1.0]]), np.array([[3.0, 0.0]]))
+    >>> error, vjp(np.ones(1))
+    (array([10.]), array([[-6.,  2.]]))
+    """
     error = mean - x
     return (error * error).sum(-1), lambda dsum: 2 * dsum[..., None] * error
 
@@ -70,8 +90,13 @@ def squared_error(mean: Array, x: Array) -> tuple[Array, Vjp]:
 def gaussian_kl(mu: Array, logvar: Array) -> tuple[Array, Vjp]:
     """KL(N(mu, exp(logvar)) || N(0, I)) = 1/2 sum mu^2 + exp(logvar) - 1 - logvar.
 
-    expm1 keeps the digits that exp(logvar) - 1 would cancel where the posterior is the prior.
-    Shapes: (..., Z) -> (...). Source: Kingma & Welling 2013, appendix B, with the sign turned.
+    expm1 keeps the digits that exp(logvar) - 1 loses where the posterior is near the prior.
+    Shapes: (..., Z) -> (...).
+    Source: Kingma & Welling (2013), appendix B, which has -KL.
+
+    >>> kl, vjp = gaussian_kl(np.array([[2.0]]), np.array([[0.0]]))
+    >>> kl, vjp(np.ones(1))
+    (array([2.]), (array([[2.]]), array([[0.]])))
     """
     excess = np.expm1(logvar)  # var - 1
     kl = 0.5 * (mu * mu + excess - logvar).sum(-1)
@@ -79,9 +104,14 @@ def gaussian_kl(mu: Array, logvar: Array) -> tuple[Array, Vjp]:
 
 
 def gaussian_kl_sigma(mu: Array, sigma: Array) -> tuple[Array, Vjp]:
-    """The same with sigma given, as it circulates: -1/2 sum 1 + log(sigma^2 + c) - mu^2 - sigma^2.
+    """`gaussian_kl` of sigma: 1/2 sum mu^2 + sigma^2 - log(sigma^2 + c) - 1, c = 1e-8.
 
-    c = 1e-8 keeps the logarithm finite at sigma = 0. Shapes as in `gaussian_kl`.
+    c keeps the logarithm finite at sigma = 0; much teaching code has this form.
+    Shapes: (..., Z) -> (...).
+
+    >>> kl, vjp = gaussian_kl_sigma(np.array([[2.0]]), np.array([[-1.0]]))
+    >>> bool(abs(kl[0] - 2) < CLAMP)  # the sign of sigma does not matter
+    True
     """
     var = sigma * sigma
     kl = 0.5 * (mu * mu + var - np.log(var + CLAMP) - 1).sum(-1)
@@ -95,10 +125,14 @@ def gaussian_kl_sigma(mu: Array, sigma: Array) -> tuple[Array, Vjp]:
 def gaussian_kl_sampled(logvar: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
     """log q(z|x) - log p(z) at z = mu + std eps, = 1/2 sum z^2 - eps^2 - logvar.
 
-    The quadratic form of q is eps^2 whatever mu and std are, and log(2 pi) / 2 stands in both
-    densities, so neither is computed. Its mean over eps is `gaussian_kl`.
+    The quadratic form of q is eps^2 for every mu and std, and log(2 pi) / 2 cancels. Its mean over
+    eps is `gaussian_kl`.
     Shapes: logvar (N, Z), z and eps (N, L, Z) -> (N, L).
-    Source: estimator A, Kingma & Welling 2013, eq. 6.
+    Source: Kingma & Welling (2013), equation 6, their estimator A.
+
+    >>> kl, _ = gaussian_kl_sampled(np.zeros((1, 1)), np.array([[[3.0]]]), np.array([[[1.0]]]))
+    >>> kl  # at mu = 2, std = 1
+    array([[4.]])
     """
     kl = 0.5 * (z * z - eps * eps - logvar[:, None]).sum(-1)
 
@@ -107,3 +141,49 @@ def gaussian_kl_sampled(logvar: Array, z: Array, eps: Array) -> tuple[Array, Vjp
         return np.broadcast_to(dlogvar, logvar.shape), dkl[..., None] * z
 
     return kl, vjp
+
+
+class Bernoulli(Module):
+    """p(x|z) = prod_d Bernoulli(x_d; sigmoid(logits_d)).
+
+    All likelihoods have these methods. Shapes: logits (N, L, D) and x (N, D) -> nll (N, L).
+    """
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        """-log p(x|z) of each example and draw, nats."""
+        return bernoulli_nll(logits, x[:, None])
+
+    def mean(self, logits: Array) -> Array:
+        """E[x|z].   logits (..., D) -> (..., D)"""
+        return sigmoid(logits)
+
+    def sample(self, logits: Array, key: Key) -> Array:
+        """A draw from p(x|z).   logits (..., D) -> (..., D)"""
+        return random.bernoulli(key, self.mean(logits))
+
+
+class ClampedBernoulli(Bernoulli):
+    """Bernoulli with the nll of `bernoulli_clamped_nll`."""
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        return bernoulli_clamped_nll(logits, x[:, None])
+
+
+class Gaussian(Module):
+    """p(x|z) = N(x; logits, std^2 I) with a fixed std: the decoder's outputs are the mean."""
+
+    support = (float("-inf"), float("inf"))
+
+    def __init__(self, std: float) -> None:
+        self.std = std
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        return gaussian_nll(logits, x[:, None], self.std)
+
+    def mean(self, logits: Array) -> Array:
+        return logits
+
+    def sample(self, logits: Array, key: Key) -> Array:
+        return logits + self.std * random.normal(key, logits.shape, dtype=logits.dtype)

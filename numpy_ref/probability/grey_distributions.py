@@ -1,20 +1,27 @@
-"""Densities on [0, 1], for grey values. Nats, one number an example, summed over the last axis.
+"""Densities on [0, 1] for grey values, and the likelihoods p(x|z) that use them.
 
-Each has its mean, and the inverse of its distribution function, by which it is sampled.
-Every `nll` returns `(y, vjp)`; targets are constants, come last and get no gradient.
+Each has a log-likelihood (nats, summed over the last axis), a mean, and a quantile function, by
+which it is sampled.
+Every nll returns `(y, vjp)`; targets are constants, and have no gradient.
+Right panel: torch_impl/probability/grey_distributions.py
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import special
 
+from model_specs.common.key import Key
+from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
-from numpy_ref.nn.module import Array, Vjp
+from numpy_ref.nn.module import Array, Module, Vjp
+from numpy_ref.probability.distributions import Gaussian
 
-NEAR = 1.0  # |logits| below which the series stands: its radius is 2 pi, ten terms leave 1e-17
+SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
 SQUEEZE = 1e-6
 
@@ -22,16 +29,20 @@ SQUEEZE = 1e-6
 def continuous_bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     """-log p(x | logits) = sum_d log((e^l_d - 1) / l_d) - x_d l_d.
 
-    The Bernoulli's cross-entropy softplus(l) - x l gives no density: over [0, 1] the integral of
-    e^(x l - softplus(l)) is tanh(l / 2) / l, at most 1/2. Divided by it that is the density
-    p(x) = l e^(l x) / (e^l - 1), and the softplus is gone. Near l = 0, with the zeta function,
+    e^-(softplus(l) - x l), from the Bernoulli's cross-entropy, is not a density: its integral over
+    [0, 1] is tanh(l / 2) / l, at most 1/2. Divided by that integral it is the density
+    p(x) = l e^(l x) / (e^l - 1). Near l = 0, with the zeta function,
 
         log((e^l - 1) / l) = l / 2 + sum_n (-1)^(n+1) zeta(2 n) / (n (2 pi)^2n) l^2n.
 
     Shapes: logits (..., D), x broadcast to it, in [0, 1] -> (...).
-    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, there in lambda = sigmoid(l). Where
-    we differ: in l nothing is lost where lambda rounds to 1, and the series has every digit where
-    theirs is a parabola.
+    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, in lambda = sigmoid(l). Where we
+    differ: l keeps the digits that lambda loses where it rounds to 1, and the series above is exact
+    to the last digit where theirs is a parabola.
+
+    >>> nll, vjp = continuous_bernoulli_nll(np.array([[0.0]]), np.array([[0.75]]))
+    >>> nll, vjp(np.ones(1))  # l = 0 is the uniform distribution
+    (array([0.]), array([[-0.25]]))
     """
     near, a = _split(logits)
     square = np.where(near, logits * logits, 0)
@@ -43,7 +54,11 @@ def continuous_bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
 
 
 def continuous_bernoulli_mean(logits: Array) -> Array:
-    """E[x] = d/dl log((e^l - 1) / l) = 1 / (1 - e^-l) - 1 / l. Any shape. Value only."""
+    """E[x] = d/dl log((e^l - 1) / l) = 1 / (1 - e^-l) - 1 / l. Any shape. Value only.
+
+    >>> continuous_bernoulli_mean(np.array([0.0, 1000.0]))
+    array([0.5  , 0.999])
+    """
     near, a = _split(logits)
     square = np.where(near, logits * logits, 0)
     close = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
@@ -53,40 +68,51 @@ def continuous_bernoulli_mean(logits: Array) -> Array:
 
 
 def continuous_bernoulli_icdf(logits: Array, u: Array) -> Array:
-    """The x with P(X < x) = u: log(1 + u (e^l - 1)) / l. Any shape, u in (0, 1). Value only.
+    """The u-quantile, x = log(1 + u (e^l - 1)) / l. Any shape, u in (0, 1). Value only.
 
-    Turned about 1/2 where l > 0, so that no exponent is positive.
+    Where l > 0 it is computed for 1 - x, so that no exponent is positive.
+
+    >>> continuous_bernoulli_icdf(np.array([0.0]), np.array([0.3]))
+    array([0.3])
     """
-    a = np.maximum(np.abs(logits), 1e-30)  # a uniform distribution, without 0 / 0
+    a = np.maximum(np.abs(logits), 1e-30)  # at l = 0, which is uniform, 0 / 0
     x = -np.log1p(np.where(logits > 0, 1 - u, u) * np.expm1(-a)) / a
     return np.where(logits > 0, 1 - x, x)
 
 
 def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, Vjp]:
-    """-log Beta(y; m nu, (1 - m) nu) - D log(1 - 2 c), m = sigmoid(logits), nu = exp(the second).
+    """sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c).
 
-        = sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c)
+        a = m nu,   b = (1 - m) nu,   m = sigmoid(logits),   nu = exp(log_concentration)
+        y = c + (1 - 2 c) x,   c = 1e-6
 
-    By mean and concentration rather than by log a and log b: so the first output is the mean's
-    logit as it is the Bernoulli's, the second says how sure, and digamma(a + b) drops out of the
-    first one's gradient. As a density may be 0 or infinite at 0 and 1, x is squeezed:
-    y = c + (1 - 2 c) x, c = 1e-6; what of the Beta lies outside of [c, 1 - c] is lost, so the
-    integral over x is at most 1, and a likelihood is never flattered.
+    This is -log Beta(y; a, b) - log dy/dx. With the mean m and the concentration
+    nu as parameters, `logits` means what it means for the Bernoulli, and digamma(a + b) drops out
+    of its gradient. The density may be 0 or infinite at 0 and 1, hence y. The mass of the Beta
+    outside [c, 1 - c] is lost, so that the integral over x is at most 1: a likelihood is never
+    overestimated.
 
-    Where a pixel has one value in all images the concentration, and the density, grow without end:
-    dequantise such data.
+    If a pixel has the same value in all images, its concentration and its density grow without
+    bound: dequantise such data.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
     Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
-    the squeeze after Smithson & Verkuilen (2006), where c is 1 / (2 N).
+    y after Smithson & Verkuilen (2006), who take c = 1 / (2 N).
+
+    >>> nll, _ = beta_nll(np.array([[0.0]]), np.log([[2.0]]), np.array([[0.3]]))
+    >>> bool(abs(nll[0]) < 1e-5)  # Beta(1, 1) is uniform
+    True
     """
     p, q, nu = sigmoid(logits), sigmoid(-logits), np.exp(log_concentration)
     a, b = nu * p, nu * q
-    log_y, log_1_y = np.log(_squeezed(x)), np.log(_squeezed(1 - x))  # no digit of 1 - y is lost
+    log_y, log_1_y = (
+        np.log(_squeezed(x)),
+        np.log(_squeezed(1 - x)),
+    )  # 1 - y keeps all digits
     terms = special.betaln(a, b) - (a - 1) * log_y - (b - 1) * log_1_y
     nll = (terms - math.log1p(-2 * SQUEEZE)).sum(-1)
 
     def vjp(dnll: Array) -> tuple[Array, Array]:
-        da, db = special.digamma(a) - log_y, special.digamma(b) - log_1_y  # less digamma(nu), both
+        da, db = special.digamma(a) - log_y, special.digamma(b) - log_1_y  # both less digamma(nu)
         dlogits = a * q * (da - db)
         dlog_nu = a * da + b * db - nu * special.digamma(nu)
         return dnll[..., None] * dlogits, dnll[..., None] * dlog_nu
@@ -95,23 +121,33 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
 
 
 def beta_icdf(logits: Array, log_concentration: Array, u: Array) -> Array:
-    """The x with P(X < x) = u, without the squeeze. Any shape, u in (0, 1). Value only."""
+    """The u-quantile of y, as an x in [0, 1]. Any shape, u in (0, 1). Value only.
+
+    >>> x = beta_icdf(np.array([0.0]), np.log([4.0]), np.array([0.5]))
+    >>> x  # Beta(2, 2) is symmetric
+    array([0.5])
+    """
     nu = np.exp(log_concentration)
     y = special.betaincinv(nu * sigmoid(logits), nu * sigmoid(-logits), u)
     return np.clip((y - SQUEEZE) / (1 - 2 * SQUEEZE), 0, 1)
 
 
 def truncated_gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
-    """-log N(x; mean, std^2) + sum_d log P(0 < N(mean_d, std^2) < 1): normalised over [0, 1].
+    """-log of N(mean, std^2) truncated to [0, 1] = -log N(x; mean, std^2) + log P(0 < X < 1).
 
-        = sum_d (x_d - mean_d)^2 / (2 std^2) + log of the integral of e to the minus that
+        = sum_d (x_d - mean_d)^2 / (2 std^2) + log int_0^1 e^(-(t - mean_d)^2 / (2 std^2)) dt
 
-    `mean` is the Gaussian's before it is cut, and may lie anywhere; where it lies outside, its
-    square is taken out of both terms, and no digit is lost to it. The gradient is that of any
-    exponential family, (E[x] - x) / std^2. For a std below 10: what is wider is flat on [0, 1].
+    `mean` is that of the Gaussian before truncation and may be outside [0, 1]; there its square is
+    removed from both terms, which would otherwise cancel. The gradient is that of an exponential
+    family, (E[x] - x) / std^2. Use it for a std below 10; wider, it is uniform.
     Shapes: mean (..., D), x broadcast to it, in [0, 1] -> (...).
+
+    >>> nll, _ = truncated_gaussian_nll(np.array([[0.5]]), np.array([[0.5]]), std=0.1)
+    >>> plain = math.log(0.1) + 0.5 * math.log(2 * math.pi)
+    >>> round(float(nll[0] - plain), 6)  # 5 standard deviations fit on either side
+    -1e-06
     """
-    right = mean > 0.5  # turned about 1/2, so that the nearer end is 0
+    right = mean > 0.5  # reflected at 1/2, so that the nearer end is 0
     m, t = np.where(right, 1 - mean, mean), np.where(right, 1 - x, x)
     square = np.where(m > 0, (t - m) ** 2, t * (t - 2 * m))
     nll = (square / (2 * std**2) + np.log(_integral(m, std))).sum(-1)
@@ -119,19 +155,27 @@ def truncated_gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vj
 
 
 def truncated_gaussian_mean(mean: Array, std: float) -> Array:
-    """E[x] = mean + std^2 d/dmean log P(0 < N(mean, std^2) < 1). Any shape. Value only."""
+    """E[x] = mean + std^2 d/dmean log P(0 < X < 1), X ~ N(mean, std^2). Any shape. Value only.
+
+    >>> truncated_gaussian_mean(np.array([0.5]), std=0.3)
+    array([0.5])
+    """
     right = mean > 0.5
     m = np.where(right, 1 - mean, mean)
-    density = np.exp(-0.5 * np.maximum(m, 0) ** 2 / std**2)  # at 0, and so scaled as the integral
+    density = np.exp(-0.5 * np.maximum(m, 0) ** 2 / std**2)  # at 0, scaled as the integral
     t = m - std**2 * density * np.expm1((2 * m - 1) / (2 * std**2)) / _integral(m, std)
     return np.where(right, 1 - t, t)
 
 
 def truncated_gaussian_icdf(mean: Array, u: Array, std: float) -> Array:
-    """The x with P(X < x) = u, by logarithms of tails. Any shape, u in (0, 1). Value only."""
+    """The u-quantile, by logarithms of tail probabilities. Any shape, u in (0, 1). Value only.
+
+    >>> truncated_gaussian_icdf(np.array([0.5]), np.array([0.5]), std=0.3)
+    array([0.5])
+    """
     right = mean > 0.5
     m = np.where(right, 1 - mean, mean)
-    low, high = (m - 1) / std, m / std  # of minus the draw: in the lower tail log Phi is exact
+    low, high = (m - 1) / std, m / std  # negated: log Phi is exact in the lower tail
     log_high = special.log_ndtr(high)
     excess = np.expm1(special.log_ndtr(low) - log_high)
     tail = log_high + np.log1p(np.where(right, 1 - u, u) * excess)
@@ -139,9 +183,65 @@ def truncated_gaussian_icdf(mean: Array, u: Array, std: float) -> Array:
     return np.clip(np.where(right, 1 - x, x), 0, 1)
 
 
+class ContinuousBernoulli(Module):
+    """p(x|z) = prod_d l_d e^(l_d x_d) / (e^l_d - 1), l the logits."""
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        return continuous_bernoulli_nll(logits, x[:, None])
+
+    def mean(self, logits: Array) -> Array:
+        return continuous_bernoulli_mean(logits)
+
+    def sample(self, logits: Array, key: Key) -> Array:
+        return _sample_by(continuous_bernoulli_icdf, key, logits)
+
+
+class Beta(Module):
+    """p(x|z) = prod_d Beta(x_d) as in `beta_nll`.
+
+    The decoder's first D outputs are the logits of the mean, its last D the log-concentration.
+    """
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        mean, log_concentration = np.split(logits, 2, -1)
+        nll, nll_vjp = beta_nll(mean, log_concentration, x[:, None])
+        return nll, lambda dnll: np.concatenate(nll_vjp(dnll), -1)
+
+    def mean(self, logits: Array) -> Array:
+        return sigmoid(np.split(logits, 2, -1)[0])
+
+    def sample(self, logits: Array, key: Key) -> Array:
+        return _sample_by(beta_icdf, key, *np.split(logits, 2, -1))
+
+
+class TruncatedGaussian(Gaussian):
+    """p(x|z) = N(x; logits, std^2 I) truncated to [0, 1], as in `truncated_gaussian_nll`."""
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        return truncated_gaussian_nll(logits, x[:, None], self.std)
+
+    def mean(self, logits: Array) -> Array:
+        return truncated_gaussian_mean(logits, self.std)
+
+    def sample(self, logits: Array, key: Key) -> Array:
+        return _sample_by(functools.partial(truncated_gaussian_icdf, std=self.std), key, logits)
+
+
+def _sample_by(icdf: Callable[..., Array], key: Key, *parameters: Array) -> Array:
+    """icdf(parameters, u) in float64, u uniform over the midpoints of 2^24 cells of (0, 1)."""
+    u = random.uniform(key, parameters[0].shape) + 2.0**-25
+    return icdf(*(p.astype(np.float64) for p in parameters), u).astype(parameters[0].dtype)
+
+
 def _integral(m: Array, std: float) -> Array:
-    """Over t in [0, 1] of e^(-(t - m)^2 / (2 std^2)), m <= 1/2; for m <= 0 without its factor
-    e^(-m^2 / (2 std^2)), which erfcx leaves out of erfc.
+    """int_0^1 e^(-(t - m)^2 / (2 std^2)) dt for m <= 1/2; for m <= 0, without its factor
+    e^(-m^2 / (2 std^2)), by erfcx in the place of erfc.
     """
     low, high = (m - 1) / std, m / std
     inside = 2 * (special.ndtr(high) - special.ndtr(low))
@@ -152,13 +252,13 @@ def _integral(m: Array, std: float) -> Array:
 
 
 def _split(logits: Array) -> tuple[Array, Array]:
-    """Where the series stands, and |logits|, 1 there."""
+    """A mask of the logits for which the series is used, and |logits|, 1 under the mask."""
     size = np.abs(logits)
-    return size < NEAR, np.where(size < NEAR, 1, size)
+    return size < SERIES_LIMIT, np.where(size < SERIES_LIMIT, 1, size)
 
 
 def _polynomial(coefficients: list[float], s: Array) -> Array:
-    """c_0 + c_1 s + c_2 s^2 + ..., by Horner's rule."""
+    """c_0 + c_1 s + c_2 s^2 + ..., by Horner's scheme."""
     total = np.zeros_like(s)
     for c in reversed(coefficients):
         total = total * s + c

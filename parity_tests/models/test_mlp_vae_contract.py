@@ -85,8 +85,14 @@ def test_a_point_has_no_kl_and_no_density(make_pair):
         left.log_weight(x, noise)
     with pytest.raises(ValueError, match=no_density):
         right.log_weight(*tensors(x), MLPVAENoise(*tensors(noise.eps)))
-    with pytest.raises(ValueError, match="estimator: got 'A', takes one of 'B'"):
-        MLPVAEConfig(posterior="deterministic", estimator="A")
+    with pytest.raises(ValueError, match="estimator: got 'sampled', takes one of 'analytic'"):
+        MLPVAEConfig(posterior="deterministic", estimator="sampled")
+
+
+def test_the_letters_of_the_paper_name_the_estimators():
+    assert MLPVAEConfig(estimator="A") == MLPVAEConfig(estimator="sampled")
+    assert MLPVAEConfig(estimator="B") == MLPVAEConfig()
+    assert MLPVAEConfig().estimator == "analytic"
 
 
 def _bad_batches():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.finite_differences import derivative_errors
 from helpers.image_layer_cases import NAMES, SHAPE, errors, make_norms, ramp
-from helpers.witnesses import derivative_errors
 from torch import nn
 
 from diptych import weights
@@ -13,9 +13,8 @@ from diptych.parity.report import normwise
 from model_specs.common.key import Key
 from numpy_ref.nn import init, optim
 from numpy_ref.nn.convolution import Conv2d
-from numpy_ref.nn.layers import ReLU
+from numpy_ref.nn.layers import BatchNorm2d, ReLU
 from numpy_ref.nn.module import Sequential
-from numpy_ref.nn.normalisation import BatchNorm2d
 
 SETTINGS = [{}, {"eps": 0.1, "momentum": 0.37}, {"momentum": 0.0}, {"momentum": 1.0}]
 

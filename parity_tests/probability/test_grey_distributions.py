@@ -10,10 +10,10 @@ from torch import distributions as td
 
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
+from numpy_ref.mlp_vae import make_likelihood
 from numpy_ref.probability import grey_distributions as left
-from numpy_ref.probability.likelihoods import make_likelihood
+from torch_impl.mlp_vae import make_likelihood as make_right
 from torch_impl.probability import grey_distributions as right
-from torch_impl.probability.likelihoods import make_likelihood as make_right
 
 N, L, D = 5, 3, 7
 GREY = ("continuous_bernoulli", "beta", "truncated_gaussian")
@@ -80,14 +80,14 @@ def test_the_series_meets_the_closed_form_without_a_step():
     series = dict.fromkeys(("near", "far"))
     logits = np.array([[-0.999], [-0.5], [0.7], [1.0]])
     for name, near in (("near", 2.0), ("far", 0.1)):
-        kept, left.NEAR = left.NEAR, near
+        kept, left.SERIES_LIMIT = left.SERIES_LIMIT, near
         try:
             series[name] = (
                 left.continuous_bernoulli_nll(logits, np.full((4, 1), 0.3))[0],
                 left.continuous_bernoulli_mean(logits)[:, 0],
             )
         finally:
-            left.NEAR = kept
+            left.SERIES_LIMIT = kept
     np.testing.assert_allclose(series["near"], series["far"], rtol=0, atol=2e-15)
 
 

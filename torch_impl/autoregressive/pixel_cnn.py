@@ -21,8 +21,9 @@ from model_specs.common.fields import check_positive_int
 from model_specs.vlae import VLAEConfig, layout
 from torch_impl.autoregressive.resnet import Residual, flat_block
 from torch_impl.nn import checks
+from torch_impl.nn.functional import weight_norm
 from torch_impl.nn.module import as_dtype
-from torch_impl.nn.weight_norm import WeightNorm, WNConv2d, weight_norm
+from torch_impl.nn.weight_norm import WeightNorm, WNConv2d
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -99,8 +100,8 @@ class WNMaskedConv2d(WeightNorm):
     def weight(self) -> Tensor:
         return weight_norm(self.weight_v * self.mask, self.weight_g)
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, self.bias, padding=self.padding)
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        return F.conv2d(x, w, b, padding=self.padding)
 
 
 class FactorisedDecoder(nn.Module):

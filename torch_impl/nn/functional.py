@@ -1,6 +1,6 @@
-"""Pure functions by the left panel's names, for which torch has its own.
+"""Pure functions under the left panel's names.   Left panel: numpy_ref/nn/functional.py
 
-relu, tanh and sigmoid are torch's own as they are.   Left panel: numpy_ref/nn/functional.py
+The other functions of the left panel are those of torch.nn.functional.
 """
 
 from __future__ import annotations
@@ -9,22 +9,33 @@ import torch
 from torch import Tensor
 
 
+def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
+    """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs.
+
+    Shapes: v as the weight; g the same with size 1 on all axes but `axis` -> w as v.
+    Source: Salimans & Kingma (2016), arXiv 1602.07868, equation 2.
+    """
+    others = [k for k in range(v.ndim) if k != axis]
+    return g * (v / (v * v).sum(others, keepdim=True).sqrt())
+
+
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """p_i = e^x_i / sum_j e^x_j along `axis`; no overflow."""
+    """p_i = e^x_i / sum_j e^x_j along `axis`."""
     return torch.softmax(x, axis)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """log p_i = x_i - log sum_j e^x_j along `axis`; no overflow, no log 0. Nats."""
+    """log p_i = x_i - log sum_j e^x_j along `axis`. Nats."""
     return torch.log_softmax(x, axis)
 
 
 def logsumexp(x: Tensor, axis: int = -1) -> Tensor:
-    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, along `axis`, which goes. Nats.
+    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, over `axis`. Nats.
 
-    torch.logsumexp subtracts m too, but its derivative is e^(x - y), which is off by eps |y|: the
-    log-likelihood of an image may be -1e5. So m is taken out beforehand.
+    torch.logsumexp subtracts m as well, but computes the derivative as e^(x - y), with a relative
+    error of eps |y|, where the log-likelihood y of an image may be -1e5. Here m is subtracted
+    beforehand.
     """
     m = x.detach().amax(axis, keepdim=True)
-    m = torch.where(m.isfinite(), m, 0)  # for inf - inf is NaN
+    m = torch.where(m.isfinite(), m, 0)  # inf - inf is NaN
     return m.squeeze(axis) + torch.logsumexp(x - m, axis)

@@ -1,7 +1,7 @@
-"""Layers with weight normalisation, vectorised.   Left panel: numpy_ref/nn/weight_norm.py
+"""Weight-normalised layers, vectorised.   Left panel: numpy_ref/nn/weight_norm.py
 
 Source: Salimans & Kingma, "Weight normalization" (2016), arXiv 1602.07868.
-torch.nn.utils has weight normalisation too, but not with a mask, nor by the data.
+torch.nn.utils has weight normalisation too, but without masks and data-dependent initialisation.
 """
 
 from __future__ import annotations
@@ -13,29 +13,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torch_impl.nn.functional import weight_norm
 from torch_impl.nn.module import as_dtype
 
-Size = int | tuple[int, int]
+Pair = tuple[int, int]
 
 CONSTANT = 1e-5
-"""An output whose deviation is less than so much, or than so much of its mean, does not vary.
+"""An output with a smaller standard deviation, absolute or relative to its mean, is constant.
 
-What goes in is of the order of 1, and so is v x / |v|: less than that is what rounding leaves.
+The inputs are of the order of 1, and so is v x / |v|; a smaller deviation is rounding.
 """
 
 
-def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
-    """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs."""
-    others = [k for k in range(v.ndim) if k != axis]
-    return g * (v / (v * v).sum(others, keepdim=True).sqrt())
-
-
 class WeightNorm(nn.Module):
-    """w = g v / |v|: the length and the direction of what each output multiplies by, learned apart.
+    """A layer whose weight is w = g v / |v|: its length g and its direction v / |v| are learned.
 
-    |v| is over all axes but `outputs`, and of a masked layer over what its mask lets through.
-    Shapes: weight_v as the layer's weight, weight_g alike but 1 on all other axes.
-    Names are those of torch.nn.utils.weight_norm. weight_v is not yet set: a model's init draws it.
+    The norm |v| is taken over all axes but `outputs`; that of a masked layer omits masked weights.
+    Shapes: weight_v as the layer's weight; weight_g the same with size 1 on all axes but `outputs`.
+    Names are those of torch.nn.utils.weight_norm. weight_v is uninitialised; `init_weight_v` draws
+    it.
     Source: Salimans & Kingma 2016, equations 2 and 3.
     """
 
@@ -45,27 +41,27 @@ class WeightNorm(nn.Module):
 
     def __init__(
         self,
-        *weight: int,
+        *shape: int,
         bias: bool = True,
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
-        lengths = [n if axis == self.outputs else 1 for axis, n in enumerate(weight)]
-        zeros = torch.zeros(weight[self.outputs], **factory_kwargs)
+        lengths = [n if axis == self.outputs else 1 for axis, n in enumerate(shape)]
+        zeros = torch.zeros(shape[self.outputs], **factory_kwargs)
         self.bias = nn.Parameter(zeros) if bias else None
         self.weight_g = nn.Parameter(torch.ones(lengths, **factory_kwargs))
-        self.weight_v = nn.Parameter(torch.empty(weight, **factory_kwargs))
+        self.weight_v = nn.Parameter(torch.empty(shape, **factory_kwargs))
         self._initialize_next = False
 
     def initialize_next(self) -> None:
-        """Set g and b by the next batch that comes, so that its outputs have mean 0 and variance 1.
+        """Let the next batch set g and b so that each output has mean 0 and variance 1 over it.
 
             t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
 
-        over batch and pixels, each output by itself; one that does not vary keeps g = 1. Without a
-        bias the mean stays.
+        The statistics are over batch and pixels. A constant output keeps g = 1; a layer without a
+        bias keeps its mean.
         Source: Salimans & Kingma 2016, section 3.
         """
         self._initialize_next = True
@@ -74,14 +70,22 @@ class WeightNorm(nn.Module):
         if self._initialize_next:
             self._initialize_next = False
             self._initialize(x)
-        return self.multiply(x, self.weight())
+        return self._multiply(x, self.weight(), self.bias)
+
+    def weight(self) -> Tensor:
+        """w = g v / |v|."""
+        return weight_norm(self.weight_v, self.weight_g, self.outputs)
+
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """The layer as a pure function."""
+        raise NotImplementedError(f"{type(self).__name__} has no _multiply")
 
     @torch.no_grad()
     def _initialize(self, x: Tensor) -> None:
         self.weight_g.fill_(1)
         if self.bias is not None:
             self.bias.zero_()
-        t = self.multiply(x, self.weight())
+        t = self._multiply(x, self.weight(), self.bias)
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes, correction=0)
         varies = std > CONSTANT * mean.abs().clamp(min=1)
@@ -90,46 +94,38 @@ class WeightNorm(nn.Module):
         if self.bias is not None:
             self.bias.sub_(mean * scale)
 
-    def weight(self) -> Tensor:
-        """w = g v / |v|."""
-        return weight_norm(self.weight_v, self.weight_g, self.outputs)
-
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The layer as a function of its input and weight."""
-        raise NotImplementedError(f"{type(self).__name__} does not multiply")
-
 
 class WNLinear(WeightNorm):
-    """torch.nn.Linear, weight-normalised."""
+    """F.linear, weight-normalised.   x (..., I) -> y (..., O)"""
 
     def __init__(self, in_features: int, out_features: int, **factory_kwargs: Any) -> None:
         super().__init__(out_features, in_features, **factory_kwargs)
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.linear(x, weight, self.bias)
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        return F.linear(x, w, b)
 
 
 class WNConv2d(WeightNorm):
-    """torch.nn.Conv2d, weight-normalised."""
+    """F.conv2d, weight-normalised.   x (N, I, H, W) -> y (N, O, OH, OW)"""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
         **factory_kwargs: Any,
     ) -> None:
         super().__init__(out_channels, in_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding = stride, padding
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        return F.conv2d(x, w, b, self.stride, self.padding)
 
 
 class WNConvTranspose2d(WeightNorm):
-    """torch.nn.ConvTranspose2d, weight-normalised."""
+    """F.conv_transpose2d, weight-normalised.   x (N, I, H, W) -> y (N, O, OH, OW)"""
 
     outputs = 1
 
@@ -137,24 +133,24 @@ class WNConvTranspose2d(WeightNorm):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        output_padding: Size = 0,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        output_padding: int | Pair = 0,
         **factory_kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, *_pair(kernel_size), **factory_kwargs)
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        given = (self.stride, self.padding, self.output_padding)
-        return F.conv_transpose2d(x, weight, self.bias, *given)
+    def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        geometry = self.stride, self.padding, self.output_padding
+        return F.conv_transpose2d(x, w, b, *geometry)
 
 
 def data_dependent_init(model: nn.Module, run: Callable[[], Any]) -> None:
-    """Data-dependent initialisation: `run` the model once, each layer settling as data comes by.
+    """Set g and b of every weight-normalised layer of `model` by the data of one `run()`.
 
-    A layer that is used several times is set by the first use.
+    A layer that is used several times is set at its first use.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, WeightNorm)]
     for layer in layers:
@@ -163,8 +159,8 @@ def data_dependent_init(model: nn.Module, run: Callable[[], Any]) -> None:
         run()
     finally:
         for layer in layers:
-            layer._initialize_next = False  # where `run` stopped early, or passed it by
+            layer._initialize_next = False  # also of a layer that an early stop did not reach
 
 
-def _pair(size: Size) -> tuple[int, int]:
+def _pair(size: int | Pair) -> Pair:
     return size if isinstance(size, tuple) else (size, size)

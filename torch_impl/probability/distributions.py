@@ -1,12 +1,19 @@
-"""Log-likelihoods and KL divergences. Nats, one number an example, summed over the last axis."""
+"""Log-likelihoods and KL divergences, and the likelihoods p(x|z) of a decoder.
+
+Functions return one number an example, summed over the last axis. Units: nats.
+Left panel: numpy_ref/probability/distributions.py
+"""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from model_specs.common.key import Key
+from torch_impl.nn import random
 
 CLAMP = 1e-8
 
@@ -15,9 +22,9 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x | logits) = sum_d softplus(logits_d) - x_d logits_d.
 
     Shapes: logits (..., D), x broadcast to it -> (...).
-    x in [0, 1]; a grey x gives the cross-entropy, which is a bound and not a density.
-    torch's fused form adds |logits| and takes it away again: where a pixel is sure and right, it
-    keeps eps |logits| nats and not the digits of e^-|logits|, which the left panel keeps.
+    x in [0, 1]. For a grey x this is the cross-entropy, which is not a density.
+    torch's fused form adds |logits| and subtracts it again. Where the prediction is certain and
+    right, it has an error of eps |logits| nats; the left panel keeps the digits of e^-|logits|.
     """
     x = x.expand_as(logits)
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
@@ -26,8 +33,8 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
 def bernoulli_clamped_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-sum_d x_d log(p_d + c) + (1 - x_d) log(1 - p_d + c), p = sigmoid(logits), c = 1e-8.
 
-    The form that circulates with the sigma posterior; biased where p is within c of 0 or 1.
-    Shapes as in `bernoulli_nll`.
+    Much teaching code with the sigma posterior has this form; it is biased where p is within c of 0
+    or 1. Shapes: as `bernoulli_nll`.
     """
     p = torch.sigmoid(logits)
     q = torch.sigmoid(-logits)  # 1 - p, without the cancellation
@@ -37,7 +44,7 @@ def bernoulli_clamped_nll(logits: Tensor, x: Tensor) -> Tensor:
 def gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
     """-log N(x; mean, std^2) = |x - mean|^2 / (2 std^2) + D (log std + log(2 pi) / 2).
 
-    Shapes as in `bernoulli_nll`, with the mean in the place of the logits.
+    Shapes: mean (..., D), x broadcast to it -> (...).
     """
     error = (mean - x) / std
     constant = mean.shape[-1] * (math.log(std) + 0.5 * math.log(2 * math.pi))
@@ -45,7 +52,7 @@ def gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
 
 
 def squared_error(mean: Tensor, x: Tensor) -> Tensor:
-    """sum_d (mean_d - x_d)^2. Shapes as in `gaussian_nll`; not nats."""
+    """sum_d (mean_d - x_d)^2. Shapes: as `gaussian_nll`. Units: those of x squared, not nats."""
     error = mean - x
     return (error * error).sum(-1)
 
@@ -53,17 +60,19 @@ def squared_error(mean: Tensor, x: Tensor) -> Tensor:
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, I)) = 1/2 sum mu^2 + exp(logvar) - 1 - logvar.
 
-    expm1 keeps the digits that exp(logvar) - 1 would cancel where the posterior is the prior.
-    Shapes: (..., Z) -> (...). Source: Kingma & Welling 2013, appendix B, with the sign turned.
+    expm1 keeps the digits that exp(logvar) - 1 loses where the posterior is near the prior.
+    Shapes: (..., Z) -> (...).
+    Source: Kingma & Welling (2013), appendix B, which has -KL.
     """
     excess = torch.expm1(logvar)  # var - 1
     return 0.5 * (mu * mu + excess - logvar).sum(-1)
 
 
 def gaussian_kl_sigma(mu: Tensor, sigma: Tensor) -> Tensor:
-    """The same with sigma given, as it circulates: -1/2 sum 1 + log(sigma^2 + c) - mu^2 - sigma^2.
+    """`gaussian_kl` of sigma: 1/2 sum mu^2 + sigma^2 - log(sigma^2 + c) - 1, c = 1e-8.
 
-    c = 1e-8 keeps the logarithm finite at sigma = 0. Shapes as in `gaussian_kl`.
+    c keeps the logarithm finite at sigma = 0; much teaching code has this form.
+    Shapes: (..., Z) -> (...).
     """
     var = sigma * sigma
     return 0.5 * (mu * mu + var - torch.log(var + CLAMP) - 1).sum(-1)
@@ -72,9 +81,58 @@ def gaussian_kl_sigma(mu: Tensor, sigma: Tensor) -> Tensor:
 def gaussian_kl_sampled(logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
     """log q(z|x) - log p(z) at z = mu + std eps, = 1/2 sum z^2 - eps^2 - logvar.
 
-    The quadratic form of q is eps^2 whatever mu and std are, and log(2 pi) / 2 stands in both
-    densities, so neither is computed. Its mean over eps is `gaussian_kl`.
+    The quadratic form of q is eps^2 for every mu and std, and log(2 pi) / 2 cancels. Its mean over
+    eps is `gaussian_kl`.
     Shapes: logvar (N, Z), z and eps (N, L, Z) -> (N, L).
-    Source: estimator A, Kingma & Welling 2013, eq. 6.
+    Source: Kingma & Welling (2013), equation 6, their estimator A.
     """
     return 0.5 * (z * z - eps * eps - logvar[:, None]).sum(-1)
+
+
+class Bernoulli(nn.Module):
+    """p(x|z) = prod_d Bernoulli(x_d; sigmoid(logits_d)).
+
+    All likelihoods have these methods. Shapes: logits (N, L, D) and x (N, D) -> nll (N, L).
+    """
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        """-log p(x|z) of each example and draw, nats."""
+        return bernoulli_nll(logits, x[:, None])
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """E[x|z].   logits (..., D) -> (..., D)"""
+        return torch.sigmoid(logits)
+
+    def sample(self, logits: Tensor, key: Key) -> Tensor:
+        """A draw from p(x|z).   logits (..., D) -> (..., D)"""
+        return random.bernoulli(key, self.mean(logits))
+
+
+class ClampedBernoulli(Bernoulli):
+    """Bernoulli with the nll of `bernoulli_clamped_nll`."""
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        return bernoulli_clamped_nll(logits, x[:, None])
+
+
+class Gaussian(nn.Module):
+    """p(x|z) = N(x; logits, std^2 I) with a fixed std: the decoder's outputs are the mean."""
+
+    support = (float("-inf"), float("inf"))
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        return gaussian_nll(logits, x[:, None], self.std)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def sample(self, logits: Tensor, key: Key) -> Tensor:
+        shape = tuple(logits.shape)
+        eps = random.normal(key, shape, dtype=logits.dtype, device=logits.device)
+        return logits + self.std * eps

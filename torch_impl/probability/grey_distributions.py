@@ -1,19 +1,25 @@
-"""Densities on [0, 1], for grey values. Nats, one number an example, summed over the last axis.
+"""Densities on [0, 1] for grey values, and the likelihoods p(x|z) that use them.
 
-Each has its mean, and the inverse of its distribution function, by which it is sampled.
+Each has a log-likelihood (nats, summed over the last axis), a mean, and a quantile function, by
+which it is sampled.   Left panel: numpy_ref/probability/grey_distributions.py
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from scipy import special
-from torch import Tensor
+from torch import Tensor, nn
 
-NEAR = 1.0  # |logits| below which the series stands: its radius is 2 pi, ten terms leave 1e-17
+from model_specs.common.key import Key
+from torch_impl.nn import random
+from torch_impl.probability.distributions import Gaussian
+
+SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
 SQUEEZE = 1e-6
 
@@ -21,16 +27,16 @@ SQUEEZE = 1e-6
 def continuous_bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x | logits) = sum_d log((e^l_d - 1) / l_d) - x_d l_d.
 
-    The Bernoulli's cross-entropy softplus(l) - x l gives no density: over [0, 1] the integral of
-    e^(x l - softplus(l)) is tanh(l / 2) / l, at most 1/2. Divided by it that is the density
-    p(x) = l e^(l x) / (e^l - 1), and the softplus is gone. Near l = 0, with the zeta function,
+    e^-(softplus(l) - x l), from the Bernoulli's cross-entropy, is not a density: its integral over
+    [0, 1] is tanh(l / 2) / l, at most 1/2. Divided by that integral it is the density
+    p(x) = l e^(l x) / (e^l - 1). Near l = 0, with the zeta function,
 
         log((e^l - 1) / l) = l / 2 + sum_n (-1)^(n+1) zeta(2 n) / (n (2 pi)^2n) l^2n.
 
     Shapes: logits (..., D), x broadcast to it, in [0, 1] -> (...).
-    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, there in lambda = sigmoid(l). Where
-    we differ: in l nothing is lost where lambda rounds to 1, and the series has every digit where
-    theirs is a parabola.
+    Source: Loaiza-Ganem & Cunningham (2019), arXiv 1907.06845, in lambda = sigmoid(l). Where we
+    differ: l keeps the digits that lambda loses where it rounds to 1, and the series above is exact
+    to the last digit where theirs is a parabola.
     """
     near, a = _split(logits)
     square = (logits * logits).masked_fill(~near, 0)
@@ -51,31 +57,33 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
 
 
 def continuous_bernoulli_icdf(logits: Tensor, u: Tensor) -> Tensor:
-    """The x with P(X < x) = u: log(1 + u (e^l - 1)) / l. Any shape, u in (0, 1). Value only.
+    """The u-quantile, x = log(1 + u (e^l - 1)) / l. Any shape, u in (0, 1). Value only.
 
-    Turned about 1/2 where l > 0, so that no exponent is positive.
+    Where l > 0 it is computed for 1 - x, so that no exponent is positive.
     """
-    a = logits.abs().clamp(min=1e-30)  # a uniform distribution, without 0 / 0
+    a = logits.abs().clamp(min=1e-30)  # at l = 0, which is uniform, 0 / 0
     x = -torch.log1p(torch.where(logits > 0, 1 - u, u) * torch.expm1(-a)) / a
     return torch.where(logits > 0, 1 - x, x)
 
 
 def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
-    """-log Beta(y; m nu, (1 - m) nu) - D log(1 - 2 c), m = sigmoid(logits), nu = exp(the second).
+    """sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c).
 
-        = sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c)
+        a = m nu,   b = (1 - m) nu,   m = sigmoid(logits),   nu = exp(log_concentration)
+        y = c + (1 - 2 c) x,   c = 1e-6
 
-    By mean and concentration rather than by log a and log b: so the first output is the mean's
-    logit as it is the Bernoulli's, the second says how sure, and digamma(a + b) drops out of the
-    first one's gradient. As a density may be 0 or infinite at 0 and 1, x is squeezed:
-    y = c + (1 - 2 c) x, c = 1e-6; what of the Beta lies outside of [c, 1 - c] is lost, so the
-    integral over x is at most 1, and a likelihood is never flattered.
+    This is -log Beta(y; a, b) - log dy/dx. With the mean m and the concentration
+    nu as parameters, `logits` means what it means for the Bernoulli, and digamma(a + b) drops out
+    of its gradient. The density may be 0 or infinite at 0 and 1, hence y. The mass of the Beta
+    outside [c, 1 - c] is lost, so that the integral over x is at most 1: a likelihood is never
+    overestimated.
 
-    Where a pixel has one value in all images the concentration, and the density, grow without end:
-    dequantise such data. torch has no log B: three log-gammas keep eps nu log nu nats of it.
+    If a pixel has the same value in all images, its concentration and its density grow without
+    bound: dequantise such data.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
     Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
-    the squeeze after Smithson & Verkuilen (2006), where c is 1 / (2 N).
+    y after Smithson & Verkuilen (2006), who take c = 1 / (2 N). Where we differ from the left
+    panel: torch has no log B, and three log-gammas have an error of eps nu log nu nats.
     """
     nu = torch.exp(log_concentration)
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
@@ -86,7 +94,7 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
 
 
 def beta_icdf(logits: Tensor, log_concentration: Tensor, u: Tensor) -> Tensor:
-    """The x with P(X < x) = u, without the squeeze. Any shape, u in (0, 1). Value only."""
+    """The u-quantile of y, as an x in [0, 1]. Any shape, u in (0, 1). Value only."""
     nu = torch.exp(log_concentration)
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
     y = _by_scipy(special.betaincinv, a, b, u)
@@ -94,35 +102,35 @@ def beta_icdf(logits: Tensor, log_concentration: Tensor, u: Tensor) -> Tensor:
 
 
 def truncated_gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
-    """-log N(x; mean, std^2) + sum_d log P(0 < N(mean_d, std^2) < 1): normalised over [0, 1].
+    """-log of N(mean, std^2) truncated to [0, 1] = -log N(x; mean, std^2) + log P(0 < X < 1).
 
-        = sum_d (x_d - mean_d)^2 / (2 std^2) + log of the integral of e to the minus that
+        = sum_d (x_d - mean_d)^2 / (2 std^2) + log int_0^1 e^(-(t - mean_d)^2 / (2 std^2)) dt
 
-    `mean` is the Gaussian's before it is cut, and may lie anywhere; where it lies outside, its
-    square is taken out of both terms, and no digit is lost to it. The gradient is that of any
-    exponential family, (E[x] - x) / std^2. For a std below 10: what is wider is flat on [0, 1].
+    `mean` is that of the Gaussian before truncation and may be outside [0, 1]; there its square is
+    removed from both terms, which would otherwise cancel. The gradient is that of an exponential
+    family, (E[x] - x) / std^2. Use it for a std below 10; wider, it is uniform.
     Shapes: mean (..., D), x broadcast to it, in [0, 1] -> (...).
     """
-    right = mean > 0.5  # turned about 1/2, so that the nearer end is 0
+    right = mean > 0.5  # reflected at 1/2, so that the nearer end is 0
     m, t = torch.where(right, 1 - mean, mean), torch.where(right, 1 - x, x)
     square = torch.where(m > 0, (t - m) ** 2, t * (t - 2 * m))
     return (square / (2 * std**2) + torch.log(_integral(m, std))).sum(-1)
 
 
 def truncated_gaussian_mean(mean: Tensor, std: float) -> Tensor:
-    """E[x] = mean + std^2 d/dmean log P(0 < N(mean, std^2) < 1). Any shape. Value only."""
+    """E[x] = mean + std^2 d/dmean log P(0 < X < 1), X ~ N(mean, std^2). Any shape. Value only."""
     right = mean > 0.5
     m = torch.where(right, 1 - mean, mean)
-    density = torch.exp(-0.5 * m.clamp(min=0) ** 2 / std**2)  # at 0, and so scaled as the integral
+    density = torch.exp(-0.5 * m.clamp(min=0) ** 2 / std**2)  # at 0, scaled as the integral
     t = m - std**2 * density * torch.expm1((2 * m - 1) / (2 * std**2)) / _integral(m, std)
     return torch.where(right, 1 - t, t)
 
 
 def truncated_gaussian_icdf(mean: Tensor, u: Tensor, std: float) -> Tensor:
-    """The x with P(X < x) = u, by logarithms of tails. Any shape, u in (0, 1). Value only."""
+    """The u-quantile, by logarithms of tail probabilities. Any shape, u in (0, 1). Value only."""
     right = mean > 0.5
     m = torch.where(right, 1 - mean, mean)
-    low, high = (m - 1) / std, m / std  # of minus the draw: in the lower tail log Phi is exact
+    low, high = (m - 1) / std, m / std  # negated: log Phi is exact in the lower tail
     log_high = torch.special.log_ndtr(high)
     excess = torch.expm1(torch.special.log_ndtr(low) - log_high)
     tail = log_high + torch.log1p(torch.where(right, 1 - u, u) * excess)
@@ -130,9 +138,65 @@ def truncated_gaussian_icdf(mean: Tensor, u: Tensor, std: float) -> Tensor:
     return torch.where(right, 1 - x, x).clamp(0, 1)
 
 
+class ContinuousBernoulli(nn.Module):
+    """p(x|z) = prod_d l_d e^(l_d x_d) / (e^l_d - 1), l the logits."""
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        return continuous_bernoulli_nll(logits, x[:, None])
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return continuous_bernoulli_mean(logits)
+
+    def sample(self, logits: Tensor, key: Key) -> Tensor:
+        return _sample_by(continuous_bernoulli_icdf, key, logits)
+
+
+class Beta(nn.Module):
+    """p(x|z) = prod_d Beta(x_d) as in `beta_nll`.
+
+    The decoder's first D outputs are the logits of the mean, its last D the log-concentration.
+    """
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        mean, log_concentration = logits.chunk(2, -1)
+        return beta_nll(mean, log_concentration, x[:, None])
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits.chunk(2, -1)[0])
+
+    def sample(self, logits: Tensor, key: Key) -> Tensor:
+        return _sample_by(beta_icdf, key, *logits.chunk(2, -1))
+
+
+class TruncatedGaussian(Gaussian):
+    """p(x|z) = N(x; logits, std^2 I) truncated to [0, 1], as in `truncated_gaussian_nll`."""
+
+    support = (0.0, 1.0)
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        return truncated_gaussian_nll(logits, x[:, None], self.std)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return truncated_gaussian_mean(logits, self.std)
+
+    def sample(self, logits: Tensor, key: Key) -> Tensor:
+        return _sample_by(functools.partial(truncated_gaussian_icdf, std=self.std), key, logits)
+
+
+def _sample_by(icdf: Callable[..., Tensor], key: Key, *parameters: Tensor) -> Tensor:
+    """icdf(parameters, u) in float64, u uniform over the midpoints of 2^24 cells of (0, 1)."""
+    first = parameters[0]
+    u = random.uniform(key, tuple(first.shape), device=first.device) + 2.0**-25
+    return icdf(*(p.double() for p in parameters), u).to(first.dtype)
+
+
 def _integral(m: Tensor, std: float) -> Tensor:
-    """Over t in [0, 1] of e^(-(t - m)^2 / (2 std^2)), m <= 1/2; for m <= 0 without its factor
-    e^(-m^2 / (2 std^2)), which erfcx leaves out of erfc.
+    """int_0^1 e^(-(t - m)^2 / (2 std^2)) dt for m <= 1/2; for m <= 0, without its factor
+    e^(-m^2 / (2 std^2)), by erfcx in the place of erfc.
     """
     low, high = (m - 1) / std, m / std
     inside = 2 * (torch.special.ndtr(high) - torch.special.ndtr(low))
@@ -143,13 +207,13 @@ def _integral(m: Tensor, std: float) -> Tensor:
 
 
 def _split(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the series stands, and |logits|, 1 there."""
+    """A mask of the logits for which the series is used, and |logits|, 1 under the mask."""
     size = logits.abs()
-    return size < NEAR, size.masked_fill(size < NEAR, 1)
+    return size < SERIES_LIMIT, size.masked_fill(size < SERIES_LIMIT, 1)
 
 
 def _polynomial(coefficients: list[float], s: Tensor) -> Tensor:
-    """c_0 + c_1 s + c_2 s^2 + ..., by Horner's rule."""
+    """c_0 + c_1 s + c_2 s^2 + ..., by Horner's scheme."""
     total = torch.zeros_like(s)
     for c in reversed(coefficients):
         total = total * s + c
@@ -161,7 +225,7 @@ def _squeezed(x: Tensor) -> Tensor:
 
 
 def _by_scipy(function: Callable[..., np.ndarray], *arguments: Tensor) -> Tensor:
-    """On the CPU, for sampling only: torch has no inverse of the incomplete Beta function, and its
-    inverse of Phi underflows in the tail."""
+    """A SciPy function on the CPU, for sampling. torch has no inverse of the incomplete Beta
+    function, and its inverse of Phi underflows in the tail."""
     result = function(*(argument.detach().cpu().numpy() for argument in arguments))
     return torch.as_tensor(result).to(arguments[0])
