@@ -66,7 +66,7 @@ class Origins:
         """True if the right panel, run on the left panel's inputs, gives the left's tensor."""
         if kind == "parameter gradient":
             gradient = dict(self.left.model.named_parameters())[leaf].grad
-            calls = [c for c in self.left.calls.values() if c.module == call.module]
+            calls = self._outermost_calls(call.module)
             name = leaf.rpartition(".")[2]
             shares = [self._replay(c)[1].get(name, np.zeros_like(gradient)) for c in calls]
             return compare_arrays(leaf, kind, gradient, np.sum(shares, axis=0), bound).ok
@@ -97,9 +97,14 @@ class Origins:
             for leaf, buffer in buffers.items():
                 if leaf in self.state:
                     buffer.copy_(torch.from_numpy(self.state[leaf]))
-            for c in (c for c in self.left.calls.values() if c.module == call.module):
+            for c in self._outermost_calls(call.module):
                 getattr(module, c.method)(*to_tensors(c.arguments, self.device, track=False))
             return to_numpy(buffers[name])
+
+    def _outermost_calls(self, path: str) -> list[Call]:
+        """The calls of a module's methods, without those that its own methods make."""
+        calls = [c for c in self.left.calls.values() if c.module == path]
+        return [c for c in calls if not any(c.inside(other) for other in calls)]
 
     def _replay(self, call: Call) -> tuple[Trace, Arrays]:
         """Run one call on the right: its trace, and the gradients of its module's parameters."""

@@ -138,6 +138,65 @@ def test_a_vjp_with_too_many_gradients_is_refused(rng):
         parity.compare(Left(), Right(), rng.normal(size=(3, 2)))
 
 
+class LeftScaled(Linear):
+    """y = x (b W)^T, where a method of its own computes the weight b W."""
+
+    factor = 1.0
+
+    def scaled(self):
+        w, b = self.weight.data, self.bias.data[:, None]
+        return w * b, lambda d: (self.factor * d * b, (d * w).sum(1))
+
+    def forward(self, x):
+        w, w_vjp = self.scaled()
+
+        def vjp(dy):
+            dw, db = w_vjp(dy.T @ x)
+            self.weight.grad += dw
+            self.bias.grad += db
+            return dy @ w
+
+        return x @ w.T, vjp
+
+
+class RightScaled(nn.Linear):
+    def scaled(self):
+        return self.weight * self.bias[:, None]
+
+    def forward(self, x):
+        return x @ self.scaled().T
+
+
+def _scaled_pair():
+    left = Sequential(Linear(4, 5, Key(1)), LeftScaled(5, 3, Key(2)))
+    right = nn.Sequential(nn.Linear(4, 5), RightScaled(5, 3)).double()
+    getattr(left, "1").bias.data += 0.5
+    weights.transfer(left, right)
+    return left, right
+
+
+def test_a_method_that_computes_a_weight_is_compared(rng):
+    """Its vjp returns gradients of parameters; a fault in it shows in the parameter's gradient."""
+    left, right = _scaled_pair()
+    x = rng.normal(size=(6, 4))
+    report = parity.assert_parity(left, right, x)
+    assert {"1.scaled", "1"} <= {row.name for row in report.rows if row.kind == "output"}
+    getattr(left, "1").factor = 1 + 1e-6
+    failures = [(row.kind, row.name, row.origin) for row in parity.compare(left, right, x).failures]
+    assert failures == [("parameter gradient", "1.weight", "root cause")]
+
+
+def test_a_nested_call_is_not_replayed_twice(rng):
+    """The replay of a parameter's gradient must not count `scaled` besides the `forward` above."""
+    left, right = _scaled_pair()
+    first = getattr(left, "0")
+    forward = first.forward
+    first.forward = lambda x: (1.001 * forward(x)[0], forward(x)[1])
+    report = parity.compare(left, right, rng.normal(size=(6, 4)))
+    origins = {row.name: row.origin for row in report.failures if row.kind == "parameter gradient"}
+    assert origins["1.weight"] == origins["1.bias"] == "propagated"
+
+
 def test_a_method_assigned_to_an_instance_is_compared_and_stays_there(vae):
     left, right, *_ = vae
     good = right.encoder_hidden.forward
