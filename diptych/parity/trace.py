@@ -170,11 +170,10 @@ class LeftTrace(Trace):
         result = vjp(*cotangents)
         gradients = _flat((result,))
         # without inputs these are gradients of parameters, which are compared where they add up
-        if call.inputs and len(gradients) > len(call.inputs):
-            counts = f"{len(gradients)} gradients for {len(call.inputs)} inputs"
-            raise ValueError(f"{call.name}: its vjp gave {counts}")
-        for name, gradient in zip(call.inputs, gradients, strict=False):
-            _add(call.input_grads, name, gradient)
+        names = _gradient_names(call, len(gradients)) if call.inputs else []
+        for name, gradient in zip(names, gradients, strict=False):
+            if name is not None:
+                _add(call.input_grads, name, gradient)
         if first:
             self.events.append(("vjp", call))
         return result
@@ -244,6 +243,22 @@ def _flat(values: tuple[Any, ...]) -> list[Any]:
     return [
         item for value in values for item in (_flat(value) if isinstance(value, tuple) else [value])
     ]
+
+
+def _gradient_names(call: Call, count: int) -> list[str | None]:
+    """The inputs that the gradients of a vjp belong to; None where an argument was None.
+
+    A vjp may skip an argument that was None, or return a gradient for it too.
+    """
+    names: list[str | None] = [*call.inputs]
+    if count > len(names):
+        names = []
+        for i, argument in enumerate(call.arguments):
+            names += [None] if argument is None else [n for n, _ in leaves(argument, str(i))]
+    if count > len(names):
+        counts = f"{count} gradients for {len(call.inputs)} inputs"
+        raise ValueError(f"{call.name}: its vjp gave {counts}")
+    return names
 
 
 def _hook(tensor: Any, store: Arrays, name: str) -> None:
