@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy_ref.nn.normalisation
 import torch
 from torch import nn
 
 import numpy_ref.nn.convolution
-import numpy_ref.nn.normalisation
 import torch_impl.nn.layers
 from diptych import weights
 from diptych.bench import layer, whole
