@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import KEY, KINDS, config_of, images, make, tensors
+from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
 from torch import distributions as td
 
 import numpy_ref.nn.optim
@@ -39,10 +39,10 @@ def test_losses_and_gradients_agree_over_the_switches(latent, context, free_bits
     flow = latent in ("af_prior", "iaf_posterior")
     for tied, mean_only in itertools.product((True, False), (True, False) if flow else (True,)):
         options = {"free_bits_of": free_bits_of, "tied": tied, "flow_mean_only": mean_only}
-        left, right = make(config_of(latent, context, **options))
+        left, right = make_models(make_config(latent, context, **options))
         for training, size in ((True, 5), (True, 1), (False, 5)):
             left.train(training), right.train(training)
-            x, noise = images(left.config, size), left.draw_noise(KEY, size)
+            x, noise = binary_images(left.config, size), left.draw_noise(KEY, size)
             ours, theirs = (results(model, x, noise) for model in (left, right))
             assert ours.keys() == theirs.keys() and {"total", "recon", "kl"} < ours.keys()
             for name, array in ours.items():
@@ -62,9 +62,11 @@ def test_losses_and_gradients_agree_over_the_switches(latent, context, free_bits
 )
 def test_every_tensor_agrees(latent, context, dtype):
     """float32: within the bound from dtype and size, judged by the float64 left panel."""
-    config = config_of(latent, context, height=4, width=3, tied=context == "local")
-    left, right = make(config, dtype)
-    report = parity.assert_parity(left, right, images(config, 3, dtype), left.draw_noise(KEY, 3))
+    config = make_config(latent, context, height=4, width=3, tied=context == "local")
+    left, right = make_models(config, dtype)
+    report = parity.assert_parity(
+        left, right, binary_images(config, 3, dtype), left.draw_noise(KEY, 3)
+    )
     assert {"loss.total", "encode[0]", "decode"} <= {row.name for row in report.rows}
     gradients = {row.name for row in report.rows if row.kind == "parameter gradient"}
     assert gradients == set(left.gradients())
@@ -74,12 +76,12 @@ def test_every_tensor_agrees(latent, context, dtype):
 
 @pytest.mark.parametrize(
     "config",
-    [config_of("iaf_posterior", "local", height=8, width=8, maps=4), VLAEConfig()],
+    [make_config("iaf_posterior", "local", height=8, width=8, maps=4), VLAEConfig()],
     ids=["8 x 8", "28 x 28, the recipe"],
 )
 def test_every_tensor_agrees_at_real_sizes(config):
-    left, right = make(config)
-    report = parity.assert_parity(left, right, images(config, 2), left.draw_noise(KEY, 2))
+    left, right = make_models(config)
+    report = parity.assert_parity(left, right, binary_images(config, 2), left.draw_noise(KEY, 2))
     assert all(row.error <= 1e-13 for row in report.rows)
 
 
@@ -90,7 +92,7 @@ def test_every_tensor_agrees_at_real_sizes(config):
 def test_a_hundred_steps_end_in_the_same_weights_and_averages(kind, free_bits_of):
     """Of Adamax with Polyak's average; lambda is such that the KL crosses it on the way."""
     changes = {"height": 4, "width": 5, "free_bits": 0.05, "free_bits_of": free_bits_of}
-    left, right = make(config_of(*kind, **changes))
+    left, right = make_models(make_config(*kind, **changes))
     start = left.state_dict()
     ours = numpy_ref.nn.optim.Adamax(left.named_parameters(), lr=0.002)
     theirs = torch.optim.Adamax(right.parameters(), lr=0.002)
@@ -98,7 +100,10 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(kind, free_bits_of
     their_mean = torch_impl.nn.optim.PolyakAverage(right.named_parameters(), 0.95)
     crossed = set()
     for step in range(100):
-        x, noise = images(left.config, 6, key=KEY.fold_in(step)), left.draw_noise(Key(step), 6)
+        x, noise = (
+            binary_images(left.config, 6, key=KEY.fold_in(step)),
+            left.draw_noise(Key(step), 6),
+        )
         for model, optimizer, mean in ((left, ours, our_mean), (right, theirs, their_mean)):
             result = results(model, x, noise)
             optimizer.step(), mean.update()
@@ -119,8 +124,8 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(kind, free_bits_of
 def test_the_gradient_by_finite_differences(latent, context, rng):
     """Along a random direction of all parameters, each as far as it is large: elu bends at 0, and
     with a longer step some of its inputs would cross."""
-    left, _ = make(config_of(latent, context, free_bits_of="none"))
-    x, noise = images(left.config, 3), left.draw_noise(KEY, 3)
+    left, _ = make_models(make_config(latent, context, free_bits_of="none"))
+    x, noise = binary_images(left.config, 3), left.draw_noise(KEY, 3)
     results(left, x, noise)
     parameters = dict(left.named_parameters())
     tangents = {
@@ -140,8 +145,8 @@ def test_the_gradient_by_finite_differences(latent, context, rng):
 @each_kind
 def test_the_loss_is_that_of_torch_distributions(latent, context):
     """Estimator A of a flow's KL, closed form without one."""
-    _, right = make(config_of(latent, context, free_bits_of="none"))
-    x, noise = *tensors(images(right.config, 4)), right.draw_noise(KEY, 4)
+    _, right = make_models(make_config(latent, context, free_bits_of="none"))
+    x, noise = *tensors(binary_images(right.config, 4)), right.draw_noise(KEY, 4)
     loss = right.loss(x, noise)
     mu, logvar = right.encode(x)
     q, prior = td.Normal(mu, (0.5 * logvar).exp()), td.Normal(torch.zeros(()).double(), 1)
@@ -161,8 +166,8 @@ def test_the_loss_is_that_of_torch_distributions(latent, context):
 @pytest.mark.parametrize(("lam", "charged"), [(1e-3, "kl"), (1e3, "lambda")])
 def test_bits_below_lambda_are_free(lam, kl_penalty):
     """What is charged is then a constant, and the encoder hears of the reconstruction alone."""
-    left, _ = make(config_of("gaussian", free_bits=lam / 35, free_bits_of="total"))
-    x, noise = images(left.config, 5), left.draw_noise(KEY, 5)
+    left, _ = make_models(make_config("gaussian", free_bits=lam / 35, free_bits_of="total"))
+    x, noise = binary_images(left.config, 5), left.draw_noise(KEY, 5)
     result = results(left, x, noise)
     want = result["kl"] if kl_penalty == "kl" else lam
     assert result["total"] - result["recon"] == pytest.approx(want, rel=1e-12)
@@ -176,12 +181,14 @@ def test_bits_below_lambda_are_free(lam, kl_penalty):
 @pytest.mark.parametrize("side", [0, 1], ids=["left", "right"])
 def test_the_weight_of_soft_free_bits_is_no_part_of_the_average(side):
     """It is a buffer: what evaluations see of it is 1, whatever training has made of it."""
-    model = make(config_of(free_bits_of="soft", free_bits=10.0))[side]  # more than any KL here
+    model = make_models(make_config(free_bits_of="soft", free_bits=10.0))[
+        side
+    ]  # more than any KL here
     panel = (NumpyPanel, TorchPanel)[side](model, "adamax", 2e-3, 0.0)
     panel.keep_average(0.9)
     assert "free_bits.gamma" in model.state_dict()
     assert panel.average_state().keys() == {name for name, _ in model.named_parameters()}
-    x, noise = images(model.config, 5), model.draw_noise(KEY, 5)
+    x, noise = binary_images(model.config, 5), model.draw_noise(KEY, 5)
     panel.forward_backward(x, noise)
     assert float(model.state_dict()["free_bits.gamma"]) == pytest.approx(1 / 1.1)
     with panel.evaluating():

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import KEY, KINDS, config_of, images, make, tensors
+from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
 from scipy import stats
 from scipy.special import logsumexp
 from torch import distributions as td
@@ -31,8 +31,8 @@ def slopes(flow, z):
 @each_kind
 def test_weights_are_those_of_torch_distributions(latent, context):
     """log p(x|z) + log p(z) - log q(z|x), each of K = 3 samples by itself; on both panels."""
-    left, right = make(config_of(latent, context))
-    x, noise = images(left.config, 4), left.draw_noise(KEY, 4, samples=3)
+    left, right = make_models(make_config(latent, context))
+    x, noise = binary_images(left.config, 4), left.draw_noise(KEY, 4, samples=3)
     ours = left.log_weight(x, noise)
     theirs = right.log_weight(*tensors(x), VLAENoise(*tensors(*noise)))
     assert ours.shape == (4, 3) and normwise(ours, theirs.numpy()) <= 1e-13
@@ -56,9 +56,9 @@ def test_weights_are_those_of_torch_distributions(latent, context):
 @each_kind
 def test_the_elbo_is_the_mean_weight(latent, context):
     """In evaluation, of the same draw; of a Gaussian prior, whose KL is exact, in the mean."""
-    left, right = make(config_of(latent, context))
+    left, right = make_models(make_config(latent, context))
     left.eval(), right.eval()
-    x, noise = images(left.config, 6), left.draw_noise(KEY, 6)
+    x, noise = binary_images(left.config, 6), left.draw_noise(KEY, 6)
     one = VLAENoise(noise.eps[:, None])
     loss = left.loss(x, noise)[0]
     theirs = right.loss(*tensors(x), VLAENoise(*tensors(*noise)))
@@ -80,9 +80,9 @@ def test_the_elbo_is_the_mean_weight(latent, context):
 def test_the_estimate_is_the_integral(latent):
     """p(x) = E_{z ~ p(z)} p(x|z) by Gauss-Hermite quadrature over the one latent, against the mean
     of the weights, within its standard error; and the ELBO lies below."""
-    config = config_of(latent, height=3, width=4, latent_dim=1)
-    left, right = make(config)
-    x = images(config, 3)
+    config = make_config(latent, height=3, width=4, latent_dim=1)
+    left, right = make_models(config)
+    x = binary_images(config, 3)
     code = left.latent.generate(NODES[:, None])
     assert np.allclose(code, NODES[:, None]) == (latent != "af_prior")
     for n in range(3):
@@ -104,12 +104,12 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only):
     """One bound, and one loss, from the same weights (Chen et al. 2016, section 3.2): the decoder
     of the posterior turns u = f(z) back into z, and p(u) = N(0, I) stands for the flow's p(z)."""
     options = {"flow_mean_only": mean_only, "free_bits_of": "none"}
-    prior, right_prior = make(config_of("af_prior", **options))
-    posterior, right_posterior = make(config_of("iaf_posterior", **options))
+    prior, right_prior = make_models(make_config("af_prior", **options))
+    posterior, right_posterior = make_models(make_config("iaf_posterior", **options))
     posterior.load_state_dict(prior.state_dict())
     right_posterior.load_state_dict(right_prior.state_dict())
     assert type(posterior.latent) is FlowPosterior and type(prior.latent) is FlowPrior
-    x, noise = images(prior.config, 4), prior.draw_noise(KEY, 4, samples=5)
+    x, noise = binary_images(prior.config, 4), prior.draw_noise(KEY, 4, samples=5)
     once = prior.draw_noise(KEY, 4)
     for a, b, convert in (
         (prior, posterior, lambda array: array),
@@ -132,8 +132,8 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only):
 
 def test_samples_of_both_readings_are_the_same_images():
     """u ~ N(0, I), turned back into z by the decoder, is z ~ p(z)."""
-    prior, _ = make(config_of("af_prior"))
-    posterior, _ = make(config_of("iaf_posterior"))
+    prior, _ = make_models(make_config("af_prior"))
+    posterior, _ = make_models(make_config("iaf_posterior"))
     posterior.load_state_dict(prior.state_dict())
     maps = posterior.decoder
     plain = posterior.sample(KEY, 7)
@@ -144,8 +144,8 @@ def test_samples_of_both_readings_are_the_same_images():
 
 def test_more_samples_tighten_the_bound():
     """Burda et al. (2015): the mean of log-mean-exp grows with K."""
-    left, _ = make(config_of("af_prior"))
-    x = images(left.config, 8)
+    left, _ = make_models(make_config("af_prior"))
+    x = binary_images(left.config, 8)
     log_w = left.log_weight(x, left.draw_noise(KEY, 8, samples=512))
     bounds = [
         (logsumexp(log_w.reshape(8, -1, K), axis=2) - np.log(K)).mean() for K in (1, 4, 32, 512)
@@ -155,7 +155,7 @@ def test_more_samples_tighten_the_bound():
 
 def test_one_panel_reads_what_the_other_wrote():
     """The flow's inverse as well, which samples go through, after another pair's weights."""
-    left, right = make(config_of("af_prior"))
+    left, right = make_models(make_config("af_prior"))
     assert isinstance(right.latent, TorchFlowPrior)
     for name, parameter in left.named_parameters():
         parameter.data *= 1 + 0.1 * random.uniform(KEY.fold_in(name), parameter.data.shape)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers.pixel_cases import config_of, make
+from helpers.pixel_cases import make_config, make_models
 
 from diptych.training.presets import PRESETS
 from model_specs.common.key import Key
@@ -57,7 +57,7 @@ def test_presets_are_the_ablations(size, suffix, latent, context):
 def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
     """Four for six layers; each its own, and the masked ones one where they are tied."""
     for tied in (True, False):
-        config = config_of(masked_layers=layers, tied=tied)
+        config = make_config(masked_layers=layers, tied=tied)
         result = layout(config, lambda: ["M"], lambda: ["p"])
         assert "".join(block[0] for block in result) == blocks
         masked = {id(block) for block in result if block == ["M"]}
@@ -80,9 +80,9 @@ def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
     ],
 )
 def test_divisible_is_whether_the_loss_of_a_batch_is_the_mean_of_its_parts(changes, divisible):
-    config = config_of(**{"latent": "gaussian", "free_bits": 0.2} | changes)
+    config = make_config(**{"latent": "gaussian", "free_bits": 0.2} | changes)
     assert config.divisible == divisible
-    left, _ = make(config)
+    left, _ = make_models(config)
     rng = np.random.default_rng(8)
     x = (rng.random((6, *config.example_shape)) < 0.4).astype(float)
     eps = rng.normal(size=(6, config.code_dim))
@@ -149,7 +149,7 @@ def test_windows_that_no_image_has(fields, message):
 
 def test_noise_of_a_model_without_z_is_told_apart():
     """Its shape has a 0, so that none of its sizes can be said to be none."""
-    for model in make(config_of("none")):
+    for model in make_models(make_config("none")):
         bad = model.draw_noise(Key(1), 3)
         assert bad.eps.shape == (3, 0)
         eps = np.zeros((3, 4)) if isinstance(bad.eps, np.ndarray) else bad.eps.new_zeros((3, 4))

@@ -5,14 +5,14 @@ import pytest
 import torch
 from helpers.vlae_cases import (
     LAYERS,
-    as_read,
-    call,
-    loss,
-    make_layers,
+    as_model_inputs,
+    loss_terms,
+    make_layer_pair,
     normalised_layers,
-    small,
-    twins,
-    uses,
+    outputs_of,
+    record_layer_outputs,
+    small_config,
+    with_same_weights,
 )
 from torch import nn
 from torch.nn import functional as F
@@ -44,9 +44,11 @@ CONFIGS = {
 
 
 def data_dependent_init(model, *inputs):
-    """settle() of the model's own panel, on these inputs; the uses of its layers on the way."""
+    """settle() of the model's own panel, on these inputs; the record_layer_outputs of its layers on the way."""
     side = right_side if isinstance(model, nn.Module) else left_side
-    return uses(model, lambda: side.data_dependent_init(model, lambda: call(model, *inputs)))
+    return record_layer_outputs(
+        model, lambda: side.data_dependent_init(model, lambda: outputs_of(model, *inputs))
+    )
 
 
 def state_of(model):
@@ -95,7 +97,7 @@ def make_vlaes(config, x):
 
 
 def initialize(model, x, noise):
-    model.initialize(*as_read(model, x, noise))
+    model.initialize(*as_model_inputs(model, x, noise))
 
 
 # Layers
@@ -104,25 +106,25 @@ def initialize(model, x, noise):
 @each_layer
 def test_outputs_have_mean_0_and_variance_1(name, rng):
     """Those of the very run that sets them, and of any run after; as batch normalisation has it."""
-    left, right, x = make_layers(name, rng)
+    left, right, x = make_layer_pair(name, rng)
     for side in (left, right):
         ((_, outputs),) = data_dependent_init(side, x)
         assert_normalised(outputs)
-        np.testing.assert_array_equal(call(side, x)[0], outputs)
+        np.testing.assert_array_equal(outputs_of(side, x)[0], outputs)
     assert_same_lengths_and_biases(left, right)
 
-    plain, _, x = make_layers(name, np.random.default_rng(20261121))
+    plain, _, x = make_layer_pair(name, np.random.default_rng(20261121))
     plain.weight_v.data[...] = left.weight_v.data
     plain.weight_g.data[...], plain.bias.data[...] = 1, 0
     t = torch.from_numpy(plain(x)[0])
     wanted = F.batch_norm(t, None, None, training=True, eps=1e-300)
-    assert normwise(call(left, x)[0], wanted.numpy()) <= 1e-13
+    assert normwise(outputs_of(left, x)[0], wanted.numpy()) <= 1e-13
 
 
 @each_layer
 def test_what_was_before_does_not_count_and_directions_stay(name, rng):
-    for side in make_layers(name, rng)[:2]:
-        x = make_layers(name, rng)[2]
+    for side in make_layer_pair(name, rng)[:2]:
+        x = make_layer_pair(name, rng)[2]
         first = state_of(side)
         data_dependent_init(side, x)
         once = state_of(side)
@@ -149,7 +151,7 @@ def test_an_output_that_does_not_vary_keeps_its_length(panel, rng):
     np.testing.assert_array_equal(after["weight_g"][:2, 0], 1)
     assert after["weight_g"][2, 0] == pytest.approx(1 / x[:, 2].std(), rel=1e-13)
     np.testing.assert_allclose(after["bias"][:2], [-0.7, 0], atol=1e-15)
-    y = call(made, x)[0]
+    y = outputs_of(made, x)[0]
     np.testing.assert_allclose(y[:, :2], 0, atol=1e-15)
     assert_normalised(y[:, 2:])
 
@@ -158,11 +160,13 @@ def test_an_output_that_does_not_vary_keeps_its_length(panel, rng):
 def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
     side = {"numpy": left_side, "torch": right_side}[panel]
     pixels = {"numpy": left_pixels, "torch": right_pixels}[panel]
-    model = twins(left_pixels.PixelCNN(small()), pixels.PixelCNN(small()), rng)[1]
+    model = with_same_weights(
+        left_pixels.PixelCNN(small_config()), pixels.PixelCNN(small_config()), rng
+    )[1]
     layers = normalised_layers(model)
 
     def stopped():
-        call(model.first, rng.normal(size=(2, 3, 5, 7)))
+        outputs_of(model.first, rng.normal(size=(2, 3, 5, 7)))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -172,7 +176,7 @@ def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
     assert len(layers) > 3
     for name, layer in layers.items():
         v = before[f"{name}.weight_v"]
-        call(layer, rng.normal(size=(2, v.shape[1], 5, 7)))
+        outputs_of(layer, rng.normal(size=(2, v.shape[1], 5, 7)))
     for name, array in state_of(model).items():
         np.testing.assert_array_equal(array, before[name])
 
@@ -181,17 +185,17 @@ def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
 
 
 def nets():
-    config = small()
+    config = small_config()
     for panel, net, pixels in (
         ("numpy", resnet, left_pixels),
         ("torch", right_resnet, right_pixels),
     ):
-        untied = small(tied=False, masked_layers=4)
+        untied = small_config(tied=False, masked_layers=4)
         yield panel, "encoder", net.Encoder(config)
         yield panel, "decoder", net.Decoder(config)
         yield panel, "PixelCNN", pixels.PixelCNN(config)
         yield panel, "PixelCNN, untied", pixels.PixelCNN(untied)
-        yield panel, "factorised", pixels.FactorisedDecoder(small(context="none"))
+        yield panel, "factorised", pixels.FactorisedDecoder(small_config(context="none"))
 
 
 @pytest.mark.parametrize(
@@ -199,14 +203,14 @@ def nets():
 )
 def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
     made = {panel: model for panel, label, model in nets() if label == name}
-    left, right = twins(made["numpy"], made["torch"], rng)
+    left, right = with_same_weights(made["numpy"], made["torch"], rng)
     images = bits(rng, 6, 1, 5, 7)
     given = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
     inputs = given.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
     result = {panel: data_dependent_init(made[panel], *inputs) for panel in PANELS}
     for panel, model in made.items():
         assert_all_normalised(model, result[panel])
-        again = uses(model, lambda m=model: call(m, *inputs))
+        again = record_layer_outputs(model, lambda m=model: outputs_of(m, *inputs))
         assert [n for n, _ in again] == [n for n, _ in result[panel]]
         for (layer, y), (_, kept) in zip(again, result[panel], strict=True):
             assert normwise(y, kept) <= 1e-13, layer
@@ -217,7 +221,7 @@ def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
 @each_panel
 def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
     made = {p: model for p, label, model in nets() if label == "PixelCNN"}
-    twins(made["numpy"], made["torch"], rng)
+    with_same_weights(made["numpy"], made["torch"], rng)
     result = data_dependent_init(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
     tied = [y for name, y in result if name == "body.0.branch.1"]
     assert len(tied) == 2
@@ -230,7 +234,7 @@ def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_initialize_normalises_every_layer(name, rng):
-    config = small(**CONFIGS[name])
+    config = small_config(**CONFIGS[name])
     x = bits(rng, 6, *config.example_shape)
     left, right, noise = make_vlaes(config, x)
     before = state_of(left)
@@ -244,7 +248,9 @@ def test_initialize_normalises_every_layer(name, rng):
         assert model.training and model.pixels.training
         initialize(model.eval(), x, noise)
         assert not model.training
-        assert_all_normalised(model, uses(model, lambda m=model: loss(m, x, noise)))
+        assert_all_normalised(
+            model, record_layer_outputs(model, lambda m=model: loss_terms(m, x, noise))
+        )
     assert_same_lengths_and_biases(left, right)
     for model in (left, right):
         for leaf, array in state_of(model).items():  # the flow, gamma and all directions
@@ -268,7 +274,7 @@ STRANGE = {
 def test_batches_in_which_little_varies(latent, images, size):
     """No layer's length is more than a thousandfold that of the others, and none is NaN."""
     x = STRANGE[images](*size)
-    left, right, noise = make_vlaes(small(latent=latent, height=size[0], width=size[1]), x)
+    left, right, noise = make_vlaes(small_config(latent=latent, height=size[0], width=size[1]), x)
     for model in (left, right):
         initialize(model, x, noise)
         state = state_of(model)
@@ -284,7 +290,7 @@ def test_batches_in_which_little_varies(latent, images, size):
 @pytest.mark.parametrize("fault", ["grey image", "shape of x", "shape of eps", "NaN in eps"])
 def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
     x = bits(rng, 3, 1, 5, 7)
-    left, right, noise = make_vlaes(small(), x)
+    left, right, noise = make_vlaes(small_config(), x)
     bad, eps = {
         "grey image": (0.5 * x, noise.eps),
         "shape of x": (x[:, :, 1:], noise.eps),
@@ -296,6 +302,6 @@ def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
         with pytest.raises(ValueError, match="^eps: got" if "eps" in fault else "^x: got"):
             initialize(model.train(), bad, VLAENoise(eps))
         assert model.training
-        loss(model, x, noise)
+        loss_terms(model, x, noise)
         for name, array in state_of(model).items():
             np.testing.assert_array_equal(array, before[name])
