@@ -1,4 +1,4 @@
-"""What the VLAE promises whoever calls it: noise, states, initialisation, one clear error."""
+"""The contract of the VLAE: noise, state_dict, initialisation, one clear error."""
 
 import math
 
@@ -19,7 +19,7 @@ each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
 
 
 def model_and_arrays(side, config, *arrays, dtype="float64"):
-    """One panel, and the arrays as it takes them."""
+    """A model of one panel, and the arrays as arrays or tensors, whichever it takes."""
     model = dict(zip(SIDES, make_models(config, dtype), strict=True))[side]
     return model, *(arrays if side == "left" else tensors(*arrays))
 
@@ -44,7 +44,7 @@ def test_noise_and_loss_are_named_tuples_of_the_models_dtype(latent, context, dt
             assert {t.device for t in (noise.eps, loss.total)} == {model.device}
 
 
-def test_parts_of_the_noise_are_parts_of_the_whole():
+def test_part_of_a_batch_gets_its_noise_within_the_whole():
     left, right = make_models(make_config())
     for count in (None, 3):
         whole = left.draw_noise(KEY, 6, samples=count).eps
@@ -59,7 +59,7 @@ def test_parts_of_the_noise_are_parts_of_the_whole():
 
 
 @each_kind
-def test_panels_begin_with_the_same_weights_and_read_each_others(latent, context):
+def test_panels_begin_with_the_same_weights_and_load_each_others(latent, context):
     pair = pairs.get("vlae")
     for tied in (True, False):
         config = make_config(latent, context, tied=tied, free_bits_of="soft")
@@ -79,7 +79,7 @@ def test_panels_begin_with_the_same_weights_and_read_each_others(latent, context
 
 @each_kind
 def test_initialisation_gives_every_layer_mean_0_and_variance_1(latent, context):
-    """On both panels the same weights; and what is trained goes on in the mode that it was in."""
+    """Both panels get the same weights, and stay in training or in evaluation mode."""
     pair, config = pairs.get("vlae"), make_config(latent, context, tied=False, free_bits_of="soft")
     left, right = pair.left(config, Key(3)), pair.right(config, Key(3))
     before, x, noise = left.state_dict(), binary_images(config, 12), left.draw_noise(KEY, 12)
@@ -89,18 +89,18 @@ def test_initialisation_gives_every_layer_mean_0_and_variance_1(latent, context)
     for name, array in left.state_dict().items():
         apart = np.linalg.norm(array - theirs[name].numpy())  # a mean may be 0 but for rounding
         assert apart <= 1e-13 * max(1, np.linalg.norm(array)), name
-        settled = name.rsplit(".", 1)[1] in ("weight_g", "bias") and "flow" not in name
-        assert (array != before[name]).any() == settled, name
+        initialized = name.rsplit(".", 1)[1] in ("weight_g", "bias") and "flow" not in name
+        assert (array != before[name]).any() == initialized, name
     assert left.training and right.training
     outputs = {}
     for name, layer in left.named_modules():
         if isinstance(layer, WeightNorm):
 
-            def watched(x, name=name, run=layer.forward):
+            def recorded(x, name=name, run=layer.forward):
                 outputs[name], vjp = run(x)
                 return outputs[name], vjp
 
-            layer.forward = watched
+            layer.forward = recorded
     left.loss(x, noise)
     biased = {name.rpartition(".")[0] for name in before if name.endswith(".bias")}
     for name, y in outputs.items():
@@ -115,15 +115,15 @@ def test_initialisation_gives_every_layer_mean_0_and_variance_1(latent, context)
 
 
 @each_side
-@pytest.mark.parametrize("what", ["x", "eps"])
-def test_an_initialisation_that_raises_changes_nothing(side, what):
+@pytest.mark.parametrize("argument", ["x", "eps"])
+def test_an_initialisation_that_raises_changes_nothing(side, argument):
     config = make_config(free_bits_of="soft")
     x, eps = binary_images(config, 4), np.zeros((4, 4))
     model, good, grey, short = model_and_arrays(side, config, x, 0.5 * x, eps[:3])
     noise = model.draw_noise(KEY, 4)
     before = {n: a.copy() for n, a in weights.to_arrays(model.state_dict()).items()}
-    with pytest.raises(ValueError, match=f"{what}: got"):
-        model.initialize(*((grey, noise) if what == "x" else (good, VLAENoise(short))))
+    with pytest.raises(ValueError, match=f"{argument}: got"):
+        model.initialize(*((grey, noise) if argument == "x" else (good, VLAENoise(short))))
     model.loss(good, noise)  # no layer is waiting for a batch
     model.eval().loss(good, noise)
     for name, array in model.state_dict().items():
@@ -181,7 +181,7 @@ def test_bad_noise_is_one_clear_error(side):
 
 
 @each_side
-def test_what_cannot_be_decoded_is_one_clear_error(side):
+def test_bad_codes_are_one_clear_error(side):
     config = make_config()
     x, code = binary_images(config, 2), np.zeros((2, 4))
     codes = (code[:, :3], code[:1], code[0], code[:, None], code.astype(np.float32))

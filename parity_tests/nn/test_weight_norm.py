@@ -1,4 +1,4 @@
-"""Weight-normalised layers: parity, torch's own normalisation, derivatives, what a mask hides."""
+"""Weight-normalised layers: parity, torch's weight normalisation, derivatives, masks."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ from torch_impl.nn import weight_norm as right_side
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
 MASKED = [name for name in LAYERS if name.startswith("masked")]
-TORCHS = {
+TORCH_LAYERS = {
     "WNLinear": nn.Linear,
     "WNConv2d": nn.Conv2d,
     "WNConvTranspose2d": nn.ConvTranspose2d,
@@ -93,10 +93,10 @@ def test_lengths_begin_as_1_and_biases_as_0(name):
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if name not in MASKED])
 def test_torchs_own_weight_normalisation(name, rng):
-    """The same y and gradients from the same g and v, by torch's own layers."""
+    """torch's own layers give the same y and gradients from the same g and v."""
     left, right, x = make_layer_pair(name, rng)
     kind, arguments, _ = LAYERS[name]
-    witness = weight_norm(TORCHS[kind](*arguments).double(), dim=left.outputs)
+    witness = weight_norm(TORCH_LAYERS[kind](*arguments).double(), dim=left.outputs)
     names = {
         "bias": "bias",
         "weight_g": "parametrizations.weight.original0",
@@ -112,8 +112,8 @@ def test_torchs_own_weight_normalisation(name, rng):
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_torchs_convolution_with_what_the_mask_leaves_of_v(name, rng):
-    """g (v m) / |v m|, one output after the other."""
+def test_torchs_convolution_with_a_masked_direction(name, rng):
+    """w = g (v m) / |v m|, one output after the other."""
     left, right, x = make_layer_pair(name, rng)
     dy = [rng.normal(size=left(x)[0].shape)]
     leaf = {n: torch.from_numpy(a).requires_grad_() for n, a in left.state_dict().items()}
@@ -142,7 +142,7 @@ def test_finite_differences(name, rng):
 
 @each_layer
 def test_only_the_direction_of_v_counts(name, rng):
-    """y is the same for 4 v and with the signs of g and v turned; dv stands upright on v."""
+    """y is the same for 4 v, and for -g and -v; dv is orthogonal to v."""
     for side in make_layer_pair(name, rng)[:2]:
         left, _, x = make_layer_pair(name, rng)
         dy = [rng.normal(size=left(x)[0].shape)]
@@ -158,14 +158,14 @@ def test_only_the_direction_of_v_counts(name, rng):
         longer = outputs_and_gradients(side, (x,), dy)
         np.testing.assert_array_equal(longer["y0"], before["y0"])
         np.testing.assert_array_equal(4 * longer["weight_v"], before["weight_v"])
-        turned = {n: -state[n] for n in ("weight_g", "weight_v")}
-        weights.load_state(side, state | turned, "")
+        negated = {n: -state[n] for n in ("weight_g", "weight_v")}
+        weights.load_state(side, state | negated, "")
         np.testing.assert_array_equal(outputs_and_gradients(side, (x,), dy)["y0"], before["y0"])
 
 
 @pytest.mark.parametrize("name", MASKED)
 def test_hidden_weights_get_no_gradient_and_move_nothing(name, rng):
-    """Not even by way of |v|."""
+    """Masked weights do not enter |v| either."""
     *pair, x = make_layer_pair(name, rng)
     dy = [rng.normal(size=pair[0](x)[0].shape)]
     for side in pair:
@@ -186,8 +186,8 @@ def test_hidden_weights_get_no_gradient_and_move_nothing(name, rng):
 # Directions drawn from a key
 
 
-def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
-    """A tied layer's under its first name."""
+def test_directions_are_drawn_by_name_and_other_parameters_stay(rng):
+    """A tied layer draws its direction under its first name."""
     left, right = with_same_weights(PixelCNN(small_config()), TorchPixelCNN(small_config()), rng)
     before = left.state_dict()
     numpy_ref.nn.init.init_weight_v(left, Key(5), 0.3)
