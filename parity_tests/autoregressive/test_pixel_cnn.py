@@ -55,7 +55,7 @@ def around(config):
     up, side = (n // 2 for n in config.window.kernel_size)
     seen = expected_dependence(set(product(range(-up, up + 1), range(-side, side + 1))), H, W)
     step = expected_dependence(
-        Window.raster(3 if config.context == "raster" else 1).seen("B"), H, W
+        Window.raster(3 if config.context == "raster" else 1).read_offsets("B"), H, W
     )
     for _ in range(config.masked_layers - 1):
         seen = step @ seen
