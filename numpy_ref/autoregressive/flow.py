@@ -56,7 +56,8 @@ class MaskedLinear(Module):
 
         def vjp(dy: Array) -> Array:
             dx, dW, db = y_vjp(dy)
-            self.weight.grad += dW * self.mask
+            dW *= self.mask  # in place: W has 400,000 elements in the flow of the paper
+            self.weight.grad += dW
             self.bias.grad += db
             return dx
 

@@ -120,7 +120,8 @@ class FactorisedDecoder(Module):
     """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers that read no pixel of x."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
-        C, conv = config.decoder_maps, partial(WNConv2d, **factory_kwargs)
+        C = config.decoder_maps
+        conv: Any = partial(WNConv2d, **factory_kwargs)
         self.first = conv(config.context_maps, C, 1)
         self.body = _body(config, **factory_kwargs)
         self.last = Sequential(ELU(), conv(C, 1, 1))
@@ -165,7 +166,7 @@ class PixelCNN(Module):
 def _body(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:
     """The residual blocks between the first and the last layer."""
     C, window = config.decoder_maps, config.inner_window
-    masked_conv = partial(WNMaskedConv2d, C, C, window, "B", **factory_kwargs)
+    masked_conv: Any = partial(WNMaskedConv2d, C, C, window, "B", **factory_kwargs)
     return Sequential(
         *layout(
             config,

@@ -139,7 +139,7 @@ class StackedPixelCNN(Module):
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
-        conv = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
+        conv: Any = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
         self.first = conv(1 + M, C, mask_type="A", free_channels=M)
         self.body = Sequential(
             *layout(

@@ -64,9 +64,11 @@ class MaskedConv2d(nn.Conv2d):
         masks = channel_masks(window, mask_type, in_channels, free_channels)
         check_positive_int("out_channels", out_channels)
         kH, kW = window.kernel_size
-        geometry: Any = ((kH, kW), 1, (kH // 2, kW // 2))
+        padding = kH // 2, kW // 2
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
-        super().__init__(in_channels, out_channels, *geometry, bias=bias, **factory_kwargs)
+        super().__init__(
+            in_channels, out_channels, (kH, kW), padding=padding, bias=bias, **factory_kwargs
+        )
         self.register_buffer("mask", torch.tensor(masks, device=device), persistent=False)
 
     def reset_parameters(self) -> None:
@@ -109,7 +111,8 @@ class FactorisedDecoder(nn.Module):
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
-        C, conv = config.decoder_maps, partial(WNConv2d, **factory_kwargs)
+        C = config.decoder_maps
+        conv: Any = partial(WNConv2d, **factory_kwargs)
         self.first = conv(config.context_maps, C, 1)
         self.body = _body(config, **factory_kwargs)
         self.last = nn.Sequential(nn.ELU(), conv(C, 1, 1))
@@ -140,7 +143,7 @@ class PixelCNN(nn.Module):
 def _body(config: VLAEConfig, **factory_kwargs: Any) -> nn.Sequential:
     """The residual blocks between the first and the last layer."""
     C, window = config.decoder_maps, config.inner_window
-    masked_conv = partial(WNMaskedConv2d, C, C, window, "B", **factory_kwargs)
+    masked_conv: Any = partial(WNMaskedConv2d, C, C, window, "B", **factory_kwargs)
     return nn.Sequential(
         *layout(
             config,

@@ -35,7 +35,7 @@ class Residual(nn.Module):
 
 def flat_block(channels: int, kernel_size: int = 3, **factory_kwargs: Any) -> Residual:
     """A residual block of two convolutions that keeps the size and the number of the maps."""
-    conv = partial(WNConv2d, padding=kernel_size // 2, **factory_kwargs)
+    conv: Any = partial(WNConv2d, padding=kernel_size // 2, **factory_kwargs)
     return Residual(
         nn.ELU(),
         conv(channels, channels, kernel_size),
@@ -46,7 +46,7 @@ def flat_block(channels: int, kernel_size: int = 3, **factory_kwargs: Any) -> Re
 
 def input_block(in_channels: int, out_channels: int, **factory_kwargs: Any) -> Residual:
     """`down_block` for an image, without the first ELU, which keeps pixels of 0 and 1."""
-    conv = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
+    conv: Any = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
     return Residual(
         conv(in_channels, out_channels, stride=2),
         nn.ELU(),
@@ -57,7 +57,7 @@ def input_block(in_channels: int, out_channels: int, **factory_kwargs: Any) -> R
 
 def down_block(in_channels: int, out_channels: int, **factory_kwargs: Any) -> Residual:
     """A residual block that halves the images' size, rounded up, by convolutions of stride 2."""
-    conv = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
+    conv: Any = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
     return Residual(
         nn.ELU(),
         conv(in_channels, out_channels, stride=2),
@@ -76,8 +76,8 @@ def up_block(
     """
     height, width = size
     options = {"kernel_size": 3, "padding": 1, **factory_kwargs}
-    conv = partial(WNConv2d, **options)
-    conv_transpose = partial(
+    conv: Any = partial(WNConv2d, **options)
+    conv_transpose: Any = partial(
         WNConvTranspose2d, stride=2, output_padding=(1 - height % 2, 1 - width % 2), **options
     )
     return Residual(
@@ -97,7 +97,7 @@ class Encoder(nn.Module):
         super().__init__()
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
-        linear = partial(WNLinear, **factory_kwargs)
+        linear: Any = partial(WNLinear, **factory_kwargs)
         self.blocks = nn.Sequential(
             input_block(1, a, **factory_kwargs),
             flat_block(a, **factory_kwargs),
@@ -122,7 +122,7 @@ class Decoder(nn.Module):
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         large, half, quarter, small = config.sizes
-        linear = partial(WNLinear, **factory_kwargs)
+        linear: Any = partial(WNLinear, **factory_kwargs)
         self.shape = c, *small
         self.hidden = nn.Sequential(linear(Z, H), nn.ELU(), linear(H, config.features))
         self.blocks = nn.Sequential(
