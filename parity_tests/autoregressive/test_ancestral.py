@@ -99,12 +99,12 @@ def test_reconstructions_are_the_naive_samples_at_mu(latent):
     code = left.latent.flow(mu)[0].eps if latent == "iaf_posterior" else mu
     u = random.uniform(KEY.fold_in("x"), x.shape)
     want, p = naive_samples(lambda x: left.decode(code, x)[0], u)
-    for model, given in ((left, x), (right, torch.from_numpy(x))):
+    for model, model_inputs in ((left, x), (right, torch.from_numpy(x))):
         counts = []
-        result = model.reconstruct(given, KEY, progress=counts.append)
+        result = model.reconstruct(model_inputs, KEY, progress=counts.append)
         np.testing.assert_array_equal(np.asarray(result), want)
-        assert normwise(np.asarray(model.reconstruct(given, KEY, mean=True)), p) <= 1e-13
-        part = np.asarray(model.reconstruct(given[2:], KEY, first=2))
+        assert normwise(np.asarray(model.reconstruct(model_inputs, KEY, mean=True)), p) <= 1e-13
+        part = np.asarray(model.reconstruct(model_inputs[2:], KEY, first=2))
         np.testing.assert_array_equal(part, want[2:])
         assert sum(counts) == 35
 

@@ -179,8 +179,10 @@ def test_gamma_is_a_buffer_on_both_panels(tmp_path):
 def test_float32_stays_float32():
     for kind in makers(0.6):
         for side in SIDES:
-            given = ("float32",) if side is left_side else (torch.float32,)
-            bits = side.SoftFreeBits(0.6, *given) if kind == "soft" else makers(0.6)[kind](side)
+            model_inputs = ("float32",) if side is left_side else (torch.float32,)
+            bits = (
+                side.SoftFreeBits(0.6, *model_inputs) if kind == "soft" else makers(0.6)[kind](side)
+            )
             result = outputs_and_gradients(
                 bits, (KL.astype("float32"),), [np.array(1.3, "float32")]
             )

@@ -75,8 +75,8 @@ def test_parity(kind, mean_only, count, rng):
         assert ours.pop("dx0") == 0 and theirs["dx0"] is None  # mu acts through z alone
     assert {names[n] for n in GRADIENTS[kind]} == {n for n in ours if n.startswith("dx")}
     for name, array in ours.items():
-        given = np.zeros_like(array) if theirs[name] is None else theirs[name]
-        assert array.shape == given.shape and normwise(array, given) <= 1e-13, name
+        model_inputs = np.zeros_like(array) if theirs[name] is None else theirs[name]
+        assert array.shape == model_inputs.shape and normwise(array, model_inputs) <= 1e-13, name
 
     many = draw_latents(rng, count, samples=5)[1:]
     for a, b in zip(*(latent_methods(side)[1](*many) for side in (left, right)), strict=True):
@@ -162,10 +162,12 @@ def test_a_flow_prior_is_a_transformed_distribution(mean_only, rng):
         wanted = to_numpy(q.log_prob(at) - prior.log_prob(at))
         for latent in (left, right):
             forward, kl_sampled, _ = latent_methods(latent)
-            given = forward(mu, logvar, z, eps) if samples is None else kl_sampled(logvar, z, eps)
-            np.testing.assert_array_equal(given[0], z)
+            model_inputs = (
+                forward(mu, logvar, z, eps) if samples is None else kl_sampled(logvar, z, eps)
+            )
+            np.testing.assert_array_equal(model_inputs[0], z)
             np.testing.assert_allclose(
-                given[1].reshape(wanted.shape), wanted, rtol=1e-11, atol=1e-12
+                model_inputs[1].reshape(wanted.shape), wanted, rtol=1e-11, atol=1e-12
             )
 
 
@@ -183,8 +185,10 @@ def test_a_flow_posterior_is_a_transformed_distribution(mean_only, rng):
         wanted = to_numpy(q.log_prob(at) - standard(4).log_prob(at))
         for latent in (left, right):
             forward, kl_sampled, _ = latent_methods(latent)
-            given = forward(mu, logvar, z, eps) if samples is None else kl_sampled(logvar, z, eps)
-            np.testing.assert_allclose(given[0], u, rtol=1e-12, atol=1e-13)
+            model_inputs = (
+                forward(mu, logvar, z, eps) if samples is None else kl_sampled(logvar, z, eps)
+            )
+            np.testing.assert_allclose(model_inputs[0], u, rtol=1e-12, atol=1e-13)
             np.testing.assert_allclose(
-                given[1].reshape(wanted.shape), wanted, rtol=1e-11, atol=1e-12
+                model_inputs[1].reshape(wanted.shape), wanted, rtol=1e-11, atol=1e-12
             )

@@ -152,8 +152,8 @@ def test_each_pixel_depends_on_its_window_and_on_nothing_else(name, mask_type, p
         result = dependence(layer, (5, H, W), slice(channel, channel + 1), rng)
         up, side = (n // 2 for n in layer.kernel_size)
         whole = set(product(range(-up, up + 1), range(-side, side + 1)))
-        seen = seen_by(name, mask_type) if channel < 3 else whole
-        np.testing.assert_array_equal(result, expected_dependence(seen, H, W))
+        read_pixels = seen_by(name, mask_type) if channel < 3 else whole
+        np.testing.assert_array_equal(result, expected_dependence(read_pixels, H, W))
 
 
 STACKS = {

@@ -46,8 +46,8 @@ def test_the_drawings_are_the_masks():
     assert len(pictures) == 6
     for name, rows in pictures.items():
         form, arguments = name.split("(", 1)
-        given = ast.literal_eval(f"({arguments}")
-        window = Window.raster(given) if form == "raster" else Window.local(*given)
+        size = ast.literal_eval(f"({arguments}")
+        window = Window.raster(size) if form == "raster" else Window.local(*size)
         signs = np.array(rows)
         assert signs.shape == window.kernel_size, name
         assert signs[signs.shape[0] // 2, signs.shape[1] // 2] == "@"
@@ -70,10 +70,10 @@ def test_the_layers_drawing_is_its_mask(kind):
 @pytest.mark.parametrize("width", range(1, 9))
 def test_local_windows_are_those_of_the_paper(width, rows):
     """A x B is the block above, plus ceil((A - 1) / 2) pixels to the left."""
-    seen = Window.local(width, rows).offsets
-    left = [j for i, j in seen if i == 0]
+    read_pixels = Window.local(width, rows).offsets
+    left = [j for i, j in read_pixels if i == 0]
     assert sorted(left) == list(range(-math.ceil((width - 1) / 2), 0))
-    block = np.array([offset for offset in seen if offset[0]]).reshape(-1, 2)
+    block = np.array([offset for offset in read_pixels if offset[0]]).reshape(-1, 2)
     assert len(block) == width * rows
     if rows:
         assert set(block[:, 0]) == set(range(-rows, 0))
@@ -227,16 +227,16 @@ def test_inputs_that_do_not_fit():
         (np.zeros((0, 3, 5, 5)), r"x: got shape \(0, 3, 5, 5\)"),
         (np.zeros((2, 3, 5, 5), np.float32), "x: got dtype float32, takes float64"),
     ):
-        for layer, given in ((left, x), (right, torch.from_numpy(x))):
+        for layer, layer_input in ((left, x), (right, torch.from_numpy(x))):
             with pytest.raises(ValueError, match=message.replace("float", "(torch.)?float")):
-                layer(given)
+                layer(layer_input)
 
 
 def test_autocast_may_give_any_dtype(rng):
     layer = TorchMaskedConv2d(3, 2, FIVE, "A").float()
     x = torch.from_numpy(rng.normal(size=(2, 3, 5, 5)))
     with torch.autocast("cpu", torch.bfloat16):
-        for given in (x.float(), x.bfloat16()):
-            assert layer(given).dtype == torch.bfloat16
+        for layer_input in (x.float(), x.bfloat16()):
+            assert layer(layer_input).dtype == torch.bfloat16
     with pytest.raises(ValueError, match=r"x: got dtype torch\.bfloat16, takes torch\.float32"):
         layer(x.bfloat16())

@@ -53,13 +53,15 @@ def around(config):
     if config.context == "stacks":
         return around_stacks(config)
     up, side = (n // 2 for n in config.window.kernel_size)
-    seen = expected_dependence(set(product(range(-up, up + 1), range(-side, side + 1))), H, W)
+    read_pixels = expected_dependence(
+        set(product(range(-up, up + 1), range(-side, side + 1))), H, W
+    )
     step = expected_dependence(
         Window.raster(3 if config.context == "raster" else 1).read_offsets("B"), H, W
     )
     for _ in range(config.masked_layers - 1):
-        seen = step @ seen
-    return seen
+        read_pixels = step @ read_pixels
+    return read_pixels
 
 
 def around_stacks(config):
@@ -136,8 +138,8 @@ def test_the_jacobian_of_a_larger_image_is_as_sparse(name, panel, rng):
         dx, dmaps = model(x, maps)[1](dlogits)
     else:
         read = [a.requires_grad_() for a in tensors(x, maps)]
-        given = model(*read), read, *tensors(dlogits)
-        gradients = torch.autograd.grad(*given, allow_unused=True, materialize_grads=True)
+        model_inputs = model(*read), read, *tensors(dlogits)
+        gradients = torch.autograd.grad(*model_inputs, allow_unused=True, materialize_grads=True)
         dx, dmaps = (a.numpy() for a in gradients)
     result = dx.reshape(pixels, pixels) != 0
     np.testing.assert_array_equal(result, expected_dependence(field(config), size, size))
@@ -175,6 +177,8 @@ def test_probabilities_of_all_images_add_up_to_one(name, latent):
             assert len(np.unique(np.round(log_p, 9))) > 9
             assert logsumexp(log_p) == pytest.approx(0, abs=1e-12)
     if latent == "none":
-        for model, given in ((left, every), (right, *tensors(every))):
-            log_w = np.asarray(model.log_weight(given, model.draw_noise(KEY, 512, samples=1)))
+        for model, model_inputs in ((left, every), (right, *tensors(every))):
+            log_w = np.asarray(
+                model.log_weight(model_inputs, model.draw_noise(KEY, 512, samples=1))
+            )
             assert np.exp(log_w).sum() == pytest.approx(1, abs=1e-12)

@@ -84,9 +84,9 @@ def test_pixelwise_layers_add_nothing_to_a_window(width, rows):
 @pytest.mark.parametrize(("k", "n"), list(product((3, 5, 7), range(1, 6))))
 def test_stacks_see_whole_rows(k, n):
     up = n * (k // 2)
-    seen = stacked_receptive_field(typed([k] * n))
-    assert seen == Window(frozenset(rectangle(up, up) | row(up)))
-    blind = seen.offsets - receptive_field(typed([Window.raster(k)] * n)).offsets
+    read_pixels = stacked_receptive_field(typed([k] * n))
+    assert read_pixels == Window(frozenset(rectangle(up, up) | row(up)))
+    blind = read_pixels.offsets - receptive_field(typed([Window.raster(k)] * n)).offsets
     assert bool(blind) == (n > 1)
 
 
@@ -130,9 +130,9 @@ def raster_nets(rng, windows):
     """Nets of one layer of type A and others of type B, of 3 maps, with tanh between them."""
     settings = [(3 if i else 1, 3, window, t) for i, (window, t) in enumerate(typed(windows))]
     left, right = [], []
-    for given in settings:
-        left += [MaskedConv2d(*given), Tanh()]
-        right += [TorchMaskedConv2d(*given), torch.nn.Tanh()]
+    for arguments in settings:
+        left += [MaskedConv2d(*arguments), Tanh()]
+        right += [TorchMaskedConv2d(*arguments), torch.nn.Tanh()]
     nets = {"numpy": filled(Sequential(*left), rng), "torch": torch.nn.Sequential(*right)}
     for parameter in nets["numpy"].parameters():
         parameter.data *= 0.3  # tanh stays off its ends
@@ -157,8 +157,8 @@ def test_stacks_see_their_field_and_nothing_else(name, panel, rng):
     H, W = 7, 8
     net = make_nets(rng, STACKS[name])[panel]
     v, h = dependence(net, (1, H, W), slice(0, 1), rng)
-    seen = stacked_receptive_field(typed(STACKS[name])).offsets
-    np.testing.assert_array_equal(h, expected_dependence(seen, H, W))
+    read_pixels = stacked_receptive_field(typed(STACKS[name])).offsets
+    np.testing.assert_array_equal(h, expected_dependence(read_pixels, H, W))
     reach = np.array([np.broadcast_to(kernel, 2) // 2 for kernel in STACKS[name]]).sum(0)
     np.testing.assert_array_equal(v, expected_dependence(rectangle(*reach), H, W))
     assert not np.triu(h).any()
@@ -199,7 +199,7 @@ def test_the_jacobian_of_a_larger_image_is_as_sparse(panel, rng):
         read = torch.from_numpy(copies).requires_grad_()
         (jacobian,) = torch.autograd.grad(net(read)[1], read, torch.from_numpy(dh))
         jacobian = jacobian.numpy()
-    seen = stacked_receptive_field(typed(kernels)).offsets
+    read_pixels = stacked_receptive_field(typed(kernels)).offsets
     np.testing.assert_array_equal(
-        jacobian.reshape(H * W, H * W) != 0, expected_dependence(seen, H, W)
+        jacobian.reshape(H * W, H * W) != 0, expected_dependence(read_pixels, H, W)
     )

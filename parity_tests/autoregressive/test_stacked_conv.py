@@ -39,8 +39,8 @@ def test_parity(kernel, mask_type, rng):
         bias = (into + images) % 4 != 0
         pair = make_pair(rng, into, out, kernel, mask_type, free, bias=bias)
         v, h = rng.normal(size=(2, images, into, *size))
-        given = cotangents(outputs_of(pair[0], v, h), rng)
-        left, right = (outputs_and_gradients(layer, (v, h), *given) for layer in pair)
+        dys = cotangents(outputs_of(pair[0], v, h), rng)
+        left, right = (outputs_and_gradients(layer, (v, h), *dys) for layer in pair)
         names = NAMES if bias else {name for name in NAMES if name.endswith("weight")}
         assert left.keys() == right.keys() == {"v", "h", "dv", "dh"} | names
         for name, array in left.items():
@@ -71,8 +71,8 @@ def embedded(weight, mask_type):
 def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
     layer = filled(StackedConv2d(4, 3, kernel, mask_type, 2), rng)
     v, h = rng.normal(size=(2, 2, 4, 6, 5))
-    given = cotangents(outputs_of(layer, v, h), rng)
-    result = outputs_and_gradients(layer, (v, h), *given)
+    dys = cotangents(outputs_of(layer, v, h), rng)
+    result = outputs_and_gradients(layer, (v, h), *dys)
 
     tensors = {n: torch.tensor(p.data).requires_grad_() for n, p in layer.named_parameters()}
     read_v, read_h = (torch.from_numpy(x).requires_grad_() for x in (v, h))
@@ -85,7 +85,7 @@ def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
     h_out = F.conv2d(read_h, tensors["horizontal.weight"] * row, padding=(0, kW // 2))
     h_out = h_out + tensors["horizontal.bias"][:, None, None]
     h_out = h_out + torch.einsum("oi,nihw->nohw", tensors["link.weight"][:, :, 0, 0], v_out)
-    torch.autograd.backward((v_out, h_out), list(map(torch.from_numpy, given)))
+    torch.autograd.backward((v_out, h_out), list(map(torch.from_numpy, dys)))
     wanted = {"v": v_out, "h": h_out, "dv": read_v.grad, "dh": read_h.grad}
     wanted |= {name: tensor.grad for name, tensor in tensors.items()}
     assert result.keys() == wanted.keys()
@@ -146,15 +146,15 @@ def test_gradients_add_up_and_arguments_are_left_alone(rng):
     layer = filled(StackedConv2d(3, 2, 3, "B"), rng)
     v, h = rng.normal(size=(2, 2, 3, 5, 4))
     y, vjp = layer(v, h)
-    given = cotangents(y, rng)
-    kept = [array.copy() for array in (v, h, *y, *given)]
-    once = vjp(*given)
+    dys = cotangents(y, rng)
+    kept = [array.copy() for array in (v, h, *y, *dys)]
+    once = vjp(*dys)
     gradients = {name: grad.copy() for name, grad in layer.gradients().items()}
-    for again, first in zip(vjp(*given), once, strict=True):
+    for again, first in zip(vjp(*dys), once, strict=True):
         np.testing.assert_array_equal(again, first)
     for name, grad in layer.gradients().items():
         np.testing.assert_array_equal(grad, 2 * gradients[name])
-    for now, before in zip((v, h, *y, *given), kept, strict=True):
+    for now, before in zip((v, h, *y, *dys), kept, strict=True):
         np.testing.assert_array_equal(now, before)
 
 
@@ -164,8 +164,8 @@ def test_no_input_gradient_for_data(rng):
     blind.load_state_dict(layer.state_dict())
     x = rng.normal(size=(2, 3, 5, 4))
     (y, vjp), (same, other) = layer(x, x), blind(x, x)
-    given = cotangents(y, rng)
-    assert [part.shape for part in vjp(*given)] == [x.shape] * 2 and other(*given) == (None, None)
+    dys = cotangents(y, rng)
+    assert [part.shape for part in vjp(*dys)] == [x.shape] * 2 and other(*dys) == (None, None)
     for part, twin in zip(y, same, strict=True):
         np.testing.assert_array_equal(part, twin)
     for name, grad in layer.gradients().items():
@@ -211,6 +211,6 @@ def test_inputs_that_do_not_fit():
         (x.astype(np.float32), x, "v: got dtype float32, takes float64"),
         (x, x.astype(np.float32), "h: got dtype float32, takes float64"),
     ):
-        for layer, given in ((left, (v, h)), (right, map(torch.from_numpy, (v, h)))):
+        for layer, dys in ((left, (v, h)), (right, map(torch.from_numpy, (v, h)))):
             with pytest.raises(ValueError, match=message.replace("float", "(torch.)?float")):
-                layer(*given)
+                layer(*dys)

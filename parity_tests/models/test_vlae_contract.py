@@ -29,16 +29,16 @@ def model_and_arrays(side, config, *arrays, dtype="float64"):
 def test_noise_and_loss_are_named_tuples_of_the_models_dtype(latent, context, dtype):
     for model in make_models(make_config(latent, context), dtype):
         x = binary_images(model.config, 3, dtype)
-        given = torch.from_numpy(x) if isinstance(model, torch.nn.Module) else x
+        model_inputs = torch.from_numpy(x) if isinstance(model, torch.nn.Module) else x
         Z = 0 if latent == "none" else 4
         noise, many = model.draw_noise(KEY, 3), model.draw_noise(KEY, 3, samples=2)
         assert isinstance(noise, VLAENoise) and noise.eps.shape == (3, Z)
         assert many.eps.shape == (3, 2, Z) and noise.eps.dtype == many.eps.dtype == model.dtype
-        loss = model.loss(given, noise)
+        loss = model.loss(model_inputs, noise)
         loss = loss if isinstance(model, torch.nn.Module) else loss[0]
         assert isinstance(loss, VLAELoss) and {term.dtype for term in loss} == {model.dtype}
-        assert model.log_weight(given, many).dtype == model.dtype
-        assert model.log_weight(given, many).shape == (3, 2)
+        assert model.log_weight(model_inputs, many).dtype == model.dtype
+        assert model.log_weight(model_inputs, many).shape == (3, 2)
         assert model.sample(KEY, 2).dtype == model.dtype
         if isinstance(model, torch.nn.Module):
             assert {t.device for t in (noise.eps, loss.total)} == {model.device}
@@ -109,8 +109,8 @@ def test_initialisation_gives_every_layer_mean_0_and_variance_1(latent, context)
             np.testing.assert_allclose(y.mean(axes), 0, atol=1e-12, err_msg=name)
         np.testing.assert_allclose(y.std(axes), 1, rtol=1e-10, err_msg=name)
     for model in (left.eval(), right.eval()):
-        given = (x, noise) if model is left else (*tensors(x), VLAENoise(*tensors(*noise)))
-        model.initialize(*given)
+        model_inputs = (x, noise) if model is left else (*tensors(x), VLAENoise(*tensors(*noise)))
+        model.initialize(*model_inputs)
         assert not model.training
 
 
@@ -170,14 +170,16 @@ def test_bad_images_are_one_clear_error(side, what, x):
 def test_bad_noise_is_one_clear_error(side):
     x, eps = binary_images(make_config(), 3), np.zeros((3, 4))
     bad = (eps[:2], eps[:, :3], eps[:, None], eps + np.nan, eps.astype(np.float32))
-    model, given, *noises = model_and_arrays(side, make_config(), x, *bad)
+    model, model_inputs, *noises = model_and_arrays(side, make_config(), x, *bad)
     for noise in noises:
         with pytest.raises(ValueError, match=r"eps: got .*takes"):
-            model.loss(given, VLAENoise(noise))
-    model, given, *noises = model_and_arrays(side, make_config(), x, eps, np.zeros((3, 0, 4)))
+            model.loss(model_inputs, VLAENoise(noise))
+    model, model_inputs, *noises = model_and_arrays(
+        side, make_config(), x, eps, np.zeros((3, 0, 4))
+    )
     for noise in noises:
         with pytest.raises(ValueError, match=r"eps: got shape .*takes \(3, any, 4\)"):
-            model.log_weight(given, VLAENoise(noise))
+            model.log_weight(model_inputs, VLAENoise(noise))
 
 
 @each_side
@@ -186,14 +188,14 @@ def test_bad_codes_are_one_clear_error(side):
     x, code = binary_images(config, 2), np.zeros((2, 4))
     codes = (code[:, :3], code[:1], code[0], code[:, None], code.astype(np.float32))
     model, good, *bad = model_and_arrays(side, config, x, *codes)
-    for given in bad:
+    for model_inputs in bad:
         with pytest.raises(ValueError, match=r"^code: got .*takes"):
-            model.decode(given, good)
+            model.decode(model_inputs, good)
     images_ = (x.swapaxes(2, 3), x[0], x[:0], np.concatenate((x, x), 1), x.astype(np.float32))
     model, good, *bad = model_and_arrays(side, config, code, *images_)
-    for given in bad:
+    for model_inputs in bad:
         with pytest.raises(ValueError, match=r"^x: got .*takes"):
-            model.decode(good, given)
+            model.decode(good, model_inputs)
 
 
 @each_side

@@ -116,15 +116,15 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only):
         (prior, posterior, lambda array: array),
         (right_prior, right_posterior, torch.from_numpy),
     ):
-        given, eps, single = (convert(array) for array in (x, noise.eps, once.eps))
-        wanted = np.asarray(a.log_weight(given, VLAENoise(eps)))
-        plain = np.asarray(b.log_weight(given, VLAENoise(eps)))
+        model_inputs, eps, single = (convert(array) for array in (x, noise.eps, once.eps))
+        wanted = np.asarray(a.log_weight(model_inputs, VLAENoise(eps)))
+        plain = np.asarray(b.log_weight(model_inputs, VLAENoise(eps)))
         assert normwise(plain, wanted) > 1e-3  # here the decoder reads u
         decode = b.decode
         b.decode = lambda u, x, b=b, decode=decode: decode(b.latent.flow.inverse(u), x)
-        result = np.asarray(b.log_weight(given, VLAENoise(eps)))
+        result = np.asarray(b.log_weight(model_inputs, VLAENoise(eps)))
         assert normwise(result, wanted) <= 1e-12
-        losses = [m.eval().loss(given, VLAENoise(single)) for m in (a, b)]
+        losses = [m.eval().loss(model_inputs, VLAENoise(single)) for m in (a, b)]
         if a is prior:
             losses = [loss for loss, _ in losses]
         for theirs, ours in zip(*losses, strict=True):

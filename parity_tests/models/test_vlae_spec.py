@@ -154,6 +154,6 @@ def test_noise_for_a_model_without_a_latent_is_one_clear_error():
         assert bad.eps.shape == (3, 0)
         eps = np.zeros((3, 4)) if isinstance(bad.eps, np.ndarray) else bad.eps.new_zeros((3, 4))
         x = np.zeros((3, 1, 5, 7))
-        given = x if isinstance(bad.eps, np.ndarray) else bad.eps.new_tensor(x)
+        model_inputs = x if isinstance(bad.eps, np.ndarray) else bad.eps.new_tensor(x)
         with pytest.raises(ValueError, match=r"^eps: got shape \(3, 4\), takes \(3, 0\)$"):
-            model.loss(given, VLAENoise(eps))
+            model.loss(model_inputs, VLAENoise(eps))

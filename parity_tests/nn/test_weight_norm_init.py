@@ -202,13 +202,13 @@ def nets():
     "name", ["encoder", "decoder", "PixelCNN", "PixelCNN, untied", "factorised"]
 )
 def test_every_layer_of_a_net_is_normalised(name, rng):
-    made = {panel: model for panel, label, model in nets() if label == name}
-    left, right = with_same_weights(made["numpy"], made["torch"], rng)
+    modules = {panel: model for panel, label, model in nets() if label == name}
+    left, right = with_same_weights(modules["numpy"], modules["torch"], rng)
     images = bits(rng, 6, 1, 5, 7)
-    given = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
-    inputs = given.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
-    result = {panel: initialize_by(made[panel], *inputs) for panel in PANELS}
-    for panel, model in made.items():
+    model_inputs = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
+    inputs = model_inputs.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
+    result = {panel: initialize_by(modules[panel], *inputs) for panel in PANELS}
+    for panel, model in modules.items():
         assert_all_normalised(model, result[panel])
         again = record_layer_outputs(model, lambda m=model: outputs_of(m, *inputs))
         assert [n for n, _ in again] == [n for n, _ in result[panel]]
@@ -220,9 +220,9 @@ def test_every_layer_of_a_net_is_normalised(name, rng):
 
 @each_panel
 def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
-    made = {p: model for p, label, model in nets() if label == "PixelCNN"}
-    with_same_weights(made["numpy"], made["torch"], rng)
-    result = initialize_by(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
+    modules = {p: model for p, label, model in nets() if label == "PixelCNN"}
+    with_same_weights(modules["numpy"], modules["torch"], rng)
+    result = initialize_by(modules[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
     tied = [y for name, y in result if name == "body.0.branch.1"]
     assert len(tied) == 2
     assert_normalised(tied[0])
