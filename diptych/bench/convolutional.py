@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import numpy_ref.nn.convolution
-import numpy_ref.nn.normalisation
+import numpy_ref.nn.layers
 import torch_impl.nn.layers
 from diptych import weights
 from diptych.bench import layer, whole
@@ -54,7 +54,7 @@ LAYERS = {
         (64, 128, 8, 8),
     ),
     "BatchNorm2d on 64 x 128 x 16 x 16": Layer(
-        numpy_ref.nn.normalisation.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
+        numpy_ref.nn.layers.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
     ),
 }
 WORK = (*whole.WORK, *LAYERS)

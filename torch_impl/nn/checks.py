@@ -35,7 +35,7 @@ def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: 
 def check_batch(
     name: str, value: Tensor, example: tuple[int, ...], model: Model, support: tuple[float, float]
 ) -> None:
-    """Raise ValueError unless `value` is (N >= 1, *example), finite, in `support`, and fits `model`."""
+    """Raise ValueError unless `value` is (N >= 1, *example), in `support`, and fits `model`."""
     check_tensor(name, value, (None, *example), model)
     if torch.compiler.is_compiling():
         return
