@@ -38,8 +38,8 @@ def _draw_gradients(rng, ours, theirs, scale=1.0):
         (optim.Adamax, torch.optim.Adamax, {"lr": 0.02, "weight_decay": 0.3}),
     ],
 )
-def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
-    """From the same weights, one step ends in the same ones to 1e-15; for 50 steps."""
+def test_each_step_is_that_of_torch(ours_of, theirs_of, options, rng):
+    """One step from the same weights ends in the same weights to 1e-15; for 50 steps."""
     ours, theirs = _twins(rng)
     left, right = ours_of(ours.items(), **options), theirs_of(theirs.values(), **options)
     for step in range(50):
@@ -51,8 +51,8 @@ def test_each_step_is_torchs(ours_of, theirs_of, options, rng):
                 theirs[name].copy_(torch.tensor(parameter.data))
 
 
-def test_adamax_is_the_papers_algorithm_2(rng):
-    """Number by number, with eps = 0 as there; and 100 steps on end are torch's."""
+def test_adamax_is_algorithm_2_of_the_paper(rng):
+    """With eps = 0, as in the paper. A run of 100 steps agrees with torch."""
     ours, theirs = _twins(rng)
     alpha, beta1, beta2 = 0.02, 0.8, 0.97
     theta = {name: p.data.copy() for name, p in ours.items()}
@@ -72,8 +72,8 @@ def test_adamax_is_the_papers_algorithm_2(rng):
             assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-10, (t, name)
 
 
-def test_adamax_leaves_a_weight_without_gradient_where_it_is(rng):
-    """A masked weight never has one: eps keeps 0 / 0 out."""
+def test_adamax_does_not_move_a_weight_without_gradient(rng):
+    """A masked weight never has a gradient, and eps prevents 0 / 0."""
     start = rng.normal(size=4)
     parameter = Parameter(start.copy())
     optimizer = optim.Adamax([parameter])
@@ -93,7 +93,7 @@ def test_plain_parameters_are_named_by_position(rng):
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 1e3])
-def test_clipping_is_torchs(max_norm, rng):
+def test_clipping_is_that_of_torch(max_norm, rng):
     ours, theirs = _twins(rng)
     _draw_gradients(rng, ours, theirs, scale=3.0)
     norm = optim.clip_grad_norm(ours.values(), max_norm)
@@ -104,7 +104,7 @@ def test_clipping_is_torchs(max_norm, rng):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_clipping_a_gradient_that_is_not_finite_is_torchs(value, rng):
+def test_clipping_a_gradient_that_is_not_finite_is_that_of_torch(value, rng):
     ours, theirs = _twins(rng)
     _draw_gradients(rng, ours, theirs)
     name = next(iter(ours))
@@ -137,7 +137,7 @@ def test_clipping_a_gradient_that_is_not_finite_is_torchs(value, rng):
         ),
     ],
 )
-def test_schedules_are_torchs(ours, theirs):
+def test_schedules_are_those_of_torch(ours, theirs):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     scheduler = theirs(optimizer)
     for epoch in range(12):
@@ -146,8 +146,8 @@ def test_schedules_are_torchs(ours, theirs):
         optimizer.step(), scheduler.step()
 
 
-def test_weight_decay_leaves_the_gradient_as_it_was(rng):
-    """And reaches every element, beyond the first block too."""
+def test_weight_decay_does_not_change_the_gradient(rng):
+    """It is applied to every element, also beyond the first block."""
     start = rng.normal(size=optim.BLOCK + 3)
     parameter = Parameter(start.copy())
     optim.SGD([parameter], lr=0.5, weight_decay=0.2).step()
@@ -164,14 +164,14 @@ def test_weight_decay_leaves_the_gradient_as_it_was(rng):
         (0, 0.5, [0.5, 0.25]),
     ],
 )
-def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma, rates):
+def test_constant_then_decay_lr_in_examples(constant_epochs, gamma, rates):
     assert [
         optim.constant_then_decay_lr(1.0, e, constant_epochs=constant_epochs, gamma=gamma)
         for e in range(len(rates))
     ] == (pytest.approx(rates, rel=1e-15))
 
 
-def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
+def test_state_is_loaded_by_another_optimizer_and_bad_state_is_refused(rng):
     ours, theirs = _twins(rng)
     first = optim.Adam(ours.items(), lr=0.1)
     _draw_gradients(rng, ours, theirs)
@@ -201,6 +201,6 @@ def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
         (lambda: optim.clip_grad_norm([], 0), "max_norm"),
     ],
 )
-def test_bad_settings_name_themselves(make, word):
+def test_errors_name_the_bad_setting(make, word):
     with pytest.raises(ValueError, match=word):
         make()

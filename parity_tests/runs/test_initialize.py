@@ -1,4 +1,4 @@
-"""A model that sets its weights by its first batch: when, by what, and who sees the outcome."""
+"""Training of a model that initialises its weights by the first batch."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def initialize(model, x, noise):
-    """The first layer's units get variance 1 over the batch, its biases something of the noise."""
+    """Scale the first layer to variance 1 over the batch, and shift its biases by the noise."""
     layer = model.encoder_hidden
     assert not torch.is_grad_enabled() or isinstance(x, np.ndarray)
     h = x @ layer.weight.data.T
     scale = ((h - h.mean(0)) ** 2).mean(0) ** 0.5
     layer.weight.data[...] = layer.weight.data / (scale[:, None] + 0.01)
     layer.bias.data[...] = layer.bias.data + noise.eps.mean()
-    model.seen = [*getattr(model, "seen", ()), (to_numpy(x), to_numpy(noise.eps))]
+    model.batches = [*getattr(model, "batches", ()), (to_numpy(x), to_numpy(noise.eps))]
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    """What the models of a run have before each step: weights, averages, step."""
+def history(monkeypatch):
+    """(weights, averages, step) of a run before each of its steps."""
     result = []
     for model in (Left, Right):
         monkeypatch.setattr(model, "initialize", initialize, raising=False)
@@ -49,16 +49,16 @@ def seen(monkeypatch):
     return result
 
 
-def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, seen):
-    """And the first ones of the averages are copies of them."""
+def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, history):
+    """The averages begin as copies of these weights."""
     runs = [
         config(backend=b, dtype="float64", polyak=0.9, epochs=1, binarize=True) for b in BACKENDS
     ]
     outcomes = [train(run, few_digits, tmp_path / run.backend) for run in runs]
-    firsts = [(weights, means) for weights, means, step in seen if step == 0]
+    firsts = [(weights, means) for weights, means, step in history if step == 0]
     assert len(firsts) == 2
     for (weights, means), run in zip(firsts, runs, strict=True):
-        plain = build(run).weights()  # which nothing has initialised
+        plain = build(run).weights()  # without initialisation
         assert (weights["encoder_hidden.weight"] != plain["encoder_hidden.weight"]).all()
         assert (weights["encoder_hidden.bias"] != plain["encoder_hidden.bias"]).all()
         np.testing.assert_array_equal(weights["posterior.mu.bias"], plain["posterior.mu.bias"])
@@ -71,10 +71,10 @@ def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, seen):
 
 
 @each_backend
-def test_it_sees_the_first_batch_once(few_digits, tmp_path, seen, backend):
+def test_the_first_batch_initialises_once(few_digits, tmp_path, history, backend):
     run = config(backend=backend, binarize=True)
     panel = train(run, few_digits, tmp_path / "run").panel
-    ((x, eps),) = panel.model.seen
+    ((x, eps),) = panel.model.batches
     task, key = make_task(run, few_digits), Key(run.seed).fold_in(0)
     want = task.prepare(panel, task.batch(0, 0), key, None)
     np.testing.assert_array_equal(x, want)
@@ -84,17 +84,17 @@ def test_it_sees_the_first_batch_once(few_digits, tmp_path, seen, backend):
 
 @each_backend
 @pytest.mark.parametrize("steps", [1, 5])
-def test_a_resumed_run_does_not_begin_again(
-    few_digits, tmp_path, monkeypatch, seen, backend, steps
+def test_a_resumed_run_is_not_initialised_again(
+    few_digits, tmp_path, monkeypatch, history, backend, steps
 ):
-    """Killed before its first checkpoint it does, and ends in the same weights either way."""
+    """Unless it was killed before its first checkpoint. It ends in the same weights in both cases."""
     run = config(backend=backend, polyak=0.9)
     resumed, _ = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
-    assert len(getattr(resumed.panel.model, "seen", ())) == (steps == 1)
+    assert len(getattr(resumed.panel.model, "batches", ())) == (steps == 1)
 
 
 @each_backend
-def test_a_model_without_it_is_left_as_it_is(few_digits, tmp_path, monkeypatch, backend):
+def test_a_model_without_initialize_is_not_changed(few_digits, tmp_path, monkeypatch, backend):
     run = config(backend=backend)
     panel = build(run)
     before = panel.weights()
