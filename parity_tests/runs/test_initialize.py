@@ -87,7 +87,7 @@ def test_the_first_batch_initialises_once(few_digits, tmp_path, history, backend
 def test_a_resumed_run_is_not_initialised_again(
     few_digits, tmp_path, monkeypatch, history, backend, steps
 ):
-    """Unless it was killed before its first checkpoint. It ends in the same weights in both cases."""
+    """Unless it was killed before its first checkpoint. Either way it ends in the same weights."""
     run = config(backend=backend, polyak=0.9)
     resumed, _ = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
     assert len(getattr(resumed.panel.model, "batches", ())) == (steps == 1)
