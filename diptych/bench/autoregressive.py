@@ -10,16 +10,17 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import nn
 
 import numpy_ref.autoregressive.flow
-import numpy_ref.autoregressive.masked_conv
-import numpy_ref.nn.weight_norm
+import numpy_ref.autoregressive.pixel_cnn
+import numpy_ref.vlae
 import torch_impl.autoregressive.flow
-import torch_impl.autoregressive.masked_conv
-import torch_impl.nn.weight_norm
+import torch_impl.autoregressive.pixel_cnn
+import torch_impl.vlae
 from diptych import weights
 from diptych.bench import layer, whole
 from diptych.bench.workload import Runs, Workload
@@ -72,13 +73,13 @@ def _code(c: VLAEConfig) -> tuple[int, ...]:
 
 PARTS = {
     "masked convolution": Part(
-        _masked(numpy_ref.autoregressive.masked_conv.MaskedConv2d),
-        _masked(torch_impl.autoregressive.masked_conv.MaskedConv2d),
+        _masked(numpy_ref.autoregressive.pixel_cnn.MaskedConv2d),
+        _masked(torch_impl.autoregressive.pixel_cnn.MaskedConv2d),
         _maps,
     ),
     "masked convolution, weight-normalised": Part(
-        _masked(numpy_ref.autoregressive.masked_conv.WNMaskedConv2d),
-        _masked(torch_impl.autoregressive.masked_conv.WNMaskedConv2d),
+        _masked(numpy_ref.autoregressive.pixel_cnn.WNMaskedConv2d),
+        _masked(torch_impl.autoregressive.pixel_cnn.WNMaskedConv2d),
         _maps,
     ),
     "flow": Part(
@@ -189,19 +190,18 @@ def _naive(model: Any, count: int) -> Callable[[], Any]:
 
 
 def _drawn(model: Any) -> tuple[Any, tuple[Any, Any]]:
-    """What `_sampling` draws, and the maps and uniforms that the PixelCNN drew it from."""
-    draw, given = model.pixels.sample, []
+    """The images that `_sampling` draws, and the PixelCNN's maps and uniforms for them."""
+    panel = torch_impl.vlae if isinstance(model, nn.Module) else numpy_ref.vlae
+    arguments = []
 
-    def kept(maps: Any, u: Any, progress: Any) -> Any:
-        given.append((maps, u))
-        return draw(maps, u, progress)
+    def recorded(decoder: Any, maps: Any, u: Any, progress: Any) -> Any:
+        arguments.append((maps, u))
+        return sample_pixels(decoder, maps, u, progress)
 
-    model.pixels.sample = kept
-    try:
+    sample_pixels = panel.sample_pixels
+    with patch.object(panel, "sample_pixels", recorded):
         x = _sampling(model, IMAGES)()
-    finally:
-        del model.pixels.sample
-    return x, given[0]
+    return x, arguments[0]
 
 
 def times_naive(metrics: dict[str, Any], load: Workload, config: VLAEConfig) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy_ref.nn.normalisation
 import torch
 from torch import nn
 
