@@ -40,7 +40,7 @@ def check_pairs(
     table.add_column("masks", min_width=6)
     table.add_column("worst", justify="right", min_width=7)
     table.add_column("in", no_wrap=True)  # what is cut in a narrow terminal stands in --json
-    names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _variants(model)]
+    names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
     with console.status("comparing") as status:
         for name in names:
             status.update(f"comparing {name}")
@@ -63,7 +63,7 @@ def check_pairs(
     return reports
 
 
-def _variants(model: str) -> list[str]:
+def _expand(model: str) -> list[str]:
     """Names of all variants of a pair; a variant's own name stands for itself."""
     if "[" not in model:
         pairs.lookup("model", model, {streams.NAME: None, **pairs.PAIRS})
