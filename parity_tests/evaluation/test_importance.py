@@ -58,7 +58,7 @@ def test_an_integral_over_a_plane_is_met_within_its_own_error():
     """Two latent dimensions, 4096 samples, by the product rule of the lab."""
     one = panel("numpy", latent_dim=2, activation="tanh")
     exact = integrate_out(one.model, X, fineness=4).log_p
-    sums = Sums.none(len(X))
+    sums = Sums.empty(len(X))
     importance_weighted(one, X, KEY, samples=4096, sums=sums)
     deviation = np.sqrt(1 / sums.effective_samples() - 1 / 4096)
     assert deviation.max() < 0.05
@@ -117,7 +117,7 @@ def test_effective_samples_are_what_their_definition_says(backend):
 
 def test_effective_samples_lie_between_one_and_all():
     """And overflow nowhere: weights of e^-900 are 0 in float64."""
-    sums = Sums.none(3)
+    sums = Sums.empty(3)
     sums.add(slice(0, 3), np.array([[-900.0, -900, -900], [-900, 0, -900], [-900, -900, -2000]]))
     np.testing.assert_allclose(sums.effective_samples(), [3, 1, 2], rtol=1e-12)
     assert importance_weighted(panel("numpy"), X, KEY, 1).effective_samples == 1

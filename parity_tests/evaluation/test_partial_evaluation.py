@@ -87,7 +87,7 @@ def result(folder):
 def test_sums_go_on_from_every_piece(backend, fit, tmp_path):
     """Parts of an example, and two examples at a time."""
     panel = make_panel("mlp_vae", SMALL, backend, key=KEY, dtype="float64")
-    whole = Sums.none(5)
+    whole = Sums.empty(5)
     want = importance_weighted(panel, X, KEY, 13, rows(fit), sums=whole)
     dones = []
     importance_weighted(panel, X, KEY, 13, rows(fit), after=lambda s: dones.append(s.done))
@@ -114,7 +114,7 @@ def test_another_bound_goes_on_from_the_same_sums(backend):
     panel = make_panel("mlp_vae", SMALL, backend, key=KEY, dtype="float64")
     want = importance_weighted(panel, X, KEY, 13)
     for at in range(1, 20):
-        sums = Sums.none(5)
+        sums = Sums.empty(5)
 
         def stop(sums, at=at):
             if sums.done >= 3 * at:
@@ -171,7 +171,7 @@ def test_what_was_found_outlives_a_record_that_cannot_be_written(evaluate, tmp_p
 
 
 def test_a_file_is_of_one_evaluation_alone(tmp_path):
-    ours, sums = PartialFile(tmp_path, WHO, 5), Sums.none(5)
+    ours, sums = PartialFile(tmp_path, WHO, 5), Sums.empty(5)
     ours.save(sums, now=True)
     for other in ({**WHO, "samples": 12}, {"samples": 13}, {**WHO, "weights": "0"}):
         theirs = PartialFile(tmp_path, other, 5)
@@ -216,7 +216,7 @@ def test_all_that_decides_a_number_decides_the_name(evaluate, tmp_path, monkeypa
 def test_it_is_saved_every_so_often(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(partial.time, "monotonic", lambda: now[0])
-    file, sums = PartialFile(tmp_path, WHO, 5), Sums.none(5)
+    file, sums = PartialFile(tmp_path, WHO, 5), Sums.empty(5)
     for now[0], there in ((129, False), (131, True)):
         file.save(sums)
         assert file.path.exists() is there

@@ -263,7 +263,7 @@ BAD_RESULTS = {
     "unknown": (lambda r: r["schemes"].update(locked={}), "scheme: got 'locked'"),
     "no curves": (lambda r: r["schemes"]["none"].pop("curves"), "got no curves of none"),
     "no delay": (lambda r: r["schemes"]["none"]["delays"].pop("20"), "got no 20 of none"),
-    "steps": (other_steps, "results: got seeds of per_step judged at other steps"),
+    "steps": (other_steps, "results: got seeds of per_step evaluated at different steps"),
 }
 
 
