@@ -12,7 +12,7 @@ from helpers.sequence_cases import CELLS, TOLERANCE
 from diptych import bench, pairs
 from diptych.arrays import map_arrays, to_numpy
 from diptych.bench import recurrent
-from diptych.bench.recurrent import PLAIN, WORK
+from diptych.bench.recurrent import OPERATIONS, PLAIN
 from diptych.parity.report import normwise
 
 SIZE = "H 5, T 4, batch 3"
@@ -69,14 +69,18 @@ def apart(ours, theirs):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_pair_has_its_sizes_and_pieces_of_work(cell):
-    assert bench.works(cell) == WORK == ("gradients", "step", "recurrent body", "output layer")
+    assert (
+        bench.operations(cell)
+        == OPERATIONS
+        == ("gradients", "step", "recurrent body", "output layer")
+    )
     for config, batch_size in pairs.get(cell).sizes.values():
         assert batch_size > 1 and config.seq_len > 1
-    assert bench.works("mlp_vae") == ("forward", "gradients", "step")
+    assert bench.operations("mlp_vae") == ("forward", "gradients", "step")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("work", OPERATIONS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_way_leaves_finite_gradients_where_it_should(made, cell, work, dtype):
     models = made(cell)
@@ -93,7 +97,7 @@ def test_every_way_leaves_finite_gradients_where_it_should(made, cell, work, dty
             assert gradient.any() == (first in touched.get(work, {first})), (name, path)
 
 
-@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("work", OPERATIONS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_panels_are_timed_at_the_same_work(made, monkeypatch, cell, work):
     """The same weights, batch and masks: the same gradients, and after a step the same weights.
@@ -179,14 +183,14 @@ def test_the_command_tells_every_way_and_its_ratio_to_the_plain_module(
     made, run, tmp_path, cell, monkeypatch
 ):
     made(cell)
-    monkeypatch.setattr(bench, "BLOCK", 1)
+    monkeypatch.setattr(bench, "CALLS", 1)
     record = tmp_path / "speed.json"
     status, out, _ = run("bench", cell, "--rounds", 2, "--record", record)
     assert status == 0 and "gradients" in out
     metrics = json.loads(record.read_text())["metrics"]
     assert metrics.pop("rounds") == 2 and metrics.pop("threads") >= 1
     assert metrics.pop("base") == PLAIN
-    assert set(metrics) == {f"{SIZE} {d} {w}" for d in ("float64", "float32") for w in WORK}
+    assert set(metrics) == {f"{SIZE} {d} {w}" for d in ("float64", "float32") for w in OPERATIONS}
     for ways in metrics.values():
         assert set(ways) == {"numpy", "torch cpu", PLAIN}
         assert all(way["ms"] > 0 and math.isfinite(way["ratio"]) for way in ways.values())
@@ -201,10 +205,10 @@ def test_a_way_that_takes_longer_has_a_ratio_above_1():
     assert result[PLAIN] == pytest.approx({"ms": 3, "ratio": 1})
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(1e-6, bench.BLOCK), (1e6, 1)])
+@pytest.mark.parametrize(("seconds", "calls"), [(1e-6, bench.CALLS), (1e6, 1)])
 def test_the_ways_take_turns_and_a_slow_one_has_short_ones(monkeypatch, seconds, calls):
     order = []
-    monkeypatch.setattr(bench, "_timed", lambda run: run() or seconds)
+    monkeypatch.setattr(bench, "_seconds", lambda run: run() or seconds)
     runs = {name: lambda n=name: order.append(n) for name in "ab"}
     times = bench.interleaved(runs, rounds=2)
     warmed = 1 + calls

@@ -45,7 +45,7 @@ def test_the_names_tell_the_layers():
             assert f"{left.in_channels} -> {left.out_channels}" in name
             assert " x ".join(map(str, left.kernel_size)) in name
             assert (f"stride {left.stride[0]}" in name) == (left.stride[0] > 1)
-    assert bench.works("conv_vae") == (*whole.WORK, *LAYERS)
+    assert bench.operations("conv_vae") == (*whole.OPERATIONS, *LAYERS)
 
 
 def test_the_peak_is_what_is_alive_at_once():

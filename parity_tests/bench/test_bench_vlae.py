@@ -10,8 +10,9 @@ import torch
 import numpy_ref.nn.optim
 from diptych import bench, pairs
 from diptych.arrays import to_numpy
-from diptych.bench import autoregressive, layer, whole
+from diptych.bench import autoregressive, whole
 from diptych.bench.autoregressive import INVERSE, NAIVE, PARTS, SAMPLING
+from diptych.bench.passes import numpy_backward, torch_backward
 from diptych.parity.report import normwise
 from diptych.runs import results
 from model_specs.vlae import VLAEConfig
@@ -57,10 +58,10 @@ def test_a_second_call_does_not_add_to_the_gradients_of_the_first(small):
     config, _ = pairs.get("vlae").sizes[SIZE]
     part = PARTS["flow"]
     x = np.linspace(-1, 1, 6).reshape(2, 3)
-    models = part.left(config), part.right(config)
+    models = left, right = part.left(config), part.right(config)
     runs = (
-        layer.left(models[0], x, np.ones(2), method=part.method),
-        layer.right(models[1], torch.tensor(x), torch.ones(2).double(), method=part.method),
+        numpy_backward(left, lambda: left.log_prob(x), np.ones(2)),
+        torch_backward(right, lambda: right.log_prob(torch.tensor(x)), torch.ones(2).double()),
     )
     for model, run in zip(models, runs, strict=True):
         run()
@@ -90,7 +91,7 @@ def test_a_naive_pass_that_draws_another_pixel_is_told(small, monkeypatch, way):
     small()
     sampling = autoregressive._sampling
     monkeypatch.setattr(autoregressive, "_sampling", lambda *a: lambda: 1 - sampling(*a)())
-    with pytest.raises(AssertionError, match="pixel 0: a full pass draws another"):
+    with pytest.raises(AssertionError, match="pixel 0: a full pass draws other values"):
         ways(NAIVE)[way]()
 
 
@@ -113,7 +114,7 @@ def test_every_call_takes_the_size_that_is_timed(small):
         INVERSE: (3, 3),
     }.items():
         assert all(tuple(run().shape) == shape for run in ways(work).values())
-    assert bench.works("vlae") == (*whole.WORK, *PARTS, INVERSE, SAMPLING, NAIVE)
+    assert bench.operations("vlae") == (*whole.OPERATIONS, *PARTS, INVERSE, SAMPLING, NAIVE)
     sizes = pairs.PAIRS["vlae"].sizes.values()
     assert all(
         np.gcd(config.height * config.width, autoregressive.STRIDE) == 1 for config, _ in sizes
@@ -122,7 +123,7 @@ def test_every_call_takes_the_size_that_is_timed(small):
 
 def test_the_command_tells_how_much_longer_a_naive_sample_takes(small, run, tmp_path, monkeypatch):
     small()
-    monkeypatch.setattr(bench, "BLOCK", 1)
+    monkeypatch.setattr(bench, "CALLS", 1)
     record = tmp_path / "speed.json"
     status, _, _ = run("bench", "vlae", "--rounds", 1, "--no-compiled", "--record", record)
     assert status == 0
