@@ -18,7 +18,7 @@ from rich.console import Console
 from diptych import data, figures
 from diptych.cli.terminal import flushed_denormals
 from diptych.commands.open import open_run
-from diptych.lab.windows import pixels
+from diptych.lab.windows import visible_pixels
 from diptych.runs import results
 from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
@@ -63,7 +63,7 @@ def main() -> None:
         result[name] = {
             key: judged[f"test_{key}"] for key in ("nll", "nll_standard_error", "elbo", "kl")
         }
-        result[name] |= {"pixels": pixels(panel.model.config), "seconds": outcome.seconds}
+        result[name] |= {"pixels": visible_pixels(panel.model.config), "seconds": outcome.seconds}
         result[name] |= {"latent": panel.model.config.latent}
     figures.save(draw(result), HERE.parent / "docs" / "information_preference.png")
     results.write(
