@@ -119,11 +119,11 @@ def runs(
     if operation in PARTS:
         return _part(PARTS[operation], config, batch_size, dtype, devices)
     draw = {INVERSE: _inverse, SAMPLING: _sampling, NAIVE: _naive}[operation]
-    result = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
+    callables = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
     for device in devices:
         right = pair.right(config, KEY, dtype=dtype, device=device)
-        result[f"torch {device}"] = _without_gradients(draw(right, batch_size), device)
-    return result
+        callables[f"torch {device}"] = _without_gradients(draw(right, batch_size), device)
+    return callables
 
 
 def _part(part: Part, config: VLAEConfig, count: int, dtype: str, devices: list[str]) -> Runs:
@@ -135,15 +135,15 @@ def _part(part: Part, config: VLAEConfig, count: int, dtype: str, devices: list[
     ys = y if isinstance(y, tuple) else (y,)
     key = KEY.fold_in("dy")
     dy = [random.normal(key.fold_in(i), y.shape, dtype=y.dtype) for i, y in enumerate(ys)]
-    result = {"numpy": numpy_backward(left, left_forward, *dy)}
+    callables = {"numpy": numpy_backward(left, left_forward, *dy)}
     for device in devices:
         right = part.right(config, dtype=dtype, device=device)
         weights.transfer(left, right)
         x_right, *dy_right = (torch.from_numpy(array).to(device) for array in (x, *dy))
-        result[f"torch {device}"] = torch_backward(
+        callables[f"torch {device}"] = torch_backward(
             right, partial(getattr(right, part.method), x_right), *dy_right, inputs=(x_right,)
         )
-    return result
+    return callables
 
 
 def _without_gradients(draw: Callable[[], Any], device: str) -> Callable[[], Any]:

@@ -78,12 +78,12 @@ def runs(
         parameter.data[...] = 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape)
     x = random.normal(KEY.fold_in("x"), layer.images, dtype=as_dtype(dtype))
     dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=as_dtype(dtype))
-    result = {"numpy": numpy_backward(left, partial(left, x), dy)}
+    callables = {"numpy": numpy_backward(left, partial(left, x), dy)}
     for device in devices:
         right = layer.right(*layer.arguments, dtype=getattr(torch, dtype), device=device)
         weights.transfer(left, right)
         x_right, dy_right = (torch.from_numpy(array).to(device) for array in (x, dy))
-        result[f"torch {device}"] = torch_backward(
+        callables[f"torch {device}"] = torch_backward(
             right, partial(right, x_right), dy_right, inputs=(x_right,)
         )
-    return result
+    return callables

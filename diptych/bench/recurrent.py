@@ -69,15 +69,15 @@ def runs(
     """Return a callable for each implementation; `compiled` is ignored, no loop is compiled."""
     left = pair.left(config, KEY, dtype=dtype)
     batch = pair.batch(config, KEY, as_dtype(dtype), batch_size)._replace(weight=None)
-    result = {"numpy": _left(left, batch, batch_size, operation)}
+    callables = {"numpy": _left(left, batch, batch_size, operation)}
     for device in devices:
         right = pair.right(config, KEY, dtype=dtype, device=device)
         plain = Plain(config).to(device, getattr(torch, dtype))
         on_device = to_tensors(batch, torch.device(device), track=False)
-        result[f"torch {device}"] = _right(right, on_device, batch_size, operation)
+        callables[f"torch {device}"] = _right(right, on_device, batch_size, operation)
         name = PLAIN if device == "cpu" else f"{PLAIN} {device}"
-        result[name] = _plain(plain, on_device, operation)
-    return result
+        callables[name] = _plain(plain, on_device, operation)
+    return callables
 
 
 def _left(model: Any, batch: Any, size: int, operation: str) -> Callable[[], Any]:

@@ -35,17 +35,17 @@ def runs(
     batch = pair.batch(config, KEY, as_dtype(dtype), batch_size)
     noise = left.draw_noise(KEY, batch_size)
     update = getattr(optim, optimizer)(left.named_parameters()).step
-    result = {"numpy": numpy_model(left, lambda: left.loss(batch, noise), update)[operation]}
+    callables = {"numpy": numpy_model(left, lambda: left.loss(batch, noise), update)[operation]}
     for device in devices:
         for compile_loss in (False, True) if compiled else (False,):
             right = pair.right(config, KEY, dtype=dtype, device=device)
             name = f"torch {device} compiled" if compile_loss else f"torch {device}"
-            result[name] = torch_model(
+            callables[name] = torch_model(
                 right,
                 _loss(right, torch.from_numpy(batch).to(device), batch_size, compile_loss),
                 getattr(torch.optim, optimizer)(right.parameters()).step,
             )[operation]
-    return result
+    return callables
 
 
 def _loss(model: Any, batch: Tensor, batch_size: int, compile_loss: bool) -> Callable[[], Tensor]:

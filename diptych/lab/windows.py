@@ -100,15 +100,15 @@ class WindowedVLAE:
 
         nll is estimated by importance sampling with K = `samples`.
         """
-        result: dict[str, float] = {}
+        means: dict[str, float] = {}
         for split in ("train", "test"):
             x = self.images(split)
             terms = [elbo_terms(self.panel, x, self.key.fold_in(i)) for i in range(DRAWS)]
             for name in ("recon", "kl"):
-                result[f"{split}_{name}"] = float(np.mean([each[name] for each in terms]))
+                means[f"{split}_{name}"] = float(np.mean([each[name] for each in terms]))
         x = self.images("test")
-        result["nll"] = importance_weighted(self.panel, x, self.key.fold_in("nll"), samples).nll
-        return result
+        means["nll"] = importance_weighted(self.panel, x, self.key.fold_in("nll"), samples).nll
+        return means
 
     def codes(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return mu(x) and a sample z ~ q(z|x).   both (N, Z)"""

@@ -49,7 +49,7 @@ def test_the_names_describe_the_layers():
 
 
 def test_peak_memory_counts_arrays_that_are_alive_together():
-    """Of three arrays of 4 MiB, two are alive at a time."""
+    """The function makes three arrays of 4 MiB, of which two are alive at a time."""
 
     def run():
         for _ in range(2):
@@ -70,10 +70,10 @@ def test_a_convolution_never_stores_the_columns_of_the_whole_batch(name):
     left.weight.data[...] = 1
     x = np.ones(layer.images)
     y = left(x)[0]
-    kept = (y.nbytes + x.nbytes) / 2**20
+    stored = (y.nbytes + x.nbytes) / 2**20
     blocks = 4 * max(BLOCK, left.weight.data.nbytes) / 2**20
     parameters = 3 * left.weight.data.nbytes / 2**20
     (kH, kW), (sH, sW) = left.kernel_size, left.stride
     larger = max(x.nbytes, y.nbytes) / 2**20
     peak = bench.peak_mib(lambda: left(x)[1](y))
-    assert peak <= kept + blocks + parameters < kept + larger * kH * kW / (sH * sW)
+    assert peak <= stored + blocks + parameters < stored + larger * kH * kW / (sH * sW)

@@ -115,9 +115,9 @@ def test_real_images_are_ordered_by_drawer(real):
         ink = part.x.sum(1, dtype=float).reshape(-1, drawers)
         ink -= ink.mean(1, keepdims=True)
         power = (ink**2).mean()
-        own = (ink[1:] * ink[:-1]).mean() / power
-        other = (ink[1:] * np.roll(ink[:-1], 1, axis=1)).mean() / power
-        assert own > 0.3 and other < 0.05
+        same_drawer = (ink[1:] * ink[:-1]).mean() / power
+        other_drawer = (ink[1:] * np.roll(ink[:-1], 1, axis=1)).mean() / power
+        assert same_drawer > 0.3 and other_drawer < 0.05
 
 
 # Dynamic MNIST

@@ -97,8 +97,8 @@ def test_noise_drawn_in_parts_is_that_of_one_draw(pair):
         for n, k, count in ((0, 0, 7), (2, 3, 4), (3, 6, 1)):
             (part,) = (np.asarray(a) for a in _draw(model, KEY, 1, count, 7 * n + k))
             np.testing.assert_array_equal(part[0], whole[n, k : k + count])
-        (some,) = (np.asarray(a) for a in _draw(model, KEY, 2, 7, 7))
-        np.testing.assert_array_equal(some, whole[1:3])
+        (pair_of_examples,) = (np.asarray(a) for a in _draw(model, KEY, 2, 7, 7))
+        np.testing.assert_array_equal(pair_of_examples, whole[1:3])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
