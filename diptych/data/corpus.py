@@ -99,8 +99,9 @@ class Vocabulary:
         return tokens
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """Return the text of `ids`: words joined by spaces, with a newline for each <eos>, or
-        characters joined by nothing.
+        """Return the text of `ids`.
+
+        Words are joined by spaces, with a newline for each <eos>; characters are joined by nothing.
 
         Raises: ValueError for an id outside the vocabulary.
         """

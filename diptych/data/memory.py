@@ -81,6 +81,7 @@ class MemoryTask:
 
     @property
     def summary(self) -> str:
+        """One sentence with the task's name, data, length and number of steps."""
         content = f"{self.items} symbols of {DATA}" if self.kind == "copy" else "2 marked values"
         return f"{self.name}: {content}, length {self.length}, {self.steps} steps, drawn from a key"
 

@@ -70,6 +70,7 @@ def _range(values: list[float]) -> str:
 
 
 def format_number(value: float) -> str:
+    """Format a number with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -77,6 +77,7 @@ class Moments:
         self.along: list[float] = []
 
     def add(self, gradient: np.ndarray) -> None:
+        """Add one estimate."""
         difference = gradient - self.centre
         self.total += difference
         for part, end in self.ends.items():
