@@ -11,8 +11,8 @@ from torch import nn
 from diptych import weights
 from diptych.parity.report import normwise
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
-from numpy_ref.nn.module import Module
 from numpy_ref.nn.layers import BatchNorm2d
+from numpy_ref.nn.module import Module
 
 PAIRS = {Conv2d: nn.Conv2d, ConvTranspose2d: nn.ConvTranspose2d}
 SHAPE = (4, 3, 5, 6)
