@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,14 +16,24 @@ from numpy.typing import DTypeLike
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
+from numpy_ref.autoregressive.ancestral import Progress, sample_pixels
 from numpy_ref.autoregressive.latents import make_free_bits, make_latent
-from numpy_ref.autoregressive.pixel_cnn import Progress, make_decoder
+from numpy_ref.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN
 from numpy_ref.autoregressive.resnet import make_networks
+from numpy_ref.autoregressive.stacked_pixel_cnn import StackedPixelCNN
 from numpy_ref.nn import checks, random
 from numpy_ref.nn.init import init_weight_v
 from numpy_ref.nn.module import Array, Module, Vjp
 from numpy_ref.nn.weight_norm import data_dependent_init
 from numpy_ref.probability.distributions import bernoulli_nll
+
+PIXEL_DECODERS: dict[str, Any] = {
+    "none": FactorisedDecoder,
+    "local": PixelCNN,
+    "raster": PixelCNN,
+    "stacks": StackedPixelCNN,
+}
+"""The class of p(x|maps) for each `config.context`."""
 
 
 class VLAE(Module):
@@ -30,7 +41,7 @@ class VLAE(Module):
 
         -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
 
-    Shapes: N binary images of H x W pixels; Z = latent_dim, 0 where there is no z.
+    Shapes: N binary images of H x W pixels; Z = latent_dim, or 0 for a model without a latent.
     """
 
     def __init__(
@@ -42,7 +53,7 @@ class VLAE(Module):
         self.config = config
         self.encoder, self.decoder = make_networks(config, dtype=dtype)
         self.latent = make_latent(config, key.fold_in("latent"), dtype)
-        self.pixels = make_decoder(config, dtype=dtype)
+        self.pixels = PIXEL_DECODERS[config.context](config, dtype=dtype)
         self.free_bits = make_free_bits(config, dtype)
         init_weight_v(self, key)
 
@@ -53,26 +64,22 @@ class VLAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> VLAENoise:
-        """eps (N, Z), or (N, K, Z) with K `samples`: example n owns elements n K Z ...
-        (n + 1) K Z - 1 of the stream, K = 1 where none are named.
+        """Standard normal eps (N, Z), or (N, K, Z) with K `samples`: see random.draw_eps.
 
-        `first` is the number of the first example, so that a part of a batch gets the noise it
-        would get in the whole.
+        `first` is the index of the first example, so that part of a batch gets the same noise as
+        within the whole batch.
         """
-        check_positive_int("batch_size", batch_size)
-        if samples is not None:
-            check_positive_int("samples", samples)
-        each = (self.config.code_dim,) if samples is None else (samples, self.config.code_dim)
-        start = first * math.prod(each)
-        return VLAENoise(random.normal(key.fold_in("eps"), (batch_size, *each), start, self.dtype))
+        Z, key = self.config.code_dim, key.fold_in("eps")
+        eps = random.draw_eps(key, batch_size, samples, Z, first, self.dtype)
+        return VLAENoise(eps)
 
     def initialize(self, x: Array, noise: VLAENoise) -> None:
-        """Set the weight-normalised layers by what this batch makes of them (see WeightNorm).
+        """Data-dependent initialisation of the weight-normalised layers by this batch.
 
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
-        self._check(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.config.code_dim))
         training = self.training
         data_dependent_init(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
@@ -92,18 +99,24 @@ class VLAE(Module):
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
 
     def decode(self, code: Array, x: Array) -> tuple[Array, Vjp]:
-        """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), the pixels before as in x.
+        """Logits of p(x_i | x before i, code) for each pixel i.
 
-        code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W). The vjp
-        gives the gradient of the code alone: x is a constant.
-        An x between 0 and 1 is taken too: it is no image, but slopes are measured by it.
+        The code is the latent as the decoder reads it: z, or the flow's u for an IAF posterior.
+        Shapes: code (N, Z), x (N, 1, H, W) -> logits (N, 1, H, W).
+        The vjp gives the gradient of the code alone: x is a constant.
+        Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
         """
         checks.check_array("x", x, (None, *self.config.example_shape), self.dtype)
         checks.check_array("code", code, (len(x), self.config.code_dim), self.dtype)
         maps, maps_vjp = self.decoder(code)
-        logits, vjp = self.pixels(x, maps)
-        return logits, lambda dlogits: maps_vjp(vjp(dlogits)[1])
+        logits, logits_vjp = self.pixels(x, maps)
+
+        def vjp(dlogits: Array) -> Array:
+            _, dmaps = logits_vjp(dlogits)
+            return maps_vjp(dmaps)
+
+        return logits, vjp
 
     def loss(self, x: Array, noise: VLAENoise) -> tuple[VLAELoss, Callable[[], None]]:
         """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
@@ -111,7 +124,7 @@ class VLAE(Module):
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, logvar), encode_vjp = self.encode(x)
-        self._check(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.config.code_dim))
         z, z_vjp = self.reparameterize(mu, logvar, noise.eps)
         (code, kl), latent_vjp = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
         logits, decode_vjp = self.decode(code, x)
@@ -133,11 +146,11 @@ class VLAE(Module):
     def log_weight(self, x: Array, noise: VLAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
-        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        Its mean is the ELBO, its log-mean-exp over K the importance-weighted bound of Burda et al.
+        (2015), which tends to log p(x). Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         (mu, logvar), _ = self.encode(x)
-        N, K, Z = self._check(noise, (len(x), None, self.config.code_dim))
+        N, K, Z = self._check_noise(noise, (len(x), None, self.config.code_dim))
         z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
         logits, _ = self.decode(code.reshape(N * K, Z), np.repeat(x, K, axis=0))
@@ -147,15 +160,15 @@ class VLAE(Module):
     def sample(
         self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
     ) -> Array:
-        """Images of z ~ p(z), their pixels drawn one after the other.   -> (count, 1, H, W)
+        """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
 
-        With `mean` the probability that each pixel was drawn with instead: without a context, the
-        mean of p(x|z). `progress` is called with the pixels of an image that are done.
+        With `mean`, the probability by which each pixel was drawn; for context "none" that is the
+        mean of p(x|z). `progress` is called after each row with the number of its pixels.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)
         eps = random.normal(key.fold_in("z"), (count, self.config.code_dim), dtype=self.dtype)
-        return self._draw(self.latent.generate(eps), key, mean, progress)
+        return self._sample_pixels(self.latent.generate(eps), key, mean, progress)
 
     def reconstruct(
         self,
@@ -166,26 +179,26 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Array:
-        """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, the rest as the decoder has it.
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> alike
 
         `first` is the number of the first image, as in `draw_noise`.
-        x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
+        Source: Chen et al. 2016, section 4.1.
         """
         (mu, logvar), _ = self.encode(x)
-        noise = np.zeros_like(mu)
-        code, _ = self.latent.kl_sampled(logvar, mu[:, None], noise[:, None])
-        return self._draw(code[:, 0], key, mean, progress, first)
+        eps = np.zeros_like(mu)  # z = mu
+        code, _ = self.latent.kl_sampled(logvar, mu[:, None], eps[:, None])
+        return self._sample_pixels(code[:, 0], key, mean, progress, first)
 
-    def _draw(
+    def _sample_pixels(
         self, code: Array, key: Key, mean: bool, progress: Progress | None, first: int = 0
     ) -> Array:
         maps, _ = self.decoder(code)
         shape = len(code), *self.config.example_shape
         start = first * math.prod(shape[1:])
         u = random.uniform(key.fold_in("x"), shape, start, self.dtype)
-        x, p = self.pixels.sample(maps, u, progress)
+        x, p = sample_pixels(self.pixels, maps, u, progress)
         return p if mean else x
 
-    def _check(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _check_noise(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
         checks.check_noise("eps", noise.eps, shape, self.dtype)
         return noise.eps.shape

@@ -6,7 +6,6 @@ arXiv 1511.06434; see model_specs.conv_vae for every choice.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -99,20 +98,14 @@ class ConvVAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> ConvVAENoise:
-        """eps (N, Z), or (N, K, Z) with K `samples`.
+        """Standard normal eps (N, Z), or (N, K, Z) with K `samples`: see random.draw_eps.
 
-        Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, with K = 1 for eps (N, Z).
         `first` is the index of the first example, so that part of a batch gets the same noise as
         within the whole batch.
         """
-        check_positive_int("batch_size", batch_size)
-        if samples is not None:
-            check_positive_int("samples", samples)
-        each = (self.config.latent_dim,) if samples is None else (samples, self.config.latent_dim)
-        shape, start = (batch_size, *each), first * math.prod(each)
-        return ConvVAENoise(
-            random.normal(key.fold_in("eps"), shape, start, self.dtype, self.device)
-        )
+        Z, key = self.config.latent_dim, key.fold_in("eps")
+        eps = random.draw_eps(key, batch_size, samples, Z, first, self.dtype, self.device)
+        return ConvVAENoise(eps)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The parameters of q(z|x).   x (N, C, S, S) -> mu, logvar (N, Z)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.mlp_vae import (
     DeterministicParams,
@@ -81,17 +80,13 @@ class MLPVAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> MLPVAENoise:
-        """eps (N, L, Z): example n owns elements n L Z ... (n + 1) L Z - 1 of the stream.
+        """Standard normal eps (N, L, Z): see random.draw_eps.
 
         L is `samples`, by default config.samples. `first` is the index of the first example, so
         that part of a batch gets the same noise as within the whole batch.
         """
-        L = self.config.samples if samples is None else samples
-        check_positive_int("batch_size", batch_size)
-        check_positive_int("samples", L)
-        shape = (batch_size, L, self.config.latent_dim)
-        start = first * L * self.config.latent_dim
-        eps = random.normal(key.fold_in("eps"), shape, start, self.dtype, self.device)
+        L, Z = self.config.samples if samples is None else samples, self.config.latent_dim
+        eps = random.draw_eps(key.fold_in("eps"), batch_size, L, Z, first, self.dtype, self.device)
         return MLPVAENoise(eps)
 
     def encode(self, x: Tensor) -> Any:

@@ -15,14 +15,24 @@ from torch import Tensor
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
+from torch_impl.autoregressive.ancestral import Progress, sample_pixels
 from torch_impl.autoregressive.latents import make_free_bits, make_latent
-from torch_impl.autoregressive.pixel_cnn import Progress, make_decoder
+from torch_impl.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN
 from torch_impl.autoregressive.resnet import make_networks
+from torch_impl.autoregressive.stacked_pixel_cnn import StackedPixelCNN
 from torch_impl.nn import checks, random
 from torch_impl.nn.init import init_weight_v
 from torch_impl.nn.module import Module, as_device, as_dtype
 from torch_impl.nn.weight_norm import data_dependent_init
 from torch_impl.probability.distributions import bernoulli_nll
+
+PIXEL_DECODERS: dict[str, Any] = {
+    "none": FactorisedDecoder,
+    "local": PixelCNN,
+    "raster": PixelCNN,
+    "stacks": StackedPixelCNN,
+}
+"""The class of p(x|maps) for each `config.context`."""
 
 
 class VLAE(Module):
@@ -30,7 +40,7 @@ class VLAE(Module):
 
         -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
 
-    Shapes: N binary images of H x W pixels; Z = latent_dim, 0 where there is no z.
+    Shapes: N binary images of H x W pixels; Z = latent_dim, or 0 for a model without a latent.
     """
 
     def __init__(
@@ -45,7 +55,7 @@ class VLAE(Module):
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
         self.encoder, self.decoder = make_networks(config, **factory_kwargs)
         self.latent = make_latent(config, key.fold_in("latent"), **factory_kwargs)
-        self.pixels = make_decoder(config, **factory_kwargs)
+        self.pixels = PIXEL_DECODERS[config.context](config, **factory_kwargs)
         self.free_bits = make_free_bits(config, **factory_kwargs)
         init_weight_v(self, key)
 
@@ -60,27 +70,23 @@ class VLAE(Module):
     def draw_noise(
         self, key: Key, batch_size: int, *, samples: int | None = None, first: int = 0
     ) -> VLAENoise:
-        """eps (N, Z), or (N, K, Z) with K `samples`: example n owns elements n K Z ...
-        (n + 1) K Z - 1 of the stream, K = 1 where none are named.
+        """Standard normal eps (N, Z), or (N, K, Z) with K `samples`: see random.draw_eps.
 
-        `first` is the number of the first example, so that a part of a batch gets the noise it
-        would get in the whole.
+        `first` is the index of the first example, so that part of a batch gets the same noise as
+        within the whole batch.
         """
-        check_positive_int("batch_size", batch_size)
-        if samples is not None:
-            check_positive_int("samples", samples)
-        each = (self.config.code_dim,) if samples is None else (samples, self.config.code_dim)
-        shape, start = (batch_size, *each), first * math.prod(each)
-        return VLAENoise(random.normal(key.fold_in("eps"), shape, start, self.dtype, self.device))
+        Z, key = self.config.code_dim, key.fold_in("eps")
+        eps = random.draw_eps(key, batch_size, samples, Z, first, self.dtype, self.device)
+        return VLAENoise(eps)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, noise: VLAENoise) -> None:
-        """Set the weight-normalised layers by what this batch makes of them (see WeightNorm).
+        """Data-dependent initialisation of the weight-normalised layers by this batch.
 
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
-        self._check(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.config.code_dim))
         training = self.training
         data_dependent_init(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
@@ -99,10 +105,11 @@ class VLAE(Module):
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, code: Tensor, x: Tensor) -> Tensor:
-        """log p(x_i = 1 | pixels before i, code) - log p(x_i = 0 | ...), the pixels before as in x.
+        """Logits of p(x_i | x before i, code) for each pixel i.
 
-        code (N, Z): what the decoder reads of z; x (N, 1, H, W) -> logits (N, 1, H, W).
-        An x between 0 and 1 is taken too: it is no image, but slopes are measured by it.
+        The code is the latent as the decoder reads it: z, or the flow's u for an IAF posterior.
+        Shapes: code (N, Z), x (N, 1, H, W) -> logits (N, 1, H, W).
+        Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
         """
         checks.check_tensor("x", x, (None, *self.config.example_shape), self)
@@ -111,12 +118,12 @@ class VLAE(Module):
         return self.pixels(x, maps).to(self.dtype)  # under autocast the nll needs every digit
 
     def loss(self, x: Tensor, noise: VLAENoise) -> VLAELoss:
-        """Loss terms; `loss.total.backward()` does the rest.
+        """Loss terms; `loss.total.backward()` gives the gradients.
 
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, logvar = self.encode(x)
-        self._check(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.config.code_dim))
         z = self.reparameterize(mu, logvar, noise.eps)
         code, kl = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
         nll = bernoulli_nll(self.decode(code, x).flatten(1), x.flatten(1))  # (N,)
@@ -129,11 +136,11 @@ class VLAE(Module):
     def log_weight(self, x: Tensor, noise: VLAENoise) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
-        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
+        Its mean is the ELBO, its log-mean-exp over K the importance-weighted bound of Burda et al.
+        (2015), which tends to log p(x). Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         mu, logvar = self.encode(x)
-        N, K, Z = self._check(noise, (len(x), None, self.config.code_dim))
+        N, K, Z = self._check_noise(noise, (len(x), None, self.config.code_dim))
         z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
         logits = self.decode(code.reshape(N * K, Z), x.repeat_interleave(K, 0))
@@ -144,16 +151,16 @@ class VLAE(Module):
     def sample(
         self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
     ) -> Tensor:
-        """Images of z ~ p(z), their pixels drawn one after the other.   -> (count, 1, H, W)
+        """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
 
-        With `mean` the probability that each pixel was drawn with instead: without a context, the
-        mean of p(x|z). `progress` is called with the pixels of an image that are done.
+        With `mean`, the probability by which each pixel was drawn; for context "none" that is the
+        mean of p(x|z). `progress` is called after each row with the number of its pixels.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)
         shape = count, self.config.code_dim
         eps = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
-        return self._draw(self.latent.generate(eps), key, mean, progress)
+        return self._sample_pixels(self.latent.generate(eps), key, mean, progress)
 
     @torch.no_grad()
     def reconstruct(
@@ -165,26 +172,26 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Tensor:
-        """x' ~ p(x'|z) at z = mu(x): what the code keeps of x, the rest as the decoder has it.
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> alike
 
         `first` is the number of the first image, as in `draw_noise`.
-        x (N, 1, H, W) -> alike. Source: the lossy compression of Chen et al. 2016, section 4.1.
+        Source: Chen et al. 2016, section 4.1.
         """
         mu, logvar = self.encode(x)
-        noise = torch.zeros_like(mu)
-        code, _ = self.latent.kl_sampled(logvar, mu[:, None], noise[:, None])
-        return self._draw(code[:, 0], key, mean, progress, first)
+        eps = torch.zeros_like(mu)  # z = mu
+        code, _ = self.latent.kl_sampled(logvar, mu[:, None], eps[:, None])
+        return self._sample_pixels(code[:, 0], key, mean, progress, first)
 
-    def _draw(
+    def _sample_pixels(
         self, code: Tensor, key: Key, mean: bool, progress: Progress | None, first: int = 0
     ) -> Tensor:
         maps = self.decoder(code)
         shape = len(code), *self.config.example_shape
         start = first * math.prod(shape[1:])
         u = random.uniform(key.fold_in("x"), shape, start, self.dtype, self.device)
-        x, p = self.pixels.sample(maps, u, progress)
+        x, p = sample_pixels(self.pixels, maps, u, progress)
         return p if mean else x
 
-    def _check(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _check_noise(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
         checks.check_noise("eps", noise.eps, shape, self)
         return tuple(noise.eps.shape)

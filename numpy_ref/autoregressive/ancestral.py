@@ -1,8 +1,14 @@
-"""Layers one pixel at a time, each remembering what it was given: what ancestral sampling runs on.
+"""Ancestral sampling: an image's pixels are drawn one after the other, each given those before it.
 
-    at = pixelwise(layer, N, H, W);   y[:, :, i, j] = at(x[:, :, i, j], i, j)    in raster order
+    x_i = u_i < p_i,   p_i = p(x_i = 1 | x_1 ... x_{i-1}, maps),   u uniform
 
-is what the layer makes of all pixels at once; value only.
+A full forward pass per pixel would compute every earlier pixel anew. Here each masked convolution
+keeps its input pixels in a cache, and one step of a layer computes one output pixel, so that an
+image costs one forward pass:
+
+    step = pixel_step(layer, N, H, W);   y[:, :, i, j] = step(x[:, :, i, j], i, j)
+
+for all pixels (i, j) in raster order gives layer(x). Values only, no gradients.
 Shapes: at one pixel, features are (N, C).   Right panel: torch_impl/autoregressive/ancestral.py
 """
 
@@ -10,27 +16,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
-from numpy_ref.autoregressive.masked_conv import WNMaskedConv2d
+from numpy_ref.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN, WNMaskedConv2d
 from numpy_ref.autoregressive.resnet import Residual
-from numpy_ref.autoregressive.stacked_conv import WNStackedConv2d
-from numpy_ref.nn import functional
-from numpy_ref.nn.correlation import correlate
+from numpy_ref.autoregressive.stacked_pixel_cnn import (
+    HorizontalBlock,
+    StackedPixelCNN,
+    StackedResidual,
+    WNStackedConv2d,
+)
+from numpy_ref.nn.convolution import conv2d
+from numpy_ref.nn.functional import elu, sigmoid
 from numpy_ref.nn.layers import ELU
 from numpy_ref.nn.module import Array, Module, Sequential
 from numpy_ref.nn.weight_norm import WNConv2d
 
-At = Callable[[Array, int, int], Array]
+PixelStep = Callable[[Array, int, int], Array]
+Progress = Callable[[int], None]
 
 
-class Memory:
-    """The pixels that a masked convolution was given so far, and what it makes of them at one.
+class PixelCache:
+    """The input pixels of a masked convolution so far, and its output at one pixel.
 
-    y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
+        y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
 
-    without the bias; of the first `channels` alone, where they are named.
+    without the bias. `channels` limits the sum to the first input channels.
     """
 
     def __init__(
@@ -49,85 +62,192 @@ class Memory:
         kH, kW = mask.shape
         self._up, self._left = kH // 2, kW // 2
         padded = count, height + kH - 1, width + kW - 1, weight.shape[1]
-        self._given = np.zeros(padded, weight.dtype)
+        self._pixels = np.zeros(padded, weight.dtype)
 
-    def write(self, x: Array, i: int, j: int) -> None:
-        """x (N, C) is what pixel (i, j) is."""
-        self._given[:, i + self._up, j + self._left] = x
+    def store(self, x: Array, i: int, j: int) -> None:
+        """Keep x (N, C) as input pixel (i, j)."""
+        self._pixels[:, i + self._up, j + self._left] = x
 
-    def read(self, i: int, j: int) -> Array:
-        """What the convolution gives at pixel (i, j).   -> (N, O)"""
-        near = self._given[:, i + self._rows, j + self._columns]
-        return near.reshape(len(near), -1) @ self._taps
+    def convolve(self, i: int, j: int) -> Array:
+        """Output pixel (i, j), from the pixels kept so far.   -> (N, O)"""
+        neighbours = self._pixels[:, i + self._rows, j + self._columns]
+        return neighbours.reshape(len(neighbours), -1) @ self._taps
 
 
-class RowMemory:
-    """The rows of v that a layer of two stacks was given so far, and what it makes of them in one.
+class RowCache:
+    """The input rows of a vertical stack so far, and its output in one row.
 
     The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
     """
 
     def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
-        self._weight, self._bias = layer.vertical.weight()[0], layer.vertical.bias
+        self._weight, self._bias = layer.vertical.weight()[0], layer.vertical.bias.data
         self._link = layer.link.weight()[0][:, :, 0, 0]
         self._up, self._side = layer.vertical.padding
-        self._given = np.zeros(
-            (count, self._weight.shape[1], height + self._up, width), self._weight.dtype
-        )
+        padded = count, self._weight.shape[1], height + self._up, width
+        self._rows = np.zeros(padded, self._weight.dtype)
 
-    def write(self, v: Array, i: int) -> None:
-        """v (N, C, W) is what row i is."""
-        self._given[:, :, i + self._up] = v
+    def store(self, v: Array, i: int) -> None:
+        """Keep v (N, C, W) as input row i."""
+        self._rows[:, :, i + self._up] = v
 
-    def read(self, i: int) -> tuple[Array, Array]:
-        """Row i of v', and what the link makes of it for h'.   -> (N, O, W) each"""
-        near = self._given[:, :, i : i + self._weight.shape[2]]
-        v = correlate(near, self._weight, (1, 1), (0, self._side))[:, :, 0]
-        v += self._bias.data[:, None]
-        return v, self._link @ v
+    def convolve(self, i: int) -> tuple[Array, Array]:
+        """Row i of v', and of the link to h', u v'.   -> (N, O, W) each"""
+        neighbours = self._rows[:, :, i : i + self._weight.shape[2]]
+        y, _ = conv2d(neighbours, self._weight, self._bias, padding=(0, self._side))
+        return y[:, :, 0], self._link @ y[:, :, 0]
 
 
 @singledispatch
-def pixelwise(layer: Module, count: int, height: int, width: int) -> At:
-    """The layer as a function of one pixel's features, for `count` images."""
-    raise TypeError(f"layer: got {type(layer).__name__}, takes one that knows pixels")
+def pixel_step(layer: Module, count: int, height: int, width: int) -> PixelStep:
+    """The layer as a function of one pixel's features, with its cache for `count` images.
+
+    Raises: TypeError for a layer that has no such form.
+    """
+    raise TypeError(f"layer: got {type(layer).__name__}, takes one that works pixel by pixel")
 
 
-@pixelwise.register
-def _(layer: Sequential, count: int, height: int, width: int) -> At:
-    parts = [pixelwise(part, count, height, width) for part in layer]
+@pixel_step.register
+def _(layer: Sequential, count: int, height: int, width: int) -> PixelStep:
+    steps = [pixel_step(part, count, height, width) for part in layer]
 
-    def at(x: Array, i: int, j: int) -> Array:
-        for part in parts:
+    def step(x: Array, i: int, j: int) -> Array:
+        for part in steps:
             x = part(x, i, j)
         return x
 
-    return at
+    return step
 
 
-@pixelwise.register
-def _(layer: Residual, count: int, height: int, width: int) -> At:
-    branch = pixelwise(layer.branch, count, height, width)
+@pixel_step.register
+def _(layer: Residual, count: int, height: int, width: int) -> PixelStep:
+    branch = pixel_step(layer.branch, count, height, width)
     return lambda x, i, j: x + branch(x, i, j)
 
 
-@pixelwise.register
-def _(layer: ELU, count: int, height: int, width: int) -> At:
-    return lambda x, i, j: functional.elu(x)[0]
+@pixel_step.register
+def _(layer: ELU, count: int, height: int, width: int) -> PixelStep:
+    return lambda x, i, j: elu(x)[0]
 
 
-@pixelwise.register
-def _(layer: WNConv2d, count: int, height: int, width: int) -> At:
+@pixel_step.register
+def _(layer: WNConv2d, count: int, height: int, width: int) -> PixelStep:
     weight = layer.weight()[0][:, :, 0, 0].T  # of a 1 x 1 kernel
     return lambda x, i, j: x @ weight + layer.bias.data
 
 
-@pixelwise.register
-def _(layer: WNMaskedConv2d, count: int, height: int, width: int) -> At:
-    memory = Memory(layer, count, height, width)
+@pixel_step.register
+def _(layer: WNMaskedConv2d, count: int, height: int, width: int) -> PixelStep:
+    cache = PixelCache(layer, count, height, width)
 
-    def at(x: Array, i: int, j: int) -> Array:
-        memory.write(x, i, j)
-        return memory.read(i, j) + layer.bias.data
+    def step(x: Array, i: int, j: int) -> Array:
+        cache.store(x, i, j)
+        return cache.convolve(i, j) + layer.bias.data
 
-    return at
+    return step
+
+
+class StackedResidualSteps:
+    """A StackedResidual in raster order: `step_row` once a row, `step` for each of its pixels.
+
+    Shapes: step_row (N, C, W) -> (N, C, W), row i of v; step (N, C) -> (N, C), pixel (i, j) of h.
+    """
+
+    def __init__(self, block: StackedResidual, count: int, height: int, width: int) -> None:
+        self._cache = RowCache(block.layer, count, height, width)
+        self._horizontal = pixel_step(block.layer.horizontal, count, height, width)
+
+    def step_row(self, v: Array, i: int) -> Array:
+        self._cache.store(elu(v)[0], i)
+        branch, self._link = self._cache.convolve(i)
+        return v + branch
+
+    def step(self, h: Array, i: int, j: int) -> Array:
+        return h + self._horizontal(elu(h)[0], i, j) + self._link[:, :, j]
+
+
+class HorizontalBlockSteps:
+    """A HorizontalBlock in raster order; shapes as in StackedResidualSteps."""
+
+    def __init__(self, block: HorizontalBlock, count: int, height: int, width: int) -> None:
+        self.step = pixel_step(block.block, count, height, width)
+
+    def step_row(self, v: Array, i: int) -> Array:
+        return v
+
+
+@singledispatch
+def sample_pixels(
+    decoder: Module, maps: Array, u: Array, progress: Progress | None = None
+) -> tuple[Array, Array]:
+    """Binary images x ~ p(x|maps) of a pixel decoder, and the probability p of each pixel.
+
+    `progress` is called after each row with the number of its pixels.
+    Shapes: maps (N, M, H, W), uniform u (N, 1, H, W) -> x, p (N, 1, H, W).
+    """
+    raise TypeError(f"decoder: got {type(decoder).__name__}, takes a decoder of pixels")
+
+
+@sample_pixels.register
+def _(
+    decoder: FactorisedDecoder, maps: Array, u: Array, progress: Progress | None = None
+) -> tuple[Array, Array]:
+    p = sigmoid(decoder(u, maps)[0])  # reads no pixel: all of them at once
+    if progress:
+        progress(u[0].size)
+    return (u < p).astype(p.dtype), p
+
+
+@sample_pixels.register
+def _(
+    decoder: PixelCNN, maps: Array, u: Array, progress: Progress | None = None
+) -> tuple[Array, Array]:
+    N, _, H, W = u.shape
+    p, x = np.empty_like(u), np.zeros_like(u)
+    context, _ = decoder.first(np.concatenate((x, maps), 1))  # the first layer but for its pixels
+    first = PixelCache(decoder.first, N, H, W, channels=1)
+    layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
+    for i in range(H):
+        for j in range(W):
+            h = context[:, :, i, j] + first.convolve(i, j)
+            for step in layers:
+                h = step(h, i, j)
+            p[:, :, i, j] = sigmoid(h)
+            x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
+            first.store(x[:, :, i, j], i, j)
+        if progress:
+            progress(W)
+    return x, p
+
+
+@sample_pixels.register
+def _(
+    decoder: StackedPixelCNN, maps: Array, u: Array, progress: Progress | None = None
+) -> tuple[Array, Array]:
+    """Row i of v reads rows before i alone: it is computed whole, then h pixel by pixel."""
+    N, _, H, W = u.shape
+    p, x = np.empty_like(u), np.zeros_like(u)
+    horizontal = decoder.first.horizontal
+    context, _ = horizontal(np.concatenate((x, maps), 1))  # the first layer but for its pixels
+    rows, first = RowCache(decoder.first, N, H, W), PixelCache(horizontal, N, H, W, channels=1)
+    steps: dict[type, Any] = {
+        StackedResidual: StackedResidualSteps,
+        HorizontalBlock: HorizontalBlockSteps,
+    }
+    blocks = [steps[type(block)](block, N, H, W) for block in decoder.body]
+    last = pixel_step(decoder.last, N, H, W)
+    for i in range(H):
+        v, link = rows.convolve(i)
+        for block in blocks:
+            v = block.step_row(v, i)
+        for j in range(W):
+            h = context[:, :, i, j] + first.convolve(i, j) + link[:, :, j]
+            for block in blocks:
+                h = block.step(h, i, j)
+            p[:, :, i, j] = sigmoid(last(h, i, j))
+            x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
+            first.store(x[:, :, i, j], i, j)
+        rows.store(np.concatenate((x[:, :, i], maps[:, :, i]), 1), i)
+        if progress:
+            progress(W)
+    return x, p

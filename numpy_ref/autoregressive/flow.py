@@ -28,32 +28,35 @@ from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dt
 class MaskedLinear(Module):
     """y = x (W * mask)ᵀ + b: each output reads the inputs whose degree is not above its own.
 
-        mask[o, i] = degrees[o] >= reads[i]
+        mask[o, i] = out_degrees[o] >= in_degrees[i]
 
-                        reads 1 2 3
-        degrees 1             # . .
-                2             # # .         # read, . masked
-                2             # # .
+                     in_degrees  1 2 3
+        out_degrees 1            # . .
+                    2            # # .         # read, . masked
+                    2            # # .
 
     Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    The mask is part of the expression, so W keeps its masked values, and dW is 0 there.
-    Its weights are not yet set: a model's init draws them.
+    A masked weight keeps its value, and its gradient is 0. The weights are not initialised: a
+    model's init draws them.
     Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
     """
 
     def __init__(
-        self, reads: Sequence[int], degrees: Sequence[int], dtype: DTypeLike = np.float64
+        self,
+        in_degrees: Sequence[int],
+        out_degrees: Sequence[int],
+        dtype: DTypeLike = np.float64,
     ) -> None:
-        self.weight = Parameter(np.empty((len(degrees), len(reads)), as_dtype(dtype)))
-        self.bias = Parameter(np.empty(len(degrees), as_dtype(dtype)))
-        self._mask = np.array(degrees)[:, None] >= np.array(reads)
+        self.weight = Parameter(np.empty((len(out_degrees), len(in_degrees)), as_dtype(dtype)))
+        self.bias = Parameter(np.empty(len(out_degrees), as_dtype(dtype)))
+        self.mask = np.array(out_degrees)[:, None] >= np.array(in_degrees)
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        y, y_vjp = linear(x, self.weight.data * self._mask, self.bias.data)
+        y, y_vjp = linear(x, self.weight.data * self.mask, self.bias.data)
 
         def vjp(dy: Array) -> Array:
             dx, dW, db = y_vjp(dy)
-            self.weight.grad += dW * self._mask
+            self.weight.grad += dW * self.mask
             self.bias.grad += db
             return dx
 
@@ -61,11 +64,11 @@ class MaskedLinear(Module):
 
 
 class MADE(Sequential):
-    """Masked linear layers and ReLUs in turn; output i depends on what comes before i in `order`.
+    """Masked linear layers and ReLUs in turn; output i reads the dimensions before i in `order`.
 
         y_i = (W_L relu(... relu(W_1 z_<i + b_1)) + b_L)_i
 
-    Shapes: z (..., D) -> y (..., outputs D), all first outputs, then all second ones.
+    Shapes: z (..., D) -> y (..., outputs D): the first output of each dimension, then the second.
     Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
     """
 
@@ -83,14 +86,23 @@ class MADE(Sequential):
         self._order, self._hidden_degrees = order, degrees[1]
 
     def invert(self, eps: Array, dimension: Callable[..., Array]) -> Array:
-        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), i by i; value only.
+        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), one dimension at a time; value only.
 
-        A hidden unit is computed once: as soon as the m dimensions that its degree m lets it see
-        are known. So all D together cost what one forward pass costs, and slices do what the mask
-        does there: in order, what degree m may read are the first m inputs, or the first so many
-        units.
+        y_i depends on z_<i alone, so z_1 follows from eps_1, z_2 from eps_2 and z_1, and so on in
+        `order`. Computing all of y for each of the D dimensions would cost D forward passes. But a
+        hidden unit of degree m depends on the first m dimensions alone, so it has its final value
+        once these are known. With h_l[m] the units of degree m in hidden layer l and h_l[<= m] all
+        units up to that degree, stage m = 0 ... D - 1 computes what m known dimensions determine:
 
-        Shapes: eps (..., D) -> z (..., D); in here units come first, (D, N) and (H, N).
+            h_1[m] = relu(W_1[m, first m inputs] z_<m + b_1[m])
+            h_l[m] = relu(W_l[m, <= m] h_{l-1}[<= m] + b_l[m])       l = 2 ... L - 1
+            y      = W_L[outputs of the next dimension, <= m] h_{L-1}[<= m] + b_L
+
+        and then z of the next dimension. Every unmasked weight is multiplied once, so that the
+        inverse costs one forward pass. Hidden degrees ascend, so that "<= m" is a slice, which
+        does here what the mask does in `forward`.
+
+        Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
         """
         order = np.array(self._order)
         first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
@@ -105,8 +117,8 @@ class MADE(Sequential):
             for h, weight, bias in zip(hidden, weights, biases, strict=True):
                 h[units] = np.maximum(weight[units, : len(known)] @ known + bias[units], 0)
                 known = h[: units.stop]
-            its = slice(d, None, len(order))  # the outputs of dimension d
-            y = last.weight.data[its, : len(known)] @ known + last.bias.data[its, None]
+            outputs = slice(d, None, len(order))  # of dimension d
+            y = last.weight.data[outputs, : len(known)] @ known + last.bias.data[outputs, None]
             z[m] = dimension(rows[m], *y)
 
         return z[np.argsort(order)].T.reshape(eps.shape)
@@ -116,11 +128,40 @@ class MADE(Sequential):
         return slice(bisect_left(degrees, m), bisect_right(degrees, m))
 
 
-class MeanOnlyStep(Module):
-    """eps_i = z_i - mu_i(z_<i);   log |det d eps / dz| = 0, for the Jacobian's diagonal is 1s.
+def affine(z: Array, mu: Array, log_sigma: Array) -> tuple[FlowOutput, Vjp]:
+    """eps = (z - mu) / sigma, and log |det d eps / dz| = -sum_i log sigma_i.
 
-    Shapes: z, eps (..., D), logdet (...).   Source: Chen et al. 2016.
+    The vjp gives (dz, dmu, dlog_sigma): with d eps / dz = 1 / sigma and d eps / dlog_sigma = -eps,
+
+        dz = deps / sigma,   dmu = -dz,   dlog_sigma = -deps eps - dlogdet
+
+    Shapes: z, mu, log_sigma, eps (..., D), logdet (...). Units: nats, summed over dimensions.
+
+    >>> z, mu, log_sigma = np.array([3.0, 1.0]), np.array([1.0, 1.0]), np.log([4.0, 1.0])
+    >>> (eps, logdet), vjp = affine(z, mu, log_sigma)
+    >>> eps.round(12), float(np.exp(logdet).round(12))
+    (array([0.5, 0. ]), 0.25)
+    >>> dz, dmu, dlog_sigma = vjp(np.array([1.0, 1.0]), np.array(1.0))
+    >>> dz.round(12), dlog_sigma.round(12)
+    (array([0.25, 1.  ]), array([-1.5, -1. ]))
     """
+    precision = np.exp(-log_sigma)
+    eps = (z - mu) * precision
+    logdet = -log_sigma.sum(-1)
+
+    def vjp(deps: Array, dlogdet: Array) -> tuple[Array, Array, Array]:
+        dlog_sigma = -deps * eps - dlogdet[..., None]
+        dz = deps * precision
+        return dz, -dz, dlog_sigma
+
+    return FlowOutput(eps, logdet), vjp
+
+
+class AutoregressiveStep(Module):
+    """eps_i as a function of z_i and of the MADE's outputs for dimension i, which read z_<i."""
+
+    outputs: int
+    """Outputs of the MADE for each dimension."""
 
     def __init__(
         self,
@@ -129,7 +170,16 @@ class MeanOnlyStep(Module):
         hidden_layers: int,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.made = MADE(order, hidden_dim, hidden_layers, 1, dtype)
+        self.made = MADE(order, hidden_dim, hidden_layers, self.outputs, dtype)
+
+
+class MeanOnlyStep(AutoregressiveStep):
+    """eps_i = z_i - mu_i(z_<i);   log |det d eps / dz| = 0, for the Jacobian's diagonal is 1.
+
+    Shapes: z, eps (..., D), logdet (...).   Source: Chen et al. 2016.
+    """
+
+    outputs = 1
 
     def forward(self, z: Array) -> tuple[FlowOutput, Vjp]:
         mu, mu_vjp = self.made(z)
@@ -141,36 +191,26 @@ class MeanOnlyStep(Module):
         return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
 
 
-class AffineStep(Module):
+class AffineStep(AutoregressiveStep):
     """eps_i = (z_i - mu_i(z_<i)) / sigma_i(z_<i);   log |det d eps / dz| = -sum_i log sigma_i.
 
     Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
-    log sigma is what MADE gives, without bounds: with large weights a sample may overflow.
-    Source: Kingma et al. 2016; there MADE gives sigma, or the logit of a gate.
+    The MADE gives log sigma, without bounds: with large weights a sample may overflow.
+    Source: Kingma et al. 2016; there the MADE gives sigma, or the logit of a gate.
     """
 
-    def __init__(
-        self,
-        order: tuple[int, ...],
-        hidden_dim: int,
-        hidden_layers: int,
-        dtype: DTypeLike = np.float64,
-    ) -> None:
-        self.made = MADE(order, hidden_dim, hidden_layers, 2, dtype)
+    outputs = 2
 
     def forward(self, z: Array) -> tuple[FlowOutput, Vjp]:
         y, y_vjp = self.made(z)
         mu, log_sigma = np.split(y, 2, axis=-1)
-        precision = np.exp(-log_sigma)
-        eps = (z - mu) * precision
-        logdet = -log_sigma.sum(-1)
+        output, affine_vjp = affine(z, mu, log_sigma)
 
         def vjp(deps: Array, dlogdet: Array) -> Array:
-            dlog_sigma = -deps * eps - dlogdet[..., None]
-            dmu = -deps * precision
-            return y_vjp(np.concatenate((dmu, dlog_sigma), axis=-1)) - dmu
+            dz, dmu, dlog_sigma = affine_vjp(deps, dlogdet)
+            return dz + y_vjp(np.concatenate((dmu, dlog_sigma), axis=-1))
 
-        return FlowOutput(eps, logdet), vjp
+        return output, vjp
 
     def inverse(self, eps: Array) -> Array:
         """z_i = eps_i sigma_i(z_<i) + mu_i(z_<i); value only."""
@@ -180,17 +220,17 @@ class AffineStep(Module):
 
 
 class AutoregressiveFlow(Module):
-    """eps = f_S(... f_1(z)): autoregressive steps, each in the turned order of the one before it.
+    """eps = f_S(... f_1(z)): autoregressive steps, each in the reverse order of the one before it.
 
         log |det d eps / dz| = sum_k log |det d f_k|
 
-    From z to eps, `forward`, is one pass over all dimensions at once; back, `inverse`, is one
-    dimension after the other. The same object serves either end of a VAE:
+    `forward` maps z to eps, all dimensions at once; `inverse` maps eps to z, one dimension after
+    the other. The flow serves either end of a VAE:
 
         AF prior         z ~ q(z|x);   log p(z) = log N(eps; 0, I) + logdet
         IAF posterior    z ~ q(z|x);   log q(eps|x) = log q(z|x) - logdet,   p(eps) = N(0, I)
 
-    With the decoder's p(x|z) in the second reading p(x|inverse(eps)), both give the same bound.
+    If the decoder of the second is p(x|inverse(eps)), both give the same bound.
 
     Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
     Source: Chen et al. 2016, section 3.2.
@@ -215,18 +255,18 @@ class AutoregressiveFlow(Module):
     def forward(self, z: Array) -> tuple[FlowOutput, Vjp]:
         """eps and log |det d eps / dz|.   Raises: ValueError for a z of wrong shape or dtype."""
         checks.check_vectors("z", z, self.config.dim, self.dtype)
-        logdet, vjps = np.zeros_like(z[..., 0]), []
+        logdet, step_vjps = np.zeros_like(z[..., 0]), []
         for step in self.steps:
-            (z, step_logdet), vjp = step(z)
+            (z, step_logdet), step_vjp = step(z)
             logdet = logdet + step_logdet
-            vjps.append(vjp)
+            step_vjps.append(step_vjp)
 
-        def backward(deps: Array, dlogdet: Array) -> Array:
-            for vjp in reversed(vjps):
-                deps = vjp(deps, dlogdet)
+        def vjp(deps: Array, dlogdet: Array) -> Array:
+            for step_vjp in reversed(step_vjps):
+                deps = step_vjp(deps, dlogdet)
             return deps
 
-        return FlowOutput(z, logdet), backward
+        return FlowOutput(z, logdet), vjp
 
     def log_prob(self, z: Array) -> tuple[Array, Vjp]:
         """log p(z) = log N(eps; 0, I) + log |det d eps / dz|.   z (..., D) -> (...)"""
@@ -235,9 +275,9 @@ class AutoregressiveFlow(Module):
         return log_normal + logdet, lambda dlog_p: vjp(-dlog_p[..., None] * eps, dlog_p)
 
     def inverse(self, eps: Array) -> Array:
-        """The z that `forward` takes to eps; value only.   (..., D) -> (..., D)
+        """z with forward(z) = eps; value only.   (..., D) -> (..., D)
 
-        With eps ~ N(0, I) it is a sample of p(z).
+        If eps ~ N(0, I), z is a sample of p(z).
         Raises: ValueError for an eps of wrong shape or dtype.
         """
         checks.check_vectors("eps", eps, self.config.dim, self.dtype)

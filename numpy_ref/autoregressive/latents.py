@@ -1,9 +1,9 @@
-"""The latents of the VLAE: prior p(z), what the decoder reads of z, its KL and the free bits.
+"""The latents of the VLAE, with their KL divergence, and the free bits that the loss leaves it.
 
-z = mu + exp(logvar / 2) eps is drawn from the encoder's Gaussian q(z|x). All three latents keep one
-interface: `forward` for the loss, `kl_sampled` for importance weights, `generate` for samples.
-Shapes: mu, logvar (N, Z), z and eps (N, Z) in `forward` and (N, K, Z) in `kl_sampled`. Free bits
-take kl (N, G), nats, the KL of each image in the G parts that it splits into, and give a number.
+z = mu + exp(logvar / 2) eps is a sample of the encoder's Gaussian q(z|x). Each latent maps z to the
+code, which the decoder reads, and computes the KL divergence from the prior. All have the same
+methods: `forward` for the loss, `kl_sampled` for importance weights, `generate` for samples.
+Shapes: mu, logvar (N, Z); z, eps and code (N, Z) in `forward`, (N, K, Z) in `kl_sampled`.
 Right panel: torch_impl/autoregressive/latents.py
 """
 
@@ -21,96 +21,13 @@ from numpy_ref.nn.module import Array, Buffer, Module, Vjp
 from numpy_ref.probability.distributions import gaussian_kl, gaussian_kl_sampled
 
 
-class AllBits(Module):
-    """mean_n sum_g kl[n, g]: no bits are free."""
-
-    def forward(self, kl: Array) -> tuple[Array, Vjp]:
-        share = 1 / len(kl)
-        return share * kl.sum(), lambda d: np.full_like(kl, share * d)
-
-
-class TotalFreeBits(AllBits):
-    """max(lambda, mean_n sum_g kl[n, g]) in training; in evaluation no bits are free.
-
-    The derivative at lambda is that from above, as torch takes it: a lambda of 0 changes nothing.
-    Source: Kingma et al. (2016), arXiv 1606.04934, with all latents as one group.
-    """
-
-    def __init__(self, free: float) -> None:
-        self.free = free
-
-    def forward(self, kl: Array) -> tuple[Array, Vjp]:
-        mean, vjp = super().forward(kl)
-        if not self.training:
-            return mean, vjp
-        return np.maximum(mean, self.free), lambda d: vjp(d * (mean >= self.free))
-
-
-class LatentFreeBits(AllBits):
-    """sum_g max(lambda / G, mean_n kl[n, g]) in training; in evaluation no bits are free.
-
-    The derivative at lambda / G is that from above, as in TotalFreeBits.
-    Source: Kingma et al. (2016), arXiv 1606.04934, with each part as a group.
-    """
-
-    def __init__(self, free: float) -> None:
-        self.free = free
-
-    def forward(self, kl: Array) -> tuple[Array, Vjp]:
-        if not self.training:
-            return super().forward(kl)
-        means, each = kl.mean(0), self.free / kl.shape[1]
-
-        def vjp(d: Array) -> Array:
-            return np.broadcast_to(d * (means >= each) / len(kl), kl.shape)
-
-        return np.maximum(means, each).sum(), vjp
-
-
-class SoftFreeBits(AllBits):
-    """gamma mean_n sum_g kl[n, g] in training, gamma in [1e-3, 1] moved after each use:
-
-        gamma <- min(1, 1.1 gamma) where that mean is above 1.05 lambda,
-        gamma <- max(1e-3, gamma / 1.1) where it is below lambda
-
-    In evaluation gamma is 1, and stays what it was. It is a buffer, as running averages are.
-    Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. The least gamma is ours:
-    where the KL stays below lambda, gamma would fall for ever.
-    """
-
-    def __init__(self, free: float, dtype: DTypeLike = np.float64) -> None:
-        self.free = free
-        self.gamma = Buffer(np.ones((), dtype))
-
-    def forward(self, kl: Array) -> tuple[Array, Vjp]:
-        mean, vjp = super().forward(kl)
-        if not self.training:
-            return mean, vjp
-        gamma = self.gamma.data.copy()
-        up = min(gamma * GAMMA_STEP, 1.0) if mean > SOFT_MARGIN * self.free else gamma
-        down = max(gamma / GAMMA_STEP, GAMMA_LEAST)
-        self.gamma.data[...] = down if mean < self.free else up
-        return gamma * mean, lambda d: vjp(gamma * d)
-
-
-def make_free_bits(config: VLAEConfig, dtype: DTypeLike) -> AllBits:
-    """What `config.free_bits_of` names; without a z there is nothing to charge for."""
-    make: dict[str, Callable[[], AllBits]] = {
-        "none": AllBits,
-        "total": lambda: TotalFreeBits(config.free_nats),
-        "latent": lambda: LatentFreeBits(config.free_nats),
-        "soft": lambda: SoftFreeBits(config.free_nats, dtype),
-    }
-    return make["none" if config.latent == "none" else config.free_bits_of]()
-
-
 class GaussianPrior(Module):
-    """p(z) = N(0, I); the decoder reads z."""
+    """p(z) = N(0, I); the code is z."""
 
     def forward(
         self, mu: Array, logvar: Array, z: Array, eps: Array
     ) -> tuple[tuple[Array, Array], Vjp]:
-        """What the decoder reads (N, Z), and the KL of each dimension, in closed form (N, Z)."""
+        """The code (N, Z), and the KL divergence of each dimension in closed form (N, Z)."""
         kl, kl_vjp = gaussian_kl(mu[..., None], logvar[..., None])
 
         def vjp(dcode: Array, dkl: Array) -> tuple[Array, Array, Array]:
@@ -120,16 +37,16 @@ class GaussianPrior(Module):
         return (z, kl), vjp
 
     def kl_sampled(self, logvar: Array, z: Array, eps: Array) -> tuple[Array, Array]:
-        """What the decoder reads (N, K, Z), and log q - log p at each z (N, K); values only."""
+        """The code (N, K, Z), and log q(z|x) - log p(z) (N, K); values only."""
         return z, gaussian_kl_sampled(logvar, z, eps)[0]
 
     def generate(self, eps: Array) -> Array:
-        """What the decoder reads of eps ~ N(0, I); value only.   (N, Z) -> (N, Z)"""
+        """The code of a sample of the prior, made from eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return eps
 
 
 class FlowPrior(Module):
-    """p(z) = N(f(z); 0, I) |det df/dz|, f an autoregressive flow; the decoder reads z.
+    """p(z) = N(u; 0, I) |det du/dz| with u = f(z), f an autoregressive flow; the code is z.
 
     Source: Chen et al. (2016), arXiv 1611.02731, section 3.2.
     """
@@ -140,55 +57,69 @@ class FlowPrior(Module):
     def forward(
         self, mu: Array, logvar: Array, z: Array, eps: Array
     ) -> tuple[tuple[Array, Array], Vjp]:
-        """What the decoder reads (N, Z), and log q(z|x) - log p(z) at this z (N, 1)."""
-        (u, logdet), flow_vjp = self.flow(z)
-        kl, kl_vjp = gaussian_kl_sampled(logvar, u[:, None], eps[:, None])
+        """The code z (N, Z), and log q(z|x) - log p(z) at this z (N, 1)."""
+        (_, kl), flow_vjp = self._flow_kl(logvar, z[:, None], eps[:, None])
 
         def vjp(dcode: Array, dkl: Array) -> tuple[float, Array, Array]:
-            dlogvar, du = kl_vjp(dkl)
-            du_code, dz_code = self._read_vjp(dcode)
-            dz = flow_vjp(du[:, 0] + du_code, -dkl[:, 0]) + dz_code
-            return 0.0, dlogvar, dz
+            dlogvar, dz = flow_vjp(0.0, dkl)
+            return 0.0, dlogvar, dz[:, 0] + dcode  # mu acts through z alone
 
-        return (self._read(u, z), kl - logdet[:, None]), vjp
+        return (z, kl), vjp
 
     def kl_sampled(self, logvar: Array, z: Array, eps: Array) -> tuple[Array, Array]:
-        """What the decoder reads (N, K, Z), and log q - log p at each z (N, K); values only."""
-        (u, logdet), _ = self.flow(z)
-        return self._read(u, z), gaussian_kl_sampled(logvar, u, eps)[0] - logdet
+        """The code z (N, K, Z), and log q(z|x) - log p(z) (N, K); values only."""
+        (_, kl), _ = self._flow_kl(logvar, z, eps)
+        return z, kl
 
     def generate(self, eps: Array) -> Array:
-        """What the decoder reads of eps ~ N(0, I); value only.   (N, Z) -> (N, Z)"""
+        """The code of a sample of the prior, z = f^-1(eps) of eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return self.flow.inverse(eps)
 
-    def _read(self, u: Array, z: Array) -> Array:
-        return z
+    def _flow_kl(self, logvar: Array, z: Array, eps: Array) -> tuple[tuple[Array, Array], Vjp]:
+        """u = f(z) (N, K, Z), and log q(z|x) - log N(u; 0, I) - log |det du/dz| (N, K)."""
+        (u, logdet), flow_vjp = self.flow(z)
+        kl, kl_vjp = gaussian_kl_sampled(logvar, u, eps)
 
-    def _read_vjp(self, dcode: Array) -> tuple[Array | float, Array | float]:
-        return 0.0, dcode
+        def vjp(du: Array | float, dkl: Array) -> tuple[Array, Array]:
+            dlogvar, du_kl = kl_vjp(dkl)
+            return dlogvar, flow_vjp(du_kl + du, -dkl)
+
+        return (u, kl - logdet), vjp
 
 
 class FlowPosterior(FlowPrior):
-    """p(u) = N(0, I), q(u|x) that of u = f(z); the decoder reads u.
+    """p(u) = N(0, I), and q(u|x) the distribution of u = f(z); the code is u.
 
-    The same numbers cost the same: log q(u|x) - log p(u) is log q(z|x) - log |det df/dz| -
-    log N(f(z); 0, I). With a decoder that turns u back into z it is the FlowPrior.
+    The KL divergence is computed by the same terms as FlowPrior's: log q(u|x) - log p(u) =
+    log q(z|x) - log |det du/dz| - log N(u; 0, I). With a decoder that reads f^-1(u), this is the
+    model of FlowPrior.
     Source: Kingma et al. (2016), arXiv 1606.04934; without their context h in the flow.
     """
 
+    def forward(
+        self, mu: Array, logvar: Array, z: Array, eps: Array
+    ) -> tuple[tuple[Array, Array], Vjp]:
+        """The code u = f(z) (N, Z), and log q(u|x) - log p(u) at this u (N, 1)."""
+        (u, kl), flow_vjp = self._flow_kl(logvar, z[:, None], eps[:, None])
+
+        def vjp(dcode: Array, dkl: Array) -> tuple[float, Array, Array]:
+            dlogvar, dz = flow_vjp(dcode[:, None], dkl)
+            return 0.0, dlogvar, dz[:, 0]  # mu acts through z alone
+
+        return (u[:, 0], kl), vjp
+
+    def kl_sampled(self, logvar: Array, z: Array, eps: Array) -> tuple[Array, Array]:
+        """The code u = f(z) (N, K, Z), and log q(u|x) - log p(u) (N, K); values only."""
+        (u, kl), _ = self._flow_kl(logvar, z, eps)
+        return u, kl
+
     def generate(self, eps: Array) -> Array:
-        """What the decoder reads of eps ~ N(0, I); value only.   (N, Z) -> (N, Z)"""
+        """The code of a sample of the prior, u = eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return eps
-
-    def _read(self, u: Array, z: Array) -> Array:
-        return u
-
-    def _read_vjp(self, dcode: Array) -> tuple[Array | float, Array | float]:
-        return dcode, 0.0
 
 
 def make_latent(config: VLAEConfig, key: Key, dtype: DTypeLike) -> GaussianPrior | FlowPrior:
-    """What `config.latent` names; no z is a Gaussian one of no dimensions."""
+    """The latent of `config.latent`; "none" is a Gaussian of 0 dimensions."""
     make: dict[str, Callable[[], GaussianPrior | FlowPrior]] = {
         "none": GaussianPrior,
         "gaussian": GaussianPrior,
@@ -196,3 +127,112 @@ def make_latent(config: VLAEConfig, key: Key, dtype: DTypeLike) -> GaussianPrior
         "iaf_posterior": lambda: FlowPosterior(config, key, dtype),
     }
     return make[config.latent]()
+
+
+def mean_kl(kl: Array) -> tuple[Array, Vjp]:
+    """mean_n sum_g kl[n, g]: the KL divergence without free bits.   kl (N, G) -> ()
+
+    kl[n, g] is the KL divergence of image n in part g of its latent, in nats.
+
+    >>> penalty, vjp = mean_kl(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    >>> float(penalty), vjp(1.0)[0]
+    (5.0, array([0.5, 0.5]))
+    """
+    share = 1 / len(kl)
+    return share * kl.sum(), lambda dpenalty: np.full_like(kl, share * dpenalty)
+
+
+def total_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
+    """max(lambda, mean_n sum_g kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
+
+    The derivative at lambda is that from above, as in torch: a lambda of 0 changes nothing.
+    Source: Kingma et al. (2016), arXiv 1606.04934, with all latents as one group.
+
+    >>> penalty, vjp = total_free_bits(np.array([[1.0, 2.0], [3.0, 4.0]]), 6.0)
+    >>> float(penalty), vjp(1.0)[0]
+    (6.0, array([0., 0.]))
+    """
+    mean, mean_vjp = mean_kl(kl)
+    return np.maximum(mean, free), lambda dpenalty: mean_vjp(dpenalty * (mean >= free))
+
+
+def latent_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
+    """sum_g max(lambda / G, mean_n kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
+
+    The derivative at lambda / G is that from above, as in `total_free_bits`.
+    Source: Kingma et al. (2016), arXiv 1606.04934, with each part as a group.
+
+    >>> penalty, vjp = latent_free_bits(np.array([[1.0, 2.0], [3.0, 4.0]]), 5.0)
+    >>> float(penalty), vjp(1.0)[0]
+    (5.5, array([0. , 0.5]))
+    """
+    means, least = kl.mean(0), free / kl.shape[1]
+
+    def vjp(dpenalty: Array) -> Array:
+        return np.broadcast_to(dpenalty * (means >= least) / len(kl), kl.shape)
+
+    return np.maximum(means, least).sum(), vjp
+
+
+class NoFreeBits(Module):
+    """The KL penalty without free bits, `mean_kl`, in training and in evaluation."""
+
+    def forward(self, kl: Array) -> tuple[Array, Vjp]:
+        return mean_kl(kl)
+
+
+class TotalFreeBits(Module):
+    """The KL penalty `total_free_bits` in training, `mean_kl` in evaluation."""
+
+    def __init__(self, free: float) -> None:
+        self.free = free
+
+    def forward(self, kl: Array) -> tuple[Array, Vjp]:
+        return total_free_bits(kl, self.free) if self.training else mean_kl(kl)
+
+
+class LatentFreeBits(TotalFreeBits):
+    """The KL penalty `latent_free_bits` in training, `mean_kl` in evaluation."""
+
+    def forward(self, kl: Array) -> tuple[Array, Vjp]:
+        return latent_free_bits(kl, self.free) if self.training else mean_kl(kl)
+
+
+class SoftFreeBits(Module):
+    """gamma mean_n sum_g kl[n, g] in training, with gamma in [1e-3, 1] updated after each use:
+
+        gamma <- min(1, 1.1 gamma)      where that mean is above 1.05 lambda
+        gamma <- max(1e-3, gamma / 1.1) where it is below lambda
+
+    In evaluation the penalty is `mean_kl`, and gamma stays. It is a buffer, as running averages
+    are.
+    Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. Where we differ: gamma has a
+    minimum, for it would fall without end while the KL stays below lambda.
+    """
+
+    def __init__(self, free: float, dtype: DTypeLike = np.float64) -> None:
+        self.free = free
+        self.gamma = Buffer(np.ones((), dtype))
+
+    def forward(self, kl: Array) -> tuple[Array, Vjp]:
+        mean, mean_vjp = mean_kl(kl)
+        if not self.training:
+            return mean, mean_vjp
+        gamma = self.gamma.data.copy()
+        up = min(gamma * GAMMA_STEP, 1.0) if mean > SOFT_MARGIN * self.free else gamma
+        down = max(gamma / GAMMA_STEP, GAMMA_LEAST)
+        self.gamma.data[...] = down if mean < self.free else up
+        return gamma * mean, lambda dpenalty: mean_vjp(gamma * dpenalty)
+
+
+def make_free_bits(
+    config: VLAEConfig, dtype: DTypeLike
+) -> NoFreeBits | TotalFreeBits | SoftFreeBits:
+    """The KL penalty of `config.free_bits_of`; NoFreeBits for a model without a latent."""
+    make: dict[str, Callable[[], NoFreeBits | TotalFreeBits | SoftFreeBits]] = {
+        "none": NoFreeBits,
+        "total": lambda: TotalFreeBits(config.free_nats),
+        "latent": lambda: LatentFreeBits(config.free_nats),
+        "soft": lambda: SoftFreeBits(config.free_nats, dtype),
+    }
+    return make["none" if config.latent == "none" else config.free_bits_of]()

@@ -1,6 +1,7 @@
-"""p(x|maps) pixel by pixel: decoders that see the pixels before a pixel, and one that does not.
+"""PixelCNN: masked convolution, and two decoders p(x|maps) of images, by hand.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W).
+Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W). `stacked_pixel_cnn` has
+the decoder without a blind spot, `ancestral` draws images from all three.
 Right panel: torch_impl/autoregressive/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
 al. (2016), arXiv 1611.02731.
@@ -8,43 +9,121 @@ al. (2016), arXiv 1611.02731.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.vlae import VLAEConfig, layout
-from numpy_ref.autoregressive.ancestral import Memory, pixelwise
-from numpy_ref.autoregressive.masked_conv import WNMaskedConv2d
-from numpy_ref.autoregressive.resnet import Residual, flat
-from numpy_ref.autoregressive.stacked_pixel_cnn import StackedPixelCNN
-from numpy_ref.nn.functional import sigmoid
+from numpy_ref.autoregressive.resnet import Residual, flat_block
+from numpy_ref.nn.convolution import Conv2d, conv2d
+from numpy_ref.nn.functional import weight_norm
 from numpy_ref.nn.layers import ELU
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
-from numpy_ref.nn.weight_norm import WNConv2d
-
-Progress = Callable[[int], None]
+from numpy_ref.nn.weight_norm import WeightNorm, WNConv2d
 
 
-def body(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:
-    """The residual blocks after the first layer."""
-    C, window = config.decoder_maps, config.inner_window
-    blocks = layout(
-        config,
-        lambda: Residual(ELU(), WNMaskedConv2d(C, C, window, "B", **factory_kwargs)),
-        lambda: flat(C, 1, **factory_kwargs),
-    )
-    return Sequential(*blocks)
+class MaskedConv2d(Conv2d):
+    """Convolution in which each pixel reads only the pixels of a window before it.
+
+        y[n, o, h, v] = b[o] + sum_cij  m[c, i, j] w[o, c, i, j]  x[n, c, h + i - p, v + j - q]
+
+    with p = (kH - 1) / 2 and q = (kW - 1) / 2, so that the pixel itself is in the middle, and y has
+    the size of x. The mask m is 1 where the window lets pixel (h, v) look, here Window.raster(3):
+
+        type A:  1 1 1     type B:  1 1 1     the last free_channels:  1 1 1
+                 1 0 0              1 1 0                              1 1 1
+                 0 0 0              0 0 0                              1 1 1
+
+    The first layer over an image is of type A, the layers over its features are of type B. The last
+    `free_channels` of x condition the image and are no part of it, so they are read whole.
+    Shapes: x (N, I, H, W), weight (O, I, kH, kW), mask (I, kH, kW) bool, bias (O)
+    -> y (N, O, H, W).
+    A masked weight keeps its value, changes no output, and has gradient 0.
+    `input_grad=False` is for a layer that reads data: dx is not computed.
+    Raises: ValueError for a window that sees nothing, or of type A that includes the pixel itself;
+    for free_channels outside [0, I); for an x of wrong shape or dtype.
+    Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4. Where we differ: the colours
+    of a pixel do not see each other in type A, and all do in type B. The weights are not
+    initialised: a model's init draws them.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        window: Window,
+        mask_type: str,
+        free_channels: int = 0,
+        *,
+        bias: bool = True,
+        dtype: DTypeLike = np.float64,
+        input_grad: bool = True,
+    ) -> None:
+        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
+        kH, kW = window.kernel_size
+        geometry = (kH, kW), 1, (kH // 2, kW // 2)
+        super().__init__(
+            in_channels, out_channels, *geometry, bias=bias, dtype=dtype, input_grad=input_grad
+        )
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        b = None if self.bias is None else self.bias.data
+        w = self.weight.data * self.mask
+        y, y_vjp = conv2d(x, w, b, self.stride, self.padding, input_grad=self._input_grad)
+
+        def vjp(dy: Array) -> Array | None:
+            dx, dw, db = y_vjp(dy)
+            self.weight.grad += dw * self.mask
+            if self.bias is not None:
+                self.bias.grad += db
+            return dx
+
+        return y, vjp
+
+
+class WNMaskedConv2d(WeightNorm):
+    """`MaskedConv2d`, weight-normalised: w = g (v m) / |v m|.   x (N, I, H, W) -> y (N, O, H, W)"""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        window: Window,
+        mask_type: str,
+        free_channels: int = 0,
+        **options: Any,
+    ) -> None:
+        kH, kW = window.kernel_size
+        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
+        super().__init__(out_channels, in_channels, kH, kW, **options)
+        self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
+
+    def weight(self) -> tuple[Array, Vjp]:
+        v, g = self.weight_v, self.weight_g
+        w, weight_norm_vjp = weight_norm(v.data * self.mask, g.data)
+
+        def vjp(dw: Array) -> None:
+            dv, dg = weight_norm_vjp(dw)
+            v.grad += dv * self.mask
+            g.grad += dg
+
+        return w, vjp
+
+    def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
+        return conv2d(x, w, b, padding=self.padding, input_grad=self._input_grad)
 
 
 class FactorisedDecoder(Module):
-    """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers, blind to all pixels."""
+    """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers that read no pixel of x."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
-        C = config.decoder_maps
-        self.first = WNConv2d(config.context_maps, C, 1, **factory_kwargs)
-        self.body = body(config, **factory_kwargs)
-        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
+        C, conv = config.decoder_maps, partial(WNConv2d, **factory_kwargs)
+        self.first = conv(config.context_maps, C, 1)
+        self.body = _body(config, **factory_kwargs)
+        self.last = Sequential(ELU(), conv(C, 1, 1))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
         h, first_vjp = self.first(maps)
@@ -56,20 +135,11 @@ class FactorisedDecoder(Module):
 
         return logits, vjp
 
-    def sample(
-        self, maps: Array, u: Array, progress: Progress | None = None
-    ) -> tuple[Array, Array]:
-        """x = u < p, and p; value only.   maps (N, M, H, W), uniform u (N, 1, H, W)"""
-        p = sigmoid(self(u, maps)[0])
-        if progress:
-            progress(u[0].size)
-        return (u < p).astype(p.dtype), p
-
 
 class PixelCNN(Module):
-    """p(x|maps) = prod_i p(x_i | pixels before i in reach, maps around i).
+    """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i).
 
-    Image and maps are the channels of one convolution of mask type A, which sees all of the maps;
+    Image and maps are the channels of one convolution of mask type A, which reads the maps whole;
     residual blocks of type B and of 1 x 1 follow.
     """
 
@@ -77,7 +147,7 @@ class PixelCNN(Module):
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
         self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **factory_kwargs)
-        self.body = body(config, **factory_kwargs)
+        self.body = _body(config, **factory_kwargs)
         self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
@@ -91,36 +161,15 @@ class PixelCNN(Module):
 
         return logits, vjp
 
-    def sample(
-        self, maps: Array, u: Array, progress: Progress | None = None
-    ) -> tuple[Array, Array]:
-        """x_i = u_i < p_i, one pixel after the other, and p; value only.
 
-        Every layer keeps what it was given, so that a pixel costs what one pixel of a forward pass
-        costs. `progress` is called with the pixels done, row by row.
-        Shapes: maps (N, M, H, W), uniform u (N, 1, H, W) -> x, p (N, 1, H, W).
-        """
-        N, _, H, W = u.shape
-        p, x = np.empty_like(u), np.zeros_like(u)
-        given, _ = self.first(np.concatenate((x, maps), 1))  # all but what the pixels add
-        seen = Memory(self.first, N, H, W, channels=1)
-        rest = [pixelwise(part, N, H, W) for part in (self.body, self.last)]
-        for i in range(H):
-            for j in range(W):
-                h = given[:, :, i, j] + seen.read(i, j)
-                for part in rest:
-                    h = part(h, i, j)
-                p[:, :, i, j] = sigmoid(h)
-                x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
-                seen.write(x[:, :, i, j], i, j)
-            if progress:
-                progress(W)
-        return x, p
-
-
-def make_decoder(
-    config: VLAEConfig, **factory_kwargs: Any
-) -> FactorisedDecoder | PixelCNN | StackedPixelCNN:
-    """What `config.context` names."""
-    made: Any = {"none": FactorisedDecoder, "stacks": StackedPixelCNN}.get(config.context, PixelCNN)
-    return made(config, **factory_kwargs)
+def _body(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:
+    """The residual blocks between the first and the last layer."""
+    C, window = config.decoder_maps, config.inner_window
+    masked_conv = partial(WNMaskedConv2d, C, C, window, "B", **factory_kwargs)
+    return Sequential(
+        *layout(
+            config,
+            masked=lambda: Residual(ELU(), masked_conv()),
+            pointwise=lambda: flat_block(C, 1, **factory_kwargs),
+        )
+    )

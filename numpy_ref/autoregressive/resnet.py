@@ -8,6 +8,7 @@ ResNet VAE of Kingma et al. (2016), arXiv 1606.04934, in the sizes of Chen et al
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from numpy_ref.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 
 
 class Residual(Module):
-    """y = skip(x) + branch(x), the branch f_n(elu(... f_1(elu(x)))); without a skip, x itself.
+    """y = skip(x) + branch(x), the branch f_n(elu(... f_1(elu(x)))); without a skip, x + branch(x).
 
-    Shapes: x (N, C, H, W) -> as the layers say; all images of one size unless there is a skip.
+    Shapes: x (N, C, H, W) -> as the layers give; without a skip, as x.
     """
 
     def __init__(self, *branch: Module, skip: Module | None = None) -> None:
@@ -29,109 +30,122 @@ class Residual(Module):
         self.skip = skip
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        y, vjp = self.branch(x)
+        residual, branch_vjp = self.branch(x)
         if self.skip is None:
-            return x + y, lambda dy: dy + vjp(dy)
-        skipped, skip_vjp = self.skip(x)
+            return x + residual, lambda dy: dy + branch_vjp(dy)
+        shortcut, skip_vjp = self.skip(x)
 
-        def both(dy: Array) -> Array | None:
-            dskip, dbranch = skip_vjp(dy), vjp(dy)
-            return None if dskip is None else dskip + dbranch  # None: the layers read data
+        def vjp(dy: Array) -> Array | None:
+            dshortcut, dresidual = skip_vjp(dy), branch_vjp(dy)
+            return None if dshortcut is None else dshortcut + dresidual  # None: x is data
 
-        return skipped + y, both
+        return shortcut + residual, vjp
 
 
-def flat(channels: int, kernel_size: int = 3, **factory_kwargs: Any) -> Residual:
-    """Two convolutions that keep the images' size and number."""
-    same = channels, channels, kernel_size, 1, kernel_size // 2
+def flat_block(channels: int, kernel_size: int = 3, **factory_kwargs: Any) -> Residual:
+    """A residual block of two convolutions that keeps the size and the number of the maps."""
+    conv = partial(WNConv2d, padding=kernel_size // 2, **factory_kwargs)
     return Residual(
-        ELU(), WNConv2d(*same, **factory_kwargs), ELU(), WNConv2d(*same, **factory_kwargs)
+        ELU(),
+        conv(channels, channels, kernel_size),
+        ELU(),
+        conv(channels, channels, kernel_size),
     )
 
 
-def first(channels: int, out: int, **factory_kwargs: Any) -> Residual:
-    """`down` for images that are data: elu changes nothing in a pixel of 0 or 1."""
-    halved = channels, out, 3, 2, 1
+def input_block(in_channels: int, out_channels: int, **factory_kwargs: Any) -> Residual:
+    """`down_block` for an image, without the first ELU, which keeps pixels of 0 and 1."""
+    conv = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
     return Residual(
-        WNConv2d(*halved, input_grad=False, **factory_kwargs),
+        conv(in_channels, out_channels, stride=2, input_grad=False),
         ELU(),
-        WNConv2d(out, out, 3, 1, 1, **factory_kwargs),
-        skip=WNConv2d(*halved, input_grad=False, **factory_kwargs),
+        conv(out_channels, out_channels),
+        skip=conv(in_channels, out_channels, stride=2, input_grad=False),
     )
 
 
-def down(channels: int, out: int, **factory_kwargs: Any) -> Residual:
-    """Images of half the size, rounded up, by 3 x 3 convolutions of stride 2; one is the skip."""
-    halved = channels, out, 3, 2, 1
+def down_block(in_channels: int, out_channels: int, **factory_kwargs: Any) -> Residual:
+    """A residual block that halves the images' size, rounded up, by convolutions of stride 2."""
+    conv = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
     return Residual(
         ELU(),
-        WNConv2d(*halved, **factory_kwargs),
+        conv(in_channels, out_channels, stride=2),
         ELU(),
-        WNConv2d(out, out, 3, 1, 1, **factory_kwargs),
-        skip=WNConv2d(*halved, **factory_kwargs),
+        conv(out_channels, out_channels),
+        skip=conv(in_channels, out_channels, stride=2),
     )
 
 
-def up(channels: int, out: int, size: tuple[int, int], **factory_kwargs: Any) -> Residual:
-    """Images of `size`, which is twice what comes in, or one less: the way back of `down`."""
+def up_block(
+    in_channels: int, out_channels: int, size: tuple[int, int], **factory_kwargs: Any
+) -> Residual:
+    """A residual block that gives images of `size`, twice the input's or one less.
+
+    It mirrors `down_block`: its strided convolutions are transposed.
+    """
     height, width = size
-    doubled = channels, out, 3, 2, 1, (1 - height % 2, 1 - width % 2)
+    options = {"kernel_size": 3, "padding": 1, **factory_kwargs}
+    conv = partial(WNConv2d, **options)
+    conv_transpose = partial(
+        WNConvTranspose2d, stride=2, output_padding=(1 - height % 2, 1 - width % 2), **options
+    )
     return Residual(
         ELU(),
-        WNConvTranspose2d(*doubled, **factory_kwargs),
+        conv_transpose(in_channels, out_channels),
         ELU(),
-        WNConv2d(out, out, 3, 1, 1, **factory_kwargs),
-        skip=WNConvTranspose2d(*doubled, **factory_kwargs),
+        conv(out_channels, out_channels),
+        skip=conv_transpose(in_channels, out_channels),
     )
 
 
 class Encoder(Module):
-    """Three blocks of stride 2, a flat one between them, a hidden layer, then mu and logvar."""
+    """Mean and log-variance of q(z|x): three blocks of stride 2 with flat blocks between them, a
+    hidden layer, and a linear layer for each of the two."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
+        linear = partial(WNLinear, **factory_kwargs)
         self.blocks = Sequential(
-            first(1, a, **factory_kwargs),
-            flat(a, **factory_kwargs),
-            down(a, b, **factory_kwargs),
-            flat(b, **factory_kwargs),
-            down(b, c, **factory_kwargs),
+            input_block(1, a, **factory_kwargs),
+            flat_block(a, **factory_kwargs),
+            down_block(a, b, **factory_kwargs),
+            flat_block(b, **factory_kwargs),
+            down_block(b, c, **factory_kwargs),
         )
-        self.hidden = Sequential(ELU(), WNLinear(config.features, H, **factory_kwargs), ELU())
-        self.mu = WNLinear(H, Z, **factory_kwargs)
-        self.logvar = WNLinear(H, Z, **factory_kwargs)
+        self.hidden = Sequential(ELU(), linear(config.features, H), ELU())
+        self.mu = linear(H, Z)
+        self.logvar = linear(H, Z)
 
     def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
-        images, blocks_vjp = self.blocks(x)
-        h, hidden_vjp = self.hidden(images.reshape(len(x), -1))
+        features, blocks_vjp = self.blocks(x)
+        h, hidden_vjp = self.hidden(features.reshape(len(x), -1))
         mu, mu_vjp = self.mu(h)
         logvar, logvar_vjp = self.logvar(h)
 
         def vjp(dmu: Array, dlogvar: Array) -> Array:
-            dimages = hidden_vjp(mu_vjp(dmu) + logvar_vjp(dlogvar))
-            return blocks_vjp(dimages.reshape(images.shape))
+            dfeatures = hidden_vjp(mu_vjp(dmu) + logvar_vjp(dlogvar))
+            return blocks_vjp(dfeatures.reshape(features.shape))
 
         return (mu, logvar), vjp
 
 
 class Decoder(Module):
-    """The encoder's mirror: a hidden layer, then the way back through its sizes and channels."""
+    """Context maps of a code: the encoder's mirror, back through its sizes and channels."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         large, half, quarter, small = config.sizes
+        linear = partial(WNLinear, **factory_kwargs)
         self.shape = c, *small
-        self.hidden = Sequential(
-            WNLinear(Z, H, **factory_kwargs), ELU(), WNLinear(H, config.features, **factory_kwargs)
-        )
+        self.hidden = Sequential(linear(Z, H), ELU(), linear(H, config.features))
         self.blocks = Sequential(
-            up(c, b, quarter, **factory_kwargs),
-            flat(b, **factory_kwargs),
-            up(b, a, half, **factory_kwargs),
-            flat(a, **factory_kwargs),
-            up(a, config.context_maps, large, **factory_kwargs),
+            up_block(c, b, quarter, **factory_kwargs),
+            flat_block(b, **factory_kwargs),
+            up_block(b, a, half, **factory_kwargs),
+            flat_block(a, **factory_kwargs),
+            up_block(a, config.context_maps, large, **factory_kwargs),
         )
 
     def forward(self, code: Array) -> tuple[Array, Vjp]:
@@ -141,15 +155,15 @@ class Decoder(Module):
 
 
 class NoEncoder(Module):
-    """Of a model without z: mu and logvar (N, 0)."""
+    """Encoder of a model without a latent: mu and logvar have shape (N, 0)."""
 
     def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
-        nothing = np.zeros((len(x), 0), x.dtype)
-        return (nothing, nothing), lambda dmu, dlogvar: np.zeros_like(x)
+        empty = np.zeros((len(x), 0), x.dtype)
+        return (empty, empty), lambda dmu, dlogvar: np.zeros_like(x)
 
 
 class NoDecoder(Module):
-    """Of a model without z: maps (N, 0, H, W)."""
+    """Decoder of a model without a latent: maps have shape (N, 0, H, W)."""
 
     def __init__(self, config: VLAEConfig) -> None:
         self.size = config.sizes[0]
@@ -162,7 +176,7 @@ class NoDecoder(Module):
 def make_networks(
     config: VLAEConfig, **factory_kwargs: Any
 ) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
-    """Both, or of a model without z neither."""
+    """The encoder and the decoder of `config`; empty ones for a model without a latent."""
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

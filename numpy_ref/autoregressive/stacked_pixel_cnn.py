@@ -1,106 +1,151 @@
-"""p(x|maps) pixel by pixel without a blind spot, of two stacks.
+"""PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot, by hand.
 
 Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W).
 Right panel: torch_impl/autoregressive/stacked_pixel_cnn.py
+The receptive field of several layers is in model_specs.autoregressive.receptive_field.
 Sources: van den Oord et al., "Conditional image generation with PixelCNN decoders" (2016), arXiv
 1606.05328; Chen et al. (2016), arXiv 1611.02731.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.windows import Window, stacked_reach
 from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
-from numpy_ref.autoregressive.ancestral import At, Memory, RowMemory, pixelwise
-from numpy_ref.autoregressive.resnet import flat
-from numpy_ref.autoregressive.stacked_conv import WNStackedConv2d
-from numpy_ref.nn.functional import elu, sigmoid
+from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
+from numpy_ref.autoregressive.resnet import flat_block
+from numpy_ref.nn import checks
+from numpy_ref.nn.convolution import Conv2d
+from numpy_ref.nn.functional import elu
 from numpy_ref.nn.layers import ELU
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from numpy_ref.nn.weight_norm import WNConv2d
 
 
+class StackedConv2d(Module):
+    """One layer of two stacks: v reads the rows above a pixel, h also the pixels to its left.
+
+        v'[i, j] = b + sum_am  w[a, m] v[i - up + a, j - side + m]      vertical
+        h'[i, j] = masked conv of h along its row i + u v'[i, j]        horizontal, link
+
+    with up = kH // 2, side = kW // 2, and a <= up in type B, a < up in type A. Here both are 1:
+
+                 vertical  horizontal               vertical  horizontal
+        type A:   1 1 1                    type B:   1 1 1
+        row i     0 0 0      1 0 0                   1 1 1      1 1 0
+
+    The first layer is of type A, with v = h = the image; the layers over its features are of type
+    B. They read row i of v to the right of the pixel too, which reveals nothing, for v depends on
+    the rows above i alone. So n layers see whole rows, with no blind spot.
+    The last `free_channels` condition the image: h reads them in the whole kernel of its row, v as
+    it reads the others. No channel is read below row i.
+    Shapes: v and h (N, I, H, W), vertical.weight (O, I, up (A) or up + 1 (B), kW),
+    horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
+    `input_grad=False` is for a layer that reads data: dv and dh are not computed.
+    Raises: ValueError for an even kernel, or of type A under 3 x 3; for free_channels outside
+    [0, I); for v or h of wrong shape or dtype.
+    Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2. Where we differ: no gates and
+    no residuals, which are the model's; and v stands one row lower than theirs, so that h' reads it
+    at the pixel itself, not a row above. The weights are not initialised: a model's init draws
+    them.
+    """
+
+    plain: Any = Conv2d
+    masked: Any = MaskedConv2d
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        mask_type: str,
+        free_channels: int = 0,
+        *,
+        bias: bool = True,
+        dtype: DTypeLike = np.float64,
+        input_grad: bool = True,
+    ) -> None:
+        up, side = stacked_reach(kernel_size, mask_type)
+        rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
+        row, channels = Window.raster((1, columns)), (in_channels, out_channels)
+        options: dict[str, Any] = {"bias": bias, "dtype": dtype, "input_grad": input_grad}
+        self.vertical = self.plain(*channels, (rows, columns), 1, (up, side), **options)
+        self.horizontal = self.masked(*channels, row, mask_type, free_channels, **options)
+        self.link = self.plain(out_channels, out_channels, 1, bias=False, dtype=dtype)
+
+    def forward(self, v: Array, h: Array) -> tuple[tuple[Array, Array], Vjp]:
+        dtype = next(self.parameters()).data.dtype
+        checks.check_images("v", v, self.vertical.in_channels, dtype)
+        checks.check_images("h", h, self.vertical.in_channels, dtype)
+        if v.shape != h.shape:
+            raise ValueError(f"h: got shape {h.shape}, takes that of v, {v.shape}")
+        rows = v.shape[2]
+        padded, vertical_vjp = self.vertical(v)
+        v = padded[:, :, :rows]  # row r reads rows from r - up on; rows past the image go
+        link, link_vjp = self.link(v)
+        h, horizontal_vjp = self.horizontal(h)
+
+        def vjp(dv: Array, dh: Array) -> tuple[Array | None, Array | None]:
+            dpadded = np.zeros_like(padded)
+            dpadded[:, :, :rows] = dv + link_vjp(dh)
+            return vertical_vjp(dpadded), horizontal_vjp(dh)
+
+        return (v, h + link), vjp
+
+
+class WNStackedConv2d(StackedConv2d):
+    """`StackedConv2d` of weight-normalised convolutions (see WeightNorm)."""
+
+    plain, masked = WNConv2d, WNMaskedConv2d
+
+
 class StackedResidual(Module):
-    """v + v', h + h' with v', h' = layer(elu(v), elu(h))."""
+    """(v + v', h + h') with v', h' = layer(elu(v), elu(h))."""
 
     def __init__(self, layer: WNStackedConv2d) -> None:
         self.layer = layer
 
     def forward(self, v: Array, h: Array) -> tuple[tuple[Array, Array], Vjp]:
-        a, a_vjp = elu(v)
-        b, b_vjp = elu(h)
-        (dv, dh), vjp = self.layer(a, b)
+        elu_v, elu_v_vjp = elu(v)
+        elu_h, elu_h_vjp = elu(h)
+        (branch_v, branch_h), layer_vjp = self.layer(elu_v, elu_h)
 
-        def backward(dv: Array, dh: Array) -> tuple[Array, Array]:
-            da, db = vjp(dv, dh)
-            return dv + a_vjp(da), dh + b_vjp(db)
+        def vjp(dv: Array, dh: Array) -> tuple[Array, Array]:
+            delu_v, delu_h = layer_vjp(dv, dh)
+            return dv + elu_v_vjp(delu_v), dh + elu_h_vjp(delu_h)
 
-        return (v + dv, h + dh), backward
-
-    def walk(self, count: int, height: int, width: int) -> StackedWalk:
-        """The block row by row and pixel by pixel."""
-        return StackedWalk(self.layer, count, height, width)
+        return (v + branch_v, h + branch_h), vjp
 
 
 class HorizontalBlock(Module):
-    """v, block(h): a 1 x 1 block between the layers of two stacks."""
+    """(v, block(h)): a 1 x 1 block between the layers of two stacks."""
 
     def __init__(self, block: Module) -> None:
         self.block = block
 
     def forward(self, v: Array, h: Array) -> tuple[tuple[Array, Array], Vjp]:
-        h, vjp = self.block(h)
-        return (v, h), lambda dv, dh: (dv, vjp(dh))
-
-    def walk(self, count: int, height: int, width: int) -> HorizontalWalk:
-        """The block row by row and pixel by pixel."""
-        return HorizontalWalk(pixelwise(self.block, count, height, width))
-
-
-class StackedWalk:
-    """A StackedResidual in raster order: `row` once a row, then `at` for each of its pixels.
-
-    Shapes: row (N, C, W) -> (N, C, W), the v of row i; at (N, C) -> (N, C), the h of pixel (i, j).
-    """
-
-    def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
-        self._rows = RowMemory(layer, count, height, width)
-        self._horizontal = pixelwise(layer.horizontal, count, height, width)
-
-    def row(self, v: Array, i: int) -> Array:
-        self._rows.write(elu(v)[0], i)
-        dv, self._link = self._rows.read(i)
-        return v + dv
-
-    def at(self, h: Array, i: int, j: int) -> Array:
-        return h + self._horizontal(elu(h)[0], i, j) + self._link[:, :, j]
-
-
-class HorizontalWalk:
-    """A HorizontalBlock in raster order; shapes as in StackedWalk."""
-
-    def __init__(self, at: At) -> None:
-        self.at = at
-
-    def row(self, v: Array, i: int) -> Array:
-        return v
+        h, block_vjp = self.block(h)
+        return (v, h), lambda dv, dh: (dv, block_vjp(dh))
 
 
 class StackedPixelCNN(Module):
-    """p(x|maps) = prod_i p(x_i | pixels before i in reach, maps around i)."""
+    """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i)."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
-        self.first = WNStackedConv2d(1 + M, C, KERNEL_SIZE, "A", M, **factory_kwargs)
+        conv = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
+        self.first = conv(1 + M, C, mask_type="A", free_channels=M)
         self.body = Sequential(
             *layout(
                 config,
-                lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **factory_kwargs)),
-                lambda: HorizontalBlock(flat(C, 1, **factory_kwargs)),
+                masked=lambda: StackedResidual(conv(C, C, mask_type="B")),
+                pointwise=lambda: HorizontalBlock(flat_block(C, 1, **factory_kwargs)),
             )
         )
         self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
@@ -108,49 +153,17 @@ class StackedPixelCNN(Module):
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
         image = np.concatenate((x, maps), 1)
         (v, h), first_vjp = self.first(image, image)
-        vjps = []
+        block_vjps = []
         for block in self.body:
             (v, h), block_vjp = block(v, h)
-            vjps.append(block_vjp)
+            block_vjps.append(block_vjp)
         logits, last_vjp = self.last(h)
 
         def vjp(dlogits: Array) -> tuple[Array, Array]:
-            dv, dh = 0.0, last_vjp(dlogits)  # nobody reads the last v
-            for block_vjp in reversed(vjps):
+            dv, dh = 0.0, last_vjp(dlogits)  # the last v is read by no layer
+            for block_vjp in reversed(block_vjps):
                 dv, dh = block_vjp(dv, dh)
             dimage = sum(first_vjp(dv, dh))
             return dimage[:, :1], dimage[:, 1:]
 
         return logits, vjp
-
-    def sample(
-        self, maps: Array, u: Array, progress: Callable[[int], None] | None = None
-    ) -> tuple[Array, Array]:
-        """x_i = u_i < p_i, one pixel after the other, and p; value only.
-
-        A row of v needs the rows above it alone, so it is computed whole before its first pixel; h
-        goes pixel by pixel. `progress` is called with the pixels done, row by row.
-        Shapes: maps (N, M, H, W), uniform u (N, 1, H, W) -> x, p (N, 1, H, W).
-        """
-        N, _, H, W = u.shape
-        p, x = np.empty_like(u), np.zeros_like(u)
-        image = np.concatenate((x, maps), 1)
-        given, _ = self.first.horizontal(image)  # all but what the pixels add
-        rows, seen = RowMemory(self.first, N, H, W), Memory(self.first.horizontal, N, H, W, 1)
-        blocks = [block.walk(N, H, W) for block in self.body]
-        last = pixelwise(self.last, N, H, W)
-        for i in range(H):
-            v, link = rows.read(i)
-            for block in blocks:
-                v = block.row(v, i)
-            for j in range(W):
-                h = given[:, :, i, j] + seen.read(i, j) + link[:, :, j]
-                for block in blocks:
-                    h = block.at(h, i, j)
-                p[:, :, i, j] = sigmoid(last(h, i, j))
-                x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
-                seen.write(x[:, :, i, j], i, j)
-            rows.write(np.concatenate((x[:, :, i], maps[:, :, i]), 1), i)
-            if progress:
-                progress(W)
-        return x, p

@@ -172,10 +172,10 @@ def test_parity_names_a_wrong_running_statistic(fault, rng):
     report = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6)))
     assert {row.kind for row in report.failures} == {"buffer"}
     first = "1.running_var" if fault == "biased" else "1.running_mean"
-    assert (report.first_divergence.name, report.first_divergence.origin) == (first, "new")
+    assert (report.first_divergence.name, report.first_divergence.origin) == (first, "root cause")
 
 
-def test_a_running_statistic_of_wrong_values_is_not_the_first_divergence(rng):
+def test_an_error_in_a_running_statistic_of_a_faulty_layer_is_propagated(rng):
     left, right = chain()
     conv = getattr(left, "0")
     forward = conv.forward
@@ -187,8 +187,8 @@ def test_a_running_statistic_of_wrong_values_is_not_the_first_divergence(rng):
     conv.forward = faulty
     report = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6)))
     origins = {row.name: row.origin for row in report.failures if row.kind in ("output", "buffer")}
-    assert origins["0"] == "new"
-    assert origins["1.running_mean"] == origins["1.running_var"] == "inherited"
+    assert origins["0"] == "root cause"
+    assert origins["1.running_mean"] == origins["1.running_var"] == "propagated"
     assert right.state_dict()["1.num_batches_tracked"] == 3, "a replay has left its trace"
 
 
@@ -227,4 +227,4 @@ def test_different_initial_running_statistics_are_reported_as_parameters(rng):
     left, right = chain()
     right[1].running_var += 1e-3
     result = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6))).first_divergence
-    assert (result.kind, result.name, result.origin) == ("parameter", "1.running_var", "new")
+    assert (result.kind, result.name, result.origin) == ("parameter", "1.running_var", "root cause")

@@ -1,8 +1,14 @@
-"""Layers one pixel at a time, each remembering what it was given: what ancestral sampling runs on.
+"""Ancestral sampling: an image's pixels are drawn one after the other, each given those before it.
 
-    at = pixelwise(layer, N, H, W);   y[:, :, i, j] = at(x[:, :, i, j], i, j)    in raster order
+    x_i = u_i < p_i,   p_i = p(x_i = 1 | x_1 ... x_{i-1}, maps),   u uniform
 
-is what the layer makes of all pixels at once; under torch.no_grad.
+A full forward pass per pixel would compute every earlier pixel anew. Here each masked convolution
+keeps its input pixels in a cache, and one step of a layer computes one output pixel, so that an
+image costs one forward pass:
+
+    step = pixel_step(layer, N, H, W);   y[:, :, i, j] = step(x[:, :, i, j], i, j)
+
+for all pixels (i, j) in raster order gives layer(x). Call under torch.no_grad.
 Shapes: at one pixel, features are (N, C).   Left panel: numpy_ref/autoregressive/ancestral.py
 """
 
@@ -10,24 +16,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import singledispatch
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_impl.autoregressive.masked_conv import WNMaskedConv2d
+from torch_impl.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN, WNMaskedConv2d
 from torch_impl.autoregressive.resnet import Residual
-from torch_impl.autoregressive.stacked_conv import WNStackedConv2d
+from torch_impl.autoregressive.stacked_pixel_cnn import (
+    HorizontalBlock,
+    StackedPixelCNN,
+    StackedResidual,
+    WNStackedConv2d,
+)
 from torch_impl.nn.weight_norm import WNConv2d
 
-At = Callable[[Tensor, int, int], Tensor]
+PixelStep = Callable[[Tensor, int, int], Tensor]
+Progress = Callable[[int], None]
 
 
-class Memory:
-    """The pixels that a masked convolution was given so far, and what it makes of them at one.
+class PixelCache:
+    """The input pixels of a masked convolution so far, and its output at one pixel.
 
-    y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
+        y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
 
-    without the bias; of the first `channels` alone, where they are named.
+    without the bias. `channels` limits the sum to the first input channels.
     """
 
     def __init__(
@@ -46,20 +60,20 @@ class Memory:
         kH, kW = mask.shape
         self._up, self._left = kH // 2, kW // 2
         padded = count, height + kH - 1, width + kW - 1, weight.shape[1]
-        self._given = weight.new_zeros(padded)
+        self._pixels = weight.new_zeros(padded)
 
-    def write(self, x: Tensor, i: int, j: int) -> None:
-        """x (N, C) is what pixel (i, j) is."""
-        self._given[:, i + self._up, j + self._left] = x
+    def store(self, x: Tensor, i: int, j: int) -> None:
+        """Keep x (N, C) as input pixel (i, j)."""
+        self._pixels[:, i + self._up, j + self._left] = x
 
-    def read(self, i: int, j: int) -> Tensor:
-        """What the convolution gives at pixel (i, j).   -> (N, O)"""
-        near = self._given[:, i + self._rows, j + self._columns]
-        return near.reshape(len(near), -1) @ self._taps
+    def convolve(self, i: int, j: int) -> Tensor:
+        """Output pixel (i, j), from the pixels kept so far.   -> (N, O)"""
+        neighbours = self._pixels[:, i + self._rows, j + self._columns]
+        return neighbours.reshape(len(neighbours), -1) @ self._taps
 
 
-class RowMemory:
-    """The rows of v that a layer of two stacks was given so far, and what it makes of them in one.
+class RowCache:
+    """The input rows of a vertical stack so far, and its output in one row.
 
     The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
     """
@@ -68,62 +82,170 @@ class RowMemory:
         self._weight, self._bias = layer.vertical.weight(), layer.vertical.bias
         self._link = layer.link.weight()[:, :, 0, 0]
         self._up, self._side = layer.vertical.padding
-        self._given = self._weight.new_zeros(
-            (count, self._weight.shape[1], height + self._up, width)
-        )
+        padded = count, self._weight.shape[1], height + self._up, width
+        self._rows = self._weight.new_zeros(padded)
 
-    def write(self, v: Tensor, i: int) -> None:
-        """v (N, C, W) is what row i is."""
-        self._given[:, :, i + self._up] = v
+    def store(self, v: Tensor, i: int) -> None:
+        """Keep v (N, C, W) as input row i."""
+        self._rows[:, :, i + self._up] = v
 
-    def read(self, i: int) -> tuple[Tensor, Tensor]:
-        """Row i of v', and what the link makes of it for h'.   -> (N, O, W) each"""
-        near = self._given[:, :, i : i + self._weight.shape[2]]
-        v = F.conv2d(near, self._weight, self._bias, padding=(0, self._side))[:, :, 0]
-        return v, self._link @ v
+    def convolve(self, i: int) -> tuple[Tensor, Tensor]:
+        """Row i of v', and of the link to h', u v'.   -> (N, O, W) each"""
+        neighbours = self._rows[:, :, i : i + self._weight.shape[2]]
+        y = F.conv2d(neighbours, self._weight, self._bias, padding=(0, self._side))
+        return y[:, :, 0], self._link @ y[:, :, 0]
 
 
 @singledispatch
-def pixelwise(layer: nn.Module, count: int, height: int, width: int) -> At:
-    """The layer as a function of one pixel's features, for `count` images."""
-    raise TypeError(f"layer: got {type(layer).__name__}, takes one that knows pixels")
+def pixel_step(layer: nn.Module, count: int, height: int, width: int) -> PixelStep:
+    """The layer as a function of one pixel's features, with its cache for `count` images.
+
+    Raises: TypeError for a layer that has no such form.
+    """
+    raise TypeError(f"layer: got {type(layer).__name__}, takes one that works pixel by pixel")
 
 
-@pixelwise.register
-def _(layer: nn.Sequential, count: int, height: int, width: int) -> At:
-    parts = [pixelwise(part, count, height, width) for part in layer]
+@pixel_step.register
+def _(layer: nn.Sequential, count: int, height: int, width: int) -> PixelStep:
+    steps = [pixel_step(part, count, height, width) for part in layer]
 
-    def at(x: Tensor, i: int, j: int) -> Tensor:
-        for part in parts:
+    def step(x: Tensor, i: int, j: int) -> Tensor:
+        for part in steps:
             x = part(x, i, j)
         return x
 
-    return at
+    return step
 
 
-@pixelwise.register
-def _(layer: Residual, count: int, height: int, width: int) -> At:
-    branch = pixelwise(layer.branch, count, height, width)
+@pixel_step.register
+def _(layer: Residual, count: int, height: int, width: int) -> PixelStep:
+    branch = pixel_step(layer.branch, count, height, width)
     return lambda x, i, j: x + branch(x, i, j)
 
 
-@pixelwise.register
-def _(layer: nn.ELU, count: int, height: int, width: int) -> At:
+@pixel_step.register
+def _(layer: nn.ELU, count: int, height: int, width: int) -> PixelStep:
     return lambda x, i, j: F.elu(x)
 
 
-@pixelwise.register
-def _(layer: WNConv2d, count: int, height: int, width: int) -> At:
+@pixel_step.register
+def _(layer: WNConv2d, count: int, height: int, width: int) -> PixelStep:
     weight = layer.weight()[:, :, 0, 0].T  # of a 1 x 1 kernel
     return lambda x, i, j: x @ weight + layer.bias
 
 
-@pixelwise.register
-def _(layer: WNMaskedConv2d, count: int, height: int, width: int) -> At:
-    memory = Memory(layer, count, height, width)
+@pixel_step.register
+def _(layer: WNMaskedConv2d, count: int, height: int, width: int) -> PixelStep:
+    cache = PixelCache(layer, count, height, width)
 
-    def at(x: Tensor, i: int, j: int) -> Tensor:
-        memory.write(x, i, j)
-        return memory.read(i, j) + layer.bias
+    def step(x: Tensor, i: int, j: int) -> Tensor:
+        cache.store(x, i, j)
+        return cache.convolve(i, j) + layer.bias
 
-    return at
+    return step
+
+
+class StackedResidualSteps:
+    """A StackedResidual in raster order: `step_row` once a row, `step` for each of its pixels.
+
+    Shapes: step_row (N, C, W) -> (N, C, W), row i of v; step (N, C) -> (N, C), pixel (i, j) of h.
+    """
+
+    def __init__(self, block: StackedResidual, count: int, height: int, width: int) -> None:
+        self._cache = RowCache(block.layer, count, height, width)
+        self._horizontal = pixel_step(block.layer.horizontal, count, height, width)
+
+    def step_row(self, v: Tensor, i: int) -> Tensor:
+        self._cache.store(F.elu(v), i)
+        branch, self._link = self._cache.convolve(i)
+        return v + branch
+
+    def step(self, h: Tensor, i: int, j: int) -> Tensor:
+        return h + self._horizontal(F.elu(h), i, j) + self._link[:, :, j]
+
+
+class HorizontalBlockSteps:
+    """A HorizontalBlock in raster order; shapes as in StackedResidualSteps."""
+
+    def __init__(self, block: HorizontalBlock, count: int, height: int, width: int) -> None:
+        self.step = pixel_step(block.block, count, height, width)
+
+    def step_row(self, v: Tensor, i: int) -> Tensor:
+        return v
+
+
+@singledispatch
+def sample_pixels(
+    decoder: nn.Module, maps: Tensor, u: Tensor, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    """Binary images x ~ p(x|maps) of a pixel decoder, and the probability p of each pixel.
+
+    `progress` is called after each row with the number of its pixels.
+    Shapes: maps (N, M, H, W), uniform u (N, 1, H, W) -> x, p (N, 1, H, W).
+    """
+    raise TypeError(f"decoder: got {type(decoder).__name__}, takes a decoder of pixels")
+
+
+@sample_pixels.register
+def _(
+    decoder: FactorisedDecoder, maps: Tensor, u: Tensor, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    p = torch.sigmoid(decoder(u, maps))  # reads no pixel: all of them at once
+    if progress:
+        progress(u[0].numel())
+    return (u < p).to(p.dtype), p
+
+
+@sample_pixels.register
+def _(
+    decoder: PixelCNN, maps: Tensor, u: Tensor, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    N, _, H, W = u.shape
+    p, x = torch.empty_like(u), torch.zeros_like(u)
+    context = decoder.first(torch.cat((x, maps), 1))  # the first layer but for its pixels
+    first = PixelCache(decoder.first, N, H, W, channels=1)
+    layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
+    for i in range(H):
+        for j in range(W):
+            h = context[:, :, i, j] + first.convolve(i, j)
+            for step in layers:
+                h = step(h, i, j)
+            p[:, :, i, j] = torch.sigmoid(h)
+            x[:, :, i, j] = (u[:, :, i, j] < p[:, :, i, j]).to(x.dtype)
+            first.store(x[:, :, i, j], i, j)
+        if progress:
+            progress(W)
+    return x, p
+
+
+@sample_pixels.register
+def _(
+    decoder: StackedPixelCNN, maps: Tensor, u: Tensor, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    """Row i of v reads rows before i alone: it is computed whole, then h pixel by pixel."""
+    N, _, H, W = u.shape
+    p, x = torch.empty_like(u), torch.zeros_like(u)
+    horizontal = decoder.first.horizontal
+    context = horizontal(torch.cat((x, maps), 1))  # the first layer but for its pixels
+    rows, first = RowCache(decoder.first, N, H, W), PixelCache(horizontal, N, H, W, channels=1)
+    steps: dict[type, Any] = {
+        StackedResidual: StackedResidualSteps,
+        HorizontalBlock: HorizontalBlockSteps,
+    }
+    blocks = [steps[type(block)](block, N, H, W) for block in decoder.body]
+    last = pixel_step(decoder.last, N, H, W)
+    for i in range(H):
+        v, link = rows.convolve(i)
+        for block in blocks:
+            v = block.step_row(v, i)
+        for j in range(W):
+            h = context[:, :, i, j] + first.convolve(i, j) + link[:, :, j]
+            for block in blocks:
+                h = block.step(h, i, j)
+            p[:, :, i, j] = torch.sigmoid(last(h, i, j))
+            x[:, :, i, j] = (u[:, :, i, j] < p[:, :, i, j]).to(x.dtype)
+            first.store(x[:, :, i, j], i, j)
+        rows.store(torch.cat((x[:, :, i], maps[:, :, i]), 1), i)
+        if progress:
+            progress(W)
+    return x, p

@@ -28,16 +28,16 @@ from torch_impl.nn.module import Module, as_device, as_dtype
 class MaskedLinear(nn.Module):
     """y = x (W * mask)ᵀ + b: each output reads the inputs whose degree is not above its own.
 
-        mask[o, i] = degrees[o] >= reads[i]
+        mask[o, i] = out_degrees[o] >= in_degrees[i]
 
-                        reads 1 2 3
-        degrees 1             # . .
-                2             # # .         # read, . masked
-                2             # # .
+                     in_degrees  1 2 3
+        out_degrees 1            # . .
+                    2            # # .         # read, . masked
+                    2            # # .
 
     Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    The mask is part of the expression, so W keeps its masked values, and dW is 0 there.
-    Its weights are not yet set: a model's init draws them.
+    A masked weight keeps its value, and its gradient is 0. The weights are not initialised: a
+    model's init draws them.
     Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
     """
 
@@ -45,17 +45,17 @@ class MaskedLinear(nn.Module):
 
     def __init__(
         self,
-        reads: Sequence[int],
-        degrees: Sequence[int],
+        in_degrees: Sequence[int],
+        out_degrees: Sequence[int],
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
-        self.weight = nn.Parameter(torch.empty(len(degrees), len(reads), **factory_kwargs))
-        self.bias = nn.Parameter(torch.empty(len(degrees), **factory_kwargs))
-        mask = torch.tensor(degrees)[:, None] >= torch.tensor(reads)
-        # not in the state_dict: it follows from the config
+        self.weight = nn.Parameter(torch.empty(len(out_degrees), len(in_degrees), **factory_kwargs))
+        self.bias = nn.Parameter(torch.empty(len(out_degrees), **factory_kwargs))
+        mask = torch.tensor(out_degrees)[:, None] >= torch.tensor(in_degrees)
+        # no part of the state_dict: it follows from the config
         self.register_buffer("mask", mask.to(factory_kwargs["device"]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ class MaskedLinear(nn.Module):
 
 
 class MADE(nn.Sequential):
-    """Masked linear layers and ReLUs in turn; output i depends on what comes before i in `order`.
+    """Masked linear layers and ReLUs in turn; output i reads the dimensions before i in `order`.
 
         y_i = (W_L relu(... relu(W_1 z_<i + b_1)) + b_L)_i
 
-    Shapes: z (..., D) -> y (..., outputs D), all first outputs, then all second ones.
+    Shapes: z (..., D) -> y (..., outputs D): the first output of each dimension, then the second.
     Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
     """
 
@@ -88,14 +88,23 @@ class MADE(nn.Sequential):
 
     @torch.no_grad()
     def invert(self, eps: Tensor, dimension: Callable[..., Tensor]) -> Tensor:
-        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), i by i; value only.
+        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), one dimension at a time; value only.
 
-        A hidden unit is computed once: as soon as the m dimensions that its degree m lets it see
-        are known. So all D together cost what one forward pass costs, and slices do what the mask
-        does there: in order, what degree m may read are the first m inputs, or the first so many
-        units.
+        y_i depends on z_<i alone, so z_1 follows from eps_1, z_2 from eps_2 and z_1, and so on in
+        `order`. Computing all of y for each of the D dimensions would cost D forward passes. But a
+        hidden unit of degree m depends on the first m dimensions alone, so it has its final value
+        once these are known. With h_l[m] the units of degree m in hidden layer l and h_l[<= m] all
+        units up to that degree, stage m = 0 ... D - 1 computes what m known dimensions determine:
 
-        Shapes: eps (..., D) -> z (..., D); in here units come first, (D, N) and (H, N).
+            h_1[m] = relu(W_1[m, first m inputs] z_<m + b_1[m])
+            h_l[m] = relu(W_l[m, <= m] h_{l-1}[<= m] + b_l[m])       l = 2 ... L - 1
+            y      = W_L[outputs of the next dimension, <= m] h_{L-1}[<= m] + b_L
+
+        and then z of the next dimension. Every unmasked weight is multiplied once, so that the
+        inverse costs one forward pass. Hidden degrees ascend, so that "<= m" is a slice, which
+        does here what the mask does in `forward`.
+
+        Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
         """
         order = torch.tensor(self._order, device=eps.device)
         first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
@@ -110,8 +119,8 @@ class MADE(nn.Sequential):
             for h, weight, bias in zip(hidden, weights, biases, strict=True):
                 h[units] = F.relu(weight[units, : len(known)] @ known + bias[units])
                 known = h[: units.stop]
-            its = slice(d, None, len(order))  # the outputs of dimension d
-            y = last.weight[its, : len(known)] @ known + last.bias[its, None]
+            outputs = slice(d, None, len(order))  # of dimension d
+            y = last.weight[outputs, : len(known)] @ known + last.bias[outputs, None]
             z[m] = dimension(rows[m], *y)
 
         return z[torch.argsort(order)].T.reshape(eps.shape)
@@ -121,11 +130,19 @@ class MADE(nn.Sequential):
         return slice(bisect_left(degrees, m), bisect_right(degrees, m))
 
 
-class MeanOnlyStep(nn.Module):
-    """eps_i = z_i - mu_i(z_<i);   log |det d eps / dz| = 0, for the Jacobian's diagonal is 1s.
+def affine(z: Tensor, mu: Tensor, log_sigma: Tensor) -> FlowOutput:
+    """eps = (z - mu) / sigma, and log |det d eps / dz| = -sum_i log sigma_i.
 
-    Shapes: z, eps (..., D), logdet (...).   Source: Chen et al. 2016.
+    Shapes: z, mu, log_sigma, eps (..., D), logdet (...). Units: nats, summed over dimensions.
     """
+    return FlowOutput((z - mu) * torch.exp(-log_sigma), -log_sigma.sum(-1))
+
+
+class AutoregressiveStep(nn.Module):
+    """eps_i as a function of z_i and of the MADE's outputs for dimension i, which read z_<i."""
+
+    outputs: int
+    """Outputs of the MADE for each dimension."""
 
     def __init__(
         self,
@@ -136,7 +153,16 @@ class MeanOnlyStep(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.made = MADE(order, hidden_dim, hidden_layers, 1, dtype, device)
+        self.made = MADE(order, hidden_dim, hidden_layers, self.outputs, dtype, device)
+
+
+class MeanOnlyStep(AutoregressiveStep):
+    """eps_i = z_i - mu_i(z_<i);   log |det d eps / dz| = 0, for the Jacobian's diagonal is 1.
+
+    Shapes: z, eps (..., D), logdet (...).   Source: Chen et al. 2016.
+    """
+
+    outputs = 1
 
     def forward(self, z: Tensor) -> FlowOutput:
         mu = self.made(z).to(z.dtype)  # under autocast densities still need every digit
@@ -147,28 +173,19 @@ class MeanOnlyStep(nn.Module):
         return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
 
 
-class AffineStep(nn.Module):
+class AffineStep(AutoregressiveStep):
     """eps_i = (z_i - mu_i(z_<i)) / sigma_i(z_<i);   log |det d eps / dz| = -sum_i log sigma_i.
 
     Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
-    log sigma is what MADE gives, without bounds: with large weights a sample may overflow.
-    Source: Kingma et al. 2016; there MADE gives sigma, or the logit of a gate.
+    The MADE gives log sigma, without bounds: with large weights a sample may overflow.
+    Source: Kingma et al. 2016; there the MADE gives sigma, or the logit of a gate.
     """
 
-    def __init__(
-        self,
-        order: tuple[int, ...],
-        hidden_dim: int,
-        hidden_layers: int,
-        dtype: torch.dtype | str = torch.float64,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__()
-        self.made = MADE(order, hidden_dim, hidden_layers, 2, dtype, device)
+    outputs = 2
 
     def forward(self, z: Tensor) -> FlowOutput:
         mu, log_sigma = self.made(z).to(z.dtype).chunk(2, dim=-1)
-        return FlowOutput((z - mu) * torch.exp(-log_sigma), -log_sigma.sum(-1))
+        return affine(z, mu, log_sigma)
 
     def inverse(self, eps: Tensor) -> Tensor:
         """z_i = eps_i sigma_i(z_<i) + mu_i(z_<i); value only."""
@@ -178,17 +195,17 @@ class AffineStep(nn.Module):
 
 
 class AutoregressiveFlow(Module):
-    """eps = f_S(... f_1(z)): autoregressive steps, each in the turned order of the one before it.
+    """eps = f_S(... f_1(z)): autoregressive steps, each in the reverse order of the one before it.
 
         log |det d eps / dz| = sum_k log |det d f_k|
 
-    From z to eps, `forward`, is one pass over all dimensions at once; back, `inverse`, is one
-    dimension after the other. The same object serves either end of a VAE:
+    `forward` maps z to eps, all dimensions at once; `inverse` maps eps to z, one dimension after
+    the other. The flow serves either end of a VAE:
 
         AF prior         z ~ q(z|x);   log p(z) = log N(eps; 0, I) + logdet
         IAF posterior    z ~ q(z|x);   log q(eps|x) = log q(z|x) - logdet,   p(eps) = N(0, I)
 
-    With the decoder's p(x|z) in the second reading p(x|inverse(eps)), both give the same bound.
+    If the decoder of the second is p(x|inverse(eps)), both give the same bound.
 
     Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
     Source: Chen et al. 2016, section 3.2.
@@ -233,9 +250,9 @@ class AutoregressiveFlow(Module):
 
     @torch.no_grad()
     def inverse(self, eps: Tensor) -> Tensor:
-        """The z that `forward` takes to eps; value only.   (..., D) -> (..., D)
+        """z with forward(z) = eps; value only.   (..., D) -> (..., D)
 
-        With eps ~ N(0, I) it is a sample of p(z).
+        If eps ~ N(0, I), z is a sample of p(z).
         Raises: ValueError for an eps of wrong shape or dtype.
         """
         checks.check_vectors("eps", eps, self.config.dim, self)

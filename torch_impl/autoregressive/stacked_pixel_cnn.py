@@ -1,45 +1,111 @@
-"""p(x|maps) pixel by pixel without a blind spot, of two stacks.
+"""PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot.
 
 Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W).
 Left panel: numpy_ref/autoregressive/stacked_pixel_cnn.py
+The receptive field of several layers is in model_specs.autoregressive.receptive_field.
 Sources: van den Oord et al., "Conditional image generation with PixelCNN decoders" (2016), arXiv
 1606.05328; Chen et al. (2016), arXiv 1611.02731.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_specs.autoregressive.windows import Window, stacked_reach
+from model_specs.common.fields import check_positive_int
 from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
-from torch_impl.autoregressive.ancestral import At, Memory, RowMemory, pixelwise
-from torch_impl.autoregressive.resnet import flat
-from torch_impl.autoregressive.stacked_conv import WNStackedConv2d
+from torch_impl.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
+from torch_impl.autoregressive.resnet import flat_block
+from torch_impl.nn import checks
+from torch_impl.nn.convolution import Conv2d
+from torch_impl.nn.module import Module
 from torch_impl.nn.weight_norm import WNConv2d
 
 
+class StackedConv2d(Module):
+    """One layer of two stacks: v reads the rows above a pixel, h also the pixels to its left.
+
+        v'[i, j] = b + sum_am  w[a, m] v[i - up + a, j - side + m]      vertical
+        h'[i, j] = masked conv of h along its row i + u v'[i, j]        horizontal, link
+
+    with up = kH // 2, side = kW // 2, and a <= up in type B, a < up in type A. Here both are 1:
+
+                 vertical  horizontal               vertical  horizontal
+        type A:   1 1 1                    type B:   1 1 1
+        row i     0 0 0      1 0 0                   1 1 1      1 1 0
+
+    Shapes: v and h (N, I, H, W), vertical.weight (O, I, up (A) or up + 1 (B), kW),
+    horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
+    Raises: ValueError for an even kernel, or of type A under 3 x 3; for free_channels outside
+    [0, I); for v or h of wrong shape or dtype.
+    Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2; the left panel says where we
+    differ.
+    """
+
+    plain: Any = staticmethod(Conv2d)
+    masked: Any = MaskedConv2d
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        mask_type: str,
+        free_channels: int = 0,
+        *,
+        bias: bool = True,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive_int("in_channels", in_channels)
+        check_positive_int("out_channels", out_channels)
+        self.in_channels = in_channels
+        up, side = stacked_reach(kernel_size, mask_type)
+        rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
+        row, channels = Window.raster((1, columns)), (in_channels, out_channels)
+        factory_kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
+        options: dict[str, Any] = {"bias": bias, **factory_kwargs}
+        self.vertical = self.plain(*channels, (rows, columns), 1, (up, side), **options)
+        self.horizontal = self.masked(*channels, row, mask_type, free_channels, **options)
+        self.link = self.plain(out_channels, out_channels, 1, bias=False, **factory_kwargs)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        model = next(self.parameters())
+        checks.check_images("v", v, self.in_channels, model)
+        checks.check_images("h", h, self.in_channels, model)
+        if v.shape != h.shape:
+            raise ValueError(f"h: got shape {tuple(h.shape)}, takes that of v, {tuple(v.shape)}")
+        rows = v.shape[2]
+        v = self.vertical(v)[:, :, :rows]  # row r reads rows from r - up on; rows past the image go
+        return v, self.horizontal(h) + self.link(v)
+
+
+class WNStackedConv2d(StackedConv2d):
+    """`StackedConv2d` of weight-normalised convolutions (see WeightNorm)."""
+
+    plain, masked = WNConv2d, WNMaskedConv2d
+
+
 class StackedResidual(nn.Module):
-    """v + v', h + h' with v', h' = layer(elu(v), elu(h))."""
+    """(v + v', h + h') with v', h' = layer(elu(v), elu(h))."""
 
     def __init__(self, layer: WNStackedConv2d) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        dv, dh = self.layer(F.elu(v), F.elu(h))
-        return v + dv, h + dh
-
-    def walk(self, count: int, height: int, width: int) -> StackedWalk:
-        """The block row by row and pixel by pixel."""
-        return StackedWalk(self.layer, count, height, width)
+        branch_v, branch_h = self.layer(F.elu(v), F.elu(h))
+        return v + branch_v, h + branch_h
 
 
 class HorizontalBlock(nn.Module):
-    """v, block(h): a 1 x 1 block between the layers of two stacks."""
+    """(v, block(h)): a 1 x 1 block between the layers of two stacks."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -48,53 +114,21 @@ class HorizontalBlock(nn.Module):
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         return v, self.block(h)
 
-    def walk(self, count: int, height: int, width: int) -> HorizontalWalk:
-        """The block row by row and pixel by pixel."""
-        return HorizontalWalk(pixelwise(self.block, count, height, width))
-
-
-class StackedWalk:
-    """A StackedResidual in raster order: `row` once a row, then `at` for each of its pixels.
-
-    Shapes: row (N, C, W) -> (N, C, W), the v of row i; at (N, C) -> (N, C), the h of pixel (i, j).
-    """
-
-    def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
-        self._rows = RowMemory(layer, count, height, width)
-        self._horizontal = pixelwise(layer.horizontal, count, height, width)
-
-    def row(self, v: Tensor, i: int) -> Tensor:
-        self._rows.write(F.elu(v), i)
-        dv, self._link = self._rows.read(i)
-        return v + dv
-
-    def at(self, h: Tensor, i: int, j: int) -> Tensor:
-        return h + self._horizontal(F.elu(h), i, j) + self._link[:, :, j]
-
-
-class HorizontalWalk:
-    """A HorizontalBlock in raster order; shapes as in StackedWalk."""
-
-    def __init__(self, at: At) -> None:
-        self.at = at
-
-    def row(self, v: Tensor, i: int) -> Tensor:
-        return v
-
 
 class StackedPixelCNN(nn.Module):
-    """p(x|maps) = prod_i p(x_i | pixels before i in reach, maps around i)."""
+    """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i)."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
-        self.first = WNStackedConv2d(1 + M, C, KERNEL_SIZE, "A", M, **factory_kwargs)
+        conv = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
+        self.first = conv(1 + M, C, mask_type="A", free_channels=M)
         self.body: Any = nn.Sequential(
             *layout(
                 config,
-                lambda: StackedResidual(WNStackedConv2d(C, C, KERNEL_SIZE, "B", **factory_kwargs)),
-                lambda: HorizontalBlock(flat(C, 1, **factory_kwargs)),
+                masked=lambda: StackedResidual(conv(C, C, mask_type="B")),
+                pointwise=lambda: HorizontalBlock(flat_block(C, 1, **factory_kwargs)),
             )
         )
         self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
@@ -105,36 +139,3 @@ class StackedPixelCNN(nn.Module):
         for block in self.body:
             v, h = block(v, h)
         return self.last(h)
-
-    @torch.no_grad()
-    def sample(
-        self, maps: Tensor, u: Tensor, progress: Callable[[int], None] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """x_i = u_i < p_i, one pixel after the other, and p.
-
-        A row of v needs the rows above it alone, so it is computed whole before its first pixel; h
-        goes pixel by pixel. `progress` is called with the pixels done, row by row.
-        Shapes: maps (N, M, H, W), uniform u (N, 1, H, W) -> x, p (N, 1, H, W).
-        """
-        N, _, H, W = u.shape
-        p, x = torch.empty_like(u), torch.zeros_like(u)
-        image = torch.cat((x, maps), 1)
-        given = self.first.horizontal(image)  # all but what the pixels add
-        rows, seen = RowMemory(self.first, N, H, W), Memory(self.first.horizontal, N, H, W, 1)
-        blocks = [block.walk(N, H, W) for block in self.body]
-        last = pixelwise(self.last, N, H, W)
-        for i in range(H):
-            v, link = rows.read(i)
-            for block in blocks:
-                v = block.row(v, i)
-            for j in range(W):
-                h = given[:, :, i, j] + seen.read(i, j) + link[:, :, j]
-                for block in blocks:
-                    h = block.at(h, i, j)
-                p[:, :, i, j] = torch.sigmoid(last(h, i, j))
-                x[:, :, i, j] = (u[:, :, i, j] < p[:, :, i, j]).to(x.dtype)
-                seen.write(x[:, :, i, j], i, j)
-            rows.write(torch.cat((x[:, :, i], maps[:, :, i]), 1), i)
-            if progress:
-                progress(W)
-        return x, p

@@ -15,6 +15,7 @@ import math
 import torch
 from torch import Tensor
 
+from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.common.streams import (
     MULTIPLIERS,
@@ -132,3 +133,26 @@ def dropout_mask(
 def permutation(key: Key, n: int, device: Device = None) -> Tensor:
     """A random permutation of 0 ... n - 1, the stable argsort of n words. int64."""
     return torch.argsort(bits(key, n, device=device), stable=True)
+
+
+def draw_eps(
+    key: Key,
+    batch_size: int,
+    samples: int | None,
+    dim: int,
+    first: int = 0,
+    dtype: torch.dtype = torch.float64,
+    device: Device = None,
+) -> Tensor:
+    """Standard normal noise for the latents of a batch: (N, Z), or (N, K, Z) with K `samples`.
+
+    Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, K = 1 without `samples`.
+    `first` is the index of the first example, so that part of a batch gets the same noise as within
+    the whole batch.
+    Raises: ValueError for a batch_size or samples < 1.
+    """
+    check_positive_int("batch_size", batch_size)
+    if samples is not None:
+        check_positive_int("samples", samples)
+    example = (dim,) if samples is None else (samples, dim)
+    return normal(key, (batch_size, *example), first * math.prod(example), dtype, device)
