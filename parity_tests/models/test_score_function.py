@@ -14,7 +14,7 @@ from diptych import weights
 from diptych.parity.bounds import (
     ELEMENTWISE,
     condition,
-    perturbed,
+    perturb,
     rounding_bound,
 )
 from diptych.parity.report import normwise
@@ -80,8 +80,8 @@ def condition_numbers(reference, x, noise, baseline):
     for i in range(3):
         twin, key = reference.astype("float64"), KEY.fold_in("perturb").fold_in(i)
         for name, parameter in twin.named_parameters():
-            parameter.data = perturbed(key.fold_in(name), parameter.data)
-        perturbed_noise = MLPVAENoise(perturbed(key.fold_in("eps"), noise.eps))
+            parameter.data = perturb(key.fold_in(name), parameter.data)
+        perturbed_noise = MLPVAENoise(perturb(key.fold_in("eps"), noise.eps))
         perturbed_gradients.append(left_gradients(twin, x, perturbed_noise, baseline)[1])
     return truth, {
         name: condition(truth[name], [m[name] for m in perturbed_gradients]) for name in truth

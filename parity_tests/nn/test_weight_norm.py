@@ -1,4 +1,4 @@
-"""Weight-normalised layers: parity, torch's normalisation, gradients, masks, initial weights."""
+"""Weight-normalised layers: parity, torch's own normalisation, derivatives, what a mask hides."""
 
 import numpy as np
 import pytest
@@ -63,13 +63,13 @@ def test_a_linear_layer_takes_any_leading_axes(rng):
 def test_float32_stays_within_its_bound(name, rng):
     left, right, x = make_layers(name, rng, "float32")
     dy = [(0.5 + rng.normal(size=y.shape)) for y in [left(x)[0]]]
-    expected = results(left.astype("float64"), (x.astype("float64"),), dy)
+    wanted = results(left.astype("float64"), (x.astype("float64"),), dy)
     bound = rounding_bound(np.dtype("float32"), x.size)
     for side in (left, right):
         result = results(side, (x,), [dy[0].astype("float32")])
         for leaf, array in result.items():
             assert array.dtype == np.float32
-            assert normwise(array.astype("float64"), expected[leaf]) <= bound, leaf
+            assert normwise(array.astype("float64"), wanted[leaf]) <= bound, leaf
 
 
 @each_layer
@@ -81,7 +81,7 @@ def test_state_has_the_same_names_layouts_and_order(name, rng):
 
 
 @each_layer
-def test_initial_lengths_are_1_and_biases_0(name):
+def test_lengths_begin_as_1_and_biases_as_0(name):
     kind, arguments, _ = LAYERS[name]
     for side in PANELS:
         state = weights.to_arrays(layer_class(side, kind)(*arguments).state_dict())
@@ -92,8 +92,8 @@ def test_initial_lengths_are_1_and_biases_0(name):
 
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if name not in MASKED])
-def test_agrees_with_the_weight_normalisation_of_torch(name, rng):
-    """The same y and gradients from the same g and v."""
+def test_torchs_own_weight_normalisation(name, rng):
+    """The same y and gradients from the same g and v, by torch's own layers."""
     left, right, x = make_layers(name, rng)
     kind, arguments, _ = LAYERS[name]
     witness = weight_norm(TORCHS[kind](*arguments).double(), dim=left.outputs)
@@ -105,15 +105,15 @@ def test_agrees_with_the_weight_normalisation_of_torch(name, rng):
     state = left.state_dict()
     witness.load_state_dict({names[n]: torch.from_numpy(a) for n, a in state.items()})
     dy = [rng.normal(size=left(x)[0].shape)]
-    expected = results(witness, (x,), dy)
+    wanted = results(witness, (x,), dy)
     for side in (left, right):
         for leaf, array in results(side, (x,), dy).items():
-            assert normwise(array, expected[names.get(leaf, leaf)]) <= 1e-13, leaf
+            assert normwise(array, wanted[names.get(leaf, leaf)]) <= 1e-13, leaf
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_masked_layers_agree_with_a_convolution_by_torch(name, rng):
-    """The weight is g (v m) / |v m|, computed for one output after the other."""
+def test_torchs_convolution_with_what_the_mask_leaves_of_v(name, rng):
+    """g (v m) / |v m|, one output after the other."""
     left, right, x = make_layers(name, rng)
     dy = [rng.normal(size=left(x)[0].shape)]
     leaf = {n: torch.from_numpy(a).requires_grad_() for n, a in left.state_dict().items()}
@@ -126,10 +126,10 @@ def test_masked_layers_agree_with_a_convolution_by_torch(name, rng):
     padding = [n // 2 for n in left.mask.shape[1:]]
     out = F.conv2d(read, torch.stack(rows), leaf["bias"], padding=padding)
     out.backward(torch.from_numpy(dy[0]))
-    expected = {"y0": out.detach(), "dx0": read.grad} | {n: t.grad for n, t in leaf.items()}
+    wanted = {"y0": out.detach(), "dx0": read.grad} | {n: t.grad for n, t in leaf.items()}
     for side in (left, right):
         for part, array in results(side, (x,), dy).items():
-            assert normwise(array, expected[part].numpy()) <= 1e-13, part
+            assert normwise(array, wanted[part].numpy()) <= 1e-13, part
 
 
 @each_layer
@@ -141,8 +141,8 @@ def test_finite_differences(name, rng):
 
 
 @each_layer
-def test_the_output_depends_on_the_direction_of_v_alone(name, rng):
-    """y is the same for 4 v, and for -g and -v; dv is orthogonal to v."""
+def test_only_the_direction_of_v_counts(name, rng):
+    """y is the same for 4 v and with the signs of g and v turned; dv stands upright on v."""
     for side in make_layers(name, rng)[:2]:
         left, _, x = make_layers(name, rng)
         dy = [rng.normal(size=left(x)[0].shape)]
@@ -158,36 +158,36 @@ def test_the_output_depends_on_the_direction_of_v_alone(name, rng):
         longer = results(side, (x,), dy)
         np.testing.assert_array_equal(longer["y0"], before["y0"])
         np.testing.assert_array_equal(4 * longer["weight_v"], before["weight_v"])
-        negated = {n: -state[n] for n in ("weight_g", "weight_v")}
-        weights.load_state(side, state | negated, "")
+        turned = {n: -state[n] for n in ("weight_g", "weight_v")}
+        weights.load_state(side, state | turned, "")
         np.testing.assert_array_equal(results(side, (x,), dy)["y0"], before["y0"])
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_masked_weights_have_no_gradient_and_no_effect(name, rng):
-    """Nor an effect by |v|."""
+def test_hidden_weights_get_no_gradient_and_move_nothing(name, rng):
+    """Not even by way of |v|."""
     *pair, x = make_layers(name, rng)
     dy = [rng.normal(size=pair[0](x)[0].shape)]
     for side in pair:
         state = {n: a.copy() for n, a in weights.to_arrays(side.state_dict()).items()}
-        masked = np.broadcast_to(~pair[0].mask, state["weight_v"].shape)
-        assert masked.any() and not masked.all()
+        hidden = np.broadcast_to(~pair[0].mask, state["weight_v"].shape)
+        assert hidden.any() and not hidden.all()
         before = results(side, (x,), dy)
-        assert (before["weight_v"][masked] == 0).all()
-        assert (before["weight_v"][~masked] != 0).all()
-        changed = np.where(masked, 1e3 * rng.normal(size=masked.shape), state["weight_v"])
+        assert (before["weight_v"][hidden] == 0).all()
+        assert (before["weight_v"][~hidden] != 0).all()
+        changed = np.where(hidden, 1e3 * rng.normal(size=hidden.shape), state["weight_v"])
         weights.load_state(side, state | {"weight_v": changed}, "")
         for leaf, array in results(side, (x,), dy).items():
             np.testing.assert_array_equal(array, before[leaf])
-        unchanged = weights.to_arrays(side.state_dict())["weight_v"]
-        np.testing.assert_array_equal(unchanged, changed)
+        kept = weights.to_arrays(side.state_dict())["weight_v"]
+        np.testing.assert_array_equal(kept, changed)
 
 
-# Initial directions
+# Directions drawn from a key
 
 
-def test_init_weight_v_draws_by_name_and_changes_nothing_else(rng):
-    """A tied layer is drawn under its first name."""
+def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
+    """A tied layer's under its first name."""
     left, right = twins(PixelCNN(small()), TorchPixelCNN(small()), rng)
     before = left.state_dict()
     numpy_ref.nn.init.init_weight_v(left, Key(5), 0.3)

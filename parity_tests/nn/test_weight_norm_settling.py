@@ -1,4 +1,4 @@
-"""Data-dependent initialisation gives every output mean 0 and variance 1, in layers and models."""
+"""Weights set by a batch: mean 0 and variance 1 of every layer, by itself, in nets and in VLAEs."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ CONFIGS = {
 
 
 def data_dependent_init(model, *inputs):
-    """Run data_dependent_init of the model's panel; returns the outputs of its layers."""
+    """settle() of the model's own panel, on these inputs; the uses of its layers on the way."""
     side = right_side if isinstance(model, nn.Module) else left_side
     return uses(model, lambda: side.data_dependent_init(model, lambda: call(model, *inputs)))
 
@@ -54,14 +54,14 @@ def state_of(model):
 
 
 def assert_normalised(outputs):
-    """Assert mean 0 and variance 1 over all axes but that of the outputs."""
+    """Over all axes but that of the outputs."""
     axes = 0, *range(2, outputs.ndim)
     np.testing.assert_allclose(outputs.mean(axes), 0, atol=1e-12)
     np.testing.assert_allclose(outputs.var(axes), 1, rtol=1e-12)
 
 
 def assert_all_normalised(model, result):
-    """Assert that every layer was used, and was normalised at its first use."""
+    """At the first use of each layer; and no layer was passed by."""
     firsts = {}
     for name, outputs in result:
         firsts.setdefault(name, outputs)
@@ -71,7 +71,7 @@ def assert_all_normalised(model, result):
 
 
 def assert_same_lengths_and_biases(left, right, bound=1e-13):
-    """Compare g and b of each layer together, since a bias may be 0 except for rounding."""
+    """Layer by layer: a bias of its own may be rounding about 0."""
     ours, theirs = state_of(left), state_of(right)
     for name in normalised_layers(left):
         pair = [
@@ -103,7 +103,7 @@ def initialize(model, x, noise):
 
 @each_layer
 def test_outputs_have_mean_0_and_variance_1(name, rng):
-    """In the run that sets them and in later ones, as after batch normalisation."""
+    """Those of the very run that sets them, and of any run after; as batch normalisation has it."""
     left, right, x = make_layers(name, rng)
     for side in (left, right):
         ((_, outputs),) = data_dependent_init(side, x)
@@ -115,12 +115,12 @@ def test_outputs_have_mean_0_and_variance_1(name, rng):
     plain.weight_v.data[...] = left.weight_v.data
     plain.weight_g.data[...], plain.bias.data[...] = 1, 0
     t = torch.from_numpy(plain(x)[0])
-    expected = F.batch_norm(t, None, None, training=True, eps=1e-300)
-    assert normwise(call(left, x)[0], expected.numpy()) <= 1e-13
+    wanted = F.batch_norm(t, None, None, training=True, eps=1e-300)
+    assert normwise(call(left, x)[0], wanted.numpy()) <= 1e-13
 
 
 @each_layer
-def test_initialisation_does_not_depend_on_old_lengths_and_keeps_directions(name, rng):
+def test_what_was_before_does_not_count_and_directions_stay(name, rng):
     for side in make_layers(name, rng)[:2]:
         x = make_layers(name, rng)[2]
         first = state_of(side)
@@ -138,24 +138,24 @@ def test_initialisation_does_not_depend_on_old_lengths_and_keeps_directions(name
 
 
 @each_panel
-def test_a_constant_output_keeps_its_length(panel, rng):
-    """Output 0 is constant, output 1 except for rounding, and output 2 varies."""
-    layer = {"numpy": left_side, "torch": right_side}[panel].WNLinear(3, 3)
+def test_an_output_that_does_not_vary_keeps_its_length(panel, rng):
+    """Output 0 reads a constant, 1 what varies by rounding alone, 2 what varies."""
+    made = {"numpy": left_side, "torch": right_side}[panel].WNLinear(3, 3)
     state = {"weight_v": 3 * np.eye(3), "weight_g": np.full((3, 1), 7.0), "bias": np.full(3, 5.0)}
-    weights.load_state(layer, state, "")
+    weights.load_state(made, state, "")
     x = np.stack((np.full(4, 0.7), 1e-16 * rng.normal(size=4), 0.01 * rng.normal(size=4)), 1)
-    data_dependent_init(layer, x)
-    after = state_of(layer)
+    data_dependent_init(made, x)
+    after = state_of(made)
     np.testing.assert_array_equal(after["weight_g"][:2, 0], 1)
     assert after["weight_g"][2, 0] == pytest.approx(1 / x[:, 2].std(), rel=1e-13)
     np.testing.assert_allclose(after["bias"][:2], [-0.7, 0], atol=1e-15)
-    y = call(layer, x)[0]
+    y = call(made, x)[0]
     np.testing.assert_allclose(y[:, :2], 0, atol=1e-15)
     assert_normalised(y[:, 2:])
 
 
 @each_panel
-def test_an_interrupted_run_leaves_no_layer_to_be_initialised(panel, rng):
+def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
     side = {"numpy": left_side, "torch": right_side}[panel]
     pixels = {"numpy": left_pixels, "torch": right_pixels}[panel]
     model = twins(left_pixels.PixelCNN(small()), pixels.PixelCNN(small()), rng)[1]
@@ -197,30 +197,28 @@ def nets():
 @pytest.mark.parametrize(
     "name", ["encoder", "decoder", "PixelCNN", "PixelCNN, untied", "factorised"]
 )
-def test_every_layer_of_a_network_is_normalised(name, rng):
-    networks = {panel: model for panel, label, model in nets() if label == name}
-    left, right = twins(networks["numpy"], networks["torch"], rng)
+def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
+    made = {panel: model for panel, label, model in nets() if label == name}
+    left, right = twins(made["numpy"], made["torch"], rng)
     images = bits(rng, 6, 1, 5, 7)
-    inputs_of = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
-    inputs = inputs_of.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
-    result = {panel: data_dependent_init(networks[panel], *inputs) for panel in PANELS}
-    for panel, model in networks.items():
+    given = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
+    inputs = given.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
+    result = {panel: data_dependent_init(made[panel], *inputs) for panel in PANELS}
+    for panel, model in made.items():
         assert_all_normalised(model, result[panel])
         again = uses(model, lambda m=model: call(m, *inputs))
         assert [n for n, _ in again] == [n for n, _ in result[panel]]
-        for (layer, y), (_, first_use) in zip(again, result[panel], strict=True):
-            assert normwise(y, first_use) <= 1e-13, layer
+        for (layer, y), (_, kept) in zip(again, result[panel], strict=True):
+            assert normwise(y, kept) <= 1e-13, layer
     assert [n for n, _ in result["numpy"]] == [n for n, _ in result["torch"]]
     assert_same_lengths_and_biases(left, right)
 
 
 @each_panel
 def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
-    networks = {p: model for p, label, model in nets() if label == "PixelCNN"}
-    twins(networks["numpy"], networks["torch"], rng)
-    result = data_dependent_init(
-        networks[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7))
-    )
+    made = {p: model for p, label, model in nets() if label == "PixelCNN"}
+    twins(made["numpy"], made["torch"], rng)
+    result = data_dependent_init(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
     tied = [y for name, y in result if name == "body.0.branch.1"]
     assert len(tied) == 2
     assert_normalised(tied[0])
@@ -267,8 +265,8 @@ STRANGE = {
 @pytest.mark.parametrize("size", [(1, 2), (5, 7), (9, 8)], ids=str)
 @pytest.mark.parametrize("images", STRANGE)
 @pytest.mark.parametrize("latent", ["af_prior", "none"])
-def test_batches_with_little_variation(latent, images, size):
-    """No length is above 1000, and none is NaN."""
+def test_batches_in_which_little_varies(latent, images, size):
+    """No layer's length is more than a thousandfold that of the others, and none is NaN."""
     x = STRANGE[images](*size)
     left, right, noise = make_vlaes(small(latent=latent, height=size[0], width=size[1]), x)
     for model in (left, right):
@@ -284,7 +282,7 @@ def test_batches_with_little_variation(latent, images, size):
 
 
 @pytest.mark.parametrize("fault", ["grey image", "shape of x", "shape of eps", "NaN in eps"])
-def test_a_bad_batch_changes_nothing(fault, rng):
+def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
     x = bits(rng, 3, 1, 5, 7)
     left, right, noise = make_vlaes(small(), x)
     bad, eps = {
