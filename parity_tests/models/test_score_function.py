@@ -248,7 +248,7 @@ def test_leave_one_out_is_unbiased(make_sensitive_pair, samples):
 def test_the_mean_of_many_estimates_is_the_reparameterised_gradient(
     make_sensitive_pair, estimator, baseline
 ):
-    """Of 3000 estimates each, the means agree within 5 standard errors element by element, and the
+    """The means of 3000 estimates each agree within 5 standard errors, element by element, and the
     standard errors are small."""
     left, _ = make_sensitive_pair(MLPVAEConfig(**ODD, samples=4, estimator=estimator))
     x, count = batch(3), 3000
