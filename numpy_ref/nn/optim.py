@@ -1,4 +1,4 @@
-"""Optimisers, averages, clipping and schedules.   Right panel: torch.optim, and torch_impl/nn/optim
+"""Optimisers, averages, clipping and schedules.   Right panel: torch.optim, with the same numbers.
 
 An optimiser takes `model.named_parameters()`, for a state with names, or `model.parameters()`, for
 a state named by position.
@@ -261,7 +261,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 
 
 def constant_lr(lr: float, epoch: int) -> float:
-    """lr for every epoch."""
+    """lr."""
     return lr
 
 
@@ -271,7 +271,7 @@ def step_lr(lr: float, epoch: int, *, every: int, gamma: float) -> float:
 
 
 def multi_step_lr(lr: float, epoch: int, *, milestones: Sequence[int], gamma: float) -> float:
-    """lr gamma^(number of milestones <= epoch).   Source: torch.optim.lr_scheduler.MultiStepLR."""
+    """lr gamma^(milestones passed).   Source: torch.optim.lr_scheduler.MultiStepLR."""
     return lr * gamma ** sum(epoch >= milestone for milestone in milestones)
 
 
@@ -281,7 +281,7 @@ def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
 
 
 def constant_then_decay_lr(lr: float, epoch: int, *, constant_epochs: int, gamma: float) -> float:
-    """lr for the first `constant_epochs` epochs, then multiplied by gamma every epoch.
+    """lr for the first `constant_epochs` epochs, then gamma times as much with each one.
 
         lr gamma^max(0, epoch + 1 - constant_epochs)
 

@@ -137,7 +137,7 @@ def test_clipping_a_gradient_that_is_not_finite_is_that_of_torch(value, rng):
         ),
     ],
 )
-def test_schedules_are_those_of_torch(ours, theirs):
+def test_schedules_are_torchs(ours, theirs):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     scheduler = theirs(optimizer)
     for epoch in range(12):
@@ -164,7 +164,7 @@ def test_weight_decay_does_not_change_the_gradient(rng):
         (0, 0.5, [0.5, 0.25]),
     ],
 )
-def test_constant_then_decay_lr_in_examples(constant_epochs, gamma, rates):
+def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma, rates):
     assert [
         optim.constant_then_decay_lr(1.0, e, constant_epochs=constant_epochs, gamma=gamma)
         for e in range(len(rates))
