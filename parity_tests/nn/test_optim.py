@@ -146,8 +146,8 @@ def test_schedules_are_torchs(ours, theirs):
         optimizer.step(), scheduler.step()
 
 
-def test_weight_decay_does_not_change_the_gradient(rng):
-    """It is applied to every element, also beyond the first block."""
+def test_weight_decay_leaves_the_gradient_as_it_was(rng):
+    """And reaches every element, beyond the first block too."""
     start = rng.normal(size=optim.BLOCK + 3)
     parameter = Parameter(start.copy())
     optim.SGD([parameter], lr=0.5, weight_decay=0.2).step()
@@ -171,7 +171,7 @@ def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma,
     ] == (pytest.approx(rates, rel=1e-15))
 
 
-def test_state_is_loaded_by_another_optimizer_and_bad_state_is_refused(rng):
+def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
     ours, theirs = _twins(rng)
     first = optim.Adam(ours.items(), lr=0.1)
     _draw_gradients(rng, ours, theirs)
