@@ -112,10 +112,8 @@ class Report:
         consequence = ", and only propagate an earlier error" if propagated == failures else ""
         if 0 < propagated < failures:
             consequence = f", {propagated} of them only because their inputs differ"
-        return (
-            f"{self.name}: first divergence: {row}; "
-            f"{failures} of {tensors} tensors differ{consequence}"
-        )
+        label = "first divergence" if row is self.first_divergence else "root cause"
+        return f"{self.name}: {label}: {row}; {failures} of {tensors} tensors differ{consequence}"
 
     @property
     def reproducer(self) -> str:
