@@ -169,3 +169,37 @@ def logsumexp(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
             return np.expand_dims(dy, axis) * (e / total)
 
     return y, vjp
+
+
+def cross_entropy(logits: Array, y: Array) -> tuple[Array, Vjp]:
+    """error = -log softmax(logits)[y] = log sum_j e^(logits_j) - logits_y. Nats.
+
+    Shapes: logits (N, V), y (N) int64 in [0, V) -> error (N). The vjp gives dlogits (N, V).
+
+    >>> error, vjp = cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))
+    >>> np.exp(-error), vjp(np.ones(1))
+    (array([0.75]), array([[ 0.25, -0.25]]))
+    """
+    target = np.arange(len(y)), y
+    shifted = logits - logits.max(1, keepdims=True)  # so that exp never overflows
+    e = np.exp(shifted)
+    total = e.sum(1)
+    error = np.log(total) - shifted[target]
+
+    def vjp(derror: Array) -> Array:
+        dlogits = e * (derror / total)[:, None]  # softmax(logits) derror
+        dlogits[target] -= derror
+        return dlogits
+
+    return error, vjp
+
+
+def squared_error(x: Array, y: Array) -> tuple[Array, Vjp]:
+    """error = sum_o (x - y)_o^2.   x (..., O), y (..., O) -> error (...); y has no gradient.
+
+    >>> error, vjp = squared_error(np.array([3.0, 1.0]), np.array([1.0, 2.0]))
+    >>> error, vjp(np.array(1.0))
+    (np.float64(5.0), array([ 4., -2.]))
+    """
+    d = x - y
+    return (d * d).sum(-1), lambda derror: 2 * d * derror[..., None]
