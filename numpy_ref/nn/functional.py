@@ -7,6 +7,8 @@ Right panel: torch.nn.functional, or a function of the same name.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from numpy_ref.nn.module import Array, Vjp
@@ -69,6 +71,25 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
     order = np.argsort(rows, kind="stable")
     unique, first = np.unique(rows[order], return_index=True)
     target[unique] += np.add.reduceat(values[order], first)
+
+
+def add_product(target: Array, a: Array, b: Array) -> None:
+    """target += a @ b, some rows at a time: without a second array of the target's size.
+
+    >>> target = np.ones((2, 1))
+    >>> add_product(target, np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]))
+    >>> target
+    array([[18.],
+           [40.]])
+    """
+    for rows in row_blocks(target, 640_000):
+        target[rows] += a[rows] @ b
+
+
+def row_blocks(array: Array, size: int) -> Iterator[slice]:
+    """Slices of some rows each, of `size` numbers at most, which stay in the cache."""
+    step = max(1, size // array.shape[1])
+    return (slice(start, start + step) for start in range(0, len(array), step))
 
 
 def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:

@@ -9,7 +9,7 @@ Right panel: torch_impl/recurrent/network.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ class Recurrent(Module):
         for layer in range(L):
             d, d_vjp = self.dropout(x, on_inputs[layer])
             m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
-            (x, final), x_vjp = self.layer(d, tuple(part[layer] for part in state), m, layer)
+            (x, *final), x_vjp = self.layer(d, tuple(part[layer] for part in state), m, layer)
             finals.append(final)
             vjps.append((d_vjp, x_vjp))
         y, y_vjp = self.dropout(x, on_inputs[L])
@@ -111,7 +111,7 @@ class Recurrent(Module):
             dfirsts: list[Any] = [None] * L
             for layer in reversed(range(L)):
                 d_vjp, x_vjp = vjps[layer]
-                dd, dfirsts[layer] = x_vjp(dx, tuple(d[layer] for d in dlast))
+                dd, *dfirsts[layer] = x_vjp(dx, *(None if d is None else d[layer] for d in dlast))
                 dx = None if dd is None else d_vjp(dd)
             return dx, *map(np.stack, zip(*dfirsts, strict=True))
 
@@ -119,14 +119,14 @@ class Recurrent(Module):
 
     def layer(
         self, x: Array, state: tuple[Array, ...], m: Array | None, layer: int
-    ) -> tuple[tuple[Array, tuple[Array, ...]], Vjp]:
+    ) -> tuple[tuple[Array, ...], Vjp]:
         """One layer over all steps.
 
             a_t = W_ih x_t + b_ih + b_hh + W_hh (m_t h_{t-1});   state_t = cell(a_t, state_{t-1})
 
-        Shapes: x (T, B, I), state (h, ...) of (B, H), m (T or 1, B, H) or None -> h (T, B, H), and
-        the last state. The vjp takes the gradients of h and of the last state, and returns those
-        of x and of the first state.
+        Shapes: x (T, B, I), state (h, ...) of (B, H), m (T or 1, B, H) or None -> h (T, B, H) and
+        each part of the last state. The vjp takes their gradients (None: zero), and returns those
+        of x and of each part of the first state.
         """
         weight_hh = self.weights(layer)[1]
         W = np.ascontiguousarray(weight_hh.data.T)  # read T times
@@ -140,19 +140,19 @@ class Recurrent(Module):
             rest, cell_vjp = self._cell(a[t], *rest, out=h[t + 1])
             vjps.append(cell_vjp)
 
-        def vjp(dy: Array, dlast: tuple[Array, ...]) -> tuple[Any, tuple[Array, ...]]:
+        def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
             da = np.empty((T, *shape), dy.dtype)
-            dh, *drest = dlast
+            dh, *drest = (np.zeros_like(h0) if d is None else d for d in dlast)
             for t in reversed(range(T)):
                 da[t], *drest = vjps[t](dy[t] + dh, *drest)
                 dh = da[t] @ weight_hh.data
                 if m is not None:
                     dh *= m[t]
             h_prev = (h[:-1] if m is None else h[:-1] * m).reshape(-1, h.shape[-1])
-            add_product(weight_hh.grad, da.reshape(len(h_prev), -1).T, h_prev)
-            return a_vjp(da), (dh, *drest)
+            functional.add_product(weight_hh.grad, da.reshape(len(h_prev), -1).T, h_prev)
+            return a_vjp(da), dh, *drest
 
-        return (h[1:], (h[-1], *rest)), vjp
+        return (h[1:], h[-1], *rest), vjp
 
     def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
         """One step: a (B, G H) and the parts of the state but h -> those parts after the step.
@@ -170,32 +170,13 @@ class Recurrent(Module):
 
         def vjp(da: Array) -> Array | None:
             drows = da.reshape(-1, da.shape[-1])
-            add_product(weight_ih.grad, drows.T, x.reshape(len(drows), -1))
+            functional.add_product(weight_ih.grad, drows.T, x.reshape(len(drows), -1))
             db = drows.sum(0)
             bias_ih.grad += db
             bias_hh.grad += db
             return (drows @ weight_ih.data).reshape(x.shape) if input_grad else None
 
         return a, vjp
-
-
-def add_product(target: Array, a: Array, b: Array) -> None:
-    """target += a @ b, some rows at a time: without a second array of the target's size.
-
-    >>> target = np.ones((2, 1))
-    >>> add_product(target, np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]))
-    >>> target
-    array([[18.],
-           [40.]])
-    """
-    for rows in _blocks(target, 640_000):
-        target[rows] += a[rows] @ b
-
-
-def _blocks(array: Array, size: int) -> Iterator[slice]:
-    """Slices of some rows each, of `size` numbers at most, which stay in the cache."""
-    step = max(1, size // array.shape[1])
-    return (slice(start, start + step) for start in range(0, len(array), step))
 
 
 class Output(Module):
@@ -211,9 +192,6 @@ class Output(Module):
     def outputs(self, h: Array) -> Array:
         """W h + b; value only.   (..., H) -> (..., O)"""
         return functional.linear(h, self.weight.data, self.bias.data)[0]
-
-    def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
-        raise NotImplementedError(f"{type(self).__name__} has no error")
 
     def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no targets")
@@ -232,7 +210,7 @@ class SoftmaxOutput(Output):
         rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
         logits = rows @ weight.data.T
         error, ones = np.empty(len(rows), logits.dtype), np.ones(len(rows), logits.dtype)
-        for some in _blocks(logits, 40_000):
+        for some in functional.row_blocks(logits, 40_000):
             logits[some] += bias.data
             error[some], error_vjp = functional.cross_entropy(logits[some], targets[some])
             logits[some] = error_vjp(ones[some])
@@ -240,7 +218,7 @@ class SoftmaxOutput(Output):
 
         def vjp(derror: Array) -> Array:
             d = derror.reshape(-1, 1)
-            add_product(weight.grad, dlogits.T, d * rows)
+            functional.add_product(weight.grad, dlogits.T, d * rows)
             bias.grad += d[:, 0] @ dlogits
             return (d * (dlogits @ weight.data)).reshape(h.shape)
 

@@ -1,14 +1,14 @@
-"""A stack of recurrent layers, and the dropout at its L + 1 places.
+"""A recurrent network around its cell: dropout, the layers over time, the output and the loss.
 
-The cell of one layer is written in rnn.py and lstm.py; this file has what they share: names, the
-order of layers and masks, the state. The dropout schemes are in model_specs/recurrent/dropout.py:
-a scheme is the shape of a mask and the places where it is applied.
-Left panel: numpy_ref/recurrent/stack.py
+    x -> D -> layer 1 -> D -> ... -> layer L -> D -> output -> loss
+
+The cells are in rnn.py and lstm.py. The dropout schemes are in model_specs/recurrent/dropout.py:
+a scheme is the shape of its masks and the connections D on which they lie.
+Left panel: numpy_ref/recurrent/network.py
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_specs.common.fields import check_positive_int, check_rate
-from model_specs.common.key import Key
-from model_specs.recurrent.dropout import Masks, Plan, RecurrentConfig, plan
-from torch_impl.nn import random
-from torch_impl.nn.module import as_dtype
+from model_specs.common.fields import check_choice, check_rate
+from model_specs.recurrent.dropout import Masks, RecurrentConfig
+from torch_impl.nn import checks
+from torch_impl.nn.module import Module, as_dtype
+from torch_impl.recurrent.fused import KERNELS, FusedKernel, run_fused
 
 
 class Dropout(nn.Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
-    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The mask is an argument: nothing is drawn here,
-    and nothing is remembered from one call to the next.
+    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The mask is an argument: the layer draws no
+    random numbers and keeps no state between calls.
     Source: inverted dropout, Srivastava et al. (2014), section 10. Raises: ValueError for a rate
     outside [0, 1).
     """
@@ -38,54 +38,30 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        m = self.scaled(mask, x.dtype)
+        m = self.scale(mask, x.dtype)
         return x if m is None else x * m
 
-    def scaled(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-        """m / (1 - p) as numbers, or None where nothing is to be dropped."""
+    def scale(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        """m / (1 - p), the factor of each unit; None if no unit is dropped."""
         if mask is None or not self.training:
             return None
         return mask.to(dtype) * (1 / (1 - self.rate))
 
 
-def draw_masks(
-    key: Key,
-    plans: tuple[Plan, ...],
-    batch_size: int,
-    first: int = 0,
-    device: torch.device | str | None = None,
-) -> Masks:
-    """The masks that `model_specs.recurrent.dropout.plan` asks for, (steps, B, width) each.
-
-    Example n owns a stretch of each stream, whatever the batch: `first` is the number of the first
-    example, so that a part of a batch gets the masks it would get in the whole.
-    """
-    result = {}
-    for name, rate, steps, widths in plans:
-        masks = []
-        for place, width in enumerate(widths):
-            stream = key.fold_in(name).fold_in(place)
-            start = first * steps * width
-            mask = random.dropout_mask(stream, (batch_size, steps, width), rate, start, device)
-            masks.append(mask.swapaxes(0, 1).contiguous())
-        result[name] = tuple(masks)
-    return Masks(**result)
-
-
-NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Recurrent(nn.Module):
-    """x -> D -> layer 0 -> D -> layer 1 -> ... -> D -> y, over T steps.
+    """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
 
     Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
     weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
     torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    `kernel` is "fused" or "loop": see torch_impl.recurrent.fused.KERNELS.
     """
 
     gates: int
-    kernel: Callable[..., Any]
-    """torch's fused kernel, which runs one layer over all steps."""
+    fused_kernel: FusedKernel
 
     def __init__(
         self,
@@ -93,101 +69,199 @@ class Recurrent(nn.Module):
         config: RecurrentConfig,
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
+        kernel: str = "fused",
     ) -> None:
         super().__init__()
-        self.config, self.input_dim = config, input_dim
+        check_choice("kernel", kernel, KERNELS)
+        self.config, self.input_dim, self.kernel = config, input_dim, kernel
         H, G = config.hidden_dim, self.gates
         for layer in range(config.num_layers):
             width = H if layer else input_dim
             shapes = ((G * H, width), (G * H, H), (G * H,), (G * H,))
-            for name, shape in zip(NAMES, shapes, strict=True):
+            for name, shape in zip(PARAMETERS, shapes, strict=True):
                 weight = nn.Parameter(torch.empty(shape, dtype=as_dtype(dtype), device=device))
                 self.register_parameter(f"{name}_l{layer}", weight)
         self.dropout = Dropout(config.rate)
-        self.recurrent_dropout = Dropout(config.rate_through)
+        self.recurrent_dropout = Dropout(config.hidden_rate)
 
     def weights(self, layer: int) -> tuple[Tensor, ...]:
         """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
-        return tuple(getattr(self, f"{name}_l{layer}") for name in NAMES)
-
-    def draw_masks(self, key: Key, batch_size: int, length: int | None, first: int) -> Masks:
-        """The scheme's masks for `length` steps (None: config.seq_len); none in evaluation."""
-        c = self.config
-        steps = c.seq_len if length is None else length
-        check_positive_int("batch_size", batch_size)
-        check_positive_int("length", steps)
-        widths = (self.input_dim, *[c.hidden_dim] * c.num_layers)
-        plans = plan(c.scheme, c.rate, c.rate_through, steps, widths)
-        return draw_masks(
-            key, plans if self.training else (), batch_size, first, self.weights(0)[0].device
-        )
+        return tuple(getattr(self, f"{name}_l{layer}") for name in PARAMETERS)
 
     def forward(self, x: Tensor, state: Any, masks: Masks) -> tuple[Tensor, Any]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).
 
-        The state is what the layers hold, undropped; y has passed the last mask.
+        The state is not dropped; y is, by the last mask.
         """
         L = self.config.num_layers
+        on_inputs = masks.inputs or (None,) * (L + 1)
+        on_hidden = masks.recurrent or (None,) * L
         finals = []
         for layer in range(L):
-            d = self.dropout(x, masks.into(layer))
-            m = self.recurrent_dropout.scaled(masks.through(layer), x.dtype)
-            x, *final = self.layer(d, *(part[layer] for part in state), m, layer)
+            d = self.dropout(x, on_inputs[layer])
+            m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
+            x, *final = self.layer(d, tuple(part[layer] for part in state), m, layer)
             finals.append(final)
-        y = self.dropout(x, masks.into(L))
+        y = self.dropout(x, on_inputs[L])
         return y, type(state)(*(torch.stack(parts) for parts in zip(*finals, strict=True)))
 
-    def layer(self, x: Tensor, *state_mask_layer: Any) -> tuple[Tensor, ...]:
-        """One layer over all steps: (x, parts of its state, mask, its number) -> (y, state)."""
-        raise NotImplementedError(f"{type(self).__name__} has no layer")
+    def layer(
+        self, x: Tensor, state: tuple[Tensor, ...], m: Tensor | None, layer: int
+    ) -> tuple[Tensor, ...]:
+        """One layer over all steps.
+
+            a_t = W_ih x_t + b_ih + b_hh + W_hh (m_t h_{t-1});   state_t = cell(a_t, state_{t-1})
+
+        Shapes: x (T, B, I), state (h, ...) of (B, H), m (T or 1, B, H) or None -> h (T, B, H) and
+        each part of the last state.
+        """
+        if self.kernel == "fused" and m is None:  # torch's kernels cannot drop h_{t-1}
+            weights = self.weights(layer)
+            return run_fused(self.fused_kernel, x, state, weights, self.training)
+        weight_hh = self.weights(layer)[1]
+        a = self._project(x, layer)
+        m = None if m is None else m.expand(len(a), *state[0].shape)
+        hs = []
+        for t in range(len(a)):
+            h, *rest = state
+            a_t = a[t] + (h if m is None else h * m[t]) @ weight_hh.T
+            state = self._cell(a_t, *rest)
+            hs.append(state[0])
+        return torch.stack(hs), *state
+
+    def _cell(self, a: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        """One step: a (B, G H) and the parts of the state but h -> the state after the step."""
+        raise NotImplementedError(f"{type(self).__name__} has no cell")
 
     def _project(self, x: Tensor, layer: int) -> Tensor:
-        """W_ih x_t + b_ih + b_hh for all steps at once, in one GEMM.   (T, B, I) -> (T, B, G H)"""
+        """W_ih x_t + b_ih + b_hh of all steps in one product.   (T, B, I) -> (T, B, G H)"""
         weight_ih, _, bias_ih, bias_hh = self.weights(layer)
         return F.linear(x, weight_ih, bias_ih + bias_hh)
 
-    def fuses(self, m: Tensor | None) -> bool:
-        """True if torch's fused kernel can run a layer: it cannot drop h_{t-1}."""
-        return m is None and self.config.kernel == "fused"
 
-    def fused(self, x: Tensor, state: Any, layer: int) -> tuple[Tensor, ...]:
-        """One layer over all steps by torch's fused kernel.
+class Output(nn.Module):
+    """error = the error of W h + b against targets y, at every step.
 
-        Under autocast it runs in float32 on a CPU that has no half-precision training kernel for
-        it, as autocast does with every operation that has none.
-        """
-        weights, drop = self.weights(layer), 0.0
-        options = (weights, True, 1, drop, self.training, False, False)
-        if x.device.type != "cpu" or half_precision_trains(self.kernel):
-            return self.kernel(x, state, *options)
-        with torch.autocast("cpu", enabled=False):
-            return self.kernel(x.to(weights[0].dtype), state, *options)
-
-
-def half_precision_trains(kernel: Callable[..., Any]) -> bool:
-    """True if torch's fused CPU kernel trains in the precision that autocast asks of it."""
-    # a compiler takes the kernel apart, and then oneDNN's LSTM is not reached
-    if torch.compiler.is_compiling() or not torch.is_autocast_enabled("cpu"):
-        return True
-    return _trains(kernel, torch.get_autocast_dtype("cpu"))
-
-
-@functools.cache
-def _trains(kernel: Callable[..., Any], dtype: torch.dtype) -> bool:
-    """Run a layer of one unit forward and backward, and see whether that fails.
-
-    torch passes a half-precision LSTM to oneDNN, which has no training primitive for some
-    processors (float16 with AVX512-FP16, either dtype with AVX2 alone) and some settings of
-    ONEDNN_MAX_CPU_ISA, and there is nothing else to ask.
+    Parameters: weight (O, H) and bias (O), as torch.nn.Linear's.
     """
-    gates, zero = (4 if kernel is torch.lstm else 1), torch.zeros(1, 1, 1)
-    x = torch.ones(1, 1, 1, requires_grad=True)
-    weights = [torch.ones(gates, *axes, requires_grad=True) for axes in ((1,), (1,), (), ())]
-    state = (zero, zero) if kernel is torch.lstm else zero
-    try:
-        with torch.enable_grad(), torch.autocast("cpu", dtype):
-            y = kernel(x, state, weights, True, 1, 0.0, True, False, False)[0]
-            torch.autograd.grad(y.float().sum(), [x, *weights])
-    except RuntimeError:
-        return False
-    return True
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        dtype = as_dtype(dtype)
+        self.weight = nn.Parameter(torch.empty(out_dim, in_dim, dtype=dtype, device=device))
+        self.bias = nn.Parameter(torch.empty(out_dim, dtype=dtype, device=device))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device
+
+    def outputs(self, h: Tensor) -> Tensor:
+        """W h + b; value only.   (..., H) -> (..., O)"""
+        return F.linear(h, self.weight, self.bias)
+
+    def check_targets(self, y: Tensor, shape: tuple[int, int]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no targets")
+
+
+class SoftmaxOutput(Output):
+    """error = cross_entropy(W h + b, y) = -log softmax(W h + b)[y], nats.
+
+    Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
+    """
+
+    def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        logits = F.linear(h, self.weight, self.bias).flatten(0, 1).to(self.dtype)
+        return F.cross_entropy(logits, y.flatten(), reduction="none").view(y.shape)
+
+    def check_targets(self, y: Tensor, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless y is int64 of `shape`, each in [0, O)."""
+        checks.check_tokens("y", y, shape, len(self.bias), self)
+
+
+def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sum over T of weight * error, averaged over B; and the weighted mean.
+
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+    """
+    w = torch.ones_like(error) if weight is None else weight
+    weighted = (w * error).sum()
+    return weighted / error.shape[1], weighted / w.sum()
+
+
+class SequenceModel(Module):
+    """The loss and the predictions, which the RNN and the LSTM share.
+
+        loss = sum_t weight_t error_t, averaged over the sequences
+
+    A subclass has the parts below, `draw_noise` and `_check_inputs`.
+    """
+
+    config: RecurrentConfig
+    decoder: Output
+    state_type: Any
+    loss_type: Callable[..., Any]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.decoder.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.device
+
+    def zero_state(self, batch_size: int) -> Any:
+        """The state before the first window: every part of it is 0, (L, B, H)."""
+        shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
+        factory_kwargs: Any = {"dtype": self.dtype, "device": self.device}
+        return self.state_type(
+            *(torch.zeros(shape, **factory_kwargs) for _ in self.state_type._fields)
+        )
+
+    def features(self, x: Tensor, state: Any, noise: Masks) -> tuple[Tensor, Any]:
+        """The inputs of the output layer, (T, B, H), and the state after the last step."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
+
+    def loss(self, batch: Any, noise: Masks) -> Any:
+        """Loss terms; `loss.total.backward()` does the rest.
+
+        Backpropagation through time is truncated: no gradient leaves the window by its state.
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        self._check(batch, noise)
+        h, state = self.features(batch.x, batch.state, noise)
+        error = self.decoder(h, batch.y)  # (T, B)
+        total, mean = weighted_loss(error, batch.weight)
+        return self.loss_type(total, mean, self.state_type(*(part.detach() for part in state)))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, state: Any, noise: Masks = Masks()) -> tuple[Tensor, Any]:  # noqa: B008
+        """Outputs (T, B, O) after every step, logits or numbers, and the state; value only."""
+        self._check_inputs(x, state, noise)
+        h, last = self.features(x, state, noise)
+        return self.decoder.outputs(h), last
+
+    @torch.no_grad()
+    def token_nll(self, batch: Any, noise: Masks) -> tuple[Tensor, Any]:
+        """The error (T, B) of every step, unweighted, and the state; value only."""
+        self._check(batch, noise)
+        h, state = self.features(batch.x, batch.state, noise)
+        return self.decoder(h, batch.y), state
+
+    def _check(self, batch: Any, noise: Masks) -> None:
+        self._check_inputs(batch.x, batch.state, noise)
+        T, B = batch.x.shape[:2]
+        self.decoder.check_targets(batch.y, (T, B))
+        checks.check_weight(batch.weight, T, B, self)
+
+    def _check_inputs(self, x: Tensor, state: Any, noise: Masks) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no inputs")
