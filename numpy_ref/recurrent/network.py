@@ -105,9 +105,6 @@ class Recurrent(Module):
 
         def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
             dx = y_vjp(dy)
-            dlast = tuple(
-                np.zeros_like(p) if d is None else d for p, d in zip(last, dlast, strict=True)
-            )
             dfirsts: list[Any] = [None] * L
             for layer in reversed(range(L)):
                 d_vjp, x_vjp = vjps[layer]
