@@ -13,7 +13,17 @@ from typing import Any
 from diptych.pairs import conv_vae, lstm, mlp_vae, rnn, vlae
 from diptych.pairs.pair import Pair
 
-__all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse_fields"]
+__all__ = [
+    "PAIRS",
+    "Pair",
+    "find",
+    "get",
+    "lookup",
+    "names",
+    "of_model",
+    "parse_fields",
+    "right_options",
+]
 
 PAIRS: dict[str, Pair] = {
     "mlp_vae": mlp_vae.PAIR,
@@ -39,12 +49,23 @@ def of_model(model: Any) -> Pair:
 
 def find(name: str) -> tuple[Pair, Any]:
     """(pair, config) for "pair" or "pair[variant]"."""
+    base, variant = _split(name)
+    pair = get(base)
+    return pair, lookup(f"variant of {base}", variant, pair.variants)
+
+
+def right_options(name: str) -> dict[str, Any]:
+    """Further keywords of the right panel's constructor for "pair" or "pair[variant]"."""
+    base, variant = _split(name)
+    return dict(get(base).right_options.get(variant, {}))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """ "pair[variant]" -> (pair, variant); "pair" -> (pair, "")."""
     base, bracket, variant = name.partition("[")
     if bracket and not variant.endswith("]"):
         raise ValueError(f"model: got {name!r}, takes pair or pair[variant]")
-    variant = variant.removesuffix("]")
-    pair = get(base)
-    return pair, lookup(f"variant of {base}", variant, pair.variants)
+    return base, variant.removesuffix("]")
 
 
 def names(models: list[str] | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Pair:
     """(config, rows (N, D) in [0, 1], shape of an image) -> a batch, of a model of images"""
     to_images: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
     """(config, what the model makes of a batch, shape of an image) -> (N, C, H, W) in [0, 1]"""
+    right_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """further keywords of the right panel's constructor, by the name of the variant"""
 
 
 def fitting(config: Any, data: Data, **sizes: Any) -> Any:

@@ -40,9 +40,9 @@ def test_mask_pictures_show_the_masks_of_the_model(cell, layers):
     axes = np.reshape(figure.axes, (len(SCHEMES), 2 * layers + 1))
     for scheme, row in zip(SCHEMES, axes, strict=True):
         masks = masks_by_scheme[scheme]
-        columns = [masks.into(k) for k in range(layers + 1)]
-        columns += [masks.through(k) for k in range(layers)]
-        for axis, mask in zip(row, columns, strict=True):
+        on_inputs = masks.inputs or (None,) * (layers + 1)
+        on_hidden = masks.recurrent or (None,) * layers
+        for axis, mask in zip(row, (*on_inputs, *on_hidden), strict=True):
             texts = [text.get_text() for text in axis.texts]
             assert len(axis.images) == (mask is not None)
             assert texts == (["never dropped"] if mask is None else [])

@@ -82,11 +82,13 @@ def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarra
                 x = x * float(masks.words[0, value]) / (1 - c.word_rate)
         else:
             x, body = value if np.ndim(value) else _code(int(value), c), "rnn"
+        on_inputs = masks.inputs or (None,) * (c.num_layers + 1)
+        on_hidden = masks.recurrent or (None,) * c.num_layers
         for i in range(c.num_layers):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weight_ih, weight_hh, *bias = (w[f"{body}.{name}_l{i}"] for name in names)
-            x = _dropped(x, masks.into(i), t, c.rate)
-            before = _dropped(h[i], masks.through(i), t, c.rate_through)
+            x = _dropped(x, on_inputs[i], t, c.rate)
+            before = _dropped(h[i], on_hidden[i], t, c.hidden_rate)
             a = weight_ih @ x + weight_hh @ before + sum(bias)
             if body == "lstm":
                 gate_i, gate_f, g, gate_o = np.split(a, 4)
@@ -95,7 +97,7 @@ def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarra
             else:
                 h[i] = np.tanh(a)
             x = h[i]
-        x = _dropped(x, masks.into(c.num_layers), t, c.rate)
+        x = _dropped(x, on_inputs[-1], t, c.rate)
         outputs.append(w["decoder.weight"] @ x + w["decoder.bias"])
     return np.array(outputs)
 

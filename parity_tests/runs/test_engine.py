@@ -24,7 +24,7 @@ from model_specs.lstm import LSTMConfig
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
 from torch_impl.lstm import LSTMLayers
-from torch_impl.recurrent.stack import half_precision_trains
+from torch_impl.recurrent.fused import LSTM_KERNEL, half_precision_trains
 
 KEY = Key(51)
 CONFIG = ConvVAEConfig(
@@ -136,21 +136,22 @@ def test_a_carried_state_is_not_rounded(model, name, amp, tmp_path):
 def test_a_kernel_without_half_precision_training_runs_in_float32():
     """The island is the same layer in float32: what the loop computes without autocast."""
 
-    def kernel(x, state, weights, *options):
+    def run(*arguments):
         if torch.is_autocast_enabled("cpu"):
             raise RuntimeError("could not create a primitive descriptor for the LSTM")
-        return torch.lstm(x, state, weights, *options)
+        return LSTM_KERNEL.run(*arguments)
 
-    config = LSTMConfig(vocab_size=7, embedding_dim=5, hidden_dim=6, num_layers=1, kernel="fused")
+    kernel = LSTM_KERNEL._replace(run=run)
+    config = LSTMConfig(vocab_size=7, embedding_dim=5, hidden_dim=6, num_layers=1)
     layers = LSTMLayers(5, config, "float32")
     for parameter in layers.parameters():
         torch.nn.init.uniform_(parameter, generator=torch.Generator().manual_seed(3))
-    layers.kernel = kernel
+    layers.fused_kernel = kernel
     x, h0, c0 = torch.ones(4, 3, 5), torch.zeros(3, 6), torch.zeros(3, 6)
     plain = torch.lstm(x, (h0[None], c0[None]), layers.weights(0), True, 1, 0.0, True, False, False)
     with torch.autocast("cpu", torch.float16):
         assert not half_precision_trains(kernel)
-        h, h_T, c_T = layers.layer(x.bfloat16(), h0, c0, None, 0)
+        h, h_T, c_T = layers.layer(x.bfloat16(), (h0, c0), None, 0)
     assert h.dtype == h_T.dtype == c_T.dtype == torch.float32
     assert torch.equal(h, plain[0]) and torch.equal(c_T, plain[2][0])
 
