@@ -51,6 +51,7 @@ class VLAE(Module):
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.config = config
+        self.example_shape, self.code_dim = config.example_shape, config.code_dim
         self.encoder, self.decoder = make_networks(config, dtype=dtype)
         self.latent = make_latent(config, key.fold_in("latent"), dtype)
         self.pixels = PIXEL_DECODERS[config.context](config, dtype=dtype)
@@ -69,7 +70,7 @@ class VLAE(Module):
         `first` is the index of the first example, so that part of a batch gets the same noise as
         within the whole batch.
         """
-        Z, key = self.config.code_dim, key.fold_in("eps")
+        Z, key = self.code_dim, key.fold_in("eps")
         eps = random.draw_eps(key, batch_size, samples, Z, first, self.dtype)
         return VLAENoise(eps)
 
@@ -79,7 +80,7 @@ class VLAE(Module):
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
-        self._check_noise(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.code_dim))
         training = self.training
         data_dependent_init(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
@@ -89,7 +90,7 @@ class VLAE(Module):
 
         Raises: ValueError for an x of wrong shape or dtype, or of other values than 0 and 1.
         """
-        checks.check_binary("x", x, self.config.example_shape, self.dtype)
+        checks.check_binary("x", x, self.example_shape, self.dtype)
         return self.encoder(x)
 
     def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
@@ -107,8 +108,8 @@ class VLAE(Module):
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
         """
-        checks.check_array("x", x, (None, *self.config.example_shape), self.dtype)
-        checks.check_array("code", code, (len(x), self.config.code_dim), self.dtype)
+        checks.check_array("x", x, (None, *self.example_shape), self.dtype)
+        checks.check_array("code", code, (len(x), self.code_dim), self.dtype)
         maps, maps_vjp = self.decoder(code)
         logits, logits_vjp = self.pixels(x, maps)
 
@@ -124,7 +125,7 @@ class VLAE(Module):
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, logvar), encode_vjp = self.encode(x)
-        self._check_noise(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.code_dim))
         z, z_vjp = self.reparameterize(mu, logvar, noise.eps)
         (code, kl), latent_vjp = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
         logits, decode_vjp = self.decode(code, x)
@@ -150,7 +151,7 @@ class VLAE(Module):
         (2015), which tends to log p(x). Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         (mu, logvar), _ = self.encode(x)
-        N, K, Z = self._check_noise(noise, (len(x), None, self.config.code_dim))
+        N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
         z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
         logits, _ = self.decode(code.reshape(N * K, Z), np.repeat(x, K, axis=0))
@@ -167,7 +168,7 @@ class VLAE(Module):
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)
-        eps = random.normal(key.fold_in("z"), (count, self.config.code_dim), dtype=self.dtype)
+        eps = random.normal(key.fold_in("z"), (count, self.code_dim), dtype=self.dtype)
         return self._sample_pixels(self.latent.generate(eps), key, mean, progress)
 
     def reconstruct(
@@ -193,7 +194,7 @@ class VLAE(Module):
         self, code: Array, key: Key, mean: bool, progress: Progress | None, first: int = 0
     ) -> Array:
         maps, _ = self.decoder(code)
-        shape = len(code), *self.config.example_shape
+        shape = len(code), *self.example_shape
         start = first * math.prod(shape[1:])
         u = random.uniform(key.fold_in("x"), shape, start, self.dtype)
         x, p = sample_pixels(self.pixels, maps, u, progress)

@@ -52,6 +52,7 @@ class VLAE(Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.example_shape, self.code_dim = config.example_shape, config.code_dim
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
         self.encoder, self.decoder = make_networks(config, **factory_kwargs)
         self.latent = make_latent(config, key.fold_in("latent"), **factory_kwargs)
@@ -75,7 +76,7 @@ class VLAE(Module):
         `first` is the index of the first example, so that part of a batch gets the same noise as
         within the whole batch.
         """
-        Z, key = self.config.code_dim, key.fold_in("eps")
+        Z, key = self.code_dim, key.fold_in("eps")
         eps = random.draw_eps(key, batch_size, samples, Z, first, self.dtype, self.device)
         return VLAENoise(eps)
 
@@ -86,7 +87,7 @@ class VLAE(Module):
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
-        self._check_noise(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.code_dim))
         training = self.training
         data_dependent_init(self.eval(), lambda: self.loss(x, noise))
         self.train(training)
@@ -96,7 +97,7 @@ class VLAE(Module):
 
         Raises: ValueError for an x of wrong shape or dtype, or of other values than 0 and 1.
         """
-        checks.check_binary("x", x, self.config.example_shape, self)
+        checks.check_binary("x", x, self.example_shape, self)
         mu, logvar = self.encoder(x)
         return mu.to(self.dtype), logvar.to(self.dtype)
 
@@ -112,8 +113,8 @@ class VLAE(Module):
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
         """
-        checks.check_tensor("x", x, (None, *self.config.example_shape), self)
-        checks.check_tensor("code", code, (len(x), self.config.code_dim), self)
+        checks.check_tensor("x", x, (None, *self.example_shape), self)
+        checks.check_tensor("code", code, (len(x), self.code_dim), self)
         maps = self.decoder(code)
         return self.pixels(x, maps).to(self.dtype)  # under autocast the nll needs every digit
 
@@ -123,7 +124,7 @@ class VLAE(Module):
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, logvar = self.encode(x)
-        self._check_noise(noise, (len(x), self.config.code_dim))
+        self._check_noise(noise, (len(x), self.code_dim))
         z = self.reparameterize(mu, logvar, noise.eps)
         code, kl = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
         nll = bernoulli_nll(self.decode(code, x).flatten(1), x.flatten(1))  # (N,)
@@ -140,7 +141,7 @@ class VLAE(Module):
         (2015), which tends to log p(x). Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         mu, logvar = self.encode(x)
-        N, K, Z = self._check_noise(noise, (len(x), None, self.config.code_dim))
+        N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
         z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
         logits = self.decode(code.reshape(N * K, Z), x.repeat_interleave(K, 0))
@@ -158,7 +159,7 @@ class VLAE(Module):
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)
-        shape = count, self.config.code_dim
+        shape = count, self.code_dim
         eps = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
         return self._sample_pixels(self.latent.generate(eps), key, mean, progress)
 
@@ -186,7 +187,7 @@ class VLAE(Module):
         self, code: Tensor, key: Key, mean: bool, progress: Progress | None, first: int = 0
     ) -> Tensor:
         maps = self.decoder(code)
-        shape = len(code), *self.config.example_shape
+        shape = len(code), *self.example_shape
         start = first * math.prod(shape[1:])
         u = random.uniform(key.fold_in("x"), shape, start, self.dtype, self.device)
         x, p = sample_pixels(self.pixels, maps, u, progress)

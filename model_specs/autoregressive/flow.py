@@ -1,6 +1,6 @@
-"""What the autoregressive flow is, whatever computes it: its config, who may see whom, its output.
+"""Config, MADE degrees and output of the autoregressive flow, for both panels.
 
-`Any` stands for an array of whichever panel: numpy.ndarray on the left, torch.Tensor on the right.
+`Any` stands for an array of either panel: numpy.ndarray on the left, torch.Tensor on the right.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ MOST_LAYERS = 4
 
 @dataclass(frozen=True)
 class AutoregressiveFlowConfig:
-    """A stack of autoregressive steps between z and eps ~ N(0, I); its defaults are the AF prior of
-    Chen et al. (2016, arXiv 1611.02731) for binary images.
+    """A stack of autoregressive steps between z and eps ~ N(0, I).
+
+    The defaults are the AF prior of Chen et al. (2016, arXiv 1611.02731) for binary images.
 
     Raises: ValueError that names the field, its value and what is allowed.
     """
@@ -26,16 +27,16 @@ class AutoregressiveFlowConfig:
     hidden_dim: int = 640
     """H, units of each hidden layer."""
     hidden_layers: int = 3
-    """Of each step's MADE, 1 to 4. The paper's "3-layer MADE" does not say whether the output
-    counts; here it does not."""
+    """Hidden layers of each step's MADE, 1 to 4. The paper's "3-layer MADE" leaves open whether the
+    output layer counts; here it does not."""
     steps: int = 4
+    """S, steps of the flow."""
     mean_only: bool = True
-    """sigma = 1: the paper's choice, and no volume changes."""
+    """True: sigma = 1, the paper's choice, so that volume is preserved."""
     reverse: bool = True
-    """Every other step goes through the dimensions backwards, so that the last of one step is the
-    first of the next."""
+    """True: every other step takes the dimensions in reverse order."""
     order: tuple[int, ...] | None = None
-    """The dimensions in the first step's order, first to last; None is 0, 1, ..., D - 1."""
+    """The order of the dimensions in the first step; None is 0, 1, ..., D - 1."""
 
     def __post_init__(self) -> None:
         for name in ("dim", "hidden_dim", "steps"):
@@ -49,13 +50,13 @@ class AutoregressiveFlowConfig:
 
     @property
     def orders(self) -> list[tuple[int, ...]]:
-        """Each step's order."""
+        """The order of the dimensions in each step."""
         first = tuple(range(self.dim)) if self.order is None else self.order
         return [first[::-1] if self.reverse and k % 2 else first for k in range(self.steps)]
 
 
 class FlowOutput(NamedTuple):
-    """Where z comes to, and by how much the volume around it changed on the way."""
+    """eps = f(z), and the log-determinant of the Jacobian of f at z."""
 
     eps: Any  # (..., D)
     logdet: Any  # (...), log |det d eps / dz|, nats
@@ -64,23 +65,25 @@ class FlowOutput(NamedTuple):
 def made_degrees(
     order: tuple[int, ...], hidden_dim: int, hidden_layers: int, outputs: int = 1
 ) -> list[tuple[int, ...]]:
-    """The degree of every unit, layer by layer, inputs first: a unit of degree m may depend on the
-    first m dimensions in `order`, so it may read units of degree <= m and no others.
+    """The degree of every unit, layer by layer, inputs first.
 
-        inputs      1 + p          of the dimension that comes p-th, p = 0 ... D - 1
-        hidden      ceil((k + 1) (D - 1) / H), k = 0 ... H - 1: in order, evenly spread
-        outputs     p              of the dimension that comes p-th, once for each output it has
+    A unit of degree m depends on the first m dimensions in `order`, so it reads units of degree
+    <= m and no others.
+
+        inputs      1 + p          for the dimension at place p of `order`, p = 0 ... D - 1
+        hidden      ceil((k + 1) (D - 1) / H), k = 0 ... H - 1: ascending, evenly distributed
+        outputs     p              for the dimension at place p, once for each of its `outputs`
 
     Source: Germain et al. (2015), arXiv 1502.03509, section 4. Where we differ: their
-    outputs have degree 1 + p and read only what is strictly below, which is the same, and makes two
-    rules of one; their hidden degrees are drawn at random, ours reach D - 1 however few they are.
+    outputs have degree 1 + p and read only units strictly below, which is the same mask by a second
+    rule; their hidden degrees are random, ours always reach D - 1.
     Raises: ValueError for an order that is no permutation, H < 1 or hidden layers not 1 to 4.
     """
     D, H = len(order), hidden_dim
     check_order(order, D)
     check_positive_int("hidden_dim", H)
     check_hidden_layers(hidden_layers)
-    place = sorted(range(D), key=order.__getitem__)  # of each dimension: the inverse permutation
+    place = sorted(range(D), key=order.__getitem__)  # the inverse permutation
     hidden = tuple(-(-(k + 1) * (D - 1) // H) for k in range(H))
     return [tuple(1 + p for p in place), *[hidden] * hidden_layers, tuple(place) * outputs]
 
@@ -93,7 +96,7 @@ def check_hidden_layers(value: object) -> None:
 
 def check_order(order: object, dim: int) -> None:
     """Raise ValueError unless `order` is a tuple that has each of 0 ... dim - 1 once, dim >= 1."""
-    whole = isinstance(order, tuple) and all(type(d) is int for d in order)
-    if not whole or not order or sorted(order) != list(range(dim)):  # type: ignore[call-overload]
+    is_tuple = isinstance(order, tuple) and all(type(d) is int for d in order)
+    if not is_tuple or not order or sorted(order) != list(range(dim)):  # type: ignore[call-overload]
         takes = f"0 to {dim - 1}" if dim else "0 to D - 1, D >= 1"
         raise ValueError(f"order: got {order!r}, takes a tuple that is a permutation of {takes}")

@@ -1,6 +1,6 @@
-"""What a pixel sees of the image through several masked layers, whatever computes them.
+"""Receptive fields: the pixels that a pixel depends on through several masked layers.
 
-Each layer reads pixels that have read others: their offsets add up. Six layers of 3 x 3:
+The offsets that successive layers read add up. Six layers of 3 x 3:
 
     Window.raster(3): 69 pixels           the two stacks: 84
 
@@ -12,8 +12,8 @@ Each layer reads pixels that have read others: their offsets add up. Six layers 
     # # # # # # # # . . . . .             # # # # # # # # # # # # #
     # # # # # # @ . . . . . .             # # # # # # @ . . . . . .
 
-The wedge on the left picture's right is the blind spot: a step to the right is a step up as well.
-An image's border cuts the field off.
+The wedge on the right of the left picture is the blind spot: a step to the right is also a step up.
+The field ends at the border of the image.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from model_specs.autoregressive.windows import ITSELF, Offset, Window, stacked_r
 
 
 def receptive_field(layers: Iterable[tuple[Window, str]]) -> Window:
-    """What MaskedConv2d's of these windows and mask types see, one after the other.
+    """Receptive field of MaskedConv2d layers with these windows and mask types, in this order.
 
-        seen = W_1 + ... + W_n,   A + B = {a + b}
+        field = W_1 + ... + W_n,   A + B = {a + b}
 
-    The fields of both panels' MaskedConv2d without free channels.
-    Raises: ValueError as `Window.seen`.
+    It holds for image channels; free channels are read whole.
+    Raises: ValueError as `Window.read_offsets`.
     Source: van den Oord et al. (2016), arXiv 1606.05328, figure 1 (right, top).
     """
-    seen = frozenset({ITSELF})
+    offsets = frozenset({ITSELF})
     for window, mask_type in layers:
-        seen = _sum(seen, window.seen(mask_type))
-    return Window(seen)
+        offsets = _sum(offsets, window.read_offsets(mask_type))
+    return Window(offsets)
 
 
 def stacked_receptive_field(layers: Iterable[tuple[int | tuple[int, int], str]]) -> Window:
-    """What the horizontal state of StackedConv2d's of these kernels and types sees.
+    """Receptive field of the h of StackedConv2d layers with these kernels and types, in this order.
 
         v = v + vertical,   h = (h + horizontal) | v        layer by layer, from v = h = {(0, 0)}
 

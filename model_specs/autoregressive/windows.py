@@ -1,7 +1,7 @@
-"""Which pixels a masked convolution sees, whatever computes it.
+"""Windows of pixels that masked convolutions read, for both panels.
 
-Pixels come in raster order: rows from the top, each from its left. A window is drawn around the
-pixel @ in the middle of the kernel, with # for what it holds:
+Pixels are in raster order: rows from the top, each from its left. A window is drawn around the
+pixel @ in the middle of the kernel; # marks its pixels:
 
     raster(5)     raster((3, 5))   local(4, 2)   local(5, 2)   local(2, 1)   local(3, 0)
 
@@ -22,23 +22,23 @@ from typing import Self
 from model_specs.common.fields import check_choice, check_positive_int
 
 Offset = tuple[int, int]
-"""(rows down, columns to the right) of the pixel itself."""
+"""(rows down, columns to the right), relative to the pixel itself."""
 Mask = tuple[tuple[bool, ...], ...]
-"""(kH, kW): what the kernel may read."""
+"""(kH, kW), True where the kernel reads."""
 MASK_TYPES = ("A", "B")
-"""A leaves the pixel itself out: for the layer that reads the image. B has it: for those after."""
+"""A excludes the pixel itself, for the layer that reads the image. B includes it."""
 ITSELF = (0, 0)
 
 
 @dataclass(frozen=True)
 class Window:
-    """The pixels before a pixel that a layer sees of it; by hand, or `raster`, or `local`.
+    """The pixels before a pixel that a layer reads: a set of offsets, or `raster`, or `local`.
 
     Raises: ValueError for an offset that comes after the pixel itself.
     """
 
     offsets: frozenset[Offset]
-    """May hold the pixel itself, (0, 0): then it is no window for a mask of type A."""
+    """Offsets up to (0, 0), the pixel itself; a window with (0, 0) has no mask of type A."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.offsets, frozenset):
@@ -53,10 +53,10 @@ class Window:
 
     @classmethod
     def raster(cls, kernel_size: int | tuple[int, int]) -> Self:
-        """All that comes before the pixel in a kernel of odd sides (kH, kW).
+        """All pixels before the pixel in a kernel of odd sides (kH, kW).
 
-        Stacked, such layers miss a wedge at the upper right: the blind spot (van den Oord et al.
-        2016, arXiv 1606.05328, figure 1). The two stacks of StackedConv2d do not.
+        Several such layers miss a wedge at the upper right: the blind spot (van den Oord et al.
+        2016, arXiv 1606.05328, figure 1). The two stacks of StackedConv2d have none.
         Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4.
         Raises: ValueError for an even kernel, or one without a pixel.
         """
@@ -66,12 +66,12 @@ class Window:
     @classmethod
     def local(cls, width: int, rows: int) -> Self:
         """The block of `width` columns and `rows` rows directly above the pixel, and the
-        ceil((width - 1) / 2) pixels to its left; the block reaches as far to the left as they do.
+        ceil((width - 1) / 2) pixels to its left; the block starts in the same column.
 
         Source: Chen et al. (2016), arXiv 1611.02731, whose A x B is local(A, B). That A is the
         width follows from their layers: k vertical ones of PixelCNN++'s 2 rows x 3 columns see
-        k + 1 rows of 2 k + 1, and their 5 x 3 is k = 2, their 7 x 4 is k = 3. Where the block of
-        an even width lies is not stated; here it is one column further to the left.
+        k + 1 rows of 2 k + 1, and their 5 x 3 is k = 2, their 7 x 4 is k = 3. They do not
+        say where the block of an even width lies; here it is one column further to the left.
         Raises: ValueError for a width < 1, rows < 0, or either no int.
         """
         check_positive_int("width", width)
@@ -90,39 +90,38 @@ class Window:
     def __str__(self) -> str:
         """The window as the module draws it."""
         rows = self.mask("B")
-        signs = [["#" if seen else "." for seen in row] for row in rows]
+        signs = [["#" if readable else "." for readable in row] for row in rows]
         signs[len(rows) // 2][len(rows[0]) // 2] = "@"
         return "\n".join(" ".join(row) for row in signs)
 
-    def seen(self, mask_type: str) -> frozenset[Offset]:
-        """The window, for type B with the pixel itself.
+    def read_offsets(self, mask_type: str) -> frozenset[Offset]:
+        """The offsets that a mask type reads: the window, and for type B the pixel itself.
 
         Raises: ValueError for type A where the window has the pixel itself or nothing at all.
         """
         check_choice("mask_type", mask_type, MASK_TYPES)
         if mask_type == "A" and ITSELF in self.offsets:
             raise ValueError("window: got one that includes the pixel itself, type A takes none")
-        seen = self.offsets if mask_type == "A" else self.offsets | {ITSELF}
-        if not seen:
+        offsets = self.offsets if mask_type == "A" else self.offsets | {ITSELF}
+        if not offsets:
             raise ValueError("window: got one that sees nothing, type A takes at least one pixel")
-        return seen
+        return offsets
 
     def mask(self, mask_type: str) -> Mask:
-        """(kH, kW): what is seen.   Raises: ValueError as `seen`."""
-        seen = self.seen(mask_type)
+        """The mask (kH, kW) of a type.   Raises: ValueError as `read_offsets`."""
+        offsets = self.read_offsets(mask_type)
         up, side = (n // 2 for n in self.kernel_size)
         return tuple(
-            tuple((i, j) in seen for j in range(-side, side + 1)) for i in range(-up, up + 1)
+            tuple((i, j) in offsets for j in range(-side, side + 1)) for i in range(-up, up + 1)
         )
 
 
 def channel_masks(
     window: Window, mask_type: str, in_channels: int, free_channels: int
 ) -> tuple[Mask, ...]:
-    """(I, kH, kW): the window's mask for each image channel, and a whole kernel for each of the
-    `free_channels` after them.
+    """(I, kH, kW): the window's mask for each image channel, a full mask for each free channel.
 
-    Raises: ValueError as `Window.mask`, for sizes that are none, and where no channel is masked.
+    Raises: ValueError as `Window.mask`, for impossible sizes, and if no channel is masked.
     """
     if not isinstance(window, Window):
         raise ValueError(f"window: got {window!r}, takes a Window")
@@ -138,10 +137,10 @@ def channel_masks(
 
 
 def stacked_reach(kernel_size: int | tuple[int, int], mask_type: str) -> tuple[int, int]:
-    """(rows up, columns to either side) that a layer of the two stacks reads, by its odd sides.
+    """(rows up, columns to either side) that a layer of two stacks reads.
 
-    Raises: ValueError for an even kernel, or one without a pixel; for type A one of less than
-    3 x 3, which leaves nothing above the pixel or nothing to its left.
+    Raises: ValueError for an even or empty kernel, and for one of type A of less than 3 x 3, which
+    has no pixel above or no pixel to the left.
     """
     check_choice("mask_type", mask_type, MASK_TYPES)
     up, side = _reach(kernel_size)
@@ -151,7 +150,7 @@ def stacked_reach(kernel_size: int | tuple[int, int], mask_type: str) -> tuple[i
 
 
 def _reach(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Half the sides of an odd kernel.   Raises: ValueError for any other."""
+    """Half the sides of an odd kernel.   Raises: ValueError for any other kernel."""
     sides = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
     if len(sides) != 2 or not all(type(n) is int and n > 0 and n % 2 for n in sides):
         raise ValueError(

@@ -1,9 +1,17 @@
-"""Ancestral samples: the naive loop's to the last bit, on both panels; what a caller is told."""
+"""Ancestral sampling: both panels draw the naive loop's images to the last bit."""
 
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import CONTEXTS, KEY, KINDS, config_of, images, make, tensors
+from helpers.pixel_cases import (
+    CONTEXTS,
+    KEY,
+    KINDS,
+    binary_images,
+    make_config,
+    make_models,
+    tensors,
+)
 from scipy.special import expit
 
 import numpy_ref.autoregressive.ancestral
@@ -15,8 +23,8 @@ from numpy_ref.nn.layers import Tanh
 each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
 
 
-def naive(decode, u):
-    """One full forward pass per pixel: the definition of p(x) = prod_i p(x_i | pixels before i)."""
+def naive_samples(decode, u):
+    """x and p by one full forward pass per pixel: p(x) = prod_i p(x_i | pixels before i)."""
     x, p = np.zeros_like(u), np.zeros_like(u)
     for i, j in np.ndindex(u.shape[2:]):
         p[:, :, i, j] = expit(decode(x)[:, :, i, j])
@@ -25,7 +33,7 @@ def naive(decode, u):
 
 
 def codes(left, count, dtype="float64"):
-    """z ~ p(z) by the key's own stream, as the decoder reads it."""
+    """Codes of samples of the prior, from the stream that `sample` uses."""
     config = left.config
     eps = random.normal(KEY.fold_in("z"), (count, config.code_dim), dtype=dtype)
     return left.latent.flow.inverse(eps) if config.latent == "af_prior" else eps
@@ -33,23 +41,23 @@ def codes(left, count, dtype="float64"):
 
 @each_kind
 def test_samples_are_those_of_the_naive_loop_on_both_panels(latent, context):
-    config = config_of(latent, context, tied=latent == "gaussian")
-    left, right = make(config)
+    config = make_config(latent, context, tied=latent == "gaussian")
+    left, right = make_models(config)
     code, u = codes(left, 5), random.uniform(KEY.fold_in("x"), (5, *config.example_shape))
-    x, p = naive(lambda x: left.decode(code, x)[0], u)
+    x, p = naive_samples(lambda x: left.decode(code, x)[0], u)
     assert 0.1 < x.mean() < 0.9 and len(np.unique(p)) > 100
-    theirs = naive(lambda x: right.decode(*tensors(code, x)).detach().numpy(), u)[0]
-    for images_ in (theirs, left.sample(KEY, 5, mean=False), right.sample(KEY, 5, mean=False)):
-        np.testing.assert_array_equal(np.asarray(images_), x)
+    theirs = naive_samples(lambda x: right.decode(*tensors(code, x)).detach().numpy(), u)[0]
+    for drawn in (theirs, left.sample(KEY, 5, mean=False), right.sample(KEY, 5, mean=False)):
+        np.testing.assert_array_equal(np.asarray(drawn), x)
     for means in (left.sample(KEY, 5), right.sample(KEY, 5)):
         assert normwise(np.asarray(means), p) <= 1e-13
         np.testing.assert_array_equal(u < np.asarray(means), x)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_an_image_does_not_know_how_many_there_are(context):
-    """Draws are addressed by image."""
-    for model in make(config_of(context=context)):
+def test_an_image_does_not_depend_on_the_number_of_images(context):
+    """Random numbers are addressed by image."""
+    for model in make_models(make_config(context=context)):
         five = np.asarray(model.sample(KEY, 5, mean=False))
         assert len(np.unique(five.reshape(5, -1), axis=0)) == 5
         for count in (1, 2):
@@ -60,23 +68,23 @@ def test_an_image_does_not_know_how_many_there_are(context):
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_float32_draws_the_same_images_where_no_p_is_u(context):
-    """Both panels' are the float64 ones: u is the same number, and p is off by a rounding."""
-    config = config_of(context=context)
-    exact = make(config)[0].sample(KEY, 40, mean=False)
-    for model in make(config, "float32"):
+def test_float32_draws_the_images_of_float64(context):
+    """u is the same number in both dtypes, and no p is so close to its u that rounding matters."""
+    config = make_config(context=context)
+    exact = make_models(config)[0].sample(KEY, 40, mean=False)
+    for model in make_models(config, "float32"):
         result = np.asarray(model.sample(KEY, 40, mean=False))
         assert result.dtype == np.float32
         np.testing.assert_array_equal(result, exact)
 
 
 @each_kind
-def test_every_image_is_binary_and_every_pixel_is_told(latent, context):
-    for model in make(config_of(latent, context)):
-        message = []
-        drawn = np.asarray(model.sample(KEY, 9, mean=False, progress=message.append))
+def test_images_are_binary_and_progress_counts_their_pixels(latent, context):
+    for model in make_models(make_config(latent, context)):
+        counts = []
+        drawn = np.asarray(model.sample(KEY, 9, mean=False, progress=counts.append))
         assert drawn.shape == (9, 1, 5, 7) and set(np.unique(drawn)) == {0, 1}
-        assert sum(message) == 35 and message == ([35] if context == "none" else [7] * 5)
+        assert counts == ([35] if context == "none" else [7] * 5)
         again = model.sample(KEY, 9, mean=False)
         np.testing.assert_array_equal(np.asarray(again), drawn)
         means = np.asarray(model.sample(KEY, 9))
@@ -84,27 +92,27 @@ def test_every_image_is_binary_and_every_pixel_is_told(latent, context):
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "af_prior", "iaf_posterior"])
-def test_reconstructions_are_the_naive_loops_at_mu(latent):
-    left, right = make(config_of(latent))
-    x = images(left.config, 4)
+def test_reconstructions_are_the_naive_samples_at_mu(latent):
+    left, right = make_models(make_config(latent))
+    x = binary_images(left.config, 4)
     (mu, _), _ = left.encode(x)
     code = left.latent.flow(mu)[0].eps if latent == "iaf_posterior" else mu
     u = random.uniform(KEY.fold_in("x"), x.shape)
-    want, p = naive(lambda x: left.decode(code, x)[0], u)
+    want, p = naive_samples(lambda x: left.decode(code, x)[0], u)
     for model, given in ((left, x), (right, torch.from_numpy(x))):
-        message = []
-        result = model.reconstruct(given, KEY, progress=message.append)
+        counts = []
+        result = model.reconstruct(given, KEY, progress=counts.append)
         np.testing.assert_array_equal(np.asarray(result), want)
         assert normwise(np.asarray(model.reconstruct(given, KEY, mean=True)), p) <= 1e-13
         part = np.asarray(model.reconstruct(given[2:], KEY, first=2))
         np.testing.assert_array_equal(part, want[2:])
-        assert sum(message) == 35
+        assert sum(counts) == 35
 
 
 def test_frequencies_are_the_probabilities():
-    """Of all 16 images of 2 x 2, in 4000 samples; z-scores by the binomial's own deviation."""
-    config = config_of("none", height=2, width=2)
-    left, right = make(config)
+    """All 16 images of 2 x 2 among 4000 samples, within 4 standard deviations of the binomial."""
+    config = make_config("none", height=2, width=2)
+    left, right = make_models(config)
     pixels = np.array(list(np.ndindex(2, 2, 2, 2)), float).reshape(16, 1, 2, 2)
     log_p = left.log_weight(pixels, left.draw_noise(KEY, 16, samples=1))[:, 0]
     drawn = left.sample(KEY, 4000, mean=False)
@@ -123,6 +131,6 @@ def test_frequencies_are_the_probabilities():
     ],
     ids=["numpy", "torch"],
 )
-def test_a_layer_that_knows_no_pixels_is_refused(module, layer):
-    with pytest.raises(TypeError, match="layer: got Tanh, takes one that knows pixels"):
-        module.pixelwise(layer, 1, 2, 3)
+def test_a_layer_without_a_pixel_step_is_refused(module, layer):
+    with pytest.raises(TypeError, match="layer: got Tanh, takes one that works pixel by pixel"):
+        module.pixel_step(layer, 1, 2, 3)

@@ -1,8 +1,9 @@
-"""MADE and the flow made of it: parity, derivatives, who depends on whom, one clear error."""
+"""MADE and the autoregressive flow: parity, derivatives, dependence on dimensions, errors."""
 
 import numpy as np
 import pytest
 import torch
+from helpers.finite_differences import derivative_errors
 from helpers.flow_cases import (
     GRID,
     KINDS,
@@ -10,11 +11,11 @@ from helpers.flow_cases import (
     ORDERS,
     SHUFFLED,
     SMALL,
-    draws,
-    jacobian,
     make_flows,
+    normal_draws,
+    numerical_jacobian,
 )
-from helpers.witnesses import derivative_errors, filled
+from helpers.witnesses import filled
 
 from diptych import parity, weights
 from diptych.arrays import to_numpy
@@ -30,9 +31,9 @@ from torch_impl.autoregressive import flow as right_side
 @pytest.mark.parametrize("size", [(1,), (5,), (3, 2)], ids=str)
 @pytest.mark.parametrize("settings", [*GRID, *ODD], ids=str)
 def test_parity(settings, size):
-    """Of every layer and gradient; (3, 2) for samples of examples."""
+    """Parity of every layer and gradient; (3, 2) are two samples of three examples."""
     left, right = make_flows(**settings)
-    z = draws(*size, left.config.dim)
+    z = normal_draws(*size, left.config.dim)
     report = parity.compare(left, right, (z,))
     assert report.ok, report
     checked = {row.name for row in report.rows}
@@ -40,7 +41,7 @@ def test_parity(settings, size):
 
     tensor = torch.from_numpy(z).requires_grad_()
     log_p, vjp = left.log_prob(z)
-    cotangent = draws(*size, seed=1)
+    cotangent = normal_draws(*size, seed=1)
     left.zero_grad(), right.zero_grad()
     ours = {"log_p": log_p, "dz": vjp(cotangent)} | left.gradients()
     result = right.log_prob(tensor)
@@ -55,9 +56,9 @@ def test_parity(settings, size):
 @KINDS
 def test_parity_in_float32(mean_only):
     left, right = make_flows("float32", mean_only=mean_only)
-    report = parity.compare(left, right, (draws(5, 7).astype(np.float32),))
+    report = parity.compare(left, right, (normal_draws(5, 7).astype(np.float32),))
     assert report.ok, report
-    assert left.inverse(draws(5, 7).astype(np.float32)).dtype == np.float32
+    assert left.inverse(normal_draws(5, 7).astype(np.float32)).dtype == np.float32
 
 
 @KINDS
@@ -81,24 +82,26 @@ def test_finite_differences(mean_only, layers, rng):
     left, _ = make_flows(mean_only=mean_only, hidden_layers=layers)
     names = dict(left.named_parameters()).keys()
     for function, size in ((left, (4,)), (left, (2, 3)), (left.log_prob, (4,))):
-        errors = derivative_errors(function, (draws(*size, 7),), left.named_parameters(), rng)
+        errors = derivative_errors(
+            function, (normal_draws(*size, 7),), left.named_parameters(), rng
+        )
         assert errors.keys() == {"[0]", *names}
         assert max(errors.values()) < 1e-8, errors
     for step in left.steps:
-        errors = derivative_errors(step, (draws(4, 7),), step.named_parameters(), rng)
+        errors = derivative_errors(step, (normal_draws(4, 7),), step.named_parameters(), rng)
         assert max(errors.values()) < 1e-8, errors
 
 
 def test_masked_linear_is_torch_s_linear_with_a_masked_weight(rng):
-    """y, dx and dW; W itself keeps what the mask hides, and gets no gradient there."""
-    reads, degrees = (1, 2, 3, 3, 1), (2, 0, 3, 1)
-    layer = filled(left_side.MaskedLinear(reads, degrees), rng)
+    """y, dx and dW agree; a masked weight keeps its value and gets no gradient."""
+    in_degrees, out_degrees = (1, 2, 3, 3, 1), (2, 0, 3, 1)
+    layer = filled(left_side.MaskedLinear(in_degrees, out_degrees), rng)
     before = layer.weight.data.copy()
-    x = draws(3, 2, 5)
+    x = normal_draws(3, 2, 5)
     y, vjp = layer(x)
-    dy = draws(3, 2, 4, seed=1)
+    dy = normal_draws(3, 2, 4, seed=1)
     dx = vjp(dy)
-    mask = torch.tensor([[m >= n for n in reads] for m in degrees])
+    mask = torch.tensor([[m >= n for n in in_degrees] for m in out_degrees])
     weight = torch.tensor(before).requires_grad_()
     tensor = torch.tensor(x).requires_grad_()
     bias = torch.tensor(layer.bias.data)
@@ -114,16 +117,16 @@ def test_masked_linear_is_torch_s_linear_with_a_masked_weight(rng):
     np.testing.assert_array_equal(layer.weight.grad, 2 * once)
 
 
-# Who depends on whom
+# Dependence on dimensions
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("layers", [1, 2, 3, 4])
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_made_is_strictly_triangular_in_its_order(order, layers, outputs, rng):
-    """By every pair: output i moves with z_j where j comes before i, and nowhere else.
+    """For each pair: output i changes with z_j if j comes before i, and not otherwise.
 
-    Positive weights and inputs, so that no ReLU is closed and no sum cancels; both panels.
+    Weights and inputs are positive, so that no ReLU is closed and no sum cancels.
     """
     left = left_side.MADE(order, 11, layers, outputs)
     right = right_side.MADE(order, 11, layers, outputs)
@@ -154,19 +157,19 @@ def test_few_hidden_units_still_let_the_last_dimension_see_all_others(rng):
 
 
 @KINDS
-def test_the_order_turns_from_step_to_step(mean_only):
-    """Each step is triangular in its order; without `reverse` so is the flow, with it it is not."""
+def test_the_order_reverses_from_step_to_step(mean_only):
+    """Each step is triangular in its order; the flow is triangular only without `reverse`."""
     place = np.argsort(SHUFFLED)
     later = place[None, :] > place[:, None]
     for reverse in (True, False):
         left, _ = make_flows(mean_only=mean_only, reverse=reverse, hidden_dim=40)
         assert left.config.orders == [SHUFFLED, SHUFFLED[:: -1 if reverse else 1], SHUFFLED]
-        z = draws(7)
+        z = normal_draws(7)
         for k, step in enumerate(left.steps):
-            slopes = jacobian(lambda z, f=step: f(z)[0].eps, z)
+            slopes = numerical_jacobian(lambda z, f=step: f(z)[0].eps, z)
             hidden = later.T if reverse and k % 2 else later
             assert not slopes[hidden].any() and slopes[~hidden].any()
-        whole = jacobian(lambda z, f=left: f(z)[0].eps, z)
+        whole = numerical_jacobian(lambda z, f=left: f(z)[0].eps, z)
         assert whole[later].any() == reverse
 
 
@@ -205,7 +208,7 @@ def test_an_impossible_made_is_one_clear_error(side):
 
 @pytest.mark.parametrize("method", ["forward", "log_prob", "inverse"])
 def test_inputs_that_do_not_fit_are_one_clear_error(method):
-    good = draws(5, 7)
+    good = normal_draws(5, 7)
     name = "eps" if method == "inverse" else "z"
     for bad, what in (
         (good[:, :6], r"shape \(5, 6\), takes \(any, 7\)"),

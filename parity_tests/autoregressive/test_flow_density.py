@@ -1,11 +1,11 @@
-"""The flow as a density: inverses, volumes, integrals, and one bound read in two ways."""
+"""The flow as a density: inverses, volumes, integrals, and AF prior and IAF posterior."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from helpers.flow_cases import GRID, KINDS, ODD, draws, jacobian, make_flows
+from helpers.flow_cases import GRID, KINDS, ODD, make_flows, normal_draws, numerical_jacobian
 from scipy import integrate, stats
 from torch import distributions as td
 
@@ -17,7 +17,7 @@ from numpy_ref.probability.distributions import bernoulli_nll
 @pytest.mark.parametrize("settings", [*GRID[::3], *GRID[2::3], *ODD], ids=str)
 def test_there_and_back_again(settings):
     left, right = make_flows(**settings)
-    z = draws(5, left.config.dim)
+    z = normal_draws(5, left.config.dim)
     np.testing.assert_allclose(left.inverse(left(z)[0].eps), z, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(left(left.inverse(z))[0].eps, z, rtol=1e-12, atol=1e-12)
     tensor = torch.from_numpy(z)
@@ -30,10 +30,10 @@ def test_there_and_back_again(settings):
 
 
 @KINDS
-def test_each_step_s_inverse_is_what_d_passes_find(mean_only):
-    """The textbook's way: D passes, each of which makes one more dimension right."""
+def test_each_step_s_inverse_agrees_with_d_forward_passes(mean_only):
+    """The textbook inverse: D passes, each of which completes one more dimension."""
     left, _ = make_flows(mean_only=mean_only, hidden_layers=3)
-    eps = draws(4, 7)
+    eps = normal_draws(4, 7)
     for step, order in zip(left.steps, left.config.orders, strict=True):
         z = np.zeros_like(eps)
         for d in order:
@@ -46,14 +46,14 @@ def test_each_step_s_inverse_is_what_d_passes_find(mean_only):
 @pytest.mark.parametrize("settings", [*GRID[::5], *ODD], ids=str)
 def test_the_log_determinant_is_the_jacobian_s(settings):
     left, right = make_flows(**settings)
-    z = draws(left.config.dim)
+    z = normal_draws(left.config.dim)
     logdet = left(z)[0].logdet
-    _, measured = np.linalg.slogdet(jacobian(lambda z: left(z)[0].eps, z))
+    _, measured = np.linalg.slogdet(numerical_jacobian(lambda z: left(z)[0].eps, z))
     exact = torch.autograd.functional.jacobian(lambda z: right(z).eps, torch.from_numpy(z))
     assert logdet == pytest.approx(torch.linalg.slogdet(exact).logabsdet.item(), abs=1e-12)
     assert logdet == pytest.approx(measured, abs=1e-8)
     assert (logdet == 0) == left.config.mean_only
-    many = draws(5, left.config.dim)
+    many = normal_draws(5, left.config.dim)
     assert left.config.mean_only == (not left(many)[0].logdet.any())
     assert left.config.mean_only == (not right(torch.from_numpy(many)).logdet.any())
 
@@ -64,9 +64,9 @@ def test_the_log_determinant_is_the_jacobian_s(settings):
 @KINDS
 @pytest.mark.parametrize("dim", [1, 2])
 def test_the_density_integrates_to_one(dim, mean_only):
-    """And has its samples' mean: by the midpoint rule, in a box three times as wide as they lie."""
+    """The midpoint rule in a box three times as wide as the samples gives 1 and their mean."""
     left, _ = make_flows(dim=dim, order=None, hidden_dim=8, mean_only=mean_only)
-    samples = left.inverse(draws(20_000, dim))
+    samples = left.inverse(normal_draws(20_000, dim))
     low, high = samples.min(0), samples.max(0)
     low, high = low - (high - low), high + (high - low)
     points = 1500
@@ -82,7 +82,7 @@ def test_the_density_integrates_to_one(dim, mean_only):
 
 
 def test_in_one_dimension_it_is_a_gaussian():
-    """mu and sigma are constants there: scipy's normal, and its integral by quad."""
+    """mu and sigma are constants: scipy's normal density, and an integral of 1 by quad."""
     left, _ = make_flows(dim=1, order=None, mean_only=False)
     mean, one = left.inverse(np.array([[0.0], [1.0]]))[:, 0]
     z = np.linspace(mean - 3, mean + 3, 7)
@@ -96,9 +96,9 @@ def test_in_one_dimension_it_is_a_gaussian():
 
 @KINDS
 def test_log_prob_is_that_of_torch_distributions(mean_only):
-    """A TransformedDistribution whose transform has autograd's own Jacobian."""
+    """The log-determinant of torch is that of autograd's Jacobian."""
     left, right = make_flows(mean_only=mean_only)
-    z = draws(4, 7)
+    z = normal_draws(4, 7)
     for log_p, point in zip(left.log_prob(z)[0], torch.from_numpy(z), strict=True):
         eps = right(point).eps.detach()
         slopes = torch.autograd.functional.jacobian(lambda z: right(z).eps, point)
@@ -109,7 +109,7 @@ def test_log_prob_is_that_of_torch_distributions(mean_only):
 
 @KINDS
 def test_an_af_prior_is_an_iaf_posterior(mean_only, rng):
-    """One bound from the same weights (Chen et al. 2016, section 3.2), read in both ways.
+    """Both forms give one bound from the same weights (Chen et al. 2016, section 3.2).
 
     AF prior        log p(x|z) + log p(z) - log q(z|x),            p(z) the flow's
     IAF posterior   log p(x|f(eps)) + log N(eps) - log q(eps|x),   q(eps|x) the flow's
@@ -117,7 +117,7 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only, rng):
     left, right = make_flows(mean_only=mean_only)
     mu, std, decoder = rng.normal(size=7), rng.uniform(0.3, 1.2, 7), rng.normal(size=(7, 9))
     x = rng.integers(0, 2, 9).astype(float)
-    z = mu + std * draws(6, 7)
+    z = mu + std * normal_draws(6, 7)
     log_q = stats.norm(mu, std).logpdf(z).sum(-1)
     prior = -bernoulli_nll(z @ decoder, x)[0] + left.log_prob(z)[0] - log_q
 

@@ -1,10 +1,10 @@
-"""What a loss charges for the KL: definitions written out, derivatives, and gamma's way."""
+"""Free-bits KL penalties: their definitions, derivatives, and the updates of gamma."""
 
 import numpy as np
 import pytest
 import torch
-from helpers.vlae_cases import errors, results, small
-from helpers.witnesses import derivative_errors
+from helpers.finite_differences import derivative_errors
+from helpers.vlae_cases import normwise_errors, outputs_and_gradients, small_config
 
 from diptych import weights
 from diptych.parity.report import normwise
@@ -14,14 +14,15 @@ from torch_impl.autoregressive import latents as right_side
 
 SIDES = left_side, right_side
 KL = np.array([[0.9, 0.02, 1.7], [0.1, 0.06, 2.9], [0.5, 0.01, 0.2], [1.3, 0.03, 0.4]])
-"""Of four images in three parts: means 0.7, 0.03, 1.3, in all 2.03."""
+"""KL of four images in three parts: means 0.7, 0.03 and 1.3, in total 2.03."""
 LAMBDAS = (0.0, 0.6, 2.0, 2.2, 9.0)
-"""Each part's share: 0, 0.2, 0.67, 0.73, 3."""
+"""Free nats; lambda / 3 for each part is 0, 0.2, 0.67, 0.73, 3."""
 
 
 def makers(free):
+    """Functions that make each kind of penalty on a panel."""
     return {
-        "all": lambda side: side.AllBits(),
+        "none": lambda side: side.NoFreeBits(),
         "total": lambda side: side.TotalFreeBits(free),
         "latent": lambda side: side.LatentFreeBits(free),
         "soft": lambda side: side.SoftFreeBits(free),
@@ -29,15 +30,16 @@ def makers(free):
 
 
 def pair(kind, free, gamma=None):
-    made = [makers(free)[kind](side) for side in SIDES]
+    """[left, right] penalties of one kind, with gamma set."""
+    penalties = [makers(free)[kind](side) for side in SIDES]
     if gamma is not None:
-        for side in made:
-            weights.load_state(side, {"gamma": np.array(gamma)}, "")
-    return made
+        for penalty in penalties:
+            weights.load_state(penalty, {"gamma": np.array(gamma)}, "")
+    return penalties
 
 
 def value(bits, kl):
-    """What it charges, as a number."""
+    """The penalty of either panel, as a number."""
     if isinstance(bits, torch.nn.Module):
         return bits(torch.from_numpy(kl)).item()
     return float(bits(kl)[0])
@@ -47,8 +49,8 @@ def gamma_of(bits):
     return float(weights.to_arrays(bits.state_dict())["gamma"])
 
 
-def kl_penalty(kind, free, kl, gamma=1.0):
-    """The definition, one image and one part at a time: what is charged, and d charged / d kl."""
+def penalty_by_definition(kind, free, kl, gamma=1.0):
+    """The penalty and its derivative in kl, summed one image and one part at a time."""
     N, G = kl.shape
     total = sum(kl[n, g] for n in range(N) for g in range(G)) / N
     slope = np.full(kl.shape, 1 / N)
@@ -64,13 +66,13 @@ def kl_penalty(kind, free, kl, gamma=1.0):
 
 @pytest.mark.parametrize("kind", makers(0))
 @pytest.mark.parametrize("free", LAMBDAS)
-def test_definitions(free, kind, rng):
-    """Below lambda the gradient is 0, to the last bit."""
+def test_penalties_agree_with_their_definitions(free, kind, rng):
+    """Below lambda the gradient is exactly 0."""
     for kl in (KL, KL[:1], KL[:, :1], 3 * rng.random((5, 2))):
         gamma = 0.7 if kind == "soft" else None
-        wanted, slope = kl_penalty(kind, free, kl, gamma or 1.0)
+        wanted, slope = penalty_by_definition(kind, free, kl, gamma or 1.0)
         for bits in pair(kind, free, gamma):
-            result = results(bits.train(), (kl,), [np.array(1.3)])
+            result = outputs_and_gradients(bits.train(), (kl,), [np.array(1.3)])
             assert result["y0"].shape == ()
             assert result["y0"] == pytest.approx(wanted, rel=1e-14)
             np.testing.assert_array_equal(result["dx0"] == 0, slope == 0)
@@ -81,13 +83,13 @@ def test_definitions(free, kind, rng):
 @pytest.mark.parametrize("free", LAMBDAS)
 def test_parity(free, kind, rng):
     for kl in (KL, KL[:1], 3 * rng.random((5, 2)), rng.normal(size=(3, 1))):
-        assert max(errors(*pair(kind, free), (kl,), rng).values()) <= 1e-13
+        assert max(normwise_errors(*pair(kind, free), (kl,), rng).values()) <= 1e-13
 
 
-@pytest.mark.parametrize("kind", ["all", "total", "latent", "soft"])
+@pytest.mark.parametrize("kind", ["none", "total", "latent", "soft"])
 @pytest.mark.parametrize("free", LAMBDAS)
 def test_finite_differences(free, kind, rng):
-    """Away from the kink; of soft free bits with the gamma that was in use."""
+    """Away from the kink; soft free bits keep one gamma for all points of the difference."""
     bits, _ = pair(kind, free, 0.7 if kind == "soft" else None)
 
     def function(kl):
@@ -102,10 +104,10 @@ def test_finite_differences(free, kind, rng):
 
 @pytest.mark.parametrize("kind", ["total", "latent"])
 def test_at_the_kink_both_panels_take_the_slope_from_above(kind):
-    """So a lambda of 0 changes nothing, even where the posterior is the prior."""
+    """So a lambda of 0 changes nothing, even if the posterior is the prior."""
     for kl, free in ((np.zeros((2, 2)), 0.0), (np.full((2, 2), 0.25), 0.5)):
         for bits in pair(kind, free):
-            result = results(bits, (kl,), [np.array(1.0)])
+            result = outputs_and_gradients(bits, (kl,), [np.array(1.0)])
             assert result["y0"] == free
             np.testing.assert_array_equal(result["dx0"], 0.5)
 
@@ -113,11 +115,11 @@ def test_at_the_kink_both_panels_take_the_slope_from_above(kind):
 @pytest.mark.parametrize("free", LAMBDAS)
 def test_in_evaluation_no_bits_are_free(free):
     for kind in makers(free):
-        plain = [results(bits, (KL,), [np.array(1.3)]) for bits in pair("all", free)]
+        plain = [outputs_and_gradients(bits, (KL,), [np.array(1.3)]) for bits in pair("none", free)]
         for bits, wanted in zip(
             pair(kind, free, 0.4 if kind == "soft" else None), plain, strict=True
         ):
-            result = results(bits.eval(), (KL,), [np.array(1.3)])
+            result = outputs_and_gradients(bits.eval(), (KL,), [np.array(1.3)])
             for name, array in result.items():
                 if name in wanted:
                     np.testing.assert_array_equal(array, wanted[name])
@@ -129,14 +131,14 @@ def test_in_evaluation_no_bits_are_free(free):
 
 
 def test_gamma_follows_the_kl(rng):
-    """One sequence of KLs, a written-out gamma beside both panels'."""
+    """Both panels update gamma as a plain loop does over one sequence of KLs."""
     left, right = pair("soft", 2.0)
-    gamma, seen = 1.0, []
+    gamma, gammas = 1.0, []
     for scale in rng.uniform(0.3, 2.2, 60):
         kl = scale * KL
         mean = kl.sum() / len(kl)
-        result = [results(bits, (kl,), [np.array(1.0)]) for bits in (left, right)]
-        for side in result:  # charged with the gamma from before this use
+        result = [outputs_and_gradients(bits, (kl,), [np.array(1.0)]) for bits in (left, right)]
+        for side in result:  # with the gamma from before this update
             assert side["y0"] == pytest.approx(gamma * mean, rel=1e-13)
             np.testing.assert_allclose(side["dx0"], gamma / 4, rtol=1e-13)
         if mean > 1.05 * 2.0:
@@ -145,8 +147,8 @@ def test_gamma_follows_the_kl(rng):
             gamma /= 1.1
         assert gamma_of(left) == gamma_of(right) == pytest.approx(gamma, rel=1e-13)
         assert 0 < gamma_of(left) <= 1
-        seen.append(gamma)
-    assert len(set(np.round(seen, 9))) > 5 and min(seen) < 0.8 and seen.count(1.0) > 1
+        gammas.append(gamma)
+    assert len(set(np.round(gammas, 9))) > 5 and min(gammas) < 0.8 and gammas.count(1.0) > 1
 
 
 @pytest.mark.parametrize(
@@ -179,8 +181,10 @@ def test_float32_stays_float32():
         for side in SIDES:
             given = ("float32",) if side is left_side else (torch.float32,)
             bits = side.SoftFreeBits(0.6, *given) if kind == "soft" else makers(0.6)[kind](side)
-            result = results(bits, (KL.astype("float32"),), [np.array(1.3, "float32")])
-            wanted, slope = kl_penalty(kind, 0.6, KL)
+            result = outputs_and_gradients(
+                bits, (KL.astype("float32"),), [np.array(1.3, "float32")]
+            )
+            wanted, slope = penalty_by_definition(kind, 0.6, KL)
             assert all(a.dtype == np.float32 for a in result.values())
             assert normwise(result["dx0"].astype(float), 1.3 * slope) <= 1e-6
             assert result["y0"] == pytest.approx(wanted, rel=1e-6)
@@ -192,14 +196,13 @@ def test_float32_stays_float32():
 
 
 @pytest.mark.parametrize("kind", FREE_BITS)
-def test_a_config_names_its_kind(kind):
-    config = small(free_bits_of=kind, free_bits=0.02)
-    names = {"none": "all"}
+def test_each_config_makes_its_penalty(kind):
+    config = small_config(free_bits_of=kind, free_bits=0.02)
     for bits, side in (
         (left_side.make_free_bits(config, np.dtype("float64")), left_side),
         (right_side.make_free_bits(config, dtype=torch.float64, device="cpu"), right_side),
     ):
-        wanted = makers(0.02 * 5 * 7)[names.get(kind, kind)](side)
+        wanted = makers(0.02 * 5 * 7)[kind](side)
         assert type(bits) is type(wanted) and getattr(bits, "free", None) == getattr(
             wanted, "free", None
         )
@@ -207,8 +210,8 @@ def test_a_config_names_its_kind(kind):
 
 
 @pytest.mark.parametrize("kind", FREE_BITS)
-def test_no_latents_cost_nothing(kind):
-    config = small(free_bits_of=kind, latent="none")
+def test_a_model_without_a_latent_has_no_penalty(kind):
+    config = small_config(free_bits_of=kind, latent="none")
     for bits in (
         left_side.make_free_bits(config, np.dtype("float64")),
         right_side.make_free_bits(config, dtype=torch.float64, device="cpu"),

@@ -1,19 +1,19 @@
-"""What z costs and what the decoder reads: parity, derivatives, and torch.distributions."""
+"""Codes and KL divergences of the latents: parity, derivatives, torch.distributions."""
 
 import numpy as np
 import pytest
 import torch
+from helpers.finite_differences import derivative_errors
 from helpers.flow_cases import KINDS
 from helpers.vlae_cases import (
     LATENTS,
     assert_same_state,
-    draw,
-    make_latents,
-    methods,
-    results,
+    draw_latents,
+    latent_methods,
+    make_latent_pair,
+    outputs_and_gradients,
     tensors,
 )
-from helpers.witnesses import derivative_errors
 from torch import distributions as td
 
 from diptych.arrays import to_numpy
@@ -25,7 +25,7 @@ GRADIENTS["iaf_posterior"] = GRADIENTS["af_prior"]
 
 
 class FlowTransform(td.Transform):
-    """z -> u = f(z), its volume by autograd's Jacobian and not by the flow's own sum."""
+    """z -> u = f(z), with the log-determinant of autograd's Jacobian, not the flow's own sum."""
 
     domain = codomain = td.constraints.real_vector
     bijective = True
@@ -64,33 +64,33 @@ def posterior(mu, logvar):
 @KINDS
 @each_kind
 def test_parity(kind, mean_only, count, rng):
-    left, right = make_latents(kind, mean_only)
+    left, right = make_latent_pair(kind, mean_only)
     assert_same_state(left, right)
-    inputs = draw(rng, count)
+    inputs = draw_latents(rng, count)
     outputs = left(*inputs)[0]
     cotangents = [0.5 + rng.normal(size=y.shape) for y in outputs]
-    ours, theirs = (results(side, inputs, cotangents) for side in (left, right))
+    ours, theirs = (outputs_and_gradients(side, inputs, cotangents) for side in (left, right))
     names = dict(zip(("mu", "logvar", "z"), ("dx0", "dx1", "dx2"), strict=True))
     if kind != "gaussian":
-        assert ours.pop("dx0") == 0 and theirs["dx0"] is None  # mu is read by way of z alone
+        assert ours.pop("dx0") == 0 and theirs["dx0"] is None  # mu acts through z alone
     assert {names[n] for n in GRADIENTS[kind]} == {n for n in ours if n.startswith("dx")}
     for name, array in ours.items():
         given = np.zeros_like(array) if theirs[name] is None else theirs[name]
         assert array.shape == given.shape and normwise(array, given) <= 1e-13, name
 
-    many = draw(rng, count, samples=5)[1:]
-    for a, b in zip(*(methods(side)[1](*many) for side in (left, right)), strict=True):
+    many = draw_latents(rng, count, samples=5)[1:]
+    for a, b in zip(*(latent_methods(side)[1](*many) for side in (left, right)), strict=True):
         assert a.shape == b.shape and normwise(a, b) <= 1e-13
     eps = rng.normal(size=(count, 4))
-    assert normwise(*(methods(side)[2](eps) for side in (left, right))) <= 1e-13
+    assert normwise(*(latent_methods(side)[2](eps) for side in (left, right))) <= 1e-13
 
 
 @KINDS
 @each_kind
 def test_finite_differences(kind, mean_only, rng):
-    """Each input by itself: z is none of mu's and logvar's doing here."""
-    left, _ = make_latents(kind, mean_only)
-    mu, logvar, z, eps = draw(rng)
+    """Each input varies by itself: z does not follow mu and logvar here."""
+    left, _ = make_latent_pair(kind, mean_only)
+    mu, logvar, z, eps = draw_latents(rng)
     result = derivative_errors(
         lambda mu, logvar, z: _arrays(left(mu, logvar, z, eps)),
         (mu, logvar, z),
@@ -102,27 +102,27 @@ def test_finite_differences(kind, mean_only, rng):
 
 
 def _arrays(result):
-    """A gradient of 0.0 as the zeros it stands for."""
+    """The result of a latent, with a gradient of 0.0 expanded to zeros."""
     y, vjp = result
     code = y[0]
 
-    def given(*cotangents):
+    def expanded_vjp(*cotangents):
         return tuple(g if np.ndim(g) else np.full(code.shape, g) for g in vjp(*cotangents))
 
-    return y, given
+    return y, expanded_vjp
 
 
 @each_kind
-def test_one_sample_of_many_is_the_one_of_the_loss(kind, rng):
-    for latent in make_latents(kind):
-        forward, kl_sampled, _ = methods(latent)
-        mu, logvar, z, eps = draw(rng, samples=5)
+def test_kl_sampled_agrees_with_forward_for_each_sample(kind, rng):
+    for latent in make_latent_pair(kind):
+        forward, kl_sampled, _ = latent_methods(latent)
+        mu, logvar, z, eps = draw_latents(rng, samples=5)
         code, kl = kl_sampled(logvar, z, eps)
         assert code.shape == (3, 5, 4) and kl.shape == (3, 5)
         for k in range(5):
             one, cost = forward(mu, logvar, z[:, k], eps[:, k])
             np.testing.assert_allclose(code[:, k], one, rtol=1e-12, atol=1e-13)
-            if kind != "gaussian":  # whose cost in the loss is not that of a sample
+            if kind != "gaussian":  # whose forward gives the closed form
                 np.testing.assert_allclose(kl[:, k], cost[:, 0], rtol=1e-12, atol=1e-12)
 
 
@@ -130,22 +130,22 @@ def test_one_sample_of_many_is_the_one_of_the_loss(kind, rng):
 
 
 def test_a_gaussian_s_kl_of_each_dimension_is_torchs(rng):
-    mu, logvar, z, eps = draw(rng)
+    mu, logvar, z, eps = draw_latents(rng)
     q = td.Normal(*tensors(mu, np.exp(logvar / 2)))
     wanted = td.kl_divergence(q, td.Normal(0.0, 1.0)).numpy()
-    for latent in make_latents("gaussian"):
-        code, kl = methods(latent)[0](mu, logvar, z, eps)
+    for latent in make_latent_pair("gaussian"):
+        code, kl = latent_methods(latent)[0](mu, logvar, z, eps)
         np.testing.assert_array_equal(code, z)
         np.testing.assert_allclose(kl, wanted, rtol=1e-12)
-        np.testing.assert_array_equal(methods(latent)[2](eps), eps)
+        np.testing.assert_array_equal(latent_methods(latent)[2](eps), eps)
 
 
-def test_a_gaussian_s_cost_of_a_sample_is_torchs(rng):
-    mu, logvar, z, eps = draw(rng, samples=5)
+def test_a_gaussian_s_sampled_kl_is_torchs(rng):
+    mu, logvar, z, eps = draw_latents(rng, samples=5)
     q = posterior(mu[:, None], logvar[:, None])
     wanted = q.log_prob(torch.from_numpy(z)) - standard(4).log_prob(torch.from_numpy(z))
-    for latent in make_latents("gaussian"):
-        code, kl = methods(latent)[1](logvar, z, eps)
+    for latent in make_latent_pair("gaussian"):
+        code, kl = latent_methods(latent)[1](logvar, z, eps)
         np.testing.assert_array_equal(code, z)
         np.testing.assert_allclose(kl, wanted.numpy(), rtol=1e-12, atol=1e-12)
 
@@ -153,15 +153,15 @@ def test_a_gaussian_s_cost_of_a_sample_is_torchs(rng):
 @KINDS
 def test_a_flow_prior_is_a_transformed_distribution(mean_only, rng):
     """log q(z|x) - log p(z), p(z) that of f^-1(u), u ~ N(0, I)."""
-    left, right = make_latents("af_prior", mean_only)
+    left, right = make_latent_pair("af_prior", mean_only)
     prior = td.TransformedDistribution(standard(4), FlowTransform(right.flow).inv)
     for samples in (None, 5):
-        mu, logvar, z, eps = draw(rng, samples=samples)
+        mu, logvar, z, eps = draw_latents(rng, samples=samples)
         q = posterior(mu, logvar) if samples is None else posterior(mu[:, None], logvar[:, None])
         at = torch.from_numpy(z)
         wanted = to_numpy(q.log_prob(at) - prior.log_prob(at))
         for latent in (left, right):
-            forward, kl_sampled, _ = methods(latent)
+            forward, kl_sampled, _ = latent_methods(latent)
             given = forward(mu, logvar, z, eps) if samples is None else kl_sampled(logvar, z, eps)
             np.testing.assert_array_equal(given[0], z)
             np.testing.assert_allclose(
@@ -172,17 +172,17 @@ def test_a_flow_prior_is_a_transformed_distribution(mean_only, rng):
 @KINDS
 def test_a_flow_posterior_is_a_transformed_distribution(mean_only, rng):
     """log q(u|x) - log N(u; 0, I), q(u|x) that of f(z), z ~ N(mu, std^2)."""
-    left, right = make_latents("iaf_posterior", mean_only)
+    left, right = make_latent_pair("iaf_posterior", mean_only)
     transform = FlowTransform(right.flow)
     for samples in (None, 5):
-        mu, logvar, z, eps = draw(rng, samples=samples)
+        mu, logvar, z, eps = draw_latents(rng, samples=samples)
         base = posterior(mu, logvar) if samples is None else posterior(mu[:, None], logvar[:, None])
         u = to_numpy(right.flow(torch.from_numpy(z)).eps)
         at = torch.from_numpy(u)
         q = td.TransformedDistribution(base, transform)
         wanted = to_numpy(q.log_prob(at) - standard(4).log_prob(at))
         for latent in (left, right):
-            forward, kl_sampled, _ = methods(latent)
+            forward, kl_sampled, _ = latent_methods(latent)
             given = forward(mu, logvar, z, eps) if samples is None else kl_sampled(logvar, z, eps)
             np.testing.assert_allclose(given[0], u, rtol=1e-12, atol=1e-13)
             np.testing.assert_allclose(

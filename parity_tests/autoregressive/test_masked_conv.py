@@ -1,4 +1,4 @@
-"""Masked convolution: parity, torch's own with a masked weight, and what each pixel depends on."""
+"""Masked convolution: parity, torch's convolution with a masked weight, causality."""
 
 import ast
 import math
@@ -7,19 +7,20 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import allowed, dependence
+from helpers.causality_checks import dependence, expected_dependence
+from helpers.finite_differences import derivative_errors
 from helpers.image_layer_cases import errors
-from helpers.witnesses import derivative_errors, filled
+from helpers.witnesses import filled
 from torch import nn
 from torch.nn import functional as F
 
 from diptych import parity, weights
 from diptych.parity.report import normwise
 from model_specs.autoregressive.windows import MASK_TYPES, Window
-from numpy_ref.autoregressive.masked_conv import MaskedConv2d
+from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
 from numpy_ref.nn.layers import Tanh
 from numpy_ref.nn.module import Sequential
-from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
+from torch_impl.autoregressive.pixel_cnn import MaskedConv2d as TorchMaskedConv2d
 
 WINDOWS = {
     "raster(1)": Window.raster(1),
@@ -40,7 +41,7 @@ PANELS = {"numpy": MaskedConv2d, "torch": TorchMaskedConv2d}
 
 
 def offsets(name):
-    """The window by the words of its definition, pixel by pixel, not by the code under test."""
+    """The offsets of a window by its definition, without the code under test."""
     if name == "by hand":
         return {(-2, 1), (0, -3)}
     form, arguments = name.split("(", 1)
@@ -129,7 +130,7 @@ def test_torchs_convolution_with_a_masked_weight(name, mask_type, rng):
 
 @pytest.mark.parametrize(("name", "mask_type"), LAYERS)
 def test_finite_differences(name, mask_type, rng):
-    """Linear in each, so the step may be large."""
+    """The layer is linear in each argument, so the step may be large."""
     layer = filled(MaskedConv2d(3, 2, WINDOWS[name], mask_type, 1), rng)
     x = rng.normal(size=(2, 3, 5, 6))
     result = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
@@ -146,13 +147,13 @@ def test_each_pixel_depends_on_its_window_and_on_nothing_else(name, mask_type, p
     layer = dict(zip(PANELS, make_pair(rng, 5, 2, WINDOWS[name], mask_type, 2), strict=True))[panel]
     H, W = 5, 6
     image = dependence(layer, (5, H, W), slice(0, 3), rng)
-    np.testing.assert_array_equal(image, allowed(seen_by(name, mask_type), H, W))
+    np.testing.assert_array_equal(image, expected_dependence(seen_by(name, mask_type), H, W))
     for channel in range(5):  # and each channel by itself
         result = dependence(layer, (5, H, W), slice(channel, channel + 1), rng)
         up, side = (n // 2 for n in layer.kernel_size)
         whole = set(product(range(-up, up + 1), range(-side, side + 1)))
         seen = seen_by(name, mask_type) if channel < 3 else whole
-        np.testing.assert_array_equal(result, allowed(seen, H, W))
+        np.testing.assert_array_equal(result, expected_dependence(seen, H, W))
 
 
 STACKS = {
@@ -164,7 +165,7 @@ STACKS = {
 
 
 def stack(names, rng):
-    """A, then B's, with tanh between them."""
+    """A layer of type A and others of type B, with tanh between them."""
     layers = []
     for i, name in enumerate(names):
         layers += [MaskedConv2d(3 if i else 1, 3, WINDOWS[name], "B" if i else "A"), Tanh()]
@@ -176,11 +177,13 @@ def stack(names, rng):
 
 @pytest.mark.parametrize("name", STACKS)
 def test_stacked_layers_see_the_composed_window(name, rng):
-    """A pixel is seen where some path of one step a layer leads to it, inside of the image."""
+    """A pixel is seen if a path of one step per layer leads to it inside the image."""
     names, (H, W) = STACKS[name], (8, 9)
     paths = np.eye(H * W, dtype=int)
     for i, layer in enumerate(names):
-        paths = (allowed(seen_by(layer, "B" if i else "A"), H, W).T @ paths > 0).astype(int)
+        paths = (expected_dependence(seen_by(layer, "B" if i else "A"), H, W).T @ paths > 0).astype(
+            int
+        )
     result = dependence(stack(names, rng), (1, H, W), slice(0, 1), rng)
     np.testing.assert_array_equal(result, paths.T > 0)
     later = np.triu(np.ones((H * W, H * W), bool))
@@ -200,7 +203,7 @@ def test_six_layers_of_3_x_3_see_69_pixels(rng):
     assert not result[h + 1 :].any()
 
 
-# What the mask hides
+# Masked weights
 
 
 @pytest.mark.parametrize(("name", "mask_type"), LAYERS)

@@ -1,4 +1,4 @@
-"""What masks and masked convolutions promise: drawings, sizes, names, arrays left alone, errors."""
+"""The contract of windows and masked convolutions: drawings, sizes, names, errors."""
 
 import ast
 import math
@@ -17,9 +17,9 @@ from diptych.parity.trace import Call
 from model_specs.autoregressive import windows
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
-from numpy_ref.autoregressive.masked_conv import MaskedConv2d
+from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
 from numpy_ref.nn import init
-from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
+from torch_impl.autoregressive.pixel_cnn import MaskedConv2d as TorchMaskedConv2d
 from torch_impl.nn import init as torch_init
 
 PANELS = (MaskedConv2d, TorchMaskedConv2d)
@@ -30,7 +30,7 @@ FIVE = Window.local(5, 2)
 
 
 def drawn():
-    """name -> rows of signs: the pictures of the module's docstring."""
+    """The pictures of the module's docstring: name -> rows of signs."""
     lines = windows.__doc__.splitlines()
     (heads,) = (line for line in lines if line.lstrip().startswith("raster(5)"))
     starts = [m.start() for m in re.finditer(r"[rl]\w+\(", heads)]

@@ -1,12 +1,12 @@
-"""The decoder of pixels: what each logit depends on, and that its probabilities add up to one."""
+"""Pixel decoders: the receptive field of each logit, and probabilities that add up to one."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import allowed, dependence
-from helpers.pixel_cases import KEY, config_of, make, tensors
+from helpers.causality_checks import dependence, expected_dependence
+from helpers.pixel_cases import KEY, make_config, make_models, tensors
 from scipy.special import logsumexp
 from torch import nn
 
@@ -32,7 +32,7 @@ each_panel = pytest.mark.parametrize("panel", PANELS)
 
 
 def field(config):
-    """What a logit sees of the image, by the words of the config."""
+    """Offsets of the pixels that a logit sees, by the definition of the config's context."""
     if config.context == "none":
         return frozenset()
     if config.context == "local":
@@ -45,30 +45,32 @@ def field(config):
 
 
 def around(config):
-    """(pixels of y, pixels of maps) bool: the whole kernel of the first layer, then the steps of
-    the others, inside of the image."""
+    """Matrix (pixels of y, pixels of maps): the whole kernel of the first layer, then one step of
+    each later layer, inside the image."""
     H, W = config.height, config.width
     if config.context == "none":
-        return allowed({(0, 0)}, H, W)
+        return expected_dependence({(0, 0)}, H, W)
     if config.context == "stacks":
         return around_stacks(config)
     up, side = (n // 2 for n in config.window.kernel_size)
-    seen = allowed(set(product(range(-up, up + 1), range(-side, side + 1))), H, W)
-    step = allowed(Window.raster(3 if config.context == "raster" else 1).seen("B"), H, W)
+    seen = expected_dependence(set(product(range(-up, up + 1), range(-side, side + 1))), H, W)
+    step = expected_dependence(
+        Window.raster(3 if config.context == "raster" else 1).read_offsets("B"), H, W
+    )
     for _ in range(config.masked_layers - 1):
         seen = step @ seen
     return seen
 
 
 def around_stacks(config):
-    """The same of two stacks: h sees its row's kernel whole, v the rows above it."""
+    """`around` for two stacks: h sees the whole kernel of its row, v the rows above."""
     H, W = config.height, config.width
     columns = (-1, 0, 1)
-    v = allowed(set(product((-1,), columns)), H, W)
-    h = allowed(set(product((0,), columns)), H, W) | v
+    v = expected_dependence(set(product((-1,), columns)), H, W)
+    h = expected_dependence(set(product((0,), columns)), H, W) | v
     for _ in range(config.masked_layers - 1):
-        v = allowed(set(product((-1, 0), columns)), H, W) @ v
-        h = allowed({(0, -1), (0, 0)}, H, W) @ h | v
+        v = expected_dependence(set(product((-1, 0), columns)), H, W) @ v
+        h = expected_dependence({(0, -1), (0, 0)}, H, W) @ h | v
     return h
 
 
@@ -84,7 +86,7 @@ class Logits(nn.Module):
 
 
 def logits_of(model, code):
-    """x -> logits at one code, on the panel of the model."""
+    """The function x -> logits at one code, on the panel of the model."""
     if isinstance(model, nn.Module):
         return Logits(model, code)
     return lambda x: model.decode(np.repeat(code, len(x), 0), x)
@@ -93,21 +95,21 @@ def logits_of(model, code):
 @each_panel
 @each_decoder
 def test_each_logit_depends_on_its_field_and_on_nothing_else(name, panel, rng):
-    """A pixel at a time, for every pixel of the output."""
-    config = config_of("gaussian", **DECODERS[name] | {"height": 6, "width": 7})
-    model = dict(zip(PANELS, make(config), strict=True))[panel]
+    """One input pixel is changed at a time, for every pixel of the output."""
+    config = make_config("gaussian", **DECODERS[name] | {"height": 6, "width": 7})
+    model = dict(zip(PANELS, make_models(config), strict=True))[panel]
     code = rng.normal(size=(1, config.latent_dim))
     result = dependence(logits_of(model, code), config.example_shape, slice(0, 1), rng)
-    np.testing.assert_array_equal(result, allowed(field(config), 6, 7))
+    np.testing.assert_array_equal(result, expected_dependence(field(config), 6, 7))
     assert not np.triu(result).any()
 
 
 @each_panel
 @pytest.mark.parametrize("latent", ["none", "af_prior"])
 def test_a_flipped_pixel_changes_no_logit_before_it(latent, panel):
-    """Between 0 and 1 alone, as an image is: its field again, where the image lets it show."""
-    config = config_of(latent, height=4, width=5)
-    model = dict(zip(PANELS, make(config), strict=True))[panel]
+    """Pixels flip between 0 and 1, as in an image, and change the logits of their field."""
+    config = make_config(latent, height=4, width=5)
+    model = dict(zip(PANELS, make_models(config), strict=True))[panel]
     x = np.repeat((random.uniform(KEY, (1, 1, 4, 5)) < 0.5).astype(float), 20, 0)
     flipped = x.copy()
     flipped.reshape(20, 20)[np.diag_indices(20)] = 1 - x.reshape(20, 20).diagonal()
@@ -115,16 +117,16 @@ def test_a_flipped_pixel_changes_no_logit_before_it(latent, panel):
     outputs = [logits(a) if panel == "numpy" else logits(*tensors(a)) for a in (x, flipped)]
     before, after = (np.asarray(y[0] if panel == "numpy" else y) for y in outputs)
     changed = (before != after).reshape(20, 20).T
-    np.testing.assert_array_equal(changed, allowed(field(config), 4, 5))
+    np.testing.assert_array_equal(changed, expected_dependence(field(config), 4, 5))
 
 
 @each_panel
 @each_decoder
 def test_the_jacobian_of_a_larger_image_is_as_sparse(name, panel, rng):
-    """As many copies of an image as it has pixels, of copy n the gradient of pixel n."""
+    """The batch is one copy of an image per pixel; copy n gives the gradient of logit n."""
     size, M = 12, 2
-    config = config_of("gaussian", **DECODERS[name] | {"height": size, "width": size})
-    model = dict(zip(PANELS, make(config), strict=True))[panel].pixels
+    config = make_config("gaussian", **DECODERS[name] | {"height": size, "width": size})
+    model = dict(zip(PANELS, make_models(config), strict=True))[panel].pixels
     pixels = size * size
     x, maps = (
         np.repeat(rng.normal(size=(1, channels, size, size)), pixels, 0) for channels in (1, M)
@@ -138,16 +140,16 @@ def test_the_jacobian_of_a_larger_image_is_as_sparse(name, panel, rng):
         gradients = torch.autograd.grad(*given, allow_unused=True, materialize_grads=True)
         dx, dmaps = (a.numpy() for a in gradients)
     result = dx.reshape(pixels, pixels) != 0
-    np.testing.assert_array_equal(result, allowed(field(config), size, size))
+    np.testing.assert_array_equal(result, expected_dependence(field(config), size, size))
     for channel in range(M):
         result = dmaps[:, channel].reshape(pixels, pixels) != 0
         np.testing.assert_array_equal(result, around(config))
 
 
 def test_the_recipe_sees_69_pixels():
-    config = config_of(masked_layers=6)
+    config = make_config(masked_layers=6)
     assert len(field(config)) == 69
-    left, _ = make(config_of(masked_layers=6, height=8, width=15))
+    left, _ = make_models(make_config(masked_layers=6, height=8, width=15))
     x, maps = np.zeros((1, 1, 8, 15)), np.zeros((1, 2, 8, 15))
     _, vjp = left.pixels(x, maps)
     dlogits = np.zeros_like(x)
@@ -159,10 +161,10 @@ def test_the_recipe_sees_69_pixels():
     ("name", "latent"), [(n, z) for n, z in product(DECODERS, ("none", "af_prior")) if n != z]
 )
 def test_probabilities_of_all_images_add_up_to_one(name, latent):
-    """Of the 512 of 3 x 3; where there is a z, at two of them."""
-    config = config_of(latent, **DECODERS[name] | {"height": 3, "width": 3})
+    """Over all 512 images of 3 x 3, at two codes for a model with a latent."""
+    config = make_config(latent, **DECODERS[name] | {"height": 3, "width": 3})
     every = np.array(list(np.ndindex(*(2,) * 9)), float).reshape(-1, 1, 3, 3)
-    left, right = make(config)
+    left, right = make_models(config)
     for seed in range(2 if config.code_dim else 1):
         code = 2 * random.normal(KEY.fold_in(seed), (1, config.code_dim))
         ours = left.decode(np.repeat(code, 512, 0), every)[0]

@@ -1,4 +1,4 @@
-"""Receptive fields: the pictures, and that nets of either panel see exactly these pixels."""
+"""Receptive fields: the pictures, and nets of either panel that see exactly these pixels."""
 
 import re
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import allowed, dependence
+from helpers.causality_checks import dependence, expected_dependence
 from helpers.stack_cases import make_nets
 from helpers.witnesses import filled
 
@@ -14,10 +14,10 @@ from diptych import weights
 from model_specs.autoregressive import receptive_field as module
 from model_specs.autoregressive.receptive_field import receptive_field, stacked_receptive_field
 from model_specs.autoregressive.windows import Window
-from numpy_ref.autoregressive.masked_conv import MaskedConv2d
+from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
 from numpy_ref.nn.layers import Tanh
 from numpy_ref.nn.module import Sequential
-from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
+from torch_impl.autoregressive.pixel_cnn import MaskedConv2d as TorchMaskedConv2d
 
 RASTER = [Window.raster(3)] * 6
 STACKS = {
@@ -92,7 +92,8 @@ def test_stacks_see_whole_rows(k, n):
 
 @pytest.mark.parametrize(("n", "window"), [(2, Window.local(5, 3)), (3, Window.local(7, 4))])
 def test_layers_of_two_rows_see_the_windows_of_chen_et_al(n, window):
-    """Theirs are PixelCNN++'s: 2 x 3, the first two rows up, each one after a row and 2 columns."""
+    """Their layers are PixelCNN++'s: 2 x 3 kernels, the first two rows up, and each later layer
+    adds a row and 2 columns."""
     assert stacked_receptive_field(typed([(5, 3)] + [3] * (n - 1))) == window
 
 
@@ -126,7 +127,7 @@ def test_impossible_fields(make, message):
 
 
 def raster_nets(rng, windows):
-    """A, then B's of 3 maps, tanh between them, by panel."""
+    """Nets of one layer of type A and others of type B, of 3 maps, with tanh between them."""
     settings = [(3 if i else 1, 3, window, t) for i, (window, t) in enumerate(typed(windows))]
     left, right = [], []
     for given in settings:
@@ -146,20 +147,20 @@ def test_masked_layers_see_their_field_and_nothing_else(name, panel, rng):
     net = raster_nets(rng, WINDOWS[name])[panel]
     result = dependence(net, (1, H, W), slice(0, 1), rng)
     field = receptive_field(typed(WINDOWS[name]))
-    np.testing.assert_array_equal(result, allowed(field.offsets, H, W))
+    np.testing.assert_array_equal(result, expected_dependence(field.offsets, H, W))
 
 
 @pytest.mark.parametrize("panel", PANELS)
 @pytest.mark.parametrize("name", STACKS)
 def test_stacks_see_their_field_and_nothing_else(name, panel, rng):
-    """For each output pixel; v sees of it what is above the pixel."""
+    """For each output pixel; v sees the rows above it alone."""
     H, W = 7, 8
     net = make_nets(rng, STACKS[name])[panel]
     v, h = dependence(net, (1, H, W), slice(0, 1), rng)
     seen = stacked_receptive_field(typed(STACKS[name])).offsets
-    np.testing.assert_array_equal(h, allowed(seen, H, W))
+    np.testing.assert_array_equal(h, expected_dependence(seen, H, W))
     reach = np.array([np.broadcast_to(kernel, 2) // 2 for kernel in STACKS[name]]).sum(0)
-    np.testing.assert_array_equal(v, allowed(rectangle(*reach), H, W))
+    np.testing.assert_array_equal(v, expected_dependence(rectangle(*reach), H, W))
     assert not np.triu(h).any()
 
 
@@ -179,14 +180,14 @@ def test_free_channels_are_seen_along_the_row(panel, rng):
     nets = make_nets(rng, [(5, 3)], channels=3, free=2)
     for channel in range(3):
         v, h = dependence(nets[panel], (3, H, W), slice(channel, channel + 1), rng)
-        np.testing.assert_array_equal(v, allowed(rectangle(2, 1), H, W))
+        np.testing.assert_array_equal(v, expected_dependence(rectangle(2, 1), H, W))
         along = {(0, -1)} if channel == 0 else {(0, -1), (0, 0), (0, 1)}
-        np.testing.assert_array_equal(h, allowed(rectangle(2, 1) | along, H, W))
+        np.testing.assert_array_equal(h, expected_dependence(rectangle(2, 1) | along, H, W))
 
 
 @pytest.mark.parametrize("panel", PANELS)
 def test_the_jacobian_of_a_larger_image_is_as_sparse(panel, rng):
-    """As many copies of an image as it has pixels, of copy n the gradient of pixel n."""
+    """The batch is one copy of an image per pixel; copy n gives the gradient of pixel n."""
     H, W, kernels = 13, 15, [(3, 5), 3, 3, 3]
     net, x = make_nets(rng, kernels)[panel], rng.normal(size=(1, 1, H, W))
     copies = np.repeat(x, H * W, 0)
@@ -199,4 +200,6 @@ def test_the_jacobian_of_a_larger_image_is_as_sparse(panel, rng):
         (jacobian,) = torch.autograd.grad(net(read)[1], read, torch.from_numpy(dh))
         jacobian = jacobian.numpy()
     seen = stacked_receptive_field(typed(kernels)).offsets
-    np.testing.assert_array_equal(jacobian.reshape(H * W, H * W) != 0, allowed(seen, H, W))
+    np.testing.assert_array_equal(
+        jacobian.reshape(H * W, H * W) != 0, expected_dependence(seen, H, W)
+    )

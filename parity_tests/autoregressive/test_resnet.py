@@ -1,30 +1,35 @@
-"""Residual blocks and the ResNet VAE's two networks: parity, sizes there and back, derivatives."""
+"""Residual blocks, the encoder and the decoder: parity, image sizes, derivatives."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from helpers.vlae_cases import assert_same_state, call, errors, results, small, twins
-from helpers.witnesses import derivative_errors
+from helpers.finite_differences import derivative_errors
+from helpers.vlae_cases import (
+    assert_same_state,
+    normwise_errors,
+    outputs_and_gradients,
+    outputs_of,
+    small_config,
+    with_same_weights,
+)
 from torch.nn import functional as F
 
 from diptych import weights
 from diptych.arrays import to_numpy
 from diptych.parity.report import normwise
-from numpy_ref.autoregressive import resnet
 from numpy_ref.autoregressive import resnet as left_side
-from torch_impl.autoregressive import resnet as right_resnet
 from torch_impl.autoregressive import resnet as right_side
 
 BLOCKS = {
-    "flat": (lambda side: side.flat(3), (2, 3, 5, 7)),
-    "flat 1 x 1": (lambda side: side.flat(4, 1), (1, 4, 3, 2)),
-    "first": (lambda side: side.first(1, 4), (3, 1, 5, 6)),
-    "down": (lambda side: side.down(3, 4), (2, 3, 5, 6)),
-    "down of one image": (lambda side: side.down(2, 5), (1, 2, 1, 3)),
-    "up to odd x even": (lambda side: side.up(4, 3, (5, 6)), (2, 4, 3, 3)),
-    "up to even x odd": (lambda side: side.up(2, 5, (2, 7)), (1, 2, 1, 4)),
+    "flat": (lambda side: side.flat_block(3), (2, 3, 5, 7)),
+    "flat 1 x 1": (lambda side: side.flat_block(4, 1), (1, 4, 3, 2)),
+    "first": (lambda side: side.input_block(1, 4), (3, 1, 5, 6)),
+    "down": (lambda side: side.down_block(3, 4), (2, 3, 5, 6)),
+    "down of one image": (lambda side: side.down_block(2, 5), (1, 2, 1, 3)),
+    "up to odd x even": (lambda side: side.up_block(4, 3, (5, 6)), (2, 4, 3, 3)),
+    "up to even x odd": (lambda side: side.up_block(2, 5, (2, 7)), (1, 2, 1, 4)),
 }
 each_block = pytest.mark.parametrize("name", BLOCKS)
 CONFIGS = {
@@ -38,16 +43,16 @@ each_config = pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
 
 def make_blocks(name, rng):
     make, shape = BLOCKS[name]
-    pair = twins(make(left_side), make(right_side), rng)
+    pair = with_same_weights(make(left_side), make(right_side), rng)
     x = rng.normal(size=shape)
     return *pair, (x < 0).astype(float) if name == "first" else x
 
 
 def make_nets(name, changes, rng, count=3):
-    """(left, right, x) of an Encoder or a Decoder, with lengths that keep logvar small."""
-    config = small(**changes)
-    left, right = getattr(resnet, name)(config), getattr(right_resnet, name)(config)
-    twins(left, right, rng)
+    """(left, right, x) of an Encoder or a Decoder with the same weights."""
+    config = small_config(**changes)
+    left, right = getattr(left_side, name)(config), getattr(right_side, name)(config)
+    with_same_weights(left, right, rng)
     images = (rng.random((count, *config.example_shape)) < 0.4).astype(float)
     return left, right, images if name == "Encoder" else rng.normal(size=(count, config.code_dim))
 
@@ -58,14 +63,14 @@ def make_nets(name, changes, rng, count=3):
 @each_block
 def test_blocks_agree(name, rng):
     left, right, x = make_blocks(name, rng)
-    result = errors(left, right, (x,), rng)
+    result = normwise_errors(left, right, (x,), rng)
     assert ("dx0" in result) == (name != "first")  # which reads data
     assert max(result.values()) <= 1e-13, result
     assert_same_state(left, right)
 
 
 def weight_of(state, layer, axis=0):
-    """g v / |v| of a layer, by its definition; and its bias."""
+    """The weight g v / |v| of a layer, by its definition, and its bias."""
     g, v = (state[f"{layer}.{leaf}"] for leaf in ("weight_g", "weight_v"))
     others = tuple(a for a in range(4) if a != axis)
     return g * v / torch.linalg.vector_norm(v, dim=others, keepdim=True), state[f"{layer}.bias"]
@@ -81,7 +86,7 @@ def test_blocks_are_their_equation(name, rng):
 
     def strided(x, layer):
         if kind == "up":
-            extra = tuple(1 - n % 2 for n in call(left, to_numpy(read))[0].shape[2:])
+            extra = tuple(1 - n % 2 for n in outputs_of(left, to_numpy(read))[0].shape[2:])
             return F.conv_transpose2d(x, *weight_of(state, layer, 1), 2, 1, extra)
         if kind == "flat":
             return F.conv2d(x, *weight_of(state, layer), padding=0 if "1 x 1" in name else 1)
@@ -97,7 +102,7 @@ def test_blocks_are_their_equation(name, rng):
     out.backward(torch.from_numpy(dy))
     wanted = {"y0": out.detach(), "dx0": read.grad} | {n: t.grad for n, t in state.items()}
     for side in (left, right):
-        for leaf, array in results(side, (x,), [dy]).items():
+        for leaf, array in outputs_and_gradients(side, (x,), [dy]).items():
             if array is not None:
                 assert normwise(array, wanted[leaf].numpy()) <= 1e-13, leaf
 
@@ -112,24 +117,24 @@ def test_finite_differences_of_blocks(name, rng):
 
 @pytest.mark.parametrize("panel", ["numpy", "torch"])
 def test_every_size_comes_back(panel, rng):
-    """From 1 x 1 on: half, rounded up, and back to what it was."""
+    """Images from 1 x 1 to 9 x 9 are halved, rounded up, and get their size back."""
     side = {"numpy": left_side, "torch": right_side}[panel]
     for H, W in product(range(1, 10), repeat=2):
-        there, back = side.down(1, 2), side.up(2, 1, (H, W))
+        there, back = side.down_block(1, 2), side.up_block(2, 1, (H, W))
         for block in (there, back):
             state = {n: rng.normal(size=a.shape) for n, a in block.state_dict().items()}
             weights.load_state(block, state, "")
-        (half,) = call(there, rng.normal(size=(2, 1, H, W)))
+        (half,) = outputs_of(there, rng.normal(size=(2, 1, H, W)))
         assert half.shape == (2, 2, (H + 1) // 2, (W + 1) // 2)
-        (whole,) = call(back, half)
+        (whole,) = outputs_of(back, half)
         assert whole.shape == (2, 1, H, W)
-        assert small(height=H, width=W, context="none").sizes[:2] == [(H, W), half.shape[2:]]
+        assert small_config(height=H, width=W, context="none").sizes[:2] == [(H, W), half.shape[2:]]
 
 
 def test_a_block_without_layers_doubles_what_it_reads(rng):
     x = rng.normal(size=(2, 3, 4, 5))
     for side in (left_side, right_side):
-        result = results(side.Residual(), (x,), [np.ones_like(x)])
+        result = outputs_and_gradients(side.Residual(), (x,), [np.ones_like(x)])
         np.testing.assert_array_equal(result["y0"], 2 * x)
         np.testing.assert_array_equal(result["dx0"], 2)
 
@@ -142,7 +147,7 @@ def test_a_block_without_layers_doubles_what_it_reads(rng):
 @each_config
 def test_networks_agree(changes, name, count, rng):
     left, right, x = make_nets(name, changes, rng, count)
-    result = errors(left, right, (x,), rng)
+    result = normwise_errors(left, right, (x,), rng)
     assert ("dx0" in result) == (name == "Decoder")
     assert max(result.values()) <= 1e-13, result
     assert_same_state(left, right)
@@ -160,15 +165,15 @@ def test_finite_differences_of_networks(changes, name, rng):
 
 @each_config
 def test_shapes(changes, rng):
-    config = small(**changes)
+    config = small_config(**changes)
     for side in (0, 1):
         encoder = make_nets("Encoder", changes, rng)[side]
         decoder = make_nets("Decoder", changes, rng)[side]
         images = make_nets("Encoder", changes, rng)[2]
-        mu, logvar = call(encoder, images)
+        mu, logvar = outputs_of(encoder, images)
         assert mu.shape == logvar.shape == (3, config.latent_dim)
         assert (mu != logvar).all()
-        (maps,) = call(decoder, mu)
+        (maps,) = outputs_of(decoder, mu)
         assert maps.shape == (3, config.context_maps, config.height, config.width)
 
 
@@ -176,15 +181,15 @@ def test_images_of_a_batch_do_not_see_each_other(rng):
     for name in ("Encoder", "Decoder"):
         *pair, x = make_nets(name, {}, rng)
         for net in pair:
-            together = call(net, x)
+            together = outputs_of(net, x)
             for n in range(3):
-                for whole, part in zip(together, call(net, x[n : n + 1]), strict=True):
+                for whole, part in zip(together, outputs_of(net, x[n : n + 1]), strict=True):
                     assert normwise(part[0], whole[n]) <= 1e-13
 
 
 def test_names_of_the_encoder():
-    """In the order of the forward pass: three strides, flat blocks between them, three layers."""
-    left = resnet.Encoder(small())
+    """Names follow the forward pass: three strides, flat blocks between them, three layers."""
+    left = left_side.Encoder(small_config())
     layers = [n.removesuffix(".weight_v") for n in left.state_dict() if n.endswith("weight_v")]
     strided = "branch.{} branch.{} skip"
     first, down, flat = strided.format(0, 2), strided.format(1, 3), "branch.1 branch.3"
@@ -196,22 +201,22 @@ def test_names_of_the_encoder():
     assert layers == [*wanted, "hidden.1", "mu", "logvar"]
 
 
-def test_a_model_without_z_has_neither(rng):
-    config = small(latent="none")
+def test_a_model_without_a_latent_has_empty_networks(rng):
+    config = small_config(latent="none")
     x = rng.random((3, 1, 5, 7))
-    for net, where in ((resnet, {"dtype": "float64"}), (right_resnet, {})):
-        encoder, decoder = net.make_networks(config, **where)
+    for net in (left_side, right_side):
+        encoder, decoder = net.make_networks(config)
         assert (type(encoder), type(decoder)) == (net.NoEncoder, net.NoDecoder)
         assert not encoder.state_dict() and not decoder.state_dict()
-        mu, logvar = call(encoder, x)
+        mu, logvar = outputs_of(encoder, x)
         assert mu.shape == logvar.shape == (3, 0) and mu.dtype == x.dtype
-        (maps,) = call(decoder, mu)
+        (maps,) = outputs_of(decoder, mu)
         assert maps.shape == (3, 0, 5, 7) and maps.dtype == x.dtype
-        both = net.make_networks(small(), **where)
+        both = net.make_networks(small_config())
         assert (type(both[0]), type(both[1])) == (net.Encoder, net.Decoder)
-    _, vjp = resnet.NoEncoder()(x)
+    _, vjp = left_side.NoEncoder()(x)
     np.testing.assert_array_equal(vjp(mu, mu), np.zeros_like(x))
-    _, vjp = resnet.NoDecoder(config)(mu)
+    _, vjp = left_side.NoDecoder(config)(mu)
     assert vjp(maps).shape == mu.shape
 
 

@@ -1,4 +1,4 @@
-"""The two stacks: parity, torch's own convolution with hand-masked weights, what they promise."""
+"""Convolutions of two stacks: parity, torch's convolution with masked weights, contract."""
 
 import re
 from itertools import product
@@ -6,17 +6,18 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import run
-from helpers.stack_cases import Net, make_nets, make_pair, results
-from helpers.witnesses import derivative_errors, filled
+from helpers.causality_checks import outputs_of
+from helpers.finite_differences import derivative_errors
+from helpers.stack_cases import StackedNet, make_nets, make_pair, outputs_and_gradients
+from helpers.witnesses import filled
 from torch.nn import functional as F
 
 from diptych import parity
 from diptych.parity.report import normwise
 from model_specs.common.key import Key
-from numpy_ref.autoregressive.stacked_conv import StackedConv2d
+from numpy_ref.autoregressive.stacked_pixel_cnn import StackedConv2d
 from numpy_ref.nn import init
-from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
+from torch_impl.autoregressive.stacked_pixel_cnn import StackedConv2d as TorchStackedConv2d
 from torch_impl.nn import init as torch_init
 
 PANELS = (StackedConv2d, TorchStackedConv2d)
@@ -38,8 +39,8 @@ def test_parity(kernel, mask_type, rng):
         bias = (into + images) % 4 != 0
         pair = make_pair(rng, into, out, kernel, mask_type, free, bias=bias)
         v, h = rng.normal(size=(2, images, into, *size))
-        given = cotangents(run(pair[0], v, h), rng)
-        left, right = (results(layer, (v, h), *given) for layer in pair)
+        given = cotangents(outputs_of(pair[0], v, h), rng)
+        left, right = (outputs_and_gradients(layer, (v, h), *given) for layer in pair)
         names = NAMES if bias else {name for name in NAMES if name.endswith("weight")}
         assert left.keys() == right.keys() == {"v", "h", "dv", "dh"} | names
         for name, array in left.items():
@@ -60,7 +61,7 @@ def test_parity_of_a_net(dtype, rng):
 
 
 def embedded(weight, mask_type):
-    """The vertical weight in an odd kernel around the pixel, zeros below what it may read."""
+    """The vertical weight padded by zero rows to an odd kernel around the pixel."""
     up = weight.shape[2] - (mask_type == "B")
     below = up + (mask_type == "A")
     return F.pad(weight, (0, 0, 0, below))
@@ -70,8 +71,8 @@ def embedded(weight, mask_type):
 def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
     layer = filled(StackedConv2d(4, 3, kernel, mask_type, 2), rng)
     v, h = rng.normal(size=(2, 2, 4, 6, 5))
-    given = cotangents(run(layer, v, h), rng)
-    result = results(layer, (v, h), *given)
+    given = cotangents(outputs_of(layer, v, h), rng)
+    result = outputs_and_gradients(layer, (v, h), *given)
 
     tensors = {n: torch.tensor(p.data).requires_grad_() for n, p in layer.named_parameters()}
     read_v, read_h = (torch.from_numpy(x).requires_grad_() for x in (v, h))
@@ -94,7 +95,7 @@ def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
 
 @pytest.mark.parametrize(("kernel", "mask_type"), LAYERS)
 def test_finite_differences(kernel, mask_type, rng):
-    """Linear in each, so the step may be large."""
+    """The layer is linear in each argument, so the step may be large."""
     layer = filled(StackedConv2d(3, 2, kernel, mask_type, 1), rng)
     images = tuple(rng.normal(size=(2, 2, 3, 5, 4)))
     result = derivative_errors(layer, images, layer.named_parameters(), rng, step=0.5)
@@ -110,7 +111,7 @@ def test_finite_differences_of_a_net(rng):
     assert max(result.values()) < 1e-9, result
 
 
-# What a layer promises
+# Contract
 
 
 @pytest.mark.parametrize("kind", PANELS)
@@ -173,7 +174,7 @@ def test_no_input_gradient_for_data(rng):
 
 
 def test_dtypes_stay(rng):
-    single = Net(StackedConv2d(3, 2, 3, "A", dtype="float32"), StackedConv2d(2, 2, 3, "B"))
+    single = StackedNet(StackedConv2d(3, 2, 3, "A", dtype="float32"), StackedConv2d(2, 2, 3, "B"))
     single = filled(single, rng).astype("float32")
     y, vjp = single(rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
     dx = vjp(*y)

@@ -1,4 +1,4 @@
-"""What the tests of masked layers share: which pixels of y depend on which pixels of x."""
+"""Measured and expected dependence of output pixels on input pixels, for masked layers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import nn
 from diptych.arrays import map_arrays, to_numpy
 
 
-def run(layer: Any, *inputs: np.ndarray) -> Any:
-    """What a layer of either panel gives, as arrays."""
+def outputs_of(layer: Any, *inputs: np.ndarray) -> Any:
+    """The output of a layer of either panel, as arrays."""
     if isinstance(layer, nn.Module):
         return map_arrays(to_numpy, layer(*map(torch.from_numpy, inputs)))
     return layer(*inputs)[0]
@@ -22,17 +22,17 @@ def run(layer: Any, *inputs: np.ndarray) -> Any:
 def dependence(
     layer: Any, shape: tuple[int, int, int], channels: slice, rng: np.random.Generator
 ) -> Any:
-    """(pixels of y, pixels of x) bool: whose change shows, to the last bit, in every channel of y;
-    a tuple of them where the layer gives several.
+    """Matrix (pixels of y, pixels of x), True where a change of x changes every channel of y.
 
-    One pixel of x is changed at a time, in `channels` alone.
+    One pixel of x is changed at a time, in `channels` alone. For a layer of several outputs the
+    result is a tuple of matrices.
     """
     C, H, W = shape
     x = np.repeat(rng.normal(size=(1, *shape)), H * W, 0)
-    moved = x.copy()
+    changed = x.copy()
     for k, (h, v) in enumerate(np.ndindex(H, W)):
-        moved[k, channels, h, v] += 1 + rng.random(C)[channels]
-    before, after = run(layer, x), run(layer, moved)
+        changed[k, channels, h, v] += 1 + rng.random(C)[channels]
+    before, after = outputs_of(layer, x), outputs_of(layer, changed)
     if isinstance(before, tuple):
         return tuple(map(_changes, before, after))
     return _changes(before, after)
@@ -44,7 +44,7 @@ def _changes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return changed.all(1).T
 
 
-def allowed(seen: Collection[tuple[int, int]], H: int, W: int) -> np.ndarray:
-    """(pixels of y, pixels of x) bool, from the offsets that are seen."""
+def expected_dependence(offsets: Collection[tuple[int, int]], H: int, W: int) -> np.ndarray:
+    """Matrix (pixels of y, pixels of x), True where x lies at one of the offsets from y."""
     pixels = list(np.ndindex(H, W))
-    return np.array([[(a - h, b - v) in seen for a, b in pixels] for h, v in pixels])
+    return np.array([[(a - h, b - v) in offsets for a, b in pixels] for h, v in pixels])

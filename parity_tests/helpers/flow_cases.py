@@ -1,4 +1,4 @@
-"""What the tests of the flow share: its settings, small flows, and a numerical Jacobian."""
+"""Small flows on both panels, their settings, and a numerical Jacobian, for the tests of flows."""
 
 import itertools
 
@@ -44,27 +44,28 @@ ODD = [
 
 
 def make_flows(dtype="float64", **settings):
-    """Left and right with the same weights, large enough to matter and all of them away from 0."""
+    """(left, right) with the same weights, none of them 0, large enough to change z noticeably."""
     config = AutoregressiveFlowConfig(**SMALL | settings)
     left = left_side.AutoregressiveFlow(config, Key(3), dtype)
     right = right_side.AutoregressiveFlow(config, Key(4), dtype)
     for name, parameter in left.named_parameters():
-        draw = random.normal(Key(5).fold_in(name), parameter.data.shape, dtype=dtype)
-        # with larger ones log sigma, which has no bounds, grows from dimension to dimension
-        parameter.data += 0.8 * draw * draw.shape[-1] ** -0.5
+        noise = random.normal(Key(5).fold_in(name), parameter.data.shape, dtype=dtype)
+        # with larger weights log sigma, which has no bounds, grows from dimension to dimension
+        parameter.data += 0.8 * noise * noise.shape[-1] ** -0.5
     weights.transfer(left, right)
     return left, right
 
 
-def draws(*shape, seed=0):
+def normal_draws(*shape, seed=0):
+    """Standard normal numbers of a fixed key."""
     return random.normal(Key(17).fold_in(seed), shape)
 
 
-def jacobian(function, z, step=1e-4):
-    """d function / dz at one z (D), by a difference of four points: [i, j] = d out_i / d z_j.
+def numerical_jacobian(function, z, step=1e-4):
+    """Jacobian of `function` at one z (D) by central differences: [i, j] = d out_i / d z_j.
 
-    The four points, of all dimensions, are one batch.
+    The four points of each dimension are evaluated in one batch.
     """
-    moves = step * np.concatenate([points * np.eye(len(z)) for points in (1, -1, 2, -2)])
-    one, minus, two, minus_two = np.split(function(z + moves), 4)
+    offsets = step * np.concatenate([points * np.eye(len(z)) for points in (1, -1, 2, -2)])
+    one, minus, two, minus_two = np.split(function(z + offsets), 4)
     return ((8 * (one - minus) - (two - minus_two)) / (12 * step)).T

@@ -1,4 +1,4 @@
-"""What the tests of the VLAE share: tiny odd configs, both panels of one, and binary images."""
+"""VLAEs of odd small sizes on both panels, and binary images, for the tests of the VLAE."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ CONTEXTS: dict[str, dict[str, Any]] = {
 }
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 KINDS = [(n, c) for n in LATENTS for c in CONTEXTS if (n, c) != ("none", "none")]
-"""What there is of z, and of the pixels before each pixel: at least one."""
+"""All pairs of a latent and a context, but for a model with neither."""
 
 
-def small(**changes: Any) -> VLAEConfig:
-    """The odd one of `diptych check`, of 5 x 7 pixels."""
+def small_config(**changes: Any) -> VLAEConfig:
+    """The config of `diptych check vlae`, of 5 x 7 pixels, with `changes`."""
     return replace(pairs.get("vlae").variants[""], **changes)
 
 
-def config_of(latent: str = "af_prior", context: str = "raster", **changes: Any) -> VLAEConfig:
-    """The same with its flow affine, and a context by its name."""
-    return small(**{"latent": latent, "flow_mean_only": False} | CONTEXTS[context] | changes)
+def make_config(latent: str = "af_prior", context: str = "raster", **changes: Any) -> VLAEConfig:
+    """`small_config` with an affine flow, and with a latent and a context by name."""
+    return small_config(**{"latent": latent, "flow_mean_only": False} | CONTEXTS[context] | changes)
 
 
-def images(
+def binary_images(
     config: VLAEConfig, count: int, dtype: str = "float64", key: Key = KEY, share: float = 0.4
 ) -> np.ndarray:
-    """Of `share` ones."""
+    """Random binary images; each pixel is 1 with probability `share`."""
     u = random.uniform(key.fold_in("images"), (count, *config.example_shape))
     return (u < share).astype(dtype)
 
 
-def make(config: VLAEConfig, dtype: str = "float64") -> Any:
-    """Both panels of one config, from the same weights: settled by data, and then none 0 or 1."""
+def make_models(config: VLAEConfig, dtype: str = "float64") -> Any:
+    """(left, right) with the same weights, initialised by data, no g at 1 and no bias at 0."""
     pair = pairs.get("vlae")
     left, right = pair.left(config, Key(62), dtype=dtype), pair.right(config, Key(63), dtype=dtype)
-    left.initialize(images(config, 9, dtype), left.draw_noise(KEY, 9))
+    left.initialize(binary_images(config, 9, dtype), left.draw_noise(KEY, 9))
     for name, parameter in left.named_parameters():
         if not name.endswith("weight_v"):  # another direction would want another length
             parameter.data += 0.1 * random.normal(Key(64).fold_in(name), parameter.data.shape)

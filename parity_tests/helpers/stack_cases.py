@@ -1,4 +1,4 @@
-"""What the tests of the two stacks share: small nets of StackedConv2d's, and their weights."""
+"""Layers and small nets of StackedConv2d on both panels, for the tests of the two stacks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from helpers.witnesses import filled
 from torch import Tensor, nn
 
 from diptych import weights
-from numpy_ref.autoregressive.stacked_conv import StackedConv2d
+from numpy_ref.autoregressive.stacked_pixel_cnn import StackedConv2d
 from numpy_ref.nn.layers import Tanh
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
-from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
+from torch_impl.autoregressive.stacked_pixel_cnn import StackedConv2d as TorchStackedConv2d
 
 
-class Net(Module):
-    """x -> (v, h), tanh between the layers."""
+class StackedNet(Module):
+    """x -> (v, h) through layers of two stacks, with tanh between them."""
 
     def __init__(self, *layers: Module) -> None:
         self.layers = Sequential(*layers)
@@ -28,8 +28,8 @@ class Net(Module):
         vjps = []
         for depth, layer in enumerate(self.layers):
             if depth:
-                (v, of_v), (h, of_h) = self.tanh(v), self.tanh(h)
-                vjps.append(lambda dv, dh, of_v=of_v, of_h=of_h: (of_v(dv), of_h(dh)))
+                (v, v_vjp), (h, h_vjp) = self.tanh(v), self.tanh(h)
+                vjps.append(lambda dv, dh, a=v_vjp, b=h_vjp: (a(dv), b(dh)))
             (v, h), vjp = layer(v, h)
             vjps.append(vjp)
 
@@ -41,7 +41,9 @@ class Net(Module):
         return (v, h), backward
 
 
-class TorchNet(nn.Module):
+class TorchStackedNet(nn.Module):
+    """StackedNet of the right panel."""
+
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
@@ -57,6 +59,7 @@ class TorchNet(nn.Module):
 
 
 def make_pair(rng: np.random.Generator, *arguments: Any, **options: Any) -> tuple[Any, Any]:
+    """(left, right) layers with the same random weights."""
     left = filled(StackedConv2d(*arguments, **options), rng)
     right = TorchStackedConv2d(*arguments, **options)
     weights.transfer(left, right)
@@ -66,27 +69,34 @@ def make_pair(rng: np.random.Generator, *arguments: Any, **options: Any) -> tupl
 def make_nets(
     rng: np.random.Generator, kernels: list[Any], channels: int = 1, free: int = 0, **options: Any
 ) -> dict[str, Any]:
-    """A, then B's of 3 maps, by panel; weights so small that tanh stays off its ends."""
+    """Nets of one layer of type A and others of type B, of 3 maps, by panel.
+
+    The weights are so small that tanh does not saturate.
+    """
     settings = [
         (3, 3, kernel, "B") if depth else (channels, 3, kernel, "A", free)
         for depth, kernel in enumerate(kernels)
     ]
-    left = filled(Net(*(StackedConv2d(*given, **options) for given in settings)), rng)
+    left = filled(
+        StackedNet(*(StackedConv2d(*arguments, **options) for arguments in settings)), rng
+    )
     for parameter in left.parameters():
         parameter.data *= 0.3
-    right = TorchNet(*(TorchStackedConv2d(*given, **options) for given in settings))
+    right = TorchStackedNet(*(TorchStackedConv2d(*arguments, **options) for arguments in settings))
     weights.transfer(left, right)
     return {"numpy": left, "torch": right}
 
 
-def results(layer: Any, inputs: tuple[np.ndarray, ...], *cotangents: np.ndarray) -> dict[str, Any]:
-    """v, h, the inputs' gradients and the parameters', of either panel."""
+def outputs_and_gradients(
+    layer: Any, inputs: tuple[np.ndarray, ...], *cotangents: np.ndarray
+) -> dict[str, Any]:
+    """v, h, the input gradients dv and dh, and the parameter gradients, of either panel."""
     layer.zero_grad()
     if isinstance(layer, nn.Module):
-        read = [torch.from_numpy(x).requires_grad_() for x in inputs]
-        outputs = layer(*read)
+        tensors = [torch.from_numpy(x).requires_grad_() for x in inputs]
+        outputs = layer(*tensors)
         torch.autograd.backward(outputs, list(map(torch.from_numpy, cotangents)))
-        gradients = tuple(x.grad for x in read)
+        gradients = tuple(x.grad for x in tensors)
         named = {name: p.grad for name, p in layer.named_parameters()}
     else:
         outputs, vjp = layer(*inputs)

@@ -1,11 +1,11 @@
-"""What the VLAE promises whoever calls it: noise, states, initialisation, one clear error."""
+"""The contract of the VLAE: noise, state_dict, initialisation, one clear error."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import KEY, KINDS, config_of, images, make, tensors
+from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
 
 from diptych import pairs, weights
 from diptych.parity.report import normwise
@@ -19,16 +19,16 @@ each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
 
 
 def model_and_arrays(side, config, *arrays, dtype="float64"):
-    """One panel, and the arrays as it takes them."""
-    model = dict(zip(SIDES, make(config, dtype), strict=True))[side]
+    """A model of one panel, and the arrays as arrays or tensors, whichever it takes."""
+    model = dict(zip(SIDES, make_models(config, dtype), strict=True))[side]
     return model, *(arrays if side == "left" else tensors(*arrays))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @each_kind
 def test_noise_and_loss_are_named_tuples_of_the_models_dtype(latent, context, dtype):
-    for model in make(config_of(latent, context), dtype):
-        x = images(model.config, 3, dtype)
+    for model in make_models(make_config(latent, context), dtype):
+        x = binary_images(model.config, 3, dtype)
         given = torch.from_numpy(x) if isinstance(model, torch.nn.Module) else x
         Z = 0 if latent == "none" else 4
         noise, many = model.draw_noise(KEY, 3), model.draw_noise(KEY, 3, samples=2)
@@ -44,8 +44,8 @@ def test_noise_and_loss_are_named_tuples_of_the_models_dtype(latent, context, dt
             assert {t.device for t in (noise.eps, loss.total)} == {model.device}
 
 
-def test_parts_of_the_noise_are_parts_of_the_whole():
-    left, right = make(config_of())
+def test_part_of_a_batch_gets_its_noise_within_the_whole():
+    left, right = make_models(make_config())
     for count in (None, 3):
         whole = left.draw_noise(KEY, 6, samples=count).eps
         assert normwise(right.draw_noise(KEY, 6, samples=count).eps.numpy(), whole) <= 1e-15
@@ -59,10 +59,10 @@ def test_parts_of_the_noise_are_parts_of_the_whole():
 
 
 @each_kind
-def test_panels_begin_with_the_same_weights_and_read_each_others(latent, context):
+def test_panels_begin_with_the_same_weights_and_load_each_others(latent, context):
     pair = pairs.get("vlae")
     for tied in (True, False):
-        config = config_of(latent, context, tied=tied, free_bits_of="soft")
+        config = make_config(latent, context, tied=tied, free_bits_of="soft")
         left, right = pair.left(config, Key(3)), pair.right(config, Key(3))
         ours, theirs = left.state_dict(), right.state_dict()
         assert list(ours) == list(theirs)
@@ -79,28 +79,28 @@ def test_panels_begin_with_the_same_weights_and_read_each_others(latent, context
 
 @each_kind
 def test_initialisation_gives_every_layer_mean_0_and_variance_1(latent, context):
-    """On both panels the same weights; and what is trained goes on in the mode that it was in."""
-    pair, config = pairs.get("vlae"), config_of(latent, context, tied=False, free_bits_of="soft")
+    """Both panels get the same weights, and stay in training or in evaluation mode."""
+    pair, config = pairs.get("vlae"), make_config(latent, context, tied=False, free_bits_of="soft")
     left, right = pair.left(config, Key(3)), pair.right(config, Key(3))
-    before, x, noise = left.state_dict(), images(config, 12), left.draw_noise(KEY, 12)
+    before, x, noise = left.state_dict(), binary_images(config, 12), left.draw_noise(KEY, 12)
     left.initialize(x, noise)
     right.initialize(*tensors(x), VLAENoise(*tensors(*noise)))
     theirs = right.state_dict()
     for name, array in left.state_dict().items():
         apart = np.linalg.norm(array - theirs[name].numpy())  # a mean may be 0 but for rounding
         assert apart <= 1e-13 * max(1, np.linalg.norm(array)), name
-        settled = name.rsplit(".", 1)[1] in ("weight_g", "bias") and "flow" not in name
-        assert (array != before[name]).any() == settled, name
+        initialized = name.rsplit(".", 1)[1] in ("weight_g", "bias") and "flow" not in name
+        assert (array != before[name]).any() == initialized, name
     assert left.training and right.training
     outputs = {}
     for name, layer in left.named_modules():
         if isinstance(layer, WeightNorm):
 
-            def watched(x, name=name, run=layer.forward):
+            def recorded(x, name=name, run=layer.forward):
                 outputs[name], vjp = run(x)
                 return outputs[name], vjp
 
-            layer.forward = watched
+            layer.forward = recorded
     left.loss(x, noise)
     biased = {name.rpartition(".")[0] for name in before if name.endswith(".bias")}
     for name, y in outputs.items():
@@ -115,15 +115,15 @@ def test_initialisation_gives_every_layer_mean_0_and_variance_1(latent, context)
 
 
 @each_side
-@pytest.mark.parametrize("what", ["x", "eps"])
-def test_an_initialisation_that_raises_changes_nothing(side, what):
-    config = config_of(free_bits_of="soft")
-    x, eps = images(config, 4), np.zeros((4, 4))
+@pytest.mark.parametrize("argument", ["x", "eps"])
+def test_an_initialisation_that_raises_changes_nothing(side, argument):
+    config = make_config(free_bits_of="soft")
+    x, eps = binary_images(config, 4), np.zeros((4, 4))
     model, good, grey, short = model_and_arrays(side, config, x, 0.5 * x, eps[:3])
     noise = model.draw_noise(KEY, 4)
     before = {n: a.copy() for n, a in weights.to_arrays(model.state_dict()).items()}
-    with pytest.raises(ValueError, match=f"{what}: got"):
-        model.initialize(*((grey, noise) if what == "x" else (good, VLAENoise(short))))
+    with pytest.raises(ValueError, match=f"{argument}: got"):
+        model.initialize(*((grey, noise) if argument == "x" else (good, VLAENoise(short))))
     model.loss(good, noise)  # no layer is waiting for a batch
     model.eval().loss(good, noise)
     for name, array in model.state_dict().items():
@@ -132,7 +132,7 @@ def test_an_initialisation_that_raises_changes_nothing(side, what):
 
 
 def _bad_images():
-    good = images(config_of(), 3)
+    good = binary_images(make_config(), 3)
     yield "shape", good[:, :, :4]
     yield "shape", good[:, 0]
     yield "shape", good[:0]
@@ -153,7 +153,7 @@ def _bad_images():
 @each_side
 @pytest.mark.parametrize(("what", "x"), list(_bad_images()))
 def test_bad_images_are_one_clear_error(side, what, x):
-    model, bad = model_and_arrays(side, config_of(), x)
+    model, bad = model_and_arrays(side, make_config(), x)
     one, many = model.draw_noise(KEY, 3), model.draw_noise(KEY, 3, samples=2)
     for call in (
         lambda: model.loss(bad, one),
@@ -168,22 +168,22 @@ def test_bad_images_are_one_clear_error(side, what, x):
 
 @each_side
 def test_bad_noise_is_one_clear_error(side):
-    x, eps = images(config_of(), 3), np.zeros((3, 4))
+    x, eps = binary_images(make_config(), 3), np.zeros((3, 4))
     bad = (eps[:2], eps[:, :3], eps[:, None], eps + np.nan, eps.astype(np.float32))
-    model, given, *noises = model_and_arrays(side, config_of(), x, *bad)
+    model, given, *noises = model_and_arrays(side, make_config(), x, *bad)
     for noise in noises:
         with pytest.raises(ValueError, match=r"eps: got .*takes"):
             model.loss(given, VLAENoise(noise))
-    model, given, *noises = model_and_arrays(side, config_of(), x, eps, np.zeros((3, 0, 4)))
+    model, given, *noises = model_and_arrays(side, make_config(), x, eps, np.zeros((3, 0, 4)))
     for noise in noises:
         with pytest.raises(ValueError, match=r"eps: got shape .*takes \(3, any, 4\)"):
             model.log_weight(given, VLAENoise(noise))
 
 
 @each_side
-def test_what_cannot_be_decoded_is_one_clear_error(side):
-    config = config_of()
-    x, code = images(config, 2), np.zeros((2, 4))
+def test_bad_codes_are_one_clear_error(side):
+    config = make_config()
+    x, code = binary_images(config, 2), np.zeros((2, 4))
     codes = (code[:, :3], code[:1], code[0], code[:, None], code.astype(np.float32))
     model, good, *bad = model_and_arrays(side, config, x, *codes)
     for given in bad:
@@ -198,7 +198,7 @@ def test_what_cannot_be_decoded_is_one_clear_error(side):
 
 @each_side
 def test_counts_below_one_are_refused(side):
-    (model,) = model_and_arrays(side, config_of())
+    (model,) = model_and_arrays(side, make_config())
     for bad in (0, -1, 1.5, True):
         for name, call in {
             "count": lambda n: model.sample(KEY, n),
@@ -261,7 +261,7 @@ def test_a_model_that_sees_nothing_is_refused(fields, message):
 @pytest.mark.parametrize("size", [(1, 2), (2, 1)])
 @pytest.mark.parametrize("context", ["raster", "stacks"])
 def test_one_pixel_before_another_is_enough(context, size):
-    config = config_of(context=context, height=size[0], width=size[1])
+    config = make_config(context=context, height=size[0], width=size[1])
     x, code = np.zeros((2, 1, *size)), np.ones((2, 4))
     x[1].flat[0] = 1
     model, x, code = model_and_arrays("left", config, x, code)

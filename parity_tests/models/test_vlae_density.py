@@ -1,11 +1,11 @@
-"""log p(x), its bound and its weights: by torch.distributions, by quadrature, read in two ways."""
+"""log p(x), its bound and importance weights: torch.distributions, quadrature, AF and IAF."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import KEY, KINDS, config_of, images, make, tensors
+from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
 from scipy import stats
 from scipy.special import logsumexp
 from torch import distributions as td
@@ -19,20 +19,20 @@ from torch_impl.autoregressive.latents import FlowPrior as TorchFlowPrior
 each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
 WITH_Z = ("gaussian", "af_prior", "iaf_posterior")
 NODES, SHARES = np.polynomial.hermite_e.hermegauss(101)
-"""Of an integral over N(0, 1); the shares add up to sqrt(2 pi)."""
+"""Nodes and weights of Gauss-Hermite quadrature over N(0, 1)."""
 SHARES = SHARES / SHARES.sum()
 
 
-def slopes(flow, z):
-    """log |det df/dz| of one z, from autograd's own Jacobian."""
+def log_det(flow, z):
+    """log |det df/dz| at one z, from autograd's Jacobian."""
     return torch.linalg.slogdet(torch.autograd.functional.jacobian(lambda z: flow(z).eps, z))[1]
 
 
 @each_kind
-def test_weights_are_those_of_torch_distributions(latent, context):
-    """log p(x|z) + log p(z) - log q(z|x), each of K = 3 samples by itself; on both panels."""
-    left, right = make(config_of(latent, context))
-    x, noise = images(left.config, 4), left.draw_noise(KEY, 4, samples=3)
+def test_importance_weights_agree_with_torch_distributions(latent, context):
+    """log p(x|z) + log p(z) - log q(z|x) of each of K = 3 samples, on both panels."""
+    left, right = make_models(make_config(latent, context))
+    x, noise = binary_images(left.config, 4), left.draw_noise(KEY, 4, samples=3)
     ours = left.log_weight(x, noise)
     theirs = right.log_weight(*tensors(x), VLAENoise(*tensors(*noise)))
     assert ours.shape == (4, 3) and normwise(ours, theirs.numpy()) <= 1e-13
@@ -43,10 +43,10 @@ def test_weights_are_those_of_torch_distributions(latent, context):
         log_q, log_p = q.log_prob(z).sum(1), normal.log_prob(z).sum(1)
         if latent in ("af_prior", "iaf_posterior"):
             u = right.latent.flow(z).eps.detach()
-            volume = torch.stack([slopes(right.latent.flow, one) for one in z])
-            if latent == "af_prior":  # z is read, and p(z) is the flow's
+            volume = torch.stack([log_det(right.latent.flow, one) for one in z])
+            if latent == "af_prior":  # the code is z, and p(z) is the flow's
                 log_p = normal.log_prob(u).sum(1) + volume
-            else:  # u is, and q(u|x) is the flow's
+            else:  # the code is u, and q(u|x) is the flow's
                 code, log_q, log_p = u, log_q - volume, normal.log_prob(u).sum(1)
         p = td.Bernoulli(logits=right.decode(code, *tensors(x)).detach())
         log_w = p.log_prob(torch.from_numpy(x)).sum((1, 2, 3)) + log_p - log_q
@@ -54,11 +54,12 @@ def test_weights_are_those_of_torch_distributions(latent, context):
 
 
 @each_kind
-def test_the_elbo_is_the_mean_weight(latent, context):
-    """In evaluation, of the same draw; of a Gaussian prior, whose KL is exact, in the mean."""
-    left, right = make(config_of(latent, context))
+def test_the_elbo_is_the_mean_log_weight(latent, context):
+    """In evaluation and with the same noise; a Gaussian prior, whose KL is in closed form, agrees
+    in the mean over noise."""
+    left, right = make_models(make_config(latent, context))
     left.eval(), right.eval()
-    x, noise = images(left.config, 6), left.draw_noise(KEY, 6)
+    x, noise = binary_images(left.config, 6), left.draw_noise(KEY, 6)
     one = VLAENoise(noise.eps[:, None])
     loss = left.loss(x, noise)[0]
     theirs = right.loss(*tensors(x), VLAENoise(*tensors(*noise)))
@@ -77,12 +78,12 @@ def test_the_elbo_is_the_mean_weight(latent, context):
 
 
 @pytest.mark.parametrize("latent", WITH_Z)
-def test_the_estimate_is_the_integral(latent):
-    """p(x) = E_{z ~ p(z)} p(x|z) by Gauss-Hermite quadrature over the one latent, against the mean
-    of the weights, within its standard error; and the ELBO lies below."""
-    config = config_of(latent, height=3, width=4, latent_dim=1)
-    left, right = make(config)
-    x = images(config, 3)
+def test_the_importance_weighted_estimate_is_the_integral(latent):
+    """p(x) = E_{z ~ p(z)} p(x|z) by Gauss-Hermite quadrature over the one latent is the mean of the
+    importance weights, within its standard error, and the ELBO lies below."""
+    config = make_config(latent, height=3, width=4, latent_dim=1)
+    left, right = make_models(config)
+    x = binary_images(config, 3)
     code = left.latent.generate(NODES[:, None])
     assert np.allclose(code, NODES[:, None]) == (latent != "af_prior")
     for n in range(3):
@@ -101,15 +102,15 @@ def test_the_estimate_is_the_integral(latent):
 
 @pytest.mark.parametrize("mean_only", [True, False], ids=["mean-only", "affine"])
 def test_an_af_prior_is_an_iaf_posterior(mean_only):
-    """One bound, and one loss, from the same weights (Chen et al. 2016, section 3.2): the decoder
-    of the posterior turns u = f(z) back into z, and p(u) = N(0, I) stands for the flow's p(z)."""
+    """Both have one loss from the same weights (Chen et al. 2016, section 3.2) if the posterior's
+    decoder first maps u = f(z) back to z; p(u) = N(0, I) then stands for the flow's p(z)."""
     options = {"flow_mean_only": mean_only, "free_bits_of": "none"}
-    prior, right_prior = make(config_of("af_prior", **options))
-    posterior, right_posterior = make(config_of("iaf_posterior", **options))
+    prior, right_prior = make_models(make_config("af_prior", **options))
+    posterior, right_posterior = make_models(make_config("iaf_posterior", **options))
     posterior.load_state_dict(prior.state_dict())
     right_posterior.load_state_dict(right_prior.state_dict())
     assert type(posterior.latent) is FlowPosterior and type(prior.latent) is FlowPrior
-    x, noise = images(prior.config, 4), prior.draw_noise(KEY, 4, samples=5)
+    x, noise = binary_images(prior.config, 4), prior.draw_noise(KEY, 4, samples=5)
     once = prior.draw_noise(KEY, 4)
     for a, b, convert in (
         (prior, posterior, lambda array: array),
@@ -118,9 +119,9 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only):
         given, eps, single = (convert(array) for array in (x, noise.eps, once.eps))
         wanted = np.asarray(a.log_weight(given, VLAENoise(eps)))
         plain = np.asarray(b.log_weight(given, VLAENoise(eps)))
-        assert normwise(plain, wanted) > 1e-3  # as it is, the decoder reads u
-        read = b.decode
-        b.decode = lambda u, x, b=b, read=read: read(b.latent.flow.inverse(u), x)
+        assert normwise(plain, wanted) > 1e-3  # here the decoder reads u
+        decode = b.decode
+        b.decode = lambda u, x, b=b, decode=decode: decode(b.latent.flow.inverse(u), x)
         result = np.asarray(b.log_weight(given, VLAENoise(eps)))
         assert normwise(result, wanted) <= 1e-12
         losses = [m.eval().loss(given, VLAENoise(single)) for m in (a, b)]
@@ -130,10 +131,10 @@ def test_an_af_prior_is_an_iaf_posterior(mean_only):
             assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
 
 
-def test_samples_of_both_readings_are_the_same_images():
-    """u ~ N(0, I), turned back into z by the decoder, is z ~ p(z)."""
-    prior, _ = make(config_of("af_prior"))
-    posterior, _ = make(config_of("iaf_posterior"))
+def test_samples_of_prior_and_posterior_are_the_same_images():
+    """If the decoder maps u ~ N(0, I) to f^-1(u), the codes are samples of the flow's p(z)."""
+    prior, _ = make_models(make_config("af_prior"))
+    posterior, _ = make_models(make_config("iaf_posterior"))
     posterior.load_state_dict(prior.state_dict())
     maps = posterior.decoder
     plain = posterior.sample(KEY, 7)
@@ -144,8 +145,8 @@ def test_samples_of_both_readings_are_the_same_images():
 
 def test_more_samples_tighten_the_bound():
     """Burda et al. (2015): the mean of log-mean-exp grows with K."""
-    left, _ = make(config_of("af_prior"))
-    x = images(left.config, 8)
+    left, _ = make_models(make_config("af_prior"))
+    x = binary_images(left.config, 8)
     log_w = left.log_weight(x, left.draw_noise(KEY, 8, samples=512))
     bounds = [
         (logsumexp(log_w.reshape(8, -1, K), axis=2) - np.log(K)).mean() for K in (1, 4, 32, 512)
@@ -153,9 +154,9 @@ def test_more_samples_tighten_the_bound():
     assert all(a < b for a, b in itertools.pairwise(bounds))
 
 
-def test_one_panel_reads_what_the_other_wrote():
-    """The flow's inverse as well, which samples go through, after another pair's weights."""
-    left, right = make(config_of("af_prior"))
+def test_one_panel_loads_the_weights_of_the_other():
+    """The inverse of the flow, which sampling uses, agrees after the weights were changed."""
+    left, right = make_models(make_config("af_prior"))
     assert isinstance(right.latent, TorchFlowPrior)
     for name, parameter in left.named_parameters():
         parameter.data *= 1 + 0.1 * random.uniform(KEY.fold_in(name), parameter.data.shape)

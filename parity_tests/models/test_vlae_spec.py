@@ -1,10 +1,10 @@
-"""What the VLAE's config says: the recipe's numbers, the decoder's blocks, what is derived."""
+"""The config of the VLAE: the paper's numbers, the decoder's blocks, derived properties."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers.pixel_cases import config_of, make
+from helpers.pixel_cases import make_config, make_models
 
 from diptych.training.presets import PRESETS
 from model_specs.common.key import Key
@@ -14,7 +14,7 @@ from model_specs.vlae import VLAEConfig, VLAENoise, layout
 
 
 def test_the_recipe_is_the_papers():
-    """64 latents, a flow of 4 steps of 3 x 640, 4 maps handed over, 6 tied layers of 12 maps."""
+    """64 latents, a flow of 4 steps of 3 x 640, 4 context maps, 6 tied layers of 12 maps."""
     recipe = VLAEConfig()
     assert recipe.example_shape == (1, 28, 28) and recipe.channels == [1, 16, 32, 32]
     assert recipe.sizes == [(28, 28), (14, 14), (7, 7), (4, 4)] and recipe.hidden_dim == 450
@@ -55,9 +55,9 @@ def test_presets_are_the_ablations(size, suffix, latent, context):
     ("layers", "blocks"), [(1, ""), (2, "M"), (3, "MppM"), (4, "MppMM"), (6, "MppMMppMM")]
 )
 def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
-    """Four for six layers; each its own, and the masked ones one where they are tied."""
+    """Six layers have four of them, each its own; tied masked blocks are one."""
     for tied in (True, False):
-        config = config_of(masked_layers=layers, tied=tied)
+        config = make_config(masked_layers=layers, tied=tied)
         result = layout(config, lambda: ["M"], lambda: ["p"])
         assert "".join(block[0] for block in result) == blocks
         masked = {id(block) for block in result if block == ["M"]}
@@ -66,7 +66,7 @@ def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
         assert len(set(pointwise)) == len(pointwise)
 
 
-# What is derived
+# Derived properties
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
     ],
 )
 def test_divisible_is_whether_the_loss_of_a_batch_is_the_mean_of_its_parts(changes, divisible):
-    config = config_of(**{"latent": "gaussian", "free_bits": 0.2} | changes)
+    config = make_config(**{"latent": "gaussian", "free_bits": 0.2} | changes)
     assert config.divisible == divisible
-    left, _ = make(config)
+    left, _ = make_models(config)
     rng = np.random.default_rng(8)
     x = (rng.random((6, *config.example_shape)) < 0.4).astype(float)
     eps = rng.normal(size=(6, config.code_dim))
@@ -141,15 +141,15 @@ def test_a_title_tells_the_switches(changes, message):
         ),
     ],
 )
-def test_windows_that_no_image_has(fields, message):
+def test_impossible_windows_are_refused(fields, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         VLAEConfig(width=20, **fields)
     assert VLAEConfig(width=20, context="local", window_width=40, window_rows=28)
 
 
-def test_noise_of_a_model_without_z_is_told_apart():
-    """Its shape has a 0, so that none of its sizes can be said to be none."""
-    for model in make(config_of("none")):
+def test_noise_for_a_model_without_a_latent_is_one_clear_error():
+    """The message takes (3, 0), though other messages say that no size may be 0."""
+    for model in make_models(make_config("none")):
         bad = model.draw_noise(Key(1), 3)
         assert bad.eps.shape == (3, 0)
         eps = np.zeros((3, 4)) if isinstance(bad.eps, np.ndarray) else bad.eps.new_zeros((3, 4))

@@ -1,4 +1,4 @@
-"""Weight-normalised layers: parity, torch's own normalisation, derivatives, what a mask hides."""
+"""Weight-normalised layers: parity, torch's weight normalisation, derivatives, masks."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from helpers.vlae_cases import (
     LAYERS,
     PANELS,
     assert_same_state,
-    errors,
     layer_class,
-    make_layers,
-    results,
-    small,
-    twins,
+    make_layer_pair,
+    normwise_errors,
+    outputs_and_gradients,
+    small_config,
+    with_same_weights,
 )
 from torch import nn
 from torch.nn import functional as F
@@ -34,7 +34,7 @@ from torch_impl.nn import weight_norm as right_side
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
 MASKED = [name for name in LAYERS if name.startswith("masked")]
-TORCHS = {
+TORCH_LAYERS = {
     "WNLinear": nn.Linear,
     "WNConv2d": nn.Conv2d,
     "WNConvTranspose2d": nn.ConvTranspose2d,
@@ -47,26 +47,26 @@ TORCHS = {
 @pytest.mark.parametrize("images", ["one", "several"])
 @each_layer
 def test_parity(name, images, rng):
-    left, right, x = make_layers(name, rng)
+    left, right, x = make_layer_pair(name, rng)
     x = x[:1] if images == "one" else x
-    result = errors(left, right, (x,), rng)
+    result = normwise_errors(left, right, (x,), rng)
     assert result.keys() == {"y0", "dx0", "bias", "weight_g", "weight_v"}
     assert max(result.values()) <= 1e-13, result
 
 
 def test_a_linear_layer_takes_any_leading_axes(rng):
-    pair = twins(left_side.WNLinear(5, 3), right_side.WNLinear(5, 3), rng)
-    assert max(errors(*pair, (rng.normal(size=(2, 4, 5)),), rng).values()) <= 1e-13
+    pair = with_same_weights(left_side.WNLinear(5, 3), right_side.WNLinear(5, 3), rng)
+    assert max(normwise_errors(*pair, (rng.normal(size=(2, 4, 5)),), rng).values()) <= 1e-13
 
 
 @each_layer
 def test_float32_stays_within_its_bound(name, rng):
-    left, right, x = make_layers(name, rng, "float32")
+    left, right, x = make_layer_pair(name, rng, "float32")
     dy = [(0.5 + rng.normal(size=y.shape)) for y in [left(x)[0]]]
-    wanted = results(left.astype("float64"), (x.astype("float64"),), dy)
+    wanted = outputs_and_gradients(left.astype("float64"), (x.astype("float64"),), dy)
     bound = rounding_bound(np.dtype("float32"), x.size)
     for side in (left, right):
-        result = results(side, (x,), [dy[0].astype("float32")])
+        result = outputs_and_gradients(side, (x,), [dy[0].astype("float32")])
         for leaf, array in result.items():
             assert array.dtype == np.float32
             assert normwise(array.astype("float64"), wanted[leaf]) <= bound, leaf
@@ -75,7 +75,7 @@ def test_float32_stays_within_its_bound(name, rng):
 @each_layer
 def test_state_has_the_same_names_layouts_and_order(name, rng):
     for dtype in ("float64", "float32"):
-        left, right, _ = make_layers(name, rng, dtype)
+        left, right, _ = make_layer_pair(name, rng, dtype)
         assert list(left.state_dict()) == ["bias", "weight_g", "weight_v"]
         assert_same_state(left, right)
 
@@ -93,10 +93,10 @@ def test_lengths_begin_as_1_and_biases_as_0(name):
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if name not in MASKED])
 def test_torchs_own_weight_normalisation(name, rng):
-    """The same y and gradients from the same g and v, by torch's own layers."""
-    left, right, x = make_layers(name, rng)
+    """torch's own layers give the same y and gradients from the same g and v."""
+    left, right, x = make_layer_pair(name, rng)
     kind, arguments, _ = LAYERS[name]
-    witness = weight_norm(TORCHS[kind](*arguments).double(), dim=left.outputs)
+    witness = weight_norm(TORCH_LAYERS[kind](*arguments).double(), dim=left.outputs)
     names = {
         "bias": "bias",
         "weight_g": "parametrizations.weight.original0",
@@ -105,16 +105,16 @@ def test_torchs_own_weight_normalisation(name, rng):
     state = left.state_dict()
     witness.load_state_dict({names[n]: torch.from_numpy(a) for n, a in state.items()})
     dy = [rng.normal(size=left(x)[0].shape)]
-    wanted = results(witness, (x,), dy)
+    wanted = outputs_and_gradients(witness, (x,), dy)
     for side in (left, right):
-        for leaf, array in results(side, (x,), dy).items():
+        for leaf, array in outputs_and_gradients(side, (x,), dy).items():
             assert normwise(array, wanted[names.get(leaf, leaf)]) <= 1e-13, leaf
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_torchs_convolution_with_what_the_mask_leaves_of_v(name, rng):
-    """g (v m) / |v m|, one output after the other."""
-    left, right, x = make_layers(name, rng)
+def test_torchs_convolution_with_a_masked_direction(name, rng):
+    """w = g (v m) / |v m|, one output after the other."""
+    left, right, x = make_layer_pair(name, rng)
     dy = [rng.normal(size=left(x)[0].shape)]
     leaf = {n: torch.from_numpy(a).requires_grad_() for n, a in left.state_dict().items()}
     read = torch.from_numpy(x).requires_grad_()
@@ -128,13 +128,13 @@ def test_torchs_convolution_with_what_the_mask_leaves_of_v(name, rng):
     out.backward(torch.from_numpy(dy[0]))
     wanted = {"y0": out.detach(), "dx0": read.grad} | {n: t.grad for n, t in leaf.items()}
     for side in (left, right):
-        for part, array in results(side, (x,), dy).items():
+        for part, array in outputs_and_gradients(side, (x,), dy).items():
             assert normwise(array, wanted[part].numpy()) <= 1e-13, part
 
 
 @each_layer
 def test_finite_differences(name, rng):
-    left, _, x = make_layers(name, rng)
+    left, _, x = make_layer_pair(name, rng)
     result = derivative_errors(left, (x,), left.named_parameters(), rng)
     assert result.keys() == {"[0]", "bias", "weight_g", "weight_v"}
     assert max(result.values()) < 1e-8, result
@@ -142,42 +142,42 @@ def test_finite_differences(name, rng):
 
 @each_layer
 def test_only_the_direction_of_v_counts(name, rng):
-    """y is the same for 4 v and with the signs of g and v turned; dv stands upright on v."""
-    for side in make_layers(name, rng)[:2]:
-        left, _, x = make_layers(name, rng)
+    """y is the same for 4 v, and for -g and -v; dv is orthogonal to v."""
+    for side in make_layer_pair(name, rng)[:2]:
+        left, _, x = make_layer_pair(name, rng)
         dy = [rng.normal(size=left(x)[0].shape)]
         state = weights.to_arrays(side.state_dict())
         state = {n: a.copy() for n, a in state.items()}
-        before = results(side, (x,), dy)
+        before = outputs_and_gradients(side, (x,), dy)
         others = tuple(a for a in range(state["weight_v"].ndim) if a != side.outputs)
         along = (before["weight_v"] * state["weight_v"]).sum(others)
         size = np.abs(before["weight_v"] * state["weight_v"]).sum(others)
         assert (np.abs(along) <= 1e-12 * np.maximum(size, 1)).all()
 
         weights.load_state(side, state | {"weight_v": 4 * state["weight_v"]}, "")
-        longer = results(side, (x,), dy)
+        longer = outputs_and_gradients(side, (x,), dy)
         np.testing.assert_array_equal(longer["y0"], before["y0"])
         np.testing.assert_array_equal(4 * longer["weight_v"], before["weight_v"])
-        turned = {n: -state[n] for n in ("weight_g", "weight_v")}
-        weights.load_state(side, state | turned, "")
-        np.testing.assert_array_equal(results(side, (x,), dy)["y0"], before["y0"])
+        negated = {n: -state[n] for n in ("weight_g", "weight_v")}
+        weights.load_state(side, state | negated, "")
+        np.testing.assert_array_equal(outputs_and_gradients(side, (x,), dy)["y0"], before["y0"])
 
 
 @pytest.mark.parametrize("name", MASKED)
 def test_hidden_weights_get_no_gradient_and_move_nothing(name, rng):
-    """Not even by way of |v|."""
-    *pair, x = make_layers(name, rng)
+    """Masked weights do not enter |v| either."""
+    *pair, x = make_layer_pair(name, rng)
     dy = [rng.normal(size=pair[0](x)[0].shape)]
     for side in pair:
         state = {n: a.copy() for n, a in weights.to_arrays(side.state_dict()).items()}
         hidden = np.broadcast_to(~pair[0].mask, state["weight_v"].shape)
         assert hidden.any() and not hidden.all()
-        before = results(side, (x,), dy)
+        before = outputs_and_gradients(side, (x,), dy)
         assert (before["weight_v"][hidden] == 0).all()
         assert (before["weight_v"][~hidden] != 0).all()
         changed = np.where(hidden, 1e3 * rng.normal(size=hidden.shape), state["weight_v"])
         weights.load_state(side, state | {"weight_v": changed}, "")
-        for leaf, array in results(side, (x,), dy).items():
+        for leaf, array in outputs_and_gradients(side, (x,), dy).items():
             np.testing.assert_array_equal(array, before[leaf])
         kept = weights.to_arrays(side.state_dict())["weight_v"]
         np.testing.assert_array_equal(kept, changed)
@@ -186,9 +186,9 @@ def test_hidden_weights_get_no_gradient_and_move_nothing(name, rng):
 # Directions drawn from a key
 
 
-def test_directions_are_drawn_by_name_and_all_else_is_left(rng):
-    """A tied layer's under its first name."""
-    left, right = twins(PixelCNN(small()), TorchPixelCNN(small()), rng)
+def test_directions_are_drawn_by_name_and_other_parameters_stay(rng):
+    """A tied layer draws its direction under its first name."""
+    left, right = with_same_weights(PixelCNN(small_config()), TorchPixelCNN(small_config()), rng)
     before = left.state_dict()
     numpy_ref.nn.init.init_weight_v(left, Key(5), 0.3)
     torch_impl.nn.init.init_weight_v(right, Key(5), 0.3)
@@ -244,6 +244,6 @@ def test_impossible_dtypes():
     [((2, 4, 5, 5), r"x: got shape \(2, 4, 5, 5\)"), ((2, 3), r"x: got shape \(2, 3\)")],
 )
 def test_inputs_that_do_not_fit(shape, message, rng):
-    left, _, _ = make_layers("conv", rng)
+    left, _, _ = make_layer_pair("conv", rng)
     with pytest.raises(ValueError, match=message):
         left(np.zeros(shape))

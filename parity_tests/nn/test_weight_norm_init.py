@@ -1,18 +1,18 @@
-"""Weights set by a batch: mean 0 and variance 1 of every layer, by itself, in nets and in VLAEs."""
+"""Data-dependent initialisation: outputs of mean 0 and variance 1 in layers, nets and VLAEs."""
 
 import numpy as np
 import pytest
 import torch
 from helpers.vlae_cases import (
     LAYERS,
-    as_read,
-    call,
-    loss,
-    make_layers,
+    as_model_inputs,
+    loss_terms,
+    make_layer_pair,
     normalised_layers,
-    small,
-    twins,
-    uses,
+    outputs_of,
+    record_layer_outputs,
+    small_config,
+    with_same_weights,
 )
 from torch import nn
 from torch.nn import functional as F
@@ -43,10 +43,12 @@ CONFIGS = {
 }
 
 
-def data_dependent_init(model, *inputs):
-    """settle() of the model's own panel, on these inputs; the uses of its layers on the way."""
+def initialize_by(model, *inputs):
+    """Initialise the model on these inputs, and return the outputs of its layers meanwhile."""
     side = right_side if isinstance(model, nn.Module) else left_side
-    return uses(model, lambda: side.data_dependent_init(model, lambda: call(model, *inputs)))
+    return record_layer_outputs(
+        model, lambda: side.data_dependent_init(model, lambda: outputs_of(model, *inputs))
+    )
 
 
 def state_of(model):
@@ -54,14 +56,14 @@ def state_of(model):
 
 
 def assert_normalised(outputs):
-    """Over all axes but that of the outputs."""
+    """Assert mean 0 and variance 1 over all axes but that of the outputs."""
     axes = 0, *range(2, outputs.ndim)
     np.testing.assert_allclose(outputs.mean(axes), 0, atol=1e-12)
     np.testing.assert_allclose(outputs.var(axes), 1, rtol=1e-12)
 
 
 def assert_all_normalised(model, result):
-    """At the first use of each layer; and no layer was passed by."""
+    """Assert that every layer was used, and is normalised at its first use."""
     firsts = {}
     for name, outputs in result:
         firsts.setdefault(name, outputs)
@@ -71,7 +73,7 @@ def assert_all_normalised(model, result):
 
 
 def assert_same_lengths_and_biases(left, right, bound=1e-13):
-    """Layer by layer: a bias of its own may be rounding about 0."""
+    """Compare length and bias of each layer together, for a bias alone may be rounding about 0."""
     ours, theirs = state_of(left), state_of(right)
     for name in normalised_layers(left):
         pair = [
@@ -95,7 +97,7 @@ def make_vlaes(config, x):
 
 
 def initialize(model, x, noise):
-    model.initialize(*as_read(model, x, noise))
+    model.initialize(*as_model_inputs(model, x, noise))
 
 
 # Layers
@@ -103,66 +105,68 @@ def initialize(model, x, noise):
 
 @each_layer
 def test_outputs_have_mean_0_and_variance_1(name, rng):
-    """Those of the very run that sets them, and of any run after; as batch normalisation has it."""
-    left, right, x = make_layers(name, rng)
+    """In the initialising run and in any later run on the batch, and as batch norm gives them."""
+    left, right, x = make_layer_pair(name, rng)
     for side in (left, right):
-        ((_, outputs),) = data_dependent_init(side, x)
+        ((_, outputs),) = initialize_by(side, x)
         assert_normalised(outputs)
-        np.testing.assert_array_equal(call(side, x)[0], outputs)
+        np.testing.assert_array_equal(outputs_of(side, x)[0], outputs)
     assert_same_lengths_and_biases(left, right)
 
-    plain, _, x = make_layers(name, np.random.default_rng(20261121))
+    plain, _, x = make_layer_pair(name, np.random.default_rng(20261121))
     plain.weight_v.data[...] = left.weight_v.data
     plain.weight_g.data[...], plain.bias.data[...] = 1, 0
     t = torch.from_numpy(plain(x)[0])
     wanted = F.batch_norm(t, None, None, training=True, eps=1e-300)
-    assert normwise(call(left, x)[0], wanted.numpy()) <= 1e-13
+    assert normwise(outputs_of(left, x)[0], wanted.numpy()) <= 1e-13
 
 
 @each_layer
-def test_what_was_before_does_not_count_and_directions_stay(name, rng):
-    for side in make_layers(name, rng)[:2]:
-        x = make_layers(name, rng)[2]
+def test_earlier_lengths_do_not_matter_and_directions_stay(name, rng):
+    for side in make_layer_pair(name, rng)[:2]:
+        x = make_layer_pair(name, rng)[2]
         first = state_of(side)
-        data_dependent_init(side, x)
+        initialize_by(side, x)
         once = state_of(side)
         np.testing.assert_array_equal(once["weight_v"], first["weight_v"])
         assert (once["weight_g"] > 0).all() and (once["weight_g"] != first["weight_g"]).all()
-        data_dependent_init(side, x)
+        initialize_by(side, x)
         for leaf, array in state_of(side).items():
             np.testing.assert_array_equal(array, once[leaf])
-        data_dependent_init(side, 2 * x)  # g halves, b stays: exactly, for 2 is
+        initialize_by(side, 2 * x)  # g halves, b stays: exactly, for 2 is
         twice = state_of(side)
         np.testing.assert_array_equal(2 * twice["weight_g"], once["weight_g"])
         np.testing.assert_array_equal(twice["bias"], once["bias"])
 
 
 @each_panel
-def test_an_output_that_does_not_vary_keeps_its_length(panel, rng):
-    """Output 0 reads a constant, 1 what varies by rounding alone, 2 what varies."""
-    made = {"numpy": left_side, "torch": right_side}[panel].WNLinear(3, 3)
+def test_a_constant_output_keeps_its_length(panel, rng):
+    """Output 0 reads a constant, output 1 rounding errors, output 2 a variable."""
+    layer = {"numpy": left_side, "torch": right_side}[panel].WNLinear(3, 3)
     state = {"weight_v": 3 * np.eye(3), "weight_g": np.full((3, 1), 7.0), "bias": np.full(3, 5.0)}
-    weights.load_state(made, state, "")
+    weights.load_state(layer, state, "")
     x = np.stack((np.full(4, 0.7), 1e-16 * rng.normal(size=4), 0.01 * rng.normal(size=4)), 1)
-    data_dependent_init(made, x)
-    after = state_of(made)
+    initialize_by(layer, x)
+    after = state_of(layer)
     np.testing.assert_array_equal(after["weight_g"][:2, 0], 1)
     assert after["weight_g"][2, 0] == pytest.approx(1 / x[:, 2].std(), rel=1e-13)
     np.testing.assert_allclose(after["bias"][:2], [-0.7, 0], atol=1e-15)
-    y = call(made, x)[0]
+    y = outputs_of(layer, x)[0]
     np.testing.assert_allclose(y[:, :2], 0, atol=1e-15)
     assert_normalised(y[:, 2:])
 
 
 @each_panel
-def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
+def test_an_interrupted_run_leaves_no_layer_to_be_initialised(panel, rng):
     side = {"numpy": left_side, "torch": right_side}[panel]
     pixels = {"numpy": left_pixels, "torch": right_pixels}[panel]
-    model = twins(left_pixels.PixelCNN(small()), pixels.PixelCNN(small()), rng)[1]
+    model = with_same_weights(
+        left_pixels.PixelCNN(small_config()), pixels.PixelCNN(small_config()), rng
+    )[1]
     layers = normalised_layers(model)
 
     def stopped():
-        call(model.first, rng.normal(size=(2, 3, 5, 7)))
+        outputs_of(model.first, rng.normal(size=(2, 3, 5, 7)))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -172,7 +176,7 @@ def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
     assert len(layers) > 3
     for name, layer in layers.items():
         v = before[f"{name}.weight_v"]
-        call(layer, rng.normal(size=(2, v.shape[1], 5, 7)))
+        outputs_of(layer, rng.normal(size=(2, v.shape[1], 5, 7)))
     for name, array in state_of(model).items():
         np.testing.assert_array_equal(array, before[name])
 
@@ -181,32 +185,32 @@ def test_where_the_run_stops_early_nothing_is_left_waiting(panel, rng):
 
 
 def nets():
-    config = small()
+    config = small_config()
     for panel, net, pixels in (
         ("numpy", resnet, left_pixels),
         ("torch", right_resnet, right_pixels),
     ):
-        untied = small(tied=False, masked_layers=4)
+        untied = small_config(tied=False, masked_layers=4)
         yield panel, "encoder", net.Encoder(config)
         yield panel, "decoder", net.Decoder(config)
         yield panel, "PixelCNN", pixels.PixelCNN(config)
         yield panel, "PixelCNN, untied", pixels.PixelCNN(untied)
-        yield panel, "factorised", pixels.FactorisedDecoder(small(context="none"))
+        yield panel, "factorised", pixels.FactorisedDecoder(small_config(context="none"))
 
 
 @pytest.mark.parametrize(
     "name", ["encoder", "decoder", "PixelCNN", "PixelCNN, untied", "factorised"]
 )
-def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
+def test_every_layer_of_a_net_is_normalised(name, rng):
     made = {panel: model for panel, label, model in nets() if label == name}
-    left, right = twins(made["numpy"], made["torch"], rng)
+    left, right = with_same_weights(made["numpy"], made["torch"], rng)
     images = bits(rng, 6, 1, 5, 7)
     given = {"encoder": (images,), "decoder": (rng.normal(size=(6, 4)),)}
     inputs = given.get(name, (images, rng.normal(size=(6, 2, 5, 7))))
-    result = {panel: data_dependent_init(made[panel], *inputs) for panel in PANELS}
+    result = {panel: initialize_by(made[panel], *inputs) for panel in PANELS}
     for panel, model in made.items():
         assert_all_normalised(model, result[panel])
-        again = uses(model, lambda m=model: call(m, *inputs))
+        again = record_layer_outputs(model, lambda m=model: outputs_of(m, *inputs))
         assert [n for n, _ in again] == [n for n, _ in result[panel]]
         for (layer, y), (_, kept) in zip(again, result[panel], strict=True):
             assert normwise(y, kept) <= 1e-13, layer
@@ -217,8 +221,8 @@ def test_every_layer_of_a_net_is_normalised_as_data_come_by(name, rng):
 @each_panel
 def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
     made = {p: model for p, label, model in nets() if label == "PixelCNN"}
-    twins(made["numpy"], made["torch"], rng)
-    result = data_dependent_init(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
+    with_same_weights(made["numpy"], made["torch"], rng)
+    result = initialize_by(made[panel], bits(rng, 6, 1, 5, 7), rng.normal(size=(6, 2, 5, 7)))
     tied = [y for name, y in result if name == "body.0.branch.1"]
     assert len(tied) == 2
     assert_normalised(tied[0])
@@ -230,7 +234,7 @@ def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_initialize_normalises_every_layer(name, rng):
-    config = small(**CONFIGS[name])
+    config = small_config(**CONFIGS[name])
     x = bits(rng, 6, *config.example_shape)
     left, right, noise = make_vlaes(config, x)
     before = state_of(left)
@@ -244,31 +248,33 @@ def test_initialize_normalises_every_layer(name, rng):
         assert model.training and model.pixels.training
         initialize(model.eval(), x, noise)
         assert not model.training
-        assert_all_normalised(model, uses(model, lambda m=model: loss(m, x, noise)))
+        assert_all_normalised(
+            model, record_layer_outputs(model, lambda m=model: loss_terms(m, x, noise))
+        )
     assert_same_lengths_and_biases(left, right)
     for model in (left, right):
-        for leaf, array in state_of(model).items():  # the flow, gamma and all directions
+        for leaf, array in state_of(model).items():  # the flow, gamma and all directions stay
             if leaf.rpartition(".")[2] not in ("weight_g", "bias") or leaf.startswith("latent"):
                 np.testing.assert_array_equal(array, before[leaf])
     assert all(p.grad is None and p.requires_grad for p in right.parameters())
     assert not any(p.grad.any() for p in left.parameters())
 
 
-STRANGE = {
+DEGENERATE = {
     "black": lambda H, W: np.zeros((4, 1, H, W)),
     "white": lambda H, W: np.ones((7, 1, H, W)),
     "one image": lambda H, W: bits(np.random.default_rng(3), 1, 1, H, W),
-    "one image five times": lambda H, W: STRANGE["one image"](H, W).repeat(5, 0),
+    "one image five times": lambda H, W: DEGENERATE["one image"](H, W).repeat(5, 0),
 }
 
 
 @pytest.mark.parametrize("size", [(1, 2), (5, 7), (9, 8)], ids=str)
-@pytest.mark.parametrize("images", STRANGE)
+@pytest.mark.parametrize("images", DEGENERATE)
 @pytest.mark.parametrize("latent", ["af_prior", "none"])
-def test_batches_in_which_little_varies(latent, images, size):
-    """No layer's length is more than a thousandfold that of the others, and none is NaN."""
-    x = STRANGE[images](*size)
-    left, right, noise = make_vlaes(small(latent=latent, height=size[0], width=size[1]), x)
+def test_degenerate_batches(latent, images, size):
+    """No length of a layer is above 1000, and none is NaN."""
+    x = DEGENERATE[images](*size)
+    left, right, noise = make_vlaes(small_config(latent=latent, height=size[0], width=size[1]), x)
     for model in (left, right):
         initialize(model, x, noise)
         state = state_of(model)
@@ -284,7 +290,7 @@ def test_batches_in_which_little_varies(latent, images, size):
 @pytest.mark.parametrize("fault", ["grey image", "shape of x", "shape of eps", "NaN in eps"])
 def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
     x = bits(rng, 3, 1, 5, 7)
-    left, right, noise = make_vlaes(small(), x)
+    left, right, noise = make_vlaes(small_config(), x)
     bad, eps = {
         "grey image": (0.5 * x, noise.eps),
         "shape of x": (x[:, :, 1:], noise.eps),
@@ -296,6 +302,6 @@ def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
         with pytest.raises(ValueError, match="^eps: got" if "eps" in fault else "^x: got"):
             initialize(model.train(), bad, VLAENoise(eps))
         assert model.training
-        loss(model, x, noise)
+        loss_terms(model, x, noise)
         for name, array in state_of(model).items():
             np.testing.assert_array_equal(array, before[name])
