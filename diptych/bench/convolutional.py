@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy_ref.nn.normalisation
 import torch
 from torch import nn
 

@@ -10,16 +10,16 @@ import torch
 from helpers.causality_checks import allowed, dependence
 from helpers.image_layer_cases import errors
 from helpers.witnesses import derivative_errors, filled
+from numpy_ref.autoregressive.masked_conv import MaskedConv2d
 from torch import nn
 from torch.nn import functional as F
+from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
 
 from diptych import parity, weights
 from diptych.parity.report import normwise
 from model_specs.autoregressive.windows import MASK_TYPES, Window
-from numpy_ref.autoregressive.masked_conv import MaskedConv2d
 from numpy_ref.nn.layers import Tanh
 from numpy_ref.nn.module import Sequential
-from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
 
 WINDOWS = {
     "raster(1)": Window.raster(1),

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.witnesses import filled
+from numpy_ref.autoregressive.masked_conv import MaskedConv2d
 from torch import nn
+from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
 
 from diptych import weights
 from diptych.parity.bounds import ELEMENTWISE, roundings
@@ -17,9 +19,7 @@ from diptych.parity.trace import Call
 from model_specs.autoregressive import windows
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
-from numpy_ref.autoregressive.masked_conv import MaskedConv2d
 from numpy_ref.nn import init
-from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
 from torch_impl.nn import init as torch_init
 
 PANELS = (MaskedConv2d, TorchMaskedConv2d)

@@ -9,15 +9,15 @@ import torch
 from helpers.causality_checks import allowed, dependence
 from helpers.stack_cases import make_nets
 from helpers.witnesses import filled
+from numpy_ref.autoregressive.masked_conv import MaskedConv2d
+from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
 
 from diptych import weights
 from model_specs.autoregressive import receptive_field as module
 from model_specs.autoregressive.receptive_field import receptive_field, stacked_receptive_field
 from model_specs.autoregressive.windows import Window
-from numpy_ref.autoregressive.masked_conv import MaskedConv2d
 from numpy_ref.nn.layers import Tanh
 from numpy_ref.nn.module import Sequential
-from torch_impl.autoregressive.masked_conv import MaskedConv2d as TorchMaskedConv2d
 
 RASTER = [Window.raster(3)] * 6
 STACKS = {

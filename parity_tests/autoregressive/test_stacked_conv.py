@@ -9,14 +9,14 @@ import torch
 from helpers.causality_checks import run
 from helpers.stack_cases import Net, make_nets, make_pair, results
 from helpers.witnesses import derivative_errors, filled
+from numpy_ref.autoregressive.stacked_conv import StackedConv2d
 from torch.nn import functional as F
+from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
 
 from diptych import parity
 from diptych.parity.report import normwise
 from model_specs.common.key import Key
-from numpy_ref.autoregressive.stacked_conv import StackedConv2d
 from numpy_ref.nn import init
-from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
 from torch_impl.nn import init as torch_init
 
 PANELS = (StackedConv2d, TorchStackedConv2d)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from helpers.witnesses import filled
+from numpy_ref.autoregressive.stacked_conv import StackedConv2d
 from torch import Tensor, nn
+from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
 
 from diptych import weights
-from numpy_ref.autoregressive.stacked_conv import StackedConv2d
 from numpy_ref.nn.layers import Tanh
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
-from torch_impl.autoregressive.stacked_conv import StackedConv2d as TorchStackedConv2d
 
 
 class Net(Module):
