@@ -48,7 +48,7 @@ def test_a_factorised_decoder_gives_means_by_default(run, trained, tmp_path):
 
 def test_a_name_that_is_no_png_is_refused_before_sampling(run, trained, monkeypatch):
     out = trained()
-    monkeypatch.setattr("torch_impl.vlae.VLAE._draw", None)
+    monkeypatch.setattr("torch_impl.vlae.VLAE._sample_pixels", None)
     for option in ("--mean", "--reconstruct"):
         status, _, message = run("sample", out, option, "--out", out / "picture.txt")
         assert status == 1 and "takes a name that ends in .png" in message
