@@ -1,7 +1,7 @@
 """Learning-rate schedules: pure functions of the first learning rate and the epoch, counted from 0.
 
-    >>> [constant_then_decay_lr(1.0, epoch, constant_epochs=2, gamma=0.5) for epoch in range(4)]
-    [1.0, 1.0, 0.5, 0.25]
+>>> [constant_then_decay_lr(1.0, epoch, constant_epochs=2, gamma=0.5) for epoch in range(4)]
+[1.0, 1.0, 0.5, 0.25]
 """
 
 from __future__ import annotations

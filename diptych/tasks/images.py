@@ -102,9 +102,7 @@ class Images(Task):
             x, count = self.examples(panel, rows[chosen]), len(chosen)
             figure = evaluation.reconstructions(x, options.console)
         else:
-            figure = evaluation.samples(
-                key.fold_in("sample"), count, options.mean, options.console
-            )
+            figure = evaluation.samples(key.fold_in("sample"), count, options.mean, options.console)
         figures.save(figure, target)
         return f"{count} {kind} in {target}"
 

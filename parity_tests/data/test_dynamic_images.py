@@ -159,10 +159,12 @@ class Rows:
     class model:
         config = None
 
+    permutation = staticmethod(random.permutation)
+
 
 def prepared(result, key, **run):
     task = Images(config(batch_size=600, **run), result)
-    return task.prepare(Rows, task.batch(0, 0), key, None)
+    return task.prepare(Rows, task.batch(Rows, 0, 0), key, None)
 
 
 def test_pixels_are_drawn_with_their_grey_value_as_the_probability(dynamic):
