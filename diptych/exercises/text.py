@@ -70,6 +70,8 @@ class TextExamples(Examples):
         return batch if state is None else batch._replace(state=state)
 
     def evaluate(self, x: np.ndarray, key: Key, batch_size: int) -> TextScores:
+        if len(x) < 2:
+            raise ValueError(f"x: got {len(x)} token, takes 2 or more")
         log_p = self._log_p(x[:-1], batch_size)
         nll = -float(log_p[np.arange(len(log_p)), x[1:]].mean())
         right = float((log_p.argmax(1) == x[1:]).mean())

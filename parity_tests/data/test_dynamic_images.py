@@ -14,6 +14,7 @@ from diptych.panels import BACKENDS
 from diptych.tasks.images import Images
 from diptych.training.train import train
 from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 # OMNIGLOT
 
