@@ -81,7 +81,9 @@ def test_a_memory_task_carries_nothing(tmp_path, cell, name, backend):
     run = make_run(cell, source, backend=backend, epochs=1, **STILL)
     panel = build(run)
     task = make_task(run, source)
-    fresh = [panel.terms(window(panel, *task.batch(panel, 0, i)), Masks())["total"] for i in range(8)]
+    fresh = [
+        panel.terms(window(panel, *task.batch(panel, 0, i)), Masks())["total"] for i in range(8)
+    ]
     outcome = train(run, source, tmp_path / "run")
     totals = [line["total"] for line in steps_of(outcome.folder)]
     np.testing.assert_allclose(totals, fresh, rtol=TOLERANCE)
