@@ -36,7 +36,7 @@ from model_specs.mlp_vae import MLPVAEConfig
 IMAGE_RUNS = {
     "mlp_vae": ("digits", MLPVAEConfig(64, 9, 2, init="torch"), 3.5),
     "conv_vae": ("digits16", dataclasses.replace(CONV, in_channels=1), 0.6),
-    "vlae": ("binary_digits", dataclasses.replace(VLAE, height=8, width=8), 3.5),
+    "vlae": ("binary_digits", dataclasses.replace(VLAE, height=8, width=8), 66.0),
 }
 
 
