@@ -45,9 +45,9 @@ def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], 
     before = lookup("field", field, own)
     values = list(values)
     every = [before, *values]
-    twice = [value for i, value in enumerate(every) if value in every[:i]]
-    if not values or twice:
-        got = f"{twice[0]!r} twice, or once and unchanged" if twice else "none"
+    repeated = [value for i, value in enumerate(every) if value in every[:i]]
+    if not values or repeated:
+        got = f"{repeated[0]!r} twice, or once and unchanged" if repeated else "none"
         raise ValueError(f"values: got {got}, takes other values of {field} than {before!r}")
     configs = [config, *(dataclasses.replace(config, **{field: value}) for value in values)]
     return Ablation(field, tuple(every), tuple(_numbers(run(changed)) for changed in configs))

@@ -39,7 +39,7 @@ def _window(config: RNNConfig, x: Any, y: Any, weight: Any, state: Any) -> RNNBa
 
 
 def _codes(symbols: int, width: int) -> np.ndarray:
-    """What a symbol is to a network of dense inputs.   (symbols, width) float32
+    """The dense input vector of each symbol.   -> (symbols, width) float32
 
     width = symbols: one-hot. Else rows of a Hadamard matrix of 1 and -1: all at right angles too,
     but known by any half of their values, so that dropout cannot take the symbol itself away.

@@ -10,6 +10,7 @@ from typing import Any
 from diptych import pairs
 from diptych.files import write_atomically
 from diptych.runs.environment import environment
+from diptych.runs.old_versions import upgraded
 
 FIELDS = (
     "name",
@@ -112,7 +113,7 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
     m, s = record["metrics"], record["metrics"]["settings"]
     pair = pairs.get(s["model"])
-    title = pair.traits(pair.config(**s["model_config"])).title
+    title = pair.traits(pair.config(**upgraded(s)["model_config"])).title
     return (
         f"{s['model']} {title}, {s['data']}, {s['backend']}, {s['dtype']}",
         f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f} "

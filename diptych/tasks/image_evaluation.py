@@ -79,8 +79,7 @@ class ImageEvaluation:
             metrics[f"{split}_kl_bits"] = bits = terms["kl"] / math.log(2)
             lines.append(("kl: spent on z", f"{bits:.3f}", "bits/example"))
         metrics[f"{split}_rmse"] = rmse = self._rmse(x, at_once, options.console)
-        drawn = self.traits.draws_reconstructions
-        kind = "reconstruction, drawn" if drawn else "reconstruction"
+        kind = "reconstruction" + ", drawn" * self.traits.draws_reconstructions
         lines.append((kind, f"{rmse:.4f}", "RMSE/value in [0, 1]"))
         if partial is None:
             return Assessment(title, metrics, lines)

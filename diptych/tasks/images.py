@@ -45,12 +45,12 @@ class Images(Task):
         return self.data.train.x[self._order[1][index * size : stop]]
 
     @property
-    def drawn(self) -> bool:
-        """True where grey values are probabilities, as the run or the data set says."""
+    def binarises(self) -> bool:
+        """True where grey values are probabilities of 1, as the run or the data set says."""
         return self.config.binarize or self.data.dynamic
 
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
-        if self.drawn:
+        if self.binarises:
             batch = random.bernoulli(key.fold_in("binarize"), batch)
         return self.examples(panel, batch)
 
@@ -67,7 +67,7 @@ class Images(Task):
     def held_out(self, split: str) -> np.ndarray:
         """The images of a split as evaluations take them: binarised once, for good."""
         x = getattr(self.data, split).x
-        if not self.drawn:
+        if not self.binarises:
             return x
         return random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x)
 

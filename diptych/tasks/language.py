@@ -138,11 +138,11 @@ def average_nll(
     for i, panel in enumerate(panels):
         for k in range(max(1, samples)):
             stream = key.fold_in(i).fold_in(k) if samples else None
-            at = 0
+            start = 0
             for block in _blocks(panel, tokens, 1, stream):
-                part = slice(at, at + len(block))
+                part = slice(start, start + len(block))
                 log_p[part] = np.logaddexp(log_p[part], -block[:, 0])
-                at += len(block)
+                start += len(block)
                 if progress:
                     progress(len(block))
     return float(math.log(len(panels) * max(1, samples)) - log_p.mean())

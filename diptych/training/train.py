@@ -88,8 +88,10 @@ def train(
     if resume:
         trainer.restore()
         if ranks.broadcast(trainer.is_complete):
-            at = trainer.position
-            return Outcome(folder, panel, at.step, at.seconds, False, already_finished=True)
+            position = trainer.position
+            return Outcome(
+                folder, panel, position.step, position.seconds, False, already_finished=True
+            )
         ranks.broadcast(lambda: folder.resume(config))
         ranks.broadcast(lambda: folder.rewind(trainer.position.step))
     console = console or Console(quiet=True)
@@ -101,8 +103,8 @@ def train(
     quiet = np.errstate(over="ignore", invalid="ignore")
     with _progress(console) as progress, stop_on_interrupt(announce) as stop, quiet:
         interrupted = trainer.run(progress, stop)
-    at = trainer.position
-    return Outcome(folder, trainer.panel, at.step, at.seconds, interrupted)
+    position = trainer.position
+    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
 
 
 def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:

@@ -96,26 +96,28 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """True where no step is left to take."""
-        at, left = self.position, self.epoch < self.config.epochs
-        starts_epoch = at.step > 0 and at.step % self.task.steps_per_epoch == 0
-        return not left or (starts_epoch and at.is_over(self.epoch - 1, self.config))
+        position, left = self.position, self.epoch < self.config.epochs
+        starts_epoch = position.step > 0 and position.step % self.task.steps_per_epoch == 0
+        return not left or (starts_epoch and position.is_over(self.epoch - 1, self.config))
 
     def run(self, progress: Progress, stop: threading.Event) -> bool:
         """Train to the last epoch, or until `stop` is set; return True where it stopped early."""
-        at, per_epoch = self.position, self.task.steps_per_epoch
+        position, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
-        bar = progress.add_task(self.config.backend, total=total, completed=at.step, message="")
-        if at.step == 0:
+        bar = progress.add_task(
+            self.config.backend, total=total, completed=position.step, message=""
+        )
+        if position.step == 0:
             self._initialize()
         stopped = False  # all ranks agree on it: one that stopped alone would leave them waiting
         while not self.finished and not stopped:
             epoch = self.epoch
             terms = self.step()
-            progress.update(bar, completed=at.step, message=self._message(epoch, terms))
+            progress.update(bar, completed=position.step, message=self._message(epoch, terms))
             stopped = self.ranks.any(stop.is_set())
-            if at.step % per_epoch == 0:
+            if position.step % per_epoch == 0:
                 self.end_epoch(epoch)
-            elif at.step % self.config.checkpoint_every == 0 or stopped:
+            elif position.step % self.config.checkpoint_every == 0 or stopped:
                 self.save()
         if self.ranks.first:
             self._save_weights(self.folder.last_file)
@@ -123,33 +125,38 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """Take one optimiser step; return the loss terms before it, per example."""
-        at, epoch, begun = self.position, self.epoch, time.perf_counter()
-        batch = self.task.training_batch(self.panel, at.step, self.state, ranks=self.ranks)
+        position, epoch, begun = self.position, self.epoch, time.perf_counter()
+        batch = self.task.training_batch(self.panel, position.step, self.state, ranks=self.ranks)
         try:
             result = training_step(self.panel, batch, self.config.lr_at(epoch), self.config.clip)
         except NonFiniteError as error:
-            raise NonFiniteError(f"step {at.step}: {error}") from None
+            raise NonFiniteError(f"step {position.step}: {error}") from None
         self.state = result.state
-        at.add(batch, result, time.perf_counter() - begun)
-        logged = at.step <= LOG_EACH or at.step % self.config.log_every == 0
+        position.add(batch, result, time.perf_counter() - begun)
+        logged = position.step <= LOG_EACH or position.step % self.config.log_every == 0
         if logged and self.ranks.first:
-            self.folder.log({"kind": "step", "step": at.step, "epoch": epoch, **result.terms})
+            self.folder.log({"kind": "step", "step": position.step, "epoch": epoch, **result.terms})
         return result.terms
 
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
-        at = self.position
+        position = self.position
         self.arrays()  # before validation, which would trip over a broken weight and not name it
         valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
-        record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
-        record |= {"train": at.means(), "valid": valid, "seconds": at.seconds}
+        record = {
+            "kind": "epoch",
+            "step": position.step,
+            "epoch": epoch,
+            "lr": self.config.lr_at(epoch),
+        }
+        record |= {"train": position.means(), "valid": valid, "seconds": position.seconds}
         record |= {"ranks": self.ranks.size} if self.ranks.size > 1 else {}
         name, loss = next(iter(valid.items()))
         if not math.isfinite(loss):
-            raise NonFiniteError(f"step {at.step}: {name} on validation is {loss}")
-        best = loss < at.best_loss
+            raise NonFiniteError(f"step {position.step}: {name} on validation is {loss}")
+        best = loss < position.best_loss
         if best:
-            at.best_epoch, at.best_loss = epoch, loss
+            position.best_epoch, position.best_loss = epoch, loss
         if self.ranks.first:
             if best:
                 self._save_weights(self.folder.best_file)

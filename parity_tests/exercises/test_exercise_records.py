@@ -85,7 +85,7 @@ def test_a_run_without_numbers_is_named():
 
 
 def test_an_ablation_of_beta_is_the_same_on_both_panels():
-    """And says what is known: the more the KL weighs, the less of it, and the worse the images."""
+    """The larger beta, the smaller the KL term and the worse the reconstructions."""
     x = data.load("digits").train.x[:100]
 
     def run(config, backend):

@@ -1,4 +1,4 @@
-"""Training on images of any shape: how they are handed over, pictures, early stopping."""
+"""Training on images of any shape: how they reach the model, pictures, early stopping."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from diptych.training.train import NonFiniteError, build, train
 from model_specs.common.key import Key
 from model_specs.conv_vae import ConvVAEConfig
 
-# How images are handed over
+# How images reach the model
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 33), (2, 16, 16)])
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "none"])
 def test_images_fit_the_model_and_come_back(shape, activation):
-    """In the range of the activation, with a black margin to the next multiple of 16."""
+    """Images get the range of the activation, and a black margin to the next multiple of 16."""
     result = dataset(shape, count=5)
     pair = pairs.get("conv_vae")
     config = pair.for_data(result, FIELDS | {"out_activation": activation})
@@ -91,7 +91,7 @@ def test_no_batch_has_one_image(size, sizes):
 
 
 def test_a_batch_of_one_cannot_be_normalised(tmp_path):
-    """By a model whose codes are 1 x 1; said before the folder is claimed. Larger codes can."""
+    """A model whose codes are 1 x 1 refuses it before the folder is claimed; larger codes do not."""
     result = dataset()
     for backend in BACKENDS:
         config = config_for(result, batch_size=1, backend=backend)
@@ -185,21 +185,21 @@ def test_a_text_has_no_pictures(tmp_path):
 
 
 @pytest.fixture
-def judged(monkeypatch):
+def validations(monkeypatch):
     """Validation that goes 3, 2, 2.5, 2.6, 1: with patience 2 nobody sees the 1."""
     totals = [3.0, 2.0, 2.5, 2.6, 1.0, 0.5]
-    seen = []
+    calls = []
 
     def validate(task, panel):
-        seen.append(len(seen))
+        calls.append(len(calls))
         return {"total": totals[panel.optimizer_state()["step"] // 3 - 1]}
 
     monkeypatch.setattr(images.Images, "validate", validate)
-    return seen
+    return calls
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(None, 6), (1, 3), (2, 4), (3, 6)])
-def test_training_ends_where_nothing_gets_better(judged, patience, epochs, tmp_path):
+def test_training_ends_where_nothing_gets_better(validations, patience, epochs, tmp_path):
     result = dataset()
     config = config_for(result, epochs=6, patience=patience)
     outcome = train(config, result, tmp_path / "run")
@@ -207,17 +207,17 @@ def test_training_ends_where_nothing_gets_better(judged, patience, epochs, tmp_p
     assert len(lines) == epochs and outcome.steps == 3 * epochs and not outcome.interrupted
     assert outcome.folder.last_file.exists()
     again = train(config, result, tmp_path / "run", resume=True)
-    assert again.steps == outcome.steps and len(judged) == epochs
+    assert again.steps == outcome.steps and len(validations) == epochs
 
 
-def test_a_killed_run_stops_where_it_would_have(judged, tmp_path, monkeypatch):
+def test_a_killed_run_stops_where_it_would_have(validations, tmp_path, monkeypatch):
     result = dataset()
     config = config_for(result, epochs=6, patience=2, checkpoint_every=2)
     resumed, whole = killed_and_resumed(monkeypatch, config, result, tmp_path, 8)
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
 
 
-def test_runs_that_stopped_early_are_compared_as_far_as_they_went(judged, tmp_path):
+def test_runs_that_stopped_early_are_compared_as_far_as_they_went(validations, tmp_path):
     result, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
     for backend, path in paths.items():
         train(config_for(result, epochs=6, patience=1, backend=backend), result, path)

@@ -123,7 +123,7 @@ def test_a_second_signal_while_a_file_is_written_spoils_none(few_digits, tmp_pat
 
 @pytest.mark.parametrize("signals", [1, 2])
 def test_the_command_stops_with_one_line_and_status_130(tmp_path, signals):
-    """In a process of its own, as a user presses Ctrl-C."""
+    """The command runs in a process of its own, and gets the signal of Ctrl-C."""
     options = ["--set", "hidden_dim=8", "--batch-size", "50", "--epochs", "100000"]
     command = [sys.executable, "-m", "diptych", "train", "mlp_vae", *options, "--out", "run"]
     process = subprocess.Popen(

@@ -154,7 +154,7 @@ def test_state_moves_and_what_does_not_fit_is_refused(backend, rng):
 
 
 def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path):
-    """Of Adamax, whose averages are of the trajectory."""
+    """Adamax steps; the averages follow their whole trajectory."""
     digits = data.load("digits")
     run = {"optimizer": "adamax", "polyak": 0.95, "dtype": "float64", "epochs": 5}
     run |= {"batch_size": 64, "clip": 50.0, "log_every": 1}

@@ -203,7 +203,7 @@ MEMORY = [("rnn", "copy:5:3"), ("lstm", "copy:5:3"), ("rnn", "adding:6")]
 
 @pytest.mark.parametrize(("cell", "name"), MEMORY)
 def test_each_sequence_of_a_run_depends_on_its_number_alone(cell, name):
-    """And so not on the size of the batches: three of 5 are five of 3, in both epochs."""
+    """The size of the batches does not matter: three of 5 are five of 3, in both epochs."""
     drawn = {}
     for size in (3, 5):
         task = make_task(make_run(cell, data.load(name), batch_size=size, seed=4), data.load(name))
