@@ -28,10 +28,10 @@ from diptych.runs.resuming import check_resumable, model_config
 
 @dataclass
 class RunFolder:
-    """The files of one run."""
+    """The files of one run in one folder."""
 
     path: Path
-    """(a string is taken as well)"""
+    """of the folder; a string becomes a Path"""
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

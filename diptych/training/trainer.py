@@ -104,9 +104,8 @@ class Trainer:
         """Train to the last epoch, or until `stop` is set; return True where it stopped early."""
         position, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
-        bar = progress.add_task(
-            self.config.backend, total=total, completed=position.step, message=""
-        )
+        name = self.config.backend
+        bar = progress.add_task(name, total=total, completed=position.step, message="")
         if position.step == 0:
             self._initialize()
         stopped = False  # all ranks agree on it: one that stopped alone would leave them waiting
@@ -143,13 +142,9 @@ class Trainer:
         position = self.position
         self.arrays()  # before validation, which would trip over a broken weight and not name it
         valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
-        record = {
-            "kind": "epoch",
-            "step": position.step,
-            "epoch": epoch,
-            "lr": self.config.lr_at(epoch),
-        }
-        record |= {"train": position.means(), "valid": valid, "seconds": position.seconds}
+        lr, means = self.config.lr_at(epoch), position.means()
+        record = {"kind": "epoch", "step": position.step, "epoch": epoch, "lr": lr}
+        record |= {"train": means, "valid": valid, "seconds": position.seconds}
         record |= {"ranks": self.ranks.size} if self.ranks.size > 1 else {}
         name, loss = next(iter(valid.items()))
         if not math.isfinite(loss):

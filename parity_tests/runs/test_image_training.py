@@ -91,7 +91,7 @@ def test_no_batch_has_one_image(size, sizes):
 
 
 def test_a_batch_of_one_cannot_be_normalised(tmp_path):
-    """A model whose codes are 1 x 1 refuses it before the folder is claimed; larger codes do not."""
+    """A model whose codes are 1 x 1 refuses it before the folder is claimed."""
     result = dataset()
     for backend in BACKENDS:
         config = config_for(result, batch_size=1, backend=backend)

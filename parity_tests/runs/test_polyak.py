@@ -101,7 +101,7 @@ def test_applied_puts_the_averages_in_place_and_the_weights_back(backend, rng):
 
 @each_backend
 def test_applied_twice_at_a_time_ends_with_the_last(backend, rng):
-    """As two generators do, of which the first ends first."""
+    """Two generators may do this, of which the first ends first."""
     named = parameters(backend, {"a": rng.normal(size=3)})
     average = average_of(backend, named)
     means = to_arrays(average.state_dict())
