@@ -1,8 +1,9 @@
-"""The registry of pairs: each model's left and right, and all that the hinge must know of them."""
+"""The registry of pairs: the two panels of each model, and how the hinge builds and feeds them."""
 
 from diptych.pairs.lookup import (
     PAIRS,
     Pair,
+    Traits,
     find,
     get,
     lookup,
@@ -10,11 +11,13 @@ from diptych.pairs.lookup import (
     of_model,
     parse_fields,
     right_options,
+    traits,
 )
 
 __all__ = [
     "PAIRS",
     "Pair",
+    "Traits",
     "find",
     "get",
     "lookup",
@@ -22,4 +25,5 @@ __all__ = [
     "of_model",
     "parse_fields",
     "right_options",
+    "traits",
 ]

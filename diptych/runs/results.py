@@ -10,6 +10,7 @@ from typing import Any
 from diptych import pairs
 from diptych.files import write_atomically
 from diptych.runs.environment import environment
+from diptych.runs.old_versions import upgraded
 
 FIELDS = (
     "name",
@@ -111,9 +112,10 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 
 def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
     m, s = record["metrics"], record["metrics"]["settings"]
-    config = type(pairs.get(s["model"]).variants[""])(**s["model_config"])
+    pair = pairs.get(s["model"])
+    title = pair.traits(pair.config(**upgraded(s)["model_config"])).title
     return (
-        f"{s['model']} {config.title}, {s['data']}, {s['backend']}, {s['dtype']}",
+        f"{s['model']} {title}, {s['data']}, {s['backend']}, {s['dtype']}",
         f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f} "
         f"(K = {m['test_samples']}, {m['test_examples']} images)",
         f"{m['test_elbo']:.2f}",

@@ -1,4 +1,4 @@
-"""What the tests of runs on text share: small streams, small runs, and a witness token by token."""
+"""Shared by tests of runs on text: small streams, small runs, and a witness token by token."""
 
 from __future__ import annotations
 
@@ -47,10 +47,12 @@ def write_text(path: Path, lines: int = 80) -> Path:
     return path
 
 
-def make_run(cell: str, data: Any, fields: dict[str, Any] | None = None, **given: Any) -> RunConfig:
+def make_run(
+    cell: str, data: Any, fields: dict[str, Any] | None = None, **options: Any
+) -> RunConfig:
     """The settings of a small run in float64, logged at every step."""
-    given = {"dtype": "float64", "batch_size": 3, "epochs": 3, "log_every": 1} | given
-    return settings(cell, data.name, data, None, SIZES[cell] | (fields or {}), given)
+    options = {"dtype": "float64", "batch_size": 3, "epochs": 3, "log_every": 1} | options
+    return settings(cell, data.name, data, None, SIZES[cell] | (fields or {}), options)
 
 
 def make_panel(run: RunConfig) -> Panel:
@@ -65,7 +67,7 @@ def make_panel(run: RunConfig) -> Panel:
 
 
 def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarray:
-    """What the model gives after each of `inputs`, ids or rows of numbers, of one sequence.
+    """The outputs of the model after each of `inputs`, ids or rows of numbers, of one sequence.
 
     One step at a time, one layer at a time, from the equations; with the masks of windows that
     follow each other, (masks, steps) each.   -> (N, O)

@@ -57,8 +57,8 @@ def whole(gradients):
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_rounds_and_does_no_more(amp):
-    """What one rounding of the weights alone does to the gradients, a few times over: each layer
-    rounds its weight, its input and its output, there and back."""
+    """The error is a few times that of rounding the weights alone: each layer rounds its weight,
+    its input and its output, forward and backward."""
     terms, gradients = gradients_of(panel_of())
     once = panel_of()
     kept = {n: torch.from_numpy(a) for n, a in once.weights().items()}
@@ -81,7 +81,7 @@ def test_evaluation_is_never_rounded():
 
 
 def test_a_step_that_overflows_is_left_out():
-    """Of float16; the scale halves, the count of steps that Adam divides by stays."""
+    """In float16: the scale halves, and the step count that Adam divides by stays."""
     panel = panel_of(Engine(amp="fp16"))
     state = panel.optimizer_state()
     assert state["scaler.scale"] == 2.0**16
@@ -174,7 +174,7 @@ def test_a_precision_that_the_processor_cannot_train_is_one_clear_error(monkeypa
 
 
 def test_gradients_are_clipped_after_they_are_scaled_down():
-    """By a norm of 1 whatever the scale: with SGD the weights move by the learning rate."""
+    """The norm is that without the loss scale: with SGD the weights move by lr times the clip."""
     moved = []
     for engine in (Engine(), Engine(amp="fp16")):
         panel = scaled(panel_of(engine, optimizer="sgd"))
