@@ -16,6 +16,7 @@ from diptych import figures, pairs
 from diptych.arrays import to_numpy
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
+from diptych.display import progress_bar
 from diptych.evaluation.checkpoint import PartialFile, digest_of
 from diptych.evaluation.elbo import elbo_terms, reconstruction_error
 from diptych.evaluation.importance import Evaluation, Sums, importance_weighted, rows_within
@@ -23,7 +24,7 @@ from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.runs.interrupts import stop_on_interrupt
 from diptych.tasks.base import Assessment, Options, Task
-from diptych.tasks.progress import pixel_bar, progress_bar
+from diptych.tasks.progress import pixel_bar
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from numpy_ref.nn import random

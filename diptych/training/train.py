@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diptych import pairs
 from diptych.data import Data
+from diptych.display import progress_bar
 from diptych.panels import Panel, make_panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
@@ -82,7 +82,7 @@ def train(
         trainer.restore()
     # a run that diverges is told by its step and term, not by a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with _progress(console) as progress, stop_on_interrupt() as stop, quiet:
+    with progress_bar(console) as progress, stop_on_interrupt() as stop, quiet:
         interrupted = trainer.run(progress, stop)
     at = trainer.position
     return Outcome(folder, trainer.panel, at.step, at.seconds, interrupted)
@@ -110,15 +110,3 @@ def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> No
         whole = slice(0, task.size(first))
         noise = task.noise(panel, first, Key(0), whole)
         panel.terms(task.prepare(panel, first, Key(0), None), noise)
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description:>6}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
-        console=console or Console(quiet=True),
-        disable=console is None,
-    )
