@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+LEAST_PROSE = 24
+"""Characters that the last column must keep where its cells are broken at spaces."""
 GAP = 2
 """Spaces between two columns of a table without lines, and the indent under a folded name."""
 
@@ -29,7 +31,8 @@ class Table(rich.table.Table):
     """A Rich table that takes the first of these forms that fits the width of the terminal:
 
     1. with its lines and title, as Rich prints it;
-    2. without lines; headings may break at spaces, cells never do;
+    2. without lines; headings may break at spaces, and so may the cells of the last column if it is
+       text;
     3. with the widest text columns folded: the first column onto a line above the row, any other
        onto a line below it;
     4. one record for each row: the name, then pairs of heading and value.
@@ -52,21 +55,26 @@ class Table(rich.table.Table):
         cells = [[_text(console, cell) for cell in column.cells] for column in self.columns]
         rows: Rows = [list(row) for row in zip(*cells, strict=True)]
         headings = [_text(console, column.header) for column in self.columns]
+        natural = [max(map(_width, [headings[i], *cells[i]])) for i in range(len(headings))]
         least = [
-            max([_longest_word(heading), *(cell.cell_len for cell in column)])
-            for heading, column in zip(headings, cells, strict=True)
+            max([_longest_word(headings[i]), *map(_width, cells[i])]) for i in range(len(headings))
         ]
         foldable = [i for i, column in enumerate(self.columns) if column.justify == "left"]
+        last = len(headings) - 1
+        if last in foldable:
+            words = max([LEAST_PROSE, *map(_longest_word, [headings[-1], *cells[-1]])])
+            prose = [*least[:-1], min(words, least[-1])]
         foldable.sort(key=lambda i: -least[i])
         for count in range(len(foldable) + 1):
             folded = set(foldable[:count])
             kept = [i for i in range(len(headings)) if i not in folded]
             indent = GAP if 0 in folded else 0
             space = width - indent - GAP * (len(kept) - 1)
-            if kept and sum(least[i] for i in kept) <= space:
-                widths = _widths(kept, least, [h.cell_len for h in headings], space)
-                yield from self._columns(console, headings, rows, widths, width)
-                return
+            for widths in (least, prose) if count == 0 and last in foldable else (least,):
+                if kept and sum(widths[i] for i in kept) <= space:
+                    chosen = _widths(kept, widths, natural, space)
+                    yield from self._columns(console, headings, rows, chosen, width)
+                    return
         for row in rows:
             yield from _record(console, headings, row, width)
 
@@ -91,7 +99,7 @@ class Table(rich.table.Table):
         for row in rows:
             if 0 not in widths:
                 yield from _wrapped(console, row[0], width)
-            cells = (list(row[i].split(allow_blank=True)) for i in widths)
+            cells = (row[i].wrap(console, w) for i, w in widths.items())
             for line in zip_longest(*cells, fillvalue=Text()):
                 yield self._line(line, widths, indent)
             for i in range(1, len(headings)):
@@ -155,12 +163,16 @@ def _text(console: Console, cell: Any) -> Text:
     return console.render_str(str(cell), emoji=False, highlight=False)
 
 
+def _width(text: Text) -> int:
+    return max((line.cell_len for line in text.split()), default=0)
+
+
 def _longest_word(text: Text) -> int:
     return max((Text(word).cell_len for word in text.plain.split()), default=0)
 
 
 def _widths(kept: list[int], least: list[int], natural: list[int], space: int) -> dict[int, int]:
-    """The width of each kept column: the least, and what is left goes to its heading."""
+    """The width of each kept column: the least, and more up to the natural one while it lasts."""
     left = space - sum(least[i] for i in kept)
     widths = {}
     for i in kept:

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from diptych import data
 from diptych.commands.open import check_same_data, open_run
 from diptych.display import Table
