@@ -140,7 +140,7 @@ def progress_bar(console: Console | None) -> Progress:
         _Field("message", Column(ratio=3, no_wrap=True, overflow="ellipsis")),
         TimeRemainingColumn(table_column=fixed()),
         console=console or Console(quiet=True),
-        disable=console is None,
+        disable=console is None or console.quiet,
         expand=True,
     )
 

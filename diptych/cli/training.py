@@ -178,6 +178,12 @@ def train(
         console = terminal.console if ranks.first else Console(quiet=True)
         console.print(dataset.summary, style="dim")
         outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
+    if outcome.already_finished:
+        console.print(
+            f"{out}: this run is finished, after {outcome.steps} steps; --epochs N with a larger N "
+            "goes on"
+        )
+        return
     message = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {run.backend}"
     if outcome.interrupted:
         console.print(f"stopped after {message}; --resume goes on from {out}")

@@ -13,6 +13,7 @@ from diptych.data import Data
 from diptych.names import lookup
 from diptych.runs.config import RunConfig
 from diptych.runs.folder import RunFolder
+from diptych.runs.resuming import resumed_options
 from diptych.training.presets import PRESETS, default_data, settings
 
 
@@ -36,7 +37,6 @@ def prepare(
     a setting is decided when it begins (see RunFolder.begin).
     """
     changes = pairs.parse_fields(pairs.get(model), fields)
-    options = {name: value for name, value in options.items() if value is not None}
     folder = RunFolder(out)
     if not (resume and folder.settings_file.exists()):
         name = data or default_data(model, preset)
@@ -47,7 +47,8 @@ def prepare(
         raise ValueError(f"model: got {model!r}, the run in {out} trains {earlier.model!r}")
     if preset is not None:
         published = lookup("preset", preset, PRESETS)
-        changes, options = published.fields | changes, published.run | options
-    name = data or earlier.data
-    config = replace(earlier, data=name, model_config=earlier.model_config | changes, **options)
-    return config, data_sets.load(name, data_root)
+        changes = published.fields | changes
+        options = published.run | {k: v for k, v in options.items() if v is not None}
+    changes, options = resumed_options(earlier, changes, dict(options, data=data))
+    config = replace(earlier, model_config=changes, **options)
+    return config, data_sets.load(config.data, data_root)

@@ -111,9 +111,10 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
 
 def _trained_row(record: dict[str, Any]) -> tuple[str, ...]:
     m, s = record["metrics"], record["metrics"]["settings"]
-    config = type(pairs.get(s["model"]).variants[""])(**s["model_config"])
+    pair = pairs.get(s["model"])
+    title = pair.traits(pair.config(**s["model_config"])).title
     return (
-        f"{s['model']} {config.title}, {s['data']}, {s['backend']}, {s['dtype']}",
+        f"{s['model']} {title}, {s['data']}, {s['backend']}, {s['dtype']}",
         f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f} "
         f"(K = {m['test_samples']}, {m['test_examples']} images)",
         f"{m['test_elbo']:.2f}",

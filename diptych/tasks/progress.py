@@ -1,4 +1,4 @@
-"""Progress bars on the console, for what takes long enough to be waited for."""
+"""Progress bars on the console for evaluations that take longer than a few seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
+from diptych import pairs
 from diptych.display import progress_bar
 from diptych.panels import Panel
 
@@ -15,8 +16,11 @@ from diptych.panels import Panel
 def pixel_bar(
     console: Console, panel: Panel, count: int
 ) -> Iterator[dict[str, Callable[[int], None]]]:
-    """What a model that draws pixels in turn is given to tell of them; nothing for any other."""
-    total = getattr(panel.model.config, "pixels_in_turn", 0)
+    """Show a bar for a model that draws pixels in turn, and yield the keyword that advances it.
+
+    Any other model gets no bar and no keyword.
+    """
+    total = pairs.traits(panel.model.config).pixels_in_turn
     if not total:
         yield {}
         return
