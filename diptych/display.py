@@ -41,10 +41,14 @@ class Table(rich.table.Table):
     breaks at spaces; only a word that is itself longer than the terminal breaks inside.
     """
 
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(_text("" if cell is None else cell) for cell in cells), **options)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited = options.update(width=10_000, max_width=10_000)
         natural = super().__rich_measure__(console, unlimited).maximum
-        if self.box is not None and natural <= options.max_width:
+        titles = max(_longest_word(_text(text or "")) for text in (self.title, self.caption))
+        if self.box is not None and titles <= natural <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
         yield from _wrapped(console, self.title, options.max_width, "bold")
@@ -52,9 +56,9 @@ class Table(rich.table.Table):
         yield from _wrapped(console, self.caption, options.max_width, "dim")
 
     def _without_lines(self, console: Console, width: int) -> Iterator[Text]:
-        cells = [[_text(console, cell) for cell in column.cells] for column in self.columns]
+        cells = [[_text(cell) for cell in column.cells] for column in self.columns]
         rows: Rows = [list(row) for row in zip(*cells, strict=True)]
-        headings = [_text(console, column.header) for column in self.columns]
+        headings = [_text(column.header) for column in self.columns]
         natural = [max(map(_width, [headings[i], *cells[i]])) for i in range(len(headings))]
         least = [
             max([_longest_word(headings[i]), *map(_width, cells[i])]) for i in range(len(headings))
@@ -75,6 +79,7 @@ class Table(rich.table.Table):
                     chosen = _widths(kept, widths, natural, space)
                     yield from self._columns(console, headings, rows, chosen, width)
                     return
+        yield from _wrapped(console, headings[0] if headings else None, width, "bold")
         for row in rows:
             yield from _record(console, headings, row, width)
 
@@ -156,11 +161,9 @@ class _Field(ProgressColumn):
         return Text(str(getattr(task, self.name, task.fields.get(self.name, ""))))
 
 
-def _text(console: Console, cell: Any) -> Text:
-    """A cell as text: markup is read, but ":100:" is no emoji and numbers are not coloured."""
-    if isinstance(cell, Text):
-        return cell.copy()
-    return console.render_str(str(cell), emoji=False, highlight=False)
+def _text(cell: Any) -> Text:
+    """A cell as text: markup is read, but ":100:" is no emoji."""
+    return cell.copy() if isinstance(cell, Text) else Text.from_markup(str(cell), emoji=False)
 
 
 def _width(text: Text) -> int:
@@ -207,7 +210,7 @@ def _wrapped(
     console: Console, text: Any, width: int, style: str = "", indent: int = 0
 ) -> Iterator[Text]:
     """The lines of a text, broken at spaces; nothing for None or an empty text."""
-    text = _text(console, text or "")
+    text = _text(text or "")
     if text.plain:
         text.stylize_before(style)
         for line in text.wrap(console, width - indent):

@@ -64,12 +64,16 @@ def check_file(argument: str, path: Path | None, suffix: str) -> None:
         raise ValueError(f"{argument}: got '{path}', takes a file name that ends in {suffix}")
     if path.is_dir():
         raise ValueError(f"{argument}: got '{path}', which is a folder, takes a file")
-    check_folder(argument, path.parent)
+    _check_writable(argument, path, path.parent)
 
 
 def check_folder(argument: str, path: Path) -> None:
     """Raise unless `path` is a folder that can be written, or can be made."""
-    nearest = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    _check_writable(argument, path, path)
+
+
+def _check_writable(argument: str, path: Path, folder: Path) -> None:
+    nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not nearest.is_dir():
         raise ValueError(f"{argument}: got '{path}', cannot write there ('{nearest}' is no folder)")
     if not os.access(nearest, os.W_OK | os.X_OK):
