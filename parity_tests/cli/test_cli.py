@@ -95,6 +95,37 @@ def test_resuming_a_finished_run_changes_nothing(run, trained):
     assert status == 0 and (trained / "torch" / "weights.safetensors").read_bytes() == before
 
 
+def test_a_resumed_run_keeps_its_settings_and_may_go_on(run, trained, tmp_path):
+    """No option but --out: settings come from the folder. More epochs end as in one long run."""
+    short, long = tmp_path / "short", tmp_path / "long"
+    options = (
+        "--epochs",
+        1,
+        "--lr",
+        0.01,
+        "--seed",
+        5,
+        "--set",
+        "hidden_dim=7",
+        "--batch-size",
+        99,
+    )
+    assert run("train", "mlp_vae", "--out", short, *options)[0] == 0
+    assert run("train", "mlp_vae", "--out", long, *options, "--epochs", 2)[0] == 0
+    before = json.loads((short / "run.json").read_text())["config"]
+    status, out, _ = run("train", "mlp_vae", "--resume", "--out", short)
+    assert status == 0 and "this run is finished" in out
+    assert json.loads((short / "run.json").read_text())["config"] == before
+    status, *_ = run("train", "mlp_vae", "--resume", "--out", short, "--epochs", 2)
+    assert status == 0
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (short, long)]
+    assert weights[0] == weights[1]
+    status, _, err = run("train", "mlp_vae", "--resume", "--out", short, "--lr", 0.1)
+    assert status == 1 and "lr was 0.01, now 0.1" in err
+    status, _, err = run("train", "vlae", "--resume", "--out", short)
+    assert status == 1 and "model: got 'vlae'" in err and "trains 'mlp_vae'" in err
+
+
 ERRORS = [
     (["trian", "mlp_vae"], 2, "Did you mean 'train'"),
     (["check", "mpl_vae"], 1, "did you mean 'mlp_vae'"),
@@ -195,6 +226,7 @@ def test_every_config_batch_noise_loss_and_state_is_public():
     expected = set()
     for model in PAIRS:
         module = importlib.import_module(f"model_specs.{model}")
-        names = (name for name, value in vars(module).items() if isinstance(value, type))
-        expected |= {n for n in names if n.endswith(kinds) and n != "RecurrentConfig"}
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", "") == module.__name__ and name.endswith(kinds):
+                expected.add(name)
     assert len(expected) > 15 and expected <= set(diptych.__all__)

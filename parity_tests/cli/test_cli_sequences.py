@@ -79,10 +79,13 @@ def test_a_preset_is_trained_with_what_the_user_gave(run, folder):
     assert [line["lr"] for line in epochs] == [1.0, 0.25]
 
 
-def test_a_finished_run_is_resumed_without_a_change(run, folder):
+@pytest.mark.parametrize("command", ["the same", "train lstm --out {one}"])
+def test_a_finished_run_is_resumed_without_a_change(run, folder, command):
+    """By the same command, or without any of its settings."""
     before = contents(folder / "one")
-    status, out, _ = run(*training_of("one", folder), "--resume")
-    assert status == 0 and "words, a vocabulary of" in out
+    words = training_of("one", folder) if command == "the same" else words_of(command, folder)
+    status, out, _ = run(*words, "--resume")
+    assert status == 0 and "words, a vocabulary of" in out and "this run is finished" in out
     assert contents(folder / "one") == before
 
 
