@@ -120,8 +120,9 @@ def bench(
                         metrics[load.name]["numpy"]["peak_mib"] = peak_mib(load.runs["numpy"])
                     if not ways:
                         ways = list(times)
-                        for heading in ("size, dtype, work", *ways):
-                            table.add_column(heading, justify="right" if ways else "left")
+                        table.add_column("size, dtype, work")
+                        for way in ways:
+                            table.add_column(way, justify="right")
                     if work == autoregressive.NAIVE:
                         config, _ = pairs.get(model).sizes[size]
                         autoregressive.times_naive(metrics, load, config)
