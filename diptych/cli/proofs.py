@@ -92,6 +92,7 @@ def lab(
 
     The exit status is 1 where the numbers contradict the theory.
     """
+    check_positive_int("seeds", seeds)
     checks.check_data(data)
     checks.check_folder("out", out)
     checks.check_file("record", record, ".json")

@@ -109,7 +109,7 @@ def sample(
         out=out,
     )
     message = sample_run(run, options, last=last, data_root=data_root, device=device)
-    terminal.console.print(message, markup=False, highlight=False)
+    terminal.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def curves(

@@ -176,16 +176,14 @@ def train(
     )
     with terminal.flushed_denormals(), joined(run.device) as ranks:
         console = terminal.console if ranks.first else Console(quiet=True)
-        console.print(dataset.summary, style="dim")
+        console.print(dataset.summary, style="dim", markup=False, soft_wrap=True)
         outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
+    steps = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {run.backend}"
     if outcome.already_finished:
-        console.print(
-            f"{out}: this run is finished, after {outcome.steps} steps; --epochs N with a larger N "
-            "goes on"
-        )
-        return
-    message = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {run.backend}"
-    if outcome.interrupted:
-        console.print(f"stopped after {message}; --resume goes on from {out}")
-        raise typer.Exit(130)
-    console.print(f"{message}; weights, checkpoint and metrics in {out}")
+        message = f"{out}: this run is finished, after {steps}; a larger --epochs goes on"
+    elif outcome.interrupted:
+        message = f"stopped after {steps}; --resume goes on from {out}"
+    else:
+        message = f"{steps}; weights, checkpoint and metrics in {out}"
+    console.print(message, markup=False, soft_wrap=True)
+    raise typer.Exit(130 if outcome.interrupted else 0)

@@ -30,8 +30,12 @@ def evaluate_runs(
     device: str | None = None,
     record: Path | None = None,
 ) -> dict[str, Any]:
-    """Print and return the metrics of a run, or of several together where its kind of data knows
-    how; they are also left in evaluation.json of the first."""
+    """Evaluate a run, or several runs of text together; print and return the metrics.
+
+    They are also written to evaluation.json of the first run, and to `record` as a result for the
+    documentation (see diptych.runs.results).
+    Raises: ValueError where the runs were trained on different data, or their data have changed.
+    """
     check_choice("split", options.split, ("train", "valid", "test"))
     opened = [open_run(path, last=last, device=device) for path in paths]
     config, folder, _ = opened[0]

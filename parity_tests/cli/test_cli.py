@@ -1,4 +1,4 @@
-"""The front door, as a user meets it."""
+"""The command line: what each command prints and writes, and its exit status."""
 
 import dataclasses
 import functools
@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_check_is_green_and_its_json_is_as_promised(run, tmp_path):
+def test_check_agrees_and_its_json_has_the_documented_keys(run, tmp_path):
     status, out, _ = run("check", "mlp_vae", "--json", tmp_path / "c.json", "--dtype", "float64")
     assert status == 0 and "agrees" in out and "DIVERGES" not in out
     message = json.loads((tmp_path / "c.json").read_text())
@@ -177,7 +177,7 @@ def test_debug_shows_the_traceback():
         main(["--debug", "check", "mlp_vea"])
 
 
-def test_the_study_shows_that_the_two_are_one(run, tmp_path, monkeypatch):
+def test_the_study_finds_that_the_panels_agree_and_writes_its_files(run, tmp_path, monkeypatch):
     load = data.load
 
     def a_little(name, root=None):

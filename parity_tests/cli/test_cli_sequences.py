@@ -1,4 +1,4 @@
-"""The front door for text and memory tasks: from a preset to a perplexity, and every wrong turn."""
+"""The command line on text and memory tasks: training, evaluation, samples and errors."""
 
 import json
 import math
@@ -68,11 +68,11 @@ def evaluation(folder):
 # What works
 
 
-def test_a_preset_is_trained_with_what_the_user_gave(run, folder):
+def test_the_options_of_the_user_take_precedence_over_the_preset(run, folder):
     config = RunFolder(folder / "one").config()
     published = {"lr": 1.0, "optimizer": "sgd", "clip": 5.0, "schedule": "constant-then-decay"}
-    given = {"epochs": 2, "batch_size": 4, "constant_epochs": 1, "decay": 0.25}
-    assert vars(config).items() >= (published | given).items()
+    options = {"epochs": 2, "batch_size": 4, "constant_epochs": 1, "decay": 0.25}
+    assert vars(config).items() >= (published | options).items()
     fields = {"hidden_dim": 4, "embedding_dim": 200, "seq_len": 5, "scheme": "none"}
     assert config.model_config.items() >= (fields | {"init_scale": 0.1, "num_layers": 2}).items()
     epochs = [x for x in read_metrics(folder / "one" / "metrics.jsonl") if x["kind"] == "epoch"]
@@ -110,7 +110,7 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
             assert metrics["runs"] == len(names) and metrics["test_tokens"] == len(stream) - 1
 
 
-def test_passes_with_dropout_are_asked_for_by_number(run, folder):
+def test_samples_is_the_number_of_passes_with_dropout(run, folder):
     result = []
     for samples in (None, 1, 3):
         options = () if samples is None else ("--samples", samples)
@@ -146,7 +146,7 @@ def test_a_memory_task_is_trained_and_evaluated(run, folder, name):
     assert math.isfinite(result["test_error"])
 
 
-def test_curves_of_both_panels_are_one(run, folder, tmp_path):
+def test_the_curves_of_both_panels_agree(run, folder, tmp_path):
     for backend in ("numpy", "torch"):
         command = f"train lstm --backend {backend} {SMALL} --data text:{{a}} --dtype float64"
         assert run(*words_of(command, folder), "--out", tmp_path / backend)[0] == 0
@@ -161,7 +161,7 @@ def test_curves_of_both_panels_are_one(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sample"])
-def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
+def test_a_run_is_not_evaluated_on_a_text_that_has_changed(run, tmp_path, command):
     write_text(tmp_path / "a.txt")
     assert run(*words_of(f"train lstm {SMALL} --data text:{{a}} --out {{one}}", tmp_path))[0] == 0
     assert run(command, tmp_path / "one")[0] == 0
@@ -170,7 +170,7 @@ def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
     assert status != 0 and "trained on other data than there is now" in err
 
 
-def test_check_is_green_for_both_recurrent_pairs(run, tmp_path):
+def test_check_agrees_for_both_recurrent_pairs(run, tmp_path):
     status, out, _ = run("check", "rnn", "lstm", "--json", tmp_path / "c.json")
     assert status == 0 and "DIVERGES" not in out
     message = json.loads((tmp_path / "c.json").read_text())["pairs"]
