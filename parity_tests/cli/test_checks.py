@@ -1,4 +1,4 @@
-"""What the command line checks before torch is imported, and how it names a wrong option."""
+"""Checks of the command line before torch is imported, and the names in its error messages."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def test_every_public_name_can_be_imported():
 
 
 def test_every_config_batch_noise_loss_and_state_is_public():
-    """What the model_specs of the five models define and a user builds or receives."""
+    """Every such class that the model_specs of the five models define."""
     kinds = ("Config", "Batch", "Noise", "Loss", "State")
     expected = set()
     for model in PAIRS:

@@ -21,7 +21,7 @@ NUMBER = "123.456 (1.00)"
 
 
 def printed(table: Table, width: int = 80) -> str:
-    """What a user reads; no line may be longer than the terminal."""
+    """Print a table as a user reads it; no line may be longer than the terminal."""
     file = io.StringIO()
     Console(file=file, width=width).print(table)
     assert max(map(len, file.getvalue().splitlines())) <= width

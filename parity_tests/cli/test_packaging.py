@@ -28,7 +28,7 @@ backend.build_sdist(folder)
 
 
 def python(*arguments: str, cwd: Path, **variables: str) -> str:
-    """What Python prints for these arguments; an AssertionError with its errors if it fails."""
+    """Run Python and return its output; raise AssertionError with its errors if it fails."""
     result = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
