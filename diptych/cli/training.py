@@ -23,7 +23,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run in --out. An option that is not given keeps its value.",
+            help="Go on with the run in --out.",
         ),
     ] = False,
     preset: Annotated[
@@ -88,6 +88,9 @@ def train(
     dtype: Annotated[str | None, option(DTYPE, "float32")] = None,
     seed: Annotated[int | None, option("Random seed.", "0")] = None,
     checkpoint_every: Annotated[int | None, option("Steps between checkpoints.", "200")] = None,
+    log_every: Annotated[
+        int | None, option("Steps between lines of metrics; the first 100 steps have all.", "50")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -128,7 +131,8 @@ def train(
     """Train one panel of a model on a data set.
 
     Ctrl-C saves a checkpoint and stops; --resume then goes on, and ends in the same weights as a
-    run that was never stopped.
+    run that was never stopped. A resumed run takes every setting that is not given from its folder.
+    --epochs, --device, --checkpoint-every, --log-every, --patience and --pictures may change.
     """
     options: dict[str, Any] = {
         "backend": backend,
@@ -147,6 +151,7 @@ def train(
         "dtype": dtype,
         "seed": seed,
         "checkpoint_every": checkpoint_every,
+        "log_every": log_every,
         "patience": patience,
         "pictures": pictures,
         "amp": amp,
@@ -180,7 +185,7 @@ def train(
         outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
     steps = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {run.backend}"
     if outcome.already_finished:
-        message = f"{out}: this run is finished, after {steps}; a larger --epochs goes on"
+        message = f"{out}: this run is finished already, after {steps}; a larger --epochs goes on"
     elif outcome.interrupted:
         message = f"stopped after {steps}; --resume goes on from {out}"
     else:

@@ -17,6 +17,7 @@ from diptych.evaluation.importance import importance_weighted
 from diptych.lab.findings import Setting
 from diptych.tasks import Images, make_task
 from diptych.training.presets import PRESETS, settings
+from diptych.training.step import training_step
 from diptych.training.train import build
 from model_specs.autoregressive.receptive_field import receptive_field
 from model_specs.common.key import Key
@@ -81,14 +82,10 @@ class Windowed:
         assert run.polyak is not None
         panel.keep_average(run.polyak)
         for step in range(run.epochs * task.steps_per_epoch):
-            epoch, index = divmod(step, task.steps_per_epoch)
-            key = task.key.fold_in(step)
-            batch = task.prepare(panel, task.batch(epoch, index), key, None)
-            noise = task.noise(panel, batch, key.fold_in("noise"), slice(0, len(batch)))
+            batch = task.training_batch(panel, step)
             if step == 0:
-                panel.initialize(batch, noise)
-            panel.forward_backward(batch, noise)
-            panel.step(run.lr_at(epoch), run.clip)
+                panel.initialize(batch.inputs, batch.noise)
+            training_step(panel, batch, run.lr_at(step // task.steps_per_epoch), run.clip)
 
     def images(self, split: str) -> np.ndarray:
         """Those of a split in black and white, MOST of them if it is held out.   -> (N, 1, H, W)

@@ -88,6 +88,11 @@ class Pair:
         """The class of the pair's configs."""
         return type(self.variants[""])
 
+    @property
+    def inputs(self) -> str:
+        """The kind of data that the model takes: "sequences" or "images"."""
+        return "images" if self.window is None else "sequences"
+
 
 def fitting(config: Any, data: Data, **sizes: Any) -> Any:
     """Return the config. Raises: ValueError where a field does not fit the data."""

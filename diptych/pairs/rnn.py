@@ -12,7 +12,7 @@ import numpy_ref.rnn
 import torch_impl.rnn
 from diptych.data import Corpus, Data, MemoryTask
 from diptych.pairs import recurrent
-from diptych.pairs.pair import Pair, fitting
+from diptych.pairs.pair import Pair, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.rnn import RNNBatch, RNNConfig, RNNState
 from numpy_ref.nn import random
@@ -31,6 +31,9 @@ def _batch(config: RNNConfig, key: Key, dtype: np.dtype, size: int) -> RNNBatch:
 
 def _window(config: RNNConfig, x: Any, y: Any, weight: Any, state: Any) -> RNNBatch:
     if np.issubdtype(x.dtype, np.integer):
+        if x.size and not 0 <= x.min() <= x.max() < config.output_dim:
+            got = f"from {x.min()} to {x.max()}"
+            raise ValueError(f"x: got values {got}, takes [0, {config.output_dim})")
         x = _codes(config.output_dim, config.input_dim)[x]
     return RNNBatch(x, y, state, weight)
 
@@ -91,4 +94,5 @@ PAIR = Pair(
     for_data=_for_data,
     data="topics/characters",
     window=_window,
+    traits=lambda config: Traits(likelihood=config.likelihood == "cross_entropy"),
 )

@@ -177,7 +177,7 @@ class TorchPanel(Panel):
 
     @contextlib.contextmanager
     def _refused_precision(self) -> Iterator[None]:
-        """Turn oneDNN's error for a precision that it cannot train with into one clear ValueError."""
+        """Turn oneDNN's error for a precision that it cannot train with into a ValueError."""
         try:
             yield
         except RuntimeError as error:

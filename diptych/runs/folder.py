@@ -67,7 +67,7 @@ class RunFolder:
             stray = [f.name for f in self._files() if f.exists()]
             if stray:
                 raise ValueError(f"{self.path}: holds {', '.join(stray)} but no run.json")
-            settings = {"command": command_line(), "config": asdict(config)}
+            settings: dict[str, Any] = {"command": command_line(), "config": asdict(config)}
             settings |= {"data": dataset.summary, "data_digest": digest(dataset), "ranks": ranks}
             self._write_settings(settings | environment())
             return

@@ -44,12 +44,17 @@ def check_resumable(path: Path, before: RunConfig, now: RunConfig) -> None:
 
 
 def resumed_options(
-    before: RunConfig, fields: Mapping[str, Any], options: Mapping[str, Any]
+    before: RunConfig,
+    preset: str | None,
+    fields: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fill in a resumed run's settings where the user names none (None): those that it has.
+    """Fill in the settings that the user of `--resume` does not give (None) with the run's own.
 
-    `fields` are those of the model's config, `options` those of the run.
+    `fields` are those of the model's config, `options` those of the run. With a preset only the
+    changeable settings are filled in: it decides the others, and has to be that of the run.
     """
     stored = asdict(before)
-    filled = {k: stored[k] if v is None and k in stored else v for k, v in options.items()}
-    return before.model_config | dict(fields), filled
+    names = stored if preset is None else CHANGEABLE
+    filled = {k: stored[k] if v is None and k in names else v for k, v in options.items()}
+    return (before.model_config if preset is None else {}) | dict(fields), filled

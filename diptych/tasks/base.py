@@ -62,7 +62,7 @@ class TrainingBatch(NamedTuple):
     inputs: Any  # as the model's loss takes them
     noise: Any
     size: int  # examples of the whole batch, over which loss terms are averaged
-    count: int  # images or tokens in it, for the progress bar
+    units: int  # images or tokens in it, for the progress bar
     share: float = 1.0  # of the rows' loss in that of the whole batch: see Ranks.shard
 
 

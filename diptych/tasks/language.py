@@ -24,8 +24,8 @@ from model_specs.common.key import Key
 from numpy_ref.nn import random
 
 LENGTH = 64
-"""Steps of a window in evaluation. It decides how the work is cut and no number, except with dropout
-on: masks are drawn for this number of steps."""
+"""Steps of a window in evaluation. It decides how the work is cut and no number, except where
+dropout is on: masks are drawn for this number of steps."""
 
 
 class Language(SequenceTask):

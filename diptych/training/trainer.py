@@ -52,7 +52,7 @@ class Position:
         """Count one more step."""
         self.step += 1
         self.seconds += seconds
-        self.units += batch.count
+        self.units += batch.units
         self.examples += batch.size
         for name, value in result.terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * batch.size

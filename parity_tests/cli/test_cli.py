@@ -114,7 +114,7 @@ def test_a_resumed_run_keeps_its_settings_and_may_go_on(run, trained, tmp_path):
     assert run("train", "mlp_vae", "--out", long, *options, "--epochs", 2)[0] == 0
     before = json.loads((short / "run.json").read_text())["config"]
     status, out, _ = run("train", "mlp_vae", "--resume", "--out", short)
-    assert status == 0 and "this run is finished" in out
+    assert status == 0 and "this run is finished already" in out
     assert json.loads((short / "run.json").read_text())["config"] == before
     status, *_ = run("train", "mlp_vae", "--resume", "--out", short, "--epochs", 2)
     assert status == 0

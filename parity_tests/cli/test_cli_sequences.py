@@ -85,7 +85,7 @@ def test_a_finished_run_is_resumed_without_a_change(run, folder, command):
     before = contents(folder / "one")
     words = training_of("one", folder) if command == "the same" else words_of(command, folder)
     status, out, _ = run(*words, "--resume")
-    assert status == 0 and "words, a vocabulary of" in out and "this run is finished" in out
+    assert status == 0 and "words, a vocabulary of" in out and "this run is finished already" in out
     assert contents(folder / "one") == before
 
 

@@ -14,6 +14,7 @@ from diptych.panels import BACKENDS
 from diptych.tasks.images import Images
 from diptych.training.train import train
 from model_specs.common.key import Key
+from numpy_ref.nn import random
 
 # OMNIGLOT
 
@@ -159,10 +160,12 @@ class Rows:
     class model:
         config = None
 
+    permutation = staticmethod(random.permutation)
+
 
 def prepared(result, key, **run):
     task = Images(config(batch_size=600, **run), result)
-    return task.prepare(Rows, task.batch(0, 0), key, None)
+    return task.prepare(Rows, task.batch(Rows, 0, 0), key, None)
 
 
 def test_pixels_are_drawn_with_their_grey_value_as_the_probability(dynamic):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers.pixel_cases import config_of, make
 
+from diptych.pairs import traits
 from diptych.training.presets import PRESETS
 from model_specs.common.key import Key
-from diptych.pairs import traits
 from model_specs.vlae import VLAEConfig, VLAENoise, layout
 
 # Chen et al. (2016): the recipe, and the ablations of their table

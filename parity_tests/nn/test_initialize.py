@@ -8,8 +8,8 @@ import torch
 from helpers.run_folders import arrays_of, assert_same_arrays, config, killed_and_resumed
 
 from diptych.arrays import to_numpy
-from diptych.panels import BACKENDS
 from diptych.pairs import Traits
+from diptych.panels import BACKENDS
 from diptych.panels.ranks import Ranks
 from diptych.parity.report import normwise
 from diptych.tasks import make_task

@@ -68,7 +68,7 @@ def test_colour_takes_the_papers_size_and_grey_less():
     colour, grey = (pairs.get("conv_vae").for_data(dataset((c, 32, 32)), {}) for c in (3, 1))
     assert (colour.base_channels, colour.latent_dim) == (64, 128)
     assert grey.base_channels < 64 and grey.latent_dim < 128
-    assert colour.recon_type == "gaussian" and colour.has_log_weight
+    assert colour.recon_type == "gaussian" and pairs.traits(colour).likelihood
 
 
 # Training
@@ -81,8 +81,9 @@ def test_no_batch_has_one_image(size, sizes):
     """All of them once an epoch; a rest of one joins the batch before it."""
     count = sum(sizes)
     result = dataset((1, 2, 2), count=count)
-    task = make_task(settings("mlp_vae", "x", result, None, {}, {"batch_size": size}), result)
-    batches = [task.batch(3, i) for i in range(task.steps_per_epoch)]
+    config = settings("mlp_vae", "x", result, None, {}, {"batch_size": size})
+    panel, task = build(config), make_task(config, result)
+    batches = [task.batch(panel, 3, i) for i in range(task.steps_per_epoch)]
     assert [len(batch) for batch in batches] == sizes
     rows = np.concatenate(batches)
     np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(result.train.x[:, 0]))
@@ -145,7 +146,7 @@ def test_binarised_images_are_drawn_before_they_are_spread(monkeypatch):
     result = dataset()
     config = config_for(result, binarize=True, fields=FIELDS | {"out_activation": "tanh"})
     panel, task = build(config), make_task(config, result)
-    batch = task.prepare(panel, task.batch(0, 0), Key(1), None)
+    batch = task.prepare(panel, task.batch(panel, 0, 0), Key(1), None)
     assert set(np.unique(batch)) == {-1, 1}
     assert 0.4 < (batch > 0).mean() < 0.6
 
@@ -245,4 +246,4 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 def test_a_fresh_config_is_valid():
-    assert ConvVAEConfig().widest == 64 * 32 * 32
+    assert pairs.traits(ConvVAEConfig()).memory.widest == 64 * 32 * 32
