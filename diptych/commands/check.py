@@ -54,8 +54,9 @@ def check_pairs(
         if verbose:
             console.print(report.table())
         if report.first_divergence is not None:
-            console.print(report.diagnosis, markup=False)
-            console.print(f"  reproduce with: {report.reproducer}", markup=False)
+            console.print(report.diagnosis, markup=False, soft_wrap=True)
+            reproducer = f"  reproduce with: {report.reproducer}"  # to be pasted: in one line
+            console.print(reproducer, markup=False, soft_wrap=True)
     if json_file is not None:
         text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
         write_atomically(json_file, text.encode() + b"\n")

@@ -127,7 +127,7 @@ class ImageEvaluation:
         partial: PartialFile | None,
     ) -> Evaluation:
         """Raises: KeyboardInterrupt at Ctrl-C, after the partial result was saved."""
-        sums = Sums.none(len(x)) if partial is None else partial.begin(options.resume)
+        sums = Sums.empty(len(x)) if partial is None else partial.begin(options.resume)
         if options.resume and not sums.done:
             options.console.print("nothing is kept of this evaluation: it begins anew")
         total = samples * len(x)
