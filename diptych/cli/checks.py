@@ -61,7 +61,7 @@ def check_file(argument: str, path: Path | None, suffix: str) -> None:
     if path is None:
         return
     if path.suffix.lower() != suffix:
-        raise ValueError(f"{argument}: got '{path}', takes a file name that ends in {suffix}")
+        raise ValueError(f"{argument}: got '{path}', takes a name that ends in {suffix}")
     if path.is_dir():
         raise ValueError(f"{argument}: got '{path}', which is a folder, takes a file")
     _check_writable(argument, path, path.parent)
