@@ -49,7 +49,7 @@ def test_what_only_prints_does_not_import_torch(arguments, text):
 CHEAP = [
     ("check mlp_vea", "model: got 'mlp_vea'"),
     ("check --dtype float16", "--dtype: got 'float16', takes one of 'float32', 'float64'"),
-    ("check --json {folder}/report.txt", "--json: got '{folder}/report.txt', takes a name that ends"),
+    ("check --json {folder}/report.txt", "--json: got '{folder}/report.txt', takes a name"),
     ("train mlp_vea", "did you mean 'mlp_vae'"),
     ("train lstm --preset zaremba-smal", "--preset: got 'zaremba-smal'"),
     ("train rnn --preset zaremba-small", "--preset: got 'zaremba-small' for rnn"),
