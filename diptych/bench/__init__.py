@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from diptych import pairs
 from diptych.bench import autoregressive, convolutional, recurrent, whole
 from diptych.bench.workload import Workload
+from diptych.display import Table
 from diptych.runs import results
 from diptych.runs.environment import command_line
 

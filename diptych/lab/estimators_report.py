@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from rich.table import Table
 
+from diptych.display import Table
 from diptych.figures.style import DPI, LEGEND, MUTED, RIGHT, style
 from diptych.lab.pictures import set_heading
 

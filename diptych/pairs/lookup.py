@@ -1,15 +1,15 @@
 """The registry: which left belongs to which right, by name.
 
-Adding a model is adding its files, one file in diptych/pairs, and one line here.
+Adding a model is adding its files, one file in diptych/pairs, one line here and one in
+diptych/names.py.
 """
 
 from __future__ import annotations
 
-import difflib
 import typing
-from collections.abc import Mapping
 from typing import Any
 
+from diptych.names import lookup
 from diptych.pairs import conv_vae, lstm, mlp_vae, rnn, vlae
 from diptych.pairs.pair import Pair, Traits
 
@@ -109,12 +109,3 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
             takes = "True or False" if kind is bool else kind.__name__
             raise ValueError(f"{name}: got {setting!r}, takes {name}={takes}")
     return result
-
-
-def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """table[name]. Raises ValueError that lists the names and suggests the nearest."""
-    if name in table:
-        return table[name]
-    similar = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
-    hint = f"; did you mean {similar[0]!r}?" if similar else ""
-    raise ValueError(f"{kind}: got {name!r}, takes one of {', '.join(filter(None, table))}{hint}")

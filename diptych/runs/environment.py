@@ -50,11 +50,17 @@ def _cpu_count() -> int:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with "+" where it has changes; None outside of one."""
+    """The commit of this checkout, with "+" where it has changes; None for an installed wheel.
+
+    A wheel may lie within somebody else's checkout, whose commit says nothing about it.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
-            cwd=Path(__file__).parent,
+            cwd=checkout,
             capture_output=True,
             text=True,
             check=True,

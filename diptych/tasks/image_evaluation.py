@@ -13,6 +13,7 @@ from rich.console import Console
 
 from diptych import figures, pairs
 from diptych.arrays import to_numpy
+from diptych.display import progress_bar
 from diptych.evaluation.checkpoint import PartialFile, digest_of
 from diptych.evaluation.elbo import elbo_terms, reconstruction_error
 from diptych.evaluation.importance import Evaluation, Sums, importance_weighted
@@ -21,7 +22,7 @@ from diptych.pairs import Traits
 from diptych.panels import Panel
 from diptych.runs.interrupts import stop_on_interrupt
 from diptych.tasks.base import Assessment, Options
-from diptych.tasks.progress import pixel_bar, progress_bar
+from diptych.tasks.progress import pixel_bar
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 

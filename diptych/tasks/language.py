@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from diptych.arrays import to_numpy
 from diptych.data import ContiguousBatches, Corpus
 from diptych.data.corpus import EOS, count
+from diptych.display import progress_bar
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options
@@ -70,7 +71,7 @@ class Language(SequenceTask):
             check_positive_int("examples", options.examples)
             tokens = tokens[: options.examples + 1]
         passes = len(panels) * max(1, samples)
-        with Progress(console=options.console) as progress:
+        with progress_bar(options.console) as progress:
             bar = progress.add_task("tokens", total=passes * (len(tokens) - 1))
             result = average_nll(
                 panels, tokens, self.key.fold_in("evaluation"), samples, progress_by(progress, bar)

@@ -6,22 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from diptych import pairs
+from diptych.display import progress_bar
 from diptych.panels import Panel
-
-
-def progress_bar(console: Console) -> Progress:
-    """A bar whose tasks have a description and a field `message` for intermediate results."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 @contextlib.contextmanager

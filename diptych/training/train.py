@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diptych import pairs
 from diptych.data import Data
+from diptych.display import progress_bar
 from diptych.panels import Panel, make_panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
@@ -101,7 +101,7 @@ def train(
 
     # a run that diverges ends with its step and term, not with a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with _progress(console) as progress, stop_on_interrupt(announce) as stop, quiet:
+    with progress_bar(console) as progress, stop_on_interrupt(announce) as stop, quiet:
         interrupted = trainer.run(progress, stop)
     position = trainer.position
     return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
@@ -127,15 +127,3 @@ def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> No
         )
     with panel.evaluating():  # no running statistic may move by this
         panel.terms(first.inputs, first.noise)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:>6}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=console.quiet,
-    )

@@ -66,7 +66,7 @@ def test_a_claim_that_fails_is_the_exit_status(echo_experiment, run, tmp_path):
     [
         (["ecko"], "experiment: got 'ecko', takes one of"),
         (["echo", "--data", "copy:5"], "data: got copy:5, the laboratory takes images"),
-        (["echo", "--seeds", "0"], "seeds: got [], takes one or more"),
+        (["echo", "--seeds", "0"], "--seeds: got 0, takes an int >= 1"),
         (["echo", "--out", "{file}/below"], "cannot write there"),
     ],
 )
