@@ -46,7 +46,7 @@ def run_lab(
 ) -> Report:
     """Run one experiment; leave NAME.json, NAME.png and NAME.txt (the table) in `out`.
 
-    `record` gets the numbers as a result for the README (see diptych.runs.results).
+    `record` gets the numbers as a result for docs/results.md (see diptych.runs.results).
 
     Raises: ValueError for an unknown name, data that are no images, no seeds or one twice, or an
     `out` that cannot be written.
