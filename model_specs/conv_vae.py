@@ -92,33 +92,6 @@ class ConvVAEConfig:
         """Of one image, as the model takes it."""
         return self.in_channels, self.image_size, self.image_size
 
-    @property
-    def least_batch(self) -> int:
-        """Images that a batch needs: one value a channel cannot be normalised."""
-        return 2 if self.code_size == 1 else 1
-
-    @property
-    def has_log_weight(self) -> bool:
-        """Whether the reconstruction error is -log p(x|z), so that log p(x) can be estimated."""
-        return self.recon_type != "mse"
-
-    @property
-    def widest(self) -> int:
-        """Values an example has in the widest layer: what decides the memory that it takes."""
-        halvings = enumerate(self.channels)
-        layers = max(c * (self.image_size // 2**i) ** 2 for i, c in halvings)
-        return max(layers, self.latent_dim)
-
-    @property
-    def columns(self) -> int:
-        """Values of an example that a kernel's taps read side by side, in the widest layer."""
-        return 4 * self.widest  # kernel 4, stride 2: four taps read a value
-
-    @property
-    def copies_weights(self) -> bool:
-        """Whether a pass makes copies of the weights: as the matrix of a product."""
-        return True
-
 
 class ConvVAENoise(NamedTuple):
     """Every random number that the loss needs."""

@@ -205,7 +205,7 @@ class ConvVAE(Module):
         K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
         """
-        if not self.config.has_log_weight:
+        if self.config.recon_type == "mse":
             raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
         (mu, logvar), _ = self.encode(x)
         Z = self.config.latent_dim

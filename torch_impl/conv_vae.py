@@ -178,7 +178,7 @@ class ConvVAE(Module):
         K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
         Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
         """
-        if not self.config.has_log_weight:
+        if self.config.recon_type == "mse":
             raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
         mu, logvar = self.encode(x)
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from diptych import pairs
 from diptych.bench import autoregressive, convolutional, recurrent, whole
 from diptych.bench.workload import Workload
+from diptych.display import Table
 from diptych.runs import results
 from diptych.runs.environment import command_line
 
@@ -120,8 +120,9 @@ def bench(
                         metrics[load.name]["numpy"]["peak_mib"] = peak_mib(load.runs["numpy"])
                     if not ways:
                         ways = list(times)
-                        for heading in ("size, dtype, work", *ways):
-                            table.add_column(heading, justify="right" if ways else "left")
+                        table.add_column("size, dtype, work")
+                        for way in ways:
+                            table.add_column(way, justify="right")
                     if work == autoregressive.NAIVE:
                         config, _ = pairs.get(model).sizes[size]
                         autoregressive.times_naive(metrics, load, config)

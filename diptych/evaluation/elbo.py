@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from diptych import pairs
 from diptych.arrays import to_numpy
 from diptych.panels import Panel
 from model_specs.common.key import Key
@@ -40,7 +41,7 @@ def reconstruction_error(
     `pixels` makes of either what is to be compared: x as it is, or an image in [0, 1] without the
     margin that a model adds. `after` is told the size of each batch that is done.
     """
-    drawn = getattr(panel.model.config, "draws_reconstructions", False)
+    drawn = pairs.traits(panel.model.config).draws_reconstructions
     squares = count = 0.0
     with panel.evaluating():
         for start in range(0, len(x), batch_size):
@@ -57,5 +58,5 @@ def reconstruction_error(
 
 def per_example(config: object, terms: dict[str, float], batch_size: int) -> dict[str, float]:
     """Loss terms as nats per example, whatever the model's reduction over the batch."""
-    scale = 1 / batch_size if getattr(config, "reduction", "mean") == "sum" else 1.0
+    scale = 1 / batch_size if pairs.traits(config).reduction == "sum" else 1.0
     return {name: value * scale for name, value in terms.items()}

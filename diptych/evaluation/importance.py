@@ -10,15 +10,10 @@ from typing import Any
 import numpy as np
 
 from diptych.arrays import map_arrays, to_numpy
+from diptych.evaluation.memory import rows_within
 from diptych.panels import Panel
-from model_specs.common.fields import check_positive_int, check_real
+from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
-
-ARRAYS = 32
-"""Arrays of the widest layer that are taken to be alive at a time. Measured at the peak of
-`log_weight`, over both panels and dtypes: 3 to 5 for an MLP VAE with Bernoulli pixels, 5 to 7 for
-the convolutional one, 25 for a truncated Gaussian's density; and 16 float32 ones where noise as
-wide as the widest layer is drawn, which is done in 64-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -132,32 +127,6 @@ def importance_weighted(
         effective_samples=float(effective.mean()),
         least_effective_samples=float(effective.min()),
     )
-
-
-def memory_of(model: Any, rows: int) -> float:
-    """MiB that so many examples, of one sample each, are taken to need at a time.
-
-    However few they are, a copy of each weight may be alive, and twice what the taps of a kernel
-    read of one example: of the last one, and of the next (see numpy_ref.nn.correlation).
-    """
-    config, values = model.config, 0
-    if config.copies_weights:
-        values += sum(math.prod(parameter.data.shape) for parameter in model.parameters())
-    values += 2 * config.columns + rows * ARRAYS * config.widest
-    return values * model.dtype.itemsize / 2**20
-
-
-def rows_within(memory_mb: float, model: Any) -> int:
-    """How many examples, of one sample each, a model can be given at a time.
-
-    Raises: ValueError where not even one fits.
-    """
-    check_real("memory_mb", memory_mb, above=0)
-    least = memory_of(model, 1)
-    if memory_mb < least:
-        message = math.ceil(100 * least) / 100
-        raise ValueError(f"memory_mb: got {memory_mb:g}, one sample takes {message:g}")
-    return 1 + int((memory_mb - least) / (memory_of(model, 2) - least))
 
 
 def _pieces(examples: int, samples: int, rows: int, done: int) -> Iterator[tuple[slice, int]]:

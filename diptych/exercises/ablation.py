@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
+from diptych.display import Table
 from diptych.pairs import lookup
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from rich.table import Table
 from scipy.spatial.distance import cdist
 
 from diptych.data import Dataset
+from diptych.display import Table
 from diptych.figures.style import DPI, INK, LABELS, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.table import Table
 
+from diptych.display import Table
 from diptych.evaluation.elbo import elbo_terms
 from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, style
 from diptych.lab.findings import Findings, Setting

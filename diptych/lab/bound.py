@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from rich.table import Table
 from scipy import integrate, special, stats
 
+from diptych.display import Table
 from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, TERMS, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.trained import binary, trained

@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from rich.table import Table
 
+from diptych.display import Table
 from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.gradients import PARTS, WAYS, Moments, both, encoder_size, estimates, gradient

@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
 from diptych.data import Dataset
+from diptych.display import Table
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from rich.table import Table
 from scipy.integrate import quad_vec
 
 from diptych.arrays import to_numpy
+from diptych.display import Table
 from diptych.evaluation.importance import importance_weighted
 from diptych.figures.style import DPI, INK, LEGEND, MUTED, TERMS, style
 from diptych.lab.findings import Findings, Setting

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 from scipy.stats import kendalltau
 
 from diptych.data import Dataset
+from diptych.display import Table
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
 from diptych.lab.models import format_mean, grey_size, less, no_more

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from diptych.arrays import to_numpy
+from diptych.display import Table
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Report:
             table.add_column(heading, justify="right" if heading in ("error", "bound") else "left")
         for row in self.rows:
             table.add_row(
-                row.name,
+                escape(row.name),
                 row.kind,
                 str(list(row.shape)),
                 f"{row.error:.1e}",

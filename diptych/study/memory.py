@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from diptych.data import MemoryTask, load
 from diptych.data.memory import DATA
+from diptych.display import Table
 from diptych.files import write_atomically
 from diptych.runs.config import RunConfig
 from diptych.runs.environment import environment

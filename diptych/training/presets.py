@@ -1,14 +1,19 @@
-"""Published settings by name: the model's fields and the run's, each with where it comes from."""
+"""Published settings by name: the model's fields and the run's, each with where it comes from.
+
+The table is read without torch, which `diptych list presets` does not need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diptych import pairs
-from diptych.data import Data
-from diptych.runs.config import RunConfig
+from diptych.names import lookup
+
+if TYPE_CHECKING:
+    from diptych.data import Data
+    from diptych.runs.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Preset:
     run: dict[str, Any] = field(default_factory=dict)
     """of RunConfig"""
     data: str | None = None
-    """what it is trained on where nothing is named; None: what its model is"""
+    """the data set where the user names none; None: the default of the model"""
 
 
 ZAREMBA = "Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329, section 4.1"
@@ -56,6 +61,7 @@ def _zaremba(
         ZAREMBA,
         width | scheme | {"seq_len": steps, "init_scale": scale},
         rates | {"optimizer": "sgd", "batch_size": 20, "clip": clip, "epochs": n},
+        "topics",
     )
 
 
@@ -78,6 +84,7 @@ PRESETS["gal-large"] = Preset(
     "Gal & Ghahramani (2016), arXiv 1512.05287, section 5 and the authors' code of its table",
     _GAL.fields | {"scheme": "variational_recurrent", "recurrent_rate": 0.3, "word_rate": 0.3},
     _GAL.run | {"weight_decay": 1e-7},
+    _GAL.data,
 )
 
 
@@ -102,12 +109,16 @@ for _suffix, _fields in VLAE_ABLATIONS.items():
         "vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 22}, "static_mnist"
     )
     # minutes on a CPU; for the embedded digits
-    PRESETS[f"vlae-digits{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 100})
+    PRESETS[f"vlae-digits{_suffix}"] = Preset(
+        "vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 100}, "binary_digits"
+    )
 
 
 def default_data(model: str, preset: str | None) -> str:
     """What is trained on where the user names no data. Raises: ValueError for an unknown preset."""
-    chosen = None if preset is None else pairs.lookup("preset", preset, PRESETS).data
+    from diptych import pairs
+
+    chosen = None if preset is None else lookup("preset", preset, PRESETS).data
     return chosen or pairs.get(model).data
 
 
@@ -124,7 +135,10 @@ def settings(
     `fields` are the model's, `given` the run's; None counts as not given.
     Raises: ValueError for an unknown preset, or one of another model.
     """
-    chosen = Preset(model, "") if preset is None else pairs.lookup("preset", preset, PRESETS)
+    from diptych import pairs
+    from diptych.runs.config import RunConfig
+
+    chosen = Preset(model, "") if preset is None else lookup("preset", preset, PRESETS)
     if chosen.model != model:
         raise ValueError(f"preset: got {preset!r} for {model}, it is one of {chosen.model}")
     config = pairs.get(model).for_data(dataset, chosen.fields | dict(fields))

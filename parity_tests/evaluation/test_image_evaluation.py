@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from diptych import data, pairs
 from diptych.commands.open import open_run
 from diptych.evaluation.elbo import elbo_terms, reconstruction_error
-from diptych.evaluation.importance import memory_of
+from diptych.evaluation.memory import memory_of
 from diptych.panels import BACKENDS
 from diptych.runs import results
 from diptych.tasks import make_task

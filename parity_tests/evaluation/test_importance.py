@@ -11,7 +11,8 @@ from scipy.special import logsumexp
 from diptych import pairs
 from diptych.arrays import to_numpy
 from diptych.evaluation.elbo import elbo_terms
-from diptych.evaluation.importance import Sums, _draw, importance_weighted, memory_of
+from diptych.evaluation.importance import Sums, _draw, importance_weighted
+from diptych.evaluation.memory import memory_of
 from diptych.lab.bound import integrate_out
 from diptych.panels import BACKENDS, NumpyPanel, make_panel
 from model_specs.common.key import Key

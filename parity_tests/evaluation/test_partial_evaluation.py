@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from helpers.run_folders import KilledError, config
 
+from diptych import pairs
 from diptych.evaluation import checkpoint as partial
 from diptych.evaluation.checkpoint import PartialFile, digest_of
-from diptych.evaluation.importance import ARRAYS, Sums, importance_weighted
+from diptych.evaluation.importance import Sums, importance_weighted
+from diptych.evaluation.memory import ARRAYS
 from diptych.files import load_arrays, save_arrays
 from diptych.panels import BACKENDS, make_panel
 from diptych.training.train import train
@@ -29,7 +31,7 @@ WHO = {"samples": 13, "config": {"shape": (2, 3)}}
 
 def rows(count):
     """The bound in MiB that just holds so many samples of SMALL in float64."""
-    return count * ARRAYS * SMALL.widest * 8 / 2**20
+    return count * ARRAYS * pairs.traits(SMALL).memory.widest * 8 / 2**20
 
 
 @pytest.fixture(scope="module")

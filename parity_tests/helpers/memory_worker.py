@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from diptych import pairs
-from diptych.evaluation.importance import importance_weighted, memory_of
+from diptych.evaluation.importance import importance_weighted
+from diptych.evaluation.memory import memory_of
 from diptych.panels import make_panel
 from model_specs.common.key import Key
 from numpy_ref.nn.module import as_dtype

@@ -9,12 +9,12 @@ from helpers.run_folders import arrays_of, assert_same_arrays, config, killed_an
 
 from diptych.arrays import to_numpy
 from diptych.panels import BACKENDS
+from diptych.pairs import Traits
 from diptych.panels.ranks import Ranks
 from diptych.parity.report import normwise
 from diptych.tasks import make_task
 from diptych.training.train import Trainer, build, train
 from model_specs.common.key import Key
-from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.mlp_vae import MLPVAE as Left
 from torch_impl.mlp_vae import MLPVAE as Right
 
@@ -40,10 +40,10 @@ def seen(monkeypatch):
         monkeypatch.setattr(model, "initialize", initialize, raising=False)
     step = Trainer.step
 
-    def watched(trainer, batch, epoch):
+    def watched(trainer):
         panel = trainer.panel
         result.append((panel.weights(), panel.average_state(), trainer.position.step))
-        return step(trainer, batch, epoch)
+        return step(trainer)
 
     monkeypatch.setattr(Trainer, "step", watched)
     return result
@@ -76,7 +76,7 @@ def test_it_sees_the_first_batch_once(few_digits, tmp_path, seen, backend):
     panel = train(run, few_digits, tmp_path / "run").panel
     ((x, eps),) = panel.model.seen
     task, key = make_task(run, few_digits), Key(run.seed).fold_in(0)
-    want = task.prepare(panel, task.batch(0, 0), key, None)
+    want = task.prepare(panel, task.batch(panel, 0, 0), key, None)
     np.testing.assert_array_equal(x, want)
     noise = panel.model.draw_noise(key.fold_in("initialize"), len(want))
     np.testing.assert_array_equal(eps, to_numpy(noise.eps))
@@ -104,7 +104,7 @@ def test_a_model_without_it_is_left_as_it_is(few_digits, tmp_path, monkeypatch, 
 
 def test_a_loss_of_the_whole_batch_is_refused_on_several_ranks(few_digits, tmp_path, monkeypatch):
     monkeypatch.setattr("diptych.panels.right.DistributedDataParallel", lambda loss: loss)
-    monkeypatch.setattr(MLPVAEConfig, "divisible", False, raising=False)
+    monkeypatch.setattr("diptych.pairs.traits", lambda config: Traits(divisible=False))
     with pytest.raises(ValueError, match="ranks: got 2, mlp_vae so configured is trained in one"):
         train(config(), few_digits, tmp_path / "run", ranks=Ranks(0, 2))
     assert not (tmp_path / "run").exists()

@@ -116,36 +116,6 @@ def test_clipping_a_gradient_that_is_not_finite_is_torchs(value, rng):
         np.testing.assert_array_equal(parameter.grad, theirs[name].grad.numpy())
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (
-            lambda e: optim.step_lr(0.1, e, every=4, gamma=0.3),
-            lambda o: torch.optim.lr_scheduler.StepLR(o, 4, 0.3),
-        ),
-        (
-            lambda e: optim.multi_step_lr(0.1, e, milestones=[3, 7], gamma=0.3),
-            lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [3, 7], 0.3),
-        ),
-        (
-            lambda e: optim.exponential_lr(0.1, e, gamma=0.9),
-            lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9),
-        ),
-        (
-            lambda e: optim.cosine_lr(0.1, e, epochs=12, lr_min=1e-3),
-            lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 12, 1e-3),
-        ),
-    ],
-)
-def test_schedules_are_torchs(ours, theirs):
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    scheduler = theirs(optimizer)
-    for epoch in range(12):
-        # torch multiplies the rate up epoch by epoch; the closed form rounds once
-        assert ours(epoch) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-14)
-        optimizer.step(), scheduler.step()
-
-
 def test_weight_decay_leaves_the_gradient_as_it_was(rng):
     """And reaches every element, beyond the first block too."""
     start = rng.normal(size=optim.BLOCK + 3)
@@ -153,22 +123,6 @@ def test_weight_decay_leaves_the_gradient_as_it_was(rng):
     optim.SGD([parameter], lr=0.5, weight_decay=0.2).step()
     np.testing.assert_allclose(parameter.data, 0.9 * start, rtol=1e-15)
     assert not parameter.grad.any()
-
-
-@pytest.mark.parametrize(
-    ("constant_epochs", "gamma", "rates"),
-    [
-        # "lr 1 for 4 epochs, then halved with each one", and the medium model's 6, then / 1.2
-        (4, 0.5, [1, 1, 1, 1, 0.5, 0.25, 0.125]),
-        (6, 1 / 1.2, [1, 1, 1, 1, 1, 1, 1 / 1.2, 1 / 1.44]),
-        (0, 0.5, [0.5, 0.25]),
-    ],
-)
-def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma, rates):
-    assert [
-        optim.constant_then_decay_lr(1.0, e, constant_epochs=constant_epochs, gamma=gamma)
-        for e in range(len(rates))
-    ] == (pytest.approx(rates, rel=1e-15))
 
 
 def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
