@@ -19,7 +19,7 @@ from diptych.cli import app
 
 PAGES = doc_pages.pages()
 BLOCKS = [block for page, text in PAGES.items() for block in doc_pages.blocks(page, text)]
-EXCERPTS = [block for block in BLOCKS if block.file and (ROOT / block.file).exists()]
+EXCERPTS = [block for block in BLOCKS if block.is_excerpt]
 DEADLINE = 60
 
 
@@ -83,7 +83,8 @@ def test_the_hand_written_derivative_of_the_readme_can_fail(shell):
 
 
 def _recorded_commands():
-    lines = [line for b in BLOCKS if b.language == "sh" for line in b.text.splitlines()]
+    blocks = [block for block in BLOCKS if block.language in ("sh", "shell")]
+    lines = [line for block in blocks for line in block.text.splitlines()]
     return [line.partition(" # ")[0].strip() for line in lines if line.startswith("diptych ")]
 
 

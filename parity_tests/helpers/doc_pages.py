@@ -1,9 +1,10 @@
 """README.md and the pages under docs/, and the shell script that runs their code blocks.
 
 A ```bash block is run line by line and a ```python block as a program, all pages in one shell, in
-the order in which README.md links to them. Two kinds of Python block are not run: one whose first
-line names a file of this repository is an excerpt of it, and any other file name is what the block
-is saved as. Blocks of other languages (```sh, ```text) are not run.
+the order in which README.md links to them. Python blocks that begin with a file name are not run:
+a path (`# numpy_ref/mlp_vae.py`) is the file of which the block is an excerpt, and a bare name
+(`# test_mine.py`) is what the block is saved as. A block below a comment <!-- name --> has a test of
+its own in parity_tests/parity. Blocks of other languages (```sh, ```text) are not run.
 
 A comment at the end of a line may say what it takes: minutes (`# 5 min`, run shortened), data files
 (`# needs mnist`, run shortened or left out) or `# needs a GPU` (left out without one).
@@ -33,18 +34,26 @@ DATA_FILES = {
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its page, the number of its first line, its language and its text."""
+    """A fenced block."""
 
     page: str
     number: int
+    """of the first line in it"""
     language: str
     text: str
+    marked: bool
+    """a comment stands above it"""
 
     @property
     def file(self) -> str | None:
         """The file name in the comment that a block of code begins with, if there is one."""
         match = re.match(r"# ([\w/.-]+\.py)\n", self.text)
         return match and match[1]
+
+    @property
+    def is_excerpt(self) -> bool:
+        """True if the code is that of a file of this repository."""
+        return "/" in (self.file or "")
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,9 @@ def pages() -> dict[str, str]:
 def blocks(page: str, text: str) -> Iterator[Block]:
     """The fenced blocks of a page."""
     for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        yield Block(page, text[: match.start()].count("\n") + 2, match[1], match[2])
+        above = text[: match.start()]
+        marked = above.endswith("-->\n")
+        yield Block(page, above.count("\n") + 2, match[1], match[2], marked)
 
 
 def bash_lines(block: Block) -> Iterator[Line]:
@@ -120,8 +131,8 @@ def script(folder: Path) -> str:
 
 def left_out() -> list[Line]:
     """The lines that cannot be run here, for want of data or of a GPU."""
-    found = [b for page, text in pages().items() for b in blocks(page, text)]
-    lines = [line for b in found if b.language == "bash" for line in bash_lines(b)]
+    fenced = [block for page, text in pages().items() for block in blocks(page, text)]
+    lines = [line for b in fenced if b.language == "bash" for line in bash_lines(b)]
     return [line for line in lines if line.lacks]
 
 
@@ -133,12 +144,12 @@ def _step(line: Line) -> list[str]:
 
 
 def _python(block: Block, folder: Path) -> list[str]:
-    if block.file and (ROOT / block.file).exists():
+    if block.marked or block.is_excerpt:
         return []
     saved = folder / f"block_{block.page.replace('/', '_')}_{block.number}.py"
     saved.write_text(block.text)
     steps = [f"echo '@ {block.page}:{block.number} python'"]
     if block.file:
-        return [*steps, f"mkdir -p {Path(block.file).parent}", f"cp {saved} {block.file}"]
+        return [*steps, f"cp {saved} {block.file}"]
     run = "pytest -q" if "\ndef test_" in block.text else "run_block"
     return [*steps, f"{run} {saved}"]
