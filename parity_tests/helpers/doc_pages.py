@@ -3,8 +3,8 @@
 A ```bash block is run line by line and a ```python block as a program, all pages in one shell, in
 the order in which README.md links to them. Python blocks that begin with a file name are not run:
 a path (`# numpy_ref/mlp_vae.py`) is the file of which the block is an excerpt, and a bare name
-(`# test_mine.py`) is what the block is saved as. A block below a comment <!-- name --> has a test of
-its own in parity_tests/parity. Blocks of other languages (```sh, ```text) are not run.
+(`# test_mine.py`) is what the block is saved as. A block below a comment <!-- name --> has a test
+of its own in parity_tests/parity. Blocks of other languages (```sh, ```text) are not run.
 
 A comment at the end of a line may say what it takes: minutes (`# 5 min`, run shortened), data files
 (`# needs mnist`, run shortened or left out) or `# needs a GPU` (left out without one).
