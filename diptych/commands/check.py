@@ -1,4 +1,4 @@
-"""`diptych check`: compare registered pairs and tell the outcome to people and machines."""
+"""`diptych check`: compare registered pairs, and report to the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def check_pairs(
     *,
     verbose: bool = False,
 ) -> list[Report]:
-    """Compare every variant of the named pairs (or of all) and print one line for each.
+    """Compare every variant of the given pairs, or of all pairs, and print one line for each.
 
-    "random" stands for the random streams, which are compared as a pair is.
+    The name "random" stands for the random streams, which are compared like a pair.
 
-    `json_file` gets {"pairs": [summary, ...]} (see Report.summary), however it came out.
-    Raises: ValueError for an unknown pair, dtype or device, before anything is run.
+    `json_file` receives {"pairs": [summary, ...]} (see Report.summary), also if a pair diverges.
+    Raises: ValueError for an unknown pair, dtype or device, before any pair is run.
     """
     reports = []
     table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
@@ -54,10 +54,8 @@ def check_pairs(
         if verbose:
             console.print(report.table())
         if report.first_divergence is not None:
-            console.print(
-                f"{report.name}: first divergence: {report.first_divergence}", markup=False
-            )
-            console.print(f"  again: {report.reproducer}", markup=False)
+            console.print(report.diagnosis, markup=False)
+            console.print(f"  reproduce with: {report.reproducer}", markup=False)
     if json_file is not None:
         text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
         write_atomically(json_file, text.encode() + b"\n")
@@ -65,12 +63,14 @@ def check_pairs(
 
 
 def _expand(model: str) -> list[str]:
+    """Names of all variants of a pair; a variant's own name stands for itself."""
     if "[" not in model:
         pairs.lookup("model", model, {streams.NAME: None, **pairs.PAIRS})
     return [model] if model == streams.NAME else pairs.names([model])
 
 
 def _line(report: Report) -> tuple[str, ...]:
+    """The cells of one report in the table."""
     masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
     worst = report.worst
     return (

@@ -1,7 +1,7 @@
-"""Parity: compare a pair tensor by tensor, and find the first that diverges.
+"""Parity: compare a pair tensor by tensor, and locate the first divergence.
 
-The names are imported when they are first used: pytest loads the plugin in every project that has
-diptych installed, and torch takes a second.
+Names are imported on first use: pytest loads the plugin in every project that has diptych
+installed, and torch takes a second to import.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report, Row
 
-_HOME = {"Report": "report", "Row": "report", "assert_parity": "plugin", "compare": "api"}
+_MODULES = {"Report": "report", "Row": "report", "assert_parity": "plugin", "compare": "api"}
 __all__ = ["Report", "Row", "assert_parity", "compare"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

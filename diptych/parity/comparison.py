@@ -1,64 +1,44 @@
-"""One run of a pair on one batch and one noise, and the rows that come of it."""
+"""Run a pair on one batch and one noise, and compare what the two panels computed."""
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy, to_tensors
+from diptych.arrays import cast, leaves, map_arrays, to_numpy, to_tensors
 from diptych.parity.bounds import (
-    AMPLIFICATION,
-    FLOAT64_BOUND,
     PERTURBATIONS,
     UNDETERMINED,
     check_precision,
     condition,
-    perturbed,
+    perturb,
     rounding_bound,
     roundings,
 )
+from diptych.parity.items import Item, compare_item
 from diptych.parity.origins import Origins
-from diptych.parity.report import (
-    Report,
-    Row,
-    compare_arrays,
-    compare_named,
-    masks_equal,
-    normwise,
-    worst_of,
-)
+from diptych.parity.report import ROOT_CAUSE, Report, compare_named, masks_equal, normwise
 from diptych.parity.trace import Arrays, Call, LeftTrace, Perturb, RightTrace, Trace, shared_methods
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 from numpy_ref.nn.module import Module
 
 COTANGENTS = Key(0).fold_in("cotangents")
-PERTURBATION_KEY = Key(0).fold_in("nudges")
-
-
-class Item(NamedTuple):
-    """One tensor to compare: what it is, and what each run has for it."""
-
-    title: str
-    kind: str
-    call: Call | None
-    leaf: str
-    left: np.ndarray | None
-    right: np.ndarray | None
-    reference: np.ndarray | None
-    condition: float
-    roundings: int
+PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
 
 
 class Comparison:
-    """Runs the left panel and the right one and, where an arbiter is due, the left in float64."""
+    """Runs both panels, and the left one in float64 as reference and for the condition numbers.
+
+    In float64 on the CPU the two panels are compared with each other. In float32 or on CUDA
+    (`arbitrated`) each is compared with the left panel in float64.
+    """
 
     def __init__(
         self, left: Module, right: nn.Module, batch: Any, noise: Any, dtype: np.dtype
@@ -80,29 +60,32 @@ class Comparison:
         self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
 
         self.arbitrated = dtype != np.float64 or self.device.type != "cpu"
-        self.reference, self.perturbed = left.astype(np.float64), list[Module]()
+        self.reference = left.astype(np.float64)
+        self.perturbed_models: list[Module] = []
         self.reference_trace = self._run_left(self.reference)
-        self.perturbed = [left.astype(np.float64) for _ in range(PERTURBATIONS)]
-        self.perturbed_traces = [self._run_left(model) for model in self.perturbed]
-        self._lefts = left, self.reference, *self.perturbed
+        self.perturbed_models = [left.astype(np.float64) for _ in range(PERTURBATIONS)]
+        self.perturbed_traces = [self._run_left(model) for model in self.perturbed_models]
+        self._left_models = left, self.reference, *self.perturbed_models
         self.trace = self._run_left(left)
-        # what the left traced is what there is to compare; its value-only methods are not
+        # methods without a vjp are not compared
         self.methods = {(call.module, call.method) for call in self.trace.calls.values()}
         self.right_trace = self._run_right()
 
     def report(self, name: str) -> Report:
-        """Every tensor, parameters first, then in the order in which the left panel computed."""
+        """Compare every tensor: parameters first, then in the left panel's order of computation."""
         rows = compare_named(*self.states, "parameter", 0.0)
-        rows = [row if row.ok else replace(row, origin="new") for row in rows]
+        rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in rows]
         same_weights = all(row.ok for row in rows)
         origins = Origins(
             self.trace, self.right, self.methods, self.device, same_weights, self.states[1]
         )
         for item in self._items():
-            row = self._row(item)
+            row = compare_item(item, self.dtype, arbitrated=self.arbitrated)
             if not row.ok and not row.origin:
                 call = item.call
-                origin = origins.of(row.bound, call, item.kind, item.leaf) if call else "new"
+                origin = ROOT_CAUSE
+                if call:
+                    origin = origins.classify(row.bound, call, item.kind, item.leaf)
                 row = replace(row, origin=origin)
             rows.append(row)
         return Report(name, str(self.dtype), str(self.device), tuple(rows), masks_equal(rows))
@@ -111,8 +94,8 @@ class Comparison:
         inputs = self.inputs
         if model is not self.left:
             inputs = map_arrays(lambda a: cast(a, np.dtype(np.float64)), inputs)
-        if any(model is twin for twin in self.perturbed):
-            inputs = self._nudge(model, inputs)
+        if any(model is twin for twin in self.perturbed_models):
+            inputs = self._perturb(model, inputs)
         model.zero_grad()
         with LeftTrace(model, self.methods, perturb) as trace:
             result, vjp = getattr(model, self.root)(*inputs)
@@ -124,42 +107,45 @@ class Comparison:
             self.accumulated = self._accumulates(lambda: vjp(*cotangents))
         return trace
 
-    def _nudge(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Change every weight and noise by a random NUDGE of itself; a batch may not leave its
-        range, so it is changed only where there is no loss to refuse it."""
-        key = PERTURBATION_KEY.fold_in(next(i for i, m in enumerate(self.perturbed) if m is model))
+    def _perturb(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Perturb every weight of the model in place, and return the inputs with perturbed noise.
+
+        The batch of a loss is not perturbed, because it may not leave its range.
+        """
+        key = PERTURBATION_KEY.fold_in(
+            next(i for i, m in enumerate(self.perturbed_models) if m is model)
+        )
 
         for name, parameter in model.named_parameters():
-            parameter.data[...] = perturbed(key.fold_in(name), parameter.data)
+            parameter.data[...] = perturb(key.fold_in(name), parameter.data)
         fixed = len(inputs) - 1 if self.root == "loss" else 0
         noise = key.fold_in("noise")
-        moved = (map_arrays(lambda a: perturbed(noise, a), value) for value in inputs[fixed:])
-        return (*inputs[:fixed], *moved)
+        return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
 
     @functools.cached_property
     def _perturbed_backward(self) -> dict[str, np.ndarray]:
-        """The gradients where not weights and noise but all cotangents are nudged.
+        """Gradients after a perturbation of all cotangents instead of weights and noise.
 
-        However weights and noise move, a sum stays 0 that is 0 for them all: the gradient of a bias
-        before a batch normalisation. This tells how large its summands are.
+        Some sums are exactly 0 for all weights and noises, such as the gradient of a bias before a
+        batch normalisation; only this perturbation shows the size of their summands.
         """
         model, key = self.left.astype(np.float64), PERTURBATION_KEY.fold_in("cotangents")
-        self._run_left(model, lambda name, array: perturbed(key.fold_in(name), array))
+        self._run_left(model, lambda name, array: perturb(key.fold_in(name), array))
         return model.gradients()
 
-    def _accumulates(self, again: Callable[[], Any]) -> dict[str, bool]:
-        """Whether a second backward pass doubles each gradient: a vjp adds, it never overwrites."""
+    def _accumulates(self, backward: Callable[[], Any]) -> dict[str, bool]:
+        """True for each gradient that a second backward pass doubles: a vjp must add to it."""
         once = {name: grad.copy() for name, grad in self.left.gradients().items()}
-        again()
+        backward()
         twice = self.left.gradients()
         bound = rounding_bound(self.dtype, 4)
-        result = {name: normwise(twice[name], 2 * grad) <= bound for name, grad in once.items()}
+        doubled = {name: normwise(twice[name], 2 * grad) <= bound for name, grad in once.items()}
         for name, parameter in self.left.named_parameters():
             parameter.grad[...] = once[name]
-        return result
+        return doubled
 
     def _run_right(self) -> Trace:
-        # a batch is data, and its gradient nobody's business; a layer's input is not
+        # a layer's inputs need gradients, the batch of a loss does not
         inputs = to_tensors(self.inputs, self.device, track=self.root == "forward")
         self.right.zero_grad(set_to_none=True)
         with RightTrace(self.right, self.methods) as trace:
@@ -173,119 +159,93 @@ class Comparison:
         return trace
 
     def _cotangents(self, result: Any) -> tuple[np.ndarray, ...]:
-        """One random array for each output: all-ones would hide a transpose."""
+        """Draw one random cotangent for each output; arrays of ones would hide a transpose."""
         return tuple(
             random.normal(COTANGENTS.fold_in(i), tuple(array.shape), dtype=self.dtype)
             for i, (_, array) in enumerate(leaves(result))
         )
 
     def _items(self) -> Iterator[Item]:
+        """Every tensor besides parameters, in the left panel's order of computation."""
         modules = dict(self.left.named_modules())
         parameters = self._by_last_call("vjp", self.left.named_parameters())
         buffers = self._by_last_call("forward", self.left.named_buffers())
-        done = 0
+        total = 0  # roundings up to here
         for phase, call in self.trace.events:
             if phase != "cotangent":
-                done += roundings(call, modules[call.module], phase)
-            # the cotangent of the root is the comparison's own
+                total += roundings(call, modules[call.module], phase)
+            # the cotangent of the root method is drawn here, not computed
             if phase != "cotangent" or call.parent is not None:
-                yield from self._items_of(call, *_ARRAYS[phase], done)
+                yield from self._items_of(call, *_ARRAYS[phase], total)
             if phase == "forward":
                 for name in buffers.pop(call.name, []):
-                    yield self._buffer(name, call, done)
+                    yield self._buffer(name, call, total)
             if phase == "vjp":
                 for name in parameters.pop(call.name, []):
-                    yield self._gradient(name, call, done)
+                    yield self._gradient(name, call, total)
         for name in (name for names in buffers.values() for name in names):
-            yield self._buffer(name, None, done)
+            yield self._buffer(name, None, total)
         for name in (name for names in parameters.values() for name in names):
-            yield self._gradient(name, None, done)
+            yield self._gradient(name, None, total)
         for name in self.right_trace.calls.keys() - self.trace.calls.keys():
             extra = next(iter(self.right_trace.calls[name].outputs.values()))
-            yield Item(name, "output", None, "", None, extra, None, 1.0, done)
+            yield Item(name, "output", None, "", None, extra, None, 1.0, total)
 
     def _items_of(
-        self, call: Call, kind: str, pick: Callable[[Call], Arrays], done: int
+        self, call: Call, kind: str, arrays_of: Callable[[Call], Arrays], total: int
     ) -> Iterator[Item]:
+        """The arrays of one kind in one call."""
         traces = (self.trace, self.right_trace, self.reference_trace, *self.perturbed_traces)
         calls = [trace.calls.get(call.name) for trace in traces]
-        if kind != "output" and calls[1] and not calls[1].followed:
+        if kind != "output" and calls[1] and not calls[1].differentiable:
             return
-        result = [pick(twin) if twin else {} for twin in calls]
-        for leaf in result[0] | result[1]:
-            ours, theirs, reference, *moved = (arrays.get(leaf) for arrays in result)
-            if kind == "input gradient" and calls[1] and _constant(leaf, ours, theirs, calls[1]):
+        runs = [arrays_of(twin) if twin else {} for twin in calls]
+        for leaf in runs[0] | runs[1]:
+            left, right, reference, *perturbed = (arrays.get(leaf) for arrays in runs)
+            if kind == "input gradient" and calls[1] and _is_constant(leaf, left, right, calls[1]):
                 continue
-            kappa = condition(reference, moved)
-            yield Item(
-                call.title(kind, leaf), kind, call, leaf, ours, theirs, reference, kappa, done
-            )
+            kappa = condition(reference, perturbed)
+            title = call.title(kind, leaf)
+            yield Item(title, kind, call, leaf, left, right, reference, kappa, total)
 
-    def _gradient(self, name: str, call: Call | None, done: int) -> Item:
-        right = dict(self.right.named_parameters()).get(name)
-        theirs = None if right is None or right.grad is None else to_numpy(right.grad)
-        ours, reference, *moved = (model.gradients()[name] for model in self._lefts)
-        kappa = condition(reference, moved)
+    def _gradient(self, name: str, call: Call | None, total: int) -> Item:
+        """The gradient of one parameter."""
+        parameter = dict(self.right.named_parameters()).get(name)
+        right = None if parameter is None or parameter.grad is None else to_numpy(parameter.grad)
+        left, reference, *perturbed = (model.gradients()[name] for model in self._left_models)
+        kappa = condition(reference, perturbed)
         if kappa > UNDETERMINED:
             kappa = max(kappa, condition(reference, [self._perturbed_backward[name]]))
-        return Item(name, "parameter gradient", call, name, ours, theirs, reference, kappa, done)
+        adds = self.accumulated[name]
+        kind = "parameter gradient"
+        return Item(name, kind, call, name, left, right, reference, kappa, total, adds)
 
-    def _buffer(self, name: str, call: Call | None, done: int) -> Item:
-        """A buffer as the run leaves it; as it found it, it is among the parameters."""
-        theirs = dict(self.right.named_buffers()).get(name)
-        right = None if theirs is None else to_numpy(theirs)
-        ours, reference, *moved = (dict(model.named_buffers())[name].data for model in self._lefts)
-        kappa = condition(reference, moved)
-        return Item(name, "buffer", call, name, ours, right, reference, kappa, done)
+    def _buffer(self, name: str, call: Call | None, total: int) -> Item:
+        """The value of one buffer after the run; its initial value is among the parameters."""
+        buffer = dict(self.right.named_buffers()).get(name)
+        right = None if buffer is None else to_numpy(buffer)
+        left, reference, *perturbed = (
+            dict(model.named_buffers())[name].data for model in self._left_models
+        )
+        kappa = condition(reference, perturbed)
+        return Item(name, "buffer", call, name, left, right, reference, kappa, total)
 
     def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
-        """Names under the last call of their module: the last to change a buffer, or the one whose
-        vjp is the last to add to a gradient."""
-        last = {call.module: call.name for when, call in self.trace.events if when == phase}
-        result: dict[str, list[str]] = {}
+        """Group names by the last call of their module in a phase.
+
+        That call is the last to update a buffer, or the one whose vjp is the last to add to a
+        gradient, so the value is final after it.
+        """
+        last = {call.module: call.name for event, call in self.trace.events if event == phase}
+        groups: dict[str, list[str]] = {}
         for name, _ in named:
-            result.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
-        return result
-
-    def _row(self, item: Item) -> Row:
-        if item.kind == "parameter gradient" and item.right is None:
-            row = compare_arrays(item.title, item.kind, item.left, None, FLOAT64_BOUND)
-            return replace(row, note="unused: no gradient reached it on the right")
-        if item.kind == "parameter gradient" and not self.accumulated[item.title]:
-            row = compare_arrays(item.title, item.kind, item.left, item.right, FLOAT64_BOUND)
-            note = "overwritten on the left: a second backward pass does not double it"
-            return replace(row, error=math.inf, note=note, origin="new")
-        bound = self._bound(item)
-        if not self.arbitrated:
-            return compare_arrays(item.title, item.kind, item.left, item.right, bound)
-        rows = {
-            side: compare_arrays(
-                item.title, item.kind, result, item.reference, bound, (side, "float64 left")
-            )
-            for result, side in ((item.left, "left"), (item.right, "right"))
-        }
-        worst = worst_of(rows.values())
-        side = next(side for side, row in rows.items() if row is worst)
-        if worst.ok and _dtypes(item.left, item.right) not in ((), (self.dtype,)):
-            message = " and ".join(map(str, _dtypes(item.left, item.right)))
-            return replace(worst, error=math.inf, note=f"computed in {message}, not {self.dtype}")
-        return worst if worst.ok else replace(worst, note=worst.note or f"the {side} panel is off")
-
-    def _bound(self, item: Item) -> float:
-        if not self.arbitrated:
-            return FLOAT64_BOUND * max(1.0, item.condition / AMPLIFICATION)
-        floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
-        return max(floor, rounding_bound(self.dtype, item.roundings) * item.condition)
+            groups.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
+        return groups
 
 
-def _constant(leaf: str, ours: Any, theirs: Any, twin: Call) -> bool:
-    """Whether an input is one that no gradient is due to: data, noise, or a use that is worth 0."""
-    return leaf not in twin.tracked or (ours is None and theirs is not None and not theirs.any())
-
-
-def _dtypes(*arrays: np.ndarray | None) -> tuple[np.dtype, ...]:
-    """The float dtypes among them, each once."""
-    return tuple({a.dtype: None for a in arrays if a is not None and is_float(a)})
+def _is_constant(leaf: str, left: Any, right: Any, call: Call) -> bool:
+    """True for an input without gradient: data, noise, or a use whose gradient is exactly 0."""
+    return leaf not in call.variables or (left is None and right is not None and not right.any())
 
 
 _ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {

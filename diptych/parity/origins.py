@@ -1,8 +1,8 @@
-"""Tell an inherited error from a new one: feed the left panel's own inputs to the right panel.
+"""Classify a failing tensor as root cause or propagated, by a replay on the right panel.
 
-A tensor that disagrees may be wrong itself or may only be computed from something wrong. If the
-right panel, given what the left panel's call was given, gives what the left panel's call gave,
-the error was inherited; if not, it is new there.
+A tensor that differs may be computed wrongly, or correctly from inputs that already differ. The
+replay feeds the left panel's inputs of a call to the right panel: if the right panel then agrees
+with the left one, the error was propagated to this tensor; if not, the call is the root cause.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import torch
 from torch import nn
 
 from diptych.arrays import leaves, to_numpy, to_tensors
-from diptych.parity.report import compare_arrays
+from diptych.parity.report import PROPAGATED, ROOT_CAUSE, compare_arrays
 from diptych.parity.trace import Arrays, Call, RightTrace, Trace
 
 _BACKWARD = ("input gradient", "output gradient")
 
 
 class Origins:
-    """Asked about failing tensors in the order of computation; remembers what explains the later.
+    """Classifies failing tensors, which must arrive in the order of computation.
 
-    The right model's gradients and buffers are left as they were. `state` is what it began with.
+    It remembers the failures, because an earlier one inside a call explains a later one of that
+    call. The right model's gradients and buffers stay unchanged. `state` is the right model's
+    state before the run.
     """
 
     def __init__(
@@ -39,86 +41,94 @@ class Origins:
     ) -> None:
         self.left, self.right, self.methods, self.device = left, right, methods, device
         self.same_weights, self.state = same_weights, state
-        self._failed: list[tuple[Call, str]] = []
+        self._failures: list[tuple[Call, str]] = []
 
-    def of(self, bound: float, call: Call, kind: str, leaf: str) -> str:
-        """ "new" or "inherited". Where the weights differ already, all else is inherited."""
+    def classify(self, bound: float, call: Call, kind: str, leaf: str) -> str:
+        """ROOT_CAUSE or PROPAGATED. If the weights differ, everything else is PROPAGATED."""
         if not self.same_weights:
-            return "inherited"
-        explained = self._explained(call, kind)
-        inherited = explained or self._replay_agrees(bound, call, kind, leaf)
-        if explained or not inherited:  # else it came in from outside, and explains nothing
-            self._failed.append((call, kind))
-        return "inherited" if inherited else "new"
+            return PROPAGATED
+        has_inner_failure = self._has_inner_failure(call, kind)
+        propagated = has_inner_failure or self._replay_agrees(bound, call, kind, leaf)
+        if has_inner_failure or not propagated:
+            # an error that came in through the inputs explains no other failure
+            self._failures.append((call, kind))
+        return PROPAGATED if propagated else ROOT_CAUSE
 
-    def _explained(self, call: Call, kind: str) -> bool:
-        """Whether a tensor inside this call failed before; for a cotangent, inside its caller."""
+    def _has_inner_failure(self, call: Call, kind: str) -> bool:
+        """True if a tensor inside this call failed before; for a cotangent, inside its caller."""
         if kind == "output gradient":
             assert call.parent is not None
-            return any(c.inside(call.parent) for c, what in self._failed if what in _BACKWARD)
-        same = ("output",) if kind in ("output", "buffer") else _BACKWARD
-        return any(c.inside(call) for c, what in self._failed if what in same)
+            return any(c.inside(call.parent) for c, failed in self._failures if failed in _BACKWARD)
+        kinds = ("output",) if kind in ("output", "buffer") else _BACKWARD
+        return any(c.inside(call) for c, failed in self._failures if failed in kinds)
 
     def _replay_agrees(self, bound: float, call: Call, kind: str, leaf: str) -> bool:
+        """True if the right panel, run on the left panel's inputs, gives the left's tensor."""
         if kind == "parameter gradient":
-            own = dict(self.left.model.named_parameters())[leaf].grad
-            calls = [c for c in self.left.calls.values() if c.module == call.module]
+            gradient = dict(self.left.model.named_parameters())[leaf].grad
+            calls = self._outermost_calls(call.module)
             name = leaf.rpartition(".")[2]
-            shares = [self._replay(c)[1].get(name, np.zeros_like(own)) for c in calls]
-            return compare_arrays(leaf, kind, own, np.sum(shares, axis=0), bound).ok
+            shares = [self._replay(c)[1].get(name, np.zeros_like(gradient)) for c in calls]
+            return compare_arrays(leaf, kind, gradient, np.sum(shares, axis=0), bound).ok
         if kind == "buffer":
-            kept = dict(self.left.model.named_buffers())[leaf].data
-            return compare_arrays(leaf, kind, kept, self._replayed_buffer(call, leaf), bound).ok
+            buffer = dict(self.left.model.named_buffers())[leaf].data
+            return compare_arrays(leaf, kind, buffer, self._replay_buffer(call, leaf), bound).ok
         if kind == "output gradient":
-            ours, theirs = call.output_grads, self._replayed_cotangents(call)
+            left, right = call.output_grads, self._replay_cotangents(call)
         else:
-            again = _same_unit(self._replay(call)[0], call)[0]
-            pair = (call.outputs, again.outputs), (call.input_grads, again.input_grads)
-            ours, theirs = pair[kind == "input gradient"]
-        return compare_arrays(leaf, kind, ours.get(leaf), theirs.get(leaf), bound).ok
+            replay = _calls_of_method(self._replay(call)[0], call)[0]
+            arrays = (call.outputs, replay.outputs), (call.input_grads, replay.input_grads)
+            left, right = arrays[kind == "input gradient"]
+        return compare_arrays(leaf, kind, left.get(leaf), right.get(leaf), bound).ok
 
-    def _replayed_cotangents(self, call: Call) -> Arrays:
-        """The caller hands a call its cotangent: replay the caller, and look at the call there."""
+    def _replay_cotangents(self, call: Call) -> Arrays:
+        """Cotangents of a call in a replay of its caller, which computes them."""
         assert call.parent is not None
-        siblings = [c for c in _same_unit(self.left, call) if c.inside(call.parent)]
-        twins = _same_unit(self._replay(call.parent)[0], call)
-        same = siblings.index(call)
-        return twins[same].output_grads if same < len(twins) else {}
+        siblings = [c for c in _calls_of_method(self.left, call) if c.inside(call.parent)]
+        replays = _calls_of_method(self._replay(call.parent)[0], call)
+        position = siblings.index(call)
+        return replays[position].output_grads if position < len(replays) else {}
 
     @torch.no_grad()
-    def _replayed_buffer(self, call: Call, name: str) -> np.ndarray:
-        """What the right panel makes of a buffer in all calls of its module, one after another."""
+    def _replay_buffer(self, call: Call, name: str) -> np.ndarray:
+        """A buffer of the right panel after a replay of all calls of its module."""
         module = self.right.get_submodule(call.module)
         with _buffers_restored(self.right) as buffers:
             for leaf, buffer in buffers.items():
                 if leaf in self.state:
                     buffer.copy_(torch.from_numpy(self.state[leaf]))
-            for c in (c for c in self.left.calls.values() if c.module == call.module):
+            for c in self._outermost_calls(call.module):
                 getattr(module, c.method)(*to_tensors(c.arguments, self.device, track=False))
             return to_numpy(buffers[name])
 
+    def _outermost_calls(self, path: str) -> list[Call]:
+        """The calls of a module's methods, without those that its own methods make."""
+        calls = [c for c in self.left.calls.values() if c.module == path]
+        return [c for c in calls if not any(c.inside(other) for other in calls)]
+
     def _replay(self, call: Call) -> tuple[Trace, Arrays]:
-        """Trace of one call on the right, and the gradients of its module's own parameters."""
+        """Run one call on the right: its trace, and the gradients of its module's parameters."""
         module = self.right.get_submodule(call.module)
-        kept = {name: p.grad for name, p in self.right.named_parameters()}
+        saved_grads = {name: p.grad for name, p in self.right.named_parameters()}
         self.right.zero_grad(set_to_none=True)
         try:
             with _buffers_restored(self.right), RightTrace(self.right, self.methods) as trace:
                 result = getattr(module, call.method)(*to_tensors(call.arguments, self.device))
                 self._differentiate(call, result)
-            own = module.named_parameters(recurse=False)
-            grads = {name: to_numpy(p.grad) for name, p in own if p.grad is not None}
+            parameters = module.named_parameters(recurse=False)
+            grads = {name: to_numpy(p.grad) for name, p in parameters if p.grad is not None}
         finally:
             for name, parameter in self.right.named_parameters():
-                parameter.grad = kept[name]
+                parameter.grad = saved_grads[name]
         return trace, grads
 
     def _differentiate(self, call: Call, result: Any) -> None:
+        """Backpropagate the left panel's cotangents of the call, or the total of a loss."""
         if call.parent is None and hasattr(result, "total"):
             result.total.backward()
             return
-        result = dict(leaves(result))
-        pairs = [(result[n], g) for n, g in call.output_grads.items() if result[n].requires_grad]
+        outputs = dict(leaves(result))
+        pairs = [(outputs[n], g) for n, g in call.output_grads.items() if outputs[n].requires_grad]
         if pairs:
             torch.autograd.backward(
                 [tensor for tensor, _ in pairs],
@@ -128,17 +138,17 @@ class Origins:
 
 @contextlib.contextmanager
 def _buffers_restored(model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    """The model's buffers by name; what happens to them within is undone."""
+    """Give the model's buffers by name, and undo every change to them at the end."""
     buffers = dict(model.named_buffers())
-    kept = {name: buffer.clone() for name, buffer in buffers.items()}
+    copies = {name: buffer.clone() for name, buffer in buffers.items()}
     try:
         yield buffers
     finally:
         with torch.no_grad():
             for name, buffer in buffers.items():
-                buffer.copy_(kept[name])
+                buffer.copy_(copies[name])
 
 
-def _same_unit(trace: Trace, call: Call) -> list[Call]:
-    """The calls of one method of one module, in order."""
+def _calls_of_method(trace: Trace, call: Call) -> list[Call]:
+    """All calls of the method that `call` is a call of, in order."""
     return [c for c in trace.calls.values() if (c.module, c.method) == (call.module, call.method)]

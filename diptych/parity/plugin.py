@@ -1,9 +1,9 @@
-"""A pytest plugin: bring a pair of your own.
+"""A pytest plugin that compares a pair of your own.
 
     def test_my_layer(parity):
         parity(MyNumpyLayer(), my_torch_layer, batch)
 
-It is loaded by pytest wherever diptych is installed; nothing heavy is imported until it is used.
+pytest loads it wherever diptych is installed, so torch is imported only on first use.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 def assert_parity(
     left: Any, right: Any = None, batch: Any = None, noise: Any = None, **options: Any
 ) -> Report:
-    """`diptych.parity.compare`; where it finds a difference, AssertionError with the whole table.
+    """Compare a pair with `diptych.parity.compare`, and raise AssertionError if a tensor differs.
 
-    Takes and returns what `compare` does.
+    Takes and returns what `compare` does. The first line of the error says where the divergence
+    begins; the table of all tensors follows.
     """
     __tracebackhide__ = True
     from diptych.parity.api import compare
 
     report = compare(left, right, batch, noise, **options)
     if not report.ok:
-        raise AssertionError(f"the panels diverge\n{report}")
+        raise AssertionError(str(report))
     return report
 
 

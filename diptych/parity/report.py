@@ -1,4 +1,4 @@
-"""The outcome of a comparison: one row a tensor, in the order of computation."""
+"""The outcome of a comparison: one row for each tensor, in the order of computation."""
 
 from __future__ import annotations
 
@@ -16,55 +16,63 @@ from rich.markup import escape
 from diptych.arrays import to_numpy
 from diptych.display import Table
 
+ROOT_CAUSE = "root cause"
+"""Origin of a failing row: the panels compute different values from the same inputs."""
+PROPAGATED = "propagated"
+"""Origin of a failing row: its inputs already differ, and from equal inputs the panels agree."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor, compared: error = ‖a - b‖ / ‖b‖ over the whole tensor, b the reference."""
+    """The comparison of one tensor: error = ‖a - b‖ / ‖b‖ over all elements, b the reference."""
 
     name: str
     kind: str
     """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer
 
-    A buffer's start is a row of the parameters, what the run has made of it one of its own."""
+    The initial value of a buffer is compared among the parameters, its value after the run in a
+    row of its own."""
     shape: tuple[int, ...]
     error: float
-    """inf where one side is missing, misshapen, or not finite"""
+    """inf where a tensor is missing, has another shape, or is not finite"""
     bound: float
     index: tuple[int, ...] | None = None
-    """of the element that is furthest off"""
+    """Index of the element with the largest difference."""
     values: tuple[float, float] | None = None
-    """that element: what was found, what the reference has"""
+    """That element in the compared tensor and in the reference."""
     note: str = ""
     exact: bool = False
-    """booleans and integers, masks among them: equal or not, whatever the bound"""
+    """True for booleans and integers, such as masks: they must be equal, whatever the bound."""
     origin: str = ""
-    """of a failing row: "new" in this tensor, or "inherited" from what it was computed from"""
+    """ROOT_CAUSE or PROPAGATED for a failing row, "" for one that agrees."""
 
     @property
     def ok(self) -> bool:
         return self.error <= self.bound
 
     def __str__(self) -> str:
-        element = "" if self.index is None else f" at {list(self.index)}"
-        worst = "" if self.values is None else f": {self.values[0]!r} for {self.values[1]!r}"
+        element = "" if self.index is None else f", worst at {list(self.index)}"
+        values = (
+            "" if self.values is None else f": {self.values[0]!r} instead of {self.values[1]!r}"
+        )
         origin = f" [{self.origin}]" if self.origin else ""
         note = f" ({self.note})" if self.note else ""
         return (
-            f"{self.kind} {self.name}: error {self.error:.2e} > bound {self.bound:.2e}"
-            f"{element}{worst}{note}{origin}"
+            f"{self.kind} {self.name}: relative error {self.error:.2e} > bound {self.bound:.2e}"
+            f"{element}{values}{note}{origin}"
         )
 
 
 @dataclass(frozen=True)
 class Report:
-    """All rows of one pair. `str(report)` is a table, failing rows first named below it."""
+    """All rows of one pair. `str(report)` is a table, below the diagnosis if a row fails."""
 
     name: str
     dtype: str
     device: str
     rows: tuple[Row, ...]
     masks_equal: bool | None = None
-    """whether every boolean or integer array of noise or output is the same; None: there is none"""
+    """True if all boolean and integer arrays of noise and outputs are equal; None without any"""
 
     @property
     def ok(self) -> bool:
@@ -72,7 +80,7 @@ class Report:
 
     @property
     def worst(self) -> Row:
-        """The row with the largest error against its bound."""
+        """The row with the largest error relative to its bound."""
         return max(self.rows, key=lambda row: row.error / row.bound if row.bound else row.error)
 
     @property
@@ -81,14 +89,31 @@ class Report:
 
     @property
     def first_divergence(self) -> Row | None:
-        """The first row, in the order of computation, that fails; None where all agree."""
+        """The first failing row, in the order of computation; None where all rows agree."""
         return next(iter(self.failures), None)
 
     @property
-    def first_new(self) -> Row | None:
-        """The first failing row that is wrong itself; it may come after rows that inherit from
-        code between the traced methods."""
-        return next((row for row in self.failures if row.origin == "new"), None)
+    def root_cause(self) -> Row | None:
+        """The first failing row whose own computation differs.
+
+        It may follow propagated rows: an error can enter between two traced methods and show in
+        their inputs first. None if no traced method is at fault.
+        """
+        return next((row for row in self.failures if row.origin == ROOT_CAUSE), None)
+
+    @property
+    def diagnosis(self) -> str:
+        """One line: where the divergence begins, and how many rows only propagate it."""
+        row = self.root_cause or self.first_divergence
+        if row is None:
+            return f"{self.name}: {'all tensors agree' if self.rows else 'nothing was compared'}"
+        failures, tensors = len(self.failures), len(self.rows)
+        propagated = sum(failure.origin == PROPAGATED for failure in self.failures)
+        consequence = ", and only propagate an earlier error" if propagated == failures else ""
+        if 0 < propagated < failures:
+            consequence = f", {propagated} of them only because their inputs differ"
+        label = "first divergence" if row is self.first_divergence else "root cause"
+        return f"{self.name}: {label}: {row}; {failures} of {tensors} tensors differ{consequence}"
 
     @property
     def reproducer(self) -> str:
@@ -96,27 +121,28 @@ class Report:
         return f"diptych check {self.name!r} --dtype {self.dtype} --device {self.device} -v"
 
     def summary(self) -> dict[str, Any]:
-        """One line for a machine: the pair, the verdict, and its worst tensor."""
+        """The name of the pair, the verdict and the worst tensor, ready for JSON."""
         return {
             "name": self.name,
             "dtype": self.dtype,
             "device": self.device,
             "ok": self.ok,
             "tensors": len(self.rows),
-            "worst": {"tensor": self.worst.name, "error": _jsonable(self.worst.error)},
+            "worst": {"tensor": self.worst.name, "error": _to_json_number(self.worst.error)},
             "masks_equal": self.masks_equal,
         }
 
     def to_json(self) -> str:
-        """The summary, and every row, as JSON text; an infinite error is the string "inf"."""
+        """The summary and all rows as JSON text; an infinite error is the string "inf"."""
         rows = [
-            {**asdict(row), "ok": row.ok, "error": _jsonable(row.error)}
-            | ({"values": [_jsonable(v) for v in row.values]} if row.values else {})
+            {**asdict(row), "ok": row.ok, "error": _to_json_number(row.error)}
+            | ({"values": [_to_json_number(v) for v in row.values]} if row.values else {})
             for row in self.rows
         ]
         return json.dumps({**self.summary(), "rows": rows}, indent=1, allow_nan=False)
 
     def table(self) -> Table:
+        """All rows as a table for the terminal."""
         verdict = "agrees" if self.ok else f"DIVERGES in {len(self.failures)} of {len(self.rows)}"
         table = Table(title=f"{escape(self.name)}  {self.dtype}  {self.device}: {verdict}")
         for heading in ("tensor", "kind", "shape", "error", "worst at", "bound", ""):
@@ -135,43 +161,39 @@ class Report:
 
     def __str__(self) -> str:
         sink = io.StringIO()
+        if not self.ok:
+            sink.write(f"{self.diagnosis}\n")
         Console(file=sink, width=140, color_system=None).print(self.table())
-        if self.first_divergence is not None:
-            sink.write(f"first divergence: {self.first_divergence}\n")
-            if self.first_new not in (None, self.first_divergence):
-                sink.write(f"first that is wrong itself: {self.first_new}\n")
-            largest = max(row.error for row in self.failures)
-            if math.isfinite(largest):
-                sink.write(f"a bound of {largest:.1e} would have passed\n")
         return sink.getvalue()
 
 
 def compare_arrays(
     name: str,
     kind: str,
-    result: np.ndarray | None,
+    array: np.ndarray | None,
     reference: np.ndarray | None,
     bound: float,
     sides: tuple[str, str] = ("left", "right"),
 ) -> Row:
-    """The row for one tensor. Booleans and integers must be equal whatever the bound.
+    """Compare one tensor with its reference. Booleans and integers must be equal.
 
     NaN or inf is a failure, on one side or on both: it would hide every other difference.
+    `sides` names the two in the notes.
     """
-    for array, side, other in ((result, sides[0], reference), (reference, sides[1], result)):
-        if array is None:
+    for side, present, other in ((sides[0], array, reference), (sides[1], reference, array)):
+        if present is None:
             shape = () if other is None else other.shape
             note = f"missing on the {side}"
             return Row(name, kind, shape, math.inf, bound, note=note, exact=_is_exact(other))
-    assert result is not None and reference is not None
+    assert array is not None and reference is not None
     exact = _is_exact(reference)
-    if result.shape != reference.shape:
-        note = f"shape {result.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
+    if array.shape != reference.shape:
+        note = f"shape {array.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
         return Row(name, kind, reference.shape, math.inf, bound, note=note, exact=exact)
     row = Row(name, kind, reference.shape, 0.0, 0.0 if exact else bound, exact=exact)
-    if result.size == 0:
+    if array.size == 0:
         return row
-    a, b = result.astype(np.float64), reference.astype(np.float64)
+    a, b = array.astype(np.float64), reference.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     with np.errstate(invalid="ignore"):
         distance = np.where(finite, np.abs(a - b), np.inf)
@@ -181,15 +203,15 @@ def compare_arrays(
         bad = [s for s, v in zip(sides, (a, b), strict=True) if not np.isfinite(v).all()]
         return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
     if exact:
-        wrong = int((result != reference).sum())
-        note = f"{wrong} of {result.size} differ" if wrong else ""
-        return replace(row, error=math.inf if wrong else 0.0, note=note)
+        count = int((array != reference).sum())
+        note = f"{count} of {array.size} differ" if count else ""
+        return replace(row, error=math.inf if count else 0.0, note=note)
     return replace(row, error=normwise(a, b))
 
 
-def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
-    """A row for each name that either side has."""
-    arrays = [{n: to_numpy(array) for n, array in side.items()} for side in (ours, theirs)]
+def compare_named(left: Any, right: Any, kind: str, bound: float) -> list[Row]:
+    """Compare two dicts of arrays: one row for each name in either."""
+    arrays = [{name: to_numpy(array) for name, array in side.items()} for side in (left, right)]
     names = arrays[0] | arrays[1]
     return [
         compare_arrays(name, kind, arrays[0].get(name), arrays[1].get(name), bound)
@@ -198,7 +220,7 @@ def compare_named(ours: Any, theirs: Any, kind: str, bound: float) -> list[Row]:
 
 
 def masks_equal(rows: Iterable[Row]) -> bool | None:
-    """Whether all masks and draws that must be equal to the bit are; None where none must."""
+    """True if all masks and other exact draws are equal; None if no row is exact."""
     masks = [row.ok for row in rows if row.exact and row.kind not in ("parameter", "buffer")]
     return all(masks) if masks else None
 
@@ -207,20 +229,20 @@ def _is_exact(array: np.ndarray | None) -> bool:
     return array is not None and not np.issubdtype(array.dtype, np.floating)
 
 
-def normwise(result: np.ndarray, reference: np.ndarray) -> float:
-    """‖found - reference‖ / ‖reference‖; 0 where both are zero, inf where only one is."""
+def normwise(array: np.ndarray, reference: np.ndarray) -> float:
+    """‖array - reference‖ / ‖reference‖; 0 where both are zero, inf where only one is."""
     scale = float(np.abs(reference).max(initial=0.0))
     if scale == 0:
-        return 0.0 if not result.any() else math.inf
-    # scaled first: squares of what is smaller than 1e-162 or larger than 1e154 are lost
-    difference = np.linalg.norm(result / scale - reference / scale)
+        return 0.0 if not array.any() else math.inf
+    # scaled first: squares of numbers below 1e-162 underflow, squares above 1e154 overflow
+    difference = np.linalg.norm(array / scale - reference / scale)
     return float(difference / np.linalg.norm(reference / scale))
 
 
 def worst_of(rows: Iterable[Row]) -> Row:
-    """The row with the largest error; of equals the first."""
+    """The row with the largest error; the first one among equals."""
     return max(rows, key=lambda row: row.error)
 
 
-def _jsonable(number: float) -> float | str:
+def _to_json_number(number: float) -> float | str:
     return number if math.isfinite(number) else str(number)

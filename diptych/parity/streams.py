@@ -1,4 +1,4 @@
-"""Compare the random streams of the two panels: the bits beneath every weight, noise and mask."""
+"""Compare the random streams of the two panels, from which weights, noise and masks are drawn."""
 
 from __future__ import annotations
 
@@ -23,34 +23,38 @@ RATES = (0.3, 0.65)
 
 
 def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(0)) -> Report:  # noqa: B008
-    """Bits, uniforms, permutations and masks must be equal; normals within a few roundings."""
-    kind, torch_kind, target = as_dtype(dtype), as_torch_dtype(dtype), as_device(device)
-    target = torch.empty(0, device=target).device  # cuda is cuda:0, as a model's tensors call it
-    drawn: dict[str, tuple[Any, Any]] = {
+    """Compare random draws of both panels.
+
+    Bits, uniforms, permutations and masks must be equal; normals may differ by a few roundings.
+    """
+    left_dtype, right_dtype = as_dtype(dtype), as_torch_dtype(dtype)
+    # a tensor's own device has an index: cuda:0 for cuda
+    target = torch.empty(0, device=as_device(device)).device
+    draws: dict[str, tuple[Any, Any]] = {
         "bits": (left.bits(key, SHAPE).astype(np.int64), right.bits(key, SHAPE, device=target)),
         "permutation": (left.permutation(key, 1021), right.permutation(key, 1021, target)),
     }
     for rate in RATES:
-        drawn[f"dropout_mask, rate {rate}"] = (
+        draws[f"dropout_mask, rate {rate}"] = (
             left.dropout_mask(key, SHAPE, rate),
             right.dropout_mask(key, SHAPE, rate, device=target),
         )
-    drawn["uniform"] = (
-        left.uniform(key, SHAPE, dtype=kind),
-        right.uniform(key, SHAPE, dtype=torch_kind, device=target),
+    draws["uniform"] = (
+        left.uniform(key, SHAPE, dtype=left_dtype),
+        right.uniform(key, SHAPE, dtype=right_dtype, device=target),
     )
-    drawn["normal"] = (
-        left.normal(key, SHAPE, dtype=kind),
-        right.normal(key, SHAPE, dtype=torch_kind, device=target),
+    draws["normal"] = (
+        left.normal(key, SHAPE, dtype=left_dtype),
+        right.normal(key, SHAPE, dtype=right_dtype, device=target),
     )
     rows = [
         compare_arrays(
             name,
             "noise",
-            ours,
-            to_numpy(theirs),
-            bound=rounding_bound(kind, ELEMENTWISE) if name == "normal" else 0.0,
+            left_draw,
+            to_numpy(right_draw),
+            bound=rounding_bound(left_dtype, ELEMENTWISE) if name == "normal" else 0.0,
         )
-        for name, (ours, theirs) in drawn.items()
+        for name, (left_draw, right_draw) in draws.items()
     ]
     return Report(NAME, dtype, str(target), tuple(rows), masks_equal(rows))

@@ -56,8 +56,8 @@ def make_run(cell: str, data: Any, fields: dict[str, Any] | None = None, **given
 def make_panel(run: RunConfig) -> Panel:
     """The run's panel with weights none of which is zero."""
     panel = build(run)
-    nudges = {n: random.normal(KEY.fold_in(n), a.shape) for n, a in panel.weights().items()}
-    panel.load_weights({n: a + 0.3 * nudges[n] for n, a in panel.weights().items()})
+    shifts = {n: random.normal(KEY.fold_in(n), a.shape) for n, a in panel.weights().items()}
+    panel.load_weights({n: a + 0.3 * shifts[n] for n, a in panel.weights().items()})
     return panel
 
 

@@ -71,8 +71,8 @@ def test_registered_variants(name, dtype):
         parity.assert_parity(name, dtype=dtype, key=Key(seed))
 
 
-def test_an_ill_conditioned_tensor_is_given_what_it_magnifies_and_no_more():
-    """sigma near 0 magnifies the rounding of what it was computed from; its bound says so."""
+def test_the_bound_of_an_ill_conditioned_tensor_grows_with_its_condition_number():
+    """log(sigma^2) near sigma = 0 amplifies the rounding errors of its inputs."""
     report = parity.compare("mlp_vae[sigma]", dtype="float32", key=Key(8))
     (row,) = (row for row in report.rows if row.name == "posterior.kl(sigma)")
     others = [r.bound for r in report.rows if r.kind == "output"]

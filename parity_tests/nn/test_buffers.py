@@ -173,10 +173,10 @@ def test_parity_names_a_running_statistic_that_is_off(fault, rng):
     report = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6)))
     assert {row.kind for row in report.failures} == {"buffer"}
     first = "1.running_var" if fault == "biased" else "1.running_mean"
-    assert (report.first_divergence.name, report.first_divergence.origin) == (first, "new")
+    assert (report.first_divergence.name, report.first_divergence.origin) == (first, "root cause")
 
 
-def test_a_running_statistic_of_something_wrong_is_inherited(rng):
+def test_an_error_in_a_running_statistic_of_a_faulty_layer_is_propagated(rng):
     left, right = chain()
     conv = getattr(left, "0")
     forward = conv.forward
@@ -188,8 +188,8 @@ def test_a_running_statistic_of_something_wrong_is_inherited(rng):
     conv.forward = faulty
     report = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6)))
     origins = {row.name: row.origin for row in report.failures if row.kind in ("output", "buffer")}
-    assert origins["0"] == "new"
-    assert origins["1.running_mean"] == origins["1.running_var"] == "inherited"
+    assert origins["0"] == "root cause"
+    assert origins["1.running_mean"] == origins["1.running_var"] == "propagated"
     assert right.state_dict()["1.num_batches_tracked"] == 3, "a replay has left its trace"
 
 
@@ -228,4 +228,4 @@ def test_different_running_statistics_to_begin_with_are_a_difference_of_paramete
     left, right = chain()
     right[1].running_var += 1e-3
     result = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6))).first_divergence
-    assert (result.kind, result.name, result.origin) == ("parameter", "1.running_var", "new")
+    assert (result.kind, result.name, result.origin) == ("parameter", "1.running_var", "root cause")

@@ -1,4 +1,4 @@
-"""The localiser is itself tested: faults are planted, and each must be named at its own tensor."""
+"""A comparison must locate a fault: each planted fault is reported at its own tensor."""
 
 import functools
 import math
@@ -15,14 +15,14 @@ from numpy_ref.nn.module import Parameter
 
 
 def method(instance, name):
-    """Replace a method of one instance: the decorated function gets the old one first."""
+    """Decorator that replaces a method of one instance; the function gets the original first."""
 
     def plant(function):
-        inherited = getattr(type(instance), name)
+        original = getattr(type(instance), name)
 
-        @functools.wraps(inherited)
+        @functools.wraps(original)
         def faulty(self, *arguments):
-            return function(inherited.__get__(self), *arguments)
+            return function(original.__get__(self), *arguments)
 
         instance.__class__ = type(type(instance).__name__, (type(instance),), {name: faulty})
 
@@ -30,7 +30,7 @@ def method(instance, name):
 
 
 def with_vjp(change):
-    """A fault in the vjp alone: (y, vjp) with `change` applied to what the vjp returns."""
+    """A faulty method that applies `change` to the gradients which the original's vjp returns."""
 
     def faulty(original, *arguments):
         y, vjp = original(*arguments)
@@ -55,19 +55,18 @@ def transposed_weight_gradient(left, right):
 
 
 def clearing_a_bias_gradient(left, after):
-    """In the vjp of decoder_hidden: before it adds its own, or after."""
+    """Set the bias gradient of decoder_hidden to 0, before or after its vjp has added to it."""
 
     @method(left.decoder_hidden, "forward")
     def _(original, x):
         y, vjp = original(x)
 
         def bad(dy):
-            kept = 0 * left.decoder_hidden.bias.grad
             if not after:
-                left.decoder_hidden.bias.grad[...] = kept
+                left.decoder_hidden.bias.grad[...] = 0
             dx = vjp(dy)
             if after:
-                left.decoder_hidden.bias.grad[...] = kept
+                left.decoder_hidden.bias.grad[...] = 0
             return dx
 
         return y, bad
@@ -124,8 +123,8 @@ def nan_on_one_side(left, right):
         return y
 
 
-def one_bias_for_two_uses(left, right):
-    """The classic: a parameter of another value on one side."""
+def different_bias_on_one_side(left, right):
+    """One parameter has different values on the two sides."""
     with torch.no_grad():
         right.posterior.logvar.bias.copy_(right.posterior.mu.bias)
 
@@ -173,7 +172,7 @@ FAULTS = {
     relu_that_passes_everything_back: ("input gradient", "encoder_activation(x)"),
     beta_forgotten_in_the_total: ("output", "loss.total"),
     nan_on_one_side: ("output", "decoder_activation"),
-    one_bias_for_two_uses: ("parameter", "posterior.logvar.bias"),
+    different_bias_on_one_side: ("parameter", "posterior.logvar.bias"),
     mean_over_the_wrong_axis: ("output", "likelihood.nll"),
     detached_latent: ("input gradient", "reparameterize(mu)"),
     slightly_wrong_constant: ("output", "encoder_hidden"),
@@ -181,53 +180,62 @@ FAULTS = {
 }
 
 
-def test_the_unspoilt_pair_agrees(vae):
+def test_a_correct_pair_agrees(vae):
     report = parity.compare(*vae)
     assert report.ok and report.first_divergence is None and report.worst.error <= 1e-13
+    assert report.diagnosis == "MLPVAE: all tensors agree"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_each_planted_fault_is_named_at_its_tensor(vae, fault):
     fault(*vae[:2])
     report = parity.compare(*vae)
-    result = report.first_divergence
-    assert result is not None, "the fault went unnoticed"
-    assert (report.first_new.kind, report.first_new.name) == FAULTS[fault]
-    assert result is report.first_new or result.origin == "inherited"
-    assert not report.ok and result.name in str(report) and "FAIL" in str(report)
+    row = report.first_divergence
+    assert row is not None, "the fault was not detected"
+    cause = report.root_cause
+    assert (cause.kind, cause.name) == FAULTS[fault] and cause.origin == "root cause"
+    assert row is cause or row.origin == "propagated"
+    assert not report.ok and row.name in str(report) and "FAIL" in str(report)
+    first_line = str(report).splitlines()[0]
+    label = "first divergence" if row is cause else "root cause"
+    assert f": {label}: {cause.kind} {cause.name}: relative error" in first_line
+    assert f"{len(report.failures)} of {len(report.rows)} tensors differ" in first_line
 
 
-def test_what_follows_a_fault_is_told_apart_from_a_second_fault(vae):
-    """Only the two planted tensors are called new; all that is computed from them is inherited."""
+def test_two_faults_are_two_root_causes_and_the_rest_is_propagated(vae):
+    """Outputs computed from a faulty output are propagated; a second fault is its own cause."""
     doubled_input_gradient(*vae[:2])
     slightly_wrong_constant(*vae[:2])
     report = parity.compare(*vae)
-    new = [(row.kind, row.name) for row in report.failures if row.origin == "new"]
-    assert new[0] == ("output", "encoder_hidden")
-    assert ("input gradient", "decoder_logits(x)") in new
+    causes = [(row.kind, row.name) for row in report.failures if row.origin == "root cause"]
+    assert causes[0] == ("output", "encoder_hidden")
+    assert ("input gradient", "decoder_logits(x)") in causes
+    count = len(report.failures) - len(causes)
+    assert f", {count} of them only because their inputs differ" in report.diagnosis
     outputs = [
         row for row in report.failures if row.kind == "output" and row.name != "encoder_hidden"
     ]
-    assert outputs and all(row.origin == "inherited" for row in outputs)
+    assert outputs and all(row.origin == "propagated" for row in outputs)
 
 
-def test_a_fault_in_the_glue_is_named_at_what_the_glue_hands_on(vae):
-    """The cotangent of z loses its decoder part between two modules that are both right."""
+def test_a_fault_between_two_correct_modules_is_reported_at_the_method_that_joins_them(vae):
+    """`decode` halves the gradient of z; all modules that it calls are correct."""
 
     @method(vae[0], "decode")
     def _(original, z):
         logits, vjp = original(z)
         return logits, lambda dy: 0.5 * vjp(dy)
 
-    result = parity.compare(*vae).first_divergence
-    assert (result.kind, result.name, result.origin) == ("input gradient", "decode(z)", "new")
+    row = parity.compare(*vae).first_divergence
+    assert (row.kind, row.name, row.origin) == ("input gradient", "decode(z)", "root cause")
 
 
-def test_the_worst_element_is_found(vae):
+def test_a_row_shows_the_element_with_the_largest_difference(vae):
     wrong_only_in_one_element(*vae[:2])
-    result = parity.compare(*vae).first_divergence
-    assert result.index == (3, 1, 7)
-    assert result.values[0] - result.values[1] == pytest.approx(1e-9, rel=1e-5)
+    row = parity.compare(*vae).first_divergence
+    assert row.index == (3, 1, 7)
+    assert row.values[0] - row.values[1] == pytest.approx(1e-9, rel=1e-5)
+    assert f"worst at [3, 1, 7]: {row.values[0]!r} instead of {row.values[1]!r}" in str(row)
 
 
 @pytest.mark.parametrize("missing_on", ["left", "right"])
@@ -245,8 +253,8 @@ def test_missing_and_unused_parameters_are_failures(vae, missing_on):
     assert "unused" in row.note
 
 
-def test_a_fault_within_rounding_of_float32_is_seen_in_float64_only(make_vae):
-    """1e-11 is nothing to float32, and TF32's 2^-11 is far too much for its bound."""
+def test_an_error_below_float32_rounding_is_detected_in_float64_only(make_vae):
+    """An error of 1e-11 is below the rounding of float32; TF32's 2^-11 is far above its bound."""
     left, right, x, noise = make_vae("float32")
     slightly_wrong_constant(left, right)
     assert parity.compare(left, right, x, noise).ok
@@ -262,8 +270,8 @@ def test_a_fault_within_rounding_of_float32_is_seen_in_float64_only(make_vae):
     assert "right panel is off" in report.first_divergence.note
 
 
-def test_the_float32_bound_has_room_for_rounding_and_no_more():
-    """It grows as the root of the number of roundings, and u is half an eps."""
+def test_the_rounding_bound_is_8_u_sqrt_n():
+    """The bound grows with the square root of the number of roundings; u is half an eps."""
     single = rounding_bound(np.dtype("float32"), 100)
     assert single == pytest.approx(8 * 2**-24 * 10)
     assert rounding_bound(np.dtype("float64"), 400) == pytest.approx(8 * 2**-53 * 20)
