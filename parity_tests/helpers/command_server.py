@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 SHORT = {
+    ("check",): ["mlp_vae"],
     ("train",): ["--epochs", "1"],
     ("evaluate",): ["--samples", "2", "--examples", "8"],
     ("bench", "mlp_vae"): ["--rounds", "1", "--no-compiled"],
@@ -28,7 +29,7 @@ SHORT = {
     ("lab",): ["--help"],
     ("study",): ["--help"],
 }
-"""By the words that a command begins with, the options that make it short."""
+"""By the words that a command begins with, what is added at its end to make it short."""
 IMAGES, TOKENS = 48, 2000
 """Examples and tokens of each split that are left of data from files."""
 

@@ -3,8 +3,8 @@
 A ```bash block is run line by line and a ```python block as a program, all pages in one shell, in
 the order in which README.md links to them. Python blocks that begin with a file name are not run:
 a path (`# numpy_ref/mlp_vae.py`) is the file of which the block is an excerpt, and a bare name
-(`# test_mine.py`) is what the block is saved as. A block below a comment <!-- name --> has a test
-of its own in parity_tests/parity. Blocks of other languages (```sh, ```text) are not run.
+(`# test_mine.py`) is what the block is saved as. Blocks of other languages (```sh, ```text) are
+not run.
 
 A comment at the end of a line may say what it takes: minutes (`# 5 min`, run shortened), data files
 (`# needs mnist`, run shortened or left out) or `# needs a GPU` (left out without one).
@@ -41,8 +41,6 @@ class Block:
     """of the first line in it"""
     language: str
     text: str
-    marked: bool
-    """a comment stands above it"""
 
     @property
     def file(self) -> str | None:
@@ -99,8 +97,7 @@ def blocks(page: str, text: str) -> Iterator[Block]:
     """The fenced blocks of a page."""
     for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         above = text[: match.start()]
-        marked = above.endswith("-->\n")
-        yield Block(page, above.count("\n") + 2, match[1], match[2], marked)
+        yield Block(page, above.count("\n") + 2, match[1], match[2])
 
 
 def bash_lines(block: Block) -> Iterator[Line]:
@@ -144,7 +141,7 @@ def _step(line: Line) -> list[str]:
 
 
 def _python(block: Block, folder: Path) -> list[str]:
-    if block.marked or block.is_excerpt:
+    if block.is_excerpt:
         return []
     saved = folder / f"block_{block.page.replace('/', '_')}_{block.number}.py"
     saved.write_text(block.text)
