@@ -46,7 +46,7 @@ def run_lab(
 ) -> Report:
     """Run an experiment and write NAME.json, NAME.png and NAME.txt (the table) to `out`.
 
-    `record` is a file for the numbers as a recorded result (see diptych.runs.results).
+    `record` gets the numbers as a result for docs/results.md (see diptych.runs.results).
 
     Raises: ValueError for an unknown name, data that are not images, no seeds or repeated seeds, or
     an `out` that cannot be written.
