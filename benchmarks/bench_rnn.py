@@ -1,6 +1,6 @@
 """The tanh RNN under pytest-benchmark: whole steps, recurrent body and output layer apart.
 
-For ratios use `diptych bench rnn`: it times the ways in turn, and this one after another.
+For ratios use `diptych bench rnn`, which times the implementations in turn; this suite does not.
 """
 
 import pytest
@@ -9,16 +9,16 @@ import torch
 from diptych import bench, pairs
 from diptych.bench.recurrent import PLAIN
 
-WAYS = ["numpy", "torch cpu", PLAIN]
-WAYS += ["torch cuda", f"{PLAIN} cuda"] if torch.cuda.is_available() else []
+IMPLEMENTATIONS = ["numpy", "torch cpu", PLAIN]
+IMPLEMENTATIONS += ["torch cuda", f"{PLAIN} cuda"] if torch.cuda.is_available() else []
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("work", bench.works("rnn"))
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("operation", bench.operations("rnn"))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", pairs.get("rnn").sizes)
-def test_rnn(benchmark, size, dtype, work, way):
-    load = bench.workload("rnn", size, dtype, work)
+def test_rnn(benchmark, size, dtype, operation, implementation):
+    load = bench.workload("rnn", size, dtype, operation)
     benchmark.group = load.name
     benchmark.extra_info["threads"] = torch.get_num_threads()
-    benchmark.pedantic(load.runs[way], rounds=10, warmup_rounds=2)
+    benchmark.pedantic(load.runs[implementation], rounds=10, warmup_rounds=2)

@@ -1,9 +1,9 @@
-"""What is z for?   The VLAE on static MNIST: windows of growing size, and the paper's ablations.
+"""Train the VLAE on static MNIST with windows of growing size, and the paper's ablations.
 
     DIPTYCH_DATA=... python benchmarks/information_preference.py
 
-trains each for a few epochs (three quarters of an hour in all), and writes the result beside
-this file and the figure for the README. Stopped, it goes on where it was.
+trains each model for a few epochs (45 minutes in all), and writes the recorded result to
+benchmarks/results and the figure to docs. An interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.console import Console
 from diptych import data, figures
 from diptych.cli.terminal import flushed_denormals
 from diptych.commands.open import open_run
-from diptych.lab.windows import pixels
+from diptych.lab.windows import visible_pixels
 from diptych.runs import results
 from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
@@ -39,33 +39,36 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "raster, Gaussian prior": ("vlae-mnist-gaussian", {}),
     "raster, no z": ("vlae-mnist-unconditional", {}),
 }
-"""(preset, what is set besides) by name. As in the recipe 7.84 nats of KL are free in training, so
-that a KL near that may tell of no more than this floor."""
+"""(preset, config fields) by name. In training 7.84 nats of KL are free (free bits), so a KL near
+this value may only reflect the free bits."""
 
 
 def main() -> None:
     console = Console()
     images = data.load(DATA)
-    result: dict[str, Any] = {}
+    results_by_name: dict[str, Any] = {}
     for name, (preset, fields) in MODELS.items():
-        given = {"epochs": EPOCHS, "compile": True, "channels_last": True}
-        config = settings("vlae", DATA, images, preset, fields, given)
+        options = {"epochs": EPOCHS, "compile": True, "channels_last": True}
+        config = settings("vlae", DATA, images, preset, fields, options)
         path = RUNS / preset / "-".join(map(str, fields.values()))
         console.print(name)
         with flushed_denormals():
-            begun = RunFolder(path).settings_file.exists()
-            outcome = train(config, images, path, resume=begun, console=console)
+            resume = RunFolder(path).settings_file.exists()
+            outcome = train(config, images, path, resume=resume, console=console)
         if outcome.interrupted:
             raise KeyboardInterrupt
         _, _, panel = open_run(path)
-        options = Options(console, samples=SAMPLES, examples=EXAMPLES, memory_mb=1024)
-        judged = make_task(config, images).assess([panel], options).metrics
-        result[name] = {
-            key: judged[f"test_{key}"] for key in ("nll", "nll_standard_error", "elbo", "kl")
+        evaluation = Options(console, samples=SAMPLES, examples=EXAMPLES, memory_mb=1024)
+        metrics = make_task(config, images).assess([panel], evaluation).metrics
+        results_by_name[name] = {
+            key: metrics[f"test_{key}"] for key in ("nll", "nll_standard_error", "elbo", "kl")
         }
-        result[name] |= {"pixels": pixels(panel.model.config), "seconds": outcome.seconds}
-        result[name] |= {"latent": panel.model.config.latent}
-    figures.save(draw(result), HERE.parent / "docs" / "information_preference.png")
+        results_by_name[name] |= {
+            "pixels": visible_pixels(panel.model.config),
+            "seconds": outcome.seconds,
+        }
+        results_by_name[name] |= {"latent": panel.model.config.latent}
+    figures.save(draw(results_by_name), HERE.parent / "docs" / "information_preference.png")
     results.write(
         HERE / "results" / "vlae_information_preference.json",
         name="vlae_information_preference",
@@ -73,9 +76,9 @@ def main() -> None:
         seed=config.seed,
         data=images.summary,
         device=config.device,
-        time_s=sum(run["seconds"] for run in result.values()),
+        time_s=sum(run["seconds"] for run in results_by_name.values()),
         metrics={
-            "preference": result,
+            "preference": results_by_name,
             "epochs": EPOCHS,
             "samples": SAMPLES,
             "examples": EXAMPLES,
@@ -84,23 +87,23 @@ def main() -> None:
     )
 
 
-def draw(result: dict[str, Any]) -> Figure:
-    """Nats on z and in all, against the pixels of the window; AF priors."""
-    chosen = [run for run in result.values() if run["latent"] == "af_prior"]
+def draw(results_by_name: dict[str, Any]) -> Figure:
+    """Plot KL, -ELBO and NLL against the number of visible pixels, for the AF priors."""
+    runs = [run for run in results_by_name.values() if run["latent"] == "af_prior"]
     figure = Figure((6.4, 3.4), dpi=figures.DPI, facecolor="white", layout="constrained")
-    axis = figures.style(figure.subplots(), "pixels in the decoder's window", "nats an image")
-    places = range(len(chosen))
+    axis = figures.style(figure.subplots(), "pixels in the decoder's window", "nats per image")
+    positions = range(len(runs))
     for key, sign, label, color in (
         ("nll", 1, "-log p(x)", figures.MUTED),
         ("elbo", -1, "-ELBO", figures.INK),
-        ("kl", 1, "of it on z", figures.RIGHT),
+        ("kl", 1, "KL", figures.RIGHT),
     ):
-        values = sign * np.array([run[key] for run in chosen])
-        axis.plot(places, values, "o-", color=color, label=label)
-        for place, value in zip(places, values, strict=True):
+        values = sign * np.array([run[key] for run in runs])
+        axis.plot(positions, values, "o-", color=color, label=label)
+        for position, value in zip(positions, values, strict=True):
             if key == "kl":
-                axis.annotate(f"{value:.1f}", (place, value), (0, 6), textcoords="offset points")
-    axis.set_xticks(places, [str(run["pixels"]) for run in chosen])
+                axis.annotate(f"{value:.1f}", (position, value), (0, 6), textcoords="offset points")
+    axis.set_xticks(positions, [str(run["pixels"]) for run in runs])
     axis.set_ylim(0, None)
     axis.legend(**figures.LEGEND)
     return figure

@@ -1,9 +1,9 @@
-"""The memory experiment at full length: the five schemes in the tanh RNN and in the LSTM.
+"""Run the memory experiment at full length: five dropout schemes in the tanh RNN and in the LSTM.
 
     python benchmarks/memory.py
 
-trains 30 networks in runs/memory (some minutes on 2 cores), and writes the result beside this file
-and the figures for the README.
+trains 30 networks in runs/memory (some minutes on 2 cores), and writes the recorded result to
+benchmarks/results and the figures to docs.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ MODELS = ("rnn", "lstm")
 
 def main() -> None:
     console = Console()
-    result: dict[str, Any] = {}
+    by_model: dict[str, Any] = {}
     for model in MODELS:
         folder = HERE.parent / "runs" / "memory" / model
-        result[model] = memory_experiment(folder, model=model, data=DATA, console=console)
-        console.print(table(result[model]))
+        by_model[model] = memory_experiment(folder, model=model, data=DATA, console=console)
+        console.print(table(by_model[model]))
         figure = HERE.parent / "docs" / f"memory_{model}.png"
-        figures.save(figures.memory_curves(result[model]), figure)
+        figures.save(figures.memory_curves(by_model[model]), figure)
     results.write(
         HERE / "results" / "copy_memory.json",
         name="copy_memory",
         command="python benchmarks/memory.py",
-        seed=result["rnn"]["settings"]["seeds"],
+        seed=by_model["rnn"]["settings"]["seeds"],
         data=DATA,
         device="cpu",
         time_s=sum(
             sum(scheme["seconds"])
-            for model in result.values()
-            for scheme in model["schemes"].values()
+            for result in by_model.values()
+            for scheme in result["schemes"].values()
         ),
-        metrics={"memory": result},
+        metrics={"memory": by_model},
     )
 
 

@@ -105,6 +105,16 @@ def count(name: str, root: Path, *, published: bool = False) -> dict[str, Any]:
     }
 
 
+def table(counts: dict[str, dict[str, Any]], *, files: bool = False) -> Iterator[str]:
+    """The lines of a table with one row for each model, below it its files if `files` is set."""
+    yield f"{'model':10}{'files':>7}{'moves between files':>22}{'moves between rooms':>22}"
+    for name, result in counts.items():
+        moves = f"{result['moves_between_files']:22}{result['moves_between_rooms']:22}"
+        yield f"{name:10}{len(result['files']):7}{moves}"
+        if files:
+            yield from (f"    {file}" for file in result["files"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     here = Path(__file__).resolve().parent.parent
@@ -122,12 +132,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(counts, indent=1))
         return
-    print(f"{'model':10}{'files':>7}{'moves between files':>22}{'moves between rooms':>22}")
-    for name, result in counts.items():
-        moves = f"{result['moves_between_files']:22}{result['moves_between_rooms']:22}"
-        print(f"{name:10}{len(result['files']):7}{moves}")
-        if options.files:
-            print(*(f"    {file}" for file in result["files"]), sep="\n")
+    print(*table(counts, files=options.files), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Does dropout regularise?   An LSTM far too large for its text, with and without.
+"""Compare dropout schemes on an LSTM that is far too large for its text.
 
     python benchmarks/regularisation.py
 
-trains each in runs/regularisation (some minutes on 2 cores), and writes the result beside this file
-and the figure for the README. The text ships with Python: no network, no download.
+trains each model in runs/regularisation (some minutes on 2 cores), and writes the recorded result
+to benchmarks/results and the figure to docs. The text is embedded in Python: no download is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     console = Console()
     corpus = data.load(DATA)
     assert isinstance(corpus, data.Corpus)
-    result: dict[str, Any] = {}
+    by_scheme: dict[str, Any] = {}
     for scheme, rate in RATES.items():
         config = settings(
             "lstm", DATA, corpus, None, FIELDS | {"scheme": scheme, "rate": rate}, RUN
@@ -46,7 +46,7 @@ def main() -> None:
         if outcome.interrupted:
             raise KeyboardInterrupt
         lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
-        result[scheme] = {
+        by_scheme[scheme] = {
             "rate": rate,
             "seconds": outcome.seconds,
             "epoch": [1 + line["epoch"] for line in lines],
@@ -55,7 +55,7 @@ def main() -> None:
         }
     curves = {
         scheme: {name: run[name] for name in ("epoch", "train", "valid")}
-        for scheme, run in result.items()
+        for scheme, run in by_scheme.items()
     }
     figures.save(figures.perplexity_curves(curves), HERE.parent / "docs/regularisation.png")
     results.write(
@@ -65,10 +65,12 @@ def main() -> None:
         seed=config.seed,
         data=corpus.summary,
         device=config.device,
-        time_s=sum(run["seconds"] for run in result.values()),
+        time_s=sum(run["seconds"] for run in by_scheme.values()),
         metrics={
-            "best_valid_perplexity": {scheme: min(run["valid"]) for scheme, run in result.items()},
-            "curves": result,
+            "best_valid_perplexity": {
+                scheme: min(run["valid"]) for scheme, run in by_scheme.items()
+            },
+            "curves": by_scheme,
             "model": FIELDS,
             "run": RUN | {"schedule": config.schedule},
         },

@@ -1,40 +1,75 @@
 """Diptych: every model twice, and the hinge that proves both the same.
 
-The public names are handed on from where they live; torch is imported when one is first used.
+What a model is (configs, batches, noise, losses, states) comes from `model_specs`. The rest is
+imported when it is first used, since it imports torch, which takes a second.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from model_specs.common.key import Key
+from model_specs.conv_vae import ConvVAEConfig, ConvVAELoss, ConvVAENoise, ConvVAEOutput
+from model_specs.lstm import LSTMBatch, LSTMConfig, LSTMLoss, LSTMState
+from model_specs.mlp_vae import MLPVAEConfig, MLPVAELoss, MLPVAENoise
+from model_specs.recurrent.dropout import Masks
+from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
+from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
+
+if TYPE_CHECKING:
+    from diptych import data, pairs, parity, weights
+    from diptych.parity.api import compare
+    from diptych.parity.plugin import assert_parity
+    from diptych.parity.report import Report
+
+__all__ = [
+    "ConvVAEConfig",
+    "ConvVAELoss",
+    "ConvVAENoise",
+    "ConvVAEOutput",
+    "Key",
+    "LSTMBatch",
+    "LSTMConfig",
+    "LSTMLoss",
+    "LSTMState",
+    "MLPVAEConfig",
+    "MLPVAELoss",
+    "MLPVAENoise",
+    "Masks",
+    "RNNBatch",
+    "RNNConfig",
+    "RNNLoss",
+    "RNNState",
+    "Report",
+    "VLAEConfig",
+    "VLAELoss",
+    "VLAENoise",
+    "assert_parity",
+    "compare",
+    "data",
+    "pairs",
+    "parity",
+    "weights",
+]
+__version__ = "0.1.0"
+
+_MODULES = ("data", "pairs", "parity", "weights")
 _HOME = {
-    "Key": "model_specs.common.key",
-    "LSTMBatch": "model_specs.lstm",
-    "LSTMConfig": "model_specs.lstm",
-    "LSTMLoss": "model_specs.lstm",
-    "LSTMState": "model_specs.lstm",
-    "MLPVAEConfig": "model_specs.mlp_vae",
-    "MLPVAELoss": "model_specs.mlp_vae",
-    "MLPVAENoise": "model_specs.mlp_vae",
-    "Masks": "model_specs.recurrent.dropout",
-    "RNNBatch": "model_specs.rnn",
-    "RNNConfig": "model_specs.rnn",
-    "RNNLoss": "model_specs.rnn",
-    "RNNState": "model_specs.rnn",
     "Report": "diptych.parity.report",
     "assert_parity": "diptych.parity.plugin",
     "compare": "diptych.parity.api",
 }
-__all__ = list(_HOME)
-__version__ = "0.1.0"
+"""The module of each function and class that is imported when it is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'diptych' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"diptych.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'diptych' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`python -m diptych` is `diptych`."""
+"""Run the command line as `python -m diptych`."""
 
 from diptych.cli import main
 

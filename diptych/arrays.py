@@ -1,4 +1,4 @@
-"""Arrays inside tuples, NamedTuples, lists and dicts: walk them, map them, convert them."""
+"""Iterate over, map and convert arrays nested in tuples, NamedTuples, lists and dicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, array) for each array in `value`: fields as ".mu", positions as "[1]"."""
+    """Yield (name, array) for each array in `value`: names such as ".mu", "[1]" or ".state.h"."""
     if is_array(value):
         yield name, value
     elif hasattr(value, "_fields"):
@@ -25,7 +25,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
-    """`value` with `function` applied to each array in it."""
+    """Apply `function` to each array in `value`; anything else is kept."""
     if is_array(value):
         return function(value)
     if hasattr(value, "_fields"):
@@ -38,29 +38,34 @@ def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
 
 
 def is_array(value: Any) -> bool:
+    """True for NumPy arrays, NumPy scalars and torch tensors."""
     return isinstance(value, np.ndarray | np.generic | torch.Tensor)
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """A copy, as a NumPy array."""
+    """Copy an array or a tensor to a NumPy array."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     return np.array(value)
 
 
 def is_float(value: Any) -> bool:
+    """True if the dtype of an array or a tensor is a floating-point type."""
     if isinstance(value, torch.Tensor):
         return value.is_floating_point()
     return np.issubdtype(np.asarray(value).dtype, np.floating)
 
 
 def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Floats in that dtype; integers and masks as they are."""
+    """Cast a floating-point array to `dtype`; return any other array unchanged."""
     return array.astype(dtype) if is_float(array) else array
 
 
 def to_tensors(value: Any, device: torch.device, *, track: bool = True) -> Any:
-    """`value` with every NumPy array as a tensor on the device; floats tracked by autograd."""
+    """Convert each array in `value` to a tensor on `device`.
+
+    With `track`, floating-point tensors require gradients.
+    """
 
     def convert(array: Any) -> torch.Tensor:
         tensor = torch.from_numpy(to_numpy(array)).to(device)

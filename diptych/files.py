@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and safetensors files of named arrays."""
+"""Atomic file writes, and safetensors files of named arrays with JSON metadata."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save_arrays(
 
 
 def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read (arrays, metadata) back; metadata of others is left out.
+    """Read (arrays, metadata); metadata that other programs wrote is ignored.
 
     Raises: ValueError that names the file and the fault.
     """
@@ -48,9 +48,10 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write beside `path`, flush to disk, and rename over it: readers see the old file or the new.
+    """Write `data` to a temporary file in the same folder, then rename it to `path`.
 
-    Raises: ValueError where the folder cannot be written.
+    A reader sees either the old file or the new one, also after a crash.
+    Raises: ValueError if the folder cannot be written.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Weights in and out: safetensors files with torch's names and layouts, no pickle anywhere."""
+"""Save, load and transfer model weights, in safetensors files with torch's names and layouts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy_ref.nn.module import DTYPES
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a model's state_dict, of either panel, to `path`, whole or not at all."""
+    """Save the state_dict of a model of either panel to `path`, atomically."""
     save_arrays(path, to_arrays(model.state_dict()))
 
 
 def load(model: Any, path: str | os.PathLike[str]) -> None:
-    """Read `path` into a model of either panel. On any error the model is left as it was.
+    """Load `path` into a model of either panel. On any error the model keeps its weights.
 
     Raises: ValueError that names the file and what is wrong with it: missing, truncated, not
     safetensors, or with missing, unexpected, misshapen or non-finite entries (all are listed).
@@ -28,22 +28,22 @@ def load(model: Any, path: str | os.PathLike[str]) -> None:
     arrays, _ = load_arrays(path)
     own = to_arrays(model.state_dict())
     counts = {name for name, array in own.items() if array.dtype.kind == "i"}
-    other = [
+    faults = [
         f"{name} is {array.dtype}"
         for name, array in arrays.items()
         if (array.dtype != own[name].dtype if name in counts else array.dtype not in DTYPES)
     ]
-    if other:
-        what = "weights are float32 or float64" + (", counts int64" if counts else "")
-        raise ValueError(f"{path}: {'; '.join(other)}: {what}")
-    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    if broken:
-        raise ValueError(f"{path}: NaN or inf in {', '.join(broken)}")
+    if faults:
+        expected = "weights are float32 or float64" + (", counts int64" if counts else "")
+        raise ValueError(f"{path}: {'; '.join(faults)}: {expected}")
+    non_finite = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if non_finite:
+        raise ValueError(f"{path}: NaN or inf in {', '.join(non_finite)}")
     load_state(model, arrays, source=str(path))
 
 
 def transfer(source: Any, target: Any) -> None:
-    """Copy the weights of one model into another, of the same panel or across.
+    """Copy the weights of a model into another, of the same panel or of the other one.
 
     Raises: ValueError that lists every missing, unexpected and misshapen entry.
     """
@@ -51,7 +51,7 @@ def transfer(source: Any, target: Any) -> None:
 
 
 def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> None:
-    """Give `arrays` to a model of either panel; all of them or none."""
+    """Load `arrays` into a model of either panel, all of them or, on an error, none."""
     own = to_arrays(model.state_dict())
     check_state(
         {name: array.shape for name, array in own.items()},
@@ -65,7 +65,7 @@ def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> Non
 
 
 def to_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A state_dict of either panel as NumPy arrays."""
+    """Convert a state_dict of either panel to NumPy arrays."""
     return {
         name: value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         for name, value in state.items()

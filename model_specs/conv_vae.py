@@ -1,6 +1,6 @@
-"""What the convolutional VAE is, whatever computes it: config, noise, what comes out.
+"""Specification of the convolutional VAE: its config, noise, output, and the terms of its loss.
 
-`Any` stands for an array of whichever panel: numpy.ndarray on the left, torch.Tensor on the right.
+`Any` stands for an array of the panel: numpy.ndarray on the left, torch.Tensor on the right.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ SUPPORTS = {
     "tanh": (-1.0, 1.0),
     "none": (float("-inf"), float("inf")),
 }
-"""Where images have to lie for each output activation."""
+"""The range of image values for each output activation."""
 RECON_TYPES = ("mse", "bce", "gaussian")
 REDUCTIONS = ("mean", "sum")
 STRIDES = 4
-"""Convolutions of stride 2 on each side, so that images shrink by 2^4."""
+"""Convolutions of stride 2 in the encoder, so that images shrink by 2^4."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class ConvVAEConfig:
         x -> c, 2c, 4c, 8c channels -> (mu, logvar);  z = mu + exp(logvar / 2) eps
         z -> linear -> 4c, 2c, c, in_channels channels -> activation
 
-    Batch normalisation after all but the first and the last convolution, then ReLU, as in DCGAN.
-    Raises: ValueError that names the field, its value and what is allowed.
+    Every convolution but the first and the last is followed by batch normalisation, and every one
+    but the last by ReLU, as in DCGAN.
+    Raises: ValueError that names the field, its value and the values it takes.
     Source: Radford, Metz & Chintala (2015, arXiv 1511.06434) for the layers, Kingma & Welling
-    (2013, arXiv 1312.6114) for the rest. A convolution that batch normalisation follows has no
-    bias: its gradient is 0, so that only rounding would move it.
+    (2013, arXiv 1312.6114) for the rest. A convolution before a batch normalisation has no bias,
+    as the normalisation subtracts it.
     """
 
     latent_dim: int = 128
@@ -43,18 +44,18 @@ class ConvVAEConfig:
     image_size: int = 64
     """S, height and width: a multiple of 16."""
     in_channels: int = 3
-    """C, of the images: 3 for colour, 1 for grey."""
+    """C, channels of the images: 3 for colour, 1 for grey."""
     out_activation: str = "sigmoid"
-    """sigmoid: images in [0, 1]; tanh: in [-1, 1]; none: any."""
+    """sigmoid: images in [0, 1]. tanh: in [-1, 1]. none: any real values."""
     recon_type: str = "mse"
-    """mse: (recon - x)^2. bce: cross-entropy of the pixels, from logits; it takes sigmoid.
+    """mse: (recon - x)^2. bce: cross-entropy of the pixels, from logits; needs the sigmoid.
     gaussian: -log N(x; recon, gaussian_std^2), nats."""
     beta: float = 1.0
     """Weight of the KL term (Higgins et al. 2017)."""
     gaussian_std: float = 1.0
-    """Of the Gaussian; unused by the others."""
+    """Standard deviation for recon_type gaussian."""
     reduction: str = "mean"
-    """Over the batch; see ConvVAELoss for pixels and latents."""
+    """mean or sum over the batch; see ConvVAELoss for pixels and latents."""
     init: str = "torch"
     """torch: the default of torch.nn's layers. normal: weights N(0, 0.1^2), biases 0."""
 
@@ -74,17 +75,17 @@ class ConvVAEConfig:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the images, and after each convolution of the encoder."""
+        """Channels of the images, and after each convolution of the encoder."""
         return self.in_channels, *(self.base_channels * 2**i for i in range(STRIDES))
 
     @property
     def code_size(self) -> int:
-        """Height and width of what the encoder's last convolution gives."""
+        """Height and width of the output of the encoder's last convolution."""
         return self.image_size // 2**STRIDES
 
     @property
     def features(self) -> int:
-        """Values of what the encoder's last convolution gives, flattened."""
+        """Values of the output of the encoder's last convolution."""
         return self.channels[-1] * self.code_size**2
 
     @property
@@ -92,42 +93,15 @@ class ConvVAEConfig:
         """Of one image, as the model takes it."""
         return self.in_channels, self.image_size, self.image_size
 
-    @property
-    def least_batch(self) -> int:
-        """Images that a batch needs: one value a channel cannot be normalised."""
-        return 2 if self.code_size == 1 else 1
-
-    @property
-    def has_log_weight(self) -> bool:
-        """Whether the reconstruction error is -log p(x|z), so that log p(x) can be estimated."""
-        return self.recon_type != "mse"
-
-    @property
-    def widest(self) -> int:
-        """Values an example has in the widest layer: what decides the memory that it takes."""
-        halvings = enumerate(self.channels)
-        layers = max(c * (self.image_size // 2**i) ** 2 for i, c in halvings)
-        return max(layers, self.latent_dim)
-
-    @property
-    def columns(self) -> int:
-        """Values of an example that a kernel's taps read side by side, in the widest layer."""
-        return 4 * self.widest  # kernel 4, stride 2: four taps read a value
-
-    @property
-    def copies_weights(self) -> bool:
-        """Whether a pass makes copies of the weights: as the matrix of a product."""
-        return True
-
 
 class ConvVAENoise(NamedTuple):
-    """Every random number that the loss needs."""
+    """The random numbers of the loss."""
 
     eps: Any  # (N, Z), standard normal; (N, K, Z) for log_weight
 
 
 class ConvVAEOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass."""
 
     recon: Any  # (N, C, S, S), after the activation
     mu: Any  # (N, Z)
@@ -136,10 +110,12 @@ class ConvVAEOutput(NamedTuple):
 
 
 class ConvVAELoss(NamedTuple):
-    """Terms of the loss. kl: nats, summed over latents, then mean or sum over the batch, as
-    `reduction` says. recon: mse and bce are averaged over the pixels of each image for "mean" and
-    summed for "sum", as torch's functions reduce them; gaussian, nats, is summed over pixels and
-    then averaged or summed over the batch."""
+    """Terms of the loss.
+
+    kl, in nats: summed over latents, then averaged or summed over the batch by `reduction`.
+    recon: mse and bce are averaged over pixels and batch for "mean" and summed for "sum", as in
+    torch.nn.functional; gaussian, in nats, is summed over pixels and then averaged or summed over
+    the batch."""
 
     total: Any  # recon + beta kl
     recon: Any

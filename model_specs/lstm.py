@@ -41,7 +41,6 @@ class LSTMConfig(RecurrentConfig):
     forget_bias: float = 0.0
     """Added to the forget gates' input bias at the start; 0 in the paper, 1 or more helps a long
     memory (Jozefowicz, Zaremba & Sutskever 2015)."""
-    kernel: str = "fused"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -85,11 +85,6 @@ class MLPVAEConfig:
             check_choice("estimator", self.estimator, ("analytic",))
 
     @property
-    def title(self) -> str:
-        """Its sizes, for tables."""
-        return f"{self.input_dim}-{self.hidden_dim}-{self.latent_dim}"
-
-    @property
     def example_shape(self) -> tuple[int, ...]:
         """Of one image, as the model takes it."""
         return (self.input_dim,)
@@ -98,26 +93,6 @@ class MLPVAEConfig:
     def outputs(self) -> int:
         """Outputs of the decoder per pixel: 2 for beta, 1 for all others."""
         return 2 if self.likelihood == "beta" else 1
-
-    @property
-    def has_log_weight(self) -> bool:
-        """Whether q(z|x) has a density, so that log p(x) can be estimated."""
-        return self.posterior != "deterministic"
-
-    @property
-    def widest(self) -> int:
-        """Values an example has in the widest layer: what decides the memory that it takes."""
-        return max(self.outputs * self.input_dim, self.hidden_dim, self.latent_dim)
-
-    @property
-    def columns(self) -> int:
-        """Values of an example that a kernel's taps read side by side: there is no kernel."""
-        return 0
-
-    @property
-    def copies_weights(self) -> bool:
-        """Whether a pass makes copies of the weights: never."""
-        return False
 
 
 class MLPVAENoise(NamedTuple):

@@ -39,7 +39,6 @@ class RNNConfig(RecurrentConfig):
     recurrent_gain: float = 0.0
     """W_hh starts at this multiple of the identity, plus the above: 0 as in the sources; 1 (Le,
     Jaitly & Hinton 2015) lets a tanh RNN carry something over a hundred steps at all."""
-    kernel: str = "fused"
 
     def __post_init__(self) -> None:
         super().__post_init__()

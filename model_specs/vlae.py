@@ -23,8 +23,6 @@ STRIDES = 3
 """Blocks of stride 2 in the encoder, and transposed ones in the decoder."""
 POINTWISE = 2
 """1 x 1 blocks after every other masked layer: four for the paper's six layers."""
-LEAST_MAPS = 16
-"""What torch may fill up fewer feature maps to."""
 
 GAMMA_STEP, GAMMA_LEAST, SOFT_MARGIN = 1.1, 1e-3, 1.05
 """Soft free bits: the factor by which gamma changes, its minimum, and the KL / lambda above which
@@ -189,12 +187,6 @@ class VLAEConfig:
         return self.free_bits * self.height * self.width
 
     @property
-    def title(self) -> str:
-        """What it consists of, for tables."""
-        z = "" if self.latent == "none" else f" of {self.latent_dim}"
-        return f"{self.height} x {self.width}, context {self._context}, latent {self.latent}{z}"
-
-    @property
     def _context(self) -> str:
         window = f" {self.window_width} x {self.window_rows}" if self.context == "local" else ""
         return self.context + window
@@ -203,51 +195,6 @@ class VLAEConfig:
     def example_shape(self) -> tuple[int, ...]:
         """Shape of one image."""
         return 1, self.height, self.width
-
-    @property
-    def pixels_in_turn(self) -> int:
-        """How many of an image's pixels are drawn one after the other."""
-        return 0 if self.context == "none" else self.height * self.width
-
-    @property
-    def draws_reconstructions(self) -> bool:
-        """Whether a reconstruction's pixels are drawn, and depend on which image it is: always."""
-        return True
-
-    @property
-    def has_log_weight(self) -> bool:
-        """Whether log p(x) can be estimated: always."""
-        return True
-
-    @property
-    def divisible(self) -> bool:
-        """Whether a batch's loss is the mean of its parts': free bits are of the whole batch."""
-        return "none" in (self.free_bits_of, self.latent)
-
-    @property
-    def widest(self) -> int:
-        """Values an example has in the widest layer: what decides the memory that it takes.
-
-        Fewer maps than LEAST_MAPS count as so many.
-        """
-        pixels = self.height * self.width
-        maps = max(self.decoder_maps, self.maps, 1 + self.context_maps, LEAST_MAPS)
-        return max(
-            pixels * maps, self.features, self.hidden_dim, self.flow_hidden_dim, self.code_dim
-        )
-
-    @property
-    def columns(self) -> int:
-        """Values of an example that a kernel's taps read side by side, in the widest layer."""
-        kH, kW = self.window.kernel_size
-        first = kH * kW * (1 + self.context_maps)
-        others = KERNEL_SIZE**2 * max(self.decoder_maps, self.maps)
-        return max(first, others) * self.height * self.width
-
-    @property
-    def copies_weights(self) -> bool:
-        """Whether a pass makes copies of the weights: masked ones, normalised ones."""
-        return True
 
 
 def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:

@@ -54,7 +54,8 @@ class ConvVAE(Module):
         loss = recon error + beta KL(q(z|x) || N(0, I))
 
     Shapes: N images of C channels, S x S pixels; Z = latent_dim.
-    Batch normalisation makes an image depend on its batch in training; `eval()` ends that.
+    In training mode batch normalisation makes each image depend on its batch; call `eval()` first
+    to compute images independently.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class ConvVAE(Module):
         self.logvar = Linear(features, Z, dtype=dtype)
         self.decoder_input = Linear(Z, features, dtype=dtype)
         self.decoder = Sequential(*up)
+        self.image_shape = config.in_channels, config.image_size, config.image_size
+        self.code_shape = channels[-1], config.code_size, config.code_size
         INITS[config.init](self, key)
 
     @property
@@ -103,8 +106,8 @@ class ConvVAE(Module):
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
-        c = self.config
-        checks.check_batch("x", x, c.example_shape, self.dtype, SUPPORTS[c.out_activation])
+        support = SUPPORTS[self.config.out_activation]
+        checks.check_batch("x", x, self.image_shape, self.dtype, support)
         h, h_vjp = self.encoder(x)
         flat = h.reshape(len(x), -1)
         mu, mu_vjp = self.mu(flat)
@@ -122,27 +125,26 @@ class ConvVAE(Module):
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
 
     def decode(self, z: Array) -> tuple[Array, Vjp]:
-        """What the output activation is given: logits, for a sigmoid.   z (N, Z) -> (N, C, S, S)"""
-        size = self.config.code_size
+        """The images before the output activation.   z (N, Z) -> (N, C, S, S)"""
         h, h_vjp = self.decoder_input(z)
-        outputs, vjp = self.decoder(h.reshape(len(z), -1, size, size))
+        outputs, vjp = self.decoder(h.reshape(len(z), *self.code_shape))
         return outputs, lambda doutputs: h_vjp(vjp(doutputs).reshape(h.shape))
 
     def activate(self, outputs: Array) -> tuple[Array, Vjp]:
-        """Outputs of the decoder -> images.   Any shape"""
+        """The output activation.   Any shape"""
         return ACTIVATIONS[self.config.out_activation](outputs)
 
     def forward(
         self, x: Array, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
     ) -> tuple[ConvVAEOutput, Vjp]:
-        """x -> recon, mu, logvar, z; without `sample_posterior`, z = mu and no noise is needed.
+        """recon, mu, logvar and z; without `sample_posterior`, z = mu, and noise is not used.
 
-        The vjp takes the gradients of all four, in order.
+        The vjp takes the gradients of the four, in this order.
         """
         (mu, logvar), encode_vjp = self.encode(x)
         z, z_vjp = mu, lambda dz: (dz, 0)
         if sample_posterior:
-            eps = self._checked(x, noise)
+            eps = self._eps(x, noise)
             z, z_vjp = self.reparameterize(mu, logvar, eps)
         outputs, decode_vjp = self.decode(z)
         recon, recon_vjp = self.activate(outputs)
@@ -154,12 +156,12 @@ class ConvVAE(Module):
         return ConvVAEOutput(recon, mu, logvar, z), vjp
 
     def loss(self, x: Array, noise: ConvVAENoise) -> tuple[ConvVAELoss, Callable[[], None]]:
-        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+        """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, logvar), encode_vjp = self.encode(x)
-        z, z_vjp = self.reparameterize(mu, logvar, self._checked(x, noise))
+        z, z_vjp = self.reparameterize(mu, logvar, self._eps(x, noise))
         outputs, decode_vjp = self.decode(z)
         target = x.reshape(len(x), -1)
         error, error_vjp = self._error(outputs.reshape(target.shape), target)  # (N,)
@@ -180,7 +182,7 @@ class ConvVAE(Module):
         return ConvVAELoss(total, recon_term, kl_term), backward
 
     def _error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
-        """The reconstruction error, summed over D = C S S values.   (..., D), x alike -> (...)"""
+        """The reconstruction error, summed over D = C S S values.   (..., D) both -> (...)"""
         if self.config.recon_type == "bce":
             return bernoulli_nll(outputs, x)
         mean, mean_vjp = self.activate(outputs)
@@ -193,11 +195,12 @@ class ConvVAE(Module):
     def log_weight(self, x: Array, noise: ConvVAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
-        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
-        Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
+        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
+        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
+        log p(x).
+        Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
         """
-        if not self.config.has_log_weight:
+        if self.config.recon_type == "mse":
             raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
         (mu, logvar), _ = self.encode(x)
         Z = self.config.latent_dim
@@ -208,9 +211,9 @@ class ConvVAE(Module):
         return -nll - gaussian_kl_sampled(logvar, z, noise.eps)[0]
 
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Array:
-        """The decoder's images at z ~ N(0, I); without `mean`, a draw from p(x|z) around them.
+        """The mean of p(x|z) at z ~ N(0, I), or without `mean` a draw.   -> (count, C, S, S)
 
-        -> (count, C, S, S). In evaluation mode; in training the samples are normalised as a batch.
+        Use it in evaluation mode: in training mode the samples are normalised as a batch.
         Raises: ValueError for a count < 1, or for a draw with recon_type mse.
         """
         check_positive_int("count", count)
@@ -220,16 +223,18 @@ class ConvVAE(Module):
 
     def _draw(self, recon: Array, key: Key) -> Array:
         if self.config.recon_type == "mse":
-            raise ValueError("mean: got False, takes True for recon_type mse, no likelihood")
+            raise ValueError(
+                "mean: got False, takes True for recon_type mse, which is not a likelihood"
+            )
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
         return recon + self.config.gaussian_std * random.normal(key, recon.shape, dtype=self.dtype)
 
     def reconstruct(self, x: Array) -> Array:
-        """The decoder's images at z = mu(x), in evaluation mode.   x (N, C, S, S) -> alike"""
+        """The mean of p(x|z) at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""
         return self.forward(x, sample_posterior=False)[0].recon
 
-    def _checked(self, x: Array, noise: ConvVAENoise | None) -> Array:
+    def _eps(self, x: Array, noise: ConvVAENoise | None) -> Array:
         if noise is None:
             raise ValueError("noise: got None, takes draw_noise's, or sample_posterior=False")
         checks.check_noise("eps", noise.eps, (len(x), self.config.latent_dim), self.dtype)

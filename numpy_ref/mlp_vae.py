@@ -205,7 +205,10 @@ class LogvarPosterior(Module):
 
 
 class SigmaPosterior(Module):
-    """q(z|x) = N(mu, sigma^2), with sigma linear in h: -sigma is as good as sigma."""
+    """q(z|x) = N(mu, sigma^2), with mu and sigma linear in h.
+
+    sigma is unconstrained, and a negative one acts as its absolute value.
+    """
 
     def __init__(self, hidden_dim: int, latent_dim: int, dtype: DTypeLike = np.float64) -> None:
         self.mu = Linear(hidden_dim, latent_dim, dtype=dtype)

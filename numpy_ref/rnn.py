@@ -1,11 +1,23 @@
 """The teaching RNN, by hand.   Right panel: torch_impl/rnn.py
 
 Source: Zaremba, Sutskever & Vinyals (2014), section 3; see model_specs.rnn for every choice.
+
+Backpropagation through time (BPTT). One step of a layer, with masks and biases left out, is
+
+    a_t = W_ih x_t + W_hh h_{t-1};   h_t = tanh(a_t)
+
+h_t is read twice: by what stands above the layer at step t, and by step t + 1. With dh for the
+gradient of the loss with respect to h, and so on, the two add up, from the last step to the first:
+
+    dh_t = dy_t + W_hhᵀ da_{t+1}                (da_{T+1} = 0: the window ends there)
+    da_t = dh_t (1 - h_t^2)                     tanh' = 1 - tanh^2
+    dx_t = W_ihᵀ da_t;   dW_ih = sum_t da_t x_tᵀ;   dW_hh = sum_t da_t h_{t-1}ᵀ;   db = sum_t da_t
+
+Only the first two lines need the loop, which is `Recurrent.layer`; `rnn_cell` is the tanh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,11 +25,22 @@ from numpy.typing import DTypeLike
 
 from model_specs.common.key import Key
 from model_specs.recurrent.dropout import Masks
-from model_specs.rnn import RNNBatch, RNNConfig, RNNLoss, RNNState
-from numpy_ref.nn import checks, init
-from numpy_ref.nn.module import Array, Module, Vjp
-from numpy_ref.recurrent.outputs import OUTPUTS, weighted_loss
-from numpy_ref.recurrent.stack import Recurrent
+from model_specs.rnn import RNNConfig, RNNLoss, RNNState
+from numpy_ref.nn import checks, functional, init
+from numpy_ref.nn.module import Array, Vjp
+from numpy_ref.recurrent.masks import draw_masks
+from numpy_ref.recurrent.network import Output, Recurrent, SequenceModel, SoftmaxOutput
+
+
+def rnn_cell(a: Array, out: Array | None = None) -> tuple[Array, Vjp]:
+    """h = tanh(a).   a (B, H) -> h (B, H), written into `out` where that is an array
+
+    >>> h, vjp = rnn_cell(np.array([[0.0, 1.0]]))
+    >>> h, vjp(np.ones((1, 2)))
+    (array([[0.        , 0.76159416]]), array([[1.        , 0.41997434]]))
+    """
+    h = np.tanh(a, out=out)
+    return h, lambda dh: dh * (1 - h * h)
 
 
 class TanhLayers(Recurrent):
@@ -25,41 +48,47 @@ class TanhLayers(Recurrent):
 
     gates = 1
 
-    def layer(self, x: Array, h0: Array, m: Array | None, layer: int) -> tuple[Any, Vjp]:
-        """x (T, B, I), h0 (B, H), m (T or 1, B, H) or None -> (h (T, B, H), h_T (B, H))"""
-        _, weight_hh, _, _ = self.weights(layer)
-        a, a_vjp = self._project(x, layer)
-        T, W = len(a), np.ascontiguousarray(weight_hh.data.T)
-        m = None if m is None else np.broadcast_to(m, a.shape)
-        h = np.empty((T + 1, *h0.shape), a.dtype)
-        h[0] = h0
-        for t in range(T):
-            a[t] += (h[t] if m is None else h[t] * m[t]) @ W
-            np.tanh(a[t], out=h[t + 1])
-
-        def vjp(dy: Array, dlast: Array | None) -> tuple[Array, Array]:
-            da = 1 - h[1:] * h[1:]  # tanh', of all steps at once
-            dh = np.zeros_like(h0) if dlast is None else dlast
-            for t in reversed(range(T)):
-                da[t] *= dy[t] + dh
-                dh = da[t] @ weight_hh.data
-                if m is not None:
-                    dh *= m[t]
-            rows = (h[:-1] if m is None else h[:-1] * m).reshape(-1, h.shape[-1])
-            weight_hh.add_product(da.reshape(len(rows), -1).T, rows)
-            return a_vjp(da), dh
-
-        return (h[1:], h[-1]), vjp
+    def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
+        _, h_vjp = rnn_cell(a, out)
+        return (), lambda dh: (h_vjp(dh),)
 
 
-class RNN(Module):
+class SquaredErrorOutput(Output):
+    """error = sum_o (W h + b - y)_o^2.   h (T, B, H), y (T, B, O) -> (T, B)"""
+
+    def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
+        outputs, outputs_vjp = functional.linear(h, self.weight.data, self.bias.data)
+        error, error_vjp = functional.squared_error(outputs, y)
+
+        def vjp(derror: Array) -> Array:
+            dh, dW, db = outputs_vjp(error_vjp(derror))
+            self.weight.grad += dW
+            self.bias.grad += db
+            return dh
+
+        return error, vjp
+
+    def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless y is (*shape, O), finite and of the layer's dtype."""
+        checks.check_noise("y", y, (*shape, len(self.bias.data)), self.bias.data.dtype)
+
+
+OUTPUTS: dict[str, type[Output]] = {
+    "cross_entropy": SoftmaxOutput,
+    "squared_error": SquaredErrorOutput,
+}
+
+
+class RNN(SequenceModel):
     """x -> D -> tanh layers -> D -> outputs, with the scheme's masks for D.
 
         loss = sum_t error_t, averaged over the sequences
 
     Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
-    Units: nats for cross-entropy; see RNNLoss for what is summed and what is averaged.
+    Units: nats for cross-entropy; RNNLoss says what is summed and what is averaged.
     """
+
+    state_type, loss_type = RNNState, RNNLoss
 
     def __init__(
         self,
@@ -75,58 +104,20 @@ class RNN(Module):
             weight_hh = self.rnn.weights(layer)[1].data
             weight_hh += config.recurrent_gain * np.eye(config.hidden_dim)
 
-    @property
-    def dtype(self) -> np.dtype:
-        return self.decoder.weight.data.dtype
-
     def draw_noise(
         self, key: Key, batch_size: int, *, length: int | None = None, first: int = 0
     ) -> Masks:
-        """The scheme's masks for `length` steps (config.seq_len); none in evaluation.
+        """Draw the scheme's masks for `length` steps (config.seq_len); none in evaluation.
 
-        `first` is the number of the first sequence: see `dropout.draw_masks`.
+        `first` is the number of the first sequence: see `draw_masks`.
         """
-        return self.rnn.draw_masks(key, batch_size, length, first)
+        return draw_masks(self.rnn, key, batch_size, length, first)
 
-    def zero_state(self, batch_size: int) -> RNNState:
-        """The state before the first window: h = 0 (L, B, H)."""
-        shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
-        return RNNState(np.zeros(shape, self.dtype))
-
-    def loss(self, batch: RNNBatch, noise: Masks) -> tuple[RNNLoss, Callable[[], None]]:
-        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
-
-        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
-        """
-        self._check(batch, noise)
-        (y, state), body_vjp = self.rnn(batch.x, batch.state, noise)
-        error, error_vjp = self.decoder(y, batch.y)  # (T, B)
-        total, mean, derror = weighted_loss(error, batch.weight)
-
-        def backward() -> None:
-            body_vjp(error_vjp(derror), None)
-
-        return RNNLoss(total, mean, state), backward
-
-    def predict(self, x: Array, state: RNNState, noise: Masks = Masks()) -> tuple[Array, RNNState]:  # noqa: B008
-        """Outputs after every step, and the state; value only.   x (T, B, I) -> (T, B, O)"""
-        self._check_inputs(x, state, noise)
-        (y, last), _ = self.rnn(x, state, noise)
-        return self.decoder.outputs(y), last
-
-    def token_nll(self, batch: RNNBatch, noise: Masks) -> tuple[Array, RNNState]:
-        """The error of every step and sequence, unweighted, and the state; value only.   (T, B)"""
-        self._check(batch, noise)
-        (y, state), _ = self.rnn(batch.x, batch.state, noise)
-        return self.decoder(y, batch.y)[0], state
-
-    def _check(self, batch: RNNBatch, noise: Masks) -> None:
-        self._check_inputs(batch.x, batch.state, noise)
-        T, B, _ = batch.x.shape
-        self.decoder.check_targets(batch.y, (T, B))
-        checks.check_weight(batch.weight, T, B, self)
+    def features(self, x: Array, state: RNNState, noise: Masks) -> tuple[Any, Vjp]:
+        """The inputs of the output layer.   x (T, B, I) -> (T, B, H), and the last state"""
+        return self.rnn(x, state, noise)
 
     def _check_inputs(self, x: Array, state: RNNState, noise: Masks) -> None:
-        checks.check_noise("x", x, (None, None, self.config.input_dim), self.dtype)
-        T, B, _ = x.shape
-        checks.check_window(self, T, B, state, noise, self.config.input_dim)
+        checks.check_noise("x", x, (None, None, self.rnn.input_dim), self.dtype)
+        T, B, I = x.shape  # noqa: E741
+        checks.check_window(self, T, B, state, noise, I)

@@ -31,10 +31,12 @@ def rng() -> np.random.Generator:
 def make_pair() -> Callable[..., tuple[Any, Any]]:
     """(config, dtype) -> left and right with the same weights, none of them zero."""
 
-    def make(config: Any, dtype: str = "float64", name: str = "mlp_vae") -> tuple[Any, Any]:
+    def make(
+        config: Any, dtype: str = "float64", name: str = "mlp_vae", **right_options: Any
+    ) -> tuple[Any, Any]:
         pair = pairs.get(name)
         left = pair.left(config, Key(11).fold_in("weights"), dtype=dtype)
-        right = pair.right(config, Key(12), dtype=dtype)
+        right = pair.right(config, Key(12), dtype=dtype, **right_options)
         for path, parameter in left.named_parameters():
             # zero biases hide a missing or doubled bias
             parameter.data += 0.1 * random.normal(Key(13).fold_in(path), parameter.data.shape)

@@ -53,7 +53,8 @@ class ConvVAE(Module):
         loss = recon error + beta KL(q(z|x) || N(0, I))
 
     Shapes: N images of C channels, S x S pixels; Z = latent_dim.
-    Batch normalisation makes an image depend on its batch in training; `eval()` ends that.
+    In training mode batch normalisation makes each image depend on its batch; call `eval()` first
+    to compute images independently.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class ConvVAE(Module):
         self.logvar = Linear(features, Z, **factory_kwargs)
         self.decoder_input = Linear(Z, features, **factory_kwargs)
         self.decoder = nn.Sequential(*up)
+        self.image_shape = config.in_channels, config.image_size, config.image_size
+        self.code_shape = channels[-1], config.code_size, config.code_size
         INITS[config.init](self, key)
 
     @property
@@ -109,8 +112,8 @@ class ConvVAE(Module):
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
-        c = self.config
-        checks.check_batch("x", x, c.example_shape, self, SUPPORTS[c.out_activation])
+        support = SUPPORTS[self.config.out_activation]
+        checks.check_batch("x", x, self.image_shape, self, support)
         flat = self.encoder(x).flatten(1)
         return self.mu(flat).to(self.dtype), self.logvar(flat).to(self.dtype)
 
@@ -119,32 +122,31 @@ class ConvVAE(Module):
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, z: Tensor) -> Tensor:
-        """What the output activation is given: logits, for a sigmoid.   z (N, Z) -> (N, C, S, S)"""
-        size = self.config.code_size
-        h = self.decoder_input(z).reshape(len(z), -1, size, size)
-        return self.decoder(h).to(self.dtype)  # under autocast errors still need every digit
+        """The images before the output activation.   z (N, Z) -> (N, C, S, S)"""
+        h = self.decoder_input(z).reshape(len(z), *self.code_shape)
+        return self.decoder(h).to(self.dtype)  # errors in full precision, under autocast too
 
     def activate(self, outputs: Tensor) -> Tensor:
-        """Outputs of the decoder -> images.   Any shape"""
+        """The output activation.   Any shape"""
         return ACTIVATIONS[self.config.out_activation](outputs)
 
     def forward(
         self, x: Tensor, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
     ) -> ConvVAEOutput:
-        """x -> recon, mu, logvar, z; without `sample_posterior`, z = mu and no noise is needed."""
+        """recon, mu, logvar and z; without `sample_posterior`, z = mu, and noise is not used."""
         mu, logvar = self.encode(x)
         z = mu
         if sample_posterior:
-            z = self.reparameterize(mu, logvar, self._checked(x, noise))
+            z = self.reparameterize(mu, logvar, self._eps(x, noise))
         return ConvVAEOutput(self.activate(self.decode(z)), mu, logvar, z)
 
     def loss(self, x: Tensor, noise: ConvVAENoise) -> ConvVAELoss:
-        """Loss terms; `loss.total.backward()` does the rest.
+        """The loss terms; `loss.total.backward()` computes the gradients.
 
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, logvar = self.encode(x)
-        z = self.reparameterize(mu, logvar, self._checked(x, noise))
+        z = self.reparameterize(mu, logvar, self._eps(x, noise))
         error = self._error(self.decode(z).flatten(1), x.flatten(1))  # (N,)
         kl = gaussian_kl(mu, logvar)  # (N,)
 
@@ -155,7 +157,7 @@ class ConvVAE(Module):
         return ConvVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
 
     def _error(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """The reconstruction error, summed over D = C S S values.   (..., D), x alike -> (...)"""
+        """The reconstruction error, summed over D = C S S values.   (..., D) both -> (...)"""
         if self.config.recon_type == "bce":
             return bernoulli_nll(outputs, x)
         mean = self.activate(outputs)
@@ -167,11 +169,12 @@ class ConvVAE(Module):
     def log_weight(self, x: Tensor, noise: ConvVAENoise) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). Its mean is the ELBO, its log-mean-exp over
-        K the importance-weighted bound of Burda et al. (2015), which tends to log p(x).
-        Raises: ValueError for recon_type mse, which is no likelihood; gaussian is.
+        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
+        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
+        log p(x).
+        Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
         """
-        if not self.config.has_log_weight:
+        if self.config.recon_type == "mse":
             raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
         mu, logvar = self.encode(x)
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
@@ -182,9 +185,9 @@ class ConvVAE(Module):
 
     @torch.no_grad()
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Tensor:
-        """The decoder's images at z ~ N(0, I); without `mean`, a draw from p(x|z) around them.
+        """The mean of p(x|z) at z ~ N(0, I), or without `mean` a draw.   -> (count, C, S, S)
 
-        -> (count, C, S, S). In evaluation mode; in training the samples are normalised as a batch.
+        Use it in evaluation mode: in training mode the samples are normalised as a batch.
         Raises: ValueError for a count < 1, or for a draw with recon_type mse.
         """
         check_positive_int("count", count)
@@ -195,7 +198,9 @@ class ConvVAE(Module):
 
     def _draw(self, recon: Tensor, key: Key) -> Tensor:
         if self.config.recon_type == "mse":
-            raise ValueError("mean: got False, takes True for recon_type mse, no likelihood")
+            raise ValueError(
+                "mean: got False, takes True for recon_type mse, which is not a likelihood"
+            )
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
         shape = tuple(recon.shape)
@@ -204,10 +209,10 @@ class ConvVAE(Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The decoder's images at z = mu(x), in evaluation mode.   x (N, C, S, S) -> alike"""
+        """The mean of p(x|z) at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""
         return self.forward(x, sample_posterior=False).recon
 
-    def _checked(self, x: Tensor, noise: ConvVAENoise | None) -> Tensor:
+    def _eps(self, x: Tensor, noise: ConvVAENoise | None) -> Tensor:
         if noise is None:
             raise ValueError("noise: got None, takes draw_noise's, or sample_posterior=False")
         checks.check_noise("eps", noise.eps, (len(x), self.config.latent_dim), self)

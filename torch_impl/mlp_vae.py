@@ -205,7 +205,10 @@ class LogvarPosterior(nn.Module):
 
 
 class SigmaPosterior(nn.Module):
-    """q(z|x) = N(mu, sigma^2), with sigma linear in h: -sigma is as good as sigma."""
+    """q(z|x) = N(mu, sigma^2), with mu and sigma linear in h.
+
+    sigma is unconstrained, and a negative one acts as its absolute value.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How fast each panel is: workloads, timed in turn so that a machine's moods strike all alike."""
+"""Benchmarks of the panels: implementations are timed in turn, so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -11,69 +11,76 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from diptych import pairs
 from diptych.bench import autoregressive, convolutional, recurrent, whole
 from diptych.bench.workload import Workload
+from diptych.display import Table
 from diptych.runs import results
 from diptych.runs.environment import command_line
 
-__all__ = ["Workload", "bench", "interleaved", "peak_mib", "workload", "works"]
+__all__ = ["Workload", "bench", "interleaved", "operations", "peak_mib", "workload"]
 
-BLOCK = 5
-TURN = 0.1  # seconds
-KINDS: dict[str, Any] = {
+CALLS = 5
+"""Calls in a turn of one implementation, at most."""
+TURN = 0.1
+"""Seconds that a turn should take, at most."""
+MODULES: dict[str, Any] = {
     "rnn": recurrent,
     "lstm": recurrent,
     "conv_vae": convolutional,
     "vlae": autoregressive,
 }
-"""The module that knows the workloads of a pair, where that is not `whole`."""
+"""The module that builds the workloads of a pair, `whole` for all others."""
 
 
-def works(model: str) -> tuple[str, ...]:
-    """The pieces of work that a pair is timed in."""
-    return KINDS.get(model, whole).WORK
+def operations(model: str) -> tuple[str, ...]:
+    """Return the operations that are timed for a pair, such as "forward" and "step"."""
+    return MODULES.get(model, whole).OPERATIONS
 
 
-def workload(model: str, size: str, dtype: str, work: str, *, compiled: bool = True) -> Workload:
-    """The same batch, noise and weights for each: numpy, torch, compiled, and cuda where it is."""
-    torch._dynamo.reset()  # else a compiled loss would be made general over all sizes seen before
+def workload(
+    model: str, size: str, dtype: str, operation: str, *, compiled: bool = True
+) -> Workload:
+    """Build one operation of a pair for NumPy, torch, compiled torch, and CUDA if available.
+
+    All implementations have the same batch, noise and weights.
+    """
+    torch._dynamo.reset()  # or torch.compile would generalise over the sizes of earlier workloads
     config, batch_size = pairs.get(model).sizes[size]
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    make = KINDS.get(model, whole).runs
-    runs = make(pairs.get(model), config, batch_size, dtype, work, devices, compiled)
-    return Workload(size, dtype, work, runs)
+    module = MODULES.get(model, whole)
+    runs = module.runs(pairs.get(model), config, batch_size, dtype, operation, devices, compiled)
+    return Workload(size, dtype, operation, runs)
 
 
 def interleaved(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds a call, A B C A B C ..., one number a round: the median of some calls in a row.
+    """Time each callable in turn, A B C A B C ...; returns seconds per call, one number a round.
 
-    BLOCK calls, or fewer (one at least) where they would take more than TURN. Each turn begins with
-    a call that is not counted, for the idle worker threads of the library that ran before spin for
-    a while and its data fills the caches.
+    A turn takes the median of CALLS calls, fewer if they would exceed TURN. It begins with a call
+    that is not counted: the worker threads of the previous library spin for a while, and its data
+    fill the caches. Three rounds of warm-up are not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(-3, rounds):
         for name, run in runs.items():
-            calls = max(1, min(BLOCK, round(TURN / _timed(run))))
-            seconds = statistics.median(_timed(run) for _ in range(calls))
+            calls = max(1, min(CALLS, round(TURN / _seconds(run))))
+            seconds = statistics.median(_seconds(run) for _ in range(calls))
             if i >= 0:
                 times[name].append(seconds)
     return times
 
 
-def _timed(run: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def peak_mib(run: Callable[[], Any]) -> float:
-    """The most memory of NumPy arrays and Python objects alive at once during `run`, in MiB.
+    """Measure the peak memory of NumPy arrays and Python objects allocated during `run`, in MiB.
 
-    Beyond what was alive before: weights, gradients and optimiser buffers are not counted.
+    Memory allocated before, such as weights, gradients and optimiser buffers, is not counted.
     """
     run()
     tracemalloc.start()
@@ -92,40 +99,42 @@ def bench(
     compiled: bool = True,
     record: Path | None = None,
 ) -> dict[str, Any]:
-    """Time every size, dtype and piece of work of a pair; print, return and record the medians.
+    """Time every size, dtype and operation of a pair; print, return and record the medians.
 
-    `ratio` is the median over rounds of (this one / torch on the CPU, eager), each ratio taken
-    within one round; of a recurrent pair, of (this one / a plain torch module). `peak_mib` is the
-    most memory that NumPy holds during a step beyond what it held before; `times_naive`, how much
-    longer sampling takes with a full pass for each pixel, from a median of some such passes.
+    `ms` is the median time of a call. `ratio` is the median over rounds of the time divided by that
+    of the base in the same round; the base is eager torch on the CPU or, for a recurrent pair, the
+    plain torch module. `peak_mib` is the memory that NumPy allocates during a step. `times_naive`
+    is the time to sample with a full pass for each pixel, divided by that of our sampler.
     """
-    begun = time.perf_counter()
-    base = getattr(KINDS.get(model), "PLAIN", "torch cpu")
+    start = time.perf_counter()
+    base = recurrent.PLAIN if MODULES.get(model) is recurrent else "torch cpu"
     table = Table(title=f"{model}: median ms of {rounds} interleaved rounds (ratio to {base})")
     metrics: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "rounds": rounds,
         "base": base,
     }
-    ways: list[str] = []
+    implementations: list[str] = []
     with console.status("timing") as status:
         for size in pairs.get(model).sizes:
             for dtype in ("float64", "float32"):
-                for work in works(model):
-                    status.update(f"timing {size} {dtype} {work}")
-                    load = workload(model, size, dtype, work, compiled=compiled)
+                for operation in operations(model):
+                    status.update(f"timing {size} {dtype} {operation}")
+                    load = workload(model, size, dtype, operation, compiled=compiled)
                     times = interleaved(load.runs, rounds)
                     metrics[load.name] = _medians(times, base)
-                    if work == "step":
+                    if operation == "step":
                         metrics[load.name]["numpy"]["peak_mib"] = peak_mib(load.runs["numpy"])
-                    if not ways:
-                        ways = list(times)
-                        for heading in ("size, dtype, work", *ways):
-                            table.add_column(heading, justify="right" if ways else "left")
-                    if work == autoregressive.NAIVE:
+                    if not implementations:
+                        implementations = list(times)
+                        table.add_column("size, dtype, operation")
+                        for name in implementations:
+                            table.add_column(name, justify="right")
+                    if operation == autoregressive.NAIVE:
                         config, _ = pairs.get(model).sizes[size]
-                        autoregressive.times_naive(metrics, load, config)
-                    table.add_row(load.name, *(_cell(metrics[load.name].get(w)) for w in ways))
+                        autoregressive.add_naive_ratio(metrics, load, config)
+                    cells = (_cell(metrics[load.name].get(name)) for name in implementations)
+                    table.add_row(load.name, *cells)
     console.print(table)
     if record is not None:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -136,7 +145,7 @@ def bench(
             seed=0,
             data="random batches",
             device=device,
-            time_s=time.perf_counter() - begun,
+            time_s=time.perf_counter() - start,
             metrics=metrics,
         )
     return metrics

@@ -1,7 +1,7 @@
-"""The variational lossy autoencoder: whole, by its parts, and how long a sample takes to draw.
+"""Benchmarks of the variational lossy autoencoder: whole, in parts, and sampling.
 
-Parts have the sizes of the config and the batch that are timed: a masked convolution is one of the
-PixelCNN's, of type B; the flow is the prior's. Adamax takes the step, as in Chen et al. 2016.
+Parts have the sizes of the benchmarked config and batch: the masked convolution is a layer of the
+PixelCNN, of type B; the flow is that of the prior. The optimiser is Adamax, as in Chen et al. 2016.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -22,29 +23,29 @@ import torch_impl.autoregressive.flow
 import torch_impl.autoregressive.pixel_cnn
 import torch_impl.vlae
 from diptych import weights
-from diptych.bench import layer, whole
+from diptych.bench import whole
+from diptych.bench.passes import numpy_backward, torch_backward
+from diptych.bench.whole import KEY
 from diptych.bench.workload import Runs, Workload
 from diptych.pairs.pair import Pair
-from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
 from numpy_ref.nn.init import normal
 from numpy_ref.nn.module import as_dtype
 
-KEY = Key(0).fold_in("bench")
 IMAGES = 64
-"""Drawn at once."""
+"""Images that are sampled at once."""
 STRIDE = 11
-"""From the pixel that one full pass draws to that of the next, so that all have their turn."""
+"""Step from the pixel of one full pass to the next; coprime to H W, so that all are drawn."""
 
 
 class Part(NamedTuple):
-    """How to make a part on both panels, what it reads (N, ...), and which method is timed."""
+    """Constructors of a part in both panels, the shape of an input example, the method to time."""
 
     left: Callable[..., Any]
     right: Callable[..., Any]
-    reads: Callable[[VLAEConfig], tuple[int, ...]]
+    input_shape: Callable[[VLAEConfig], tuple[int, ...]]
     method: str = "forward"
 
 
@@ -94,12 +95,12 @@ PARTS = {
         _code,
     ),
 }
-"""Timed forward and backward, all gradients included."""
+"""Parts that are timed forward and backward, with all gradients."""
 INVERSE = "flow, inverse"
 SAMPLING = f"sampling, {IMAGES} images"
 NAIVE = f"sampling, {IMAGES} images, one pixel by a full pass"
-"""What a loop that keeps nothing does for every pixel."""
-WORK = (*whole.WORK, *PARTS, INVERSE, SAMPLING, NAIVE)
+"""One step of a sampling loop without a cache."""
+OPERATIONS = (*whole.OPERATIONS, *PARTS, INVERSE, SAMPLING, NAIVE)
 
 
 def runs(
@@ -107,54 +108,58 @@ def runs(
     config: Any,
     batch_size: int,
     dtype: str,
-    work: str,
+    operation: str,
     devices: list[str],
     compiled: bool,
 ) -> Runs:
-    """One callable for each way; parts and samplers are not compiled."""
-    if work in whole.WORK:
-        given = pair, config, batch_size, dtype, work, devices, compiled
-        return whole.runs(*given, optimizer="Adamax")
-    if work in PARTS:
-        return _part(PARTS[work], config, batch_size, dtype, devices)
-    draw = {INVERSE: _inverse, SAMPLING: _sampling, NAIVE: _naive}[work]
-    result = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
+    """Return a callable for each implementation; parts and samplers are not compiled."""
+    if operation in whole.OPERATIONS:
+        return whole.runs(
+            pair, config, batch_size, dtype, operation, devices, compiled, optimizer="Adamax"
+        )
+    if operation in PARTS:
+        return _part(PARTS[operation], config, batch_size, dtype, devices)
+    draw = {INVERSE: _inverse, SAMPLING: _sampling, NAIVE: _naive}[operation]
+    callables = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
     for device in devices:
         right = pair.right(config, KEY, dtype=dtype, device=device)
-        result[f"torch {device}"] = _initialize_next(draw(right, batch_size), device)
-    return result
+        callables[f"torch {device}"] = _without_gradients(draw(right, batch_size), device)
+    return callables
 
 
 def _part(part: Part, config: VLAEConfig, count: int, dtype: str, devices: list[str]) -> Runs:
     left = part.left(config, dtype=dtype)
     normal(left, KEY, std=0.05)
-    x = random.normal(KEY.fold_in("x"), (count, *part.reads(config)), dtype=as_dtype(dtype))
-    y, _ = getattr(left, part.method)(x)
+    x = random.normal(KEY.fold_in("x"), (count, *part.input_shape(config)), dtype=as_dtype(dtype))
+    left_forward = partial(getattr(left, part.method), x)
+    y, _ = left_forward()
     ys = y if isinstance(y, tuple) else (y,)
     key = KEY.fold_in("dy")
     dy = [random.normal(key.fold_in(i), y.shape, dtype=y.dtype) for i, y in enumerate(ys)]
-    result = {"numpy": layer.left(left, x, *dy, method=part.method)}
+    callables = {"numpy": numpy_backward(left, left_forward, *dy)}
     for device in devices:
         right = part.right(config, dtype=dtype, device=device)
         weights.transfer(left, right)
-        there = (torch.from_numpy(array).to(device) for array in (x, *dy))
-        result[f"torch {device}"] = layer.right(right, *there, method=part.method)
-    return result
+        x_right, *dy_right = (torch.from_numpy(array).to(device) for array in (x, *dy))
+        callables[f"torch {device}"] = torch_backward(
+            right, partial(getattr(right, part.method), x_right), *dy_right, inputs=(x_right,)
+        )
+    return callables
 
 
-def _initialize_next(draw: Callable[[], Any], device: str) -> Callable[[], Any]:
+def _without_gradients(draw: Callable[[], Any], device: str) -> Callable[[], Any]:
     def run() -> Any:
         with torch.no_grad():
-            drawn = draw()
+            sample = draw()
         if device == "cuda":
             torch.cuda.synchronize()
-        return drawn
+        return sample
 
     return run
 
 
 def _inverse(model: Any, count: int) -> Callable[[], Any]:
-    """Codes drawn from the prior, one for each example of a batch."""
+    """Draw a code from the prior for each example of a batch."""
     eps = model.draw_noise(KEY, count).eps
     return lambda: model.latent.flow.inverse(eps)
 
@@ -164,33 +169,32 @@ def _sampling(model: Any, count: int) -> Callable[[], Any]:
 
 
 def _naive(model: Any, count: int) -> Callable[[], Any]:
-    """One pixel of the images that `_sampling` draws, by a forward pass of the PixelCNN; another in
-    each call.
+    """Draw one pixel of the images of `_sampling` by a full forward pass of the PixelCNN.
 
-    Gives the pixel's index and what it is. Raises: AssertionError where `_sampling` differs by a
-    bit, so that both are sure to be timed at the same work.
+    Each call draws another pixel and returns (its index, its values). Raises: AssertionError if the
+    values differ from those of `_sampling`: both operations must draw the same images.
     """
-    x, (maps, u) = _drawn(model)
+    x, (maps, u) = _sample_and_inputs(model)
     on_right = isinstance(model, nn.Module)
     N, _, H, W = x.shape
     numbers = itertools.count(step=STRIDE)
 
     def run() -> tuple[int, Any]:
         pixel = next(numbers) % (H * W)
-        before = 0 * x
-        before.reshape(N, -1)[:, :pixel] = x.reshape(N, -1)[:, :pixel]
-        logits = model.pixels(before, maps)
+        previous = 0 * x
+        previous.reshape(N, -1)[:, :pixel] = x.reshape(N, -1)[:, :pixel]
+        logits = model.pixels(previous, maps)
         p = torch.sigmoid(logits) if on_right else sigmoid(logits[0])
-        drawn = (u < p).reshape(N, -1)[:, pixel]
-        if (drawn != x.reshape(N, -1)[:, pixel]).any():
-            raise AssertionError(f"pixel {pixel}: a full pass draws another than sample")
-        return pixel, drawn
+        values = (u < p).reshape(N, -1)[:, pixel]
+        if (values != x.reshape(N, -1)[:, pixel]).any():
+            raise AssertionError(f"pixel {pixel}: a full pass draws other values than sample")
+        return pixel, values
 
     return run
 
 
-def _drawn(model: Any) -> tuple[Any, tuple[Any, Any]]:
-    """The images that `_sampling` draws, and the PixelCNN's maps and uniforms for them."""
+def _sample_and_inputs(model: Any) -> tuple[Any, tuple[Any, Any]]:
+    """Return the images of `_sampling`, and the context maps and uniforms they are drawn from."""
     panel = torch_impl.vlae if isinstance(model, nn.Module) else numpy_ref.vlae
     arguments = []
 
@@ -204,9 +208,9 @@ def _drawn(model: Any) -> tuple[Any, tuple[Any, Any]]:
     return x, arguments[0]
 
 
-def times_naive(metrics: dict[str, Any], load: Workload, config: VLAEConfig) -> None:
-    """Tell each way of sampling how much longer a full pass for every pixel would take."""
-    sampling = replace(load, work=SAMPLING).name
-    for way, result in metrics[sampling].items():
-        naive = config.height * config.width * metrics[load.name][way]["ms"]
+def add_naive_ratio(metrics: dict[str, Any], load: Workload, config: VLAEConfig) -> None:
+    """Add "times_naive" to the sampling metrics: the time of a full pass for each pixel / ours."""
+    sampling = replace(load, operation=SAMPLING).name
+    for implementation, result in metrics[sampling].items():
+        naive = config.height * config.width * metrics[load.name][implementation]["ms"]
         result["times_naive"] = naive / result["ms"]

@@ -1,32 +1,32 @@
-"""The convolutional VAE, whole and by its layers, beside torch's own.
+"""Benchmarks of the convolutional VAE, whole and layer by layer, beside torch's own layers.
 
-A layer is timed forward and backward, all its gradients included, on the images its name tells.
+A layer is timed forward and backward with all its gradients, on images of the shape in its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy_ref.nn.normalisation
 import torch
 from torch import nn
 
 import numpy_ref.nn.convolution
+import numpy_ref.nn.layers
 import torch_impl.nn.layers
 from diptych import weights
-from diptych.bench import layer, whole
+from diptych.bench import whole
+from diptych.bench.passes import numpy_backward, torch_backward
+from diptych.bench.whole import KEY
 from diptych.bench.workload import Runs
 from diptych.pairs.pair import Pair
-from model_specs.common.key import Key
 from numpy_ref.nn import random
 from numpy_ref.nn.module import Module, as_dtype
 
-KEY = Key(0).fold_in("bench")
-
 
 class Layer(NamedTuple):
-    """A layer on both panels, of given channels, and the images it is timed on."""
+    """A layer of both panels, its constructor arguments, and the shape of its input."""
 
     left: Callable[..., Module]
     right: Callable[..., nn.Module]
@@ -54,10 +54,10 @@ LAYERS = {
         (64, 128, 8, 8),
     ),
     "BatchNorm2d on 64 x 128 x 16 x 16": Layer(
-        numpy_ref.nn.normalisation.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
+        numpy_ref.nn.layers.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
     ),
 }
-WORK = (*whole.WORK, *LAYERS)
+OPERATIONS = (*whole.OPERATIONS, *LAYERS)
 
 
 def runs(
@@ -65,23 +65,25 @@ def runs(
     config: Any,
     batch_size: int,
     dtype: str,
-    work: str,
+    operation: str,
     devices: list[str],
     compiled: bool,
 ) -> Runs:
-    """One callable for each way; layers are not compiled, for there is nothing to fuse."""
-    if work in whole.WORK:
-        return whole.runs(pair, config, batch_size, dtype, work, devices, compiled)
-    made = LAYERS[work]
-    left = made.left(*made.arguments, dtype=dtype)
+    """Return a callable for each implementation; single layers are not compiled."""
+    if operation in whole.OPERATIONS:
+        return whole.runs(pair, config, batch_size, dtype, operation, devices, compiled)
+    layer = LAYERS[operation]
+    left = layer.left(*layer.arguments, dtype=dtype)
     for name, parameter in left.named_parameters():
         parameter.data[...] = 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape)
-    x = random.normal(KEY.fold_in("x"), made.images, dtype=as_dtype(dtype))
+    x = random.normal(KEY.fold_in("x"), layer.images, dtype=as_dtype(dtype))
     dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=as_dtype(dtype))
-    result = {"numpy": layer.left(left, x, dy)}
+    callables = {"numpy": numpy_backward(left, partial(left, x), dy)}
     for device in devices:
-        right = made.right(*made.arguments, dtype=getattr(torch, dtype), device=device)
+        right = layer.right(*layer.arguments, dtype=getattr(torch, dtype), device=device)
         weights.transfer(left, right)
-        there = (torch.from_numpy(array).to(device) for array in (x, dy))
-        result[f"torch {device}"] = layer.right(right, *there)
-    return result
+        x_right, dy_right = (torch.from_numpy(array).to(device) for array in (x, dy))
+        callables[f"torch {device}"] = torch_backward(
+            right, partial(right, x_right), dy_right, inputs=(x_right,)
+        )
+    return callables

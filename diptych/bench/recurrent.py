@@ -1,7 +1,7 @@
-"""The RNN and the LSTM, whole and in parts, beside the plain torch module that anyone would write.
+"""Benchmarks of the RNN and the LSTM, whole and in parts, beside a plain torch module.
 
-The plain module (torch.nn.LSTM or RNN, its own dropout, Linear, cross_entropy) is what all ratios
-refer to; dropout masks are drawn anew in each call, by all.
+The plain module uses torch.nn.LSTM or RNN, its own dropout, Linear and cross_entropy, as a user
+without Diptych would write it; all ratios refer to it. Every call draws new dropout masks.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.arrays import to_tensors
+from diptych.bench.passes import numpy_backward, torch_backward
+from diptych.bench.whole import KEY, numpy_model, torch_model
 from diptych.bench.workload import Runs
 from diptych.pairs.pair import Pair
-from model_specs.common.key import Key
 from numpy_ref.nn import optim
 from numpy_ref.nn.module import as_dtype
 
-WORK = ("gradients", "step", "recurrent body", "output layer")
+OPERATIONS = ("gradients", "step", "recurrent body", "output layer")
 """Masks, loss and all gradients; the same, clipped, and one step of SGD; forward and backward of
 the recurrent layers alone, masks included; and of the output layer with its loss."""
 PLAIN = "plain torch"
-KEY = Key(0).fold_in("bench")
 CLIP = 5.0
+LR = 1e-3
 
 
 class Plain(nn.Module):
-    """What the right panel would be without Diptych: dropout as torch draws it."""
+    """The model of the right panel in plain torch, with dropout masks drawn by torch."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -61,143 +62,98 @@ def runs(
     config: Any,
     batch_size: int,
     dtype: str,
-    work: str,
+    operation: str,
     devices: list[str],
     compiled: bool,
 ) -> Runs:
-    """One callable for each way; `compiled` is not used: cuDNN and the loops are not compiled."""
+    """Return a callable for each implementation; `compiled` is ignored, no loop is compiled."""
     left = pair.left(config, KEY, dtype=dtype)
     batch = pair.batch(config, KEY, as_dtype(dtype), batch_size)._replace(weight=None)
-    result = {"numpy": _LEFT[work](left, batch, batch_size)}
+    callables = {"numpy": _left(left, batch, batch_size, operation)}
     for device in devices:
         right = pair.right(config, KEY, dtype=dtype, device=device)
         plain = Plain(config).to(device, getattr(torch, dtype))
-        there = to_tensors(batch, torch.device(device), track=False)
-        result[f"torch {device}"] = _RIGHT[work](right, there, batch_size)
+        on_device = to_tensors(batch, torch.device(device), track=False)
+        callables[f"torch {device}"] = _right(right, on_device, batch_size, operation)
         name = PLAIN if device == "cpu" else f"{PLAIN} {device}"
-        result[name] = _PLAIN[work](plain, there)
-    return result
+        callables[name] = _plain(plain, on_device, operation)
+    return callables
 
 
-def _left_gradients(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    def run() -> None:
-        model.zero_grad()
-        _, backward = model.loss(batch, model.draw_noise(KEY, size))
-        backward()
+def _left(model: Any, batch: Any, size: int, operation: str) -> Callable[[], Any]:
+    if operation == "recurrent body":
+        body = _body(model)
+        x = model.embedding(batch.x)[0] if hasattr(model, "embedding") else batch.x
+        forward = lambda: body(x, batch.state, model.draw_noise(KEY, size))  # noqa: E731
+        dy = forward()[0][0]
+        return numpy_backward(body, forward, dy, *(None for _ in batch.state))
+    if operation == "output layer":
+        h = _hidden(model, batch)
+        dy = np.ones_like(model.decoder(h, batch.y)[0])
+        return numpy_backward(model.decoder, lambda: model.decoder(h, batch.y), dy)
+    sgd = optim.SGD(model.parameters(), lr=LR)
 
-    return run
-
-
-def _left_step(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    gradients, sgd = _left_gradients(model, batch, size), optim.SGD(model.parameters(), lr=1e-3)
-
-    def run() -> None:
-        gradients()
+    def update() -> None:
         optim.clip_grad_norm(model.parameters(), CLIP)
         sgd.step()
 
-    return run
+    return numpy_model(model, lambda: model.loss(batch, model.draw_noise(KEY, size)), update)[
+        operation
+    ]
 
 
-def _left_body(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    x = model.embedding(batch.x)[0] if hasattr(model, "embedding") else batch.x
-    body = model.lstm if hasattr(model, "lstm") else model.rnn
-    dy = body(x, batch.state, model.draw_noise(KEY, size))[0][0]
-    rest = [None] * len(batch.state)
+def _right(model: Any, batch: Any, size: int, operation: str) -> Callable[[], Any]:
+    if operation == "recurrent body":
+        body = _body(model)
+        x, inputs = _embedded(model, batch)
+        forward = lambda: body(x, batch.state, model.draw_noise(KEY, size))[0]  # noqa: E731
+        return torch_backward(body, forward, forward().detach(), inputs=inputs)
+    if operation == "output layer":
+        h = _hidden(model, batch)
+        return torch_backward(model.decoder, lambda: model.decoder(h, batch.y).sum(), inputs=(h,))
+    loss = lambda: model.loss(batch, model.draw_noise(KEY, size)).total  # noqa: E731
+    return torch_model(model, loss, partial(_clip_and_step, model, _sgd(model)))[operation]
 
-    def run() -> None:
-        body.zero_grad()
-        _, vjp = body(x, batch.state, model.draw_noise(KEY, size))
-        vjp(dy, *rest)
 
-    return run
+def _plain(model: Plain, batch: Any, operation: str) -> Callable[[], Any]:
+    if operation == "recurrent body":
+        x, inputs = _embedded(model, batch)
+        dy = model.layers(x).detach()
+        return torch_backward(model.body, lambda: model.layers(x), dy, inputs=inputs)
+    if operation == "output layer":
+        h = _hidden(model, batch)
+        return torch_backward(model.output, lambda: model.error(h, batch.y), inputs=(h,))
+    update = partial(_clip_and_step, model, _sgd(model))
+    return torch_model(model, lambda: model.loss(batch), update)[operation]
 
 
-def _left_output(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    h = _hidden(model, batch)
+def _body(model: Any) -> Any:
+    """Return the recurrent layers of a model of either panel."""
+    return model.lstm if hasattr(model, "lstm") else model.rnn
 
-    def run() -> None:
-        model.decoder.zero_grad()
-        error, vjp = model.decoder(h, batch.y)
-        vjp(np.ones_like(error))
 
-    return run
+def _embedded(model: Any, batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the input of the recurrent layers, and the tensors that take a gradient there.
+
+    Embedded tokens take one, because the embedding is trained; the inputs of the RNN do not.
+    """
+    if batch.x.is_floating_point():
+        return batch.x, ()
+    x = model.embedding(batch.x).detach()
+    return x, (x,)
 
 
 def _hidden(model: Any, batch: Any) -> Any:
-    """Numbers to hand to the output layer."""
+    """Return hidden states as inputs of the output layer: the initial state at every step."""
     h = batch.state.h[-1:]
     repeat = h.repeat if not isinstance(h, Tensor) else partial(torch.repeat_interleave, h)
     return repeat(len(batch.y), 0)
 
 
-def _backward(parameters: Any, run: Callable[[], Tensor], dy: Tensor | None = None) -> None:
-    for parameter in parameters:
-        parameter.grad = None
-    result = run()
-    result.backward(dy)
-    if result.is_cuda:
-        torch.cuda.synchronize()
+def _sgd(model: nn.Module) -> torch.optim.SGD:
+    return torch.optim.SGD(model.parameters(), lr=LR)
 
 
-def _step(model: nn.Module, run: Callable[[], Tensor], sgd: Any) -> None:
-    _backward(model.parameters(), run)
+def _clip_and_step(model: nn.Module, sgd: torch.optim.SGD) -> None:
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     sgd.step()
-
-
-def _right_gradients(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    def loss() -> Tensor:
-        return model.loss(batch, model.draw_noise(KEY, size)).total
-
-    return partial(_backward, list(model.parameters()), loss)
-
-
-def _right_step(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    def loss() -> Tensor:
-        return model.loss(batch, model.draw_noise(KEY, size)).total
-
-    return partial(_step, model, loss, torch.optim.SGD(model.parameters(), lr=1e-3))
-
-
-def _right_body(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    embedded = hasattr(model, "embedding")
-    x = model.embedding(batch.x).detach().requires_grad_() if embedded else batch.x
-    body = model.lstm if embedded else model.rnn
-    dy = body(x, batch.state, model.draw_noise(KEY, size))[0].detach()
-
-    def run() -> Tensor:
-        return body(x, batch.state, model.draw_noise(KEY, size))[0]
-
-    return partial(_backward, [*body.parameters()], run, dy)
-
-
-def _right_output(model: Any, batch: Any, size: int) -> Callable[[], None]:
-    h = _hidden(model, batch).requires_grad_()
-    return partial(
-        _backward, [*model.decoder.parameters(), h], lambda: model.decoder(h, batch.y).sum()
-    )
-
-
-def _plain_body(model: Plain, batch: Any) -> Callable[[], None]:
-    x = model.embedding(batch.x).detach()
-    x.requires_grad_(not isinstance(model.embedding, nn.Identity))
-    dy = model.layers(x).detach()
-    return partial(_backward, [*model.body.parameters()], lambda: model.layers(x), dy)
-
-
-def _plain_output(model: Plain, batch: Any) -> Callable[[], None]:
-    h = _hidden(model, batch).requires_grad_()
-    return partial(_backward, [*model.output.parameters(), h], lambda: model.error(h, batch.y))
-
-
-_LEFT = dict(zip(WORK, (_left_gradients, _left_step, _left_body, _left_output), strict=True))
-_RIGHT = dict(zip(WORK, (_right_gradients, _right_step, _right_body, _right_output), strict=True))
-_PLAIN: dict[str, Callable[[Plain, Any], Callable[[], None]]] = {
-    "gradients": lambda m, batch: partial(_backward, list(m.parameters()), lambda: m.loss(batch)),
-    "step": lambda m, batch: partial(
-        _step, m, lambda: m.loss(batch), torch.optim.SGD(m.parameters(), lr=1e-3)
-    ),
-    "recurrent body": _plain_body,
-    "output layer": _plain_output,
-}

@@ -1,4 +1,4 @@
-"""What is timed."""
+"""`Workload`: one operation of one model, as a callable for each implementation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Runs = Mapping[str, Callable[[], Any]]
 
 @dataclass(frozen=True)
 class Workload:
-    """One model, size, dtype and piece of work, as a callable for each way to run it."""
+    """One size, dtype and operation of a model; `runs` has a callable for each implementation."""
 
     size: str
     dtype: str
-    work: str
+    operation: str
     runs: Runs
 
     @property
     def name(self) -> str:
-        return f"{self.size} {self.dtype} {self.work}"
+        return f"{self.size} {self.dtype} {self.operation}"

@@ -1,30 +1,47 @@
-"""The front door: `diptych check | train | evaluate | sample | curves | bench | lab | study`."""
+"""The command line: `diptych check | train | evaluate | sample | curves | bench | lab | study`,
+and `diptych list`."""
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from diptych.cli import proofs, runs, terminal, training
+from diptych import __version__
+from diptych.cli import listing, proofs, runs, terminal, training
+from diptych.cli.errors import fail, name_options
+
+__all__ = ["app", "main", "terminal"]
 
 app = typer.Typer(
     name="diptych",
-    help="Every model twice, NumPy by hand and PyTorch vectorised, and proved the same.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # boxes leave too little room for the text at 80 columns
 )
 _UsageError: Any = typer.BadParameter.__base__  # click's, or typer's own copy of it
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        terminal.console.print(f"diptych {__version__}", highlight=False)
+        raise typer.Exit
 
 
 @app.callback()
 def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
-    """Options that stand before the command are for every command."""
+    """Every model twice, by hand in NumPy and vectorised in PyTorch, and a proof that both
+    compute the same."""
 
 
 for command in (
@@ -38,6 +55,7 @@ for command in (
     proofs.study,
 ):
     app.command()(command)
+app.command("list")(listing.list_names)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,23 +67,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(command.main(args=arguments, prog_name="diptych", standalone_mode=False) or 0)
     except typer.Abort:
-        _fail("interrupted", 130)
+        fail("interrupted", 130)
     except (_UsageError, ValueError, OSError, RuntimeError) as error:
         if debug:
             raise
         usage = getattr(error, "format_message", None)
-        message = usage() if usage else str(error)
-        _fail(" ".join(message.split()), 2 if usage else 1)
-
-
-def _fail(message: str, status: int) -> None:
-    rank = os.environ.get("RANK") or "0"
-    message = message if rank == "0" else f"rank {rank}: {message}"
-    terminal.errors.print(f"[bold red]error:[/] {_escape(message)}", highlight=False)
-    sys.exit(status)
-
-
-def _escape(message: str) -> str:
-    from rich.markup import escape
-
-    return escape(message)
+        message = usage() if usage else name_options(str(error), command, arguments)
+        fail(" ".join(message.split()), 2 if usage else 1)

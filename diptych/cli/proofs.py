@@ -1,4 +1,4 @@
-"""Commands that prove, time and tell: check, bench, lab, study."""
+"""The commands check, bench, lab and study."""
 
 from __future__ import annotations
 
@@ -7,23 +7,39 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import terminal
-from diptych.cli.terminal import DataRoot, Device, DType, Record
+from diptych.cli import checks, terminal
+from diptych.cli.terminal import DEVICE, DTYPE, DataRoot, Record, option
+from diptych.names import EXPERIMENTS, MODELS
+from model_specs.common.fields import check_positive_int
 
 
 def check(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Pairs, or pair[variant]; all of them where none is named."),
+        typer.Argument(
+            help="Pairs to compare, as PAIR or 'PAIR[VARIANT]' (see `diptych list pairs`); "
+            "'random' is the random streams.  [default: all of them]",
+            show_default=False,
+        ),
     ] = None,
-    dtype: DType = "float64",
-    device: Device = "cpu",
+    dtype: Annotated[str, typer.Option("--dtype", help=DTYPE)] = "float64",
+    device: Annotated[str, typer.Option(help=DEVICE)] = "cpu",
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the outcome there.", metavar="FILE")
+        Path | None,
+        typer.Option("--json", help="Write the outcome to this file.", metavar="FILE.json"),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every tensor.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show a row for each tensor.")
+    ] = False,
 ) -> None:
-    """Compare the two panels, tensor by tensor. Exit status 1 where they diverge."""
+    """Compare the two panels of each pair, tensor by tensor.
+
+    The exit status is 1 where a pair diverges.
+    """
+    checks.check_pairs(models or [], others=["random"])
+    checks.check_dtype(dtype)
+    checks.check_device(device)
+    checks.check_file("json_file", json_file, ".json")
     from diptych.commands.check import check_pairs
 
     reports = check_pairs(
@@ -33,36 +49,53 @@ def check(
 
 
 def bench(
-    model: Annotated[str, typer.Argument(help="Which pair, mlp_vae for one.")],
-    rounds: Annotated[int, typer.Option(help="Turns that each is given.")] = 40,
+    model: Annotated[str, typer.Argument(help=f"Model to time: {', '.join(MODELS)}.")],
+    rounds: Annotated[int, typer.Option(help="Timings of each; the median is printed.")] = 40,
     compiled: Annotated[bool, typer.Option(help="Time torch.compile as well.")] = True,
     record: Record = None,
 ) -> None:
-    """Time both panels in turn: forward, gradients, whole step; float64 and float32."""
+    """Time forward passes, gradients and training steps.
+
+    Both panels are timed in float64 and in float32, torch.compile and a GPU as well. The timings
+    are interleaved, so that a busy machine slows all of them alike.
+    """
+    checks.check_model(model)
+    check_positive_int("rounds", rounds)
+    checks.check_file("record", record, ".json")
     from diptych.bench import bench as run_bench
 
     run_bench(model, terminal.console, rounds=rounds, compiled=compiled, record=record)
 
 
 def lab(
-    name: Annotated[
-        str, typer.Argument(help="estimators, bound, beta, likelihoods, autoencoder or lossy.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the figure, the table, the JSON.")] = Path(
-        "out/lab"
-    ),
+    name: Annotated[str, typer.Argument(help=f"Experiment: {', '.join(EXPERIMENTS)}.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the figure, the table and the JSON file.")
+    ] = Path("out/lab"),
     data: Annotated[
         str | None,
-        typer.Option(
-            help="Images: digits, mnist, ...; digits, for lossy binary_digits16, if none."
+        option(
+            "Data set of images (see `diptych list data`).",
+            "digits; lossy: binary_digits16",
         ),
     ] = None,
     data_root: DataRoot = None,
-    seeds: Annotated[int, typer.Option(help="Models trained, each from a seed of its own.")] = 3,
-    quick: Annotated[bool, typer.Option("--quick", help="Seconds, not minutes.")] = False,
+    seeds: Annotated[
+        int, typer.Option(help="Number of models to train, each from its own random seed.")
+    ] = 3,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run a shorter version that takes seconds.")
+    ] = False,
     record: Record = None,
 ) -> None:
-    """An experiment on the theory of the VAE. Exit status 1 where theory and numbers disagree."""
+    """Run an experiment on the theory of variational autoencoders.
+
+    The exit status is 1 where the numbers contradict the theory.
+    """
+    check_positive_int("seeds", seeds)
+    checks.check_data(data)
+    checks.check_folder("out", out)
+    checks.check_file("record", record, ".json")
     from diptych.lab import run_lab
 
     with terminal.flushed_denormals():
@@ -80,10 +113,19 @@ def lab(
 
 
 def study(
-    out: Annotated[Path, typer.Option(help="Folder for figures, weights, metrics.")] = Path("out"),
-    epochs: Annotated[int, typer.Option(help="Passes over the digits, on each panel.")] = 100,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the figures, the weights and the metrics.")
+    ] = Path("out"),
+    epochs: Annotated[
+        int, typer.Option(help="Passes of the MLP VAE over the digits, on each panel.")
+    ] = 100,
 ) -> None:
-    """Check every pair, train both panels on the embedded digits, and show that they are one."""
+    """Check all pairs, train both panels, compare their curves.
+
+    Everything is done on embedded data. The exit status is 1 where the panels diverge.
+    """
+    checks.check_folder("out", out)
+    check_positive_int("epochs", epochs)
     from diptych.study import study as run_study
 
     with terminal.flushed_denormals():

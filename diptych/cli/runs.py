@@ -1,4 +1,4 @@
-"""Commands on trained runs: evaluate, sample, curves."""
+"""The commands on trained runs: evaluate, sample and curves."""
 
 from __future__ import annotations
 
@@ -7,40 +7,47 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import terminal
-from diptych.cli.terminal import DataRoot, Record
+from diptych.cli import checks, terminal
+from diptych.cli.terminal import DataRoot, LastWeights, Record, RunDevice, option
+from model_specs.common.fields import check_choice
 
 
 def evaluate(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folder of a run; several average their probabilities.")
+        list[Path],
+        typer.Argument(help="Folders of runs; the probabilities of several are averaged."),
     ],
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Part of the data: train, valid or test.")] = "test",
     samples: Annotated[
         int | None,
-        typer.Option(
-            help="Importance samples an image [512], or passes with dropout on over text [none]."
+        option(
+            "Importance samples for each image; for text, passes with dropout left on.",
+            "512; text: one pass without dropout",
         ),
     ] = None,
     examples: Annotated[
         int | None,
-        typer.Option(help="So many images (shuffled), tokens or sequences; else all."),
+        option("Number of images (drawn at random), tokens or sequences.", "all"),
     ] = None,
-    last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
+    last: LastWeights = False,
     memory_mb: Annotated[
-        float, typer.Option(help="Bound on what it takes beside model and data.")
+        float, typer.Option(help="Megabytes of memory to use beside the model and the data.")
     ] = 64,
     resume: Annotated[
-        bool, typer.Option(help="Go on with an evaluation that was stopped.")
+        bool, typer.Option("--resume", help="Go on with an evaluation that was interrupted.")
     ] = False,
     data_root: DataRoot = None,
-    device: Annotated[str | None, typer.Option(help="Else the run's own.")] = None,
+    device: RunDevice = None,
     record: Record = None,
 ) -> None:
-    """Likelihood of a trained run: ELBO and importance-weighted NLL, perplexity, or accuracy.
+    """Measure how well a trained run models data that it has not seen.
 
-    Ctrl-C keeps what was found about images, and --resume goes on bit for bit.
+    Images: the ELBO and the importance-weighted negative log-likelihood. Text: the perplexity.
+    Memory tasks: the accuracy. After Ctrl-C, --resume goes on with the images that remain.
     """
+    check_choice("split", split, ("train", "valid", "test"))
+    checks.check_device(device)
+    checks.check_file("record", record, ".json")
     from diptych.commands.evaluate import evaluate_runs
     from diptych.tasks import Options
 
@@ -49,27 +56,45 @@ def evaluate(
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    count: Annotated[int | None, typer.Option(help="Images [64] or tokens [100].")] = None,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    count: Annotated[
+        int | None,
+        option("Number of images or tokens.", "64 images or 100 tokens"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     mean: Annotated[
         bool | None,
-        typer.Option(
-            help="The mean of p(x|z), or a draw from it. [the mean, unless pixels come in turn]",
-            show_default=False,
+        option(
+            "Show the mean of p(x|z), or draw the pixels from it.",
+            "the mean; a model that draws pixel by pixel draws them",
         ),
     ] = None,
     reconstruct: Annotated[
-        bool, typer.Option("--reconstruct", help="Test images over their reconstructions instead.")
+        bool,
+        typer.Option("--reconstruct", help="Show test images above their reconstructions instead."),
     ] = False,
-    prompt: Annotated[str | None, typer.Option(help="What a text goes on from.")] = None,
-    temperature: Annotated[float, typer.Option(help="Of a text; 0 takes the likeliest.")] = 1.0,
-    last: Annotated[bool, typer.Option(help="The last weights, not the best on valid.")] = False,
-    out: Annotated[Path | None, typer.Option(help="PNG file; else RUN/samples.png.")] = None,
+    prompt: Annotated[
+        str | None,
+        option("Text that the model continues.", "the start of a line"),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature of the next token; 0 takes the most probable one.")
+    ] = 1.0,
+    last: LastWeights = False,
+    out: Annotated[
+        Path | None,
+        option(
+            "Picture file.",
+            "samples.png or reconstructions.png in RUN",
+            metavar="FILE.png",
+        ),
+    ] = None,
     data_root: DataRoot = None,
-    device: Annotated[str | None, typer.Option(help="Else the run's own.")] = None,
+    device: RunDevice = None,
 ) -> None:
-    """Draw from a trained run: a picture, or text."""
+    """Draw images or text from a trained run."""
+    checks.check_device(device)
+    checks.check_file("out", out, ".png")
     from diptych.commands.sample import sample_run
     from diptych.tasks import Options
 
@@ -84,16 +109,24 @@ def sample(
         out=out,
     )
     message = sample_run(run, options, last=last, data_root=data_root, device=device)
-    terminal.console.print(message, markup=False, highlight=False)
+    terminal.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def curves(
     left: Annotated[Path, typer.Argument(help="Folder of a run on one backend.")],
-    right: Annotated[Path, typer.Argument(help="Folder of the same run on the other.")],
-    out: Annotated[Path | None, typer.Option(help="PNG file for the curves.")] = None,
+    right: Annotated[Path, typer.Argument(help="Folder of the same run on the other backend.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Draw both loss curves into this file.", metavar="FILE.png"),
+    ] = None,
     record: Record = None,
 ) -> None:
-    """Lay the loss curves of two runs over each other and tell how far they part."""
+    """Compare the loss curves of one run on both backends.
+
+    The two runs must have the same settings apart from --backend.
+    """
+    checks.check_file("out", out, ".png")
+    checks.check_file("record", record, ".json")
     from diptych.commands.curves import compare_runs
 
     compare_runs(left, right, out=out, record=record, console=terminal.console)

@@ -1,11 +1,11 @@
-"""What the commands share: where they print, and options that several have."""
+"""The consoles that commands print to, and the options that several of them have."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,18 +13,45 @@ from rich.console import Console
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
 
+DEVICE = "Device that computes: cpu, cuda or cuda:N."
+DTYPE = "Floating-point type: float32 or float64."
+
+
+def option(text: str, default: str, *names: str, **details: Any) -> Any:
+    """An option that is None where the user did not give it; `default` is what it then means."""
+    return typer.Option(*names, help=f"{text}  [default: {default}]", show_default=False, **details)
+
+
 DataRoot = Annotated[
     Path | None,
-    typer.Option(help="Folder of real data; else the variable DIPTYCH_DATA.", show_default=False),
+    option(
+        "Folder of the data files that are not embedded.",
+        "the environment variable DIPTYCH_DATA",
+        metavar="FOLDER",
+    ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-DType = Annotated[str, typer.Option("--dtype", help="float32 or float64.")]
-Record = Annotated[Path | None, typer.Option(help="Write a results file there.", metavar="FILE")]
+RunDevice = Annotated[str | None, option(DEVICE, "the device of the run")]
+LastWeights = Annotated[
+    bool,
+    typer.Option(
+        "--last", help="Take the last weights instead of those with the best validation loss."
+    ),
+]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the numbers, the settings and the machine to this JSON file.",
+        metavar="FILE.json",
+    ),
+]
 
 
 @contextlib.contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Adam's second moments decay into denormals, which slow a long CPU run up to twofold."""
+    """Set denormal numbers to 0 while this is open.
+
+    Adam's second moments decay into denormals, which slow a long run on a CPU up to twofold.
+    """
     import torch
 
     torch.set_flush_denormal(True)

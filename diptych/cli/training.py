@@ -1,109 +1,194 @@
-"""The command that trains."""
+"""The command train."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from diptych.cli import terminal
-from diptych.cli.terminal import DataRoot, Device, DType
+from diptych.cli import checks, terminal
+from diptych.cli.terminal import DEVICE, DTYPE, DataRoot, option
+from diptych.names import MODELS
+
+# Every option of a run is None where the user did not give it: then a preset, the folder of a run
+# that is resumed or the default of RunConfig decides. The help shows the last of these.
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="Which pair: mlp_vae, conv_vae, vlae, rnn or lstm.")],
+    model: Annotated[str, typer.Argument(help=f"Model to train: {', '.join(MODELS)}.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/run"),
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --out.",
+        ),
+    ] = False,
     preset: Annotated[
-        str | None, typer.Option(help="Published settings, zaremba-small for one; yours win.")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="numpy or torch: the panel to train.")] = "torch",
-    data: Annotated[
         str | None,
         typer.Option(
-            help="digits, mnist, cifar10, ptb, topics, text:PATH, copy:100, ... [digits | topics]"
+            help="Settings of a published run (see `diptych list presets`). Options that are given "
+            "as well take precedence."
         ),
+    ] = None,
+    backend: Annotated[str | None, option("Panel to train: numpy or torch.", "torch")] = None,
+    data: Annotated[
+        str | None,
+        option("Data set (see `diptych list data`).", "embedded data of the model"),
     ] = None,
     data_root: DataRoot = None,
     binarize: Annotated[
-        bool | None, typer.Option(help="Draw each pixel anew as 0 or 1.", show_default="no")
+        bool | None,
+        option(
+            "Draw each pixel as 0 or 1, anew each time, with its grey value as probability.",
+            "no",
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set. [10]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples a step. [128]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [0.001]")] = None,
+    epochs: Annotated[int | None, option("Passes over the training set.", "10")] = None,
+    batch_size: Annotated[int | None, option("Examples in each step.", "128")] = None,
+    lr: Annotated[float | None, option("Learning rate.", "0.001")] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(help="constant, cosine, step, exponential, constant-then-decay. [constant]"),
+        option(
+            "Learning rate over the epochs: constant, cosine, step, exponential or "
+            "constant-then-decay.",
+            "constant",
+        ),
     ] = None,
     constant_epochs: Annotated[
-        int | None, typer.Option(help="Epochs before constant-then-decay decays. [5]")
+        int | None,
+        option("Epochs of constant-then-decay before the learning rate decays.", "5"),
     ] = None,
     decay: Annotated[
-        float | None, typer.Option(help="Factor an epoch of constant-then-decay. [0.5]")
+        float | None,
+        option(
+            "Factor by which constant-then-decay multiplies the learning rate each epoch.",
+            "0.5",
+        ),
     ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamax or sgd. [adam]")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of every parameter. [0]")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    optimizer: Annotated[str | None, option("Optimizer: adam, adamax or sgd.", "adam")] = None,
+    weight_decay: Annotated[
+        float | None,
+        option("Weight decay (L2 penalty) on every parameter.", "0"),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Largest norm of the gradient; a larger one is scaled down."),
+    ] = None,
     polyak: Annotated[
-        float | None, typer.Option(help="Evaluate averaged weights; their decay, 0.999 for one.")
+        float | None,
+        typer.Option(
+            help="Keep an average of the weights with this decay (0.999, for example), and "
+            "evaluate it instead of the last weights."
+        ),
     ] = None,
-    device: Device = "cpu",
-    dtype: DType = "float32",
-    seed: Annotated[int, typer.Option(help="Names every random stream of the run.")] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
+    device: Annotated[str | None, option(DEVICE, "cpu")] = None,
+    dtype: Annotated[str | None, option(DTYPE, "float32")] = None,
+    seed: Annotated[int | None, option("Random seed.", "0")] = None,
+    checkpoint_every: Annotated[int | None, option("Steps between checkpoints.", "200")] = None,
+    log_every: Annotated[
+        int | None, option("Steps between lines of metrics; the first 100 steps have all.", "50")
+    ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Set a field of the model's config.", metavar="FIELD=VALUE"),
+        typer.Option(
+            "--set",
+            help="Set a field of the model's config (see `diptych list fields MODEL`). May be "
+            "repeated.",
+            metavar="FIELD=VALUE",
+        ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better validation.")
+        int | None,
+        typer.Option(help="Stop after this many epochs without a better validation loss."),
     ] = None,
     pictures: Annotated[
-        int | None, typer.Option(help="Draw samples and reconstructions each so many epochs.")
+        int | None,
+        typer.Option(help="Draw samples and reconstructions after every this many epochs."),
     ] = None,
     amp: Annotated[
-        str | None, typer.Option(help="Mixed precision of torch: off, bf16 or fp16. [off]")
+        str | None,
+        option("Mixed precision of torch: off, bf16 or fp16.", "off"),
     ] = None,
     channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="Images in memory as NHWC (torch).")
-    ] = False,
-    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile of the loss.")] = False,
+        bool | None,
+        typer.Option("--channels-last", help="Keep images in memory as NHWC (torch only)."),
+    ] = None,
+    compile_: Annotated[
+        bool | None,
+        typer.Option("--compile", help="Compile the loss by torch.compile (torch only)."),
+    ] = None,
     sync_batchnorm: Annotated[
-        bool, typer.Option("--sync-batchnorm", help="Normalise batches over all ranks.")
-    ] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+        bool | None,
+        typer.Option(
+            "--sync-batchnorm",
+            help="Normalise each batch over all processes of torchrun, not each part alone.",
+        ),
+    ] = None,
 ) -> None:
-    """Train one panel on a data set; Ctrl-C saves and stops, --resume goes on bit for bit."""
-    from diptych import data as data_sets
-    from diptych import pairs
-    from diptych.panels.ranks import joined
-    from diptych.training.presets import default_data, settings
-    from diptych.training.train import train as run_training
+    """Train one panel of a model on a data set.
 
-    pair = pairs.get(model)
-    data = data or default_data(model, preset)
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule}
-    given |= {
+    Ctrl-C saves a checkpoint and stops; --resume then goes on, and ends in the same weights as a
+    run that was never stopped. A resumed run takes every setting that is not given from its folder.
+    --epochs, --device, --checkpoint-every, --log-every, --patience and --pictures may change.
+    """
+    options: dict[str, Any] = {
+        "backend": backend,
+        "binarize": binarize,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "schedule": schedule,
         "constant_epochs": constant_epochs,
         "decay": decay,
         "optimizer": optimizer,
+        "weight_decay": weight_decay,
         "clip": clip,
+        "polyak": polyak,
+        "device": device,
+        "dtype": dtype,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        "log_every": log_every,
+        "patience": patience,
+        "pictures": pictures,
+        "amp": amp,
+        "channels_last": channels_last,
+        "compile": compile_,
+        "sync_batchnorm": sync_batchnorm,
     }
-    given |= {"weight_decay": weight_decay, "polyak": polyak, "binarize": binarize}
-    given |= {"backend": backend, "device": device, "dtype": dtype, "seed": seed}
-    given |= {"checkpoint_every": checkpoint_every, "patience": patience, "pictures": pictures}
-    given |= {"amp": amp, "channels_last": channels_last or None, "compile": compile_ or None}
-    given |= {"sync_batchnorm": sync_batchnorm or None}
-    fields = pairs.parse_fields(pair, set_ or [])
-    dataset = data_sets.load(data, data_root)
-    run = settings(model, data, dataset, preset, fields, given)
-    with terminal.flushed_denormals(), joined(device) as ranks:
+    checks.check_model(model)
+    checks.check_preset(preset, model)
+    checks.check_data(data)
+    checks.check_dtype(dtype)
+    checks.check_device(device)
+    checks.check_folder("out", out)
+    from diptych.commands.train import prepare
+    from diptych.panels.ranks import joined
+    from diptych.training.train import train as run_training
+
+    run, dataset = prepare(
+        model,
+        out,
+        resume=resume,
+        preset=preset,
+        data=data,
+        data_root=data_root,
+        fields=set_ or [],
+        options=options,
+    )
+    with terminal.flushed_denormals(), joined(run.device) as ranks:
         console = terminal.console if ranks.first else Console(quiet=True)
-        console.print(dataset.summary, style="dim")
+        console.print(dataset.summary, style="dim", markup=False, soft_wrap=True)
         outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
-    message = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {backend}"
-    if outcome.interrupted:
-        console.print(f"stopped after {message}; --resume goes on from {out}")
-        raise typer.Exit(130)
-    console.print(f"{message}; weights, checkpoint and metrics in {out}")
+    steps = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {run.backend}"
+    if outcome.already_finished:
+        message = f"{out}: this run is finished already, after {steps}; a larger --epochs goes on"
+    elif outcome.interrupted:
+        message = f"stopped after {steps}; --resume goes on from {out}"
+    else:
+        message = f"{steps}; weights, checkpoint and metrics in {out}"
+    console.print(message, markup=False, soft_wrap=True)
+    raise typer.Exit(130 if outcome.interrupted else 0)

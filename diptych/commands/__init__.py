@@ -1,1 +1,1 @@
-"""Commands of the command line, without its options: one file a command."""
+"""The commands without their command-line options; each module holds one of them."""

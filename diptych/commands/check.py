@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from diptych import pairs
+from diptych.display import Table
 from diptych.files import write_atomically
 from diptych.parity import streams
 from diptych.parity.api import compare
@@ -34,13 +35,11 @@ def check_pairs(
     """
     reports = []
     table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
-    table.add_column("pair", no_wrap=True, min_width=31)
-    table.add_column("tensors", justify="right", min_width=7)
-    table.add_column("verdict", min_width=9)
-    table.add_column("masks", min_width=6)
-    table.add_column("worst", justify="right", min_width=7)
-    table.add_column("in", no_wrap=True)  # what is cut in a narrow terminal stands in --json
-    names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _variants(model)]
+    for heading in ("pair", "tensors", "verdict", "masks", "worst error", "in tensor"):
+        table.add_column(
+            heading, justify="right" if heading in ("tensors", "worst error") else "left"
+        )
+    names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
     with console.status("comparing") as status:
         for name in names:
             status.update(f"comparing {name}")
@@ -55,15 +54,16 @@ def check_pairs(
         if verbose:
             console.print(report.table())
         if report.first_divergence is not None:
-            console.print(report.diagnosis, markup=False)
-            console.print(f"  reproduce with: {report.reproducer}", markup=False)
+            console.print(report.diagnosis, markup=False, soft_wrap=True)
+            reproducer = f"  reproduce with: {report.reproducer}"  # to be pasted: in one line
+            console.print(reproducer, markup=False, soft_wrap=True)
     if json_file is not None:
         text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
         write_atomically(json_file, text.encode() + b"\n")
     return reports
 
 
-def _variants(model: str) -> list[str]:
+def _expand(model: str) -> list[str]:
     """Names of all variants of a pair; a variant's own name stands for itself."""
     if "[" not in model:
         pairs.lookup("model", model, {streams.NAME: None, **pairs.PAIRS})
@@ -75,10 +75,10 @@ def _line(report: Report) -> tuple[str, ...]:
     masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
     worst = report.worst
     return (
-        report.name.replace("[", "\\["),
+        escape(report.name),
         str(len(report.rows)),
         "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
         masks,
         f"{worst.error:.1e}",
-        worst.name,
+        escape(worst.name),
     )

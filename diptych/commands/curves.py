@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from diptych import figures
+from diptych.display import Table
 from diptych.runs import results
 from diptych.runs.environment import command_line
 from diptych.runs.folder import RunFolder, read_metrics
@@ -18,9 +19,10 @@ from diptych.runs.folder import RunFolder, read_metrics
 def compare_runs(
     left: Path, right: Path, *, out: Path | None, record: Path | None, console: Console
 ) -> dict[str, Any]:
-    """How far the curves of two runs part, one of each panel; a figure of both over each other.
+    """Compare the loss curves of one run on both panels; print and return their differences.
 
-    Raises: ValueError where the runs differ in more than their backend.
+    `out` gets a figure of both curves, `record` the numbers as a result for the documentation.
+    Raises: ValueError where the runs differ in more than their backend, or one is not finished.
     """
     configs = [RunFolder(path).config() for path in (left, right)]
     settings = [asdict(config) for config in configs]
@@ -42,24 +44,24 @@ def compare_runs(
         for config, log in zip(configs, steps, strict=True)
     }
     seconds = [log[-1]["seconds"] for log in epochs]
-    apart = {
-        "first_100_steps": _apart(
+    differences = {
+        "first_100_steps": _relative_difference(
             *([line for line in log if line["step"] <= 100] for log in steps)
         ),
-        "all_logged_steps": _apart(*steps),
-        "train_epochs": _apart(*([line["train"] for line in log] for log in epochs)),
-        "valid_epochs": _apart(*([line["valid"] for line in log] for log in epochs)),
+        "all_logged_steps": _relative_difference(*steps),
+        "train_epochs": _relative_difference(*([line["train"] for line in log] for log in epochs)),
+        "valid_epochs": _relative_difference(*([line["valid"] for line in log] for log in epochs)),
     }
-    metrics: dict[str, Any] = {f"relative_difference_{k}": v for k, v in apart.items()}
+    metrics: dict[str, Any] = {f"relative_difference_{k}": v for k, v in differences.items()}
     metrics |= {f"train_seconds_{c.backend}": s for c, s in zip(configs, seconds, strict=True)}
     metrics |= {"epochs": len(epochs[0]), "dtype": configs[0].dtype}
+    table = Table("quantity", "value", box=None)
     for name, value in metrics.items():
-        console.print(
-            f"{name:>42}  {value:.3g}" if isinstance(value, float) else f"{name:>42}  {value}"
-        )
+        table.add_row(name, f"{value:.3g}" if isinstance(value, float) else str(value))
+    console.print(table)
     if out is not None:
         figures.save(figures.loss_curves(curves), out)
-        console.print(f"curves in {out}")
+        console.print(f"curves in {out}", markup=False, soft_wrap=True)
     if record is not None:
         results.write(
             record,
@@ -75,8 +77,8 @@ def compare_runs(
     return metrics
 
 
-def _apart(left: list[dict[str, float]], right: list[dict[str, float]]) -> float:
-    """The largest |left - right| / |right| of the total, or of what stands first without one."""
+def _relative_difference(left: list[dict[str, float]], right: list[dict[str, float]]) -> float:
+    """The largest |left - right| / |right| of the total, or of the first term without a total."""
     name = "total" if "total" in left[0] else next(iter(left[0]))
     a, b = (np.array([line[name] for line in log]) for log in (left, right))
     return float(np.max(np.abs(a - b) / np.abs(b)))

@@ -8,10 +8,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.markup import escape
 
 from diptych import data
 from diptych.commands.open import check_same_data, open_run
+from diptych.display import Table
 from diptych.files import write_atomically
 from diptych.runs import results
 from diptych.runs.environment import command_line, device_name
@@ -29,8 +30,12 @@ def evaluate_runs(
     device: str | None = None,
     record: Path | None = None,
 ) -> dict[str, Any]:
-    """Print and return the metrics of a run, or of several together where its kind of data knows
-    how; they are also left in evaluation.json of the first."""
+    """Evaluate a run, or several runs of text together; print and return the metrics.
+
+    They are also written to evaluation.json of the first run, and to `record` as a result for the
+    documentation (see diptych.runs.results).
+    Raises: ValueError where the runs were trained on different data, or their data have changed.
+    """
     check_choice("split", options.split, ("train", "valid", "test"))
     opened = [open_run(path, last=last, device=device) for path in paths]
     config, folder, _ = opened[0]
@@ -68,7 +73,7 @@ def evaluate_runs(
         )
     if result.partial is not None:
         result.partial.unlink(missing_ok=True)
-    table = Table(title=f"{', '.join(map(str, paths))}: {result.title}")
+    table = Table(title=escape(f"{', '.join(map(str, paths))}: {result.title}"))
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)
     for line in result.lines:

@@ -15,7 +15,7 @@ from diptych.training.train import build
 def open_run(
     path: Path, *, last: bool = False, device: str | None = None
 ) -> tuple[RunConfig, RunFolder, Panel]:
-    """A trained run with its weights: the best on validation, or the last.
+    """Load a trained run with its weights: the best on validation, or the last.
 
     Raises: ValueError where the folder holds no run or no finished weights.
     """
@@ -30,7 +30,7 @@ def open_run(
 
 
 def check_same_data(folder: RunFolder, dataset: data.Data) -> None:
-    """Raise ValueError where a run was trained on other data: a token would mean something else."""
+    """Raise ValueError where a run was trained on other data than `dataset`."""
     if folder.settings().get("data_digest") != digest(dataset):
         raise ValueError(
             f"{folder.path}: was trained on other data than there is now: {dataset.summary}"

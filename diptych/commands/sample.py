@@ -17,7 +17,7 @@ def sample_run(
     data_root: Path | None = None,
     device: str | None = None,
 ) -> str:
-    """Draw from a trained run; returns what to tell the user: a text, or where the picture is."""
+    """Draw from a trained run. Returns the text, or a sentence that names the picture file."""
     config, folder, panel = open_run(path, last=last, device=device)
     dataset = data.load(config.data, data_root)
     check_same_data(folder, dataset)

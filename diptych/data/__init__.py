@@ -1,7 +1,9 @@
-"""Data by name, with what was found: images in splits, text as streams of ids, memory tasks.
+"""Load a data set by its name: images in splits, text as streams of token ids, or memory tasks.
 
-Images are float32 rows in [0, 1] (`Dataset`), text is int64 ids (`Corpus`), and a memory task is
-drawn from a key (`MemoryTask`).
+Images are float32 rows in [0, 1] (`Dataset`), text is a stream of int64 ids (`Corpus`), and the
+sequences of a memory task are generated from a key (`MemoryTask`). Each object has a `summary`, one
+sentence that says how many examples were read and from where. The module of each data set
+describes its files: names, layout, origin, size and checks.
 """
 
 from __future__ import annotations
@@ -59,7 +61,6 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
     "adding": lambda root: memory.parse("adding"),
 }
 
-# a reader of what follows the first colon, and its name as it is written
 PARAMETRIC: dict[str, Callable[[str], Data]] = {
     "text:PATH": lambda path: text.load(path, "words"),
     "text/characters:PATH": lambda path: text.load(path, "characters"),
@@ -67,13 +68,15 @@ PARAMETRIC: dict[str, Callable[[str], Data]] = {
     "copy:LENGTH:ITEMS": lambda numbers: memory.parse(f"copy:{numbers}"),
     "adding:LENGTH": lambda numbers: memory.parse(f"adding:{numbers}"),
 }
+"""Loaders of the names that take arguments: each is called with the text after the first colon."""
 
 
 def load(name: str, root: Root = None) -> Data:
-    """The data called `name`, read from `root` or DIPTYCH_DATA unless it needs neither.
+    """Load the data set `name` from the folder `root`, by default the environment's DIPTYCH_DATA.
 
-    `name` is one of DATASETS, or one of PARAMETRIC with a value in the place of the capitals.
-    Raises: ValueError for any other name, and all that the data's reader raises.
+    `name` is a key of DATASETS, or a key of PARAMETRIC with values in place of the capitals. Data
+    that are embedded or generated need no folder.
+    Raises: ValueError for an unknown name, and every error of the reader.
     """
     if name in DATASETS:
         return DATASETS[name](root)
@@ -82,9 +85,9 @@ def load(name: str, root: Root = None) -> Data:
     if colon and head in readers:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
-    heads = {_head(form): form for form in reversed(forms)}  # the first form of a head stays
-    near = difflib.get_close_matches(head.lower(), heads, n=1, cutoff=0.5)
-    hint = f", did you mean {heads[near[0]]!r}?" if near else ""
+    heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
+    matches = difflib.get_close_matches(head.lower(), heads, n=1, cutoff=0.5)
+    hint = f", did you mean {heads[matches[0]]!r}?" if matches else ""
     raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, forms))}{hint}")
 
 

@@ -1,4 +1,17 @@
-"""CIFAR-10: the official binary version, as six files or as the archive they come in."""
+"""CIFAR-10: colour 32x32 images of ten classes, from the official binary version.
+
+Files: `data_batch_1.bin` ... `data_batch_5.bin` and `test_batch.bin` in ROOT/cifar-10-batches-bin
+or ROOT; or else `cifar-10-binary.tar.gz` (170 MB) in either folder or as ROOT itself. The archive
+is read in place and never unpacked.
+Layout: records of 3073 bytes, see `decode`. Pixels are 0 .. 255 in the files and here 0 .. 1
+(/ 255).
+Size: 10000 records a file; 40000 train, 10000 valid (batch 5) and 10000 test images. A file may
+hold fewer records, and the summary then says so.
+Checks: whole records, at most 10000 a file; labels 0 .. 9; the archive's checksum. The "python
+version" of the data set is refused: it consists of pickles, which can run any code.
+Origin: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), which has no
+validation split; to take the fifth batch is a usual choice.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +28,9 @@ from diptych.data.dataset import Dataset, Root, Split, count, data_root, find_fi
 SHAPE = (3, 32, 32)
 CLASSES = 10
 RECORDS = 10_000
-"""In a file of a full copy, and at most."""
+"""Records in each file of a full copy, and the most that a file may hold."""
 RECORD = 1 + 3 * 32 * 32
-"""Bytes: a label and the pixels."""
+"""Bytes of one record: a label and the pixels."""
 FILES = {
     "train": tuple(f"data_batch_{i}.bin" for i in (1, 2, 3, 4)),
     "valid": ("data_batch_5.bin",),
@@ -27,22 +40,15 @@ NAMES = tuple(name for names in FILES.values() for name in names)
 FOLDER = "cifar-10-batches-bin"
 ARCHIVE = "cifar-10-binary.tar.gz"
 PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz", "data_batch_1")
-_MOST = RECORDS * RECORD
+_MAX_BYTES = RECORDS * RECORD
 
 
 def load(root: Root = None) -> Dataset:
-    """60000 colour 32x32 images of ten things with labels: 40000 / 10000 / 10000 in full.
+    """Load the 60000 labelled images: batches 1 to 4 train, batch 5 valid, the test batch test.
 
-    Format: `data_batch_1.bin` ... `data_batch_5.bin` and `test_batch.bin` of `decode`, in
-    ROOT/cifar-10-batches-bin or ROOT, or else in `cifar-10-binary.tar.gz`, in either folder or as
-    ROOT itself, which is read where it is and never unpacked. Pixels are 0 .. 255 in the file,
-    0 .. 1 here (/ 255). Batch 5 is valid. A file may hold fewer records than a full copy's 10000,
-    but none may be cut; `found` says so.
     Shapes: x (N, 3072), y (N,) in 0 .. 9, image_shape (3, 32, 32).
     Raises: ValueError that names the file, the offset or record, what was found and what was
-    expected; and where only the python version is there, for that is pickles, which are not opened.
-    Source: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), which has no
-    validation split; to take the fifth batch is a usual choice.
+    expected; also where the folder holds only the python version.
     """
     path = _find(data_root(root, archive=".tar.gz"))
     source = path if path.name.endswith(".tar.gz") else path.parent
@@ -64,26 +70,27 @@ def load(root: Root = None) -> Dataset:
 
 
 def decode(source: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of one file's bytes: 3073 a record, and then the file ends.
+    """Decode the bytes of one file, whole records of 3073 bytes, into images and labels.
 
-        0           label, 0 .. 9
-        1 ..        32 rows of 32 red pixels, then green, then blue
+        byte 0              label, 0 .. 9
+        bytes 1 .. 3072     32 rows of 32 red pixels, then green, then blue
 
     Shapes: (N, 3072) uint8, (N,) uint8, 1 <= N <= 10000; views of `data`, read-only.
     Raises: ValueError that names `source`, the offset or record, what was found and expected.
     """
-    whole, rest = divmod(len(data), RECORD)
-    if len(data) > _MOST:
+    count, rest = divmod(len(data), RECORD)
+    if len(data) > _MAX_BYTES:
         raise ValueError(
-            f"{source}: offset {_MOST}: found more than {RECORDS} records, expected the file to end"
+            f"{source}: offset {_MAX_BYTES}: found more than {RECORDS} records, "
+            "expected the file to end"
         )
-    if rest or not whole:
-        result = f"{rest} bytes" if rest else "nothing"
+    if rest or not count:
+        remainder = f"{rest} bytes" if rest else "nothing"
         raise ValueError(
-            f"{source}: offset {whole * RECORD}: found {result} to the end of the file, "
+            f"{source}: offset {count * RECORD}: found {remainder} to the end of the file, "
             f"expected whole records of {RECORD} bytes, at least 1"
         )
-    records = np.frombuffer(data, np.uint8).reshape(whole, RECORD)
+    records = np.frombuffer(data, np.uint8).reshape(count, RECORD)
     pixels, labels = records[:, 1:], records[:, 0]
     if (labels >= CLASSES).any():
         first = int(np.argmax(labels >= CLASSES))
@@ -94,7 +101,9 @@ def decode(source: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """The bytes of the six files by name, each at most one byte more than it may have.
+    """Read the bytes of the six files, by name.
+
+    At most one byte more than a file may have is read, which is enough to detect one too long.
 
     Raises: ValueError that names a file that is missing or cannot be read.
     """
@@ -102,15 +111,15 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     for name in NAMES:
         path = find_file(folder, (name,))
         with reading(path, "a file of records"), path.open("rb") as file:
-            contents[name] = file.read(_MOST + 1)
+            contents[name] = file.read(_MAX_BYTES + 1)
     return contents
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
-    """The same of a .tar.gz: its regular files of these names, in whichever folder it has them.
+    """Read the bytes of the six files from a .tar.gz, by name, whatever folder they are in.
 
-    Nothing is written, no link is followed, and the rest of the archive is only passed over, to its
-    end, where its checksum is.
+    Nothing is written and no link is followed. The archive is read to its end, where its checksum
+    is.
     Raises: ValueError that names the archive, the member, what was found and what was expected.
     """
     contents: dict[str, bytes] = {}
@@ -141,12 +150,13 @@ def read_archive(path: Path) -> dict[str, bytes]:
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """Return the bytes of a member, or None if it is not a regular file."""
     file: IO[bytes] | None = archive.extractfile(member) if member.isreg() else None
-    return None if file is None else file.read(_MOST + 1)
+    return None if file is None else file.read(_MAX_BYTES + 1)
 
 
 def _find(root: Path) -> Path:
-    """The archive, or one of the six files. Raises: ValueError where there is none of them."""
+    """Find the archive or the first of the six files. Raises: ValueError if there is neither."""
     if root.is_file() and root.name not in PICKLED:
         return root
     try:

@@ -1,4 +1,4 @@
-"""Text as a stream of token ids: the vocabulary, the three splits, and windows that go on."""
+"""Text as a stream of token ids: vocabulary, splits, and contiguous batches of windows."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _NEWLINES = re.compile(r"(\s*\n\s*)")
 
 
 def cut_words(text: str) -> list[str]:
-    r"""Lower-case words, apostrophes inside them included, and each other mark by itself.
+    r"""Split `text` into lower-case words and punctuation marks.
 
-    What matches \w+(?:'\w+)*|[^\w\s]: "Don't go, he said" -> don't go , he said
+    A token is a match of \w+(?:'\w+)*|[^\w\s]: "Don't go, he said" -> don't go , he said
     """
     return _WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a corpus: `tokens[i]` is what id i stands for.
+    """Bijection between the tokens of a corpus and the ids 0 .. len - 1: `tokens[i]` has id i.
 
-    Raises: ValueError for a unit other than words and characters, for no tokens, for a token
-    twice, for a word with white space in it or a character that is not one character.
+    Raises: ValueError for a unit other than words and characters, an empty vocabulary, a repeated
+    token, a word that contains white space, or a character token of another length than 1.
     """
 
     tokens: tuple[str, ...] = field(repr=False)
@@ -61,11 +61,11 @@ class Vocabulary:
         return {token: i for i, token in enumerate(self.tokens)}
 
     def encode(self, tokens: Iterable[str]) -> np.ndarray:
-        """The id of each token. An unknown one is an error, never another token's id.
+        """Return the id of each token.
 
         Shapes: (N,) int64 for N tokens.
-        Raises: ValueError that names the token, its position from 0 and what is spelt like it;
-        also for one str in the place of words, see `split`.
+        Raises: ValueError for an unknown token, with its position from 0 and similar tokens; also
+        if `tokens` is one str and the unit is words: call `split` first.
         """
         if isinstance(tokens, str) and self.unit == "words":
             raise ValueError("tokens: got a str, takes one str a word: split(text) cuts it")
@@ -74,20 +74,19 @@ class Vocabulary:
             return np.array([self._ids[token] for token in tokens], np.int64)
         except KeyError as unknown:
             token = unknown.args[0]
-        # the lower case of a token that is not there often is
-        near = difflib.get_close_matches(str(token).lower(), self.tokens, n=3)
-        hint = f", did you mean {' or '.join(map(repr, near))}?" if near else ""
+        matches = difflib.get_close_matches(str(token).lower(), self.tokens, n=3)
+        hint = f", did you mean {' or '.join(map(repr, matches))}?" if matches else ""
         raise ValueError(
             f"tokens: got {token!r} at position {tokens.index(token)}, "
             f"takes one of {len(self)} {self.unit}{hint}"
         )
 
     def split(self, text: str) -> list[str]:
-        """`text` cut into tokens of this unit, for a prompt; `encode` tells which are unknown.
+        """Split a prompt into tokens of this unit; `encode` then reports unknown ones.
 
-        Characters are cut as they are. Words: white space with a newline in it is one <eos>;
-        between white space, what is a token stays as it is (PTB's N and <unk>) and what is
-        none is cut by `cut_words`.
+        Characters: every character is a token. Words: white space that contains a newline becomes
+        one <eos>; a chunk between white space that is in the vocabulary (such as PTB's N and <unk>)
+        stays whole, any other is split by `cut_words`.
         """
         if self.unit == "characters":
             return list(text)
@@ -100,7 +99,9 @@ class Vocabulary:
         return tokens
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """The text of `ids`: words with a space between and a newline for <eos>, or characters.
+        """Return the text of `ids`.
+
+        Words are joined by spaces, with a newline for each <eos>; characters are joined by nothing.
 
         Raises: ValueError for an id outside the vocabulary.
         """
@@ -117,7 +118,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """Three splits of one text, as ids, and `summary`: one sentence of what was read, and where.
+    """Three splits of one text as token ids, their vocabulary, and a one-sentence `summary`.
 
     Shapes: train, valid, test (N,) int64, C-contiguous, N >= 2, each id in the vocabulary.
     Raises: ValueError that names the split, what it got and what it takes.
@@ -144,12 +145,12 @@ class Corpus:
 
     @property
     def contents(self) -> tuple[np.ndarray, ...]:
-        """What a run trains on and is selected on, for a digest: train, valid."""
+        """The arrays that decide a training run, for its digest: train and valid."""
         return self.train, self.valid
 
 
 def count(train: np.ndarray, valid: np.ndarray, test: np.ndarray, vocabulary: Vocabulary) -> str:
-    """The start of a `summary`: 900 train, 50 valid and 50 test words, a vocabulary of 99."""
+    """Format sizes for a `summary`: "900 train, 50 valid and 50 test words, a vocabulary of 99"."""
     return (
         f"{len(train)} train, {len(valid)} valid and {len(test)} test {vocabulary.unit}, "
         f"a vocabulary of {len(vocabulary)}"
@@ -157,21 +158,25 @@ def count(train: np.ndarray, valid: np.ndarray, test: np.ndarray, vocabulary: Vo
 
 
 class ContiguousBatches:
-    """A stream read in `batch_size` places at once, `length` tokens at a time, in windows (x, y).
+    """Windows (x, y) of a stream for truncated backpropagation through time.
+
+    The stream is cut into `batch_size` pieces, one a column, which are read in parallel, `length`
+    tokens at a time. Window i is
 
         piece = len(tokens) // batch_size
-        x[t, b] = tokens[b piece + i length + t],   y[t, b] = the token after it
+        x[t, b] = tokens[b piece + i length + t],   y[t, b] = tokens[b piece + i length + t + 1]
 
-    Window i + 1 goes on where window i ended, column by column, so a state may be carried from
-    one to the next. Without `tail` there are (piece - 1) // length windows, all of them whole;
-    with it, what is left of each piece is one more, shorter window: with a batch_size of 1 every
-    token but the first is predicted exactly once. The last len(tokens) % batch_size are not read.
+    Each column of window i + 1 continues that of window i, so the recurrent state may be carried
+    over. There are (piece - 1) // length whole windows. With `tail`, the rest of each piece makes
+    one more, shorter window; then a batch_size of 1 predicts every token but the first exactly
+    once. The last len(tokens) % batch_size tokens are not read.
 
-    Shapes: tokens (N,) int64; x, y (T, B) int64, C-contiguous copies; T = length but in a tail.
-    Raises: ValueError for sizes that are not ints >= 1 and for too few tokens; IndexError for a
-    window that is not there.
+    Shapes: tokens (N,) int64; x, y (T, B) int64, C-contiguous copies; T = length except in the
+    tail.
+    Raises: ValueError for sizes that are not ints >= 1 or for too few tokens; IndexError for a
+    window index out of range.
     Source: Zaremba, Sutskever & Vinyals, "Recurrent neural network regularization" (2014): their
-    `replicate` (Lua) and TensorFlow's `ptb_iterator`, whose epoch_size is the length of this.
+    `replicate` (Lua) and TensorFlow's `ptb_iterator`, whose epoch_size is `len` of this class.
     """
 
     def __init__(
@@ -181,12 +186,12 @@ class ContiguousBatches:
         check_positive_int("batch_size", batch_size)
         check_positive_int("length", length)
         piece = len(tokens) // batch_size
-        least = 2 if tail else length + 1
-        if piece < least:
+        min_piece = 2 if tail else length + 1
+        if piece < min_piece:
             raise ValueError(
-                f"tokens: got {len(tokens)}, takes {batch_size * least} or more for "
+                f"tokens: got {len(tokens)}, takes {batch_size * min_piece} or more for "
                 f"batch_size {batch_size} x length {length}{' with a tail' if tail else ''}: "
-                f"{least} in each of {batch_size}, since y is one ahead of x"
+                f"{min_piece} in each of {batch_size} pieces, since y is one token ahead of x"
             )
         self.batch_size, self.length, self.tail = batch_size, length, tail
         self._columns = tokens[: batch_size * piece].reshape(batch_size, piece).T  # (piece, B)
@@ -194,7 +199,7 @@ class ContiguousBatches:
 
     @property
     def tokens_predicted(self) -> int:
-        """How many tokens all the y together hold."""
+        """The number of tokens in y, over all windows."""
         return self._steps * self.batch_size
 
     def __len__(self) -> int:

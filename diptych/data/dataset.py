@@ -1,4 +1,4 @@
-"""What every reader hands back, and how it finds and opens its files."""
+"""`Dataset`, the splits of an image data set, and how readers find and open their files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Root = str | Path | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The examples of one split, a row each, and their labels where the data set has any.
+    """The examples of one split, one a row, and their labels if the data set has any.
 
     Shapes: x (N, D) float32, C-contiguous, in [0, 1]; y (N,) int64, or None. N >= 1.
     Raises: ValueError that names x or y, what it got and what it takes.
@@ -29,7 +29,7 @@ class Split:
         x, y = self.x, self.y
         if x.ndim != 2 or 0 in x.shape or x.dtype != np.float32 or not x.flags.c_contiguous:
             raise ValueError(
-                f"x: got {x.dtype} {x.shape}, takes float32 (N, D) in C order, neither of them 0"
+                f"x: got {x.dtype} {x.shape}, takes float32 (N, D) in C order, N and D >= 1"
             )
         low, high = x.min(), x.max()
         if not (low >= 0 and high <= 1):  # NaN fails here as well
@@ -43,12 +43,12 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Three splits of one data set, and `summary`: one sentence of what was read, and where.
+    """Three splits of an image data set and a one-sentence `summary`.
 
-    Where it is `dynamic`, x is no image but the probability that each pixel is 1: whoever trains
-    draws the pixels anew each time they are seen, and whoever judges draws the held-out ones once.
+    If `dynamic`, x holds the probability that each pixel is 1: training draws the pixels anew every
+    time an image is used, evaluation draws those of held-out images once.
     Shapes: image_shape (C, H, W) with C H W = D, so `x.reshape(-1, *image_shape)` is NCHW.
-    Raises: ValueError where a split's width is not that of image_shape.
+    Raises: ValueError if the width of a split is not C H W.
     """
 
     name: str
@@ -70,40 +70,40 @@ class Dataset:
 
     @property
     def contents(self) -> tuple[np.ndarray, ...]:
-        """The images that a run trains and is selected on."""
+        """The arrays that decide a training run, for its digest: train and valid images."""
         return self.train.x, self.valid.x
 
 
 def count(train: Split, valid: Split, test: Split) -> str:
-    """The start of a `summary`: 1297 train, 200 valid and 300 test images."""
+    """Format sizes for a `summary`: "1297 train, 200 valid and 300 test images"."""
     return f"{len(train)} train, {len(valid)} valid and {len(test)} test images"
 
 
 def data_root(root: Root = None, archive: str | None = None) -> Path:
-    """The folder that data files are read from: `root`, else the environment's DIPTYCH_DATA.
+    """Return the folder of the data files: `root`, by default the environment's DIPTYCH_DATA.
 
-    With `archive`, a file whose name ends so will do in its place.
-    Raises: ValueError where neither is given, or where what was given is not a folder.
+    `archive` is a file name suffix; a file whose name ends in it is accepted as well.
+    Raises: ValueError if neither is set, or if it is not a folder.
     """
     source = "DIPTYCH_DATA" if root is None else "root"
-    given = os.environ.get("DIPTYCH_DATA", "") if root is None else root
-    if not str(given):
+    path = os.environ.get("DIPTYCH_DATA", "") if root is None else root
+    if not str(path):
         raise ValueError(
             f"{source}: no data folder given, pass one (root=..., --data-root ...) "
             "or set the environment variable DIPTYCH_DATA to it"
         )
-    folder = Path(os.path.expanduser(given))
+    folder = Path(os.path.expanduser(path))
     with reading(folder, "a folder that can be read"):
         exists, is_folder = folder.exists(), folder.is_dir()
     if not is_folder and not (archive and exists and folder.name.endswith(archive)):
-        result = "a file" if exists else "nothing"
+        kind = "a file" if exists else "nothing"
         takes = f"a folder or a {archive}" if archive else "a folder"
-        raise ValueError(f"{source}: found {result} at {folder}, expected {takes}")
+        raise ValueError(f"{source}: found {kind} at {folder}, expected {takes}")
     return folder
 
 
 def find_file(root: Path, names: Sequence[str], folders: Sequence[str] = (".",)) -> Path:
-    """The first of `names` that lies in one of `folders` below `root`; earlier names go first.
+    """Return the path of the first of `names` that exists in one of `folders` below `root`.
 
     Raises: ValueError that lists the names and the folders.
     """
@@ -121,9 +121,9 @@ def find_file(root: Path, names: Sequence[str], folders: Sequence[str] = (".",))
 def reading(
     path: Path, expected: str, faults: type[Exception] | tuple[type[Exception], ...] = OSError
 ) -> Iterator[None]:
-    """Turn `faults` raised while `path` is read into one ValueError, of one line, that names it."""
+    """Context that turns `faults` raised while reading `path` into a one-line ValueError."""
     try:
         yield
     except faults as error:
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ValueError(f"{path}: {' '.join(said.split())}, expected {expected}") from None
+        message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"{path}: {' '.join(message.split())}, expected {expected}") from None

@@ -1,4 +1,12 @@
-"""Digits: the 8x8 handwritten digits that come with scikit-learn, so no file and no network."""
+"""Handwritten 8x8 digits embedded in scikit-learn: no file and no download is needed.
+
+Files: none; `sklearn.datasets.load_digits` ships with scikit-learn.
+Layout: pixels are counts 0 .. 16 in scikit-learn and 0 .. 1 here (/ 16, exact in float32). Rows are
+shuffled by permutation(Key(0).fold_in("digits"), 1797), then cut into the three splits.
+Size: 1297 train, 200 valid and 300 test images. Variants: enlarged to 16x16, and black and white.
+Origin: Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI (1998), the test file.
+It does not record who wrote which digit, so the splits share writers.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +21,12 @@ TRAIN, VALID, TEST = 1297, 200, 300
 
 
 def load(root: Root = None) -> Dataset:
-    """1797 grey 8x8 digits with labels, in a fixed split of 1297 / 200 / 300.
+    """Load the 1797 grey digits with labels. `root` is not used.
 
-    Format: pixels are counts 0 .. 16 in scikit-learn, 0 .. 1 here (/ 16, exact in float32). The
-    rows are those of scikit-learn in the order permutation(Key(0).fold_in("digits"), 1797),
-    cut in that order. `root` is not used.
     Shapes: x (N, 64), y (N,), image_shape (1, 8, 8).
-    Source: Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI (1998), the test
-    file. It does not say who wrote which digit, so here a writer is in more than one split.
     """
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # a second that other sets need not
+    # imported here because it takes a second, which other data sets need not spend
+    from sklearn.datasets import load_digits  # noqa: PLC0415
 
     counts, labels = load_digits(return_X_y=True)
     order = permutation(Key(0).fold_in("digits"), TRAIN + VALID + TEST)
@@ -37,11 +41,11 @@ def load(root: Root = None) -> Dataset:
 
 
 def load_enlarged(root: Root = None) -> Dataset:
-    """The same digits at 16x16, for models that halve an image four times; same split and labels.
+    """Load the digits enlarged to 16x16, for models that halve an image four times.
 
-    Bilinear: output pixel i lies at (i + 1/2) / 2 - 1/2 of the input, beyond whose edge its own
-    last pixel goes on. So each is 3/4 and 1/4 of its two nearest along each axis, which is exact
-    in float32 and stays in [0, 1].
+    Bilinear interpolation: output pixel i lies at (i + 1/2) / 2 - 1/2 of the input, whose edge
+    pixels are repeated outwards. Along each axis a pixel is 3/4 of the nearest input pixel plus 1/4
+    of the second nearest, which is exact in float32 and stays in [0, 1].
     Shapes: x (N, 256), y (N,), image_shape (1, 16, 16).
     """
     small = load(root)
@@ -54,19 +58,19 @@ def load_enlarged(root: Root = None) -> Dataset:
 
 
 def load_binary(root: Root = None) -> Dataset:
-    """The same digits in black and white, 1 where x >= 1/2; same split and labels.
+    """Load the 8x8 digits in black and white: 1 where x >= 1/2.
 
-    Of all 1797 x 64 pixels 37151 are 1, or 32.3 %.
+    37151 of the 1797 x 64 pixels are 1 (32.3 %).
     Shapes: x (N, 64) of {0, 1}, y (N,), image_shape (1, 8, 8).
     """
     return _black_and_white(load(root), "binary_digits", "of 8x8")
 
 
 def load_binary_enlarged(root: Root = None) -> Dataset:
-    """The enlarged digits in black and white, 1 where x >= 1/2: strokes have smooth edges, so that
-    a pixel's neighbours tell much of it. Same split and labels.
+    """Load the enlarged digits in black and white: 1 where x >= 1/2.
 
-    Of all 1797 x 256 pixels 141403 are 1, or 30.7 %.
+    Strokes have smooth edges, so a pixel is largely predictable from its neighbours. 141403 of the
+    1797 x 256 pixels are 1 (30.7 %).
     Shapes: x (N, 256) of {0, 1}, y (N,), image_shape (1, 16, 16).
     """
     return _black_and_white(load_enlarged(root), "binary_digits16", "of 8x8 enlarged to 16x16")

@@ -1,4 +1,7 @@
-"""Long-memory tasks: sequences generated from a key, the answer of each far from its question."""
+"""Long-memory tasks, copy and adding: the answer is due many steps after the data it depends on.
+
+Files: none; sequences are generated from a key, so any number can be drawn and there are no splits.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ LENGTH, ITEMS, MARKED = 100, 10, 2
 
 
 class Sequences(NamedTuple):
-    """A batch, time first: what goes in, what should come out, and which steps count.
+    """A batch, time first: inputs x, targets y, and the weight of each step in the loss.
 
     Shapes: copy x, y (T, B) int64; adding x (T, B, 2), y (T, B, 1) float32; weight (T, B) float32.
     """
@@ -33,23 +36,23 @@ class Sequences(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryTask:
-    """One task at one length; its sequences are drawn, so there is nothing to read or to split.
+    """A memory task at one length.
 
-    copy: `items` random symbols of 1 .. 8, length - 1 blanks (0), the delimiter (9), `items`
-    blanks. The answer is blank, and on the last `items` steps the symbols in their order.
+    copy: the input is `items` random symbols of 1 .. 8, length - 1 blanks (0), the delimiter (9)
+    and `items` blanks. The target is blank until the last `items` steps, then the symbols in order.
 
         x   3 1 8 . . . . 9 . . .        items 3, length 5: T = 11
-        y   . . . . . . . . 3 1 8        weight 1 under these, else 0
+        y   . . . . . . . . 3 1 8        weight 1 on the last 3 steps, else 0
 
-    adding: two numbers a step, a value in [0, 1) and a marker, 1 at one step of the first half
-    (length // 2 steps) and at one of the second. The answer is the sum of the two marked values,
-    on the last step, which alone has weight 1; T = length, and `items` is 2.
+    adding: each step has a value in [0, 1) and a marker, which is 1 at one step of the first half
+    (length // 2 steps) and at one step of the second. The target is the sum of the two marked
+    values, on the last step, the only one of weight 1; T = length, and `items` is 2.
 
     Raises: ValueError that names the field, what it got and what it takes.
     Source: Arjovsky, Shah & Bengio, "Unitary evolution recurrent neural networks" (2016), 4.1,
     and Le, Jaitly & Hinton, "A simple way to initialize recurrent networks of rectified linear
     units" (2015), 4.1, both after Hochreiter & Schmidhuber, "Long short-term memory" (1997).
-    There blank and delimiter are symbols 8 and 9 and the data 0 .. 7; 0 is the blank here.
+    Where we differ: there the data are symbols 0 .. 7 and the blank is 8; here the blank is 0.
     """
 
     name: str
@@ -68,28 +71,29 @@ class MemoryTask:
 
     @property
     def steps(self) -> int:
-        """T: length + 2 items for copy, length for adding."""
+        """The number of steps T: length + 2 items for copy, length for adding."""
         return self.length + 2 * self.items if self.kind == "copy" else self.length
 
     @property
     def symbols(self) -> int:
-        """The size of copy's vocabulary, 10; adding has no symbols: 0."""
+        """The size of the vocabulary: 10 for copy, 0 for adding, which has no symbols."""
         return SYMBOLS if self.kind == "copy" else 0
 
     @property
     def summary(self) -> str:
-        what = f"{self.items} symbols of {DATA}" if self.kind == "copy" else "2 marked values"
-        return f"{self.name}: {what}, length {self.length}, {self.steps} steps, drawn from a key"
+        """One sentence with the task's name, data, length and number of steps."""
+        content = f"{self.items} symbols of {DATA}" if self.kind == "copy" else "2 marked values"
+        return f"{self.name}: {content}, length {self.length}, {self.steps} steps, drawn from a key"
 
     @property
     def contents(self) -> tuple[np.ndarray, ...]:
-        """Nothing is read, so there is nothing to digest."""
+        """No arrays: the sequences are generated."""
         return ()
 
     def draw(self, key: Key, count: int, start: int = 0) -> Sequences:
-        """Sequences start .. start + count - 1 of the stream that `key` names.
+        """Draw sequences start .. start + count - 1 of the random stream `key`.
 
-        Sequence n depends on the key and on n alone, so any part may be drawn at any time.
+        Sequence n depends only on the key and on n.
         Raises: ValueError for a count below 1 or a start below 0.
         """
         check_positive_int("count", count)
@@ -98,7 +102,7 @@ class MemoryTask:
 
     def _copy(self, key: Key, count: int, start: int) -> Sequences:
         n = self.items
-        # the upper 3 bits of a word are one of 8
+        # the upper 3 bits of a random word select one of 8 symbols
         data = 1 + (bits(key, (count, n), start * n) >> np.uint32(29)).astype(np.int64).T
         x = np.full((self.steps, count), BLANK, np.int64)
         y, weight = x.copy(), np.zeros(x.shape, np.float32)
@@ -110,7 +114,7 @@ class MemoryTask:
         shape, half = (count, self.length), self.length // 2
         values = uniform(key.fold_in("values"), shape, start * self.length, np.float32)
         words = bits(key.fold_in("markers"), (count, MARKED), start * MARKED).astype(np.uint64)
-        # floor(u n) of a u in [0, 1) with 32 bits: one of n, each as likely to 1 in 2^32 / n
+        # floor(u n) for a 32-bit u in [0, 1) is uniform on 0 .. n - 1 up to a bias of n / 2^32
         sizes, starts = np.array([half, self.length - half], np.uint64), np.array([0, half])
         marked = (words * sizes >> np.uint64(32)).astype(np.int64) + starts
         x = np.zeros((self.steps, count, 2), np.float32)
@@ -123,20 +127,20 @@ class MemoryTask:
 
 
 def parse(name: str) -> MemoryTask:
-    """The task of a name: copy, copy:LENGTH, copy:LENGTH:ITEMS, adding or adding:LENGTH.
+    """Make the task `name`: copy, copy:LENGTH, copy:LENGTH:ITEMS, adding or adding:LENGTH.
 
-    LENGTH is 100 and ITEMS is 10 where the name does not say.
+    LENGTH defaults to 100 and ITEMS to 10.
     Raises: ValueError for any other name and for numbers that the task does not take.
     """
     kind, *numbers = name.split(":")
-    most = {"copy": 2, "adding": 1}.get(kind, -1)
-    if len(numbers) > most or not all(re.fullmatch("[0-9]+", number) for number in numbers):
+    max_numbers = {"copy": 2, "adding": 1}.get(kind, -1)
+    if len(numbers) > max_numbers or not all(re.fullmatch("[0-9]+", number) for number in numbers):
         raise ValueError(
             f"name: got {name!r}, takes copy, copy:LENGTH, copy:LENGTH:ITEMS, adding or "
             "adding:LENGTH, with ints for LENGTH and ITEMS"
         )
     length, items = [*map(int, numbers), *(LENGTH, ITEMS)[len(numbers) :]]
     try:
-        return MemoryTask(name, kind, length, items if kind == "copy" else MARKED)  # type: ignore[arg-type]  # most has checked it
+        return MemoryTask(name, kind, length, items if kind == "copy" else MARKED)  # type: ignore[arg-type]  # checked above
     except ValueError as error:
         raise ValueError(f"name: got {name!r}, {error}") from None

@@ -1,4 +1,14 @@
-"""MNIST: the four original IDX files, gzipped or not."""
+"""MNIST: grey 28x28 handwritten digits, from the four original IDX files.
+
+Files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+`t10k-labels-idx1-ubyte`, also spelt `images.idx3`, each plain or `.gz` (11 MB), in ROOT/mnist or
+ROOT.
+Layout: see `read_idx`. Pixels are 0 .. 255 in the files and 0 .. 1 here (/ 255).
+Size: 50000 train, 10000 valid (the last sixth of the training file) and 10000 test images.
+Checks: magic numbers, sizes, file lengths, labels 0 .. 9, as many labels as images.
+Origin: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition"
+(1998), which has no validation split; its last 10000 training images are the usual choice.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +29,10 @@ _UINT8 = 0x08
 
 
 def load(root: Root = None) -> Dataset:
-    """70000 grey 28x28 digits with labels: 50000 / 10000 / 10000 from the full files.
+    """Load the 70000 grey digits with labels.
 
-    Format: `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, also spelt `images.idx3`, also `.gz`,
-    in ROOT/mnist or ROOT; see `read_idx`. Pixels are 0 .. 255 in the file, 0 .. 1 here (/ 255).
-    The last sixth of the training file is valid, the t10k file is test.
     Shapes: x (N, 784), y (N,) in 0 .. 9, image_shape (1, 28, 28).
     Raises: ValueError that names the file, the offset, what was found and what was expected.
-    Source: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document
-    recognition" (1998), which has no validation split; its last 10000 are the usual choice.
     """
     images = find_file(data_root(root), _spellings("train-images-idx3-ubyte"), ("mnist", "."))
     folder = images.parent
@@ -45,12 +50,12 @@ def load(root: Root = None) -> Dataset:
 
 
 def load_dynamic(root: Root = None) -> Dataset:
-    """The same with its grey values as the probabilities of black and white: dynamic MNIST.
+    """Load dynamically binarized MNIST: each pixel is Bernoulli(x), x the grey value.
 
-    Each pixel is Bernoulli(x), drawn anew each time it is seen; see `Dataset.dynamic`.
-    Source: Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks" (2008),
-    drew them once, which is static_mnist; to draw them at each pass is usual since Burda, Grosse &
-    Salakhutdinov, "Importance weighted autoencoders" (2016).
+    The pixels are drawn anew each time an image is used; see `Dataset.dynamic`.
+    Source: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016). Salakhutdinov
+    & Murray, "On the quantitative analysis of deep belief networks" (2008), drew the pixels once:
+    that is static_mnist.
     """
     grey = load(root)
     summary = f"dynamic_{grey.summary}, pixels drawn anew as 0 or 1"
@@ -58,13 +63,13 @@ def load_dynamic(root: Root = None) -> Dataset:
 
 
 def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The bytes of an IDX file of `shape` (None: any size but 0).
+    """Read an IDX file of uint8 and of the expected `shape`; None means any size but 0.
 
-        0 .. 3      magic: 0, 0, 8 for uint8, the number of dimensions n
-        4 .. 4n+3   n sizes, big-endian uint32
-        4n+4 ..     one uint8 an element, last dimension fastest, and then the file ends
+        bytes 0 .. 3      magic: 0, 0, 8 for uint8, the number of dimensions n
+        bytes 4 .. 4n+3   n sizes, big-endian uint32
+        bytes 4n+4 ..     one uint8 an element, last dimension fastest, to the end of the file
 
-    Offsets in errors count from the start of the file, uncompressed where its name ends in .gz.
+    Offsets in errors count from the start of the file, after decompression if its name ends in .gz.
     Shapes: returned uint8, read-only.
     Raises: ValueError that names the file, the offset, what was found and what was expected.
     Source: Y. LeCun, "The IDX file format", on the page of the MNIST database.
@@ -77,16 +82,16 @@ def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
             data = path.read_bytes()
     magic, start = bytes((0, 0, _UINT8, len(shape))), 4 + 4 * len(shape)
     if data[:4] != magic:
-        result = data[:4].hex(" ") or "nothing"
-        raise ValueError(f"{path}: offset 0: found {result}, expected magic {magic.hex(' ')}")
+        start_bytes = data[:4].hex(" ") or "nothing"
+        raise ValueError(f"{path}: offset 0: found {start_bytes}, expected magic {magic.hex(' ')}")
     if len(data) < start:
         raise ValueError(f"{path}: offset 4: file ends at {len(data)}, expected sizes to {start}")
     sizes = struct.unpack_from(f">{len(shape)}I", data, 4)
-    for axis, (size, want) in enumerate(zip(sizes, shape, strict=True)):
-        if size == 0 or want not in (None, size):
+    for axis, (size, expected) in enumerate(zip(sizes, shape, strict=True)):
+        if size == 0 or expected not in (None, size):
             raise ValueError(
                 f"{path}: offset {4 + 4 * axis}: found size {size} for dimension {axis}, "
-                f"expected {want or 'at least 1'}"
+                f"expected {expected or 'at least 1'}"
             )
     if len(data) - start != math.prod(sizes):
         raise ValueError(

@@ -1,4 +1,15 @@
-"""Penn Treebank in Mikolov's preprocessing: three text files, by words or by characters."""
+"""Penn Treebank in Mikolov's preprocessing: English text, by words or by characters.
+
+Files: `ptb.train.txt`, `ptb.valid.txt` and `ptb.test.txt` (6 MB), in ROOT/ptb or ROOT.
+Layout: one sentence a line, words separated by blanks. The files themselves write rare words as
+<unk> and numbers as N.
+Size: 929589 train, 73760 valid and 82430 test words, counting one <eos> a line, of 10000 distinct
+words; 5017482, 393042 and 442423 characters, of 50.
+Checks: the numbers of words and of distinct words; no word outside the training vocabulary.
+Origin: Mikolov, Karafiat, Burget, Cernocky & Khudanpur, "Recurrent neural network based language
+model" (2010), after Marcus, Santorini & Marcinkiewicz (1993). The text is licensed by the
+Linguistic Data Consortium.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +27,11 @@ VOCABULARY = 10000
 
 
 def load(root: Root = None) -> Corpus:
-    """929589 / 73760 / 82430 words from a vocabulary of 10000, counting one <eos> a line.
+    """Load the words, with one <eos> at the end of each line.
 
-    Format: `ptb.{train,valid,test}.txt` in ROOT/ptb or ROOT, a sentence a line, words between
-    blanks; rare words are <unk> and numbers are N in the files themselves. The vocabulary is the
-    training file's words, the most frequent first, words as frequent as each other by spelling.
-    Raises: ValueError that names the file, what was found and what was expected: a number of
-    words or of distinct words that is not the one above, or a word that train has not (its line).
-    Source: Mikolov, Karafiat, Burget, Cernocky & Khudanpur, "Recurrent neural network based
-    language model" (2010), after Marcus, Santorini & Marcinkiewicz (1993).
+    The vocabulary is the training file's words in order of decreasing frequency, ties by spelling.
+    Raises: ValueError that names the file, what was found and what was expected, for another number
+    of words or of distinct words, or (with its line) for a word outside the training vocabulary.
     """
     paths = _paths(root)
     lines = {split: _lines(path, lambda words: [*words, EOS]) for split, path in paths.items()}
@@ -37,11 +44,11 @@ def load(root: Root = None) -> Corpus:
 
 
 def load_characters(root: Root = None) -> Corpus:
-    """The characters of the same files, in full 5017482 / 393042 / 442423 from 50.
+    """Load the characters of the same files.
 
-    Format: one blank between two words, none at either end of a line, a newline after it; <unk>
-    is five characters. Papers differ in this, so look at their counts before you compare. The
-    vocabulary is the training file's characters, sorted. The counts are not checked here.
+    Words are joined by one blank, lines have no blank at either end and are followed by a newline,
+    and <unk> is five characters. Papers differ in this, so compare their counts first. The
+    vocabulary is the training file's characters, sorted. The counts are not checked.
     Raises: ValueError as `load`.
     """
     paths = _paths(root)
@@ -61,11 +68,9 @@ def _lines(path: Path, tokens: Callable[[list[str]], list[str]]) -> list[list[st
     return [tokens(line.split()) for line in read_text(path).removesuffix("\n").split("\n")]
 
 
-def _check(path: Path, what: str, result: int, expected: int) -> None:
-    if result != expected:
-        raise ValueError(
-            f"{path}: found {result} {what} with one {EOS} a line, expected {expected}"
-        )
+def _check(path: Path, unit: str, count: int, expected: int) -> None:
+    if count != expected:
+        raise ValueError(f"{path}: found {count} {unit} with one {EOS} a line, expected {expected}")
 
 
 def _corpus(

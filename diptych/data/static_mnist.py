@@ -1,4 +1,15 @@
-"""Statically binarized MNIST, Larochelle's split: packed bits in an .npz, or three text files."""
+"""Statically binarized MNIST in Larochelle's split: black and white 28x28 digits without labels.
+
+Files: `binarized_mnist_larochelle_packed.npz` (2.3 MB), or else
+`binarized_mnist_{train,valid,test}.amat` (text, 110 MB in all), in ROOT, ROOT/static_mnist or
+ROOT/binarized_mnist.
+Layout: the .npz has keys train, valid, test, uint8 (N, 98): eight pixels a byte, the highest bit
+first. An .amat file has one image a line, 784 numbers 0 or 1 separated by blanks.
+Size: 50000 train, 10000 valid and 10000 test images.
+Checks: shapes and dtypes of the .npz; of an .amat file each line's length and each value.
+Origin: Larochelle & Murray, "The neural autoregressive distribution estimator" (2011), after
+Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks" (2008).
+"""
 
 from __future__ import annotations
 
@@ -18,16 +29,12 @@ AMAT = tuple(f"binarized_mnist_{split}.amat" for split in SPLITS)
 
 
 def load(root: Root = None) -> Dataset:
-    """70000 black and white 28x28 digits without labels: 50000 / 10000 / 10000 in full.
+    """Load the 70000 black and white digits.
 
-    Format: an .npz with keys train, valid, test, uint8 (N, 98), eight pixels a byte, first bit
-    first, or else the three .amat files of `read_amat`, in ROOT, ROOT/static_mnist or
-    ROOT/binarized_mnist. Rows stay in file order, and in the published test file that is by class:
-    shuffle before taking a part of it.
+    Images keep the order of the file. The published test file is sorted by class: shuffle before
+    you take a subset.
     Shapes: x (N, 784) of {0, 1}, y None, image_shape (1, 28, 28).
     Raises: ValueError that names the file, the key or line, what was found and what was expected.
-    Source: Larochelle & Murray, "The neural autoregressive distribution estimator" (2011), after
-    Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks" (2008).
     """
     path = find_file(data_root(root), (NPZ, *AMAT), FOLDERS)
     if path.name == NPZ:
@@ -45,7 +52,7 @@ def load(root: Root = None) -> Dataset:
 
 
 def read_amat(path: Path) -> np.ndarray:
-    """A text file, an image a line: 784 numbers, each 0 or 1, separated by blanks.
+    """Read a text file with one image a line: 784 numbers, each 0 or 1, separated by blanks.
 
     Shapes: (lines, 784) uint8 of {0, 1}.
     Raises: ValueError that names the file, the line, what was found and what was expected.
@@ -68,14 +75,14 @@ def read_amat(path: Path) -> np.ndarray:
 
 
 def _digits(path: Path, number: int, tokens: list[bytes]) -> bytes:
-    """The slow way, for a line that is not plainly 0s and 1s: 1.0 is a 1, and 2 is an error."""
+    """Parse a line with other spellings of 0 and 1, such as 1.0; other numbers are an error."""
     row = b""
     for column, token in enumerate(tokens, 1):
         try:
             row += {0.0: b"0", 1.0: b"1"}[float(token)]
         except (ValueError, KeyError):
-            result = token[:24].decode("ascii", "backslashreplace")
+            value = token[:24].decode("ascii", "backslashreplace")
             raise ValueError(
-                f"{path}: line {number}: value {column}: found {result}, expected 0 or 1"
+                f"{path}: line {number}: value {column}: found {value}, expected 0 or 1"
             ) from None
     return row

@@ -1,4 +1,10 @@
-"""Any text file in UTF-8, by words or by characters, cut into three splits."""
+"""Any UTF-8 text file, by words or by characters, cut into three splits.
+
+File: the path in the name, text:PATH or text/characters:PATH.
+Layout: UTF-8, with or without a byte order mark.
+Size: the first 90 % of the tokens are train, the next 5 % valid, the last 5 % test; at least 40.
+Checks: the encoding, and that there is enough text.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +17,18 @@ from diptych.data.corpus import EOS, UNK, Corpus, Unit, Vocabulary, count, cut_w
 from diptych.data.dataset import reading
 from model_specs.common.fields import check_choice
 
-TRAIN, VALID = 90, 95  # per cent of the tokens at which train and valid end
-LEAST = 40  # tokens, of which 5 % are the 2 that a split takes
+TRAIN, VALID = 90, 95  # train and valid end at these percentages of the tokens
+MIN_TOKENS = 40  # 5 % of them are 2, the least that a split takes
 
 
 def load(path: str | Path, unit: Unit) -> Corpus:
-    r"""The file at `path`, relative to the current folder, ~ being the home folder.
+    r"""Load the file `path`, relative to the current folder; ~ is the home folder.
 
-    Words: on each line what matches \w+(?:'\w+)*|[^\w\s] in its lower case, so a mark is a word,
-    and <eos> after each line that is not empty. What occurs once in train, or only outside it,
-    is <unk>. The vocabulary is the words of train, the most frequent first, words as frequent as
-    each other by spelling; <eos> and <unk> are always in it.
-    Characters: as they are, newlines included; the vocabulary is all of the file's, sorted.
-    Split: the first 90 % of the tokens, the next 5 %, the last 5 %.
+    Words: the matches of \w+(?:'\w+)*|[^\w\s] in each line in lower case, so a punctuation mark is
+    a word, with <eos> after each line that is not empty. Words that occur once in train, or only in
+    valid or test, are <unk>. The vocabulary is the words of train in order of decreasing frequency,
+    ties by spelling; <eos> and <unk> are always in it.
+    Characters: all of them, newlines included; the vocabulary is those of the whole file, sorted.
     Raises: ValueError that names the file, what was found and what was expected, with the offset
     of a byte that is not UTF-8.
     """
@@ -35,15 +40,18 @@ def load(path: str | Path, unit: Unit) -> Corpus:
 
 
 def from_text(name: str, text: str, unit: Unit, source: object, origin: str) -> Corpus:
-    """The corpus of `text`, by the rules of `load`; errors name `source`, `found` ends `origin`."""
+    """Make a corpus of `text` by the rules of `load`.
+
+    Errors begin with `source`; the corpus's summary ends with `origin`.
+    """
     check_choice("unit", unit, get_args(Unit))
     if not text.strip():
-        result = "nothing but white space" if text else "an empty file"
-        raise ValueError(f"{source}: found {result}, expected text")
+        content = "nothing but white space" if text else "an empty file"
+        raise ValueError(f"{source}: found {content}, expected text")
     tokens = _words(text) if unit == "words" else list(text)
-    if len(tokens) < LEAST:
+    if len(tokens) < MIN_TOKENS:
         raise ValueError(
-            f"{source}: found {len(tokens)} {unit}, expected {LEAST} or more, so that "
+            f"{source}: found {len(tokens)} {unit}, expected {MIN_TOKENS} or more, so that "
             f"valid and test, {100 - VALID} % each, have 2 or more"
         )
     first, second = len(tokens) * TRAIN // 100, len(tokens) * VALID // 100
@@ -57,12 +65,12 @@ def from_text(name: str, text: str, unit: Unit, source: object, origin: str) -> 
     vocabulary = Vocabulary(tuple(distinct), unit)
     ids = vocabulary.encode(tokens)
     train, valid, test = ids[:first].copy(), ids[first:second].copy(), ids[second:].copy()
-    result = f"{name}: {count(train, valid, test, vocabulary)}, {origin}"
-    return Corpus(name, train, valid, test, vocabulary, result)
+    summary = f"{name}: {count(train, valid, test, vocabulary)}, {origin}"
+    return Corpus(name, train, valid, test, vocabulary, summary)
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without a byte order mark; line ends stay as they are.
+    """Read a UTF-8 text file, without a byte order mark; line ends are kept.
 
     Raises: ValueError that names the file, and the offset of the first byte that is not UTF-8.
     """
@@ -71,8 +79,8 @@ def read_text(path: Path) -> str:
     try:
         return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        result = data[error.start : error.end].hex(" ")
-        raise ValueError(f"{path}: offset {error.start}: found {result}, expected UTF-8") from None
+        invalid = data[error.start : error.end].hex(" ")
+        raise ValueError(f"{path}: offset {error.start}: found {invalid}, expected UTF-8") from None
 
 
 def _words(text: str) -> list[str]:

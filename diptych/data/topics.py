@@ -1,4 +1,12 @@
-"""Topics: the English reference text of `help()`, which comes with CPython, so no file."""
+"""The English reference text of Python's `help()`, embedded in CPython: no file is needed.
+
+Files: none; the text is the module `pydoc_data.topics` of the running Python.
+Layout: some 80 pages, joined in the order of their titles. Pages quote each other at length, so a
+paragraph that occurred before is left out; otherwise training would see much of the held-out text.
+Size: depends on the version of Python, which the summary names: do not compare numbers between
+versions.
+Origin: Python Software Foundation, "The Python Language Reference" (PSF licence).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +18,15 @@ from diptych.data.text import from_text
 
 
 def load(root: Root = None) -> Corpus:
-    """The topics of `pydoc_data`, by words: some 80 pages, joined in the order of their titles.
+    """Load the text by words, with the tokens and splits of `text.load`. `root` is not used.
 
-    Pages quote each other at length, so a paragraph that came before is left out: otherwise much
-    of the held-out text would have been read in training.
-    Cut, split and <unk> are those of `text.load`. The text changes with the version of Python,
-    so `found` says which it was: compare no numbers between versions. `root` is not used.
-    Raises: ValueError where this Python comes without them.
-    Source: Python Software Foundation, "The Python Language Reference".
+    Raises: ValueError if this Python has no `pydoc_data.topics`.
     """
     return _load("topics", "words")
 
 
 def load_characters(root: Root = None) -> Corpus:
-    """The same text by characters."""
+    """Load the text by characters."""
     return _load("topics/characters", "characters")
 
 
@@ -33,10 +36,10 @@ def _load(name: str, unit: Unit) -> Corpus:
     except ImportError:
         raise ValueError(
             f"{name}: found no pydoc_data.topics in Python {platform.python_version()}, "
-            "expected the one that CPython comes with"
+            "expected the one of CPython"
         ) from None
     pages = "\n\n".join(topics[title] for title in sorted(topics))
-    paragraphs = dict.fromkeys(pages.split("\n\n"))  # each once, where it stands first
+    paragraphs = dict.fromkeys(pages.split("\n\n"))  # without repetitions, in order
     text = "\n\n".join(paragraphs)
     origin = f"from the {len(topics)} topics of Python {platform.python_version()}"
     return from_text(name, text, unit, "pydoc_data.topics", origin)

@@ -1,1 +1,1 @@
-"""Evaluation of trained models: ELBO, importance-weighted bounds, partial results."""
+"""Evaluation of trained models: ELBO, log-likelihood by importance sampling, partial results."""

@@ -1,4 +1,4 @@
-"""How good a trained model is: the ELBO's parts, and the error of reconstructions."""
+"""Evaluate a trained VAE: the terms of the ELBO, and the reconstruction error."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from diptych import pairs
 from diptych.arrays import to_numpy
 from diptych.panels import Panel
 from model_specs.common.key import Key
 
 
 def elbo_terms(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> dict[str, float]:
-    """The loss terms of a data set, nats per example, each averaged over it.
+    """Return the mean of each loss term over a data set, in nats per example.
 
-    With the reduction "sum", the batch sums are divided by the number of examples.
+    A model whose reduction is "sum" gives sums over a batch; they are divided by the batch's size.
     """
     sums: dict[str, float] = {}
     for start in range(0, len(x), batch_size):
@@ -35,19 +36,19 @@ def reconstruction_error(
     pixels: Callable[[np.ndarray], np.ndarray] = np.asarray,
     after: Callable[[int], None] | None = None,
 ) -> float:
-    """Root of the mean squared difference between a value of x and of its reconstruction.
+    """Return the root mean squared error of the reconstructions, per value of an example.
 
-    `pixels` makes of either what is to be compared: x as it is, or an image in [0, 1] without the
-    margin that a model adds. `after` is told the size of each batch that is done.
+    `pixels` is applied to both sides before the comparison, for instance to remove the margin that
+    a model adds to images. `after` is called with the size of each batch when it is done.
     """
-    drawn = getattr(panel.model.config, "draws_reconstructions", False)
+    drawn = pairs.traits(panel.model.config).draws_reconstructions
     squares = count = 0.0
     with panel.evaluating():
         for start in range(0, len(x), batch_size):
             part = panel.array(x[start : start + batch_size])
-            message = {"first": start} if drawn else {}
-            made = panel.model.reconstruct(part, **message)
-            recon, original = (pixels(to_numpy(a)) for a in (made, part))
+            options = {"first": start} if drawn else {}
+            recon = panel.model.reconstruct(part, **options)
+            recon, original = (pixels(to_numpy(a)) for a in (recon, part))
             squares += float(np.square(recon - original, dtype=np.float64).sum())
             count += original.size
             if after is not None:
@@ -56,6 +57,6 @@ def reconstruction_error(
 
 
 def per_example(config: object, terms: dict[str, float], batch_size: int) -> dict[str, float]:
-    """Loss terms as nats per example, whatever the model's reduction over the batch."""
-    scale = 1 / batch_size if getattr(config, "reduction", "mean") == "sum" else 1.0
+    """Convert loss terms to nats per example, by the model's reduction over the batch."""
+    scale = 1 / batch_size if pairs.traits(config).reduction == "sum" else 1.0
     return {name: value * scale for name, value in terms.items()}

@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling, in pieces that fit into a bound on memory."""
+"""Estimate log p(x) by importance sampling, in pieces that respect a bound on memory."""
 
 from __future__ import annotations
 
@@ -10,54 +10,49 @@ from typing import Any
 import numpy as np
 
 from diptych.arrays import map_arrays, to_numpy
+from diptych.evaluation.memory import rows_within
 from diptych.panels import Panel
-from model_specs.common.fields import check_positive_int, check_real
+from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
-
-ARRAYS = 32
-"""Arrays of the widest layer that are taken to be alive at a time. Measured at the peak of
-`log_weight`, over both panels and dtypes: 3 to 5 for an MLP VAE with Bernoulli pixels, 5 to 7 for
-the convolutional one, 25 for a truncated Gaussian's density; and 16 float32 ones where noise as
-wide as the widest layer is drawn, which is done in 64-bit integers."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over the examples, nats, where nothing else is said."""
+    """Means over the examples, in nats unless a field says otherwise."""
 
     examples: int
     samples: int
     nll: float
     """-log (1/K) sum_k w_k, w = p(x, z) / q(z|x): Burda et al. 2015, eq. 8, with the sign turned"""
     nll_standard_error: float | None
-    """of that mean over examples, None for one example; the spread over importance samples is
-    inside it"""
+    """of that mean over examples, None for one example; includes the variance of the importance
+    sampling"""
     elbo: float
-    """mean of log w over the same samples; elbo <= -nll, and in the mean -nll <= log p(x)"""
+    """mean of log w over the same samples; elbo <= -nll, and E[-nll] <= log p(x)"""
     bits_per_dim: float
-    """nll / (D log 2), D the values of an example as the model takes it, a margin included"""
+    """nll / (D log 2), where D counts the values of an example, including a model's margin"""
     effective_samples: float
     """(sum_k w_k)^2 / sum_k w_k^2, from 1 to K: see `Sums.effective_samples`"""
     least_effective_samples: float
-    """of the example that has the fewest"""
+    """the smallest effective sample size of any example"""
 
 
 @dataclass
 class Sums:
-    """Running sums over the samples of each example: all that is left of an evaluation's part."""
+    """Running sums over the importance samples of each example, the state of an evaluation."""
 
     log_w: np.ndarray
-    """sum_k log w_k   (N,), as the other two, float64"""
+    """sum_k log w_k   (N,) float64, like the other two"""
     log_sum: np.ndarray
     """log sum_k w_k"""
     log_squares: np.ndarray
     """log sum_k w_k^2"""
     done: int = 0
-    """(example, sample) pairs that are in them: all samples of one example, then the next one"""
+    """number of (example, sample) pairs in the sums, in the order of examples, then of samples"""
 
     @classmethod
-    def none(cls, examples: int) -> Sums:
-        """Of no sample yet."""
+    def empty(cls, examples: int) -> Sums:
+        """Return the sums over no samples."""
         return cls(np.zeros(examples), *np.full((2, examples), -np.inf))
 
     def add(self, rows: slice, log_w: np.ndarray) -> None:
@@ -68,15 +63,16 @@ class Sums:
         self.done += log_w.size
 
     def nll(self, samples: int) -> np.ndarray:
-        """log K - log sum_k w_k of the examples that have all their samples.   (N' <= N,)"""
+        """Return log K - log sum_k w_k of the examples whose K samples are all in.   (N' <= N,)"""
         return math.log(samples) - self.log_sum[: self.done // samples]
 
     def effective_samples(self) -> np.ndarray:
-        """(sum_k w_k)^2 / sum_k w_k^2: 1 where one weight has it all, K where all are the same.
+        """Return the effective sample sizes ESS = (sum_k w_k)^2 / sum_k w_k^2.
 
-        The relative variance of the mean weight is about 1/ESS - 1/K. So a small one says that
-        log p(x) rests on few draws: its standard deviation is about the root of that, and the NLL
-        is too high by half of it, in nats. It cannot tell of a mode of p(z|x) that no draw has hit.
+        ESS is 1 if one weight dominates and K if all are equal. The relative variance v of the mean
+        weight is about 1/ESS - 1/K; the estimate of log p(x) has a standard deviation of about
+        sqrt(v), and the NLL is too high by about v / 2 nats. A mode of p(z|x) that no draw has hit
+        does not show in the ESS.
         Shapes: (N,).
         Source: Kong (1992), "A note on importance sampling using standardized weights"; Owen
         (2013), "Monte Carlo theory, methods and examples", section 9.3.
@@ -94,23 +90,21 @@ def importance_weighted(
     sums: Sums | None = None,
     after: Callable[[Sums], None] | None = None,
 ) -> Evaluation:
-    """log p(x) by importance sampling with K = `samples` draws from q(z|x) for each example.
+    """Estimate log p(x) with K = `samples` draws from q(z|x) for each example.
 
         log p(x) ~ log (1/K) sum_k exp(log w_k)
 
-    added up by a running log-sum-exp, one example after the other, in pieces that keep memory under
-    `memory_mb`. Sample k of example n is the draw of number n K + k, so that pieces decide which
-    rows a product has, and with it the last digit, but never which numbers are drawn. `after` is
-    told the sums so far after each piece; an evaluation that was given up there goes on from them,
-    given as `sums`.
+    The sum is a running log-sum-exp over pieces that keep memory under `memory_mb`. Sample k of
+    example n is draw number n K + k of the key, so the pieces affect rounding but not which numbers
+    are drawn. `after` is called with the sums after each piece; pass them as `sums` to resume.
 
-    Raises: ValueError for no examples, K < 1, a bound too small for one sample, all before anything
+    Raises: ValueError for no examples, K < 1 or a bound too small for one sample, before anything
     is computed; and for a weight that is 0, infinite or NaN.
     """
     check_positive_int("samples", samples)
     check_positive_int("examples", len(x))
     rows = rows_within(memory_mb, panel.model)
-    sums = Sums.none(len(x)) if sums is None else sums
+    sums = Sums.empty(len(x)) if sums is None else sums
     for part, count in _pieces(len(x), samples, rows, sums.done):
         with panel.evaluating():
             noise = _draw(panel.model, key, part.stop - part.start, count, sums.done)
@@ -134,47 +128,21 @@ def importance_weighted(
     )
 
 
-def memory_of(model: Any, rows: int) -> float:
-    """MiB that so many examples, of one sample each, are taken to need at a time.
-
-    However few they are, a copy of each weight may be alive, and twice what the taps of a kernel
-    read of one example: of the last one, and of the next (see numpy_ref.nn.correlation).
-    """
-    config, values = model.config, 0
-    if config.copies_weights:
-        values += sum(math.prod(parameter.data.shape) for parameter in model.parameters())
-    values += 2 * config.columns + rows * ARRAYS * config.widest
-    return values * model.dtype.itemsize / 2**20
-
-
-def rows_within(memory_mb: float, model: Any) -> int:
-    """How many examples, of one sample each, a model can be given at a time.
-
-    Raises: ValueError where not even one fits.
-    """
-    check_real("memory_mb", memory_mb, above=0)
-    least = memory_of(model, 1)
-    if memory_mb < least:
-        message = math.ceil(100 * least) / 100
-        raise ValueError(f"memory_mb: got {memory_mb:g}, one sample takes {message:g}")
-    return 1 + int((memory_mb - least) / (memory_of(model, 2) - least))
-
-
 def _pieces(examples: int, samples: int, rows: int, done: int) -> Iterator[tuple[slice, int]]:
-    """(examples, number of their next samples): as many whole examples as fit, or a part of one."""
+    """Yield (examples, number of samples) for each piece: whole examples, or a part of one."""
     while done < examples * samples:
         n, k = divmod(done, samples)
-        whole = k == 0 and rows >= samples
-        stop = min(n + rows // samples, examples) if whole else n + 1
-        count = samples if whole else min(rows, samples - k)
+        all_samples = k == 0 and rows >= samples
+        stop = min(n + rows // samples, examples) if all_samples else n + 1
+        count = samples if all_samples else min(rows, samples - k)
         yield slice(n, stop), count
         done += (stop - n) * count
 
 
 def _draw(model: Any, key: Key, examples: int, samples: int, first: int) -> Any:
-    """The noise of pair `first` = n K + k and those after it, as (examples, samples, ...).
+    """Draw the noise of the pairs from number `first` = n K + k on, as (examples, samples, ...).
 
-    The part of example n in a stream is that of n K ... n K + K - 1 where each has one sample.
+    A pair is treated as an example with one sample, so it has the same noise in every piece.
     """
     noise = model.draw_noise(key, examples * samples, samples=1, first=first)
     return map_arrays(lambda a: a.reshape(examples, samples, *a.shape[2:]), noise)

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
+from diptych.display import Table
 from diptych.pairs import lookup
 
 
 class Ablation(NamedTuple):
-    """What each run gave; the first is that of the config as it was."""
+    """The results of an ablation; the first run is that of the unchanged config."""
 
     field: str
     values: tuple[Any, ...]  # of the field, one a run
@@ -25,19 +24,19 @@ class Ablation(NamedTuple):
         table = Table(self.field, *names)
         for i, (value, result) in enumerate(zip(self.values, self.results, strict=True)):
             cells = (f"{result[name]:.4g}" if name in result else "-" for name in names)
-            table.add_row(f"{value}{' (as it was)' if i == 0 else ''}", *cells)
+            table.add_row(f"{value}{' (unchanged)' if i == 0 else ''}", *cells)
         return table
 
 
 def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], Any]) -> Ablation:
     """run(config), then run(config with field = value) for each of `values`.
 
-    `run` takes a config and returns numbers by name: a mapping or a NamedTuple, of which what is
-    no number is left out. What it needs else, it must make anew each time, from the same key, so
-    that the runs differ in the field and in nothing else. All configs are made before the first
-    run: an impossible value costs no time.
-    Raises: ValueError for a config that is no dataclass, a field that it has not, a value that it
-    refuses, no values or one twice, and a run that returns no number.
+    `run` takes a config and returns numbers by name: a mapping or a NamedTuple, whose other values
+    are left out. It must build everything else anew each time, from the same key, so that the runs
+    differ in the field alone. All configs are made before the first run: an impossible value costs
+    no time.
+    Raises: ValueError for a config that is no dataclass, a field that it does not have, a value
+    that it refuses, no values or one value twice, and a run that returns no number.
     """
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise ValueError(f"config: got {config!r}, takes a dataclass such as MLPVAEConfig()")
@@ -45,21 +44,23 @@ def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], 
     before = lookup("field", field, own)
     values = list(values)
     every = [before, *values]
-    twice = [value for i, value in enumerate(every) if value in every[:i]]
-    if not values or twice:
-        got = f"{twice[0]!r} twice, or once and as it was" if twice else "none"
+    repeated = [value for i, value in enumerate(every) if value in every[:i]]
+    if not values or repeated:
+        got = f"{repeated[0]!r} twice, or once and unchanged" if repeated else "none"
         raise ValueError(f"values: got {got}, takes other values of {field} than {before!r}")
     configs = [config, *(dataclasses.replace(config, **{field: value}) for value in values)]
     return Ablation(field, tuple(every), tuple(_numbers(run(changed)) for changed in configs))
 
 
 def _numbers(result: Any) -> dict[str, float]:
-    items = result if isinstance(result, Mapping) else getattr(result, "_asdict", dict)()
-    result = {
+    items = result if isinstance(result, Mapping) else {}
+    if hasattr(result, "_asdict"):
+        items = result._asdict()
+    numbers = {
         name: float(value)
         for name, value in items.items()
         if isinstance(value, Real) and not isinstance(value, bool)
     }
-    if not result:
+    if not numbers:
         raise ValueError(f"run: returned {result!r}, takes one that returns numbers by name")
-    return result
+    return numbers

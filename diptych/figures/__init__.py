@@ -1,4 +1,4 @@
-"""Figures: arrays in, a matplotlib Figure out, no global state."""
+"""Draw matplotlib figures of runs from NumPy arrays, without pyplot and its global state."""
 
 from diptych.figures.images import (
     image_grid,

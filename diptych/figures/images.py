@@ -1,4 +1,4 @@
-"""Figures: what a run looks like. NumPy arrays in, a matplotlib Figure out, no global state."""
+"""Figures of image models: loss curves, image grids, reconstructions and latent spaces."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from diptych.figures.style import (
     style,
 )
 
-Curves = Mapping[str, Mapping[str, np.ndarray]]  # panel, then "step" or a loss term
+Curves = Mapping[str, Mapping[str, np.ndarray]]  # curves[panel]["step" or a loss term]
 
 
 def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
-    """Both panels' losses over each other, an axis a term, and |left - right| / |right| below.
+    """Plot the loss terms of both panels, one axis a term, and their relative difference below.
 
+    The difference is |left - right| / |right|, on a logarithmic axis; 0 has a line of its own below
+    the decades, and a difference over a loss of 0 one above them.
     Shapes: curves["numpy"] and curves["torch"] have the same names: "step" (T), and any terms (T).
-    A difference of 0 stands on a line of its own below the decades, one over a loss of 0 above.
-    Raises: ValueError where panels, names, shapes or steps do not match, or a value is not finite.
+    Raises: ValueError if panels, names, shapes or steps do not match, or a value is not finite.
     """
     terms = _check_curves(curves)
     rows = math.ceil(len(terms) / 4)
@@ -47,20 +48,22 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
         y = units if i % columns == 0 else ""
         axis = style(figure.add_subplot(rows + 1, columns, i + 1), y=y)
         axis.set_title(term, loc="left", fontsize=10, fontweight="bold", color=INK)
-        pale = axis.plot(step, a, marker=dot, color=LEFT, lw=5, ms=8, label="NumPy")
-        thin = axis.plot(step, b, "--", marker=dot, color=RIGHT, lw=1.2, ms=3, label="PyTorch")
+        left = axis.plot(step, a, marker=dot, color=LEFT, lw=5, ms=8, label="NumPy")
+        right = axis.plot(step, b, "--", marker=dot, color=RIGHT, lw=1.2, ms=3, label="PyTorch")
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             differences[term] = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
-    figure.legend(handles=[*pale, *thin], loc="outside upper right", ncols=2, **LEGEND)
-    below = (rows * columns + 1, (rows + 1) * columns)  # all of the last row
-    axis = style(figure.add_subplot(rows + 1, columns, below), "step", "|left − right| / |right|")
+    figure.legend(handles=[*left, *right], loc="outside upper right", ncols=2, **LEGEND)
+    last_row = (rows * columns + 1, (rows + 1) * columns)
+    axis = style(
+        figure.add_subplot(rows + 1, columns, last_row), "step", "|left − right| / |right|"
+    )
     _draw_differences(axis, step, differences)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, handlelength=1, **LEGEND)
     return figure
 
 
 def image_grid(images: np.ndarray, columns: int) -> Figure:
-    """Images row by row, none resampled: an image pixel is a whole number of dots.
+    """Show images in a grid, row by row; an image pixel is a whole number of dots.
 
     Shapes: images (N, H, W), or (N, H, W, 3) for colour, clipped to [0, 1].
     Raises: ValueError for another shape, NaN or inf, integers above 1, or columns below 1.
@@ -72,7 +75,7 @@ def image_grid(images: np.ndarray, columns: int) -> Figure:
 
 
 def reconstructions(originals: np.ndarray, reconstructions: np.ndarray) -> Figure:
-    """Originals in the upper row, each over its reconstruction in the lower.
+    """Show originals in the upper row and their reconstructions in the lower row.
 
     Shapes: originals (N, H, W) or (N, H, W, 3), reconstructions alike, clipped to [0, 1].
     Raises: ValueError for other shapes, NaN or inf, or integers above 1.
@@ -88,7 +91,7 @@ def reconstructions(originals: np.ndarray, reconstructions: np.ndarray) -> Figur
 
 
 def latent_scatter(mu: np.ndarray, labels: np.ndarray) -> Figure:
-    """Posterior means of a two-dimensional latent space, coloured by label.
+    """Plot the posterior means of a two-dimensional latent space, coloured by label.
 
     Shapes: mu (N, 2), labels (N), integers from 0 to 9.
     Raises: ValueError for other shapes, NaN or inf, or other labels.
@@ -119,7 +122,7 @@ def latent_manifold(
     image_shape: tuple[int, int],
     quantiles: tuple[float, float] = (0.01, 0.99),
 ) -> Figure:
-    """side x side images decoded at z = Phi^-1(u), u equally spaced over `quantiles`.
+    """Show side x side images decoded at z = Phi^-1(u), with u equally spaced over `quantiles`.
 
     Shapes: decode (M, 2) float64 -> (M, H * W) means, clipped to [0, 1]; image_shape (H, W).
     Raises: ValueError for side below 2, quantiles not 0 < low < high < 1, or another shape decoded.
@@ -165,10 +168,10 @@ def _mosaic(images: np.ndarray, columns: int, left: float = 0) -> tuple[Figure, 
 
 
 def _pixel_axis(width: int, height: int, left: float = 0, below: float = 0) -> tuple[Figure, Axes]:
-    """A figure whose one axis has width x height dots; `left` and `below`: inches beside it."""
+    """Make a figure with an axis of width x height dots; `left`, `below`: margins in inches."""
     x, y = round(left * DPI) + GAP, round(below * DPI) + GAP
     w, h = x + width + GAP, y + height + GAP
-    # 0.01: Agg rounds the size down, and w / DPI * DPI may lie just under w
+    # + 0.01 because Agg rounds the size down, and w / DPI * DPI may be just below w
     figure = Figure(((w + 0.01) / DPI, (h + 0.01) / DPI), dpi=DPI, facecolor="white")
     return figure, figure.add_axes((x / w, y / h, width / w, height / h))
 
@@ -183,8 +186,8 @@ def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.nd
     logs = np.log10(values[(values > 0) & np.isfinite(values)]).clip(-100, 100)
     low, high = (math.floor(logs.min()), math.ceil(logs.max())) if logs.size else (-16, -15)
     ticks = {10.0**d: f"$10^{{{d}}}$" for d in range(low, high + 1, 1 + (high - low) // 6)}
-    apart = 1 + (high - low) / 8
-    zero, infinity = 10 ** (low - apart), 10 ** (high + apart)
+    distance = 1 + (high - low) / 8
+    zero, infinity = 10 ** (low - distance), 10 ** (high + distance)
     ticks |= {zero: "0"} if (values == 0).any() else {}
     ticks |= {infinity: "∞"} if np.isinf(values).any() else {}
     axis.set_yscale("log")
@@ -192,11 +195,20 @@ def _draw_differences(axis: Axes, step: np.ndarray, differences: dict[str, np.nd
     for term, values in differences.items():
         mark, color = next(looks)
         name = f"{term}: max {values.max():.1e}" if values.any() else f"{term}: equal"
-        shown = values.clip(zero, infinity)
-        axis.plot(step, shown, mark, color=color, label=name, ms=size, mew=0, alpha=0.75)
+        axis.plot(
+            step,
+            values.clip(zero, infinity),
+            mark,
+            color=color,
+            label=name,
+            ms=size,
+            mew=0,
+            alpha=0.75,
+        )
     axis.set_yticks(list(ticks), list(ticks.values()))
     axis.minorticks_off()
-    axis.set_ylim(min(ticks) / 10 ** (apart / 3), max(*ticks, 10.0**high) * 10 ** (apart / 3))
+    margin = 10 ** (distance / 3)
+    axis.set_ylim(min(ticks) / margin, max(*ticks, 10.0**high) * margin)
 
 
 def _check_curves(curves: Curves) -> list[str]:

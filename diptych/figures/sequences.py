@@ -1,7 +1,4 @@
-"""Figures of recurrent networks: what a memory learns, perplexity, and the masks themselves.
-
-As in diptych.figures: numbers in, a matplotlib Figure out, no global state.
-"""
+"""Figures of recurrent networks: accuracy on memory tasks, perplexity, and dropout masks."""
 
 from __future__ import annotations
 
@@ -20,8 +17,9 @@ from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, check, 
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.recurrent.dropout import SCHEMES, Masks
 
-# Source of the hues: Okabe & Ito, "Color universal design", 2008. Blue where the memory is left
-# alone, warm where noise crosses it. Of lines that coincide, the wider show beside the narrower.
+# Source of the hues: Okabe & Ito, "Color universal design", 2008. Blue for schemes that leave the
+# recurrent connections alone, warm for those that drop them. Widths differ so that lines that
+# coincide are all visible.
 LOOKS: dict[str, dict[str, Any]] = {
     "none": {"color": "#AAAAAA", "marker": "o", "lw": 4.5, "ms": 7.0},
     "per_step": {"color": "#0072B2", "marker": "s", "lw": 3.0, "ms": 6.0},
@@ -30,59 +28,56 @@ LOOKS: dict[str, dict[str, Any]] = {
     "recurrent": {"color": "#A33B00", "marker": "v", "lw": 1.5, "ms": 5.5},
 }
 KEPT, DROPPED = "#F1EEE6", RIGHT
-BAND, DODGE = 0.25, 0.13  # opacity; between the schemes at one delay, which are 1 apart
+BAND, DODGE = 0.25, 0.13  # opacity of a band; offset between schemes, delays being 1 apart
 
 
 def memory_curves(results: Mapping[str, Any]) -> Figure:
-    """How each dropout scheme learns to remember, and for how long it then does.
+    """Plot the accuracy of each dropout scheme on a memory task.
 
-    Left, held-out accuracy against the training step; right, test accuracy against the delay, the
-    schemes side by side at each. Marks are means of the seeds, bands and bars reach from the worst
-    seed to the best, chance is dotted. A seed that diverged is in none of them: the legend counts
-    it. `results` is what diptych.study.memory.memory_experiment returns.
+    Left, held-out accuracy against the training step; right, test accuracy against the delay. Marks
+    are means over the seeds, bands and bars reach from the worst seed to the best, chance is
+    dotted. Seeds that diverged are left out and counted in the legend. `results` is the dict that
+    diptych.study.memory.memory_experiment returns.
 
     Units: % of answers that are right. Raises: ValueError for results of another form, no scheme,
-    or curves of one scheme that were taken at different steps.
+    or seeds of one scheme that were evaluated at different steps.
     """
     _check_memory(results)
     schemes, delays = results["schemes"], results["settings"]["delays"]
     figure = Figure((9.2, 4.2), dpi=DPI, facecolor="white", layout="constrained")
-    learning, lasting = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
-    _title(style(learning, "training step", "right answers, %"), "while it learns, held out")
-    _title(style(lasting, "delay, steps"), "afterwards, test")
+    by_step, by_delay = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
+    _title(style(by_step, "training step", "right answers, %"), "during training, held-out data")
+    _title(style(by_delay, "delay, steps"), "after training, test data")
     handles = []
-    for place, (scheme, result) in enumerate(schemes.items()):
-        _draw_learning(learning, result["curves"], LOOKS[scheme], (place, len(schemes)))
+    for index, (scheme, result) in enumerate(schemes.items()):
+        _draw_by_step(by_step, result["curves"], LOOKS[scheme], (index, len(schemes)))
         middle = (len(schemes) - 1) / 2
-        x = np.arange(len(delays)) + DODGE * (place - middle)
-        _draw_lasting(lasting, x, [result["delays"][str(d)] for d in delays], LOOKS[scheme])
-        lost, seeds = (
-            sum(message is not None for message in result["diverged"]),
-            len(result["diverged"]),
-        )
-        name = f"{scheme} ({lost} of {seeds} diverged)" if lost else scheme
+        x = np.arange(len(delays)) + DODGE * (index - middle)
+        _draw_by_delay(by_delay, x, [result["delays"][str(d)] for d in delays], LOOKS[scheme])
+        diverged, seeds = sum(map(bool, result["diverged"])), len(result["diverged"])
+        name = f"{scheme} ({diverged} of {seeds} diverged)" if diverged else scheme
         handles.append(Line2D([], [], label=name, **LOOKS[scheme]))
     dotted: dict[str, Any] = {"color": INK, "ls": ":", "lw": 1.2, "zorder": 1}
     chance = 100 * results["chance"]
-    for axis in (learning, lasting):
+    for axis in (by_step, by_delay):
         axis.axhline(chance, **dotted)
     handles.append(Line2D([], [], label=f"chance, {chance:.1f} %", **dotted))
     trained = results["settings"].get("length")
     names = [f"{d}\n(trained)" if d == trained else str(d) for d in delays]
-    lasting.set_xticks(range(len(delays)), names)
-    lasting.grid(False, axis="x")
-    learning.set_ylim(-4, 104)
+    by_delay.set_xticks(range(len(delays)), names)
+    by_delay.grid(False, axis="x")
+    by_step.set_ylim(-4, 104)
     figure.legend(handles=handles, loc="outside upper left", ncols=3, **LEGEND | {"markerscale": 1})
     return figure
 
 
 def perplexity_curves(runs: Mapping[str, Mapping[str, Sequence[float | None]]]) -> Figure:
-    """Perplexity after each epoch, logarithmic: validation solid, training dashed.
+    """Plot the perplexity of each run after each epoch: validation solid, training dashed.
 
-    The best validation value of each run is marked, and told in the legend with its epoch. What is
-    None, NaN or inf is left out.
+    The best validation value of each run is marked, and named in the legend with its epoch. Values
+    that are None, NaN or inf are left out. The axis is logarithmic.
 
-    Shapes: runs[name] has "epoch", "train" and "valid", each (epochs). Units: exp(nats a token).
+    Shapes: runs[name] has "epoch", "train" and "valid", each (epochs). Units: exp(nats per token).
     Raises: ValueError for no run or more than 6, other names, shapes, or a perplexity below 1.
     """
     if not 1 <= len(runs) <= len(TERMS):
@@ -90,37 +85,38 @@ def perplexity_curves(runs: Mapping[str, Mapping[str, Sequence[float | None]]]) 
     figure = Figure((6.8, 4.2), dpi=DPI, facecolor="white", layout="constrained")
     axis = style(figure.add_subplot(), "epoch", "perplexity")
     axis.set_yscale("log")
-    handles, seen = [], []
+    handles, values = [], []
     for (name, run), (mark, color) in zip(runs.items(), TERMS.items(), strict=False):
         epoch, train, valid = _check_run(name, run)
         dot = "." if len(epoch) == 1 else None
         axis.plot(epoch, train, "--", color=color, marker=dot, lw=1.1)
         axis.plot(epoch, valid, "-", color=color, marker=dot, lw=1.8)
-        seen += [train, valid]
-        message = f"{name}: no finite value"
+        values += [train, valid]
+        label = f"{name}: no finite value"
         if np.isfinite(valid).any():
             best = int(np.nanargmin(valid))
-            message = f"{name}: best {valid[best]:.2f}, epoch {epoch[best]:g}"
+            label = f"{name}: best {valid[best]:.2f}, epoch {epoch[best]:g}"
             axis.plot(epoch[best], valid[best], mark, color=color, ms=8, mec="white", mew=1)
-        handles.append(Line2D([], [], color=color, marker=mark, lw=1.8, label=message))
-    _log_ticks(axis, np.concatenate(seen))
+        handles.append(Line2D([], [], color=color, marker=mark, lw=1.8, label=label))
+    _log_ticks(axis, np.concatenate(values))
     figure.legend(handles=handles, loc="outside upper left", **LEGEND | {"markerscale": 1})
     handles = [
-        Line2D([], [], color=MUTED, ls=line, lw=1.4, label=message)
-        for message, line in (("validation", "-"), ("training", "--"))
+        Line2D([], [], color=MUTED, ls=line, lw=1.4, label=label)
+        for label, line in (("validation", "-"), ("training", "--"))
     ]
     figure.legend(handles=handles, loc="outside upper right", **LEGEND)
     return figure
 
 
 def mask_pictures(noises: Mapping[str, Masks], layers: int, steps: int, example: int = 0) -> Figure:
-    """The masks of one example: a row a scheme, a column a place; kept is light, dropped is dark.
+    """Show the dropout masks of one example: a row for each scheme, a column for each connection.
 
-    In each picture a row is a unit and a column a step, so a mask that all steps share is stripes.
-    noises[scheme] is what a model's `draw_noise` gave; `layers` is its L and `steps` its T.
+    Kept is light, dropped is dark. In each picture a row is a unit and a column a time step, so a
+    mask that all steps share appears as stripes. noises[scheme] is the noise of a model's
+    `draw_noise`; `layers` is its L and `steps` its T.
 
     Shapes: masks (T or 1, B, width) bool: L + 1 in `inputs` or none, L in `recurrent` or none.
-    Raises: ValueError for no scheme, masks of other shapes, or an example that is not there.
+    Raises: ValueError for no scheme, masks of other shapes, or an example index out of range.
     """
     check_positive_int("layers", layers)
     check_positive_int("steps", steps)
@@ -145,8 +141,8 @@ def mask_pictures(noises: Mapping[str, Masks], layers: int, steps: int, example:
         column[-1].set_xlabel("step", fontsize=8.5, color=INK)
         column[-1].tick_params(labelbottom=True)
     handles = [
-        Patch(facecolor=color, edgecolor=MUTED, lw=0.6, label=message)
-        for message, color in (("kept", KEPT), ("dropped", DROPPED))
+        Patch(facecolor=color, edgecolor=MUTED, lw=0.6, label=label)
+        for label, color in (("kept", KEPT), ("dropped", DROPPED))
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, **LEGEND)
     return figure
@@ -156,31 +152,31 @@ def _title(axis: Axes, text: str) -> None:
     axis.set_title(text, loc="left", fontsize=10, fontweight="bold", color=INK)
 
 
-def _draw_learning(
+def _draw_by_step(
     axis: Axes, curves: Sequence[Any], look: Mapping[str, Any], marks: tuple[int, int]
 ) -> None:
-    """`marks`: the first step that has a mark, and one in how many."""
-    known = [curve for curve in curves if curve is not None]
-    if not known:
+    """Draw the accuracy of one scheme during training; `marks` is (first mark, mark every n)."""
+    finished = [curve for curve in curves if curve is not None]
+    if not finished:
         return
-    step = known[0]["step"]
+    step = finished[0]["step"]
     marks = marks if len(step) >= marks[1] else (0, 1)
-    seeds = 100 * np.array([curve["accuracy"] for curve in known], float)
+    seeds = 100 * np.array([curve["accuracy"] for curve in finished], float)
     band = {"color": look["color"], "alpha": BAND, "linewidth": 0}
     axis.fill_between(step, seeds.min(0), seeds.max(0), **band)
     axis.plot(step, seeds.mean(0), markevery=marks, mec="white", mew=0.6, **look)
 
 
-def _draw_lasting(
+def _draw_by_delay(
     axis: Axes, x: np.ndarray, accuracies: Sequence[Any], look: Mapping[str, Any]
 ) -> None:
-    known = [[100 * a for a in seeds if a is not None] for seeds in accuracies]
-    seen = [i for i, seeds in enumerate(known) if seeds]
-    color, at = look["color"], x[seen]
-    ends = [(min(known[i]), max(known[i])) for i in seen]
-    axis.vlines(at, *np.reshape(ends, (-1, 2)).T, color=color, linewidth=2)
-    means = [float(np.mean(known[i])) for i in seen]
-    axis.plot(at, means, mec="white", mew=0.6, **dict(look) | {"lw": 0.8})
+    """Draw the mean and the range over the seeds of one scheme at each delay."""
+    finished = [[100 * a for a in seeds if a is not None] for seeds in accuracies]
+    present = [i for i, seeds in enumerate(finished) if seeds]
+    ranges = [(min(finished[i]), max(finished[i])) for i in present]
+    axis.vlines(x[present], *np.reshape(ranges, (-1, 2)).T, color=look["color"], linewidth=2)
+    means = [float(np.mean(finished[i])) for i in present]
+    axis.plot(x[present], means, mec="white", mew=0.6, **dict(look) | {"lw": 0.8})
 
 
 def _draw_mask(axis: Axes, mask: np.ndarray | None, steps: int, example: int) -> None:
@@ -201,61 +197,62 @@ def _draw_mask(axis: Axes, mask: np.ndarray | None, steps: int, example: int) ->
 
 
 def _log_ticks(axis: Axes, values: np.ndarray) -> None:
-    """Plain numbers on a logarithmic axis, however few decades it spans."""
+    """Label a logarithmic axis with plain numbers, also if it spans less than a decade."""
     values = values[np.isfinite(values)]
-    wide = values.size > 0 and values.max() > 10 * values.min()
-    few = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else few)
+    decades = values.size > 0 and values.max() > 10 * values.min()
+    linear = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if decades else linear)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axis.minorticks_off()
 
 
 def _check_memory(results: Mapping[str, Any]) -> None:
-    lost = {"schemes", "settings", "chance"} - set(results)
-    if lost or not results["schemes"]:
-        what = f"no {', '.join(sorted(lost))}" if lost else "no scheme"
-        raise ValueError(f"results: got {what}, takes what memory_experiment returns")
+    missing = {"schemes", "settings", "chance"} - set(results)
+    if missing or not results["schemes"]:
+        names = ", ".join(sorted(missing)) or "scheme"
+        raise ValueError(f"results: got no {names}, takes the results of memory_experiment")
     delays = set(map(str, results["settings"]["delays"]))
     for scheme, result in results["schemes"].items():
         check_choice("scheme", scheme, SCHEMES)
-        lost = {"curves", "delays", "diverged"} - set(result) or delays - set(result["delays"])
-        if lost:
-            raise ValueError(f"results: got no {', '.join(sorted(lost))} of {scheme}, takes each")
+        missing = {"curves", "delays", "diverged"} - set(result) or delays - set(result["delays"])
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise ValueError(f"results: got no {names} of {scheme}, takes each")
         steps = {tuple(curve["step"]) for curve in result["curves"] if curve is not None}
         if len(steps) > 1:
             raise ValueError(
-                f"results: got seeds of {scheme} judged at other steps, takes the same"
+                f"results: got seeds of {scheme} evaluated at different steps, takes the same"
             )
 
 
 def _check_run(name: str, run: Mapping[str, Sequence[float | None]]) -> list[np.ndarray]:
-    """ "epoch", "train" and "valid" as float arrays, NaN for what is not finite."""
-    wanted = ("epoch", "train", "valid")
-    if set(run) != set(wanted):
-        raise ValueError(f"runs[{name!r}]: got {list(run)}, takes {', '.join(wanted)}")
-    result = [np.asarray(run[key], float) for key in wanted]  # None becomes NaN
-    check(f"runs[{name!r}]['epoch']", result[0], ("epochs",))
-    for key, values in zip(wanted[1:], result[1:], strict=True):
+    """Return "epoch", "train" and "valid" as float arrays; values that are not finite are NaN."""
+    names = ("epoch", "train", "valid")
+    if set(run) != set(names):
+        raise ValueError(f"runs[{name!r}]: got {list(run)}, takes {', '.join(names)}")
+    arrays = [np.asarray(run[key], float) for key in names]  # None becomes NaN
+    check(f"runs[{name!r}]['epoch']", arrays[0], ("epochs",))
+    for key, values in zip(names[1:], arrays[1:], strict=True):
         values[~np.isfinite(values)] = np.nan
-        check(f"runs[{name!r}][{key!r}]", np.nan_to_num(values), result[0].shape)
+        check(f"runs[{name!r}][{key!r}]", np.nan_to_num(values), arrays[0].shape)
         if (values < 1).any():
             raise ValueError(f"runs[{name!r}][{key!r}]: got {np.nanmin(values):g}, takes 1 or more")
-    return result
+    return arrays
 
 
 def _check_masks(scheme: str, masks: Masks, layers: int, steps: int) -> list[np.ndarray | None]:
-    """The masks in the order of the columns, None where nothing is dropped."""
-    result: list[np.ndarray | None] = []
-    for field, places in (("inputs", layers + 1), ("recurrent", layers)):
-        given = getattr(masks, field) or (None,) * places
-        if len(given) != places:
+    """Return the masks in the order of the columns, None for a connection without dropout."""
+    columns: list[np.ndarray | None] = []
+    for field, count in (("inputs", layers + 1), ("recurrent", layers)):
+        field_masks = getattr(masks, field) or (None,) * count
+        if len(field_masks) != count:
             raise ValueError(
-                f"noises[{scheme!r}].{field}: got {len(given)}, takes {places} or none"
+                f"noises[{scheme!r}].{field}: got {len(field_masks)}, takes {count} or none"
             )
-        for place, mask in enumerate(given):
-            name = f"noises[{scheme!r}].{field}[{place}]"
+        for index, mask in enumerate(field_masks):
+            name = f"noises[{scheme!r}].{field}[{index}]"
             if mask is not None:
                 shared = np.shape(mask)[:1] == (1,)
                 check(name, mask, (1 if shared else steps, "B", "units"))
-            result.append(mask)
-    return result
+            columns.append(mask)
+    return columns

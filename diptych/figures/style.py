@@ -1,4 +1,4 @@
-"""Colours, axes and files of all figures."""
+"""Colours, axis style, PNG files and argument checks that all figures share."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ TERMS = {"o": INK, "s": "#009E73", "^": "#CC79A7", "D": "#56B4E9", "v": "#D55E00
 LABELS = ["#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99"]
 LABELS += ["#999933", "#AA4499", INK]
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK, "markerscale": 1.4}
-DPI, GAP = 150, 4  # dots an inch, dots between two images
+DPI, GAP = 150, 4  # dots per inch, dots between two images
 
 
 def check_name(path: str | Path) -> None:
-    """Raises: ValueError where `path` does not end in .png."""
+    """Check the name of a figure file. Raises: ValueError unless `path` ends in .png."""
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"path: got {str(path)!r}, takes a name that ends in .png")
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write `figure` as a PNG of 150 dots an inch, whole or not at all.
+    """Write `figure` as a PNG of 150 dots per inch, atomically.
 
-    Raises: ValueError where `path` does not end in .png or cannot be written.
+    Raises: ValueError if `path` does not end in .png or cannot be written.
     """
     check_name(path)
     buffer = io.BytesIO()
@@ -41,7 +41,7 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def style(axis: Axes, x: str = "", y: str = "") -> Axes:
-    """Set what would otherwise come from the reader's rcParams, some of it only when drawn."""
+    """Style an axis and label it; sets explicitly what the user's rcParams would change."""
     axis.set_facecolor("white")
     axis.tick_params(which="both", labelsize=8, color=MUTED, labelcolor=MUTED, width=0.6, length=3)
     axis.spines[:].set(color=MUTED, linewidth=0.6)
@@ -56,11 +56,16 @@ def style(axis: Axes, x: str = "", y: str = "") -> Axes:
 
 
 def check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: bool = False) -> None:
-    """Raise ValueError unless `value` is a finite array of `shape`, a letter being any size."""
+    """Raise ValueError unless `value` is a finite array of `shape`; a letter stands for any size.
+
+    With `grey`, integers above 1 are refused too: images take values in [0, 1].
+    """
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")
     pairs = zip(value.shape, shape, strict=False)
-    fits = all(got > 0 and (got == want or isinstance(want, str)) for got, want in pairs)
+    fits = all(
+        size > 0 and (size == expected or isinstance(expected, str)) for size, expected in pairs
+    )
     if value.ndim != len(shape) or not fits:
         raise ValueError(f"{name}: got shape {value.shape}, takes ({', '.join(map(str, shape))})")
     if not np.isfinite(value).all():

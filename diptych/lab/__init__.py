@@ -30,7 +30,7 @@ EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {
     "lossy": lossy.run,
 }
 DATA = {"lossy": "binary_digits16"}
-"""What an experiment is about where nothing is named; all others are about digits."""
+"""The default data set of an experiment; for all others it is digits."""
 
 
 def run_lab(
@@ -44,28 +44,28 @@ def run_lab(
     quick: bool = False,
     record: Path | None = None,
 ) -> Report:
-    """Run one experiment; leave NAME.json, NAME.png and NAME.txt (the table) in `out`.
+    """Run an experiment and write NAME.json, NAME.png and NAME.txt (the table) to `out`.
 
-    `record` gets the numbers as a result for the README (see diptych.runs.results).
+    `record` gets the numbers as a result for docs/results.md (see diptych.runs.results).
 
-    Raises: ValueError for an unknown name, data that are no images, no seeds or one twice, or an
-    `out` that cannot be written.
+    Raises: ValueError for an unknown name, data that are not images, no seeds or repeated seeds, or
+    an `out` that cannot be written.
     """
-    begun = time.perf_counter()
+    start = time.perf_counter()
     experiment = lookup("experiment", name, EXPERIMENTS)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: got {list(seeds)}, takes one or more, each once")
-    result = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
-    if not isinstance(result, Dataset):
-        raise ValueError(f"data: got {result.name}, the laboratory takes images")
+    images = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
+    if not isinstance(images, Dataset):
+        raise ValueError(f"data: got {images.name}, the laboratory takes images")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{out}: cannot write there ({error.strerror})") from None
-    console.print(result.summary, style="dim")
-    findings = experiment(Setting(result, tuple(seeds), quick, console))
-    seconds = time.perf_counter() - begun
-    metadata = {"experiment": name, "data": result.summary, "seeds": list(seeds), "quick": quick}
+    console.print(images.summary, style="dim")
+    findings = experiment(Setting(images, tuple(seeds), quick, console))
+    seconds = time.perf_counter() - start
+    metadata = {"experiment": name, "data": images.summary, "seeds": list(seeds), "quick": quick}
     metadata |= {"truths": dict(findings.truths), "results": dict(findings.results)}
     metadata |= {"seconds": seconds, "command": command_line(), **environment()}
     files = tuple(out / f"{name}.{kind}" for kind in ("json", "png", "txt"))
@@ -80,7 +80,7 @@ def run_lab(
             name=record.stem,
             command=command_line(),
             seed=seeds[0],
-            data=result.summary,
+            data=images.summary,
             device="cpu",
             time_s=seconds,
             metrics={k: metadata[k] for k in ("seeds", "quick", "truths", "results")},

@@ -1,17 +1,22 @@
-"""The same network as autoencoder and as VAE: what the KL term costs, and what it buys.
+"""Experiment: compare an autoencoder with a VAE of the same network.
 
-The autoencoder minimises E[-log p(x|z)] at z = mu(x) alone, so it reconstructs better; nothing
-tells it where to put its codes, nor what to decode between them. The VAE pays KL(q(z|x) || N(0, I))
-and decodes a cloud about each code: so a draw from N(0, I) falls where something was learned.
+The autoencoder minimises E[-log p(x|z)] at z = mu(x) only, so it reconstructs better; but its loss
+constrains neither the distribution of its codes nor the images decoded between them. The VAE also
+pays KL(q(z|x) || N(0, I)) and decodes a distribution around each code, so samples from N(0, I)
+resemble images.
 
-A sample is judged by what knows nothing of the models: its distance to the nearest training image,
-and a classifier's confidence in it; held-out images give the scale of both. A hole is where the
-classifier is less sure than it is of 95 % of them, a stray what lies further off than 99 % of them:
-a classifier is sure of blots too. These flatter a model that draws one digit only, as does an
-autoencoder whose codes lie far from 0: so all samples together are judged by their energy distance
-to the held-out images. To be fair to the autoencoder its draws come from a Gaussian fitted to its
-codes too (after Ghosh et al. 2020, arXiv 1903.12436); whether the VAE beats that is measured, and
-no truth.
+Samples are scored by measures that do not depend on the models:
+
+* distance to the nearest training image. A stray is a sample further away than 99 % of the held-out
+  images.
+* confidence of a digit classifier. A hole is a sample with a lower confidence than 95 % of the
+  held-out images. Classifiers can be confident of images that are no digits, hence the distance.
+* energy distance between the samples and the held-out images. The other two measures would also
+  favour a model that generates only one digit, such as an autoencoder whose codes are far from 0.
+
+For a fair comparison the autoencoder is also sampled from a Gaussian fitted to its codes (after
+Ghosh et al. 2020, arXiv 1903.12436). Theory does not say which of that and the VAE is better, so
+the comparison is reported but is no claim.
 """
 
 from __future__ import annotations
@@ -24,24 +29,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from rich.table import Table
 from scipy.spatial.distance import cdist
 
 from diptych.data import Dataset
+from diptych.display import Table
 from diptych.figures.style import DPI, INK, LABELS, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
+    always_below,
+    at_most,
     codes,
-    decoded,
-    epochs_in,
+    decode_means,
+    epochs_for,
     format_mean,
-    grey_size,
-    less,
-    no_more,
-    reconstructed,
-    trained,
+    image_size,
+    reconstruct,
+    train_vae,
 )
-from diptych.lab.pictures import head, show
+from diptych.lab.pictures import set_heading, show_mosaic
 from diptych.panels import Panel
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -55,51 +60,53 @@ SAMPLERS = {
     "autoencoder, N(0, I)": ("autoencoder", False),
     "autoencoder, fitted": ("autoencoder", True),
 }
-OURS, THEIRS, FITTED = SAMPLERS
-MOST = 5000  # training images that the classifier and the distances see
+"""(model, whether z is drawn from a Gaussian fitted to the codes) by name."""
+VAE_PRIOR, AE_PRIOR, AE_FITTED = SAMPLERS
+MAX_IMAGES = 5000
+"""The most training images for the classifier and the distances."""
 
 
 def run(setting: Setting) -> Findings:
-    """Train both from each seed; compare reconstructions, and samples with held-out digits.
+    """Train both models for each seed; compare reconstructions, samples and codes.
 
-    Units: reconstruction is the squared error a pixel; distance is Euclidean, between images;
-    confidence is the classifier's largest probability; all means over images. holes and strays are
-    shares of them; energy is the energy distance to held-out images, codes_from_prior that of codes
-    to N(0, I).
+    Units: reconstruction is the squared error per pixel; distance is Euclidean, between images;
+    confidence is the classifier's largest probability; all are means over images. holes and strays
+    are shares of the images; energy is the energy distance to held-out images; codes_from_prior is
+    the energy distance of codes to N(0, I).
     Raises: ValueError for images without labels, or in colour.
     """
     data = setting.data
     if data.train.y is None or data.test.y is None:
         raise ValueError(f"data: got {data.name}, takes labelled images")
-    grey_size(data)
-    epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
+    image_size(data)
+    epochs = epochs_for(setting, data, QUICK_STEPS if setting.quick else STEPS)
     draws = 200 if setting.quick else 1000
     classifier = DigitClassifier(data)
     panels = {
         name: [
-            trained(setting, seed, FIELDS | {"posterior": posterior}, epochs=epochs)
+            train_vae(setting, seed, FIELDS | {"posterior": posterior}, epochs=epochs)
             for seed in setting.seeds
         ]
         for name, posterior in MODELS.items()
     }
-    result: dict[str, Any] = {
+    errors: dict[str, Any] = {
         split: {name: [_error(p, x) for p in models] for name, models in panels.items()}
         for split, x in (("train", data.train.x), ("test", data.test.x))
     }
     samples = {
-        name: [_drawn(p, data.train.x, draws, fitted) for p in panels[model]]
+        name: [_sample(p, data.train.x, draws, fitted) for p in panels[model]]
         for name, (model, fitted) in SAMPLERS.items()
     }
-    judged = {name: [classifier(x) for x in several] for name, several in samples.items()}
+    scores = {name: [classifier(x) for x in batches] for name, batches in samples.items()}
     prior = random.normal(KEY.fold_in("z"), (draws, FIELDS["latent_dim"]))
     results = {
         "epochs": epochs,
-        "reconstruction": result,
+        "reconstruction": errors,
         "held_out": classifier(data.test.x[:1000])
         | {"energy": _energy(data.valid.x, classifier.held_out)},
         "samples": {
-            name: {what: [one[what] for one in several] for what in several[0]}
-            for name, several in judged.items()
+            name: {measure: [score[measure] for score in seeds] for measure in seeds[0]}
+            for name, seeds in scores.items()
         },
         "codes_from_prior": {
             name: [_energy(codes(p, data.test.x), prior) for p in models]
@@ -107,27 +114,29 @@ def run(setting: Setting) -> Findings:
         },
     }
     firsts = {name: models[0] for name, models in panels.items()}
-    figure = _draw(firsts, {n: several[0] for n, several in samples.items()}, data, classifier)
+    figure = _draw(firsts, {n: batches[0] for n, batches in samples.items()}, data, classifier)
     return Findings(results, _table(results), figure, truths(results))
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Each with every seed, strays as far as the seeds can tell."""
-    result, samples = results["reconstruction"], results["samples"]
-    apart = results["codes_from_prior"]
-    strays = [samples[name]["strays"] for name in (OURS, FITTED)]
+    """Check the claims: for every seed, that on strays within the precision of the seeds."""
+    errors, samples = results["reconstruction"]["train"], results["samples"]
+    energy = results["codes_from_prior"]
+    strays = [samples[name]["strays"] for name in (VAE_PRIOR, AE_FITTED)]
     return {
-        "the autoencoder reconstructs training images better": less(
-            result["train"]["autoencoder"], result["train"]["VAE"]
+        "the autoencoder reconstructs training images better": always_below(
+            errors["autoencoder"], errors["VAE"]
         ),
-        "the VAE's codes lie more as N(0, I) does": less(apart["VAE"], apart["autoencoder"]),
-        "from N(0, I) the VAE's samples are more like held-out images": less(
-            samples[OURS]["energy"], samples[THEIRS]["energy"]
+        "the VAE's codes lie more as N(0, I) does": always_below(
+            energy["VAE"], energy["autoencoder"]
         ),
-        "a Gaussian fitted to its codes helps the autoencoder": less(
-            samples[FITTED]["energy"], samples[THEIRS]["energy"]
+        "from N(0, I) the VAE's samples are more like held-out images": always_below(
+            samples[VAE_PRIOR]["energy"], samples[AE_PRIOR]["energy"]
         ),
-        "no more of the VAE's samples stray than of those from the Gaussian": no_more(*strays),
+        "a Gaussian fitted to its codes helps the autoencoder": always_below(
+            samples[AE_FITTED]["energy"], samples[AE_PRIOR]["energy"]
+        ),
+        "no more of the VAE's samples stray than of those from the Gaussian": at_most(*strays),
         "held-out images are more like each other than any samples": all(
             results["held_out"]["energy"] < energy
             for entry in samples.values()
@@ -137,66 +146,68 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
 
 
 class DigitClassifier:
-    """A classifier, and the training images, for images that a model made up."""
+    """Scores generated images by a classifier and by their distance to training images."""
 
     def __init__(self, data: Dataset) -> None:
-        # a second that other experiments need not spend
+        # imported here because it takes a second, which other experiments need not spend
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-        some = random.permutation(KEY.fold_in("judge"), len(data.train))[:MOST]
-        self.images = data.train.x[some]
+        rows = random.permutation(KEY.fold_in("judge"), len(data.train))[:MAX_IMAGES]
+        self.images = data.train.x[rows]
         self.classifier = LogisticRegression(C=0.1, max_iter=200)
         assert data.train.y is not None
-        with warnings.catch_warnings():  # nearly converged is as good a judge
+        with warnings.catch_warnings():  # an almost converged classifier is good enough
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.classifier.fit(self.images, data.train.y[some])
+            self.classifier.fit(self.images, data.train.y[rows])
         self.held_out = data.test.x[:1000]
-        self.unsure = float(np.quantile(self.confidence(data.test.x), 0.05))
-        self.far = float(np.quantile(self.distance(self.held_out), 0.99))
+        self.low_confidence = float(np.quantile(self.confidence(data.test.x), 0.05))
+        self.large_distance = float(np.quantile(self.distance(self.held_out), 0.99))
 
     def confidence(self, x: np.ndarray) -> np.ndarray:
-        """The largest probability of a class.   (N, D) -> (N)"""
+        """Return the largest class probability.   (N, D) -> (N)"""
         return self.classifier.predict_proba(x).max(1)
 
     def distance(self, x: np.ndarray) -> np.ndarray:
-        """To the nearest training image.   (N, D) -> (N)"""
+        """Return the distance to the nearest training image.   (N, D) -> (N)"""
         return cdist(x, self.images).min(1)
 
     def __call__(self, x: np.ndarray) -> dict[str, float]:
-        """All that `run` tells of samples.   x (N, D)"""
-        sure, distance = self.confidence(x), self.distance(x)
+        """Return the scores of images, see `run`.   x (N, D)"""
+        confidence, distance = self.confidence(x), self.distance(x)
         return {
             "distance": float(distance.mean()),
-            "strays": float((distance > self.far).mean()),
+            "strays": float((distance > self.large_distance).mean()),
             "energy": _energy(x, self.held_out),
-            "confidence": float(sure.mean()),
-            "holes": float((sure < self.unsure).mean()),
+            "confidence": float(confidence.mean()),
+            "holes": float((confidence < self.low_confidence).mean()),
         }
 
 
 def _energy(x: np.ndarray, y: np.ndarray) -> float:
-    """2 E|X - Y| - E|X - X'| - E|Y - Y'|: 0 where both are drawn from one distribution, and only
-    there (Székely & Rizzo 2013)."""
+    """Estimate the energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'|.
 
-    def within(a: np.ndarray) -> float:
+    It is 0 if and only if both samples have the same distribution (Székely & Rizzo 2013).
+    """
+
+    def mean_distance(a: np.ndarray) -> float:
         return float(cdist(a, a).sum() / (len(a) * (len(a) - 1)))
 
-    return 2 * float(cdist(x, y).mean()) - within(x) - within(y)
+    return 2 * float(cdist(x, y).mean()) - mean_distance(x) - mean_distance(y)
 
 
 def _error(panel: Panel, x: np.ndarray) -> float:
-    """Of the means at z = mu(x), for both."""
-    return float(((reconstructed(panel, x) - x) ** 2).mean())
+    """Return the mean squared error of the means at z = mu(x)."""
+    return float(((reconstruct(panel, x) - x) ** 2).mean())
 
 
-def _drawn(panel: Panel, x: np.ndarray, count: int, fitted: bool) -> np.ndarray:
-    """Means of p(x|z) at draws of z from N(0, I), or from the codes' own mean and covariance."""
+def _sample(panel: Panel, x: np.ndarray, count: int, fitted: bool) -> np.ndarray:
+    """Return means of p(x|z) for z from N(0, I), or from a Gaussian fitted to the codes of x."""
     z = random.normal(KEY.fold_in("z"), (count, FIELDS["latent_dim"]))
     if fitted:
-        own = codes(panel, x).astype(np.float64)
-        z = own.mean(0) + z @ np.linalg.cholesky(np.cov(own.T)).T
-    return decoded(panel, z)
+        mu = codes(panel, x).astype(np.float64)
+        z = mu.mean(0) + z @ np.linalg.cholesky(np.cov(mu.T)).T
+    return decode_means(panel, z)
 
 
 def _table(results: Mapping[str, Any]) -> Table:
@@ -205,13 +216,13 @@ def _table(results: Mapping[str, Any]) -> Table:
     table.add_column("")
     for heading in headings:
         table.add_column(heading, justify="right")
-    held = results["held_out"]
-    real = (f"{held['energy']:.3f}", f"{held['distance']:.2f}", f"{100 * held['strays']:.1f}")
-    sure = (f"{held['confidence']:.3f}", f"{100 * held['holes']:.1f}")
-    table.add_row("held-out images", *real, *sure)
+    scores = results["held_out"]
+    cells = [f"{scores['energy']:.3f}", f"{scores['distance']:.2f}"]
+    cells += [f"{100 * scores['strays']:.1f}", f"{scores['confidence']:.3f}"]
+    table.add_row("held-out images", *cells, f"{100 * scores['holes']:.1f}")
     for name, (model, fitted) in SAMPLERS.items():
         entry = results["samples"][name]
-        strays, holes = ([100 * share for share in entry[what]] for what in ("strays", "holes"))
+        strays, holes = ([100 * share for share in entry[name]] for name in ("strays", "holes"))
         row = [
             format_mean(entry["energy"], 3),
             format_mean(entry["distance"]),
@@ -234,35 +245,37 @@ def _draw(
     for axis, (name, panel) in zip(above.subplots(1, 2), panels.items(), strict=True):
         _draw_map(axis, name, panel, data, classifier)
     pictures = {"held-out images": data.test.x, **samples}
-    legend = "circle: 2 standard deviations of N(0, I); dark: the classifier is unsure, a hole"
+    legend = "circle: 2 standard deviations of N(0, I); dark: low confidence, a hole"
     above.supxlabel(legend, fontsize=9, color=INK)
     for axis, (name, x) in zip(below.subplots(1, 4), pictures.items(), strict=True):
-        show(axis, x[:36].reshape(-1, *grey_size(data)), 6, name)
+        show_mosaic(axis, x[:36].reshape(-1, *image_size(data)), 6, name)
     return figure
 
 
 def _draw_map(
     axis: Axes, name: str, panel: Panel, data: Dataset, classifier: DigitClassifier
 ) -> None:
-    """Codes of held-out images over the confidence in what is decoded there: a hole is dark."""
+    """Plot codes of held-out images over the classifier's confidence in the image decoded there."""
     z, labels = codes(panel, classifier.held_out), data.test.y
     assert labels is not None
     style(axis, "$z_1$", "$z_2$").grid(False)
-    head(axis, f"{name}, codes of held-out images")
+    set_heading(axis, f"{name}, codes of held-out images")
     low, high = np.minimum(z.min(0), -2.5), np.maximum(z.max(0), 2.5)
     middle, half = (low + high) / 2, (high - low).max() / 2
     x, y = (np.linspace(m - half, m + half, 100) for m in middle)
-    sure = classifier.confidence(decoded(panel, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)))
+    confidence = classifier.confidence(
+        decode_means(panel, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
+    )
     shade: dict[str, Any] = {"cmap": "Greys_r", "vmin": -0.4, "vmax": 1.0, "shading": "gouraud"}
-    axis.pcolormesh(x, y, sure.reshape(100, 100), rasterized=True, **shade)
+    axis.pcolormesh(x, y, confidence.reshape(100, 100), rasterized=True, **shade)
     colors = np.array(LABELS)[labels[: len(z)]]
     axis.scatter(z[:, 0], z[:, 1], c=colors, s=10, linewidths=0.3, edgecolors="white")
     halo = [withStroke(linewidth=3, foreground="white")]
     for label in np.unique(labels):
-        at = np.median(z[labels[: len(z)] == label], axis=0)
-        text = axis.text(at[0], at[1], str(label), ha="center", va="center", path_effects=halo)
+        z1, z2 = np.median(z[labels[: len(z)] == label], axis=0)
+        text = axis.text(z1, z2, str(label), ha="center", va="center", path_effects=halo)
         text.set(fontsize=13, fontweight="bold", color=INK)
-    turn = np.linspace(0, 2 * np.pi, 100)
+    angle = np.linspace(0, 2 * np.pi, 100)
     for color, width in (("white", 2.5), (INK, 1.0)):
-        axis.plot(2 * np.cos(turn), 2 * np.sin(turn), color=color, lw=width)
+        axis.plot(2 * np.cos(angle), 2 * np.sin(angle), color=color, lw=width)
     axis.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")

@@ -1,13 +1,17 @@
-"""Reconstruction against KL as beta sweeps: the rate-distortion curve of a VAE.
+"""Experiment: sweep beta and plot reconstruction error against KL, the rate-distortion curve.
 
     loss_beta = R + beta K,   R = E_q[-log p(x|z)],   K = KL(q(z|x) || p(z))
 
-R is the distortion, K an upper bound on the rate: how much z tells of x. What theory says is about
-the images that were trained on, and about models that minimise their loss. Let i and j be two of
-them. Each is at least as good as the other at its own beta, R_i + beta_i K_i <= R_j + beta_i K_j;
-add that to its mirror image, and (beta_i - beta_j) (K_i - K_j) <= 0: the KL falls as beta rises,
-and by the first line R does not fall. At beta_i = 1 the first line says that -ELBO = R + K is least
-there. Of other images it says nothing: they are in the results, and in no truth.
+R is the distortion; K is an upper bound on the rate, the information that z has about x. The claims
+follow from an exchange argument for models that minimise their loss on the training images. If i
+and j are two such models, each is at least as good as the other at its own beta:
+
+    R_i + beta_i K_i <= R_j + beta_i K_j
+
+Adding the same inequality with i and j exchanged gives (beta_i - beta_j) (K_i - K_j) <= 0: the KL
+falls as beta rises, and then by the inequality R does not fall. With beta_i = 1 the inequality says
+that -ELBO = R + K is smallest at beta = 1. The argument does not hold for held-out images, which
+are therefore in the results but not in the claims.
 
 Source: Higgins et al. (2017), beta-VAE; Alemi et al. (2018), "Fixing a broken ELBO", arXiv
 1711.00464, where our R is D and our K is R.
@@ -21,23 +25,23 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.table import Table
 
+from diptych.display import Table
 from diptych.evaluation.elbo import elbo_terms
 from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
-    decoded,
-    dequantised,
-    epochs_in,
+    always_below,
+    at_most,
+    decode_means,
+    dequantise,
+    epochs_for,
     format_mean,
-    grey_size,
-    less,
-    no_more,
-    reconstructed,
-    trained,
+    image_size,
+    reconstruct,
+    train_vae,
 )
-from diptych.lab.pictures import head, show
+from diptych.lab.pictures import set_heading, show_mosaic
 from diptych.panels import Panel
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -56,64 +60,66 @@ def run(setting: Setting) -> Findings:
     Units: nats per image, means over the images of a split; R is that of a density, and below 0.
     Raises: ValueError for images that are not grey.
     """
-    shape = grey_size(setting.data)
+    shape = image_size(setting.data)
     betas = QUICK if setting.quick else BETAS
-    data = dequantised(setting.data, KEY.fold_in("u"))
-    epochs = epochs_in(setting, data, QUICK_STEPS if setting.quick else STEPS)
+    data = dequantise(setting.data, KEY.fold_in("u"))
+    epochs = epochs_for(setting, data, QUICK_STEPS if setting.quick else STEPS)
     splits = {"train": data.train.x, "test": data.test.x}
-    result: dict[str, Any] = {}
+    by_beta: dict[str, Any] = {}
     pictures = {}
     for beta in betas:
         fields = FIELDS | {"beta": beta}
         panels = [
-            trained(setting, seed, fields, data=data, epochs=epochs) for seed in setting.seeds
+            train_vae(setting, seed, fields, data=data, epochs=epochs) for seed in setting.seeds
         ]
-        result[f"{beta:g}"] = {
+        by_beta[f"{beta:g}"] = {
             name: [elbo_terms(panel, x, KEY.fold_in("eps")) for panel in panels]
             for name, x in splits.items()
         }
         if beta in SHOWN:
             pictures[beta] = _pictures(panels[0], splits["test"][:10], shape)
-    results = {"betas": list(betas), "epochs": epochs, "found": result}
+    results = {"betas": list(betas), "epochs": epochs, "by_beta": by_beta}
     originals = splits["test"][:10].reshape(-1, *shape)
     figure = _draw(results, originals, pictures)
     return Findings(results, _table(results), figure, truths(results))
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """What the exchange argument above says, on the training images."""
+    """Check the claims of the exchange argument on the training images."""
     betas = results["betas"]
     kl, recon = (_terms(results, name) for name in ("kl", "recon"))
     steps = range(len(betas) - 1)
-    own = all(
-        no_more(recon[i] + betas[i] * kl[i], recon[j] + betas[i] * kl[j])
+    best_at_own_beta = all(
+        at_most(recon[i] + betas[i] * kl[i], recon[j] + betas[i] * kl[j])
         for i in range(len(betas))
         for j in range(len(betas))
         if i != j
     )
-    bound, one = recon + kl, betas.index(1.0)
+    negative_elbo, index = recon + kl, betas.index(1.0)
     return {
-        "KL falls as beta rises": all(no_more(kl[i + 1], kl[i]) for i in steps)
-        and less(kl[-1], kl[0]),
+        "KL falls as beta rises": all(at_most(kl[i + 1], kl[i]) for i in steps)
+        and always_below(kl[-1], kl[0]),
         "the reconstruction error rises with beta": all(
-            no_more(recon[i], recon[i + 1]) for i in steps
+            at_most(recon[i], recon[i + 1]) for i in steps
         )
-        and less(recon[0], recon[-1]),
-        "-ELBO is least at beta = 1": all(no_more(bound[one], other) for other in bound),
-        "each model is the best of all at its own beta": own,
+        and always_below(recon[0], recon[-1]),
+        "-ELBO is least at beta = 1": all(
+            at_most(negative_elbo[index], other) for other in negative_elbo
+        ),
+        "each model is the best of all at its own beta": best_at_own_beta,
     }
 
 
 def _terms(results: Mapping[str, Any], name: str, split: str = "train") -> np.ndarray:
-    """(betas, seeds)"""
-    result = results["found"].values()
-    return np.array([[terms[name] for terms in entry[split]] for entry in result])
+    """Return a loss term as an array (betas, seeds)."""
+    entries = results["by_beta"].values()
+    return np.array([[terms[name] for terms in entry[split]] for entry in entries])
 
 
 def _pictures(panel: Panel, x: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Reconstructions of x, and means at draws from the prior, alike for each beta."""
+    """Return reconstructions of x and samples, with the same z from the prior for each beta."""
     z = random.normal(KEY.fold_in("z"), (40, FIELDS["latent_dim"]))
-    return reconstructed(panel, x).reshape(-1, *shape), decoded(panel, z).reshape(-1, *shape)
+    return reconstruct(panel, x).reshape(-1, *shape), decode_means(panel, z).reshape(-1, *shape)
 
 
 def _table(results: Mapping[str, Any]) -> Table:
@@ -138,28 +144,28 @@ def _draw(
     _draw_curve(left.subplots(), results)
     axes = right.subplots(1 + len(pictures), 2, width_ratios=(1, 2))
     axes[0, 1].set_axis_off()
-    show(axes[0, 0], originals, 5, "originals")
-    for (beta, shown), line in zip(pictures.items(), axes[1:], strict=True):
-        for axis, images, columns in zip(line, shown, (5, 10), strict=True):
-            show(axis, images[: 2 * columns], columns)
+    show_mosaic(axes[0, 0], originals, 5, "originals")
+    for (beta, rows), line in zip(pictures.items(), axes[1:], strict=True):
+        for axis, images, columns in zip(line, rows, (5, 10), strict=True):
+            show_mosaic(axis, images[: 2 * columns], columns)
         side = line[0].text(-0.06, 0.5, f"β = {beta:g}", ha="right", va="center", fontsize=9)
         side.set(transform=line[0].transAxes, color=INK)
-    head(axes[1, 0], "reconstructed", 9)
-    head(axes[1, 1], "decoded from draws of the prior", 9)
+    set_heading(axes[1, 0], "reconstructed", 9)
+    set_heading(axes[1, 1], "samples, z from the prior", 9)
     return figure
 
 
 def _draw_curve(axis: Axes, results: Mapping[str, Any]) -> None:
     kl, recon = (_terms(results, name) for name in ("kl", "recon"))
-    head(style(axis, "KL, nats", "reconstruction error, nats"), "training images")
+    set_heading(style(axis, "KL, nats", "reconstruction error, nats"), "training images")
     best = float((kl + recon)[results["betas"].index(1.0)].mean())
     margin = 0.08 * (float(np.ptp(recon)) or 1.0)
     low, high = recon.min() - margin, recon.max() + 2 * margin
-    line, label = np.array([low, high]), f"−ELBO = {best:.1f}".replace("-", "−") + ", that of β = 1"
+    line, label = np.array([low, high]), f"−ELBO = {best:.1f}".replace("-", "−") + " at β = 1"
     axis.plot(best - line, line, ":", color=MUTED, lw=1.2, label=label)
     axis.plot(kl.mean(1), recon.mean(1), "-", color=RIGHT, lw=1.5, zorder=2)
     axis.plot(
-        kl.ravel(), recon.ravel(), "o", color=LEFT, ms=4.5, mec=RIGHT, mew=0.6, label="a seed"
+        kl.ravel(), recon.ravel(), "o", color=LEFT, ms=4.5, mec=RIGHT, mew=0.6, label="one seed"
     )
     for beta, x, y in zip(results["betas"], kl.mean(1), recon.mean(1), strict=True):
         note = axis.annotate(f"β = {beta:g}", (x, y), (7, 4), textcoords="offset points")

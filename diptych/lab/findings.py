@@ -1,4 +1,4 @@
-"""What an experiment is given, and what it hands back."""
+"""The input (`Setting`) and the output (`Findings`, `Report`) of an experiment."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
 from diptych.data import Dataset
+from diptych.display import Table
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One experiment's circumstances."""
+    """Data, seeds and size of an experiment."""
 
     data: Dataset
     seeds: tuple[int, ...]
-    """each gives a model, trained from weights and on batches of its own"""
+    """one model is trained for each seed, with weights and batches of its own"""
     quick: bool
-    """seconds in the place of minutes: fewer steps and draws, the same code"""
+    """take fewer steps and samples: seconds instead of minutes, with the same code"""
     console: Console | None = None
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What came out: numbers, and the same as a table and as a figure."""
+    """The results of an experiment as numbers, a table and a figure, with the claims they test."""
 
     results: Mapping[str, Any]
-    """all that the table and the figure show and more, ready for JSON"""
+    """all numbers of the table and of the figure, as JSON-able values"""
     table: Table
     figure: Figure
     truths: Mapping[str, bool]
-    """what theory says, in words, and whether the numbers agree: a lab that never fails proves
-    nothing"""
+    """claims of the theory in words, and whether the numbers agree; each of them can fail"""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Findings, and the files they were written to."""
+    """Findings and the files they were written to."""
 
     name: str
     findings: Findings
@@ -50,4 +49,5 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """True if all claims hold."""
         return all(self.findings.truths.values())

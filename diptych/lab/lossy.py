@@ -1,17 +1,17 @@
-"""The information preference of a VAE whose decoder sees some of the image: what is left for z.
+"""Experiment: information preference, how the decoder's window changes the use of z.
 
     -log p(x) = E_q[-log p(x|z)] + KL(q(z|x) || p(z)) - KL(q(z|x) || p(z|x))
 
-Bits back, an image costs the first two terms, which is more than -log p(x) by the last: so much is
-lost by sending a z. What a decoder can tell from the pixels that it sees it therefore tells without
-one, and z is left with what lies beyond the window. The larger the window, the less that is; the
-factorised decoder sees none.
+In bits-back coding an image costs the first two terms, which exceed -log p(x) by the last: using z
+costs KL(q(z|x) || p(z|x)). A decoder therefore prefers to predict a pixel from the pixels that it
+sees, and z encodes only what the window does not reveal. The larger the window, the smaller the KL;
+the factorised decoder sees no pixels.
 
-By how much is nowhere stated, nor that every step down is one: a decoder that sees more may also
-learn to make more of z. So what is held is that every window spends less than none, and that over
-all of them the KL falls as the pixels grow in number. A window may ignore what it sees: on the
-images trained on its ELBO is no worse. And x', which is made of z, is no better known than x. What
-of the digit's identity survives in z and in x' is measured: no theory says what a window leaves.
+The theory gives no amount, and does not say that each enlargement lowers the KL. So the claims are:
+every window has a smaller KL than none; over all windows the KL falls with the number of pixels; no
+window has a worse ELBO on the training images than none, because a decoder can ignore its window;
+and x', which is generated from z, reveals no more about the digit than x. How much of the digit's
+identity remains in z and in x' is measured without a claim, except for the factorised decoder.
 
 Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, sections 2.2, 3.1 and
 4.1; there 25.9 nats for the factorised decoder and 13.3 for the PixelCNN, on static MNIST.
@@ -26,23 +26,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 from scipy.stats import kendalltau
 
 from diptych.data import Dataset
+from diptych.display import Table
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
-from diptych.lab.models import format_mean, grey_size, less, no_more
-from diptych.lab.windows import WINDOWS, Windowed, black_and_white, epochs_in, pixels, some
+from diptych.lab.models import always_below, at_most, format_mean, image_size
+from diptych.lab.windows import WINDOWS, WindowedVLAE, epochs_for, is_binary, subset, visible_pixels
 
 PAPER = {"none": 25.9, "raster": 13.3}
-"""Nats on z, Chen et al., static MNIST: 28 x 28 pixels."""
+"""KL in nats by Chen et al. on static MNIST, 28 x 28 pixels."""
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """The size of the experiment."""
 
     steps: int
     samples: int
@@ -55,114 +55,115 @@ QUICK = Size(steps=240, samples=8, windows=("none", "3 × 1", "raster"), fields=
 
 
 def run(setting: Setting) -> Findings:
-    """Train a VLAE for each window and seed; measure what it spends on z and what z tells.
+    """Train a VLAE for each window and seed; measure the KL, and what z and x' reveal of the digit.
 
-    Units: kl, recon and nll are nats an image, means over the images of a split; changed is the
-    share of pixels in which x' is not x, identity that of images whose digit a classifier tells.
+    Units: kl, recon and nll are in nats per image, means over the images of a split; changed is the
+    share of pixels where x' differs from x; mu, z and x' are accuracies of digit classifiers.
     Raises: ValueError for images in colour.
     """
     size, data = QUICK if setting.quick else FULL, setting.data
-    grey_size(data)
-    epochs = epochs_in(data, size.steps)
-    result: dict[str, Any] = {}
+    image_size(data)
+    epochs = epochs_for(data, size.steps)
+    by_window: dict[str, Any] = {}
     pictures: dict[str, np.ndarray] = {}
-    tell: Tell | None = None
+    classifiers: DigitClassifiers | None = None
     for name in size.windows:
         models = []
         for seed in setting.seeds:
             if setting.console is not None:
                 setting.console.print(f"window {name}, seed {seed}", style="dim")
-            model = Windowed(setting, seed, {**WINDOWS[name], **size.fields}, epochs)
-            x, lossy = model.images("test"), model.reconstructed()
+            model = WindowedVLAE(setting, seed, {**WINDOWS[name], **size.fields}, epochs)
+            x, lossy = model.images("test"), model.reconstruct()
             pictures.setdefault("originals", x[:SHOWN, 0])
             pictures.setdefault(name, lossy[:SHOWN, 0])
-            if tell is None and data.train.y is not None and data.test.y is not None:
-                tell = Tell(data, model)
-            measured = model.measure(size.samples) | {"changed": float((x != lossy).mean())}
-            models.append(measured | (tell.survives(model, lossy) if tell else {}))
-        result[name] = {what: [one[what] for one in models] for what in models[0]}
-        result[name]["pixels"] = pixels(model.config)
-    seen = [entry["pixels"] for entry in result.values() for _ in setting.seeds]
-    spent = [kl for entry in result.values() for kl in entry["test_kl"]]
+            if classifiers is None and data.train.y is not None and data.test.y is not None:
+                classifiers = DigitClassifiers(data, model)
+            measures = model.measure(size.samples) | {"changed": float((x != lossy).mean())}
+            models.append(measures | (classifiers.accuracies(model, lossy) if classifiers else {}))
+        by_window[name] = {key: [measured[key] for measured in models] for key in models[0]}
+        by_window[name]["pixels"] = visible_pixels(model.config)
+    counts = [entry["pixels"] for entry in by_window.values() for _ in setting.seeds]
+    kls = [kl for entry in by_window.values() for kl in entry["test_kl"]]
     results = {
-        "tau": float(np.nan_to_num(kendalltau(seen, spent).statistic)),
+        "tau": float(np.nan_to_num(kendalltau(counts, kls).statistic)),
         "epochs": epochs,
         "samples": size.samples,
         "free_nats": model.config.free_nats,
         "images": len(x),
-        "binarized": not black_and_white(data),
-        "windows": result,
-        "identity": tell.scale() if tell else None,
+        "binarized": not is_binary(data),
+        "windows": by_window,
+        "identity": classifiers.reference() if classifiers else None,
         "paper": PAPER,
     }
     return Findings(results, _table(results), draw(results, pictures), truths(results))
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """What the preference says of held-out images, and what holds of any minimum and any x'."""
+    """Check the claims on held-out images; that on the ELBO is about training images."""
     windows, identity = results["windows"], results["identity"]
     kl = [entry["test_kl"] for entry in windows.values()]
-    bound = [np.add(entry["train_kl"], entry["train_recon"]) for entry in windows.values()]
-    held = {
+    negative_elbo = [np.add(entry["train_kl"], entry["train_recon"]) for entry in windows.values()]
+    claims = {
         "with every seed the factorised decoder spends the most on z": all(
-            less(other, kl[0]) for other in kl[1:]
+            always_below(other, kl[0]) for other in kl[1:]
         ),
         "the more pixels a window has, the less is spent, by Kendall's tau": results["tau"] < 0,
         "no window has a worse ELBO on training images than none": all(
-            no_more(other, bound[0]) for other in bound[1:]
+            at_most(other, negative_elbo[0]) for other in negative_elbo[1:]
         ),
     }
     if identity is None:
-        return held
+        return claims
     chance = identity["chance"] + 4 * identity["standard_error"]
-    held["x' tells no more of the digit than x"] = all(
+    claims["x' tells no more of the digit than x"] = all(
         max(entry["x'"]) <= identity["x"] for entry in windows.values()
     )
-    held["of the factorised decoder, z and x' tell the digit better than chance"] = all(
-        accuracy > chance for what in ("z", "x'") for accuracy in windows["none"][what]
+    claims["of the factorised decoder, z and x' tell the digit better than chance"] = all(
+        accuracy > chance for name in ("z", "x'") for accuracy in windows["none"][name]
     )
-    return held
+    return claims
 
 
-class Tell:
-    """Classifiers of digits, each a logistic regression on what it is shown of training images.
+class DigitClassifiers:
+    """Logistic regressions that classify the digit from x, mu, z or x'.
 
-    mu is a function of x without noise: of a code that has collapsed it may still tell the digit,
-    which nothing that is sent does. So z is drawn. x' is judged by the classifier of originals.
+    For mu and z a classifier is trained on the codes of training images; x' is classified by the
+    classifier of x. z is sampled: mu may still reveal the digit if the posterior has collapsed to
+    the prior, although z then carries no information.
     """
 
-    def __init__(self, data: Dataset, model: Windowed) -> None:
+    def __init__(self, data: Dataset, model: WindowedVLAE) -> None:
         assert data.train.y is not None and data.test.y is not None
-        self.train_y = data.train.y[some(data, "train")]
-        self.test_y = data.test.y[some(data, "test")]
-        self.classifier = self._fitted(_flat(model.images("train")))
-        self.x = float(self.classifier.score(_flat(model.images("test")), self.test_y))
+        self.train_y = data.train.y[subset(data, "train")]
+        self.test_y = data.test.y[subset(data, "test")]
+        self.classifier = self._fit(_flat(model.images("train")))
+        self.x_accuracy = float(self.classifier.score(_flat(model.images("test")), self.test_y))
 
-    def survives(self, model: Windowed, lossy: np.ndarray) -> dict[str, float]:
-        """The share of held-out images whose digit is told, by what the classifier is shown."""
+    def accuracies(self, model: WindowedVLAE, lossy: np.ndarray) -> dict[str, float]:
+        """Return the test accuracy of the classifiers of mu, z and x'."""
         result = {}
         codes = zip(("mu", "z"), *map(model.codes, ("train", "test")), strict=True)
         for name, train, test in codes:
-            result[name] = float(self._fitted(train).score(test, self.test_y))
+            result[name] = float(self._fit(train).score(test, self.test_y))
         return result | {"x'": float(self.classifier.score(_flat(lossy), self.test_y))}
 
-    def scale(self) -> dict[str, float]:
-        """The share from x itself, and of the commonest digit; the standard error of that."""
+    def reference(self) -> dict[str, float]:
+        """Return the accuracy from x, that of the most common digit, and the latter's error."""
         chance = float(np.unique(self.test_y, return_counts=True)[1].max() / len(self.test_y))
         error = math.sqrt(chance * (1 - chance) / len(self.test_y))
-        return {"x": self.x, "chance": chance, "standard_error": error}
+        return {"x": self.x_accuracy, "chance": chance, "standard_error": error}
 
-    def _fitted(self, shown: np.ndarray) -> Any:
-        # a second that other experiments need not spend
+    def _fit(self, inputs: np.ndarray) -> Any:
+        # imported here because it takes a second, which other experiments need not spend
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
         from sklearn.pipeline import make_pipeline  # noqa: PLC0415
         from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-        with warnings.catch_warnings():  # nearly converged is as good a judge
+        with warnings.catch_warnings():  # an almost converged classifier is good enough
             warnings.simplefilter("ignore", ConvergenceWarning)
             classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-            return classifier.fit(shown, self.train_y)
+            return classifier.fit(inputs, self.train_y)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -171,17 +172,15 @@ def _flat(x: np.ndarray) -> np.ndarray:
 
 def _table(results: Mapping[str, Any]) -> Table:
     windows, identity = results["windows"], results["identity"]
-    table = Table(
-        title=f"{results['images']} held-out images, nats an image: mean ± standard deviation over "
-        "the seeds"
-    )
+    subject = f"{results['images']} held-out images, nats per image"
+    table = Table(title=f"{subject}: mean ± standard deviation over the seeds")
     table.add_column("window")
     headings = ["pixels", "KL", "KL, bits", "reconstruction", "−ELBO"]
     headings += [f"NLL, K = {results['samples']}", "x′ ≠ x, %"]
     for heading in headings + (["digit from z, %", "from x′, %"] if identity else []):
         table.add_column(heading, justify="right")
     for name, entry in windows.items():
-        kl, recon = (np.array(entry[f"test_{what}"]) for what in ("kl", "recon"))
+        kl, recon = (np.array(entry[f"test_{term}"]) for term in ("kl", "recon"))
         nats = (kl, kl / math.log(2), recon, kl + recon, np.array(entry["nll"]))
         row = [format_mean(values.tolist()) for values in nats]
         shares = [entry["changed"], *([entry["z"], entry["x'"]] if identity else [])]

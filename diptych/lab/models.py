@@ -1,4 +1,4 @@
-"""What the experiments share: models trained by the project's own loop, and what seeds tell."""
+"""Helpers of the experiments: training, decoding, comparison over seeds, dequantised data."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from numpy_ref.nn import random
 RUN: dict[str, Any] = {"batch_size": 128, "lr": 1e-2, "schedule": "cosine", "log_every": 10**6}
 
 
-def trained(
+def train_vae(
     setting: Setting, seed: int, fields: dict[str, Any], *, data: Dataset | None = None, **run: Any
 ) -> Panel:
-    """An MLP VAE of these fields, trained on the right panel; its run folder is thrown away.
+    """Train an MLP VAE with the given config fields on the right panel.
 
-    `data` in the place of the setting's; `run` goes over RUN and RunConfig's own.
+    `data` replaces the data of the setting; `run` overrides RUN and the defaults of RunConfig. The
+    run folder is temporary.
     """
     dataset = setting.data if data is None else data
     model = vars(pairs.get("mlp_vae").for_data(dataset, fields)).copy()
     config = RunConfig("mlp_vae", model, dataset.name, seed=seed, **RUN | run)
-    message = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "hidden_dim")
+    description = ", ".join(
+        f"{name}={value}" for name, value in fields.items() if name != "hidden_dim"
+    )
     if setting.console is not None:
-        setting.console.print(f"training seed {seed}: {message}", style="dim", highlight=False)
+        setting.console.print(f"training seed {seed}: {description}", style="dim", highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         outcome = train(config, dataset, Path(folder) / "run")
     if outcome.interrupted:
@@ -44,79 +47,81 @@ def trained(
     return outcome.panel
 
 
-def epochs_in(setting: Setting, data: Dataset, steps: int) -> int:
-    """Epochs of about so many steps; of a large set at least 10, or in quick form one."""
-    result = round(steps / math.ceil(len(data.train) / RUN["batch_size"]))
-    return max(1 if setting.quick else 10, result)
+def epochs_for(setting: Setting, data: Dataset, steps: int) -> int:
+    """Return the number of epochs that take about `steps` steps, at least 10, or 1 if quick."""
+    epochs = round(steps / math.ceil(len(data.train) / RUN["batch_size"]))
+    return max(1 if setting.quick else 10, epochs)
 
 
-def decoded(panel: Panel, z: np.ndarray) -> np.ndarray:
-    """The means of p(x|z).   z (N, Z) -> (N, D)"""
+def decode_means(panel: Panel, z: np.ndarray) -> np.ndarray:
+    """Return the means of p(x|z).   z (N, Z) -> (N, D)"""
     model = panel.model
     with panel.evaluating():
         return to_numpy(model.likelihood.mean(model.decode(panel.array(z))))
 
 
 def codes(panel: Panel, x: np.ndarray) -> np.ndarray:
-    """mu(x).   x (N, D) -> (N, Z)"""
+    """Return the posterior means mu(x).   x (N, D) -> (N, Z)"""
     with panel.evaluating():
         return to_numpy(panel.model.encode(panel.array(x)).mu)
 
 
-def reconstructed(panel: Panel, x: np.ndarray) -> np.ndarray:
-    """The means of p(x|z) at z = mu(x).   (N, D) -> (N, D)"""
+def reconstruct(panel: Panel, x: np.ndarray) -> np.ndarray:
+    """Return the means of p(x|z) at z = mu(x).   (N, D) -> (N, D)"""
     with panel.evaluating():
         return to_numpy(panel.model.reconstruct(panel.array(x)))
 
 
-def no_more(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether a <= b as far as the seeds can tell: in the mean over them, each seed's a against its
-    own b, by no more than the standard error of that mean."""
-    apart = np.subtract(a, b)
-    error = apart.std(ddof=1) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
-    return bool(apart.mean() <= error)
+def at_most(a: Sequence[float], b: Sequence[float]) -> bool:
+    """True if a <= b within the precision of the seeds.
+
+    The mean over the seeds of a - b must be at most the standard error of that mean.
+    """
+    differences = np.subtract(a, b)
+    error = differences.std(ddof=1) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+    return bool(differences.mean() <= error)
 
 
-def less(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether a < b with every seed."""
+def always_below(a: Sequence[float], b: Sequence[float]) -> bool:
+    """True if a < b for every seed."""
     return bool(np.less(a, b).all())
 
 
 def format_mean(values: Sequence[float], digits: int = 2) -> str:
-    """Mean and standard deviation over the seeds."""
+    """Format the mean and the standard deviation over the seeds, such as "2.00 ± 1.41"."""
     error = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{error}"
 
 
-def grey_size(data: Dataset) -> tuple[int, int]:
-    """Height and width of the images. Raises: ValueError for colours."""
+def image_size(data: Dataset) -> tuple[int, int]:
+    """Return (height, width) of grey images. Raises: ValueError for images in colour."""
     channels, height, width = data.image_shape
     if channels != 1:
         raise ValueError(f"data: got {data.name}, takes images of one channel")
     return height, width
 
 
-def levels(data: Dataset) -> int:
-    """How many values a pixel of the files can have: 17 or 256.
+def grey_levels(data: Dataset) -> int:
+    """Return the number of grey levels of the images: 17 or 256.
 
-    Raises: ValueError for images of other values, or of black and white alone.
+    Raises: ValueError for images with other values, or with black and white only.
     """
     x = data.train.x
-    for top in (16, 255):
-        if np.abs(x * top - np.rint(x * top)).max() < 1e-3 and ((x > 0) & (x < 1)).any():
-            return top + 1
+    for maximum in (16, 255):
+        scaled = x * maximum
+        if np.abs(scaled - np.rint(scaled)).max() < 1e-3 and ((x > 0) & (x < 1)).any():
+            return maximum + 1
     raise ValueError(f"data: got {data.name}, takes grey images of 17 or 256 levels")
 
 
-def dequantised(data: Dataset, key: Key) -> Dataset:
-    """x = (k + u) / levels, k the level of a pixel and u uniform in [0, 1), addressed by `key`.
+def dequantise(data: Dataset, key: Key) -> Dataset:
+    """Dequantise images: x = (k + u) / levels, with k the level of a pixel and u uniform in [0, 1).
 
-    The mean of log p(x) over u is then at most log P(k) + D log(levels): a density's nats bound
-    those of the levels themselves. Of few images the training split has several copies, each with a
-    u of its own, lest u be learned too.
+    Then E_u[log p(x)] <= log P(k) + D log(levels): the log-density bounds the log-probability of
+    the levels. A small training split is repeated with different u, so that u is not learned.
     Source: Theis, van den Oord & Bethge (2016), arXiv 1511.01844, section 3.1.
     """
-    count = levels(data)
+    count = grey_levels(data)
 
     def noisy(split: Split, name: str, copies: int = 1) -> Split:
         k = np.tile(np.rint(split.x * (count - 1)), (copies, 1))

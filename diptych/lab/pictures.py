@@ -1,4 +1,4 @@
-"""Small images inside a figure."""
+"""Mosaics of small images inside a figure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diptych.figures.style import INK
 
 
 def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """One picture of them all, row by row, on white.   images (N, H, W), clipped to [0, 1]"""
+    """Tile images row by row on white.   images (N, H, W), clipped to [0, 1] -> (H', W')"""
     count, height, width = images.shape
     rows = -(-count // columns)
     picture = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap))
@@ -19,13 +19,13 @@ def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     return picture
 
 
-def show(axis: Axes, images: np.ndarray, columns: int, title: str = "") -> None:
-    """A mosaic that fills an axis, its pixels square."""
+def show_mosaic(axis: Axes, images: np.ndarray, columns: int, title: str = "") -> None:
+    """Fill an axis with a mosaic of square pixels."""
     axis.imshow(mosaic(images, columns), "gray", vmin=0, vmax=1, interpolation="nearest")
     axis.set_axis_off()
-    head(axis, title, 9)
+    set_heading(axis, title, 9)
 
 
-def head(axis: Axes, text: str, size: float = 10) -> None:
-    """A heading over the left end of an axis."""
+def set_heading(axis: Axes, text: str, size: float = 10) -> None:
+    """Set a left-aligned bold title."""
     axis.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK)

@@ -1,5 +1,29 @@
-"""The registry of pairs: each model's left and right, and all that the hinge must know of them."""
+"""The registry of pairs: the two panels of each model, and how the hinge builds and feeds them."""
 
-from diptych.pairs.lookup import PAIRS, Pair, find, get, lookup, names, of_model, parse_fields
+from diptych.pairs.lookup import (
+    PAIRS,
+    Pair,
+    Traits,
+    find,
+    get,
+    lookup,
+    names,
+    of_model,
+    parse_fields,
+    right_options,
+    traits,
+)
 
-__all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse_fields"]
+__all__ = [
+    "PAIRS",
+    "Pair",
+    "Traits",
+    "find",
+    "get",
+    "lookup",
+    "names",
+    "of_model",
+    "parse_fields",
+    "right_options",
+    "traits",
+]

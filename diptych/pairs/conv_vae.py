@@ -10,21 +10,21 @@ import numpy as np
 import numpy_ref.conv_vae
 import torch_impl.conv_vae
 from diptych.data import Data, Dataset
-from diptych.pairs.pair import Pair, Shape, fitting
+from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.conv_vae import STRIDES, ConvVAEConfig
 from numpy_ref.nn import random
 
 
 def _batch(config: ConvVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
-    return _spread(config, random.uniform(key, (size, *config.example_shape), dtype=dtype))
+    return _scaled(config, random.uniform(key, (size, *config.example_shape), dtype=dtype))
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
     """64 channels and 128 latents for colour, a quarter and an eighth of it for grey.
 
-    A Gaussian of standard deviation 0.1, about what a reconstruction is off by: with a larger one
-    the KL term outweighs all but the coarsest of an image.
+    The Gaussian has standard deviation 0.1, about the error of a reconstruction: with a larger one
+    the KL term outweighs all but the coarsest structure of an image.
     """
     if not isinstance(data, Dataset):
         raise ValueError(f"data: got {data.name}, conv_vae takes images")
@@ -42,11 +42,11 @@ def _to_batch(config: ConvVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarr
     """NCHW, with a black margin to a multiple of 16, in the range of the output activation."""
     images = rows.reshape(-1, *shape)
     margins = ((before, after) for before, after in _margins(config, shape))
-    return _spread(config, np.pad(images, ((0, 0), (0, 0), *margins)))
+    return _scaled(config, np.pad(images, ((0, 0), (0, 0), *margins)))
 
 
 def _to_images(config: ConvVAEConfig, x: np.ndarray, shape: Shape) -> np.ndarray:
-    """The way back: the margin cut off, values in [0, 1]."""
+    """The inverse of `_to_batch`: the margin is cut off, values are in [0, 1]."""
     (top, _), (left, _) = _margins(config, shape)
     images = x[:, :, top : top + shape[1], left : left + shape[2]]
     return np.clip((images + 1) / 2 if config.out_activation == "tanh" else images, 0, 1)
@@ -57,8 +57,8 @@ def _margins(config: ConvVAEConfig, shape: Shape) -> list[tuple[int, int]]:
     return [(m // 2, m - m // 2) for m in missing]
 
 
-def _spread(config: ConvVAEConfig, x: np.ndarray) -> np.ndarray:
-    """[0, 1] -> [-1, 1] for tanh."""
+def _scaled(config: ConvVAEConfig, x: np.ndarray) -> np.ndarray:
+    """Scale [0, 1] to the range of the output activation: [-1, 1] for tanh."""
     return 2 * x - 1 if config.out_activation == "tanh" else x
 
 
@@ -76,6 +76,22 @@ def _variants() -> dict[str, ConvVAEConfig]:
     return {name: ConvVAEConfig(**odd | change) for name, change in changes.items()}
 
 
+def _traits(config: ConvVAEConfig) -> Traits:
+    c = config
+    layers = (n * (c.image_size // 2**i) ** 2 for i, n in enumerate(c.channels))
+    widest = max(*layers, c.latent_dim)
+    averaged = c.recon_type == "bce" and c.reduction == "mean"  # over the values of an image
+    return Traits(
+        title=f"{c.base_channels} channels, {c.in_channels} x {c.image_size} x {c.image_size}",
+        reduction=c.reduction,
+        least_batch=2 if c.code_size == 1 else 1,  # one value a channel cannot be normalised
+        likelihood=c.recon_type != "mse",
+        neg_elbo=lambda terms, values: terms["recon"] * (values if averaged else 1) + terms["kl"],
+        # kernel 4, stride 2: four taps read a value; a weight becomes the matrix of a product
+        memory=Memory(widest, columns=4 * widest, copies_weights=True),
+    )
+
+
 PAIR = Pair(
     left=numpy_ref.conv_vae.ConvVAE,
     right=torch_impl.conv_vae.ConvVAE,
@@ -86,4 +102,5 @@ PAIR = Pair(
     data="digits16",
     to_batch=_to_batch,
     to_images=_to_images,
+    traits=_traits,
 )

@@ -1,19 +1,31 @@
 """The registry: which left belongs to which right, by name.
 
-Adding a model is adding its files, one file in diptych/pairs, and one line here.
+Adding a model is adding its files, one file in diptych/pairs, one line here and one in
+diptych/names.py.
 """
 
 from __future__ import annotations
 
-import difflib
 import typing
-from collections.abc import Mapping
 from typing import Any
 
+from diptych.names import lookup
 from diptych.pairs import conv_vae, lstm, mlp_vae, rnn, vlae
-from diptych.pairs.pair import Pair
+from diptych.pairs.pair import Pair, Traits
 
-__all__ = ["PAIRS", "Pair", "find", "get", "lookup", "names", "of_model", "parse_fields"]
+__all__ = [
+    "PAIRS",
+    "Pair",
+    "Traits",
+    "find",
+    "get",
+    "lookup",
+    "names",
+    "of_model",
+    "parse_fields",
+    "right_options",
+    "traits",
+]
 
 PAIRS: dict[str, Pair] = {
     "mlp_vae": mlp_vae.PAIR,
@@ -30,21 +42,40 @@ def get(name: str) -> Pair:
 
 
 def of_model(model: Any) -> Pair:
-    """The pair that a model is one side of. Raises ValueError where it is of none."""
+    """The pair that a model is one side of. Raises ValueError for a model of no pair."""
     for pair in PAIRS.values():
         if type(model) in (pair.left, pair.right):
             return pair
     raise ValueError(f"model: got {type(model).__name__}, takes a panel of {', '.join(PAIRS)}")
 
 
+def traits(config: Any) -> Traits:
+    """The Traits of a model's config. Raises ValueError for a config of no registered pair."""
+    for pair in PAIRS.values():
+        if isinstance(config, pair.config):
+            return pair.traits(config)
+    raise ValueError(f"config: got {config!r}, takes one of {', '.join(PAIRS)}")
+
+
 def find(name: str) -> tuple[Pair, Any]:
     """(pair, config) for "pair" or "pair[variant]"."""
+    base, variant = _split(name)
+    pair = get(base)
+    return pair, lookup(f"variant of {base}", variant, pair.variants)
+
+
+def right_options(name: str) -> dict[str, Any]:
+    """Further keywords of the right panel's constructor for "pair" or "pair[variant]"."""
+    base, variant = _split(name)
+    return dict(get(base).right_options.get(variant, {}))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """ "pair[variant]" -> (pair, variant); "pair" -> (pair, "")."""
     base, bracket, variant = name.partition("[")
     if bracket and not variant.endswith("]"):
         raise ValueError(f"model: got {name!r}, takes pair or pair[variant]")
-    variant = variant.removesuffix("]")
-    pair = get(base)
-    return pair, lookup(f"variant of {base}", variant, pair.variants)
+    return base, variant.removesuffix("]")
 
 
 def names(models: list[str] | None = None) -> list[str]:
@@ -64,11 +95,11 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
 
     Raises: ValueError for an unknown field or a value that is not of its type.
     """
-    types = typing.get_type_hints(type(pair.variants[""]))
+    types = typing.get_type_hints(pair.config)
     result = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        # "float | None" takes a float: None is what a field has that is not set
+        # "float | None" takes a float: None is the value of a field that is not set
         kind = next(iter(typing.get_args(lookup("config field", name, types))), types[name])
         try:
             result[name] = {"True": True, "False": False}[text] if kind is bool else kind(text)
@@ -78,12 +109,3 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
             takes = "True or False" if kind is bool else kind.__name__
             raise ValueError(f"{name}: got {setting!r}, takes {name}={takes}")
     return result
-
-
-def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """table[name]. Raises ValueError that lists what there is and suggests the nearest."""
-    if name in table:
-        return table[name]
-    near = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{kind}: got {name!r}, takes one of {', '.join(filter(None, table))}{hint}")

@@ -62,4 +62,5 @@ PAIR = Pair(
     for_data=_for_data,
     data="topics",
     window=_window,
+    right_options=recurrent.RIGHT_OPTIONS,
 )

@@ -1,4 +1,4 @@
-"""The MLP VAE: its variants for `diptych check`, its sizes, and what it makes of a data set."""
+"""The MLP VAE: its variants for `diptych check`, its sizes, and its configs by data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
 from diptych.data import Data, Dataset
-from diptych.pairs.pair import Pair, Shape, fitting
+from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
@@ -61,6 +61,18 @@ def _to_images(config: MLPVAEConfig, x: np.ndarray, shape: Shape) -> np.ndarray:
     return np.clip(x, 0, 1).reshape(-1, *shape)
 
 
+def _traits(config: MLPVAEConfig) -> Traits:
+    c = config
+    outputs = c.outputs * c.input_dim
+    return Traits(
+        title=f"{c.input_dim}-{c.hidden_dim}-{c.latent_dim}",
+        reduction=c.reduction,
+        samples=c.samples,
+        likelihood=c.posterior != "deterministic",
+        memory=Memory(widest=max(outputs, c.hidden_dim, c.latent_dim)),
+    )
+
+
 PAIR = Pair(
     left=numpy_ref.mlp_vae.MLPVAE,
     right=torch_impl.mlp_vae.MLPVAE,
@@ -74,4 +86,5 @@ PAIR = Pair(
     data="digits",
     to_batch=_to_batch,
     to_images=_to_images,
+    traits=_traits,
 )

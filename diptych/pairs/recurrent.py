@@ -1,4 +1,4 @@
-"""What the registrations of the RNN and the LSTM share."""
+"""Variants and random data that the registrations of the RNN and the LSTM share."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import numpy as np
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 
+SCHEMES = ("per_step", "variational", "variational_recurrent", "recurrent")
+RIGHT_OPTIONS = {f"{scheme},loop": {"kernel": "loop"} for scheme in SCHEMES}
+
 
 def variants(config: Any, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Every scheme, one to three layers, both kernels, sizes that are all different."""
-    schemes = ("per_step", "variational", "variational_recurrent", "recurrent")
+    """Configs of every scheme, with one to three layers and sizes that are all different.
+
+    Each scheme has two variants, one for each kernel of the right panel: see RIGHT_OPTIONS.
+    """
     result = {"": config(**sizes, num_layers=2)}
-    for layers, scheme in enumerate(schemes):
-        fields = {"num_layers": 1 + layers % 3, "scheme": scheme, "rate": 0.3}
-        result[scheme] = config(**sizes, **fields)
-        result[f"{scheme},loop"] = config(**sizes, **fields, kernel="loop")
+    for layers, scheme in enumerate(SCHEMES):
+        one = config(**sizes, num_layers=1 + layers % 3, scheme=scheme, rate=0.3)
+        result |= {scheme: one, f"{scheme},loop": one}
     return result
 
 
 def tokens(key: Key, config: Any, size: int, vocabulary: int) -> np.ndarray:
-    """Random ids (T, B)."""
+    """Random ids (T, B) in [0, vocabulary)."""
     u = random.uniform(key, (config.seq_len, size))
     return (u * vocabulary).astype(np.int64)
 
 
 def state(key: Key, config: Any, size: int, dtype: np.dtype) -> np.ndarray:
-    """One part of a state (L, B, H) that is not zero: a zero one hides mistakes."""
+    """One random part (L, B, H) of a state: a zero one would hide mistakes."""
     shape = (config.num_layers, size, config.hidden_dim)
     return 0.5 * random.normal(key, shape, dtype=dtype)
 

@@ -12,7 +12,7 @@ import numpy_ref.rnn
 import torch_impl.rnn
 from diptych.data import Corpus, Data, MemoryTask
 from diptych.pairs import recurrent
-from diptych.pairs.pair import Pair, fitting
+from diptych.pairs.pair import Pair, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.rnn import RNNBatch, RNNConfig, RNNState
 from numpy_ref.nn import random
@@ -31,15 +31,18 @@ def _batch(config: RNNConfig, key: Key, dtype: np.dtype, size: int) -> RNNBatch:
 
 def _window(config: RNNConfig, x: Any, y: Any, weight: Any, state: Any) -> RNNBatch:
     if np.issubdtype(x.dtype, np.integer):
+        if x.size and not 0 <= x.min() <= x.max() < config.output_dim:
+            got = f"from {x.min()} to {x.max()}"
+            raise ValueError(f"x: got values {got}, takes [0, {config.output_dim})")
         x = _codes(config.output_dim, config.input_dim)[x]
     return RNNBatch(x, y, state, weight)
 
 
 def _codes(symbols: int, width: int) -> np.ndarray:
-    """What a symbol is to a network of dense inputs.   (symbols, width) float32
+    """The dense input vector of each symbol.   -> (symbols, width) float32
 
-    width = symbols: one-hot. Else rows of a Hadamard matrix of 1 and -1: all at right angles too,
-    but known by any half of their values, so that dropout cannot take the symbol itself away.
+    Where width = symbols they are one-hot. Else they are rows of a Hadamard matrix of 1 and -1:
+    orthogonal too, but any half of the values identifies the row, so dropout cannot hide a symbol.
     """
     if width == symbols:
         return np.eye(symbols, dtype=np.float32)
@@ -56,13 +59,13 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
         raise ValueError(f"data: got {data.name}, rnn takes text, copy or adding")
     if data.kind == "adding":
         sizes = {"input_dim": 2, "output_dim": 1, "likelihood": "squared_error"}
-        given = sizes | {"seq_len": data.steps, "recurrent_gain": 1.0} | dict(overrides)
-        return fitting(RNNConfig(**given), data, **sizes)
+        fields = sizes | {"seq_len": data.steps, "recurrent_gain": 1.0} | dict(overrides)
+        return fitting(RNNConfig(**fields), data, **sizes)
     # h = tanh(3 h) is stable near 1 and -1, so each unit starts as a latch that keeps its sign
     # (Bengio, Simard & Frasconi 1994); from the sources' N(0, 0.01^2) nothing is learned
     latches = {"recurrent_gain": 3.0, "weight_std": 0.2}
-    given = {"input_dim": 16, "output_dim": data.symbols, "seq_len": data.steps} | latches
-    config = RNNConfig(**given | dict(overrides))
+    fields = {"input_dim": 16, "output_dim": data.symbols, "seq_len": data.steps} | latches
+    config = RNNConfig(**fields | dict(overrides))
     width = config.input_dim
     if width != data.symbols and (width < data.symbols or width & (width - 1)):
         takes = f"{data.symbols} (one-hot) or a power of 2 above it"
@@ -91,4 +94,6 @@ PAIR = Pair(
     for_data=_for_data,
     data="topics/characters",
     window=_window,
+    right_options=recurrent.RIGHT_OPTIONS,
+    traits=lambda config: Traits(likelihood=config.likelihood == "cross_entropy"),
 )

@@ -10,11 +10,13 @@ import numpy as np
 import numpy_ref.vlae
 import torch_impl.vlae
 from diptych.data import Data, Dataset
-from diptych.pairs.pair import Pair, Shape, fitting
+from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
-from model_specs.vlae import VLAEConfig
+from model_specs.vlae import KERNEL_SIZE, VLAEConfig
 from numpy_ref.nn import random
 
+LEAST_MAPS = 16
+"""torch may pad a layer of fewer feature maps to this number."""
 SMALL: dict[str, Any] = {"maps": 8, "hidden_dim": 64, "latent_dim": 16}
 SMALL |= {"flow_hidden_dim": 64, "flow_steps": 2, "flow_hidden_layers": 2, "decoder_maps": 8}
 
@@ -64,6 +66,32 @@ def _variants() -> dict[str, VLAEConfig]:
     return {name: VLAEConfig(**odd | change) for name, change in changes.items()}
 
 
+def _traits(config: VLAEConfig) -> Traits:
+    c = config
+    size = f" {c.window_width} x {c.window_rows}" if c.context == "local" else ""
+    z = "" if c.latent == "none" else f" of {c.latent_dim}"
+    return Traits(
+        title=f"{c.height} x {c.width}, context {c.context}{size}, latent {c.latent}{z}",
+        divisible="none" in (c.free_bits_of, c.latent),  # free bits are of the whole batch
+        pixels_in_turn=0 if c.context == "none" else c.height * c.width,
+        draws_reconstructions=True,
+        memory=_memory(c),
+    )
+
+
+def _memory(config: VLAEConfig) -> Memory:
+    c, pixels = config, config.height * config.width
+    maps = max(c.decoder_maps, c.maps, 1 + c.context_maps, LEAST_MAPS)
+    kH, kW = c.window.kernel_size
+    first = kH * kW * (1 + c.context_maps)
+    others = KERNEL_SIZE**2 * max(c.decoder_maps, c.maps)
+    return Memory(
+        widest=max(pixels * maps, c.features, c.hidden_dim, c.flow_hidden_dim, c.code_dim),
+        columns=max(first, others) * pixels,
+        copies_weights=True,  # masked ones, normalised ones
+    )
+
+
 PAIR = Pair(
     left=numpy_ref.vlae.VLAE,
     right=torch_impl.vlae.VLAE,
@@ -77,4 +105,5 @@ PAIR = Pair(
     data="binary_digits",
     to_batch=_to_batch,
     to_images=_to_images,
+    traits=_traits,
 )

@@ -1,6 +1,6 @@
 """One interface over a model, its optimiser and its arrays, for either panel.
 
-The training loop, the evaluation and the figures speak to a Panel and do not know which it is.
+The training loop, the evaluation and the figures use a Panel and do not know which one it is.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def make_panel(
 ) -> Panel:
     """Build one side of a registered pair with its optimiser.
 
-    Raises: ValueError for an unknown name, and for NumPy with what torch alone has: another device
-    than the CPU, options of the engine, several ranks.
+    Raises: ValueError for an unknown name, and for NumPy with options that torch alone has: another
+    device than the CPU, options of the engine, several ranks.
     """
     check_choice("backend", backend, BACKENDS)
     check_choice("optimizer", optimizer, OPTIMIZERS)
@@ -47,8 +47,9 @@ def make_panel(
     if backend == "torch":
         right = pair.right(config, key, dtype=dtype, device=device)
         return TorchPanel(right, optimizer, lr, weight_decay, engine, ranks)
+    defaults = vars(Engine())
     for name, value in vars(engine).items():
-        if value != getattr(Engine(), name):
+        if value != defaults[name]:
             raise ValueError(f"{name}: got {value!r}, an option of the torch backend alone")
     if ranks.size > 1:
         raise ValueError(f"backend: got 'numpy' with {ranks.size} ranks, several take 'torch'")

@@ -1,4 +1,4 @@
-"""How torch is asked to compute: none of it changes what is computed, beyond its rounding."""
+"""Options of the torch backend, none of which changes a result beyond its rounding."""
 
 from __future__ import annotations
 

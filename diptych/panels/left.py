@@ -1,4 +1,4 @@
-"""The left panel at work: NumPy, one process."""
+"""The left panel in training and evaluation: NumPy, one process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from diptych.panels.panel import Panel, terms_of
-from numpy_ref.nn import optim
+from diptych.panels.panel import Panel, state_of, terms_of
+from model_specs.common.key import Key
+from numpy_ref.nn import optim, random
 
 
 class NumpyPanel(Panel):
-    """The left panel."""
+    """A NumPy model with an optimiser of numpy_ref.nn.optim."""
 
     backend = "numpy"
 
@@ -24,6 +25,9 @@ class NumpyPanel(Panel):
     def array(self, x: Any) -> np.ndarray:
         return np.asarray(x, None if np.asarray(x).dtype.kind in "iub" else self.model.dtype)
 
+    def permutation(self, key: Key, n: int) -> np.ndarray:
+        return random.permutation(key, n)
+
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         loss, _ = self.model.loss(self.convert(batch), noise)
         return {name: float(value) for name, value in terms_of(loss)}
@@ -32,7 +36,7 @@ class NumpyPanel(Panel):
         self, batch: Any, noise: Any, share: float = 1.0
     ) -> tuple[dict[str, float], Any]:
         self.model.zero_grad()
-        # a run that diverges is told by its step and term, not by a warning from within a product
+        # a diverging run ends with its step and term, not with a warning from within a product
         with np.errstate(over="ignore", invalid="ignore"):
             loss, backward = self.model.loss(self.convert(batch), noise)
             backward()
@@ -40,7 +44,7 @@ class NumpyPanel(Panel):
             for parameter in self.model.parameters():
                 parameter.grad *= share
         terms = {name: share * float(value) for name, value in terms_of(loss)}
-        return terms, getattr(loss, "state", None)
+        return terms, state_of(loss)
 
     def step(self, lr: float, clip: float | None) -> None:
         if clip is not None:

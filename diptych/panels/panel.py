@@ -1,4 +1,4 @@
-"""What the training loop, the evaluation and the figures ask of a panel, whichever it is."""
+"""The interface of a panel to the training loop, the evaluation and the figures."""
 
 from __future__ import annotations
 
@@ -11,56 +11,63 @@ import numpy as np
 
 from diptych import weights
 from diptych.arrays import is_array, leaves, map_arrays, to_numpy
+from model_specs.common.key import Key
 from model_specs.common.state import check_state
 
 
 class Panel(ABC):
     """A model and its optimiser. Batches go in as NumPy arrays or as NamedTuples of arrays.
 
-    A loss may have a field `state`: it is what a recurrent model carries to its next batch, in the
+    A loss may have a field `state`, which a recurrent model carries to its next batch, in the
     panel's own arrays; all other fields are terms.
     """
 
     backend: str
     model: Any
     average: Any = None
-    """of the weights, once `keep_average` was called"""
+    """the running average of the weights, once `keep_average` was called"""
 
     @abstractmethod
     def array(self, x: Any) -> Any:
-        """`x` as this panel's array; numbers get the model's dtype, integers stay as they are."""
+        """`x` as this panel's array; floats get the model's dtype, integers stay integers."""
 
     def convert(self, batch: Any) -> Any:
         """`batch` with each array in it as this panel's."""
         return map_arrays(self.array, batch)
 
     @abstractmethod
+    def permutation(self, key: Key, n: int) -> np.ndarray:
+        """A random order of 0 ... n - 1 by this panel's own generator, int64; the same on both."""
+
+    @abstractmethod
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
-        """The loss terms, without gradients."""
+        """Compute the loss terms, without gradients."""
 
     @abstractmethod
     def forward_backward(
         self, batch: Any, noise: Any, share: float = 1.0
     ) -> tuple[dict[str, float], Any]:
-        """The loss terms, and the state or None; the gradients are left in the model, in place of
-        older ones. Both times `share`, what a part of a batch counts in the whole, and added over
-        the ranks where there are several (see diptych.panels.ranks).
+        """Compute the loss terms, leave their gradients in the model, and return (terms, state).
+
+        Older gradients are replaced; the state is None where the loss has none. Terms and gradients
+        are multiplied by `share`, the weight of this part of a batch in the whole, and added up
+        over the ranks where there are several (see diptych.panels.ranks).
         """
 
     @abstractmethod
     def step(self, lr: float, clip: float | None) -> None:
-        """One optimiser step along those gradients."""
+        """Clip the gradients to the norm `clip`, where one is given, and take an optimiser step."""
 
     @abstractmethod
     def optimizer_state(self) -> dict[str, np.ndarray]:
-        """The optimiser's buffers by "parameter.buffer", and "step"; alike on both panels."""
+        """The optimiser's buffers by "parameter.buffer", and "step"; the same on both panels."""
 
     @abstractmethod
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None: ...
 
     def initialize(self, batch: Any, noise: Any) -> None:
-        """Let a model with a method `initialize(x, noise)` set its weights, in place, by what it
-        makes of a batch; any other stays as it is. An average begins again as a copy of them.
+        """Let a model with a method `initialize(x, noise)` set its weights by its outputs on a
+        batch; any other model stays unchanged. An average begins again as a copy of the weights.
 
         Source: Salimans & Kingma (2016), section 3.
         """
@@ -71,20 +78,21 @@ class Panel(ABC):
 
     @abstractmethod
     def keep_average(self, decay: float) -> None:
-        """From here on, `step` moves an average of the weights, which begins as a copy of them,
-        and evaluations see it in their place (see PolyakAverage)."""
+        """Keep a running average of the weights from here on, which begins as a copy of them.
+
+        `step` moves it, and evaluations take it in place of the weights (see PolyakAverage)."""
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """The averages stand in the model, where there are some; and afterwards its own weights."""
+        """Put the averages into the model for a while, where they are kept; then the weights."""
         return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def average_state(self) -> dict[str, np.ndarray]:
-        """The averages by the names of their parameters; none where none are kept."""
+        """The averages by the names of their parameters; empty where none are kept."""
         state = {} if self.average is None else self.average.state_dict()
         return weights.to_arrays(state)
 
     def load_average(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """What `average_state` told of. Raises: ValueError for what does not fit."""
+        """Load the result of `average_state`. Raises: ValueError where it does not fit."""
         if self.average is not None:
             self.average.load_state_dict(arrays)
         else:
@@ -92,14 +100,14 @@ class Panel(ABC):
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Dropout off, batches normalised by running statistics, the weights averaged where that
-        is kept; and afterwards as it was."""
+        """Evaluation mode for a while: dropout off, batches normalised by running statistics, and
+        averaged weights where they are kept."""
         with self._mode(False), self.averaged():
             yield
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Dropout on, batches normalised by their own statistics; and afterwards as it was."""
+        """Training mode for a while: dropout on, batches normalised by their own statistics."""
         with self._mode(True):
             yield
 
@@ -113,11 +121,11 @@ class Panel(ABC):
             self.model.train(before)
 
     def state_arrays(self, state: Any) -> dict[str, np.ndarray]:
-        """A carried state as arrays by name; none where there is no state."""
+        """A carried state as arrays by name; empty for None."""
         return {name.lstrip("."): to_numpy(array) for name, array in leaves(state)}
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> Any:
-        """The state that `state_arrays` told of, or None."""
+        """Rebuild the state from the result of `state_arrays`; None from an empty one."""
         if not arrays:
             return None
         size = next(iter(arrays.values())).shape[1]
@@ -136,5 +144,10 @@ class Panel(ABC):
 
 
 def terms_of(loss: Any) -> Iterator[tuple[str, Any]]:
-    """The named terms of a loss, without the state that a recurrent one carries."""
+    """Yield the named terms of a loss, without the state that a recurrent model carries."""
     return ((name, value) for name, value in loss._asdict().items() if is_array(value))
+
+
+def state_of(loss: Any) -> Any:
+    """The state that a recurrent model's loss carries to the next batch; None for any other."""
+    return loss.state if "state" in loss._fields else None

@@ -1,11 +1,11 @@
-"""Several processes that train one model: each has a part of every batch.
+"""Several processes that train one model: each takes a part of every batch.
 
     torchrun --nproc-per-node 4 -m diptych train conv_vae --data cifar10 --out runs/four
 
-The batches, the noise (addressed by the example's place in the batch) and, beyond rounding, the
-steps are those of one process, whatever the number of ranks; a run may be resumed on another.
-What a rank sees is its rows alone, and so without `sync_batchnorm` batch normalisation differs: its
-statistics are then of fewer images, and the running ones are rank 0's.
+The batches, the noise (addressed by the position of an example in its batch) and, beyond rounding,
+the steps are those of one process, whatever the number of ranks; a run may be resumed on another
+number. A rank computes on its own rows only, so batch normalisation differs without
+`sync_batchnorm`: its statistics are then of fewer images, and the running ones are rank 0's.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together; by default it is the only one."""
+    """The rank of this process among those that train together; by default it is the only one."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether it is this one that writes, draws and speaks."""
+        """True on rank 0, which alone writes files, draws pictures and prints."""
         return self.rank == 0
 
     def shard(self, examples: int, reduction: str) -> tuple[slice, float]:
-        """This rank's rows of a batch, and its share: what a loss over them counts in the whole.
+        """This rank's rows of a batch, and the share of their loss in the loss of the whole batch.
 
             whole loss = sum over ranks of share * loss(rows),   share = n_rows / n, or 1 for "sum"
 
-        No row is in two parts. A batch too small for two rows each is given to all of them whole,
-        each with the share 1 / size: nothing can be normalised by itself.
+        No row is in two parts. A batch with fewer than two rows a rank goes to every rank as a
+        whole, with the share 1 / size: a single row cannot be normalised.
         """
         if examples < 2 * self.size:
             return slice(0, examples), 1 / self.size
@@ -51,7 +51,7 @@ class Ranks:
         return rows, 1.0 if reduction == "sum" else (rows.stop - rows.start) / examples
 
     def all_reduce(self, terms: Mapping[str, float]) -> dict[str, float]:
-        """Each term's sum over the ranks."""
+        """Sum each term over the ranks."""
         if self.size == 1:
             return dict(terms)
         total = torch.tensor(list(terms.values()), dtype=torch.float64, device=_device())
@@ -59,17 +59,17 @@ class Ranks:
         return dict(zip(terms, total.tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether any rank says so."""
+        """True where `flag` is true on any rank."""
         return self.all_reduce({"flag": float(flag)})["flag"] > 0
 
-    def broadcast(self, ask: Callable[[], T]) -> T:
-        """What rank 0 answers. The others wait, and do not ask; its error is everybody's."""
+    def broadcast(self, compute: Callable[[], T]) -> T:
+        """Call `compute` on rank 0 and return its result, or raise its error, on every rank."""
         if self.size == 1:
-            return ask()
+            return compute()
         outcome: list[Any] = [None, None]
         if self.first:
             try:
-                outcome[0] = ask()
+                outcome[0] = compute()
             except (ValueError, OSError, RuntimeError) as error:
                 outcome[1] = error
         dist.broadcast_object_list(outcome, device=_device())
@@ -80,7 +80,7 @@ class Ranks:
 
 @contextlib.contextmanager
 def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
-    """The ranks that torchrun started; one where it did not. They part when this ends.
+    """Join the process group that torchrun started; without torchrun, yield the only rank.
 
     Raises: ValueError for a device other than "cpu" or "cuda" (each rank takes a GPU of its own),
     or for one that is not there.
@@ -102,5 +102,5 @@ def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
 
 
 def _device() -> torch.device:
-    """Where the process group's messages have to lie."""
+    """The device on which the process group's messages have to lie."""
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

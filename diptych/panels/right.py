@@ -1,4 +1,4 @@
-"""The right panel at work: torch, on CPU or CUDA, in one process or one of several."""
+"""The right panel in training and evaluation: torch on CPU or CUDA, in one or several processes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diptych.arrays import to_numpy
 from diptych.panels.engine import Engine
-from diptych.panels.panel import Panel, terms_of
+from diptych.panels.panel import Panel, state_of, terms_of
 from diptych.panels.ranks import Ranks
+from model_specs.common.key import Key
 from model_specs.common.state import check_state
+from torch_impl.nn import random
 from torch_impl.nn.normalisation import synchronised
 from torch_impl.nn.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
-"""Of a float16 loss: where gradients still overflow, they are infinite and not only large."""
+"""The least scale of a float16 loss: gradients that still overflow are infinite, not only large."""
 AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
@@ -39,10 +41,10 @@ class _Loss(nn.Module):
 
 
 class TorchPanel(Panel):
-    """The right panel. See Engine for its options; `ranks` is this process's place among several.
+    """A torch model with its optimiser. `engine`: see Engine; `ranks`: this process among several.
 
-    Raises: ValueError for mixed precision in another dtype than float32, and for channels_last or
-    sync_batchnorm of a model that has nothing of the kind.
+    Raises: ValueError for mixed precision in another dtype than float32, for channels_last of a
+    model without convolutions and for sync_batchnorm of one without batch normalisation.
     """
 
     backend = "torch"
@@ -86,6 +88,9 @@ class TorchPanel(Panel):
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
 
+    def permutation(self, key: Key, n: int) -> np.ndarray:
+        return to_numpy(random.permutation(key, n, device=self._device))
+
     @torch.no_grad()
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         return _floats(self.model.loss(self.convert(batch), noise))
@@ -102,7 +107,7 @@ class TorchPanel(Panel):
         if self._scaler.is_enabled():
             self._scaler.unscale_(self.optimizer)
         terms = {name: share * value for name, value in _floats(loss).items()}
-        state = getattr(loss, "state", None)  # in mixed precision it is rounded as layers are
+        state = state_of(loss)  # in mixed precision it is rounded as layers are
         return self.ranks.all_reduce(terms), self.convert(state)
 
     def step(self, lr: float, clip: float | None) -> None:
@@ -172,7 +177,7 @@ class TorchPanel(Panel):
 
     @contextlib.contextmanager
     def _refused_precision(self) -> Iterator[None]:
-        """Raise ValueError where oneDNN has no kernel of this precision for this processor."""
+        """Turn oneDNN's error for a precision that it cannot train with into a ValueError."""
         try:
             yield
         except RuntimeError as error:

@@ -83,7 +83,13 @@ def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -
     pair, config = pairs.find(name)
     left_dtype = as_dtype(_dtype_name(dtype))
     left = pair.left(config, key.fold_in("weights"), dtype=left_dtype)
-    right = pair.right(config, key.fold_in("weights"), dtype=str(left_dtype), device=device)
+    right = pair.right(
+        config,
+        key.fold_in("weights"),
+        dtype=str(left_dtype),
+        device=device,
+        **pairs.right_options(name),
+    )
     batch = pair.batch(config, key.fold_in("batch"), left_dtype, BATCH_SIZE)
     noise = left.draw_noise(key.fold_in("noise"), BATCH_SIZE)
     right_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE)

@@ -30,7 +30,7 @@ from numpy_ref.nn import random
 from numpy_ref.nn.module import Module
 
 COTANGENTS = Key(0).fold_in("cotangents")
-PERTURBATION_KEY = Key(0).fold_in("nudges")  # the streams behind the published bounds
+PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
 
 
 class Comparison:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from diptych.arrays import to_numpy
+from diptych.display import Table
 
 ROOT_CAUSE = "root cause"
 """Origin of a failing row: the panels compute different values from the same inputs."""
@@ -112,10 +112,8 @@ class Report:
         consequence = ", and only propagate an earlier error" if propagated == failures else ""
         if 0 < propagated < failures:
             consequence = f", {propagated} of them only because their inputs differ"
-        return (
-            f"{self.name}: first divergence: {row}; "
-            f"{failures} of {tensors} tensors differ{consequence}"
-        )
+        label = "first divergence" if row is self.first_divergence else "root cause"
+        return f"{self.name}: {label}: {row}; {failures} of {tensors} tensors differ{consequence}"
 
     @property
     def reproducer(self) -> str:
@@ -151,7 +149,7 @@ class Report:
             table.add_column(heading, justify="right" if heading in ("error", "bound") else "left")
         for row in self.rows:
             table.add_row(
-                row.name,
+                escape(row.name),
                 row.kind,
                 str(list(row.shape)),
                 f"{row.error:.1e}",

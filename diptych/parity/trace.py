@@ -171,9 +171,9 @@ class LeftTrace(Trace):
         gradients = _flat((result,))
         # without inputs these are gradients of parameters, which are compared where they add up
         names = _gradient_names(call, len(gradients)) if call.inputs else []
-        for name, gradient in zip(names, gradients, strict=False):
-            if name is not None:
-                _add(call.input_grads, name, gradient)
+        for argument, gradient in zip(names, gradients, strict=False):
+            if argument is not None:
+                _add(call.input_grads, argument, gradient)
         if first:
             self.events.append(("vjp", call))
         return result

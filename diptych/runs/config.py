@@ -9,22 +9,24 @@ from typing import Any
 from diptych import pairs
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.panels.engine import AMP, Engine
+from diptych.runs import schedules
 from model_specs.common.fields import check_choice, check_positive_int, check_rate, check_real
-from numpy_ref.nn import optim
 
 SCHEDULES = ("constant", "cosine", "step", "exponential", "constant-then-decay")
+FIXED_SCHEDULES = ("constant", "constant-then-decay")
+"""Schedules whose learning rates do not depend on the number of epochs."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's numbers. Raises ValueError as the model configs do."""
+    """All settings that decide the numbers of a run. Raises ValueError as the model configs do."""
 
     model: str
     model_config: dict[str, Any]
     data: str
     backend: str = "torch"
     binarize: bool = False
-    """draw each pixel anew each time it is seen, 1 with the grey value as its probability"""
+    """draw each pixel as 0 or 1 at every step, 1 with the grey value as its probability"""
     dtype: str = "float32"
     device: str = "cpu"
     epochs: int = 10
@@ -40,8 +42,8 @@ class RunConfig:
     weight_decay: float = 0.0
     """this times the parameter is added to its gradient, after clipping"""
     polyak: float | None = None
-    """decay of the running average of the weights that evaluations, pictures and the two files of
-    weights take instead of the last ones (see PolyakAverage)"""
+    """decay of the running average of the weights; evaluations, pictures and both files of weights
+    take the average in place of the last weights (see PolyakAverage)"""
     clip: float | None = None
     """global norm of the gradient above which it is scaled down"""
     seed: int = 0
@@ -50,7 +52,7 @@ class RunConfig:
     log_every: int = 50
     """steps between lines of metrics"""
     patience: int | None = None
-    """stop after so many epochs in a row that were not the best on validation"""
+    """stop after this number of epochs without a better validation loss"""
     pictures: int | None = None
     """epochs between pictures of samples and reconstructions, in RUN/pictures"""
     amp: str = "off"
@@ -81,21 +83,21 @@ class RunConfig:
 
     @property
     def engine(self) -> Engine:
-        """How torch is asked to compute."""
+        """Options of the torch backend."""
         return Engine(self.amp, self.channels_last, self.compile, self.sync_batchnorm)
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
         n = self.epochs
         if self.schedule == "cosine":
-            return optim.cosine_lr(self.lr, epoch, epochs=n)
+            return schedules.cosine_lr(self.lr, epoch, epochs=n)
         if self.schedule == "step":
             milestones = [math.ceil(n * part) for part in (0.5, 0.75, 0.875)]
-            return optim.multi_step_lr(self.lr, epoch, milestones=milestones, gamma=0.5)
+            return schedules.multi_step_lr(self.lr, epoch, milestones=milestones, gamma=0.5)
         if self.schedule == "exponential":
-            return optim.exponential_lr(self.lr, epoch, gamma=0.01 ** (1 / n))
+            return schedules.exponential_lr(self.lr, epoch, gamma=0.01 ** (1 / n))
         if self.schedule == "constant-then-decay":
-            return optim.constant_then_decay_lr(
+            return schedules.constant_then_decay_lr(
                 self.lr, epoch, constant_epochs=self.constant_epochs, gamma=self.decay
             )
-        return optim.constant_lr(self.lr, epoch)
+        return schedules.constant_lr(self.lr, epoch)

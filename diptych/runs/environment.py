@@ -13,18 +13,20 @@ from typing import Any
 
 import torch
 
+import diptych
+
 
 def command_line() -> str:
-    """The command that this process was started with, as a user would type it."""
+    """Return the command that this process was started with, as a user would type it."""
     return shlex.join(["diptych", *sys.argv[1:]])
 
 
 def environment() -> dict[str, Any]:
-    """What a number depends on besides the settings: machine, versions, commit."""
+    """Return the machine, the versions and the commit, on which a number depends as well."""
     packages = ("numpy", "scipy", "torch", "safetensors")
     return {
         "machine": f"{platform.machine()}, {_cpu_model()}, {_cpu_count()} cores",
-        "versions": {"python": platform.python_version()}
+        "versions": {"diptych": diptych.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
         "commit": _commit(),
     }
@@ -48,11 +50,17 @@ def _cpu_count() -> int:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with "+" where it has changes; None outside of one."""
+    """The commit of this checkout, with "+" where it has changes; None for an installed wheel.
+
+    A wheel may lie within somebody else's checkout, whose commit says nothing about it.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
-            cwd=Path(__file__).parent,
+            cwd=checkout,
             capture_output=True,
             text=True,
             check=True,

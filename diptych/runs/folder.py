@@ -1,11 +1,12 @@
 """The folder of a run.
 
-run.json                 the settings, the data found, versions; written once
+run.json                 the settings, a summary of the data, versions; rewritten only by a
+                         resumed run that changes settings
 metrics.jsonl            one JSON object a line: training steps and epochs
 checkpoint.safetensors   weights, their average, optimiser and position, replaced whole
-weights.safetensors      the last weights, averaged where that was asked for
-best.safetensors         those of the epoch with the best validation loss
-pictures/                samples and reconstructions of some epochs, where they were asked for
+weights.safetensors      the last weights, or their average where the run keeps one
+best.safetensors         the same at the epoch with the best validation loss
+pictures/                samples and reconstructions of some epochs, where `pictures` is set
 """
 
 from __future__ import annotations
@@ -16,18 +17,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import diptych
 from diptych.data import Data
 from diptych.files import write_atomically
 from diptych.runs.config import RunConfig
 from diptych.runs.environment import command_line, environment
+from diptych.runs.old_versions import upgraded, version_of
+from diptych.runs.resuming import check_resumable, model_config
 
 
 @dataclass
 class RunFolder:
-    """The files of one run."""
+    """The files of one run in one folder."""
 
     path: Path
+    """of the folder; a string becomes a Path"""
     metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
 
     @property
     def settings_file(self) -> Path:
@@ -50,32 +58,35 @@ class RunFolder:
         return self.path / "best.safetensors"
 
     def begin(self, config: RunConfig, dataset: Data, resume: bool, ranks: int = 1) -> None:
-        """Claim the folder for this run of so many processes.
+        """Claim the folder for this run of `ranks` processes, or check that it may be resumed.
 
         Raises: ValueError where a run (or a part of one) is there already, or where `resume`
-        finds other settings or other data.
+        finds other data, or settings that a resumed run cannot change (see `check_resumable`).
         """
-        ours, seen = asdict(config), digest(dataset)
         if not self.settings_file.exists():
             stray = [f.name for f in self._files() if f.exists()]
             if stray:
                 raise ValueError(f"{self.path}: holds {', '.join(stray)} but no run.json")
-            settings: dict[str, Any] = {"command": command_line(), "config": ours}
-            settings |= {"data": dataset.summary, "data_digest": seen, "ranks": ranks}
-            settings |= environment()
-            write_atomically(self.settings_file, (json.dumps(settings, indent=1) + "\n").encode())
+            settings: dict[str, Any] = {"command": command_line(), "config": asdict(config)}
+            settings |= {"data": dataset.summary, "data_digest": digest(dataset), "ranks": ranks}
+            self._write_settings(settings | environment())
             return
         if not resume:
             raise ValueError(
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
-        theirs = asdict(self.config())
-        other = [k for k in ours if ours[k] != theirs.get(k)]
-        if other:
-            message = "; ".join(f"{k} was {theirs.get(k)!r}, now {ours[k]!r}" for k in other)
-            raise ValueError(f"{self.path}: cannot resume with other settings: {message}")
-        if self.settings().get("data_digest") != seen:
+        check_resumable(self.path, self.config(), config)
+        if self.settings().get("data_digest") != digest(dataset):
             raise ValueError(f"{self.path}: cannot resume on other data: now {dataset.summary}")
+
+    def resume(self, config: RunConfig) -> None:
+        """Take over the settings that the resumed run changes, and remove half-written files."""
+        if asdict(config) != asdict(self.config()):
+            settings = self.settings()
+            settings["resumed"] = [*settings.get("resumed", []), command_line()]
+            settings["config"] = asdict(config)
+            settings["versions"] = environment()["versions"]
+            self._write_settings(settings)
         for file in self._files():  # a killed write leaves its temporary file
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
@@ -83,22 +94,37 @@ class RunFolder:
     def _files(self) -> list[Path]:
         return [self.metrics_file, self.checkpoint_file, self.last_file, self.best_file]
 
+    def _write_settings(self, settings: dict[str, Any]) -> None:
+        write_atomically(self.settings_file, (json.dumps(settings, indent=1) + "\n").encode())
+
     def config(self) -> RunConfig:
-        """The settings the run was begun with. Raises ValueError where there are none."""
+        """The settings of the run, also of one that an older version of diptych wrote.
+
+        Raises: ValueError where there are none, or where this version has no such settings.
+        """
+        settings = self.settings()
         try:
-            return RunConfig(**self.settings()["config"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{self.settings_file}: not the settings of a run ({error})") from None
+            config = RunConfig(**upgraded(settings["config"]))
+            model_config(config)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.settings_file}: not the settings of a run ({error}); written by diptych "
+                f"{version_of(settings)}, read by {diptych.__version__}"
+            ) from None
+        return config
 
     def settings(self) -> dict[str, Any]:
-        """What run.json says. Raises ValueError where there is none, or it is not JSON."""
+        """The contents of run.json. Raises ValueError where there is none, or it is not JSON."""
         try:
-            return json.loads(self.settings_file.read_text())
+            settings = json.loads(self.settings_file.read_text())
         except OSError as error:
             reason = f"{self.settings_file.name}: {error.strerror}"
             raise ValueError(f"{self.path}: not a run folder ({reason})") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{self.settings_file}: not the settings of a run ({error})") from None
+        if not isinstance(settings, dict):
+            raise ValueError(f"{self.settings_file}: not the settings of a run (no JSON object)")
+        return settings
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the metrics."""
@@ -107,7 +133,7 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def rewind(self, step: int) -> None:
-        """Forget metrics later than `step`: a killed run may have logged past its checkpoint."""
+        """Drop metrics later than `step`: a killed run may have logged past its checkpoint."""
         lines = read_metrics(self.metrics_file)
         if any("step" not in line for line in lines):
             raise ValueError(f"{self.metrics_file}: a line has no step")
@@ -117,7 +143,7 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; a last line that was cut off is left out."""
+    """Read the whole lines of a metrics file; a last line that was cut off is left out."""
     if not path.exists():
         return []
     lines = path.read_text().splitlines()
@@ -133,7 +159,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def digest(dataset: Data) -> str:
-    """BLAKE2b of the arrays that a run trains and is selected on."""
+    """BLAKE2b of the arrays that a run is trained and validated on."""
     result = hashlib.blake2b(digest_size=16)
     for array in dataset.contents:
         result.update(str(array.shape).encode() + array.tobytes())

@@ -1,4 +1,4 @@
-"""The study's convolutional VAE, on the embedded digits enlarged."""
+"""Part of the study: the convolutional VAE on the enlarged embedded digits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rich.console import Console
 
 from diptych import data, figures, pairs
 from diptych.runs.config import RunConfig
-from diptych.study.trainings import tell, train_both
+from diptych.study.trainings import print_errors, train_both
 from diptych.tasks import make_task
 
 
 def study_convolution(
     out: Path, epochs: int, console: Console
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Train both panels in float64, draw samples and reconstructions; as study_images."""
+    """Train both panels in float64 and draw figures; return the summary and the files written."""
     dataset = data.load("digits16")
     fields = {"base_channels": 8, "latent_dim": 8}
     config = RunConfig(
@@ -34,13 +34,13 @@ def study_convolution(
     panels: dict[str, Any] = {}
     for backend, outcome in trainings.outcomes.items():
         valid = task.validate(outcome.panel)
-        panels[backend] = trainings.spent()[backend] | {"valid": valid}
+        panels[backend] = trainings.durations()[backend] | {"valid": valid}
         console.print(
             f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; "
             f"ELBO {-valid['total']:.4f} nats on held-out digits"
         )
     errors = trainings.errors()
-    tell("conv_vae", errors, console)
+    print_errors("conv_vae", errors, console)
     curves = trainings.curves(("total", "recon", "kl"))
     pictures = {"curves": figures.loss_curves(curves)}
     pictures |= task.pictures(trainings.outcomes["torch"].panel)

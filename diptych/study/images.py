@@ -1,4 +1,4 @@
-"""The study's first part: the MLP VAE on the embedded digits."""
+"""Part of the study: the MLP VAE on the embedded digits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from diptych.evaluation.elbo import elbo_terms
 from diptych.evaluation.importance import importance_weighted
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.study.trainings import Trainings, tell, train_both
+from diptych.study.trainings import Trainings, print_errors, train_both
 from model_specs.common.key import Key
 
 EVALUATION = Key(0).fold_in("study")
 
 
 def study_images(out: Path, epochs: int, console: Console) -> tuple[dict[str, Any], list[Path]]:
-    """Train both panels, evaluate them, draw; returns the summary and the files written."""
+    """Train and evaluate both panels, draw figures; return the summary and the files written."""
     dataset = data.load("digits")
     assert isinstance(dataset, Dataset)
     config = RunConfig(
@@ -41,13 +41,13 @@ def study_images(out: Path, epochs: int, console: Console) -> tuple[dict[str, An
         x = dataset.test.x
         result = importance_weighted(outcome.panel, x, EVALUATION, samples=128)
         test = elbo_terms(outcome.panel, x, EVALUATION) | {"nll": result.nll}
-        panels[backend] = trainings.spent()[backend] | {"test": test}
+        panels[backend] = trainings.durations()[backend] | {"test": test}
         console.print(
             f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; on the test digits "
             f"ELBO {-test['total']:.4f}, log p(x) {-test['nll']:.4f} nats"
         )
     errors = trainings.errors()
-    tell("mlp_vae", errors, console)
+    print_errors("mlp_vae", errors, console)
     summary = {"data": dataset.summary, "panels": panels} | errors
     return summary, _draw(trainings, dataset, out / "figures", console)
 
@@ -60,7 +60,7 @@ def _draw(trainings: Trainings, dataset: Dataset, folder: Path, console: Console
     originals = x[:16]
 
     def framed(images: np.ndarray) -> np.ndarray:
-        """A black pixel around each digit, which fills its 8 x 8 to the edge."""
+        """Add a margin of one black pixel, because digits fill their 8 x 8 pixels."""
         return np.pad(images.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
 
     pictures = {

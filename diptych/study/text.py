@@ -1,4 +1,4 @@
-"""The study's second part: the RNN and the LSTM on the text that ships with Python."""
+"""Part of the study: the RNN and the LSTM on embedded data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from diptych import data, figures, pairs
 from diptych.runs.config import RunConfig
-from diptych.study.trainings import tell, train_both
+from diptych.study.trainings import print_errors, train_both
 from diptych.tasks import Options, make_task
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -24,8 +24,8 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 RUNS: dict[str, dict[str, Any]] = {
     "rnn": {"batch_size": 32, "lr": 5e-3, "clip": 1.0},
-    # Adam, not the paper's SGD at rate 1: that is so near the edge of stability that rounding
-    # alone grows from 1e-16 to 1e-10 within 100 steps
+    # Adam, not the paper's SGD with a learning rate of 1, which is so close to instability that
+    # rounding errors grow from 1e-16 to 1e-10 within 100 steps
     "lstm": {"batch_size": 20, "lr": 5e-3, "clip": 5.0},
 }
 
@@ -33,7 +33,7 @@ RUNS: dict[str, dict[str, Any]] = {
 def study_text(
     model: str, out: Path, epochs: int, console: Console
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Train both panels of one model in float64 on the text it goes with; as study_images."""
+    """Train both panels of a recurrent model in float64; return the summary and the files."""
     pair = pairs.get(model)
     corpus = data.load(pair.data)
     config = RunConfig(
@@ -50,13 +50,13 @@ def study_text(
     panels: dict[str, Any] = {}
     for backend, outcome in trainings.outcomes.items():
         valid = task.validate(outcome.panel)
-        panels[backend] = trainings.spent()[backend] | {"valid": valid}
+        panels[backend] = trainings.durations()[backend] | {"valid": valid}
         console.print(
             f"{backend:>6}: {outcome.steps} steps in {outcome.seconds:.1f} s; perplexity "
             f"{valid['perplexity']:.3f} a {task.unit.removesuffix('s')} on held-out text"
         )
     errors = trainings.errors()
-    tell(model, errors, console)
+    print_errors(model, errors, console)
     panel = trainings.outcomes["torch"].panel
     written = task.sample(panel, out, Options(console, count=12 if model == "lstm" else 60))
     console.print(f'{model} writes: "{" ".join(written.split())}"', markup=False)

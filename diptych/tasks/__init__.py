@@ -1,4 +1,4 @@
-"""What a run is about, by its kind of data: which batches it takes, and how well it does."""
+"""Tasks: for each kind of data, the batches of a run and the evaluation of its model."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 from diptych.data import Corpus, Data, Dataset, MemoryTask
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Options, Task
+from diptych.tasks.base import Options, Task, TrainingBatch
 from diptych.tasks.images import Images
 from diptych.tasks.language import Language
 from diptych.tasks.memory import Memory
 
-__all__ = ["TASKS", "Options", "Task", "make_task"]
+__all__ = ["TASKS", "Options", "Task", "TrainingBatch", "make_task"]
 
 TASKS: dict[type, type[Task]] = {Dataset: Images, Corpus: Language, MemoryTask: Memory}
 
 
 def make_task(config: RunConfig, data: Data) -> Task:
-    """The task that goes with this kind of data."""
+    """Make the task for this kind of data."""
     kind: Any = TASKS[type(data)]
     return kind(config, data)

@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from diptych.arrays import to_numpy
 from diptych.data import ContiguousBatches, Corpus
 from diptych.data.corpus import EOS, count
+from diptych.display import progress_bar
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options
@@ -23,8 +24,8 @@ from model_specs.common.key import Key
 from numpy_ref.nn import random
 
 LENGTH = 64
-"""Steps of a window in evaluation: how the work is cut, never what comes out, but where dropout is
-on: masks are drawn for so many steps."""
+"""Steps of a window in evaluation. It decides how the work is cut and no number, except where
+dropout is on: masks are drawn for this number of steps."""
 
 
 class Language(SequenceTask):
@@ -43,20 +44,20 @@ class Language(SequenceTask):
         self.windows = ContiguousBatches(data.train, config.batch_size, length)
         self.steps_per_epoch = len(self.windows)
 
-    def batch(self, epoch: int, index: int) -> Any:
+    def batch(self, panel: Panel, epoch: int, index: int) -> Any:
         return (*self.windows[index], None)
 
     def carries(self, index: int) -> bool:
         return index > 0
 
     def validate(self, panel: Panel) -> dict[str, float]:
-        """In as many pieces as training has, each from the zero state, as the paper validates."""
+        """Score as many pieces as training has, each from the zero state, as the paper does."""
         streams = min(self.config.batch_size, len(self.data.valid) // 2)
         nll = float(np.concatenate(list(_blocks(panel, self.data.valid, streams))).mean())
         return {"nll": nll, "perplexity": _perplexity(nll)}
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
-        """Exact perplexity: one pass, the state carried from the first token to the last.
+        """Compute the exact perplexity: one pass, the state carried from first to last token.
 
         With `samples` K > 0 dropout stays on, and the probabilities of K passes are averaged (Gal
         & Ghahramani 2016); with several runs theirs are averaged (Zaremba et al. 2014, table 1).
@@ -70,7 +71,7 @@ class Language(SequenceTask):
             check_positive_int("examples", options.examples)
             tokens = tokens[: options.examples + 1]
         passes = len(panels) * max(1, samples)
-        with Progress(console=options.console) as progress:
+        with progress_bar(options.console) as progress:
             bar = progress.add_task("tokens", total=passes * (len(tokens) - 1))
             result = average_nll(
                 panels, tokens, self.key.fold_in("evaluation"), samples, progress_by(progress, bar)
@@ -94,9 +95,9 @@ class Language(SequenceTask):
         return Assessment(title, metrics, lines)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
-        """Text that goes on from the prompt, one token at a time.
+        """Continue the prompt, one token at a time.
 
-        Raises: ValueError for what only images take.
+        Raises: ValueError for options that only a run on images takes.
         """
         if options.reconstruct or options.mean is not None:
             raise ValueError(
@@ -138,18 +139,18 @@ def average_nll(
     for i, panel in enumerate(panels):
         for k in range(max(1, samples)):
             stream = key.fold_in(i).fold_in(k) if samples else None
-            at = 0
+            start = 0
             for block in _blocks(panel, tokens, 1, stream):
-                part = slice(at, at + len(block))
+                part = slice(start, start + len(block))
                 log_p[part] = np.logaddexp(log_p[part], -block[:, 0])
-                at += len(block)
+                start += len(block)
                 if progress:
                     progress(len(block))
     return float(math.log(len(panels) * max(1, samples)) - log_p.mean())
 
 
 def progress_by(progress: Progress, bar: Any) -> Callable[[int], None]:
-    """A callback that moves a bar on."""
+    """A callback that advances a bar."""
     return lambda n: progress.advance(bar, n)
 
 
@@ -188,9 +189,9 @@ def continue_text(
 def _blocks(
     panel: Panel, tokens: np.ndarray, streams: int, key: Key | None = None
 ) -> Iterator[np.ndarray]:
-    """-log p of every token of `streams` contiguous pieces, (T, B) at a time, the state carried.
+    """Yield -log p of every token of `streams` contiguous pieces, (T, B) at a time.
 
-    Without a key in evaluation mode; with one, dropout is on.
+    The state is carried. Without a key in evaluation mode; with one, dropout is on.
     """
     state = None
     mode = panel.evaluating() if key is None else panel.training()

@@ -1,4 +1,4 @@
-"""The long-memory tasks: fresh sequences at every step, and how many answers are right."""
+"""The long-memory tasks: fresh sequences at every step, and the share of right answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Memory(SequenceTask):
         super().__init__(config, data)
         self.steps_per_epoch = STEPS_PER_EPOCH
 
-    def batch(self, epoch: int, index: int) -> Any:
+    def batch(self, panel: Panel, epoch: int, index: int) -> Any:
         size = self.config.batch_size
         start = (epoch * STEPS_PER_EPOCH + index) * size
         return self.data.draw(self.key.fold_in("sequences"), size, start)
@@ -40,11 +40,11 @@ class Memory(SequenceTask):
         return self.size(batch)
 
     def validate(self, panel: Panel) -> dict[str, float]:
-        return self._judge(panel, "valid", HELD_OUT)
+        return self._score(panel, "valid", HELD_OUT)
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         count = 2 * HELD_OUT if options.examples is None else options.examples
-        result = self._judge(self.one(panels), options.split, count)
+        result = self._score(self.one(panels), options.split, count)
         metrics = {f"{options.split}_{name}": value for name, value in result.items()}
         units = {"error": "a step that counts", "accuracy": "of the answers"}
         lines = [(name, f"{value:.4f}", units[name]) for name, value in result.items()]
@@ -57,8 +57,8 @@ class Memory(SequenceTask):
     def summary(self) -> str:
         return self.data.summary
 
-    def _judge(self, panel: Panel, split: str, count: int) -> dict[str, float]:
-        """Mean error of the steps that count, and how many of their answers are right."""
+    def _score(self, panel: Panel, split: str, count: int) -> dict[str, float]:
+        """Mean error of the steps with a weight, and the share of right answers among them."""
         held_out = self.data.draw(Key(0).fold_in("memory").fold_in(split), count)
         with panel.evaluating():
             batch = panel.convert(window(panel, *held_out))

@@ -1,4 +1,4 @@
-"""Progress bars on the console, for what takes long enough to be waited for."""
+"""Progress bars on the console for evaluations that take longer than a few seconds."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from diptych import pairs
+from diptych.display import progress_bar
 from diptych.panels import Panel
-
-
-def progress_bar(console: Console) -> Progress:
-    """A bar whose tasks have a description and a field `told`, for what is known so far."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 @contextlib.contextmanager
 def pixel_bar(
     console: Console, panel: Panel, count: int
 ) -> Iterator[dict[str, Callable[[int], None]]]:
-    """What a model that draws pixels in turn is given to tell of them; nothing for any other."""
-    total = getattr(panel.model.config, "pixels_in_turn", 0)
+    """Show a bar for a model that draws pixels in turn, and yield the keyword that advances it.
+
+    Any other model gets no bar and no keyword.
+    """
+    total = pairs.traits(panel.model.config).pixels_in_turn
     if not total:
         yield {}
         return

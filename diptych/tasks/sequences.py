@@ -1,4 +1,4 @@
-"""What text and memory tasks have in common: windows of T steps and a state between them."""
+"""The common part of text and memory tasks: windows of T steps, and a state between them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SequenceTask(Task):
 
 
 def window(panel: Panel, x: Any, y: Any, weight: Any = None, *, state: Any = None) -> Any:
-    """A batch for the panel's model, from the zero state where none is given."""
+    """A batch for the panel's model, from the zero state where `state` is None."""
     model = panel.model
     if state is None:
         state = model.zero_state(np.shape(x)[1])

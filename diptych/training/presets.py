@@ -1,28 +1,33 @@
-"""Published settings by name: the model's fields and the run's, each with where it comes from."""
+"""Published settings by name: fields of the model and of the run, each with its source.
+
+The table is read without torch, which `diptych list presets` does not need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diptych import pairs
-from diptych.data import Data
-from diptych.runs.config import RunConfig
+from diptych.names import lookup
+
+if TYPE_CHECKING:
+    from diptych.data import Data
+    from diptych.runs.config import RunConfig
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What `diptych train MODEL --preset NAME` fills in; whatever the user gives as well wins."""
+    """The settings of `diptych train MODEL --preset NAME`; options that the user gives win."""
 
     model: str
     source: str
     fields: dict[str, Any] = field(default_factory=dict)
-    """of the model's config"""
+    """fields of the model's config"""
     run: dict[str, Any] = field(default_factory=dict)
-    """of RunConfig"""
+    """fields of RunConfig"""
     data: str | None = None
-    """what it is trained on where nothing is named; None: what its model is"""
+    """the data set where the user names none; None: that of the model"""
 
 
 ZAREMBA = "Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329, section 4.1"
@@ -40,8 +45,8 @@ def _zaremba(
 ) -> Preset:
     """Two layers, batch 20, SGD from learning rate 1.
 
-    `hold` is the paper's number of epochs and one more: in the authors' own code the first decay
-    comes after epoch max_epoch + 1.
+    `constant_epochs` is the paper's number of epochs, to which one is added: in the authors' own
+    code the first decay comes after epoch max_epoch + 1.
     """
     width = {"embedding_dim": hidden, "hidden_dim": hidden, "num_layers": 2}
     scheme = {"scheme": "per_step" if rate else "none", "rate": rate}
@@ -56,6 +61,7 @@ def _zaremba(
         ZAREMBA,
         width | scheme | {"seq_len": steps, "init_scale": scale},
         rates | {"optimizer": "sgd", "batch_size": 20, "clip": clip, "epochs": n},
+        "topics",
     )
 
 
@@ -78,6 +84,7 @@ PRESETS["gal-large"] = Preset(
     "Gal & Ghahramani (2016), arXiv 1512.05287, section 5 and the authors' code of its table",
     _GAL.fields | {"scheme": "variational_recurrent", "recurrent_rate": 0.3, "word_rate": 0.3},
     _GAL.run | {"weight_decay": 1e-7},
+    _GAL.data,
 )
 
 
@@ -94,7 +101,7 @@ VLAE_ABLATIONS: dict[str, dict[str, Any]] = {
     "-factorised-af": {"context": "none"},
     "-unconditional": {"latent": "none"},
 }
-"""By suffix of a preset's name: what the switch of each ablation is."""
+"""The fields of each ablation, by the suffix of its preset's name."""
 
 for _suffix, _fields in VLAE_ABLATIONS.items():
     # every size of the recipe is VLAEConfig's default
@@ -102,12 +109,16 @@ for _suffix, _fields in VLAE_ABLATIONS.items():
         "vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 22}, "static_mnist"
     )
     # minutes on a CPU; for the embedded digits
-    PRESETS[f"vlae-digits{_suffix}"] = Preset("vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 100})
+    PRESETS[f"vlae-digits{_suffix}"] = Preset(
+        "vlae", CHEN, _fields, _CHEN_RUN | {"epochs": 100}, "binary_digits"
+    )
 
 
 def default_data(model: str, preset: str | None) -> str:
-    """What is trained on where the user names no data. Raises: ValueError for an unknown preset."""
-    chosen = None if preset is None else pairs.lookup("preset", preset, PRESETS).data
+    """The data set where the user names none. Raises: ValueError for an unknown preset."""
+    from diptych import pairs
+
+    chosen = None if preset is None else lookup("preset", preset, PRESETS).data
     return chosen or pairs.get(model).data
 
 
@@ -117,16 +128,19 @@ def settings(
     dataset: Data,
     preset: str | None,
     fields: Mapping[str, Any],
-    given: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> RunConfig:
-    """A run's settings: what the user gave, else the preset's, else the defaults.
+    """The settings of a run: those of the user, else the preset's, else the defaults.
 
-    `fields` are the model's, `given` the run's; None counts as not given.
+    `fields` are those of the model, `options` those of the run; None counts as not given.
     Raises: ValueError for an unknown preset, or one of another model.
     """
-    chosen = Preset(model, "") if preset is None else pairs.lookup("preset", preset, PRESETS)
+    from diptych import pairs
+    from diptych.runs.config import RunConfig
+
+    chosen = Preset(model, "") if preset is None else lookup("preset", preset, PRESETS)
     if chosen.model != model:
         raise ValueError(f"preset: got {preset!r} for {model}, it is one of {chosen.model}")
     config = pairs.get(model).for_data(dataset, chosen.fields | dict(fields))
-    run = chosen.run | {name: value for name, value in given.items() if value is not None}
+    run = chosen.run | {name: value for name, value in options.items() if value is not None}
     return RunConfig(model=model, model_config=vars(config).copy(), data=data, **run)

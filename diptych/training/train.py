@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diptych import pairs
 from diptych.data import Data
+from diptych.display import progress_bar
 from diptych.panels import Panel, make_panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
 from diptych.runs.folder import RunFolder
 from diptych.runs.interrupts import stop_on_interrupt
+from diptych.runs.resuming import model_config
 from diptych.tasks import Task, make_task
-from diptych.training.trainer import NonFiniteError, Trainer
+from diptych.training.step import NonFiniteError
+from diptych.training.trainer import Trainer
 from model_specs.common.key import Key
 
 __all__ = ["NonFiniteError", "Outcome", "Trainer", "build", "train"]
@@ -25,7 +27,7 @@ __all__ = ["NonFiniteError", "Outcome", "Trainer", "build", "train"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of `train` came to."""
+    """The outcome of a call of `train`."""
 
     folder: RunFolder
     panel: Panel
@@ -33,15 +35,18 @@ class Outcome:
     seconds: float
     """spent on training steps, over all the times that the run was resumed"""
     interrupted: bool
+    already_finished: bool = False
+    """True where the run had no step left, and nothing was changed"""
 
 
 def build(config: RunConfig, ranks: Ranks = Ranks()) -> Panel:  # noqa: B008  (immutable)
-    """The model that a run trains, with the weights it starts from; those that a model sets by its
-    first batch are set once the run begins."""
-    pair = pairs.get(config.model)
+    """Build the model of a run with the weights that it starts from.
+
+    Weights that a model initialises by its first batch are set once the run begins.
+    """
     return make_panel(
         config.model,
-        type(pair.variants[""])(**config.model_config),
+        model_config(config),
         config.backend,
         key=Key(config.seed).fold_in("weights"),
         dtype=config.dtype,
@@ -63,14 +68,16 @@ def train(
     console: Console | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  (immutable)
 ) -> Outcome:
-    """Train one panel and leave a run folder (see diptych.runs.config) in `out`.
+    """Train one panel and leave a run folder (see diptych.runs.folder) in `out`.
 
-    Ctrl-C finishes the step, saves, and returns with `interrupted`. A killed run is continued with
-    `resume`, from its last checkpoint, to the same final weights bit for bit. Without a checkpoint
-    `resume` begins at the beginning. `console` shows a progress bar. With several `ranks` each
-    process calls this, and the first alone writes.
+    The first Ctrl-C finishes the step, saves, and returns with `interrupted`; a second one raises
+    KeyboardInterrupt at once. `resume` continues a run from its last checkpoint, to the same final
+    weights bit for bit; without a checkpoint it begins at the beginning. It may change some of the
+    settings (see diptych.runs.resuming), more epochs among them. A run that is finished stays
+    unchanged. `console` shows a progress bar. With several `ranks` each process calls this, and
+    only rank 0 writes.
 
-    Raises: NonFiniteError with the step and the term; the last checkpoint stays as it was.
+    Raises: NonFiniteError with the step and the term; the last checkpoint stays unchanged.
     ValueError where `out` holds another run or cannot be written.
     """
     panel, task = build(config, ranks), make_task(config, dataset)
@@ -80,45 +87,43 @@ def train(
     trainer = Trainer(config, task, folder, panel, ranks)
     if resume:
         trainer.restore()
-    # a run that diverges is told by its step and term, not by a warning from within a product
+        if ranks.broadcast(trainer.is_complete):
+            position = trainer.position
+            return Outcome(
+                folder, panel, position.step, position.seconds, False, already_finished=True
+            )
+        ranks.broadcast(lambda: folder.resume(config))
+        ranks.broadcast(lambda: folder.rewind(trainer.position.step))
+    console = console or Console(quiet=True)
+
+    def announce() -> None:
+        console.print("stopping after this step; Ctrl-C again stops now")
+
+    # a run that diverges ends with its step and term, not with a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with _progress(console) as progress, stop_on_interrupt() as stop, quiet:
+    with progress_bar(console) as progress, stop_on_interrupt(announce) as stop, quiet:
         interrupted = trainer.run(progress, stop)
-    at = trainer.position
-    return Outcome(folder, trainer.panel, at.step, at.seconds, interrupted)
+    position = trainer.position
+    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
 
 
 def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:
     """Raise ValueError where model, data and ranks do not fit, before the folder is claimed."""
+    traits = pairs.traits(panel.model.config)
     if ranks.size > 1 and not task.divisible:
         raise ValueError(f"ranks: got {ranks.size}, {task.data.name} is trained on in one process")
-    if ranks.size > 1 and not getattr(panel.model.config, "divisible", True):
+    if ranks.size > 1 and not traits.divisible:
         raise ValueError(
             f"ranks: got {ranks.size}, {config.model} so configured is trained in one process: its "
             "loss is of the whole batch, and no sum over parts of it"
         )
     if config.pictures is not None and not task.pictured:
         raise ValueError(f"pictures: got a run on {task.data.name}, takes one on images")
-    first = task.batch(0, 0)
-    least = getattr(panel.model.config, "least_batch", 1)
-    if task.size(first) < least:
+    first = task.training_batch(panel, 0)
+    if first.size < traits.least_batch:
         raise ValueError(
             f"batch_size: got {config.batch_size} of {task.data.name}, {config.model} takes "
-            f"{least} images or more: one alone cannot be normalised"
+            f"{traits.least_batch} images or more: one alone cannot be normalised"
         )
     with panel.evaluating():  # no running statistic may move by this
-        whole = slice(0, task.size(first))
-        noise = task.noise(panel, first, Key(0), whole)
-        panel.terms(task.prepare(panel, first, Key(0), None), noise)
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description:>6}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
-        console=console or Console(quiet=True),
-        disable=console is None,
-    )
+        panel.terms(first.inputs, first.noise)

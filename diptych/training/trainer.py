@@ -1,4 +1,4 @@
-"""The training loop for both panels, and what it writes.
+"""The training loop for both panels, and the files that it writes.
 
 Everything random is addressed by epoch or step from the run's key, so the loop has no hidden
 state: weights, their average, optimiser, step number and, of a recurrent model, the state it
@@ -18,45 +18,59 @@ import numpy as np
 from rich.progress import Progress
 
 from diptych import figures
-from diptych.evaluation.elbo import per_example
 from diptych.files import load_arrays, save_arrays
 from diptych.panels import Panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
 from diptych.runs.folder import RunFolder
-from diptych.tasks import Task
-from diptych.weights import save
+from diptych.runs.old_versions import upgraded_position
+from diptych.tasks import Task, TrainingBatch
+from diptych.training.step import NonFiniteError, StepResult, training_step
+from diptych.weights import save, to_arrays
 from model_specs.common.key import Key
 
 LOG_EACH = 100
-"""So many first steps are all logged: there the curves of two panels must still be one."""
-
-
-class NonFiniteError(ValueError):
-    """A loss term or a weight became NaN or inf; the message says at which step, and which."""
+"""Each of this number of first steps is logged: there the curves of two panels still coincide."""
 
 
 @dataclass
 class Position:
-    """Where a run stands: steps done, the items in them, examples and sums of terms of this epoch,
-    the best epoch so far."""
+    """The progress of a run: steps and seconds, the sums of the current epoch, the best epoch."""
 
     step: int = 0
     seconds: float = 0.0
-    count: int = 0
-    seen: int = 0
+    units: int = 0
+    """images or tokens in those steps, for the progress bar"""
+    examples: int = 0
+    """in this epoch so far"""
     sums: dict[str, float] = field(default_factory=dict)
+    """loss terms, summed over those examples"""
     best_epoch: int = -1
     best_loss: float = math.inf
 
+    def add(self, batch: TrainingBatch, result: StepResult, seconds: float) -> None:
+        """Count one more step."""
+        self.step += 1
+        self.seconds += seconds
+        self.units += batch.units
+        self.examples += batch.size
+        for name, value in result.terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * batch.size
+
+    def means(self) -> dict[str, float]:
+        """Return the mean loss terms of the epoch, and begin the next one."""
+        means = {name: value / self.examples for name, value in self.sums.items()}
+        self.examples, self.sums = 0, {}
+        return means
+
     def is_over(self, epoch: int, config: RunConfig) -> bool:
-        """Whether `epoch`, the last that ended, is where the run ends."""
+        """True where the run's patience ends it after `epoch`."""
         waited = epoch - self.best_epoch
         return config.patience is not None and waited >= config.patience
 
 
 class Trainer:
-    """The loop, and what it writes."""
+    """The training loop of one run in its folder."""
 
     def __init__(
         self,
@@ -74,79 +88,70 @@ class Trainer:
         if config.polyak is not None:
             panel.keep_average(config.polyak)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next step, counted from 0."""
+        return self.position.step // self.task.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """True where no step is left to take."""
+        position, left = self.position, self.epoch < self.config.epochs
+        starts_epoch = position.step > 0 and position.step % self.task.steps_per_epoch == 0
+        return not left or (starts_epoch and position.is_over(self.epoch - 1, self.config))
+
     def run(self, progress: Progress, stop: threading.Event) -> bool:
-        """From the current position to the last epoch, or until `stop` is set, as is returned."""
-        at, per_epoch = self.position, self.task.steps_per_epoch
+        """Train to the last epoch, or until `stop` is set; return True where it stopped early."""
+        position, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
-        bar = progress.add_task(self.config.backend, total=total, completed=at.step, message="")
-        if at.step == 0:
+        name = self.config.backend
+        bar = progress.add_task(name, total=total, completed=position.step, message="")
+        if position.step == 0:
             self._initialize()
-        stopped = False  # what all ranks agreed on: one that stopped alone would leave them waiting
-        while at.step < total and not stopped:
-            epoch, first = divmod(at.step, per_epoch)
-            if first == 0 and epoch and at.is_over(epoch - 1, self.config):
-                break
-            for i in range(first, per_epoch):
-                if not self.task.carries(i):
-                    self.state = None
-                terms = self.step(self.task.batch(epoch, i), epoch)
-                progress.update(bar, completed=at.step, message=self._told(epoch, terms))
-                stopped = self.ranks.any(stop.is_set())
-                if at.step % per_epoch == 0:
-                    break  # end_epoch saves: a checkpoint here would skip it on resuming
-                if at.step % self.config.checkpoint_every == 0 or stopped:
-                    self.save()
-                if stopped:
-                    break
-            if at.step == (epoch + 1) * per_epoch:
+        stopped = False  # all ranks agree on it: one that stopped alone would leave them waiting
+        while not self.finished and not stopped:
+            epoch = self.epoch
+            terms = self.step()
+            progress.update(bar, completed=position.step, message=self._message(epoch, terms))
+            stopped = self.ranks.any(stop.is_set())
+            if position.step % per_epoch == 0:
                 self.end_epoch(epoch)
+            elif position.step % self.config.checkpoint_every == 0 or stopped:
+                self.save()
         if self.ranks.first:
             self._save_weights(self.folder.last_file)
-        return stopped and at.step < total
+        return stopped and not self.finished
 
-    def step(self, batch: Any, epoch: int) -> dict[str, float]:
-        """One optimiser step; returns the loss terms before it, nats per example."""
-        at = self.position
-        begun = time.perf_counter()
-        key = self.key.fold_in(at.step)
-        size = self.task.size(batch)
-        rows, share = self.ranks.shard(size, self._reduction)
-        noise = self.task.noise(self.panel, batch, key.fold_in("noise"), rows)
-        prepared = self.task.prepare(self.panel, batch, key, self.state)
-        part = prepared[rows] if self.ranks.size > 1 else prepared
-        terms, self.state = self.panel.forward_backward(part, noise, share)
-        broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
-        if broken:
-            raise NonFiniteError(f"step {at.step}: loss term {', '.join(broken)}")
-        self.panel.step(self.config.lr_at(epoch), self.config.clip)
-        terms = per_example(self.panel.model.config, terms, size)
-        at.seconds += time.perf_counter() - begun
-        at.step += 1
-        at.seen += size
-        at.count += self.task.count(batch)
-        for name, value in terms.items():
-            at.sums[name] = at.sums.get(name, 0.0) + value * size
-        logged = at.step <= LOG_EACH or at.step % self.config.log_every == 0
+    def step(self) -> dict[str, float]:
+        """Take one optimiser step; return the loss terms before it, per example."""
+        position, epoch, begun = self.position, self.epoch, time.perf_counter()
+        batch = self.task.training_batch(self.panel, position.step, self.state, ranks=self.ranks)
+        try:
+            result = training_step(self.panel, batch, self.config.lr_at(epoch), self.config.clip)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"step {position.step}: {error}") from None
+        self.state = result.state
+        position.add(batch, result, time.perf_counter() - begun)
+        logged = position.step <= LOG_EACH or position.step % self.config.log_every == 0
         if logged and self.ranks.first:
-            self.folder.log({"kind": "step", "step": at.step, "epoch": epoch, **terms})
-        return terms
+            self.folder.log({"kind": "step", "step": position.step, "epoch": epoch, **result.terms})
+        return result.terms
 
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
-        at = self.position
+        position = self.position
         self.arrays()  # before validation, which would trip over a broken weight and not name it
         valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
-        record = {"kind": "epoch", "step": at.step, "epoch": epoch, "lr": self.config.lr_at(epoch)}
-        record |= {"train": {name: value / at.seen for name, value in at.sums.items()}}
-        record |= {"valid": valid, "seconds": at.seconds}
+        lr, means = self.config.lr_at(epoch), position.means()
+        record = {"kind": "epoch", "step": position.step, "epoch": epoch, "lr": lr}
+        record |= {"train": means, "valid": valid, "seconds": position.seconds}
         record |= {"ranks": self.ranks.size} if self.ranks.size > 1 else {}
-        at.seen, at.sums = 0, {}
         name, loss = next(iter(valid.items()))
         if not math.isfinite(loss):
-            raise NonFiniteError(f"step {at.step}: {name} on validation is {loss}")
-        best = loss < at.best_loss
+            raise NonFiniteError(f"step {position.step}: {name} on validation is {loss}")
+        best = loss < position.best_loss
         if best:
-            at.best_epoch, at.best_loss = epoch, loss
+            position.best_epoch, position.best_loss = epoch, loss
         if self.ranks.first:
             if best:
                 self._save_weights(self.folder.best_file)
@@ -155,7 +160,7 @@ class Trainer:
         self.save()
 
     def arrays(self) -> dict[str, Any]:
-        """What a checkpoint holds. Raises: NonFiniteError rather than keep a broken weight."""
+        """The arrays of a checkpoint. Raises: NonFiniteError rather than keep a broken weight."""
         arrays = {f"model.{name}": a for name, a in self.panel.weights().items()}
         arrays |= {f"average.{name}": a for name, a in self.panel.average_state().items()}
         arrays |= {f"optimizer.{name}": a for name, a in self.panel.optimizer_state().items()}
@@ -177,7 +182,6 @@ class Trainer:
         """Go to the checkpoint, where there is one."""
         file = self.folder.checkpoint_file
         if not file.exists():
-            self._rewind(step=0)
             return
         arrays, metadata = load_arrays(file)
         if "position" not in metadata:
@@ -186,42 +190,44 @@ class Trainer:
         self.panel.load_average(_under("average.", arrays))
         self.panel.load_optimizer_state(_under("optimizer.", arrays))
         self.state = self.panel.load_state(_under("state.", arrays))
-        position = metadata["position"]
+        position = upgraded_position(metadata["position"])
         self.position = Position(**position | {"best_loss": float(position["best_loss"])})
         first = self.ranks.broadcast(lambda: self.position.step)
         if self.ranks.any(self.position.step != first):
             raise ValueError(f"{file}: not the same on every rank, rank 0 stands at step {first}")
-        self._rewind(self.position.step)
+
+    def is_complete(self) -> bool:
+        """True where the run is finished and its last weights are in their file."""
+        file = self.folder.last_file
+        if not self.finished or not file.exists():
+            return False
+        arrays, _ = load_arrays(file)
+        with self.panel.averaged():
+            last = to_arrays(self.panel.model.state_dict())
+            return arrays.keys() == last.keys() and all(
+                np.array_equal(array, last[name]) for name, array in arrays.items()
+            )
 
     def _initialize(self) -> None:
-        """By the first batch as the first step sees it, whole on every rank: all do the same."""
-        batch, key = self.task.batch(0, 0), self.key.fold_in(0)
-        whole = slice(0, self.task.size(batch))
-        noise = self.task.noise(self.panel, batch, key.fold_in("initialize"), whole)
-        self.panel.initialize(self.task.prepare(self.panel, batch, key, None), noise)
+        """Set the weights by the first batch, whole on every rank, so that all do the same."""
+        first = self.task.training_batch(self.panel, 0, stream="initialize")
+        self.panel.initialize(first.inputs, first.noise)
 
     def _save_weights(self, file: Path) -> None:
-        """As an evaluation sees them."""
+        """Write the weights that an evaluation takes: averaged, where the run keeps an average."""
         with self.panel.averaged():
             save(self.panel.model, file)
 
-    def _rewind(self, step: int) -> None:
-        self.ranks.broadcast(lambda: self.folder.rewind(step))
-
     def _draw(self, epoch: int) -> None:
-        """Pictures of the epochs that are to have some: every `pictures`th, counted from 1."""
+        """Write the pictures of every `pictures`th epoch, counted from 1."""
         if self.config.pictures is None or (epoch + 1) % self.config.pictures:
             return
         for name, figure in self.task.pictures(self.panel).items():
             figures.save(figure, self.folder.path / "pictures" / f"{name}-{epoch + 1:04}.png")
 
-    @property
-    def _reduction(self) -> str:
-        return getattr(self.panel.model.config, "reduction", "mean")
-
-    def _told(self, epoch: int, terms: dict[str, float]) -> str:
+    def _message(self, epoch: int, terms: dict[str, float]) -> str:
         parts = "  ".join(f"{name} {value:.2f}" for name, value in terms.items())
-        rate = self.position.count / max(self.position.seconds, 1e-9)
+        rate = self.position.units / max(self.position.seconds, 1e-9)
         return f"epoch {epoch + 1}/{self.config.epochs}  {parts}  {rate:,.0f} {self.task.unit}/s"
 
 

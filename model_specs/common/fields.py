@@ -1,4 +1,4 @@
-"""Checks for config fields: each error names the field, what it got and what it takes."""
+"""Checks of config fields. Each error names the field, the value it got and the values it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def check_positive_int(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is an int of at least 1 (a bool is not an int here)."""
+    """Raise ValueError unless `value` is an int of at least 1 (bool excluded)."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: got {value!r}, takes an int >= 1")
 
@@ -29,5 +29,5 @@ def check_real(name: str, value: object, *, above: float, inclusive: bool = Fals
 def check_rate(name: str, rate: object) -> None:
     """Raise ValueError unless `rate` is a number in [0, 1)."""
     real = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not real or not 0 <= rate < 1:  # type: ignore[operator]  # NaN fails here as well
+    if not real or not 0 <= rate < 1:  # type: ignore[operator]  # false for NaN
         raise ValueError(f"{name}: got {rate!r}, takes a number in [0, 1)")

@@ -1,4 +1,4 @@
-"""Key: names a random stream. It holds no state and draws nothing."""
+"""Key, the name of a random stream. It has no state and draws nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ class Key:
 
         Key(0).fold_in("dropout").fold_in(3)
 
-    Folding returns a new key and leaves this one as it was, so a key may be used and folded
-    any number of times. The order of folds matters, and 3 is not "3".
+    Folding returns a new key and does not change this one, which may be used and folded any number
+    of times. The order of folds matters, and folding 3 differs from folding "3".
 
-    `words` is what Philox4x32-10 is fed: BLAKE2b-128 of the seed and the path, as four 32-bit
-    words. The first two are the cipher's key, the last two the upper half of its counter; the
-    lower half of the counter is left to count elements, so every stream is 2^66 words long.
+    `words` are the input of Philox4x32-10: BLAKE2b-128 of the seed and the path, as four 32-bit
+    words. The first two are the cipher's key, the last two the upper half of its counter. The lower
+    half of the counter counts elements, so that every stream has 2^66 words.
 
     Raises: ValueError for a seed outside [0, 2^64) or a fold that is neither int nor str.
-    Source: the interface is JAX's `jax.random.fold_in`; that hashes with Threefry, this with
-    BLAKE2b, so that a stream can be named in words.
+    Source: the interface of `jax.random.fold_in`, which hashes with Threefry; BLAKE2b allows names
+    of any length.
+
+    >>> Key(0).fold_in("dropout").fold_in(3)
+    Key(0).fold_in('dropout').fold_in(3)
     """
 
     seed: int
@@ -37,7 +40,7 @@ class Key:
         object.__setattr__(self, "path", tuple(_as_fold(data) for data in self.path))
 
     def fold_in(self, data: int | str) -> Key:
-        """The key of the stream named `data` below this one."""
+        """The key of the stream named `data` under this one."""
         return Key(self.seed, (*self.path, data))
 
     @property
@@ -45,7 +48,7 @@ class Key:
         """(k0, k1, c2, c3): the Philox key and the upper half of its counter."""
         name = hashlib.blake2b(digest_size=16, person=b"diptych key v1")
         for part in (self.seed, *self.path):
-            # netstring-like: type, length, text; no two paths share an encoding
+            # type, length and text, as in a netstring: no two paths have the same encoding
             text = str(part).encode()
             name.update(b"%s%d:%s" % (b"s" if isinstance(part, str) else b"i", len(text), text))
         digest = name.digest()
@@ -60,7 +63,7 @@ def _as_int(name: str, value: object) -> int:
     if isinstance(value, bool):
         raise ValueError(f"{name}: got {value!r}, takes an int")
     try:
-        return operator.index(value)  # type: ignore[arg-type]  # np.int64 counts as an int
+        return operator.index(value)  # type: ignore[arg-type]  # np.int64 is accepted
     except TypeError:
         raise ValueError(f"{name}: got {value!r}, takes an int") from None
 

@@ -1,4 +1,4 @@
-"""When a state_dict fits a model: the same names and shapes, whatever the arrays are."""
+"""Comparison of the entries of a state_dict with those that a model has."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_state(own: Shapes, given: Shapes, what: str = "state_dict") -> None:
-    """Raise one ValueError that lists every missing, unexpected and misshapen entry."""
-    problems = [f"missing {name}" for name in own if name not in given]
-    problems += [f"unexpected {name}" for name in given if name not in own]
+def check_state(expected: Shapes, shapes: Shapes, name: str = "state_dict") -> None:
+    """Raise one ValueError that lists every missing, unexpected and misshapen entry of `shapes`."""
+    problems = [f"missing {entry}" for entry in expected if entry not in shapes]
+    problems += [f"unexpected {entry}" for entry in shapes if entry not in expected]
     problems += [
-        f"{name} has shape {given[name]}, takes {shape}"
-        for name, shape in own.items()
-        if name in given and given[name] != shape
+        f"{entry} has shape {shapes[entry]}, takes {shape}"
+        for entry, shape in expected.items()
+        if entry in shapes and shapes[entry] != shape
     ]
     if problems:
-        raise ValueError(f"{what}: " + "; ".join(problems))
+        raise ValueError(f"{name}: " + "; ".join(problems))

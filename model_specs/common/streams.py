@@ -1,4 +1,4 @@
-"""What a random stream is, whatever computes it: Philox4x32-10's constants and its addresses."""
+"""Constants of Philox4x32-10, and checks of the arguments of a random stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Shape = int | tuple[int, ...]
 
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
-    """`shape` as a tuple of ints. Raises ValueError where one is negative."""
+    """`shape` as a tuple of ints. Raises ValueError for a negative size."""
     sizes = tuple(map(operator.index, shape if isinstance(shape, tuple | list) else (shape,)))
     if any(n < 0 for n in sizes):
         raise ValueError(f"shape: got {shape!r}, takes sizes >= 0")
@@ -20,13 +20,13 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
 
 
 def check_start(start: int) -> None:
-    """Raise ValueError for an element index below 0."""
+    """Raise ValueError unless `start` is an element index >= 0."""
     if start < 0:
         raise ValueError(f"start: got {start!r}, takes an element index >= 0")
 
 
 def keep_threshold(rate: float) -> int:
-    """round(2^32 rate), the smallest word that a dropout mask keeps.
+    """round(2^32 rate), the smallest random word for which a dropout mask keeps a unit.
 
     Raises: ValueError for a rate outside [0, 1).
     """

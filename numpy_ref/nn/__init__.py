@@ -1,12 +1,17 @@
-"""Modules, layers and pure functions with their vjps: the little of torch.nn that is needed."""
+"""Modules, layers and pure functions with their vjps: the part of torch.nn that is needed."""
 
-from numpy_ref.nn.layers import ELU, Embedding, Linear, ReLU, Tanh
+from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
+from numpy_ref.nn.layers import ELU, BatchNorm2d, Embedding, Linear, ReLU, Tanh
 from numpy_ref.nn.module import Array, Buffer, Module, Parameter, Sequential, Vjp
+from numpy_ref.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 
 __all__ = [
     "ELU",
     "Array",
+    "BatchNorm2d",
     "Buffer",
+    "Conv2d",
+    "ConvTranspose2d",
     "Embedding",
     "Linear",
     "Module",
@@ -15,4 +20,7 @@ __all__ = [
     "Sequential",
     "Tanh",
     "Vjp",
+    "WNConv2d",
+    "WNConvTranspose2d",
+    "WNLinear",
 ]

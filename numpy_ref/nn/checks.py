@@ -1,4 +1,4 @@
-"""Checks of what goes into a loss: each error names the argument, what it got and what it takes."""
+"""Checks of the arguments of a loss. Each error names the argument, what it got, what it takes."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: n
 
 
 def check_images(name: str, value: Array, channels: int, dtype: np.dtype) -> None:
-    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, of `dtype`."""
+    """Raise ValueError unless `value` is (N, channels, H, W), no size 0, of `dtype`."""
     check_array(name, value, (None, channels, None, None), dtype)
 
 
 def check_vectors(name: str, value: Array, dim: int, dtype: np.dtype) -> None:
-    """Raise ValueError unless `value` is (..., dim), none of them 0, of `dtype`."""
+    """Raise ValueError unless `value` is (..., dim), no size 0, of `dtype`."""
     leading = len(getattr(value, "shape", ())) - 1
     check_array(name, value, (*(None,) * leading, dim), dtype)
 
@@ -75,7 +75,7 @@ def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: i
 
 
 def check_weight(weight: Array | None, steps: int, size: int, model: Any) -> None:
-    """Raise ValueError unless `weight` is None, or (steps, size), none negative, not all 0."""
+    """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and one > 0."""
     if weight is None:
         return
     check_noise("weight", weight, (steps, size), model.dtype)
@@ -94,8 +94,8 @@ def check_window(
 ) -> None:
     """Raise ValueError unless state and masks fit a window of (steps, size).
 
-    `model` is a recurrent one, `width` what its first layer reads, `vocabulary` how many words its
-    noise may drop.
+    `model` is a recurrent model, `width` the input width of its first layer, `vocabulary` the
+    number of words for a model that drops words.
     """
     H, L, dtype = model.config.hidden_dim, model.config.num_layers, model.dtype
     for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):

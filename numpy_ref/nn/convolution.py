@@ -219,7 +219,11 @@ def as_pair(name: str, value: int | Pair, least: int) -> Pair:
 
 
 def as_output_padding(output_padding: int | Pair, stride: Pair) -> Pair:
-    """`as_pair`. Raises ValueError unless each is less than the stride."""
+    """`as_pair`, for the output padding. Raises ValueError unless each is less than the stride.
+
+    >>> as_output_padding(1, (2, 2))
+    (1, 1)
+    """
     pair = as_pair("output_padding", output_padding, 0)
     if any(n >= s for n, s in zip(pair, stride, strict=True)):
         raise ValueError(

@@ -5,6 +5,8 @@ Right panel: torch.nn.functional, or torch_impl/nn/functional.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from numpy_ref.nn.module import Array, Vjp
@@ -72,6 +74,25 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
     order = np.argsort(rows, kind="stable")
     unique, first = np.unique(rows[order], return_index=True)
     target[unique] += np.add.reduceat(values[order], first)
+
+
+def add_product(target: Array, a: Array, b: Array) -> None:
+    """target += a @ b, some rows at a time: without a second array of the target's size.
+
+    >>> target = np.ones((2, 1))
+    >>> add_product(target, np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]))
+    >>> target
+    array([[18.],
+           [40.]])
+    """
+    for rows in row_blocks(target, 640_000):
+        target[rows] += a[rows] @ b
+
+
+def row_blocks(array: Array, size: int) -> Iterator[slice]:
+    """Slices of some rows each, of `size` numbers at most, which stay in the cache."""
+    step = max(1, size // array.shape[1])
+    return (slice(start, start + step) for start in range(0, len(array), step))
 
 
 def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
@@ -212,3 +233,37 @@ def logsumexp(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
             return np.expand_dims(dy, axis) * (e / total)
 
     return y, vjp
+
+
+def cross_entropy(logits: Array, y: Array) -> tuple[Array, Vjp]:
+    """error = -log softmax(logits)[y] = log sum_j e^(logits_j) - logits_y. Nats.
+
+    Shapes: logits (N, V), y (N) int64 in [0, V) -> error (N). The vjp gives dlogits (N, V).
+
+    >>> error, vjp = cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))
+    >>> np.exp(-error), vjp(np.ones(1))
+    (array([0.75]), array([[ 0.25, -0.25]]))
+    """
+    target = np.arange(len(y)), y
+    shifted = logits - logits.max(1, keepdims=True)  # so that exp never overflows
+    e = np.exp(shifted)
+    total = e.sum(1)
+    error = np.log(total) - shifted[target]
+
+    def vjp(derror: Array) -> Array:
+        dlogits = e * (derror / total)[:, None]  # softmax(logits) derror
+        dlogits[target] -= derror
+        return dlogits
+
+    return error, vjp
+
+
+def squared_error(x: Array, y: Array) -> tuple[Array, Vjp]:
+    """error = sum_o (x - y)_o^2.   x (..., O), y (..., O) -> error (...); y has no gradient.
+
+    >>> error, vjp = squared_error(np.array([3.0, 1.0]), np.array([1.0, 2.0]))
+    >>> error, vjp(np.array(1.0))
+    (np.float64(5.0), array([ 4., -2.]))
+    """
+    d = x - y
+    return (d * d).sum(-1), lambda derror: 2 * d * derror[..., None]

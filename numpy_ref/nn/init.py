@@ -1,4 +1,4 @@
-"""Initial weights, drawn from a Key by parameter name: both panels draw the same ones."""
+"""Initial weights, drawn from a Key by parameter name, so that both panels draw the same."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy_ref.nn.module import Module
 
 
 def normal(module: Module, key: Key, std: float = 0.1) -> None:
-    """Weights (anything of two axes or more) ~ N(0, std^2); biases 0.
+    """Weights (parameters of two or more axes) ~ N(0, std^2); biases 0.
 
-    A weight of one axis is a normalisation's scale, and keeps its 1.
+    The one-axis weight of a normalisation keeps its value 1.
     """
     for name, parameter in module.named_parameters():
         data = parameter.data
@@ -23,9 +23,10 @@ def normal(module: Module, key: Key, std: float = 0.1) -> None:
 
 
 def init_weight_v(module: Module, key: Key, std: float = 0.05) -> None:
-    """v ~ N(0, std^2) of each weight-normalised layer; its g stays 1 and its bias 0.
+    """v ~ N(0, std^2) in each weight-normalised layer; its g stays 1 and its bias 0.
 
-    std decides no output, but how fast v turns.   Source: Salimans & Kingma 2016, section 3.
+    std does not change the outputs, but a smaller v turns faster in training.
+    Source: Salimans & Kingma (2016), section 3.
     """
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2] == "weight_v":
@@ -33,18 +34,18 @@ def init_weight_v(module: Module, key: Key, std: float = 0.05) -> None:
 
 
 def uniform(module: Module, key: Key, bound: float) -> None:
-    """Every parameter, biases too, ~ U(-bound, bound)."""
+    """Every parameter, including biases, ~ U(-bound, bound)."""
     for name, parameter in module.named_parameters():
         data = parameter.data
         data[...] = bound * (2 * random.uniform(key.fold_in(name), data.shape) - 1)
 
 
 def fan_in_uniform(module: Module, key: Key) -> None:
-    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)): the default of torch.nn.Linear, and of
-    its convolutions, transposed ones too: fan_in is the size of weight[0] for all of them.
+    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch.nn.
 
-    torch writes it as kaiming_uniform_(a=sqrt(5)), which is the same bound.
-    A weight of one axis is a normalisation's scale: it and its bias stay 1 and 0.
+    For linear layers, convolutions and transposed convolutions fan_in is the size of weight[0].
+    torch calls it kaiming_uniform_(a=sqrt(5)), which has the same bound. Weight and bias of a
+    normalisation stay 1 and 0.
     """
     for path, layer in module.named_modules():
         weight = getattr(layer, "weight", None)

@@ -66,10 +66,10 @@ class Embedding(Module):
         self.weight = Parameter(np.empty((vocab_size, dim), as_dtype(dtype)))
 
     def forward(self, ids: Array) -> tuple[Array, Vjp]:
-        y, y_vjp = functional.embedding(ids, self.weight.data)
+        y, _ = functional.embedding(ids, self.weight.data)
 
-        def vjp(dy: Array) -> None:
-            self.weight.grad += y_vjp(dy)
+        def vjp(dy: Array) -> None:  # the function's vjp would make an array of all V rows
+            functional.add_rows(self.weight.grad, ids.reshape(-1), dy.reshape(ids.size, -1))
 
         return y, vjp
 

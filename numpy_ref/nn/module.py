@@ -76,11 +76,11 @@ class Module:
 
     def named_parameters(self, *, tied: bool = False) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter), each parameter once; with `tied`, once for every path it has."""
-        seen: set[int] = set()
+        visited: set[int] = set()
         for path, module in self.named_modules():
             for name, value in vars(module).items():
-                if isinstance(value, Parameter) and (tied or id(value) not in seen):
-                    seen.add(id(value))
+                if isinstance(value, Parameter) and (tied or id(value) not in visited):
+                    visited.add(id(value))
                     yield _join(path, name), value
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:

@@ -1,14 +1,14 @@
-"""Optimisers, averages, clipping and schedules.   Right panel: torch.optim, with the same numbers.
+"""Optimisers, averages and clipping.   Right panel: torch.optim, with the same numbers.
 
-An optimiser is made from `model.named_parameters()`, so that its state has names, or from
-`model.parameters()`, whose names are then their positions.
+An optimiser takes `model.named_parameters()`, for a state with names, or `model.parameters()`, for
+a state named by position.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,9 @@ Parameters = Iterable[tuple[str, Parameter] | Parameter]
 
 
 class Optimizer:
-    """Keeps `lr`, `step_count` and one array a parameter for each name in `buffers`.
+    """Base class: `lr`, `step_count`, and for each name in `buffers` one array per parameter.
 
-    `weight_decay` adds weight_decay * p to the gradient g of every parameter p, as torch's do.
+    `weight_decay` adds weight_decay * p to the gradient of every parameter p, as in torch.
     """
 
     buffers: tuple[str, ...] = ()
@@ -46,10 +46,10 @@ class Optimizer:
         }
 
     def step(self) -> None:
-        """Move every parameter by one step against its `.grad`."""
+        """Update every parameter by its `.grad`."""
         self.step_count += 1
         for name, parameter in self.parameters.items():
-            # in flat blocks that stay in the cache: a dozen passes over memory take twice as long
+            # in blocks that stay in the cache: passes over whole arrays take twice as long
             data, grad = parameter.data.reshape(-1), parameter.grad.reshape(-1)
             state = {buffer: array.reshape(-1) for buffer, array in self.state[name].items()}
             for start in range(0, data.size, BLOCK):
@@ -60,11 +60,11 @@ class Optimizer:
                 self._update(data[block], g, part)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
-        """Move one block of one parameter, in place."""
+        """Update one block of one parameter, in place."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of the buffers as "name.buffer", and "step"."""
+        """Copies of the buffers, named "name.buffer", and "step"."""
         flat = {
             f"{name}.{buffer}": array.copy()
             for name, buffers in self.state.items()
@@ -73,7 +73,7 @@ class Optimizer:
         return flat | {"step": np.array(self.step_count, np.int64)}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
         check_state(_shapes(self.state_dict()), _shapes(state), "optimizer state")
         self.step_count = int(state["step"])
         for name, buffers in self.state.items():
@@ -84,7 +84,7 @@ class Optimizer:
 class SGD(Optimizer):
     """b <- momentum b + g;   p <- p - lr b.   The first b is g, as in torch.optim.SGD.
 
-    Without momentum b is g itself, and nothing is kept.
+    Without momentum b is g, and there is no state.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Adamax(Adam):
         p <- p - lr / (1 - beta1^t) * m / u
 
     Source: Kingma & Ba (2014), algorithm 2, in the order of operations of torch.optim.Adamax. The
-    paper has no eps: there, a parameter that never had a gradient divides 0 by 0.
+    paper has no eps, and divides 0 by 0 for a parameter that never had a gradient.
     """
 
     buffers = ("exp_avg", "exp_inf")
@@ -187,12 +187,11 @@ class Adamax(Adam):
 
 
 class PolyakAverage:
-    """a <- decay a + (1 - decay) p after every step, for each parameter p; before the first, a = p.
+    """a <- decay a + (1 - decay) p after every step, for each parameter p, from a = p.
 
-    So the coefficients of the weights seen add up to 1 from the start, and nothing is to be
-    corrected for, as Adam's m is. Buffers (running statistics of batches) are not averaged.
-
-    Source: Polyak & Juditsky (1992), all steps alike; Chen et al. (2016), with decay 0.998.
+    The coefficients of past weights add up to 1 at every step, so that no correction as in Adam is
+    needed. Buffers (running statistics) are not averaged.
+    Source: Polyak & Juditsky (1992), with equal coefficients; Chen et al. (2016), decay 0.998.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, Parameter]], decay: float) -> None:
@@ -203,15 +202,15 @@ class PolyakAverage:
         self._depth = 0
 
     def update(self) -> None:
-        """Move every average towards its parameter. Not within `applied`."""
+        """Update the averages after a step. Not to be called within `applied`."""
         for name, parameter in self.parameters.items():
             self.averages[name] += (1 - self.decay) * (parameter.data - self.averages[name])
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """The averages stand in the parameters, and afterwards the parameters' own values again.
+        """A context in which the parameters have the values of the averages.
 
-        What is written into a parameter meanwhile is lost. Within itself it changes nothing.
+        Changes to a parameter within it are lost. A nested context has no effect.
         """
         if self._depth == 0:
             self._own = {name: p.data.copy() for name, p in self.parameters.items()}
@@ -230,7 +229,7 @@ class PolyakAverage:
         return {name: array.copy() for name, array in self.averages.items()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
         check_state(_shapes(self.averages), _shapes(state), "average")
         for name, array in self.averages.items():
             array[...] = state[name]
@@ -247,8 +246,8 @@ def _shapes(state: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)); returns the norm before.
 
-    norm is the 2-norm of all gradients together. Where it is NaN, so is every gradient after; where
-    it overflows to inf, every finite gradient becomes 0.   Source: torch.nn.utils.clip_grad_norm_.
+    norm is the 2-norm of all gradients together. If it is NaN, every gradient becomes NaN; if it is
+    inf, every finite gradient becomes 0.   Source: torch.nn.utils.clip_grad_norm_.
     """
     check_real("max_norm", max_norm, above=0)
     grads = [parameter.grad for parameter in parameters]
@@ -259,41 +258,3 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
             for grad in grads:
                 np.multiply(grad, scale, out=grad)
     return norm
-
-
-def constant_lr(lr: float, epoch: int) -> float:
-    """lr."""
-    return lr
-
-
-def step_lr(lr: float, epoch: int, *, every: int, gamma: float) -> float:
-    """lr gamma^(epoch div every).   Source: torch.optim.lr_scheduler.StepLR."""
-    return lr * gamma ** (epoch // every)
-
-
-def multi_step_lr(lr: float, epoch: int, *, milestones: Sequence[int], gamma: float) -> float:
-    """lr gamma^(milestones passed).   Source: torch.optim.lr_scheduler.MultiStepLR."""
-    return lr * gamma ** sum(epoch >= milestone for milestone in milestones)
-
-
-def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
-    """lr gamma^epoch.   Source: torch.optim.lr_scheduler.ExponentialLR."""
-    return lr * gamma**epoch
-
-
-def constant_then_decay_lr(lr: float, epoch: int, *, constant_epochs: int, gamma: float) -> float:
-    """lr for the first `constant_epochs` epochs, then gamma times as much with each one.
-
-        lr gamma^max(0, epoch + 1 - constant_epochs)
-
-    Source: the schedule of Zaremba et al. (2014).
-    """
-    return lr * gamma ** max(0, epoch + 1 - constant_epochs)
-
-
-def cosine_lr(lr: float, epoch: int, *, epochs: int, lr_min: float = 0.0) -> float:
-    """lr_min + (lr - lr_min)(1 + cos(pi epoch / epochs)) / 2.
-
-    Source: Loshchilov & Hutter (2017), one period; torch.optim.lr_scheduler.CosineAnnealingLR.
-    """
-    return lr_min + (lr - lr_min) * 0.5 * (1 + math.cos(math.pi * epoch / epochs))

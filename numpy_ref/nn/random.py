@@ -1,7 +1,8 @@
 """Random numbers addressed by (key, element index): Philox4x32-10.
 
-Element i of a stream depends on the key and on i alone, so any part of it may be drawn at any
-time, in any order, on any device: `start` says where. The right panel draws the same bits.
+Element i of a stream is a function of the key and i alone, so that parts of it can be drawn at any
+time, in any order, on any device. `start` is the index of the first element. The right panel draws
+the same bits.
 
 Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 NumPy's own Philox is 4x64, a different stream.
@@ -29,11 +30,11 @@ from numpy_ref.nn.module import Array, as_dtype
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-BLOCK = 8192  # counters worked on at once, so that ten rounds of them stay in the cache
+BLOCK = 8192  # counters at a time, so that the ten rounds stay in the cache
 
 
 def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array, ...]:
-    """The block cipher: a counter of four 32-bit words -> four random 32-bit words.
+    """The block cipher, from a counter of four 32-bit words to four random 32-bit words.
 
         (hi0, lo0) = M0 c0,  (hi1, lo1) = M1 c2
         c <- (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),   ten times, k += W between
@@ -50,7 +51,7 @@ def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array,
 
 
 def bits(key: Key, shape: Shape, start: int = 0) -> Array:
-    """32 random bits an element: words start, start+1, ... of the stream. uint32.
+    """Words start, start + 1, ... of the stream, 32 random bits each. uint32.
 
     Word i is lane i mod 4 of the block whose 64-bit counter is i div 4.
     Raises: ValueError for a negative size or start.
@@ -71,12 +72,12 @@ def bits(key: Key, shape: Shape, start: int = 0) -> Array:
 
 
 def uniform(key: Key, shape: Shape, start: int = 0, dtype: DTypeLike = np.float64) -> Array:
-    """(bits >> 8) 2^-24: uniform on the 2^24 multiples of 2^-24 in [0, 1), exact in any dtype."""
+    """(bits >> 8) 2^-24, uniform over the multiples of 2^-24 in [0, 1) and exact in any dtype."""
     return ((bits(key, shape, start) >> np.uint32(8)) * 2.0**-24).astype(as_dtype(dtype))
 
 
 def normal(key: Key, shape: Shape, start: int = 0, dtype: DTypeLike = np.float64) -> Array:
-    """Standard normal, after Box & Muller (1958).
+    """Standard normal numbers, by the method of Box & Muller (1958).
 
         u = (bits + 1/2) 2^-32;   r = sqrt(-2 log u_2j)
         n_2j = r cos(2 pi u_2j+1),   n_2j+1 = r sin(2 pi u_2j+1)
@@ -97,7 +98,7 @@ def normal(key: Key, shape: Shape, start: int = 0, dtype: DTypeLike = np.float64
 def bernoulli(key: Key, probs: Array, start: int = 0) -> Array:
     """uniform < probs: 1 with probability `probs`, in its shape and dtype.
 
-    `probs` is compared at 24 bits, exactly, whatever its dtype: 0 never gives 1, 1 always does.
+    The comparison is exact, at 24 bits, for every dtype: 0 never gives 1, and 1 always does.
     """
     return (uniform(key, probs.shape, start) < probs).astype(probs.dtype)
 
@@ -105,14 +106,15 @@ def bernoulli(key: Key, probs: Array, start: int = 0) -> Array:
 def dropout_mask(key: Key, shape: Shape, rate: float, start: int = 0) -> Array:
     """True where a unit is kept, with probability 1 - rate: bits >= round(2^32 rate). bool.
 
-    An integer compare, so the mask is the same to the bit on every device and for every dtype.
+    The comparison is of integers, so that the mask is identical on every device and for every
+    dtype.
     Raises: ValueError for a rate outside [0, 1).
     """
     return bits(key, shape, start) >= np.uint64(keep_threshold(rate))
 
 
 def permutation(key: Key, n: int) -> Array:
-    """A random order of 0 .. n-1: the stable argsort of n words. int64."""
+    """A random permutation of 0 ... n - 1, the stable argsort of n words. int64."""
     return np.argsort(bits(key, n), kind="stable")
 
 

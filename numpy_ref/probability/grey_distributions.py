@@ -44,12 +44,12 @@ def continuous_bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     >>> nll, vjp(np.ones(1))  # l = 0 is the uniform distribution
     (array([0.]), array([[-0.25]]))
     """
-    near, a = _split(logits)
-    square = np.where(near, logits * logits, 0)
+    small, a = _split(logits)
+    square = np.where(small, logits * logits, 0)
     series = square * _polynomial([c / n for n, c in enumerate(SERIES, 1)], square)
-    close = (0.5 - x) * logits + series
-    far = (np.maximum(logits, 0) - x * logits) + (np.log1p(-np.exp(-a)) - np.log(a))
-    nll = np.where(near, close, far).sum(-1)
+    series_value = (0.5 - x) * logits + series
+    closed_form = (np.maximum(logits, 0) - x * logits) + (np.log1p(-np.exp(-a)) - np.log(a))
+    nll = np.where(small, series_value, closed_form).sum(-1)
     return nll, lambda dnll: dnll[..., None] * (continuous_bernoulli_mean(logits) - x)
 
 
@@ -59,12 +59,12 @@ def continuous_bernoulli_mean(logits: Array) -> Array:
     >>> continuous_bernoulli_mean(np.array([0.0, 1000.0]))
     array([0.5  , 0.999])
     """
-    near, a = _split(logits)
-    square = np.where(near, logits * logits, 0)
-    close = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
+    small, a = _split(logits)
+    square = np.where(small, logits * logits, 0)
+    series_value = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
     e = np.exp(-a)
-    far = np.where(logits > 0, 1, -e) / (1 - e) - np.copysign(1 / a, logits)
-    return np.where(near, close, far)
+    closed_form = np.where(logits > 0, 1, -e) / (1 - e) - np.copysign(1 / a, logits)
+    return np.where(small, series_value, closed_form)
 
 
 def continuous_bernoulli_icdf(logits: Array, u: Array) -> Array:
@@ -246,8 +246,8 @@ def _integral(m: Array, std: float) -> Array:
     low, high = (m - 1) / std, m / std
     inside = 2 * (special.ndtr(high) - special.ndtr(low))
     drop = np.exp((2 * m - 1) / (2 * std**2))
-    near, far = -np.minimum(high, 0) / math.sqrt(2), -low / math.sqrt(2)
-    outside = special.erfcx(near) - drop * special.erfcx(far)
+    near_end, far_end = -np.minimum(high, 0) / math.sqrt(2), -low / math.sqrt(2)
+    outside = special.erfcx(near_end) - drop * special.erfcx(far_end)
     return std * math.sqrt(math.pi / 2) * np.where(m > 0, inside, outside)
 
 

@@ -1,4 +1,4 @@
-"""The front door for text and memory tasks: from a preset to a perplexity, and every wrong turn."""
+"""The command line on text and memory tasks: training, evaluation, samples and errors."""
 
 import json
 import math
@@ -68,21 +68,24 @@ def evaluation(folder):
 # What works
 
 
-def test_a_preset_is_trained_with_what_the_user_gave(run, folder):
+def test_the_options_of_the_user_take_precedence_over_the_preset(run, folder):
     config = RunFolder(folder / "one").config()
     published = {"lr": 1.0, "optimizer": "sgd", "clip": 5.0, "schedule": "constant-then-decay"}
-    given = {"epochs": 2, "batch_size": 4, "constant_epochs": 1, "decay": 0.25}
-    assert vars(config).items() >= (published | given).items()
+    options = {"epochs": 2, "batch_size": 4, "constant_epochs": 1, "decay": 0.25}
+    assert vars(config).items() >= (published | options).items()
     fields = {"hidden_dim": 4, "embedding_dim": 200, "seq_len": 5, "scheme": "none"}
     assert config.model_config.items() >= (fields | {"init_scale": 0.1, "num_layers": 2}).items()
     epochs = [x for x in read_metrics(folder / "one" / "metrics.jsonl") if x["kind"] == "epoch"]
     assert [line["lr"] for line in epochs] == [1.0, 0.25]
 
 
-def test_a_finished_run_is_resumed_without_a_change(run, folder):
+@pytest.mark.parametrize("command", ["the same", "train lstm --out {one}"])
+def test_a_finished_run_is_resumed_without_a_change(run, folder, command):
+    """By the same command, or without any of its settings."""
     before = contents(folder / "one")
-    status, out, _ = run(*training_of("one", folder), "--resume")
-    assert status == 0 and "words, a vocabulary of" in out
+    words = training_of("one", folder) if command == "the same" else words_of(command, folder)
+    status, out, _ = run(*words, "--resume")
+    assert status == 0 and "words, a vocabulary of" in out and "this run is finished already" in out
     assert contents(folder / "one") == before
 
 
@@ -107,7 +110,7 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
             assert metrics["runs"] == len(names) and metrics["test_tokens"] == len(stream) - 1
 
 
-def test_passes_with_dropout_are_asked_for_by_number(run, folder):
+def test_samples_is_the_number_of_passes_with_dropout(run, folder):
     result = []
     for samples in (None, 1, 3):
         options = () if samples is None else ("--samples", samples)
@@ -143,7 +146,7 @@ def test_a_memory_task_is_trained_and_evaluated(run, folder, name):
     assert math.isfinite(result["test_error"])
 
 
-def test_curves_of_both_panels_are_one(run, folder, tmp_path):
+def test_the_curves_of_both_panels_agree(run, folder, tmp_path):
     for backend in ("numpy", "torch"):
         command = f"train lstm --backend {backend} {SMALL} --data text:{{a}} --dtype float64"
         assert run(*words_of(command, folder), "--out", tmp_path / backend)[0] == 0
@@ -158,7 +161,7 @@ def test_curves_of_both_panels_are_one(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sample"])
-def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
+def test_a_run_is_not_evaluated_on_a_text_that_has_changed(run, tmp_path, command):
     write_text(tmp_path / "a.txt")
     assert run(*words_of(f"train lstm {SMALL} --data text:{{a}} --out {{one}}", tmp_path))[0] == 0
     assert run(command, tmp_path / "one")[0] == 0
@@ -167,7 +170,7 @@ def test_a_run_is_not_judged_on_a_text_that_has_changed(run, tmp_path, command):
     assert status != 0 and "trained on other data than there is now" in err
 
 
-def test_check_is_green_for_both_recurrent_pairs(run, tmp_path):
+def test_check_agrees_for_both_recurrent_pairs(run, tmp_path):
     status, out, _ = run("check", "rnn", "lstm", "--json", tmp_path / "c.json")
     assert status == 0 and "DIVERGES" not in out
     message = json.loads((tmp_path / "c.json").read_text())["pairs"]
@@ -182,26 +185,26 @@ def test_check_is_green_for_both_recurrent_pairs(run, tmp_path):
 
 
 ERRORS = [
-    ("sample {images} --prompt red", "prompt, temperature: got a run on digits"),
-    ("sample {images} --temperature 0.5", "prompt, temperature: got a run on digits"),
+    ("sample {images} --prompt red", "--prompt, --temperature: got a run on digits"),
+    ("sample {images} --temperature 0.5", "--prompt, --temperature: got a run on digits"),
     ("sample {copy} --prompt red", "sample: got a run on copy:5:3, takes one on images"),
-    ("sample {one} --prompt 'red horse'", "tokens: got 'horse' at position 1"),
+    ("sample {one} --prompt 'red horse'", "--prompt: got 'horse' at position 1"),
     ("sample {one} --prompt ' '", "prompt: got 0 tokens"),
-    ("sample {letters} --prompt Q", "tokens: got 'Q' at position 0"),
+    ("sample {letters} --prompt Q", "--prompt: got 'Q' at position 0"),
     ("sample {one} --temperature -1", "temperature: got -1.0, takes a finite number >= 0"),
-    ("sample {one} --temperature nan", "temperature: got nan"),
-    ("sample {one} --count 0", "count: got 0"),
+    ("sample {one} --temperature nan", "--temperature: got nan"),
+    ("sample {one} --count 0", "--count: got 0"),
     ("evaluate {images} {one}", "one: not on digits as"),
     ("evaluate {one} {copy} {elsewhere}", "elsewhere: not on text:"),
     ("evaluate {one} {letters}", "letters: not on text:"),
     ("evaluate {images} {images}", "runs: got 2, images takes one"),
     ("evaluate {copy} {copy}", "runs: got 2, memory takes one"),
-    ("evaluate {one} --samples 0", "samples: got 0, takes an int >= 1"),
+    ("evaluate {one} --samples 0", "--samples: got 0, takes an int >= 1"),
     ("evaluate {one} --samples -1", "samples: got -1"),
     ("evaluate {images} --samples 0", "samples: got 0"),
     ("evaluate {one} --examples 0", "examples: got 0"),
-    ("evaluate {copy} --examples 0", "count: got 0"),
-    ("evaluate {one} --split tset", "split: got 'tset', takes one of 'train', 'valid'"),
+    ("evaluate {copy} --examples 0", "--examples: got 0"),
+    ("evaluate {one} --split tset", "--split: got 'tset', takes one of 'train', 'valid'"),
     ("train lstm --data text:{a} --preset zaremba-smal", "did you mean 'zaremba-small'"),
     ("train rnn --preset zaremba-small", "got 'zaremba-small' for rnn, it is one of lstm"),
     ("train mlp_vae --preset gal-large", "got 'gal-large' for mlp_vae, it is one of"),
@@ -216,8 +219,8 @@ ERRORS = [
     ("train lstm --data adding:9", "data: got adding:9, lstm takes text or copy"),
     ("train rnn --data digits", "data: got digits, rnn takes text, copy or adding"),
     ("train mlp_vae --data copy:5", "data: got copy:5, mlp_vae takes images"),
-    ("train lstm --data copy:5 --set vocab_size=11", "vocab_size: got 11, takes 10 for copy"),
-    ("train rnn --data copy:5 --set output_dim=9", "output_dim: got 9, takes 10 for copy:5"),
+    ("train lstm --data copy:5 --set vocab_size=11", "--set vocab_size: got 11, takes 10 for copy"),
+    ("train rnn --data copy:5 --set output_dim=9", "--set output_dim: got 9, takes 10 for copy:5"),
     ("train rnn --data copy:5 --set scheme=locked", "scheme: got 'locked'"),
     ("train lstm --data copy:5 --set rate=1", "rate: got 1.0, takes a number in [0, 1)"),
 ]
@@ -227,9 +230,9 @@ ERRORS = [
 def test_errors_are_one_line_and_nothing_is_written(run, folder, tmp_path, command, message):
     words = words_of(command, folder)
     if words[0] in ("train", "sample"):
-        words += ["--out", str(tmp_path / "out")]
+        words += ["--out", str(tmp_path / "out.png")]
     before = contents(folder)
     status, out, err = run(*words)
     assert status == 1 and message in err
     assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in out + err
-    assert contents(folder) == before and not (tmp_path / "out").exists()
+    assert contents(folder) == before and not (tmp_path / "out.png").exists()

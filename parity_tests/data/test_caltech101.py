@@ -1,4 +1,4 @@
-"""Caltech-101 Silhouettes: which way up, which way round, and the one line that a bad file gets."""
+"""The reader of Caltech-101 Silhouettes: orientation, polarity, and errors of bad files."""
 
 import io
 import tracemalloc
@@ -18,7 +18,7 @@ SIZES = {"train": 5, "valid": 3, "test": 2}
 
 @pytest.fixture(scope="module")
 def silhouettes():
-    """split -> (images (N, 28, 28) of {0, 1}, labels), as they are to come out."""
+    """Expected (images (N, 28, 28) of {0, 1}, labels) by split."""
     rng = np.random.default_rng(3)
     return {
         split: (rng.integers(0, 2, (n, 28, 28), np.uint8), rng.integers(1, 102, n))
@@ -28,7 +28,7 @@ def silhouettes():
 
 @pytest.fixture(scope="module")
 def arrays(silhouettes):
-    """The same as the file has them, by MATLAB's own rule: the first axis varies fastest."""
+    """Arrays of the file: inverted, in column-major order."""
     stored = {}
     for split, (images, labels) in silhouettes.items():
         columns = [image.flatten(order="F") for image in images]
@@ -54,7 +54,9 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("folder", [".", "caltech101_silhouettes"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_silhouettes_are_upright_and_one(tmp_path, silhouettes, arrays, layout, folder):
+def test_silhouettes_are_upright_and_have_the_value_1(
+    tmp_path, silhouettes, arrays, layout, folder
+):
     write(tmp_path / folder, {MAT: LAYOUTS[layout](arrays)})
     data = load(NAME, tmp_path)
     for split, part in parts(data).items():
@@ -65,17 +67,17 @@ def test_silhouettes_are_upright_and_one(tmp_path, silhouettes, arrays, layout, 
     assert str(tmp_path) in data.summary and data.image_shape == (1, 28, 28) and not data.dynamic
 
 
-def changed(key, value, place=(1, 0)):
+def set_value(key, value, index=(1, 0)):
     def change(arrays):
         array = arrays[key].astype(float)
-        array[place] = value
+        array[index] = value
         return mat(arrays | {key: array})
 
     return change
 
 
-def flipped(data):
-    """One bit of what is compressed turned over."""
+def flip_bit(data):
+    """Flip one bit of the compressed data."""
     return data[:400] + bytes([data[400] ^ 1]) + data[401:]
 
 
@@ -84,7 +86,7 @@ FAULTS = {
     "cut": (lambda a: mat(a)[:-200], WHOLE),
     "cut, compressed": (lambda a: mat(a, do_compression=True)[:-50], WHOLE),
     "cut in its header": (lambda a: mat(a)[:60], WHOLE),
-    "damaged": (lambda a: flipped(mat(a, do_compression=True)), WHOLE),
+    "damaged": (lambda a: flip_bit(mat(a, do_compression=True)), WHOLE),
     "web page": (lambda a: b"<!DOCTYPE html>" * 20, "Unknown mat file type", WHOLE),
     "of MATLAB 7.3": (
         lambda a: b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(400),
@@ -114,11 +116,11 @@ FAULTS = {
         lambda a: mat(a | {"train_labels": a["train_labels"][1:]}),
         "key train_labels: found (4, 1), expected (5, 1) of whole numbers 1 to 101",
     ),
-    "grey": (changed("test_data", 0.5, (1, 783)), "key test_data: row 1: found 0.5, expected"),
-    "255": (changed("train_data", 255), "key train_data: row 1: found 255"),
-    "nan": (changed("val_data", np.nan), "key val_data: row 1: found nan"),
-    "label 0": (changed("val_labels", 0), "key val_labels: row 1: found 0,", "1 to 101"),
-    "label 102": (changed("test_labels", 102), "key test_labels: row 1: found 102,"),
+    "grey": (set_value("test_data", 0.5, (1, 783)), "key test_data: row 1: found 0.5, expected"),
+    "255": (set_value("train_data", 255), "key train_data: row 1: found 255"),
+    "nan": (set_value("val_data", np.nan), "key val_data: row 1: found nan"),
+    "label 0": (set_value("val_labels", 0), "key val_labels: row 1: found 0,", "1 to 101"),
+    "label 102": (set_value("test_labels", 102), "key test_labels: row 1: found 102,"),
     "complex": (
         lambda a: mat(a | {"train_data": a["train_data"] * 1j}),
         "key train_data: found complex128",
@@ -128,18 +130,18 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_named(tmp_path, arrays, fault):
-    change, *said = FAULTS[fault]
+def test_an_error_names_the_fault(tmp_path, arrays, fault):
+    change, *fragments = FAULTS[fault]
     write(tmp_path, {MAT: change(arrays)})
-    assert_refused(NAME, tmp_path, str(tmp_path / MAT), *said)
+    assert_refused(NAME, tmp_path, str(tmp_path / MAT), *fragments)
 
 
-def test_missing_file_is_named(tmp_path):
+def test_an_error_names_the_missing_file(tmp_path):
     assert_refused(NAME, tmp_path, str(tmp_path), f"found no {MAT}", "caltech101_silhouettes")
 
 
-def test_memory_is_that_of_float32_rows(tmp_path):
-    """Nothing of the size of the data is ever a double: that alone would be two of it."""
+def test_peak_memory_is_about_that_of_the_float32_images(tmp_path):
+    """A copy of the data in float64 would take twice their size."""
     n = 4000
     bits = np.random.default_rng(4).integers(0, 2, (n, 784), np.uint8)
     arrays = {f"{part}_data": bits if part == "train" else bits[:1] for part in PARTS.values()}
@@ -159,11 +161,11 @@ def test_real_silhouettes(real):
     data = real(NAME)
     assert [len(split) for split in parts(data).values()] == [4100, 2264, 2307]
     means = {split: part.x.mean(dtype=float) for split, part in parts(data).items()}
-    stored = {"train": 0.5510546, "valid": 0.5359594, "test": 0.5390150}  # of the ground
+    stored = {"train": 0.5510546, "valid": 0.5359594, "test": 0.5390150}  # means of the background
     assert means == pytest.approx({split: 1 - mean for split, mean in stored.items()}, abs=1e-7)
     images = data.train.x.reshape(-1, 28, 28)
     corners, middle = images[:, ::27, ::27].mean(), images[:, 12:16, 12:16].mean()
-    assert corners == 0 and middle > 0.9  # a silhouette is in the middle, the ground around it
+    assert corners == 0 and middle > 0.9  # silhouettes are in the middle of the image
     assert set(data.train.y) == set(range(1, 102))
     faces = data.test.x[np.isin(data.test.y, (2, 3))].reshape(-1, 28, 28)
     height, width = (faces.any(axis).sum(1).mean() for axis in (2, 1))

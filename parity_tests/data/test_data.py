@@ -1,4 +1,4 @@
-"""The embedded digits, the names and folders of data sets, and what any data set holds to."""
+"""The embedded digits; names and folders of data sets; checks of Split and Dataset."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def digits():
     return load("digits")
 
 
-def test_digits_are_scikit_learns(digits):
+def test_digits_are_those_of_scikit_learn(digits):
     assert [len(split) for split in parts(digits).values()] == [1297, 200, 300]
     x, y = (np.concatenate([getattr(s, f) for s in parts(digits).values()]) for f in "xy")
     assert x.shape == (1797, 64) and digits.image_shape == (1, 8, 8)
@@ -40,7 +40,7 @@ def test_digits_split_is_fixed(digits):
 def test_digits_splits_are_disjoint_and_keep_their_labels(digits):
     pixels, labels = load_digits(return_X_y=True)
     original = {row.tobytes(): y for row, y in zip(pixels, labels, strict=True)}
-    assert len(original) == 1797  # no image occurs twice, so an image names its row
+    assert len(original) == 1797  # no image occurs twice
     split = [
         (np.float64(row * 16).tobytes(), y)
         for part in parts(digits).values()
@@ -50,7 +50,7 @@ def test_digits_splits_are_disjoint_and_keep_their_labels(digits):
 
 
 @pytest.mark.parametrize(("name", "grey"), [("", "digits"), ("16", "digits16")])
-def test_enlarged_or_not_they_are_cut_at_a_half(name, grey):
+def test_binary_digits_are_1_where_the_grey_value_is_at_least_a_half(name, grey):
     binary, grey = load(f"binary_digits{name}"), load(grey)
     ink = {"": 37151, "16": 141403}[name]
     assert sum(part.x.sum(dtype=int) for part in parts(binary).values()) == ink
@@ -59,8 +59,8 @@ def test_enlarged_or_not_they_are_cut_at_a_half(name, grey):
         np.testing.assert_array_equal(part.x, getattr(grey, split).x >= 0.5)
 
 
-def test_binary_digits_are_the_digits_at_a_half(digits):
-    """8 of scikit-learn's 16 counts is ink."""
+def test_binary_digits_are_1_where_the_count_is_at_least_8(digits):
+    """scikit-learn's pixels are counts 0 .. 16."""
     binary = load("binary_digits")
     for split, part in parts(binary).items():
         grey = getattr(digits, split)
@@ -75,7 +75,7 @@ def test_binary_digits_are_the_digits_at_a_half(digits):
 
 
 @pytest.mark.parametrize(
-    "name, nearest",
+    "name, suggestion",
     [
         ("minst", "mnist"),
         ("MNIST", "mnist"),
@@ -85,8 +85,8 @@ def test_binary_digits_are_the_digits_at_a_half(digits):
         ("zzz", None),
     ],
 )
-def test_unknown_name_suggests_the_nearest(name, nearest):
-    hint = f", did you mean {nearest!r}?" if nearest else ""
+def test_an_unknown_name_gets_a_suggestion(name, suggestion):
+    hint = f", did you mean {suggestion!r}?" if suggestion else ""
     with pytest.raises(ValueError) as caught:
         load(name)
     assert str(caught.value) == (
@@ -100,7 +100,7 @@ FROM_FILES += ["cifar10", "ptb", "ptb/characters"]
 
 @pytest.mark.parametrize("name", FROM_FILES)
 @pytest.mark.parametrize("environment", [None, ""], ids=["unset", "empty"])
-def test_no_root_says_how_to_set_it(monkeypatch, name, environment):
+def test_an_error_without_a_root_says_how_to_set_it(monkeypatch, name, environment):
     monkeypatch.delenv("DIPTYCH_DATA", raising=False)
     if environment is not None:
         monkeypatch.setenv("DIPTYCH_DATA", environment)
@@ -109,18 +109,18 @@ def test_no_root_says_how_to_set_it(monkeypatch, name, environment):
 
 @pytest.mark.parametrize("name", FROM_FILES)
 @pytest.mark.parametrize("by_argument", [True, False], ids=["root", "DIPTYCH_DATA"])
-@pytest.mark.parametrize("result", ["nothing", "a file"])
-def test_root_must_be_a_folder(tmp_path, monkeypatch, name, by_argument, result):
+@pytest.mark.parametrize("kind", ["nothing", "a file"])
+def test_the_root_must_be_a_folder(tmp_path, monkeypatch, name, by_argument, kind):
     root = tmp_path / "nowhere"
-    if result == "a file":
+    if kind == "a file":
         root.touch()
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path if by_argument else root))
     source = "root" if by_argument else "DIPTYCH_DATA"
-    said = f"{source}: found {result} at {root}"
-    assert_refused(name, root if by_argument else None, said, "expected a folder")
+    message = f"{source}: found {kind} at {root}"
+    assert_refused(name, root if by_argument else None, message, "expected a folder")
 
 
-def test_root_argument_goes_before_the_environment(tmp_path, monkeypatch):
+def test_the_root_argument_overrides_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "data").mkdir(parents=True)
@@ -137,26 +137,26 @@ def test_find_file_prefers_earlier_names_then_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error, said",
+    "error, message",
     [
         (OSError(5, "Input/output error"), "Input/output error"),
         (EOFError(), "EOFError"),
         (RuntimeError("two\n  lines"), "two lines"),
     ],
 )
-def test_what_a_library_raises_becomes_one_line(error, said):
+def test_errors_of_libraries_become_one_line(error, message):
     with pytest.raises(ValueError) as caught, reading(Path("a.npz"), "an archive", Exception):
         raise error
-    assert str(caught.value) == f"a.npz: {said}, expected an archive"
+    assert str(caught.value) == f"a.npz: {message}, expected an archive"
 
 
-# What a Split and a Dataset hold to
+# Split and Dataset
 
 X = np.zeros((3, 4), np.float32)
 
 
 @pytest.mark.parametrize(
-    "x, y, said",
+    "x, y, message",
     [
         (X.astype(float), None, "x: got float64"),
         (X[0], None, r"x: got float32 \(4,\)"),
@@ -169,12 +169,12 @@ X = np.zeros((3, 4), np.float32)
         (X, np.zeros(3, np.int32), "y: got int32"),
     ],
 )
-def test_split_refuses(x, y, said):
-    with pytest.raises(ValueError, match=said):
+def test_split_refuses_bad_arrays(x, y, message):
+    with pytest.raises(ValueError, match=message):
         Split(x, y)
 
 
-def test_dataset_refuses_a_width_that_is_not_its_images():
+def test_dataset_refuses_splits_of_another_width():
     good, wide = Split(X), Split(np.zeros((3, 5), np.float32))
     Dataset("toy", good, good, good, (1, 2, 2), "")
     with pytest.raises(ValueError, match=r"valid: got 5 values an image, takes 4 .*\(1, 2, 2\)"):

@@ -1,4 +1,4 @@
-"""The IDX files of MNIST: what good ones give, and the one line that a bad one gets."""
+"""The reader of MNIST: IDX files, their spellings, and errors of bad files."""
 
 import gzip
 
@@ -14,7 +14,7 @@ TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 @pytest.fixture(scope="module")
 def mnist_files():
-    """13 training images, of which 2 are valid, and 4 test images: name -> bytes of plain IDX."""
+    """Bytes of plain IDX files by name: 13 training images, 2 of them valid, and 4 test images."""
     rng = np.random.default_rng(1)
     files = {}
     for images, labels, n in ((IMAGES, LABELS, 13), (TEST_IMAGES, TEST_LABELS, 4)):
@@ -23,18 +23,18 @@ def mnist_files():
     return files
 
 
-def test_mnist_reads_what_was_written(tmp_path, mnist_files):
+def test_images_and_labels_are_those_of_the_files(tmp_path, mnist_files):
     write(tmp_path, mnist_files)
     data = load("mnist", tmp_path)
     assert [len(split) for split in parts(data).values()] == [11, 2, 4]
     x, y = (np.concatenate([getattr(data.train, f), getattr(data.valid, f)]) for f in "xy")
-    for got, name, start, scale in (
+    for array, name, start, scale in (
         (x, IMAGES, 16, 255),
         (y, LABELS, 8, 1),
         (data.test.x, TEST_IMAGES, 16, 255),
         (data.test.y, TEST_LABELS, 8, 1),
     ):
-        assert np.rint(got * scale).astype(np.uint8).tobytes() == mnist_files[name][start:]
+        assert np.rint(array * scale).astype(np.uint8).tobytes() == mnist_files[name][start:]
     assert data.image_shape == (1, 28, 28)
     assert data.summary.startswith(
         "mnist: 11 train, 2 valid and 4 test images of 28x28 with labels"
@@ -45,7 +45,7 @@ def test_mnist_reads_what_was_written(tmp_path, mnist_files):
 @pytest.mark.parametrize("folder", [".", "mnist"])
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
 @pytest.mark.parametrize("dotted", [False, True], ids=["dash", "dot"])
-def test_mnist_spellings_are_the_same(tmp_path, mnist_files, folder, packed, dotted):
+def test_all_spellings_of_the_file_names_are_read(tmp_path, mnist_files, folder, packed, dotted):
     files = {
         (name.replace("-idx", ".idx") if dotted else name) + (".gz" if packed else ""): (
             gzip.compress(content) if packed else content
@@ -53,15 +53,15 @@ def test_mnist_spellings_are_the_same(tmp_path, mnist_files, folder, packed, dot
         for name, content in mnist_files.items()
     }
     write(tmp_path / "expected", mnist_files)
-    write(tmp_path / "got" / folder, files)
-    assert_same(load("mnist", tmp_path / "got"), load("mnist", tmp_path / "expected"))
+    write(tmp_path / "read" / folder, files)
+    assert_same(load("mnist", tmp_path / "read"), load("mnist", tmp_path / "expected"))
 
 
 def size(n):
     return np.array(n, ">u4").tobytes()
 
 
-# file: (the spelling the fault comes in, what becomes of its bytes, what the error says in order)
+# fault: (file, change to its bytes, fragments of the message in order)
 MNIST_FAULTS = {
     "bad magic": (IMAGES, lambda b: b"\0\0\x0d" + b[3:], "offset 0: found 00 00 0d 03", "08 03"),
     "labels for images": (IMAGES, lambda b: b"\0\0\x08\x01" + b[4:], "offset 0", "00 00 08 01"),
@@ -87,22 +87,22 @@ MNIST_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", MNIST_FAULTS)
-def test_mnist_fault_is_named(tmp_path, mnist_files, fault):
-    name, change, *said = MNIST_FAULTS[fault]
+def test_an_error_names_the_fault(tmp_path, mnist_files, fault):
+    name, change, *fragments = MNIST_FAULTS[fault]
     files = dict(mnist_files)
     good = files.pop(name.removesuffix(".gz"))
     write(tmp_path / "mnist", {**files, name: change(good)})
-    assert_refused("mnist", tmp_path, str(tmp_path / "mnist" / name), *said)
+    assert_refused("mnist", tmp_path, str(tmp_path / "mnist" / name), *fragments)
 
 
-def test_mnist_needs_an_image_for_valid(tmp_path, mnist_files):
+def test_at_least_6_training_images_are_required(tmp_path, mnist_files):
     few = {IMAGES: idx(np.zeros((5, 28, 28), np.uint8)), LABELS: idx(np.zeros(5, np.uint8))}
     write(tmp_path, {**mnist_files, **few})
     assert_refused("mnist", tmp_path, IMAGES, "found 5 images", "expected 6 or more")
 
 
 @pytest.mark.parametrize("missing", [IMAGES, LABELS, TEST_IMAGES, TEST_LABELS])
-def test_mnist_missing_file_is_named(tmp_path, mnist_files, missing):
+def test_an_error_names_the_missing_file(tmp_path, mnist_files, missing):
     write(tmp_path, {name: content for name, content in mnist_files.items() if name != missing})
     assert_refused("mnist", tmp_path, str(tmp_path), f"found no {missing}", f"{missing}.gz")
 

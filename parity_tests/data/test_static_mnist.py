@@ -1,4 +1,4 @@
-"""Static MNIST, packed or as text: what good files give, and the one line that a bad one gets."""
+"""The reader of static MNIST, from an .npz or from text files, and errors of bad files."""
 
 import io
 import zipfile
@@ -15,7 +15,7 @@ AMAT = {split: f"binarized_mnist_{split}.amat" for split in SPLITS}
 
 @pytest.fixture(scope="module")
 def bits():
-    """split -> (N, 784) of {0, 1}."""
+    """Expected pixels (N, 784) of {0, 1} by split."""
     rng = np.random.default_rng(2)
     sizes = {"train": 5, "valid": 3, "test": 2}
     return {split: rng.integers(0, 2, (n, 784), np.uint8) for split, n in sizes.items()}
@@ -50,7 +50,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("folder", [".", "static_mnist", "binarized_mnist"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_static_mnist_layouts_are_the_same(tmp_path, bits, packed, layout, folder):
+def test_all_layouts_give_the_same_pixels(tmp_path, bits, packed, layout, folder):
     write(tmp_path / folder, LAYOUTS[layout](bits, packed))
     data = load("static_mnist", tmp_path)
     for split, part in parts(data).items():
@@ -74,10 +74,10 @@ def npy(array):
     return file.getvalue()
 
 
-def flipped(data, inside):
-    """`data` with one bit turned over, in the middle of `inside`."""
-    place = data.index(inside) + len(inside) // 2
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+def flip_bit(data, part):
+    """Flip one bit in the middle of `part` of the data."""
+    index = data.index(part) + len(part) // 2
+    return data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
 
 
 NPZ_FAULTS = {
@@ -95,7 +95,7 @@ NPZ_FAULTS = {
         "uint8",
     ),
     "raw member": (lambda p: zipped(dict.fromkeys(SPLITS, b"?")), "key train", "raw", "(N, 98)"),
-    "damaged": (lambda p: flipped(npz(p), p["valid"].tobytes()), "CRC", "(N, 98)", "key valid"),
+    "damaged": (lambda p: flip_bit(npz(p), p["valid"].tobytes()), "CRC", "(N, 98)", "key valid"),
     "cut": (lambda p: npz(p)[:-30], "not a zip", "expected an .npz"),
     "single array": (lambda p: npy(p["train"]), "offset 0: found 93 4e", "50 4b 03 04"),
     "web page": (lambda p: b"<!DOCTYPE html>", "offset 0: found 3c 21", "50 4b 03 04"),
@@ -105,43 +105,49 @@ NPZ_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", NPZ_FAULTS)
-def test_npz_fault_is_named(tmp_path, packed, fault):
-    change, *said = NPZ_FAULTS[fault]
+def test_an_error_names_the_fault_of_an_npz(tmp_path, packed, fault):
+    change, *fragments = NPZ_FAULTS[fault]
     write(tmp_path, {NPZ: change(packed)})
-    assert_refused("static_mnist", tmp_path, str(tmp_path / NPZ), *said)
+    assert_refused("static_mnist", tmp_path, str(tmp_path / NPZ), *fragments)
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["object array", "a pickle as the file"])
-def test_pickle_is_never_opened(tmp_path, packed, whole):
-    sprung = tmp_path / "sprung"
-    trap = np.array([[Trap(sprung)] * 98], dtype=object)
-    content = trap.dumps() if whole else npz({**packed, "train": trap})
+@pytest.mark.parametrize("whole_file", [False, True], ids=["object array", "a pickle as the file"])
+def test_a_pickle_is_never_opened(tmp_path, packed, whole_file):
+    opened = tmp_path / "opened"
+    trap = np.array([[Trap(opened)] * 98], dtype=object)
+    content = trap.dumps() if whole_file else npz({**packed, "train": trap})
     write(tmp_path, {NPZ: content})
-    said = ["offset 0: found 80"] if whole else ["Object arrays cannot be loaded", "key train"]
-    assert_refused("static_mnist", tmp_path, NPZ, *said)
-    assert not sprung.exists()
+    fragments = ["Object arrays cannot be loaded", "key train"]
+    if whole_file:
+        fragments = ["offset 0: found 80"]
+    assert_refused("static_mnist", tmp_path, NPZ, *fragments)
+    assert not opened.exists()
 
 
-def line(change):
-    """Applies `change` to the values of the second line."""
+def change_line(change):
+    """Return a function that applies `change` to the values of the second line of a file."""
 
-    def changed(content):
+    def change_file(content):
         first, second, *rest = content.splitlines()
         return b"\n".join([first, b" ".join(change(second.split())), *rest, b""])
 
-    return changed
+    return change_file
 
 
 AMAT_FAULTS = {
-    "783 values": (line(lambda v: v[1:]), "line 2: found 783 values", "expected 784"),
-    "785 values": (line(lambda v: [*v, b"1"]), "line 2: found 785 values", "expected 784"),
-    "a 2": (line(lambda v: [*v[:6], b"2", *v[7:]]), "line 2: value 7: found 2,", "0 or 1"),
-    "a half": (line(lambda v: [b"0.5", *v[1:]]), "line 2: value 1: found 0.5,", "0 or 1"),
-    "a nan": (line(lambda v: [*v[1:], b"nan"]), "line 2: value 784: found nan,", "0 or 1"),
-    "a word": (line(lambda v: [b"\xffone", *v[1:]]), "line 2: value 1: found \\xffone,", "0 or 1"),
-    "joined values": (line(lambda v: [b"01", *v[2:]]), "line 2: found 783 values"),
-    "10 for 1 0": (line(lambda v: [b"10", *v[1:]]), "line 2: value 1: found 10,", "0 or 1"),
-    "blank line": (line(lambda v: []), "line 2: found 0 values", "expected 784"),
+    "783 values": (change_line(lambda v: v[1:]), "line 2: found 783 values", "expected 784"),
+    "785 values": (change_line(lambda v: [*v, b"1"]), "line 2: found 785 values", "expected 784"),
+    "a 2": (change_line(lambda v: [*v[:6], b"2", *v[7:]]), "line 2: value 7: found 2,", "0 or 1"),
+    "a half": (change_line(lambda v: [b"0.5", *v[1:]]), "line 2: value 1: found 0.5,", "0 or 1"),
+    "a nan": (change_line(lambda v: [*v[1:], b"nan"]), "line 2: value 784: found nan,", "0 or 1"),
+    "a word": (
+        change_line(lambda v: [b"\xffone", *v[1:]]),
+        "line 2: value 1: found \\xffone,",
+        "0 or 1",
+    ),
+    "joined values": (change_line(lambda v: [b"01", *v[2:]]), "line 2: found 783 values"),
+    "10 for 1 0": (change_line(lambda v: [b"10", *v[1:]]), "line 2: value 1: found 10,", "0 or 1"),
+    "blank line": (change_line(lambda v: []), "line 2: found 0 values", "expected 784"),
     "cut": (lambda content: content[:-9], "line 3: found", "expected 784"),
     "empty file": (lambda content: b"", "line 1: found an empty file", "784 values a line"),
     "folder for a file": (lambda content: None, "directory", "expected a text file"),
@@ -149,15 +155,15 @@ AMAT_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", AMAT_FAULTS)
-def test_amat_fault_is_named(tmp_path, bits, fault):
-    change, *said = AMAT_FAULTS[fault]
+def test_an_error_names_the_fault_of_an_amat(tmp_path, bits, fault):
+    change, *fragments = AMAT_FAULTS[fault]
     files = amat(bits)
     write(tmp_path, {**files, AMAT["valid"]: change(files[AMAT["valid"]])})
-    assert_refused("static_mnist", tmp_path, str(tmp_path / AMAT["valid"]), *said)
+    assert_refused("static_mnist", tmp_path, str(tmp_path / AMAT["valid"]), *fragments)
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_amat_missing_file_is_named(tmp_path, bits, split):
+def test_an_error_names_the_missing_amat(tmp_path, bits, split):
     files = amat(bits)
     del files[AMAT[split]]
     write(tmp_path / "static_mnist", files)

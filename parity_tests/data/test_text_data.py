@@ -1,4 +1,4 @@
-"""Text, its windows and the memory tasks: what they give, and the one line that a bad one gets."""
+"""Vocabularies, corpora and their readers, contiguous batches, memory tasks, and their errors."""
 
 import itertools
 import re
@@ -20,14 +20,14 @@ LETTERS = Vocabulary(("\n", " ", "a", "b"), "characters")
 ids = np.arange
 
 
-def assert_says(call, pattern, path="", error=ValueError):
-    """`call` raises one `error`, of one line, in which `path` and then `pattern` are found."""
+def assert_raises(call, pattern, path="", error=ValueError):
+    """Assert that `call` raises a one-line `error` that contains `path` and then `pattern`."""
     with pytest.raises(error, match=f"{re.escape(str(path))}.*{pattern}") as caught:
         call()
     assert "\n" not in str(caught.value)
 
 
-def corpus_of(train=ids(4), valid=ids(3), test=ids(2)):  # noqa: B008  # nobody writes to them
+def corpus_of(train=ids(4), valid=ids(3), test=ids(2)):  # noqa: B008  # never written to
     return Corpus("toy", train, valid, test, LETTERS, "")
 
 
@@ -69,61 +69,63 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("call, said", REFUSED, ids=[said for _, said in REFUSED])
-def test_refused(call, said):
-    assert_says(call, said)
+@pytest.mark.parametrize("call, message", REFUSED, ids=[message for _, message in REFUSED])
+def test_bad_arguments_are_refused(call, message):
+    assert_raises(call, message)
 
 
-def test_unknown_name_lists_the_forms_and_suggests_the_nearest():
+def test_an_unknown_name_lists_all_names_and_gets_a_suggestion():
     forms = ", ".join(map(repr, (*DATASETS, *PARAMETRIC)))
-    for name, near in {"ptd": "ptb", "txt:a/b": "text:PATH", "cpoy:20000": "copy"}.items():
-        said = f"name: got {name!r}, takes one of {forms}, did you mean {near!r}"
-        assert_says(lambda name=name: load(name), said)
+    for name, suggestion in {"ptd": "ptb", "txt:a/b": "text:PATH", "cpoy:20000": "copy"}.items():
+        message = f"name: got {name!r}, takes one of {forms}, did you mean {suggestion!r}"
+        assert_raises(lambda name=name: load(name), message)
 
 
-def test_words_and_characters_go_there_and_back():
+def test_words_and_characters_are_encoded_and_decoded():
     text, tokens = "the N , don't\n<unk>\n", ["the", "N", ",", "don't", "<eos>", "<unk>", "<eos>"]
     codes = WORDS.encode(iter(tokens))
     assert codes.dtype == np.int64 and codes.tolist() == [0, 4, 3, 2, 1, 5, 1]
     assert WORDS.split(text) == tokens and WORDS.decode(codes) == text and len(WORDS) == 6
     assert LETTERS.decode(LETTERS.encode(LETTERS.split("ab \nba"))) == "ab \nba"
     assert [part.tolist() for part in corpus_of().contents] == [[0, 1, 2, 3], [0, 1, 2]]
-    # a prompt is cut where it is no token
+    # chunks of a prompt that are no tokens are split
     assert WORDS.split("The, DON'T,") == ["the", ",", "don't", ","]
     assert WORDS.split("\n the N\n \n<unk>") == ["<eos>", "the", "N", "<eos>", "<unk>"]
     assert cut_words("It's 'so' x_1--é!") == ["it's", "'", "so", "'", "x_1", "-", "-", "é", "!"]
 
 
-def naive(tokens, batch_size, length, tail):
-    """One token at a time, column by column: (window, step, column, x, y)."""
+def naive_windows(tokens, batch_size, length, tail):
+    """Return (window, step, column, x, y) of every token, by a loop over columns and tokens."""
     piece, entries = len(tokens) // batch_size, []
     for column in range(batch_size):
         stream = tokens[column * piece : (column + 1) * piece]
-        for place in range(piece - 1):
-            window, step = divmod(place, length)
+        for i in range(piece - 1):
+            window, step = divmod(i, length)
             if tail or (window + 1) * length < piece:
-                entries.append((window, step, column, stream[place], stream[place + 1]))
+                entries.append((window, step, column, stream[i], stream[i + 1]))
     return sorted(entries)
 
 
 @given(st.integers(2, 90), st.integers(1, 7), st.integers(1, 11), st.booleans())
-def test_windows_are_the_naive_ones_and_go_on(n, batch_size, length, tail):
+def test_windows_are_those_of_a_naive_loop_and_contiguous(n, batch_size, length, tail):
     tokens = np.random.default_rng(n).permutation(n)
     if n // batch_size < (2 if tail else length + 1):
-        assert naive(tokens, batch_size, length, tail) == []
-        return assert_says(lambda: ContiguousBatches(tokens, batch_size, length, tail=tail), "got")
+        assert naive_windows(tokens, batch_size, length, tail) == []
+        return assert_raises(
+            lambda: ContiguousBatches(tokens, batch_size, length, tail=tail), "got"
+        )
     batches = ContiguousBatches(tokens, batch_size, length, tail=tail)
     windows = list(batches)
     entries = []
     for i, (x, y) in enumerate(windows):
-        entries += [(i, *place, x[place], y[place]) for place in np.ndindex(x.shape)]
-    assert entries == naive(tokens.tolist(), batch_size, length, tail)
+        entries += [(i, *index, x[index], y[index]) for index in np.ndindex(x.shape)]
+    assert entries == naive_windows(tokens.tolist(), batch_size, length, tail)
     assert batches.tokens_predicted == len(entries) and len(batches) == len(windows)
     for a in itertools.chain.from_iterable(windows):
         assert a.dtype == np.int64 and a.flags.c_contiguous and a.shape[1] == batch_size
     assert all(len(x) == length for x, _ in (windows[:-1] if tail else windows))
     for (_, y), (x, _) in itertools.pairwise(windows):
-        np.testing.assert_array_equal(y[-1], x[0])  # what a carried state expects
+        np.testing.assert_array_equal(y[-1], x[0])  # so that the state can be carried over
 
 
 @given(st.integers(2, 60), st.integers(1, 70))
@@ -132,29 +134,29 @@ def test_tail_predicts_every_token_but_the_first_once(n, length):
     assert np.concatenate([y for _, y in windows])[:, 0].tolist() == list(range(1, n))
 
 
-def test_a_window_is_a_copy_and_there_is_none_outside():
+def test_windows_are_copies_and_their_index_is_checked():
     tokens = ids(7)
     batches = ContiguousBatches(tokens, 2, 2)
     x, y = batches[0]
     x[:] = y[:] = -1
     assert batches[0][0].tolist() == [[0, 3], [1, 4]] and tokens.tolist() == list(range(7))
     for i in (-1, 1):
-        assert_says(lambda i=i: batches[i], f"got {i}, takes 0 to 0", error=IndexError)
+        assert_raises(lambda i=i: batches[i], f"got {i}, takes 0 to 0", error=IndexError)
 
 
 def write_ptb(folder, monkeypatch, **changes):
-    """The files of a treebank of 7 / 3 / 3 words out of 5."""
+    """Write a treebank of 7 / 3 / 3 words and 5 distinct ones."""
     monkeypatch.setattr(ptb, "WORDS", {"train": 7, "valid": 3, "test": 3})
     monkeypatch.setattr(ptb, "VOCABULARY", 5)
     folder.mkdir(exist_ok=True)
-    good = {"train": " b a <unk> \n b N \n", "valid": " a b \n", "test": " N \n\n"}
-    for split, text in {**good, **changes}.items():
+    texts = {"train": " b a <unk> \n b N \n", "valid": " a b \n", "test": " N \n\n"}
+    for split, text in {**texts, **changes}.items():
         if text is not None:
             (folder / f"ptb.{split}.txt").write_text(text)
 
 
 @pytest.mark.parametrize("folder", [".", "ptb"])
-def test_ptb_small(tmp_path, monkeypatch, folder):
+def test_a_small_treebank(tmp_path, monkeypatch, folder):
     write_ptb(tmp_path / folder, monkeypatch)
     corpus = load("ptb", tmp_path)
     assert corpus.vocabulary.tokens == ("<eos>", "b", "<unk>", "N", "a")  # by count, then spelling
@@ -166,7 +168,7 @@ def test_ptb_small(tmp_path, monkeypatch, folder):
 
 
 @pytest.mark.parametrize(
-    "split, content, said",
+    "split, content, message",
     [
         ("train", "b a <unk>\n b\n", "found 6 words .*expected 7"),
         ("train", "b a N \n b N\n", "found 4 distinct words .*expected 5"),
@@ -175,10 +177,10 @@ def test_ptb_small(tmp_path, monkeypatch, folder):
         ("test", None, "found no ptb.test.txt"),
     ],
 )
-def test_ptb_fault_is_named(tmp_path, monkeypatch, split, content, said):
+def test_an_error_names_the_fault_of_a_treebank(tmp_path, monkeypatch, split, content, message):
     write_ptb(tmp_path, monkeypatch, **{split: content})
     path = tmp_path / f"ptb.{split}.txt" if content else tmp_path
-    assert_says(lambda: load("ptb", tmp_path), said, path)
+    assert_raises(lambda: load("ptb", tmp_path), message, path)
 
 
 def test_real_ptb(real):
@@ -191,7 +193,7 @@ def test_real_ptb(real):
 
 
 @pytest.mark.parametrize("name", ["text", "text/characters"])
-def test_text_is_cut_in_three(tmp_path, monkeypatch, name):
+def test_a_text_file_is_split_into_three(tmp_path, monkeypatch, name):
     content = "Once upon A time,\r\n\n" * 30 + "once LATE late.\n"
     (tmp_path / "tale.txt").write_bytes(content.encode())
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -199,25 +201,25 @@ def test_text_is_cut_in_three(tmp_path, monkeypatch, name):
     corpus = load(f"{name}:tale.txt", "no folder at all")
     for path in ("~/tale.txt", tmp_path / "tale.txt"):
         np.testing.assert_array_equal(load(f"{name}:{path}").train, corpus.train)
-    unit, whole, tokens, expected = "characters", content, sorted(set(content)), [554, 31, 31]
-    if name == "text":  # 30 x 6 words and 5 more, of which 166 are train: late and . are not in it
-        unit, whole = "words", "once upon a time ,\n" * 30 + "once <unk> <unk> <unk>\n"
+    unit, text, tokens, expected = "characters", content, sorted(set(content)), [554, 31, 31]
+    if name == "text":  # 185 words, 166 of them train, which lacks late and .
+        unit, text = "words", "once upon a time ,\n" * 30 + "once <unk> <unk> <unk>\n"
         tokens, expected = ["a", "once", "time", "upon", ",", "<eos>", "<unk>"], [166, 9, 10]
-    assert corpus.vocabulary.decode(np.concatenate([*corpus.contents, corpus.test])) == whole
+    assert corpus.vocabulary.decode(np.concatenate([*corpus.contents, corpus.test])) == text
     assert list(corpus.vocabulary.tokens) == tokens and sizes(corpus) == expected
-    result = "{}:tale.txt: {} train, {} valid and {} test {}, a vocabulary of {}"
-    assert corpus.summary.startswith(result.format(name, *expected, unit, len(tokens)))
+    summary = "{}:tale.txt: {} train, {} valid and {} test {}, a vocabulary of {}"
+    assert corpus.summary.startswith(summary.format(name, *expected, unit, len(tokens)))
 
 
-def test_text_at_its_edges(tmp_path):
+def test_words_that_occur_once_in_train_are_unk(tmp_path):
     (tmp_path / "a").write_text("once " + "twice twice " * 30 + "once")
-    corpus = load(f"text:{tmp_path / 'a'}")  # what train has once is <unk>, <eos> never is
+    corpus = load(f"text:{tmp_path / 'a'}")  # <eos> is never replaced by <unk>
     assert corpus.vocabulary.tokens == ("twice", "<unk>", "<eos>")
     assert corpus.train[0] == 1 and corpus.test[-2:].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
-    "name, content, said",
+    "name, content, message",
     [
         ("text", b"caf\xe9 " * 40, "offset 3: found e9, expected UTF-8"),
         ("text/characters", b"a" * 40 + b"\xc3", "offset 40: found c3, expected UTF-8"),
@@ -226,17 +228,17 @@ def test_text_at_its_edges(tmp_path):
         ("text", b"word " * 38, "found 39 words, expected 40 or more"),
     ],
 )
-def test_text_fault_is_named(tmp_path, name, content, said):
+def test_an_error_names_the_fault_of_a_text_file(tmp_path, name, content, message):
     file = tmp_path / "a.txt"
     file.write_bytes(content)
-    assert_says(lambda: load(f"{name}:{file}"), said, file)
-    # a byte order mark is no text, and 40 tokens are enough
+    assert_raises(lambda: load(f"{name}:{file}"), message, file)
+    # a byte order mark is ignored, and 40 tokens are enough
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbf" + b"ab" * 20)
     corpus = load(f"text/characters:{tmp_path / 'a'}")
     assert corpus.vocabulary.tokens == ("a", "b") and sizes(corpus) == [36, 2, 2]
 
 
-def test_topics_come_with_python(monkeypatch):
+def test_topics_are_embedded_in_python(monkeypatch):
     words, characters = load("topics"), load("topics/characters", "no folder at all")
     assert re.search(rf"words, .* topics of Python {sys.version.split()[0]}$", words.summary)
     counts = np.bincount(words.train, minlength=len(words.vocabulary))
@@ -244,20 +246,20 @@ def test_topics_come_with_python(monkeypatch):
     assert (np.delete(counts, special) > 1).all() and (np.diff(counts) <= 0).all()
     assert characters.vocabulary.decode(characters.train[:22]) == 'The "assert" statement'
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    assert_says(lambda: load("topics"), "topics: found no pydoc_data.topics in Python")
+    assert_raises(lambda: load("topics"), "topics: found no pydoc_data.topics in Python")
 
 
 @given(st.sampled_from([(1, 1), (5, 3), (40, 7)]), st.integers(0, 99), st.integers(1, 9))
-def test_any_part_of_a_stream_can_be_drawn(shape, start, count):
+def test_any_part_of_a_stream_can_be_drawn_by_itself(shape, start, count):
     for task in (MemoryTask("c", "copy", *shape), MemoryTask("a", "adding", shape[0] + 1, 2)):
-        whole = task.draw(KEY, 108)
-        for part, everything in zip(task.draw(KEY, count, start), whole, strict=True):
-            np.testing.assert_array_equal(part, everything[:, start : start + count])
+        stream = task.draw(KEY, 108)
+        for part, full in zip(task.draw(KEY, count, start), stream, strict=True):
+            np.testing.assert_array_equal(part, full[:, start : start + count])
             assert part.flags.c_contiguous
-        assert not np.array_equal(whole.x, task.draw(Key(18), 108).x)
+        assert not np.array_equal(stream.x, task.draw(Key(18), 108).x)
 
 
-def test_copy_can_be_read_off_its_question():
+def test_the_answer_of_copy_is_its_data():
     task = load("copy:7:4")
     x, y, weight = task.draw(KEY, 4000)
     assert (task.steps, task.symbols, task.contents) == (15, 10, ())
@@ -267,12 +269,14 @@ def test_copy_can_be_read_off_its_question():
     assert (y[:11] == 0).all() and (y[11:] == x[:4]).all()
     counts = np.bincount(x[:4].ravel(), minlength=10)
     assert counts[[0, 9]].tolist() == [0, 0]
-    assert abs(counts[1:9] - 2000).max() < 5 * 41.8  # the sd of binomial(16000, 1/8)
+    assert (
+        abs(counts[1:9] - 2000).max() < 5 * 41.8
+    )  # the standard deviation of binomial(16000, 1/8)
     assert abs(np.corrcoef(x[:4])[np.triu_indices(4, 1)]).max() < 5 / 4000**0.5
 
 
 @pytest.mark.parametrize("length", [2, 9, 10])
-def test_adding_can_be_summed_from_its_question(length):
+def test_the_answer_of_adding_is_the_sum_of_the_marked_values(length):
     task = load(f"adding:{length}")
     x, y, weight = batch = task.draw(KEY, 4000)
     assert (task.steps, task.symbols) == (length, 0)
@@ -289,7 +293,7 @@ def test_adding_can_be_summed_from_its_question(length):
         assert (abs(part.mean(1) - p) <= 5 * (p * (1 - p) / 4000) ** 0.5).all()
 
 
-def test_memory_names_have_defaults():
+def test_names_of_memory_tasks_have_defaults():
     copies = {"copy": (100, 10), "copy:20": (20, 10), "copy:20:3": (20, 3)}
     for name, numbers in {**copies, "adding": (100, 2), "adding:750": (750, 2)}.items():
         assert load(name) == MemoryTask(name, name.split(":")[0], *numbers)

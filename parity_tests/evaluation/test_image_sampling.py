@@ -1,4 +1,4 @@
-"""What `diptych sample` draws of a run on images: samples, and test images over reconstructions."""
+"""`diptych sample` on runs of image models: samples, means and reconstructions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SMALL |= {"flow_hidden_layers": 1, "decoder_maps": 3, "masked_layers": 2}
 
 @pytest.fixture
 def trained(run, tmp_path):
-    """A function of fields of the VLAE's config -> the folder of a run of one epoch."""
+    """Function that trains a VLAE with some config fields for one epoch; returns the folder."""
 
     def train(**fields):
         out = tmp_path / "run"
@@ -24,46 +24,46 @@ def trained(run, tmp_path):
     return train
 
 
-def _greys(path):
-    """The distinct grey values of a picture of 0s and 1s and of nothing between, without frames."""
+def _grey_values(path):
+    """Return the distinct grey values of a picture."""
     return np.unique(imread(path)[..., 0])
 
 
-def test_pixels_that_come_in_turn_are_drawn_unless_means_are_asked_for(run, trained, tmp_path):
+def test_an_autoregressive_decoder_gives_samples_by_default(run, trained, tmp_path):
     out = trained()
     status, message, _ = run("sample", out, "--count", 4)
     assert status == 0 and "4 samples" in message
-    assert "pixels of 4 images" in message and "100%" in message
+    assert "pixels of 4 images" in message and "64/64" in message
     assert run("sample", out, "--count", 4, "--mean", "--out", tmp_path / "means.png")[0] == 0
-    assert len(_greys(out / "samples.png")) < len(_greys(tmp_path / "means.png"))
+    assert len(_grey_values(out / "samples.png")) < len(_grey_values(tmp_path / "means.png"))
 
 
-def test_a_factorised_decoder_gives_means_unless_draws_are_asked_for(run, trained, tmp_path):
+def test_a_factorised_decoder_gives_means_by_default(run, trained, tmp_path):
     out = trained(context="none")
     status, message, _ = run("sample", out, "--count", 4)
     assert status == 0 and "pixels of" not in message
     assert run("sample", out, "--count", 4, "--no-mean", "--out", tmp_path / "drawn.png")[0] == 0
-    assert len(_greys(out / "samples.png")) > len(_greys(tmp_path / "drawn.png"))
+    assert len(_grey_values(out / "samples.png")) > len(_grey_values(tmp_path / "drawn.png"))
 
 
-def test_a_name_that_is_no_picture_is_refused_before_a_pixel_is_drawn(run, trained, monkeypatch):
+def test_a_name_that_is_no_png_is_refused_before_sampling(run, trained, monkeypatch):
     out = trained()
-    monkeypatch.setattr("torch_impl.vlae.VLAE._draw", None)
+    monkeypatch.setattr("torch_impl.vlae.VLAE._sample_pixels", None)
     for option in ("--mean", "--reconstruct"):
         status, _, message = run("sample", out, option, "--out", out / "picture.txt")
         assert status == 1 and "takes a name that ends in .png" in message
 
 
-def test_an_evaluation_tells_of_the_reconstructions_that_it_draws(run, trained):
+def test_an_evaluation_reports_progress_of_the_reconstructions(run, trained):
     status, message, _ = run("evaluate", trained(), "--samples", 2, "--examples", 3)
     assert status == 0 and "reconstructions" in message
 
 
-def test_test_images_stand_over_their_reconstructions(run, trained):
+def test_reconstruct_draws_test_images_and_their_reconstructions(run, trained):
     out = trained()
     status, message, _ = run("sample", out, "--reconstruct", "--count", 5)
     assert status == 0 and "5 reconstructions" in message
-    assert "pixels of 5 images" in message and "100%" in message
+    assert "pixels of 5 images" in message and "64/64" in message
     first = imread(out / "reconstructions.png")
     assert run("sample", out, "--reconstruct", "--count", 5, "--seed", 1)[0] == 0
     assert first.shape == imread(out / "reconstructions.png").shape
@@ -72,7 +72,7 @@ def test_test_images_stand_over_their_reconstructions(run, trained):
     assert status == 1 and "mean: got it with reconstruct" in message
 
 
-def test_a_text_has_no_reconstructions(run, tmp_path):
+def test_reconstruct_and_mean_are_refused_for_text(run, tmp_path):
     out = tmp_path / "run"
     sizes = ("embedding_dim=4", "hidden_dim=4", "seq_len=5")
     sets = [o for field in sizes for o in ("--set", field)]

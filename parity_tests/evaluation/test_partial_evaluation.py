@@ -1,4 +1,4 @@
-"""An evaluation that is stopped goes on where it was, to the same numbers bit for bit."""
+"""An interrupted evaluation resumes and gives the same result bit for bit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from helpers.run_folders import KilledError, config
 
-from diptych.evaluation import checkpoint as partial
+from diptych import pairs
+from diptych.evaluation import checkpoint
 from diptych.evaluation.checkpoint import PartialFile, digest_of
-from diptych.evaluation.importance import ARRAYS, Sums, importance_weighted
+from diptych.evaluation.importance import Sums, importance_weighted
+from diptych.evaluation.memory import ARRAYS
 from diptych.files import load_arrays, save_arrays
 from diptych.panels import BACKENDS, make_panel
 from diptych.training.train import train
@@ -24,17 +26,17 @@ from numpy_ref.nn import random
 KEY = Key(5)
 SMALL = MLPVAEConfig(input_dim=6, hidden_dim=7, latent_dim=3, init="torch")
 X = np.round(random.uniform(KEY, (5, 6)))
-WHO = {"samples": 13, "config": {"shape": (2, 3)}}
+IDENTITY = {"samples": 13, "config": {"shape": (2, 3)}}
 
 
-def rows(count):
-    """The bound in MiB that just holds so many samples of SMALL in float64."""
-    return count * ARRAYS * SMALL.widest * 8 / 2**20
+def bound_for(count):
+    """Return the memory bound in MiB for so many samples of SMALL in float64."""
+    return count * ARRAYS * pairs.traits(SMALL).memory.widest * 8 / 2**20
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, few_digits):
-    """A run of each panel, one epoch long."""
+    """Folder with a run of each panel, one epoch long."""
     folder = tmp_path_factory.mktemp("runs")
     for backend in BACKENDS:
         train(config(backend=backend, epochs=1), few_digits, folder / backend)
@@ -47,26 +49,26 @@ def evaluate(run, trained, tmp_path, monkeypatch, few_digits):
     monkeypatch.setattr("diptych.data.load", lambda *_: few_digits)
     for backend in BACKENDS:
         shutil.copytree(trained / backend, tmp_path / backend)
-    one = config().model_config["input_dim"] * ARRAYS * 4 / 2**20
+    sample_mib = config().model_config["input_dim"] * ARRAYS * 4 / 2**20
 
     def invoke(backend, *options):
-        given = ["--memory-mb", 20 * one, *options]
-        return run("evaluate", tmp_path / backend, "--examples", 4, *given)
+        bound = ["--memory-mb", 20 * sample_mib]
+        return run("evaluate", tmp_path / backend, "--examples", 4, *bound, *options)
 
     return invoke
 
 
-def stop_after(monkeypatch, pieces, how):
-    """Let something happen in the middle of piece number `pieces`."""
-    add, seen = Sums.add, []
+def stop_after(monkeypatch, pieces, stop):
+    """Call `stop` during piece number `pieces`."""
+    add, progress = Sums.add, []
 
-    def counted(sums, *given):
-        seen.append(sums.done)
-        if len(seen) == pieces:
-            how()
-        add(sums, *given)
+    def counted_add(sums, *arguments):
+        progress.append(sums.done)
+        if len(progress) == pieces:
+            stop()
+        add(sums, *arguments)
 
-    monkeypatch.setattr(Sums, "add", counted)
+    monkeypatch.setattr(Sums, "add", counted_add)
 
 
 def interrupt():
@@ -78,161 +80,169 @@ def kill():
 
 
 def result(folder):
+    """Return the metrics of an evaluation without its duration."""
     metrics = json.loads((folder / "evaluation.json").read_text())
     return {name: value for name, value in metrics.items() if "seconds" not in name}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("fit", [4, 30])
-def test_sums_go_on_from_every_piece(backend, fit, tmp_path):
-    """Parts of an example, and two examples at a time."""
+@pytest.mark.parametrize("count", [4, 30])
+def test_an_evaluation_resumes_after_every_piece(backend, count, tmp_path):
+    """A piece is a part of an example, or two examples."""
     panel = make_panel("mlp_vae", SMALL, backend, key=KEY, dtype="float64")
-    whole = Sums.none(5)
-    want = importance_weighted(panel, X, KEY, 13, rows(fit), sums=whole)
-    dones = []
-    importance_weighted(panel, X, KEY, 13, rows(fit), after=lambda s: dones.append(s.done))
-    assert len(dones) == {4: 20, 30: 3}[fit]
-    for at in dones:
+    bound, all_sums = bound_for(count), Sums.empty(5)
+    expected = importance_weighted(panel, X, KEY, 13, bound, sums=all_sums)
+    progress = []
+    importance_weighted(panel, X, KEY, 13, bound, after=lambda s: progress.append(s.done))
+    assert len(progress) == {4: 20, 30: 3}[count]
+    for done in progress:
 
-        def after(sums, at=at):
-            if sums.done == at:
-                PartialFile(tmp_path, WHO, 5).save(sums, now=True)
+        def after(sums, done=done):
+            if sums.done == done:
+                PartialFile(tmp_path, IDENTITY, 5).save(sums, now=True)
                 raise KilledError
 
         with pytest.raises(KilledError):
-            importance_weighted(panel, X, KEY, 13, rows(fit), after=after)
-        sums = PartialFile(tmp_path, WHO, 5).begin(resume=True)
-        assert sums.done == at
-        assert importance_weighted(panel, X, KEY, 13, rows(fit), sums=sums) == want
+            importance_weighted(panel, X, KEY, 13, bound, after=after)
+        sums = PartialFile(tmp_path, IDENTITY, 5).begin(resume=True)
+        assert sums.done == done
+        assert importance_weighted(panel, X, KEY, 13, bound, sums=sums) == expected
         for name in ("log_w", "log_sum", "log_squares"):
-            np.testing.assert_array_equal(getattr(sums, name), getattr(whole, name))
+            np.testing.assert_array_equal(getattr(sums, name), getattr(all_sums, name))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_another_bound_goes_on_from_the_same_sums(backend):
-    """Every draw is made once, wherever the pieces begin and end."""
+def test_an_evaluation_resumes_under_another_bound(backend):
+    """Every sample is drawn once, wherever pieces begin and end."""
     panel = make_panel("mlp_vae", SMALL, backend, key=KEY, dtype="float64")
-    want = importance_weighted(panel, X, KEY, 13)
-    for at in range(1, 20):
-        sums = Sums.none(5)
+    expected = importance_weighted(panel, X, KEY, 13)
+    for pieces in range(1, 20):
+        sums = Sums.empty(5)
 
-        def stop(sums, at=at):
-            if sums.done >= 3 * at:
+        def stop(sums, pieces=pieces):
+            if sums.done >= 3 * pieces:
                 raise KilledError
 
         with pytest.raises(KilledError):
-            importance_weighted(panel, X, KEY, 13, rows(3), sums=sums, after=stop)
-        got = importance_weighted(panel, X, KEY, 13, rows(30), sums=sums)
-        assert got.nll == pytest.approx(want.nll, rel=1e-13)
-        assert got.elbo == pytest.approx(want.elbo, rel=1e-13)
-        assert got.effective_samples == pytest.approx(want.effective_samples, rel=1e-12)
+            importance_weighted(panel, X, KEY, 13, bound_for(3), sums=sums, after=stop)
+        resumed = importance_weighted(panel, X, KEY, 13, bound_for(30), sums=sums)
+        assert resumed.nll == pytest.approx(expected.nll, rel=1e-13)
+        assert resumed.elbo == pytest.approx(expected.elbo, rel=1e-13)
+        assert resumed.effective_samples == pytest.approx(expected.effective_samples, rel=1e-12)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("how", [interrupt, kill])
-def test_a_stopped_evaluation_is_resumed(backend, how, evaluate, tmp_path, monkeypatch):
-    """By the command line, after Ctrl-C and after a kill that leaves what was saved before."""
+@pytest.mark.parametrize("stop", [interrupt, kill])
+def test_the_command_resumes_an_evaluation(backend, stop, evaluate, tmp_path, monkeypatch):
+    """After Ctrl-C, and after a kill, which loses the sums since the last save."""
     folder, options = tmp_path / backend, ("--samples", 50)
     assert evaluate(backend, *options)[0] == 0
-    want = result(folder)
+    expected = result(folder)
     (folder / "evaluation.json").unlink()
     assert not list(folder.glob("*nll-*")), "a finished evaluation leaves nothing"
     with monkeypatch.context() as patch:
-        stop_after(patch, 5, how)
-        if how is kill:
-            patch.setattr(partial, "EVERY", 0.0)
+        stop_after(patch, 5, stop)
+        if stop is kill:
+            patch.setattr(checkpoint, "EVERY", 0.0)
             with pytest.raises(KilledError):
                 evaluate(backend, *options)
         else:
             status, message, _ = evaluate(backend, *options)
             assert status == 130 and "stopped; --resume goes on from" in message
-    (kept,) = folder.glob("nll-*")
-    done = load_arrays(kept)[1]["done"]
-    assert done == (90 if how is interrupt else 70)  # 20, 20, 10 an image: the piece was finished
+    (file,) = folder.glob("nll-*")
+    done = load_arrays(file)[1]["done"]
+    # pieces are 20, 20 and 10 samples of an image; Ctrl-C finishes the current one
+    assert done == (90 if stop is interrupt else 70)
     status, _, error = evaluate(backend, *options)
     assert status == 1 and "holds a part of this evaluation; --resume it" in error
     status, message, _ = evaluate(backend, "--samples", 49, "--resume")
-    assert status == 0 and "begins anew" in message and kept.exists()
+    assert status == 0 and "begins anew" in message and file.exists()
     with monkeypatch.context() as patch:
-        stop_after(patch, (200 - done) // 20 + 4, kill)  # it does not begin at the beginning
+        stop_after(patch, (200 - done) // 20 + 4, kill)  # fails if it starts over
         status, message, _ = evaluate(backend, *options, "--resume")
     assert status == 0 and "begins anew" not in message
-    assert result(folder) == want and not kept.exists()
+    assert result(folder) == expected and not file.exists()
 
 
-def test_what_was_found_outlives_a_record_that_cannot_be_written(evaluate, tmp_path, run):
-    folder = tmp_path / "numpy"
-    (tmp_path / "file").touch()
-    record = ("--record", tmp_path / "file" / "record.json")
-    assert evaluate("numpy", "--samples", 9, *record)[0] == 1
+def test_the_sums_survive_a_record_that_cannot_be_written(evaluate, tmp_path, monkeypatch):
+    """A disk may be full by the time an evaluation ends, whatever was checked before it began."""
+
+    def full(path, **fields):
+        raise ValueError(f"{path}: cannot write there (No space left on device)")
+
+    folder, record = tmp_path / "numpy", ("--record", tmp_path / "record.json")
+    with monkeypatch.context() as context:
+        context.setattr("diptych.runs.results.write", full)
+        assert evaluate("numpy", "--samples", 9, *record)[0] == 1
     assert len(list(folder.glob("nll-*"))) == 1
     assert evaluate("numpy", "--samples", 9, "--resume")[0] == 0
     assert not list(folder.glob("nll-*"))
 
 
-def test_a_file_is_of_one_evaluation_alone(tmp_path):
-    ours, sums = PartialFile(tmp_path, WHO, 5), Sums.none(5)
-    ours.save(sums, now=True)
-    for other in ({**WHO, "samples": 12}, {"samples": 13}, {**WHO, "weights": "0"}):
-        theirs = PartialFile(tmp_path, other, 5)
-        assert theirs.path != ours.path and theirs.begin(resume=True).done == 0
-        shutil.copy(ours.path, theirs.path)
+def test_a_file_belongs_to_one_evaluation(tmp_path):
+    first, sums = PartialFile(tmp_path, IDENTITY, 5), Sums.empty(5)
+    first.save(sums, now=True)
+    for identity in ({**IDENTITY, "samples": 12}, {"samples": 13}, {**IDENTITY, "weights": "0"}):
+        second = PartialFile(tmp_path, identity, 5)
+        assert second.path != first.path and second.begin(resume=True).done == 0
+        shutil.copy(first.path, second.path)
         with pytest.raises(ValueError, match=r"of another evaluation, with other \w+"):
-            theirs.begin(resume=True)
+            second.begin(resume=True)
     with pytest.raises(ValueError, match=r"log_w has shape \(5,\), takes \(6,\)"):
-        PartialFile(tmp_path, WHO, 6).begin(resume=True)
-    ours.path.write_bytes(ours.path.read_bytes()[:-1])
+        PartialFile(tmp_path, IDENTITY, 6).begin(resume=True)
+    first.path.write_bytes(first.path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="not a whole safetensors file"):
-        ours.begin(resume=True)
+        first.begin(resume=True)
     with pytest.raises(ValueError, match="holds a part"):
-        ours.begin(resume=False)
+        first.begin(resume=False)
 
 
-def test_all_that_decides_a_number_decides_the_name(evaluate, tmp_path, monkeypatch):
-    """Weights, examples, split and panel; but not the bound."""
-    monkeypatch.setattr(partial, "EVERY", 0.0)
+def test_the_file_name_depends_on_the_identity(evaluate, tmp_path, monkeypatch):
+    """It depends on weights, examples, split and panel, but not on the memory bound."""
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
 
-    def names(backend, *options):
+    def file_names(backend, *options):
         with monkeypatch.context() as patch:
             stop_after(patch, 2, interrupt)
             assert evaluate(backend, "--samples", 50, *options)[0] == 130
-        kept = [path.name for path in (tmp_path / backend).glob("nll-*")]
-        for name in kept:
+        names = [path.name for path in (tmp_path / backend).glob("nll-*")]
+        for name in names:
             (tmp_path / backend / name).unlink()
-        return kept
+        return names
 
-    first = names("torch")
-    assert names("torch") == first == names("torch", "--memory-mb", 0.2)
-    seen = [first, names("torch", "--split", "valid"), names("torch", "--examples", 3)]
+    first = file_names("torch")
+    assert file_names("torch") == first == file_names("torch", "--memory-mb", 0.2)
+    names = [first, file_names("torch", "--split", "valid")]
+    names.append(file_names("torch", "--examples", 3))
     best = tmp_path / "torch" / "best.safetensors"
     shutil.copy(best, tmp_path / "numpy" / best.name)
-    seen += [names("numpy"), names("torch", "--samples", 49)]
-    arrays, message = load_arrays(best)
-    save_arrays(best, arrays | {"decoder_logits.bias": arrays["decoder_logits.bias"] + 1}, message)
-    seen.append(names("torch"))
-    assert len({name for (name,) in seen}) == 6
+    names += [file_names("numpy"), file_names("torch", "--samples", 49)]
+    arrays, metadata = load_arrays(best)
+    save_arrays(best, arrays | {"decoder_logits.bias": arrays["decoder_logits.bias"] + 1}, metadata)
+    names.append(file_names("torch"))
+    assert len({name for (name,) in names}) == 6
 
 
-def test_it_is_saved_every_so_often(tmp_path, monkeypatch):
+def test_sums_are_saved_every_30_seconds(tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(partial.time, "monotonic", lambda: now[0])
-    file, sums = PartialFile(tmp_path, WHO, 5), Sums.none(5)
-    for now[0], there in ((129, False), (131, True)):
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    file, sums = PartialFile(tmp_path, IDENTITY, 5), Sums.empty(5)
+    for now[0], saved in ((129, False), (131, True)):
         file.save(sums)
-        assert file.path.exists() is there
+        assert file.path.exists() is saved
     file.path.unlink()
-    for now[0], there in ((160, False), (162, True)):
+    for now[0], saved in ((160, False), (162, True)):
         file.save(sums)
-        assert file.path.exists() is there
-    again = PartialFile(tmp_path, WHO, 5)
-    again.begin(resume=True)
-    assert again.earlier_seconds == 62
+        assert file.path.exists() is saved
+    resumed = PartialFile(tmp_path, IDENTITY, 5)
+    resumed.begin(resume=True)
+    assert resumed.earlier_seconds == 62
     now[0] += 8
-    again.save(sums, now=True)
-    assert load_arrays(again.path)[1]["seconds"] == 70
+    resumed.save(sums, now=True)
+    assert load_arrays(resumed.path)[1]["seconds"] == 70
 
 
-def test_a_digest_is_of_names_types_shapes_and_values():
+def test_a_digest_depends_on_names_dtypes_shapes_and_values():
     x = np.arange(6.0)
     others = {"b": x}, {"a": x.astype("f4")}, {"a": x.reshape(2, 3)}, {"a": x + 1}, {"a": x, "b": x}
     assert len({digest_of(arrays) for arrays in ({"a": x}, *others)}) == 6
@@ -240,7 +250,7 @@ def test_a_digest_is_of_names_types_shapes_and_values():
 
 
 @pytest.mark.parametrize("name", ["copy:3", "text"])
-def test_only_images_can_be_gone_on_with(name, run, tmp_path):
+def test_only_evaluations_of_images_can_be_resumed(name, run, tmp_path):
     if name == "text":
         (tmp_path / "words").write_text("one two three " * 60)
         name = f"text:{tmp_path / 'words'}"

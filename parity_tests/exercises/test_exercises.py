@@ -1,7 +1,6 @@
-"""Batches, steps and the loop: both panels alike, to the weights that the project's runs end in."""
+"""Batches and steps of the exercises: the same on both panels, and those of the project's runs."""
 
 import dataclasses
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,26 +8,29 @@ import torch
 from helpers.exercise_panels import (
     CONV,
     KEY,
+    LSTM,
     MLP,
+    RNN,
+    TEXT,
+    VLAE,
+    a_batch,
     assert_close,
     each_backend,
     each_config,
+    each_text_config,
     images,
     make,
+    tokens,
 )
-from helpers.run_folders import arrays_of
 
-from diptych import data, pairs
-from diptych.data import Split
+from diptych import data
 from diptych.exercises import fit, gradient_norm, minibatches, training_step
 from diptych.panels import BACKENDS
-from diptych.parity.report import normwise
 from diptych.runs.config import RunConfig
 from diptych.tasks import make_task
-from diptych.training.train import NonFiniteError, build, train
+from diptych.training.train import NonFiniteError, build
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
-from numpy_ref.nn import optim
 
 # Batches
 
@@ -36,40 +38,77 @@ from numpy_ref.nn import optim
 @pytest.mark.parametrize("count, sizes", [(10, [4, 4, 2]), (8, [4, 4]), (3, [3]), (1, [1])])
 def test_each_example_is_in_one_batch(count, sizes):
     x = np.arange(2.0 * count).reshape(count, 2)
-    batches = list(minibatches(x, 4, KEY, 0))
+    batches = list(minibatches(make(MLP, "numpy"), x, 4, KEY, 0))
     assert [len(batch) for batch in batches] == sizes
     together = np.concatenate(batches)
     np.testing.assert_array_equal(together[np.argsort(together[:, 0])], x)
 
 
-def test_the_order_is_addressed_by_epoch():
-    x = np.arange(50)
-    orders = [np.concatenate(list(minibatches(x, 7, KEY, epoch))) for epoch in (3, 0, 3)]
+@each_backend
+def test_the_order_is_addressed_by_epoch(backend):
+    panel, x = make(MLP, backend), np.arange(50.0)
+    orders = [np.concatenate(list(minibatches(panel, x, 7, KEY, epoch))) for epoch in (3, 0, 3)]
     np.testing.assert_array_equal(orders[0], orders[2])
     assert (orders[0] != orders[1]).any() and (orders[0] != x).any()
-    other = np.concatenate(list(minibatches(x, 7, Key(62), 3)))
+    other = np.concatenate(list(minibatches(panel, x, 7, Key(62), 3)))
     assert (orders[0] != other).any()
 
 
-def test_the_order_is_that_of_the_projects_runs():
+@pytest.mark.parametrize("n", [1, 2, 97, 1000])
+def test_both_panels_draw_the_same_order(n):
+    orders = [make(MLP, backend).permutation(KEY.fold_in(n), n) for backend in BACKENDS]
+    assert all(order.dtype == np.int64 for order in orders)
+    np.testing.assert_array_equal(*orders)
+    np.testing.assert_array_equal(np.sort(orders[0]), np.arange(n))
+
+
+@each_backend
+def test_the_order_is_that_of_the_projects_runs(backend):
     digits = data.load("digits")
-    config = RunConfig("mlp_vae", vars(MLPVAEConfig(64)), "digits", batch_size=500, seed=5)
-    task = make_task(config, digits)
-    for i, batch in enumerate(minibatches(digits.train.x, 500, Key(5), epoch=2)):
-        np.testing.assert_array_equal(batch, task.batch(2, i))
+    fields = vars(MLPVAEConfig(64))
+    config = RunConfig("mlp_vae", fields, "digits", batch_size=500, seed=5, backend=backend)
+    panel, task = build(config), make_task(config, digits)
+    for i, batch in enumerate(minibatches(panel, digits.train.x, 500, Key(5), epoch=2)):
+        np.testing.assert_array_equal(batch, task.batch(panel, 2, i))
+
+
+@each_text_config
+def test_a_text_is_read_in_contiguous_pieces(config):
+    """33 words in 3 pieces of 11: two windows of 5, each word's target is the word after it."""
+    panel, stream = make(config, "numpy"), tokens(33)
+    windows = list(minibatches(panel, stream, 3, KEY, 0))
+    x, y = (np.concatenate([np.asarray(getattr(w, part)) for w in windows]) for part in ("x", "y"))
+    x = x.argmax(-1) if config is RNN else x  # one-hot
+    np.testing.assert_array_equal(x.T, stream.reshape(3, 11)[:, :10])
+    np.testing.assert_array_equal(y.T, stream.reshape(3, 11)[:, 1:])
+    assert all(not state.any() for window in windows for state in window.state)
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    "config, arguments, message",
     [
-        ((np.zeros((0, 3)), 4, KEY, 0), r"x: got shape \(0, 3\)"),
-        ((np.zeros((2, 3)), 0, KEY, 0), "batch_size: got 0"),
-        ((np.zeros((2, 3)), 4, KEY, -1), "epoch: got -1"),
+        (MLP, (np.zeros((0, 13)), 4, KEY, 0), r"x: got shape \(0, 13\)"),
+        (MLP, (np.zeros((2, 13)), 0, KEY, 0), "batch_size: got 0"),
+        (MLP, (np.zeros((2, 13)), 4, KEY, -1), "epoch: got -1"),
+        (MLP, (tokens(20), 4, KEY, 0), "x: got dtype int64, .*: mlp_vae takes images"),
+        (VLAE, (tokens(20), 4, KEY, 0), "x: got dtype int64, .*: vlae takes images"),
+        (LSTM, (np.zeros((9, 13)), 1, KEY, 0), r"x: got float64 \(9, 13\), lstm takes a stream"),
+        (RNN, (np.zeros(30), 1, KEY, 0), r"x: got float64 \(30,\), rnn takes a stream of token"),
+        (LSTM, (tokens(20), 4, KEY, 0), "tokens: got 20, takes 24 or more"),
+        (
+            dataclasses.replace(RNN, likelihood="squared_error"),
+            (tokens(90), 4, KEY, 0),
+            "panel: got rnn with a loss that is no log-likelihood, .*: likelihood 'cross_entropy'",
+        ),
     ],
 )
-def test_bad_batches_are_refused_before_the_first(arguments, message):
+def test_bad_batches_are_refused_before_the_first(config, arguments, message):
+    panel = make(config, "numpy")
     with pytest.raises(ValueError, match=message):
-        minibatches(*arguments)
+        minibatches(panel, *arguments)
+    if not message.startswith("epoch"):
+        with pytest.raises(ValueError, match=message):
+            fit(panel, arguments[0], KEY, epochs=1, batch_size=arguments[1], lr=1e-3)
 
 
 # A step
@@ -77,32 +116,45 @@ def test_bad_batches_are_refused_before_the_first(arguments, message):
 
 @each_config
 def test_a_step_is_the_same_on_both_panels(config):
-    x, result, ends = images(config, 5), [], []
+    results, ends = [], []
     for backend in BACKENDS:
         panel = make(config, backend, "sgd")
-        result.append(training_step(panel, x, KEY, 1e-2, clip=0.5))
+        results.append(training_step(panel, a_batch(config, panel, 5), KEY, 1e-2, clip=0.5))
         ends.append(panel.weights())
-    assert_close(result[0].terms, result[1].terms)
-    assert result[0].grad_norm == pytest.approx(result[1].grad_norm, rel=1e-13)
+    assert_close(results[0].terms, results[1].terms)
+    assert results[0].grad_norm == pytest.approx(results[1].grad_norm, rel=1e-13)
     assert_close(ends[0], ends[1])
+    assert (results[0].state is None) == (config not in TEXT.values())
 
 
 @each_backend
+def test_a_step_takes_numbers_as_well_as_symbols(backend):
+    """An RNN of numbers has no stream of tokens, but its batches are batches."""
+    config = dataclasses.replace(RNN, likelihood="squared_error")
+    panel = make(config, backend)
+    step = training_step(panel, a_batch(config, panel, 5), KEY, 1e-3)
+    assert step.grad_norm > 0 and list(step.terms) == ["total", "error"]
+
+
+@each_backend
+@pytest.mark.parametrize("config", [MLP, LSTM], ids=["mlp", "lstm"])
 @pytest.mark.parametrize("clip", [None, 0.3, 1e6])
-def test_a_step_goes_as_far_as_lr_and_clip_say(backend, clip):
-    """SGD moves by lr min(|g|, clip), and the norm told is that before clipping."""
-    panel = make(MLP, backend, "sgd")
+def test_a_step_goes_as_far_as_lr_and_clip_say(config, backend, clip):
+    """SGD moves by lr min(|g|, clip), and the reported norm is that before clipping."""
+    panel = make(config, backend, "sgd")
     before = panel.weights()
-    step = training_step(panel, images(MLP, 5), KEY, 0.05, clip)
+    step = training_step(panel, a_batch(config, panel, 5), KEY, 0.05, clip)
     moves = [after - before[name] for name, after in panel.weights().items()]
-    moved = np.sqrt(sum((move**2).sum() for move in moves))
+    distance = np.sqrt(sum((move**2).sum() for move in moves))
     assert step.grad_norm > 0.5
-    assert moved == pytest.approx(0.05 * min(step.grad_norm, clip or np.inf), rel=1e-5)
+    assert distance == pytest.approx(0.05 * min(step.grad_norm, clip or np.inf), rel=1e-5)
 
 
-def test_the_norm_is_torchs():
-    panel = make(CONV, "torch")
-    panel.forward_backward(images(CONV, 3), panel.model.draw_noise(KEY, 3))
+@pytest.mark.parametrize("config", [CONV, LSTM], ids=["conv", "lstm"])
+def test_the_norm_is_torchs(config):
+    panel = make(config, "torch")
+    batch = a_batch(config, panel, 3)
+    panel.forward_backward(batch, panel.model.draw_noise(KEY, 3))
     norm = gradient_norm(panel)
     witness = torch.nn.utils.clip_grad_norm_(panel.model.parameters(), 1e9).item()
     assert norm == pytest.approx(witness, rel=1e-13)
@@ -117,6 +169,19 @@ def test_a_step_is_in_training_mode_and_leaves_the_mode(backend):
     assert not panel.model.training
     after = panel.weights()["encoder.3.running_mean"]
     assert (after != before["encoder.3.running_mean"]).all()
+
+
+@each_backend
+def test_a_step_of_a_text_draws_its_masks_in_training_mode(backend):
+    """The loss of the step is that with dropout, whatever the mode was."""
+    panel = make(LSTM, backend)
+    batch = a_batch(LSTM, panel, 5)
+    with_dropout = panel.terms(batch, panel.model.draw_noise(KEY.fold_in("noise"), 5))
+    panel.model.eval()
+    without = panel.terms(batch, panel.model.draw_noise(KEY.fold_in("noise"), 5))
+    step = training_step(panel, batch, KEY, 1e-3)
+    assert step.terms == pytest.approx(with_dropout, rel=1e-13)
+    assert abs(without["total"] - step.terms["total"]) > 1e-3
 
 
 @each_backend
@@ -152,66 +217,3 @@ def test_a_diverged_step_is_named_and_moves_nothing(backend):
 def test_bad_rates_are_refused(backend, lr, clip, message):
     with pytest.raises(ValueError, match=message):
         training_step(make(MLP, backend), images(MLP, 2), KEY, lr, clip)
-
-
-# The loop
-
-
-RUNS = {
-    "mlp_vae": ("digits", MLPVAEConfig(64, 9, 2, init="torch"), 3.5),
-    "conv_vae": ("digits16", dataclasses.replace(CONV, in_channels=1), 0.6),
-}
-
-
-@each_backend
-@pytest.mark.parametrize("model", RUNS)
-def test_fit_ends_in_the_weights_of_a_run(tmp_path, model, backend):
-    """The weights of a run of diptych.training, bit for bit; two batches and an odd last one."""
-    name, config, clip = RUNS[model]
-    whole = data.load(name)
-    some = dataclasses.replace(whole, train=Split(whole.train.x[:70], whole.train.y[:70]))
-    settings = {"epochs": 4, "batch_size": 32, "lr": 1e-2, "clip": clip, "schedule": "cosine"}
-    run = RunConfig(model, vars(config), name, backend=backend, seed=7, log_every=1, **settings)
-    outcome = train(run, some, tmp_path)
-    panel = build(run)
-    history = fit(
-        panel,
-        pairs.get(model).to_batch(config, some.train.x, some.image_shape),
-        Key(7),
-        epochs=4,
-        batch_size=32,
-        lr=1e-2,
-        schedule=partial(optim.cosine_lr, epochs=4),
-        clip=clip,
-    )
-    weights, _ = arrays_of(outcome.folder)
-    for name, array in panel.weights().items():
-        np.testing.assert_array_equal(array, weights[name], err_msg=name)
-    logged = [line for line in outcome.folder.metrics if line["kind"] == "step"]
-    for term in ("total", "recon", "kl"):
-        np.testing.assert_array_equal(history.terms[term], [line[term] for line in logged])
-    assert history.epoch.tolist() == [e for e in range(4) for _ in range(3)]
-    np.testing.assert_array_equal(history.lr, [run.lr_at(epoch) for epoch in history.epoch])
-    assert (history.grad_norm > clip).any() and (history.grad_norm < clip).any(), "clip must matter"
-
-
-def test_fit_is_the_same_on_both_panels():
-    """In batches of 6, 6 and 4: normalised over 2 values, both are 1 off their mean whatever the
-    weights, and Adam makes whole steps of the gradients' rounding."""
-    for config in (MLP, CONV):
-        panels = [make(config, backend) for backend in BACKENDS]
-        result = [
-            fit(panel, images(config, 16), KEY, epochs=9, batch_size=6, lr=2e-2, clip=1.0)
-            for panel in panels
-        ]
-        assert_close(result[0].terms, result[1].terms, 1e-10)
-        assert normwise(result[0].grad_norm, result[1].grad_norm) <= 1e-10
-        assert_close(panels[0].weights(), panels[1].weights(), 1e-10)
-        assert result[0].terms["total"][-3:].mean() < result[0].terms["total"][:3].mean()
-
-
-def test_a_schedule_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="schedule: got 'cosine', takes a function"):
-        fit(
-            make(MLP, "numpy"), images(MLP, 3), KEY, epochs=1, batch_size=2, lr=1, schedule="cosine"
-        )

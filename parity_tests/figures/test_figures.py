@@ -1,4 +1,4 @@
-"""Figures show the arrays they are given, look the same for every reader, and touch no global."""
+"""Figures of image models: they show their arrays and do not depend on global settings."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def pixels(figure, folder):
 
 
 def differences(figure):
-    """Term -> the dots of the lower axis, and the tick that the name stands for."""
+    """Return (differences drawn in the lower axis by term, positions of its ticks by label)."""
     axis = figure.axes[-1]
     ticks = {
         t.get_text(): y for t, y in zip(axis.get_yticklabels(), axis.get_yticks(), strict=True)
@@ -38,7 +38,7 @@ def differences(figure):
     return {line.get_label().split(":")[0]: line.get_ydata() for line in axis.lines}, ticks
 
 
-# what is drawn is what was given
+# The arrays that are drawn
 
 
 @pytest.mark.parametrize("terms", [("total",), ("total", "recon", "kl"), tuple("abcdefg")])
@@ -71,26 +71,26 @@ def test_loss_curves_show_differences_zeros_and_infinities():
     left["total"][:3] = right["total"][:3]
     left["kl"], right["kl"] = right["kl"].copy(), right["kl"].copy()
     left["kl"][:2], right["kl"][:2] = (0, 1), (0, 0)  # 0 against 0 is equal, 1 against 0 is not
-    dots, ticks = differences(figures.loss_curves(curves))
-    np.testing.assert_allclose(dots["total"][3:], 1e-6, rtol=1e-8)
-    np.testing.assert_array_equal(dots["total"][:3], ticks["0"])
-    assert dots["kl"][0] == ticks["0"]
-    assert dots["kl"][1] == ticks["∞"]
+    values, ticks = differences(figures.loss_curves(curves))
+    np.testing.assert_allclose(values["total"][3:], 1e-6, rtol=1e-8)
+    np.testing.assert_array_equal(values["total"][:3], ticks["0"])
+    assert values["kl"][0] == ticks["0"]
+    assert values["kl"][1] == ticks["∞"]
     assert ticks["0"] < 1e-6 < ticks["∞"]
 
 
 @pytest.mark.parametrize("steps", [1, 2, T])
-def test_equal_curves_say_so(steps, tmp_path):
+def test_equal_curves_are_labelled_equal(steps, tmp_path):
     curves = two_curves(("total",), steps)
     figure = figures.loss_curves({"numpy": curves["torch"], "torch": curves["torch"]})
     assert figure.axes[-1].lines[0].get_label() == "total: equal"
-    dots, ticks = differences(figure)
-    np.testing.assert_array_equal(dots["total"], ticks["0"])
+    values, ticks = differences(figure)
+    np.testing.assert_array_equal(values["total"], ticks["0"])
     assert pixels(figure, tmp_path).std() > 0
 
 
 @pytest.mark.parametrize("factor", [5e-324, 1e-300, 1e300])
-def test_loss_curves_survive_any_difference(factor, tmp_path):
+def test_loss_curves_can_be_drawn_for_any_difference(factor, tmp_path):
     curves = two_curves(("total",))
     curves["torch"]["total"] = np.full(T, factor)
     pixels(figures.loss_curves(curves), tmp_path)
@@ -102,7 +102,7 @@ def test_a_single_step_is_visible():
 
 
 @pytest.mark.parametrize("columns", [1, 3, 7, 20])
-def test_image_grid_shows_each_image_dot_for_dot(columns, tmp_path):
+def test_image_grid_shows_each_pixel_as_a_square_of_dots(columns, tmp_path):
     figure = figures.image_grid(IMAGES, columns)
     (axis,) = figure.axes
     assert len(axis.images) == N
@@ -113,31 +113,30 @@ def test_image_grid_shows_each_image_dot_for_dot(columns, tmp_path):
     scale = cell // (H, W)
     assert (scale >= 1).all() and scale[0] == scale[1]
     for i, image in enumerate(IMAGES):
-        drawn = axis.images[i].get_array()
-        np.testing.assert_array_equal(drawn, np.clip(image, 0, 1))
+        np.testing.assert_array_equal(axis.images[i].get_array(), np.clip(image, 0, 1))
         y, x = np.array(divmod(i, columns)) * (cell + gap) + gap
-        seen = picture[y : y + cell[0], x : x + cell[1]] / 255
-        want = np.kron(np.clip(image, 0, 1), np.ones(scale))
-        np.testing.assert_allclose(seen, want, atol=2 / 255)  # 256 greys
+        tile = picture[y : y + cell[0], x : x + cell[1]] / 255
+        expected = np.kron(np.clip(image, 0, 1), np.ones(scale))
+        np.testing.assert_allclose(tile, expected, atol=2 / 255)  # 256 grey values
     assert (picture[:gap] == 255).all() and (picture[:, -gap:] == 255).all()
 
 
-def test_reconstructions_stand_under_their_originals():
+def test_reconstructions_are_drawn_below_their_originals():
     (axis,) = figures.reconstructions(IMAGES, 1 - IMAGES).axes
     upper, lower = axis.images[:N], axis.images[N:]
-    for i, (original, rebuilt) in enumerate(zip(upper, lower, strict=True)):
+    for i, (original, reconstruction) in enumerate(zip(upper, lower, strict=True)):
         np.testing.assert_array_equal(original.get_array(), np.clip(IMAGES[i], 0, 1))
-        np.testing.assert_array_equal(rebuilt.get_array(), np.clip(1 - IMAGES[i], 0, 1))
-        assert original.get_extent()[:2] == rebuilt.get_extent()[:2]
-        assert original.get_extent()[2] < rebuilt.get_extent()[3]  # y grows downwards
+        np.testing.assert_array_equal(reconstruction.get_array(), np.clip(1 - IMAGES[i], 0, 1))
+        assert original.get_extent()[:2] == reconstruction.get_extent()[:2]
+        assert original.get_extent()[2] < reconstruction.get_extent()[3]  # y grows downwards
     assert [text.get_text() for text in axis.texts] == ["original", "reconstruction"]
 
 
 def test_latent_scatter_colours_each_point_by_its_label():
     (axis,) = figures.latent_scatter(MU, LABELS).axes
-    dots = axis.collections[0]
-    np.testing.assert_array_equal(dots.get_offsets(), MU)
-    colours = [to_hex(colour).upper() for colour in dots.get_facecolors()]
+    points = axis.collections[0]
+    np.testing.assert_array_equal(points.get_offsets(), MU)
+    colours = [to_hex(colour).upper() for colour in points.get_facecolors()]
     assert colours == [figures.LABELS[label].upper() for label in LABELS]
     assert len(set(figures.LABELS)) == 10
     present = [str(label) for label in np.unique(LABELS)]
@@ -145,10 +144,10 @@ def test_latent_scatter_colours_each_point_by_its_label():
     assert [text.get_text() for text in axis.texts] == present
 
 
-def test_latent_manifold_lies_over_the_quantiles_of_the_prior():
-    seen = []
-    figure = figures.latent_manifold(lambda z: seen.append(z) or decode(z), 6, (H, 2), (0.1, 0.7))
-    (z,) = seen
+def test_latent_manifold_is_drawn_over_quantiles_of_the_prior():
+    inputs = []
+    figure = figures.latent_manifold(lambda z: inputs.append(z) or decode(z), 6, (H, 2), (0.1, 0.7))
+    (z,) = inputs
     u = np.linspace(0.1, 0.7, 6)
     assert z.shape == (36, 2) and z.dtype == np.float64
     np.testing.assert_allclose(norm.cdf(z[:6, 0]), u)
@@ -161,29 +160,29 @@ def test_latent_manifold_lies_over_the_quantiles_of_the_prior():
     centres = left + (np.arange(6) + 0.5) * (right - left) / 6
     np.testing.assert_allclose(centres, u)
     np.testing.assert_allclose((bottom, top), (left, right))
-    for ruler, name in ((axis.xaxis, "$z_1$"), (axis.yaxis, "$z_2$")):
-        assert ruler.get_label_text() == name
-        texts = [float(text.get_text().replace("−", "-")) for text in ruler.get_ticklabels()]
-        np.testing.assert_allclose(norm.ppf(ruler.get_ticklocs()), texts, atol=1e-9)
+    for coordinate, name in ((axis.xaxis, "$z_1$"), (axis.yaxis, "$z_2$")):
+        assert coordinate.get_label_text() == name
+        texts = [float(text.get_text().replace("−", "-")) for text in coordinate.get_ticklabels()]
+        np.testing.assert_allclose(norm.ppf(coordinate.get_ticklocs()), texts, atol=1e-9)
         assert len(texts) >= 3
 
 
-# the world around stays as it was
+# Global settings and files
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_a_figure_leaves_the_globals_alone_and_does_not_depend_on_them(name, tmp_path):
+def test_a_figure_neither_changes_nor_depends_on_rcparams(name, tmp_path):
     before = dict(matplotlib.rcParams)
     figure = DRAW[name]()
     assert isinstance(figure, Figure) and len(figure.axes) == (4 if name == "loss_curves" else 1)
-    want = pixels(figure, tmp_path)
+    expected = pixels(figure, tmp_path)
     assert dict(matplotlib.rcParams) == before
     style = dict.fromkeys(("figure.facecolor", "axes.facecolor"), "black")
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), "red")
     style |= dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), "red")
     style |= {"image.origin": "lower", "image.cmap": "jet", "figure.dpi": 40, "font.size": 20}
     with matplotlib.rc_context(style):
-        np.testing.assert_array_equal(pixels(DRAW[name](), tmp_path), want)
+        np.testing.assert_array_equal(pixels(DRAW[name](), tmp_path), expected)
 
 
 def test_pyplot_is_never_imported(tmp_path):
@@ -196,7 +195,7 @@ def test_pyplot_is_never_imported(tmp_path):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_save_writes_the_same_whole_png_and_nothing_beside_it(tmp_path):
+def test_save_is_deterministic_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "new" / "grid.png"
     figures.save(figures.image_grid(IMAGES, 3), path)
     first = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What does not fit a figure is named."""
+"""Errors of the figures of image models name the bad argument."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from helpers.figure_data import IMAGES, LABELS, MU, H, N, T, W, decode, two_curv
 from diptych import figures
 
 
-def changed(panel, name, values):
+def curves_with(panel, name, values):
     curves = two_curves()
     curves[panel][name] = values
     return curves
 
 
-def without(panel, name):
+def curves_without(panel, name):
     curves = two_curves()
     del curves[panel][name]
     return curves
@@ -26,14 +26,20 @@ BAD_CURVES = {
         "curves: got",
     ),
     "three panels": ({**two_curves(), "jax": two_curves()["torch"]}, "curves: got"),
-    "a term on one side": (without("torch", "kl"), "curves: got"),
+    "a term on one side": (curves_without("torch", "kl"), "curves: got"),
     "no step": ({"numpy": {"total": MU[:, 0]}, "torch": {"total": MU[:, 0]}}, "curves: got"),
     "no term": ({p: {"step": np.arange(3)} for p in ("numpy", "torch")}, "curves: got"),
-    "shorter": (changed("numpy", "kl", np.ones(T - 1)), r"curves\['numpy'\]\['kl'\]: got shape"),
-    "a matrix": (changed("torch", "kl", np.ones((T, 1))), r"curves\['torch'\]\['kl'\]: got shape"),
-    "a list": (changed("torch", "kl", [1.0] * T), r"\['kl'\]: got list, takes numpy.ndarray"),
-    "NaN": (changed("torch", "kl", np.full(T, np.nan)), r"\['kl'\]: got NaN or inf"),
-    "other steps": (changed("numpy", "step", np.arange(T)), "different steps"),
+    "shorter": (
+        curves_with("numpy", "kl", np.ones(T - 1)),
+        r"curves\['numpy'\]\['kl'\]: got shape",
+    ),
+    "a matrix": (
+        curves_with("torch", "kl", np.ones((T, 1))),
+        r"curves\['torch'\]\['kl'\]: got shape",
+    ),
+    "a list": (curves_with("torch", "kl", [1.0] * T), r"\['kl'\]: got list, takes numpy.ndarray"),
+    "NaN": (curves_with("torch", "kl", np.full(T, np.nan)), r"\['kl'\]: got NaN or inf"),
+    "other steps": (curves_with("numpy", "step", np.arange(T)), "different steps"),
     "empty": (two_curves(steps=0), "got shape"),
 }
 
@@ -103,6 +109,6 @@ def test_bad_latents_raise(mu, labels, message):
     ],
 )
 def test_bad_manifolds_raise(settings, message):
-    good = {"decode": decode, "side": 6, "image_shape": (H, 2)}
+    arguments = {"decode": decode, "side": 6, "image_shape": (H, 2)}
     with pytest.raises(ValueError, match=message):
-        figures.latent_manifold(**(good | settings))
+        figures.latent_manifold(**(arguments | settings))

@@ -1,4 +1,4 @@
-"""Pictures of masks show the masks that the left panel draws, bit by bit, and name their places."""
+"""mask_pictures shows the masks of the left panel bit by bit and labels them."""
 
 from itertools import pairwise
 
@@ -33,32 +33,32 @@ def noises(layers=2, cell="rnn", **options):
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_mask_pictures_show_the_masks_that_were_drawn(cell, layers):
-    """Unit for unit and step for step, of the example that was asked for."""
-    drawn, example = noises(layers, cell), 2
-    figure = mask_pictures(drawn, layers, T, example)
+def test_mask_pictures_show_the_masks_of_the_model(cell, layers):
+    """Each unit and step of the selected example is compared."""
+    masks_by_scheme, example = noises(layers, cell), 2
+    figure = mask_pictures(masks_by_scheme, layers, T, example)
     axes = np.reshape(figure.axes, (len(SCHEMES), 2 * layers + 1))
     for scheme, row in zip(SCHEMES, axes, strict=True):
-        masks = drawn[scheme]
-        where = [masks.into(k) for k in range(layers + 1)]
-        where += [masks.through(k) for k in range(layers)]
-        for axis, mask in zip(row, where, strict=True):
+        masks = masks_by_scheme[scheme]
+        on_inputs = masks.inputs or (None,) * (layers + 1)
+        on_hidden = masks.recurrent or (None,) * layers
+        for axis, mask in zip(row, (*on_inputs, *on_hidden), strict=True):
             texts = [text.get_text() for text in axis.texts]
             assert len(axis.images) == (mask is not None)
             assert texts == (["never dropped"] if mask is None else [])
             if mask is None:
                 continue
             (image,) = axis.images
-            shown = image.get_array()
-            assert shown.shape == (mask.shape[-1], T)
+            picture = image.get_array()
+            assert picture.shape == (mask.shape[-1], T)
             for t in range(T):
-                np.testing.assert_array_equal(shown[:, t], mask[t % len(mask), example])
+                np.testing.assert_array_equal(picture[:, t], mask[t % len(mask), example])
             colors = image.cmap(image.norm(np.array([False, True])))
             assert [to_hex(color) for color in colors] == [DROPPED.lower(), KEPT.lower()]
             assert image.get_extent()[:2] == [0.5, T + 0.5] and image.origin == "lower"
 
 
-def test_mask_pictures_name_schemes_and_places(tmp_path):
+def test_mask_pictures_label_schemes_and_connections(tmp_path):
     figure = mask_pictures(noises(), 2, T)
     axes = np.reshape(figure.axes, (len(SCHEMES), 5))
     assert [row[0].get_ylabel().replace("\n", "") for row in axes] == list(SCHEMES)
@@ -89,16 +89,16 @@ def test_mask_pictures_name_schemes_and_places(tmp_path):
 MASK = np.ones((T, B, H), bool)
 
 
-def test_pictures_depend_on_no_global(tmp_path):
+def test_mask_pictures_do_not_depend_on_rcparams(tmp_path):
     def pixels():
         figures.save(mask_pictures({"a": Masks(recurrent=(MASK,))}, 1, T), tmp_path / "masks.png")
         return (tmp_path / "masks.png").read_bytes()
 
-    want = pixels()
+    expected = pixels()
     style = dict.fromkeys(("axes.facecolor", "figure.facecolor"), "black")
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), "red")
     with matplotlib.rc_context(style | {"image.origin": "upper", "image.cmap": "jet"}):
-        assert pixels() == want
+        assert pixels() == expected
 
 
 BAD_MASKS = {
@@ -113,6 +113,6 @@ BAD_MASKS = {
 
 @pytest.mark.parametrize("case", BAD_MASKS)
 def test_bad_masks_raise(case):
-    given, options, message = BAD_MASKS[case]
+    masks, options, message = BAD_MASKS[case]
     with pytest.raises(ValueError, match=message):
-        mask_pictures(given, **{"layers": 2, "steps": T} | options)
+        mask_pictures(masks, **{"layers": 2, "steps": T} | options)

@@ -1,4 +1,4 @@
-"""Curves of recurrent networks show what they are given, whatever is missing, and cover nothing."""
+"""memory_curves and perplexity_curves: the values, labels and colours that they draw."""
 
 import copy
 from itertools import combinations
@@ -16,17 +16,18 @@ STEPS, DELAYS, SEEDS = [100, 200, 300, 400, 500, 600], [7, 20, 41], 3
 
 
 def memory():
-    """Results of every scheme, no number twice."""
+    """Return random results for every scheme."""
     rng = np.random.default_rng(5)
-    result = {}
+    schemes = {}
     for scheme in SCHEMES:
         curves = [{"step": STEPS, "accuracy": list(rng.random(len(STEPS)))} for _ in range(SEEDS)]
         delays = {str(delay): list(rng.random(SEEDS)) for delay in DELAYS}
-        result[scheme] = {"curves": curves, "delays": delays, "diverged": [None] * SEEDS}
-    return {"schemes": result, "settings": {"delays": DELAYS, "length": 20}, "chance": 0.125}
+        schemes[scheme] = {"curves": curves, "delays": delays, "diverged": [None] * SEEDS}
+    return {"schemes": schemes, "settings": {"delays": DELAYS, "length": 20}, "chance": 0.125}
 
 
 def diverge(results, scheme, seed):
+    """Change results to those of an experiment in which a seed diverged."""
     result = results["schemes"][scheme]
     result["curves"][seed], result["diverged"][seed] = None, "step 3: loss term total is nan"
     for seeds in result["delays"].values():
@@ -43,7 +44,7 @@ def legend_texts(figure):
 
 
 def percent(results, scheme, seeds=range(SEEDS)):
-    """Of the seeds: curves (seeds, steps), accuracies by delay (delays, seeds)."""
+    """Return accuracies in %: curves (seeds, steps), and by delay (delays, seeds)."""
     result = results["schemes"][scheme]
     curves = 100 * np.array([result["curves"][seed]["accuracy"] for seed in seeds])
     return curves, 100 * np.array([[result["delays"][str(d)][s] for s in seeds] for d in DELAYS])
@@ -66,38 +67,38 @@ DRAW = {
 # Memory
 
 
-@pytest.mark.parametrize("lost", [(), (1,), (0, 2)])
-def test_memory_curves_draw_mean_and_extremes_of_the_seeds_that_did_not_diverge(lost):
+@pytest.mark.parametrize("diverged", [(), (1,), (0, 2)])
+def test_memory_curves_draw_mean_and_range_of_the_seeds_that_did_not_diverge(diverged):
     results, scheme = memory(), "variational"
-    for seed in lost:
+    for seed in diverged:
         diverge(results, scheme, seed)
     figure = figures.memory_curves(results)
-    learning, lasting = figure.axes
-    for place, name in enumerate(SCHEMES):
-        seeds = [s for s in range(SEEDS) if name != scheme or s not in lost]
+    by_step, by_delay = figure.axes
+    for index, name in enumerate(SCHEMES):
+        seeds = [s for s in range(SEEDS) if name != scheme or s not in diverged]
         curves, delays = percent(results, name, seeds)
         color = LOOKS[name]["color"]
-        (line,) = lines_by_color(learning, color)
+        (line,) = lines_by_color(by_step, color)
         np.testing.assert_array_equal(line.get_xdata(), STEPS)
         np.testing.assert_allclose(line.get_ydata(), curves.mean(0))
-        band = learning.collections[place]
+        band = by_step.collections[index]
         assert to_hex(band.get_facecolor()[0]) == to_hex(color)
         (outline,) = band.get_paths()
         for i, step in enumerate(STEPS):
             y = outline.vertices[outline.vertices[:, 0] == step][:, 1]
             np.testing.assert_allclose((y.min(), y.max()), (curves[:, i].min(), curves[:, i].max()))
-        (marks,) = lines_by_color(lasting, color)
-        x = np.arange(len(DELAYS)) + DODGE * (place - 2)
+        (marks,) = lines_by_color(by_delay, color)
+        x = np.arange(len(DELAYS)) + DODGE * (index - 2)
         np.testing.assert_allclose(marks.get_xdata(), x)
         np.testing.assert_allclose(marks.get_ydata(), delays.mean(1))
-        bars = np.array(lasting.collections[place].get_segments())  # (delays, ends, xy)
+        bars = np.array(by_delay.collections[index].get_segments())  # (delays, ends, xy)
         np.testing.assert_allclose(bars[:, :, 0], np.stack([x, x], 1))
         np.testing.assert_allclose(bars[:, :, 1], np.stack([delays.min(1), delays.max(1)], 1))
-    message = f"variational ({len(lost)} of 3 diverged)" if lost else "variational"
-    assert legend_texts(figure)[2] == message
+    label = f"variational ({len(diverged)} of 3 diverged)" if diverged else "variational"
+    assert legend_texts(figure)[2] == label
 
 
-def test_a_scheme_of_which_every_seed_diverged_is_named_and_not_drawn():
+def test_a_scheme_whose_seeds_all_diverged_is_only_in_the_legend():
     results = memory()
     for seed in range(SEEDS):
         diverge(results, "recurrent", seed)
@@ -108,15 +109,15 @@ def test_a_scheme_of_which_every_seed_diverged_is_named_and_not_drawn():
     assert "none" in legend_texts(figure)
 
 
-def test_memory_curves_say_what_they_show(tmp_path):
+def test_memory_curves_are_labelled(tmp_path):
     figure = figures.memory_curves(memory())
-    learning, lasting = figure.axes
-    assert (learning.get_xlabel(), lasting.get_xlabel()) == ("training step", "delay, steps")
-    assert learning.get_ylabel() == "right answers, %"
+    by_step, by_delay = figure.axes
+    assert (by_step.get_xlabel(), by_delay.get_xlabel()) == ("training step", "delay, steps")
+    assert by_step.get_ylabel() == "right answers, %"
     for axis in figure.axes:
         (dotted,) = [line for line in axis.lines if line.get_linestyle() == ":"]
         assert set(dotted.get_ydata()) == {12.5}
-    assert [text.get_text() for text in lasting.get_xticklabels()] == ["7", "20\n(trained)", "41"]
+    assert [text.get_text() for text in by_delay.get_xticklabels()] == ["7", "20\n(trained)", "41"]
     assert legend_texts(figure) == [*SCHEMES, "chance, 12.5 %"]
     figures.save(figure, tmp_path / "memory.png")
     (legend,) = figure.legends
@@ -124,17 +125,17 @@ def test_memory_curves_say_what_they_show(tmp_path):
     assert lowest > max(axis.get_window_extent().y1 for axis in figure.axes)
 
 
-def test_lines_that_coincide_all_stay_visible():
-    """The wider lie below the narrower, and no two schemes mark the same step."""
+def test_lines_that_coincide_are_all_visible():
+    """Wider lines are below narrower ones, and no two schemes mark the same step."""
     results = memory()
     for result in results["schemes"].values():
         for curve in result["curves"]:
             curve["accuracy"] = [1.0] * len(STEPS)
-    learning, _ = figures.memory_curves(results).axes
-    drawn = [lines_by_color(learning, LOOKS[scheme]["color"])[0] for scheme in SCHEMES]
-    widths = [line.get_linewidth() for line in drawn]
+    by_step, _ = figures.memory_curves(results).axes
+    lines = [lines_by_color(by_step, LOOKS[scheme]["color"])[0] for scheme in SCHEMES]
+    widths = [line.get_linewidth() for line in lines]
     assert widths == sorted(widths, reverse=True) and widths[0] > 2 * widths[-1]
-    first = [line.get_markevery()[0] for line in drawn]
+    first = [line.get_markevery()[0] for line in lines]
     assert len(set(first)) == len(first) and max(first) < len(STEPS)
 
 
@@ -142,9 +143,9 @@ def test_few_steps_are_all_marked():
     results = memory()
     for result in results["schemes"].values():
         result["curves"] = [{"step": [100], "accuracy": [0.5]}] * SEEDS
-    learning, _ = figures.memory_curves(results).axes
+    by_step, _ = figures.memory_curves(results).axes
     for scheme in SCHEMES:
-        (line,) = lines_by_color(learning, LOOKS[scheme]["color"])
+        (line,) = lines_by_color(by_step, LOOKS[scheme]["color"])
         assert line.get_markevery() == (0, 1)
 
 
@@ -154,21 +155,21 @@ DEUTAN = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02
 
 
 def lab(rgb):
-    """CIE L*a*b*, D65, of linear RGB."""
+    """Return CIE L*a*b* (D65) of linear RGB."""
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     x, y, z = np.cbrt(xyz @ np.clip(rgb, 0, 1) / xyz.sum(1))
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-@pytest.mark.parametrize("sight", [np.eye(3), PROTAN, DEUTAN], ids=["all", "protan", "deutan"])
-def test_scheme_colours_differ_for_every_eye(sight):
-    seen = {}
+@pytest.mark.parametrize("vision", [np.eye(3), PROTAN, DEUTAN], ids=["normal", "protan", "deutan"])
+def test_scheme_colours_differ_also_for_colour_blind_people(vision):
+    colours = {}
     for scheme in SCHEMES:
         rgb = np.array(to_rgb(LOOKS[scheme]["color"]))
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        seen[scheme] = lab(sight @ linear)
+        colours[scheme] = lab(vision @ linear)
     for a, b in combinations(SCHEMES, 2):
-        assert np.linalg.norm(seen[a] - seen[b]) > 20, (a, b)
+        assert np.linalg.norm(colours[a] - colours[b]) > 20, (a, b)
     assert len({look["marker"] for look in LOOKS.values()}) == len(SCHEMES)
 
 
@@ -212,7 +213,7 @@ def test_perplexities_that_are_not_finite_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(("low", "high"), [(2.9, 3.4), (80, 190), (60, 9000), (2, 1e6)])
-def test_perplexity_has_plain_numbers_however_few_decades(low, high, tmp_path):
+def test_perplexity_ticks_are_plain_numbers_for_every_range(low, high, tmp_path):
     runs = {"run": {"epoch": [1, 2], "train": [high, low], "valid": [high, low]}}
     figure = figures.perplexity_curves(runs)
     figures.save(figure, tmp_path / "perplexity.png")
@@ -227,32 +228,32 @@ def test_perplexity_has_plain_numbers_however_few_decades(low, high, tmp_path):
     assert all(float(text) == pytest.approx(y) for y, text in ticks)
 
 
-# The world around, and what does not fit
+# Global settings and bad arguments
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_a_figure_leaves_the_globals_alone_and_does_not_depend_on_them(name, tmp_path):
+def test_a_figure_neither_changes_nor_depends_on_rcparams(name, tmp_path):
     def pixels(figure):
         figures.save(figure, tmp_path / "figure.png")
         return (tmp_path / "figure.png").read_bytes()
 
     before = dict(matplotlib.rcParams)
-    want = pixels(DRAW[name]())
+    expected = pixels(DRAW[name]())
     assert dict(matplotlib.rcParams) == before
     style = dict.fromkeys(("axes.facecolor", "figure.facecolor"), "black")
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "grid.color"), "red")
     style |= {"image.origin": "upper", "image.cmap": "jet", "font.size": 20, "lines.linewidth": 9}
     with matplotlib.rc_context(style):
-        assert pixels(DRAW[name]()) == want
+        assert pixels(DRAW[name]()) == expected
 
 
-def changed_memory(change):
+def memory_after(change):
     results = memory()
     change(results)
     return results
 
 
-def other_steps(results):
+def change_steps(results):
     results["schemes"]["per_step"]["curves"][1] = {"step": [1, 2], "accuracy": [0.1, 0.2]}
 
 
@@ -263,7 +264,7 @@ BAD_RESULTS = {
     "unknown": (lambda r: r["schemes"].update(locked={}), "scheme: got 'locked'"),
     "no curves": (lambda r: r["schemes"]["none"].pop("curves"), "got no curves of none"),
     "no delay": (lambda r: r["schemes"]["none"]["delays"].pop("20"), "got no 20 of none"),
-    "steps": (other_steps, "results: got seeds of per_step judged at other steps"),
+    "steps": (change_steps, "results: got seeds of per_step evaluated at different steps"),
 }
 
 
@@ -271,7 +272,7 @@ BAD_RESULTS = {
 def test_bad_results_raise(case):
     change, message = BAD_RESULTS[case]
     with pytest.raises(ValueError, match=message):
-        figures.memory_curves(changed_memory(change))
+        figures.memory_curves(memory_after(change))
 
 
 BAD_RUNS = {

@@ -1,4 +1,4 @@
-"""What the tests of data files share: folders of them, and the one line that a bad one gets."""
+"""Helpers of tests of data readers: write data files, and assert that bad files are refused."""
 
 import io
 import os
@@ -13,18 +13,19 @@ SPLITS = ("train", "valid", "test")
 
 
 def parts(data):
+    """Return the three splits by name."""
     return {split: getattr(data, split) for split in SPLITS}
 
 
 def assert_same(a, b):
+    """Assert that two data sets have equal images and labels."""
     for split in SPLITS:
-        ours, theirs = getattr(a, split), getattr(b, split)
-        np.testing.assert_array_equal(ours.x, theirs.x)
-        np.testing.assert_array_equal(ours.y, theirs.y)
+        np.testing.assert_array_equal(getattr(a, split).x, getattr(b, split).x)
+        np.testing.assert_array_equal(getattr(a, split).y, getattr(b, split).y)
 
 
 def write(folder, files):
-    """Each file's bytes, or a folder in its place where they are None."""
+    """Write files, a dict of bytes by name; a value of None makes a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         if content is None:
@@ -33,29 +34,29 @@ def write(folder, files):
             (folder / name).write_bytes(content)
 
 
-def assert_refused(name, root, *said):
-    """`load` raises one ValueError, of one line, with every one of `said` in this order."""
+def assert_refused(name, root, *fragments):
+    """Assert that `load` raises a one-line ValueError that contains `fragments` in this order."""
     with pytest.raises(ValueError) as caught:
         load(name, root)
     message = str(caught.value)
     assert "\n" not in message
-    assert re.search(".*".join(map(re.escape, said)), message), message
+    assert re.search(".*".join(map(re.escape, fragments)), message), message
 
 
 def npz(arrays, save=np.savez):
-    """The bytes of an .npz."""
+    """Return the bytes of an .npz file."""
     file = io.BytesIO()
     save(file, **arrays)
     return file.getvalue()
 
 
 def idx(array):
-    """The bytes of an IDX file of uint8."""
+    """Return the bytes of an IDX file of uint8."""
     return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 class Trap:
-    """Makes a folder when it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""What the tests of figures share: curves, images and points that any figure can show."""
+"""Curves, images and latent points for the tests of figures."""
 
 import numpy as np
 from scipy.stats import norm
@@ -10,6 +10,7 @@ MU, LABELS = RNG.normal(size=(50, 2)), RNG.integers(0, 10, 50)
 
 
 def two_curves(terms=("total", "recon", "kl"), steps=T):
+    """Return curves of two panels whose terms differ by rounding."""
     rng = np.random.default_rng(1)
     right = {term: rng.uniform(1, 90, steps) for term in terms}
     left = {
@@ -20,6 +21,6 @@ def two_curves(terms=("total", "recon", "kl"), steps=T):
 
 
 def decode(z):
-    """An image of logistic ramps: its left half tells z_1, its right half z_2."""
+    """Decode z to images whose left column is Phi(z_1) and right column Phi(z_2)."""
     means = np.repeat(norm.cdf(z)[:, None, :], H, axis=1)  # (M, H, 2)
     return means.reshape(len(z), H * 2)

@@ -1,4 +1,4 @@
-"""What the tests of layers of images share: normalisations, and errors against torch.nn."""
+"""Batch normalisations with random weights, and errors of image layers against torch.nn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import nn
 from diptych import weights
 from diptych.parity.report import normwise
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
-from numpy_ref.nn.module import Module
 from numpy_ref.nn.layers import BatchNorm2d
+from numpy_ref.nn.module import Module
 
 PAIRS = {Conv2d: nn.Conv2d, ConvTranspose2d: nn.ConvTranspose2d}
 SHAPE = (4, 3, 5, 6)
@@ -22,7 +22,7 @@ NAMES = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
 def make_norms(
     rng: np.random.Generator, dtype: str = "float64", **settings: Any
 ) -> tuple[BatchNorm2d, nn.BatchNorm2d]:
-    """(left, right) with the same weights and running statistics, none at its default."""
+    """(left, right) with the same random weights and running statistics."""
     left = BatchNorm2d(SHAPE[1], dtype=dtype, **settings)
     for parameter in left.parameters():
         parameter.data[...] = rng.normal(size=SHAPE[1])
@@ -35,7 +35,7 @@ def make_norms(
 
 
 def ramp(rng: np.random.Generator, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """Images of channels of their own mean and spread."""
+    """Random images whose channels have different means and standard deviations."""
     channel = np.arange(shape[1])[:, None, None]
     return (1 + channel) * rng.normal(size=shape) + 3 * channel - 2
 
@@ -43,21 +43,21 @@ def ramp(rng: np.random.Generator, shape: tuple[int, ...] = SHAPE) -> np.ndarray
 def errors(
     left: Module, right: nn.Module, x: np.ndarray, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Normwise errors after one forward and backward on both, from the weights that they have: of
-    y, dx, each parameter's gradient, and each buffer as it is then."""
+    """Normwise errors of the left layer after one forward and backward pass of both: of y, dx, the
+    gradient of each parameter, and each buffer afterwards."""
     left.zero_grad(), right.zero_grad()
     y, vjp = left(x)
-    # not of mean 0: a bias of one channel is one sum, which may cancel by chance
+    # with a mean of 0.5: the gradient of a bias is a sum that could cancel by chance
     dy = 0.5 + rng.normal(size=y.shape)
     result = {"y": y, "dx": vjp(dy)} | left.gradients()
     result |= {f"{name} after": buffer.data for name, buffer in left.named_buffers()}
     read = torch.from_numpy(x).requires_grad_()
     out = right(read)
     out.backward(torch.from_numpy(dy))
-    wanted = {"y": out, "dx": read.grad} | {n: p.grad for n, p in right.named_parameters()}
-    kept = right.state_dict()  # a mask is not in it
-    wanted |= {f"{name} after": buffer for name, buffer in right.named_buffers() if name in kept}
-    assert result.keys() == wanted.keys()
-    pairs = {name: (array, wanted[name].detach().numpy()) for name, array in result.items()}
+    expected = {"y": out, "dx": read.grad} | {n: p.grad for n, p in right.named_parameters()}
+    saved = right.state_dict()  # without masks
+    expected |= {f"{name} after": buffer for name, buffer in right.named_buffers() if name in saved}
+    assert result.keys() == expected.keys()
+    pairs = {name: (array, expected[name].detach().numpy()) for name, array in result.items()}
     assert all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs.values())
     return {name: normwise(*pair) for name, pair in pairs.items()}

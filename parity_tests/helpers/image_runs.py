@@ -23,5 +23,5 @@ def dataset(shape=(3, 16, 16), name="squares", count=24):
 
 
 def config_for(result, *, fields=FIELDS, **run):
-    given = {"epochs": 2, "batch_size": 10, "dtype": "float64"} | run
-    return settings("conv_vae", result.name, result, None, fields, given)
+    options = {"epochs": 2, "batch_size": 10, "dtype": "float64"} | run
+    return settings("conv_vae", result.name, result, None, fields, options)

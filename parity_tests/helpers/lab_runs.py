@@ -1,4 +1,4 @@
-"""A laboratory of seconds: few images, one seed, and what every experiment's findings must be."""
+"""Small settings for experiments of the laboratory, and checks of their findings."""
 
 import json
 
@@ -10,8 +10,8 @@ from diptych.data import Dataset, Split
 from diptych.lab import EXPERIMENTS, Setting
 
 
-def few(train: int = 130, held_out: int = 40) -> Dataset:
-    """The first of the digits."""
+def few_digits(train: int = 130, held_out: int = 40) -> Dataset:
+    """Return the first images of each split of the digits."""
     whole = data.load("digits")
 
     def first(split, count):
@@ -21,30 +21,30 @@ def few(train: int = 130, held_out: int = 40) -> Dataset:
     return Dataset("digits", *splits, whole.image_shape, "a few digits")
 
 
-def tiny(seeds: tuple[int, ...] = (0,)) -> Setting:
-    """The quick form of an experiment on them."""
-    return Setting(few(), seeds, quick=True)
+def quick_setting(seeds: tuple[int, ...] = (0,)) -> Setting:
+    """Return the setting of a quick experiment on few digits."""
+    return Setting(few_digits(), seeds, quick=True)
 
 
 def check_findings(name, findings, folder):
-    """JSON without NaN, a table, a figure that is drawn, truths that are made of the results."""
-    again = json.loads(json.dumps(dict(findings.results), allow_nan=False))
+    """Assert that results are finite JSON and that claims follow from them; draw the figure."""
+    parsed = json.loads(json.dumps(dict(findings.results), allow_nan=False))
     assert findings.table.row_count > 1
     assert isinstance(findings.figure, Figure)
     figures.save(findings.figure, folder / "figure.png")
     module = __import__(EXPERIMENTS[name].__module__, fromlist=["truths"])
-    assert dict(findings.truths) == module.truths(again)
+    assert dict(findings.truths) == module.truths(parsed)
     assert all(type(holds) is bool for holds in findings.truths.values())
 
 
-def broken(truths, results, name, change):
-    """Whether a truth that holds of the results is false once they are changed."""
+def fails_after(change, truths, results, name):
+    """True if the claim `name` holds for the results and fails for changed ones."""
     copy = json.loads(json.dumps(results))
     assert truths(copy)[name]
     change(copy)
     return not truths(copy)[name]
 
 
-def scale(value, seeds=3, by=0.01):
-    """What that many seeds might give."""
-    return (value + by * np.linspace(-1, 1, seeds)).tolist()
+def over_seeds(value, seeds=3, deviation=0.01):
+    """Return values around `value` as several seeds might give them."""
+    return (value + deviation * np.linspace(-1, 1, seeds)).tolist()

@@ -1,4 +1,4 @@
-"""What each of several ranks does for test_ranks.py: gradients of its part of every case's batch.
+"""Run by each of several ranks for test_ranks.py: gradients of its part of every case's batch.
 
 torchrun --nproc-per-node 2 ranks_worker.py FOLDER
 """
@@ -79,7 +79,7 @@ def main(folder: Path) -> None:
             ranks.broadcast(lambda: check_positive_int("asked", -1 - ranks.rank))
         except ValueError as error:
             message["error"] = str(error)
-        save_arrays(folder / f"told-{ranks.rank}.safetensors", {}, message)
+        save_arrays(folder / f"answers-{ranks.rank}.safetensors", {}, message)
 
 
 if __name__ == "__main__":

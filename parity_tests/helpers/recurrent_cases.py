@@ -1,4 +1,4 @@
-"""What the tests of the recurrent pairs share: small configs, windows, and bodies."""
+"""Small configs, windows and stacks of layers for the tests of the recurrent pairs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from diptych.panels import make_panel
 from diptych.parity.report import normwise
 from model_specs.common.key import Key
 from model_specs.lstm import LSTMConfig
-from model_specs.recurrent.dropout import Masks, plan
+from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNConfig
 from numpy_ref.nn import random
-from numpy_ref.recurrent.stack import draw_masks
+from numpy_ref.recurrent.masks import draw_masks
 
 CELLS = ("rnn", "lstm")
 KEY = Key(77)
 WIDTH, H, T, B, V = 6, 7, 5, 9, 11  # and up to 3 layers: no two sizes alike
-BODIES = {
+LAYERS = {
     "rnn": (numpy_ref.rnn.TanhLayers, torch_impl.rnn.TanhLayers, torch.nn.RNN),
     "lstm": (numpy_ref.lstm.LSTMLayers, torch_impl.lstm.LSTMLayers, torch.nn.LSTM),
 }
@@ -39,13 +39,13 @@ CONFIGS: dict[str, tuple[Any, dict[str, Any]]] = {
 BAD_RATES = (1, 1.0, -0.1, 1.5, float("nan"), float("inf"), "0.3", True)
 BAD_FIELDS = [
     *((name, rate) for name in ("rate", "recurrent_rate") for rate in BAD_RATES),
-    *(("scheme", "locked"), ("kernel", "cudnn"), ("num_layers", 0), ("hidden_dim", True)),
+    *(("scheme", "locked"), ("num_layers", 0), ("hidden_dim", True)),
     *(("seq_len", 1.5), ("seq_len", -1)),
 ]
 
 
 def make_config(cell: str, **options: Any) -> Any:
-    """A config of sizes that are all different, one layer where nothing else is said."""
+    """A config of sizes that are all different; one layer by default."""
     config, sizes = CONFIGS[cell]
     return config(**{"hidden_dim": H, "num_layers": 1, "seq_len": T} | sizes | options)
 
@@ -53,7 +53,7 @@ def make_config(cell: str, **options: Any) -> Any:
 def make_window(
     cell: str, config: Any, size: int = B, dtype: str = "float64", *, carried: bool = True
 ) -> Any:
-    """Random data with a state that is not zero and weights on the steps; or with neither."""
+    """Random data; a random state and weights on the steps too if `carried`, else neither."""
     batch = pairs.get(cell).batch(config, KEY.fold_in("window"), np.dtype(dtype), size)
     if carried:
         return batch
@@ -61,19 +61,22 @@ def make_window(
 
 
 def tensors(value: Any) -> Any:
-    """`value` with torch's arrays, not tracked."""
+    """`value` with tensors, which need no gradient, in place of arrays."""
     return to_tensors(value, torch.device("cpu"), track=False)
 
 
 def both_ways(left: Any, right: Any, *arguments: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """(model, arguments of its own kind), left and then right."""
+    """Yield (model, arguments as its panel's arrays), left and then right."""
     yield left, arguments
     yield right, tensors(arguments)
 
 
-def make_bodies(cell: str, config: Any, size: int = B) -> tuple[Any, Any, tuple[Any, ...]]:
+def make_layers(
+    cell: str, config: Any, size: int = B, kernel: str = "fused"
+) -> tuple[Any, Any, tuple[Any, ...]]:
     """The recurrent layers alone on both panels, and (x, state, masks): here x has a gradient."""
-    left, right = (body(WIDTH, config) for body in BODIES[cell][:2])
+    left_layers, right_layers, _ = LAYERS[cell]
+    left, right = left_layers(WIDTH, config), right_layers(WIDTH, config, kernel=kernel)
     for name, parameter in left.named_parameters():
         parameter.data[...] = 0.4 * random.normal(KEY.fold_in(name), parameter.data.shape)
     weights.transfer(left, right)
@@ -83,10 +86,8 @@ def make_bodies(cell: str, config: Any, size: int = B) -> tuple[Any, Any, tuple[
 
 
 def make_masks(config: Any, size: int = B) -> Masks:
-    """The config's masks, for a body."""
-    widths = (WIDTH, *[config.hidden_dim] * config.num_layers)
-    plans = plan(config.scheme, config.rate, config.rate_through, config.seq_len, widths)
-    return draw_masks(KEY.fold_in("noise"), plans, size)
+    """The masks of the config's scheme for layers of inputs (size, WIDTH)."""
+    return draw_masks(numpy_ref.rnn.TanhLayers(WIDTH, config), KEY.fold_in("noise"), size)
 
 
 # Training
@@ -95,8 +96,11 @@ def make_masks(config: Any, size: int = B) -> Masks:
 def trajectories(
     cell: str, config: Any, optimizer: str, lr: float, clip: float | None
 ) -> tuple[float, float]:
-    """How far the weights and the states of the panels are apart after 100 steps, each carrying
-    its own state from window to window; and how far the weights came from where they began."""
+    """Train both panels for 100 steps, each carrying its own state from window to window.
+
+    Returns the largest relative difference between their final weights and states, and the
+    smallest relative change of a weight from its start.
+    """
     ends = []
     for backend in ("numpy", "torch"):
         panel = make_panel(
@@ -120,10 +124,11 @@ def trajectories(
 
 
 def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
-    """Numbers that the left panel holds between forward and backward, of a step and a sequence.
+    """Count the numbers that the left panel keeps between forward and backward, per step of a
+    sequence.
 
-    Asserts that each step takes as much as any other, and that at no time, forward or backward,
-    there are as many numbers again as half of (T, B, outputs) beside what is held.
+    Asserts that this count does not depend on T, and that temporary arrays, forward or backward,
+    never take half as much memory as one (T, B, outputs) array.
     """
     sizes = {"rnn": ("output_dim", "input_dim"), "lstm": ("vocab_size", "embedding_dim")}[cell]
     options = dict(zip(sizes, (outputs, units), strict=True)) | {"hidden_dim": units}
@@ -156,7 +161,7 @@ def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
 
 
 def refusals(left: Any, right: Any, batch: Any, noise: Any) -> list[str]:
-    """The ValueError of each panel's loss, in words that both have."""
+    """The message of each panel's ValueError, with torch's names replaced by NumPy's."""
     result = []
     for model, arguments in both_ways(left, right, batch, noise):
         try:
@@ -169,7 +174,7 @@ def refusals(left: Any, right: Any, batch: Any, noise: Any) -> list[str]:
 
 
 def bad_windows(batch: Any) -> Iterator[tuple[str, Any, str]]:
-    """(what is wrong, a window with it, how the error begins), of what both models read."""
+    """Yield (the fault, a window with it, the start of the error message)."""
     weight = batch.weight
     nan, negative = weight.copy(), weight.copy()
     nan[1, 2], negative[1, 2] = np.nan, -1e-3

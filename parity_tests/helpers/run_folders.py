@@ -1,4 +1,4 @@
-"""What the tests of training share: a small run, the arrays it leaves, and ways to stop it."""
+"""Shared by the tests of training: a small run, the arrays it leaves, and ways to stop it."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class StopAt:
     def __init__(self, monkeypatch: Any, steps: int) -> None:
         original = Trainer.step
 
-        def step(trainer: Any, x: Any, epoch: int) -> Any:
-            terms = original(trainer, x, epoch)
+        def step(trainer: Any) -> Any:
+            terms = original(trainer)
             if trainer.position.step == steps:
                 self.stop(trainer)
             return terms
@@ -71,15 +71,15 @@ class KillAt(StopAt):
 
 
 def killed_and_resumed(
-    monkeypatch: Any, run: RunConfig, result: Data, folder: Path, steps: int
+    monkeypatch: Any, run: RunConfig, dataset: Data, folder: Path, steps: int
 ) -> tuple[Outcome, Outcome]:
-    """(resumed, whole): a run that is killed after so many steps ends in the same arrays."""
-    whole = train(run, result, folder / "whole")
+    """(resumed, whole): a run that is killed after `steps` steps ends in the same arrays."""
+    whole = train(run, dataset, folder / "whole")
     with monkeypatch.context() as patch:
         KillAt(patch, steps)
         with pytest.raises(KilledError):
-            train(run, result, folder / "cut")
-    resumed = train(run, result, folder / "cut", resume=True)
+            train(run, dataset, folder / "cut")
+    resumed = train(run, dataset, folder / "cut", resume=True)
     for ours, theirs in zip(arrays_of(resumed.folder), arrays_of(whole.folder), strict=True):
         assert_same_arrays(ours, theirs)
     return resumed, whole

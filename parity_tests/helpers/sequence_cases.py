@@ -1,4 +1,4 @@
-"""What the tests of runs on text share: small streams, small runs, and a witness token by token."""
+"""Shared by tests of runs on text: small streams, small runs, and a witness token by token."""
 
 from __future__ import annotations
 
@@ -47,17 +47,19 @@ def write_text(path: Path, lines: int = 80) -> Path:
     return path
 
 
-def make_run(cell: str, data: Any, fields: dict[str, Any] | None = None, **given: Any) -> RunConfig:
+def make_run(
+    cell: str, data: Any, fields: dict[str, Any] | None = None, **options: Any
+) -> RunConfig:
     """The settings of a small run in float64, logged at every step."""
-    given = {"dtype": "float64", "batch_size": 3, "epochs": 3, "log_every": 1} | given
-    return settings(cell, data.name, data, None, SIZES[cell] | (fields or {}), given)
+    options = {"dtype": "float64", "batch_size": 3, "epochs": 3, "log_every": 1} | options
+    return settings(cell, data.name, data, None, SIZES[cell] | (fields or {}), options)
 
 
 def make_panel(run: RunConfig) -> Panel:
     """The run's panel with weights none of which is zero."""
     panel = build(run)
-    nudges = {n: random.normal(KEY.fold_in(n), a.shape) for n, a in panel.weights().items()}
-    panel.load_weights({n: a + 0.3 * nudges[n] for n, a in panel.weights().items()})
+    shifts = {n: random.normal(KEY.fold_in(n), a.shape) for n, a in panel.weights().items()}
+    panel.load_weights({n: a + 0.3 * shifts[n] for n, a in panel.weights().items()})
     return panel
 
 
@@ -65,7 +67,7 @@ def make_panel(run: RunConfig) -> Panel:
 
 
 def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarray:
-    """What the model gives after each of `inputs`, ids or rows of numbers, of one sequence.
+    """The outputs of the model after each of `inputs`, ids or rows of numbers, of one sequence.
 
     One step at a time, one layer at a time, from the equations; with the masks of windows that
     follow each other, (masks, steps) each.   -> (N, O)
@@ -82,11 +84,13 @@ def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarra
                 x = x * float(masks.words[0, value]) / (1 - c.word_rate)
         else:
             x, body = value if np.ndim(value) else _code(int(value), c), "rnn"
+        on_inputs = masks.inputs or (None,) * (c.num_layers + 1)
+        on_hidden = masks.recurrent or (None,) * c.num_layers
         for i in range(c.num_layers):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weight_ih, weight_hh, *bias = (w[f"{body}.{name}_l{i}"] for name in names)
-            x = _dropped(x, masks.into(i), t, c.rate)
-            before = _dropped(h[i], masks.through(i), t, c.rate_through)
+            x = _dropped(x, on_inputs[i], t, c.rate)
+            before = _dropped(h[i], on_hidden[i], t, c.hidden_rate)
             a = weight_ih @ x + weight_hh @ before + sum(bias)
             if body == "lstm":
                 gate_i, gate_f, g, gate_o = np.split(a, 4)
@@ -95,7 +99,7 @@ def naive_outputs(panel: Panel, inputs: Any, windows: Windows = ()) -> np.ndarra
             else:
                 h[i] = np.tanh(a)
             x = h[i]
-        x = _dropped(x, masks.into(c.num_layers), t, c.rate)
+        x = _dropped(x, on_inputs[-1], t, c.rate)
         outputs.append(w["decoder.weight"] @ x + w["decoder.bias"])
     return np.array(outputs)
 

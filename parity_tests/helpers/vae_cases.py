@@ -1,4 +1,4 @@
-"""What the tests of the MLP VAE share: odd sizes, and random batches."""
+"""Sizes and random batches for the tests of the MLP VAE."""
 
 import torch
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from helpers.finite_differences import derivative_errors
 from helpers.finite_differences import total_loss as total_of
 

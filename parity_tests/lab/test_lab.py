@@ -1,4 +1,4 @@
-"""The frame of the laboratory: what is written, what is told, and what is refused."""
+"""run_lab and `diptych lab`: the files and messages of an experiment, and refused arguments."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ TRUTHS = {"one is one": True, "more is more": True}
 
 
 @pytest.fixture
-def made(monkeypatch):
-    """An experiment called `echo`, whose truths are those of the dict that this returns."""
-    truths, seen = dict(TRUTHS), []
+def echo_experiment(monkeypatch):
+    """Register an experiment `echo`; returns (its claims, the settings it was run with)."""
+    truths, settings = dict(TRUTHS), []
 
     def echo(setting):
-        seen.append(setting)
+        settings.append(setting)
         table = Table(title="echo")
         table.add_column("quantity")
         table.add_row("42 nats")
         return Findings({"answer": 42}, table, Figure(), truths)
 
     monkeypatch.setitem(lab.EXPERIMENTS, "echo", echo)
-    return truths, seen
+    return truths, settings
 
 
-def test_findings_are_written_and_told(made, run, tmp_path):
+def test_findings_are_written_and_printed(echo_experiment, run, tmp_path):
     out, record = tmp_path / "lab", tmp_path / "lab_echo.json"
     status, message, _ = run(
         "lab", "echo", "--out", out, "--seeds", 2, "--quick", "--record", record
     )
     assert status == 0
-    (setting,) = made[1]
+    (setting,) = echo_experiment[1]
     assert setting.seeds == (0, 1) and setting.quick and setting.data.name == "digits"
     for expected in ("digits: 1297 train", "42 nats", "✓ one is one", "✓ more is more", "echo.png"):
         assert expected in message
@@ -52,8 +52,8 @@ def test_findings_are_written_and_told(made, run, tmp_path):
     assert results.read(record)["metrics"]["results"] == {"answer": 42}
 
 
-def test_a_truth_that_fails_is_an_exit_status(made, run, tmp_path):
-    made[0]["more is more"] = False
+def test_a_claim_that_fails_is_the_exit_status(echo_experiment, run, tmp_path):
+    echo_experiment[0]["more is more"] = False
     status, message, _ = run(
         "lab", "echo", "--out", tmp_path / "lab", "--record", tmp_path / "lab_echo.json"
     )
@@ -66,11 +66,13 @@ def test_a_truth_that_fails_is_an_exit_status(made, run, tmp_path):
     [
         (["ecko"], "experiment: got 'ecko', takes one of"),
         (["echo", "--data", "copy:5"], "data: got copy:5, the laboratory takes images"),
-        (["echo", "--seeds", "0"], "seeds: got [], takes one or more"),
+        (["echo", "--seeds", "0"], "--seeds: got 0, takes an int >= 1"),
         (["echo", "--out", "{file}/below"], "cannot write there"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_it_is(made, run, tmp_path, arguments, message):
+def test_invalid_arguments_are_refused_before_the_experiment(
+    echo_experiment, run, tmp_path, arguments, message
+):
     file = tmp_path / "file"
     file.write_text("somebody's")
     result = run(
@@ -79,16 +81,15 @@ def test_what_cannot_be_run_is_refused_before_it_is(made, run, tmp_path, argumen
         *([] if "--out" in arguments else ["--out", tmp_path / "out"]),
     )
     assert result[0] == 1 and message in result[2]
-    assert not made[1] and not (tmp_path / "out").exists()
+    assert not echo_experiment[1] and not (tmp_path / "out").exists()
 
 
-def test_seeds_are_taken_once(made, tmp_path):
+def test_repeated_seeds_are_refused(echo_experiment, tmp_path):
     with pytest.raises(ValueError, match=r"seeds: got \[1, 1\], takes one or more, each once"):
         run_lab("echo", tmp_path / "out", Console(quiet=True), seeds=(1, 1))
 
 
-def test_numbers_that_json_lacks_are_not_written(made, tmp_path, monkeypatch):
-    """An infinity in the results is a fault of the experiment; no file is left half there."""
+def test_infinite_results_raise_and_write_no_file(echo_experiment, tmp_path, monkeypatch):
     broken = Findings({"answer": float("inf")}, Table(), Figure(), {})
     monkeypatch.setitem(lab.EXPERIMENTS, "echo", lambda setting: broken)
     with pytest.raises(ValueError, match="JSON"):

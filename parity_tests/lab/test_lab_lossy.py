@@ -1,45 +1,45 @@
-"""The information preference: its truths can fail, and a window that changes nothing is told."""
+"""The lossy experiment: claims that can fail, and the training and measures of its models."""
 
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers.lab_runs import broken, check_findings, few, scale, tiny
+from helpers.lab_runs import check_findings, fails_after, few_digits, over_seeds, quick_setting
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from diptych import lab, pairs
 from diptych.data import Split
 from diptych.lab import Findings, lossy, windows
-from diptych.lab.windows import WINDOWS, Windowed, pixels
+from diptych.lab.windows import WINDOWS, WindowedVLAE, visible_pixels
 from diptych.runs import results
 from model_specs.autoregressive.windows import Window
 from torch_impl.autoregressive.latents import TotalFreeBits
 
 KL = dict(zip(WINDOWS, (6.0, 5.0, 3.0, 2.0, 1.0, 0.5), strict=True))
-MOST, FALLS, BOUND, LESS, CHANCE = range(5)
+MOST, FALLS, BOUND, LESS, CHANCE = range(5)  # the claims in their order
 
 
-def right():
-    """Results as they should come out."""
-    result = {
+def expected_results():
+    """Return results for which every claim holds."""
+    by_window = {
         name: {
             "pixels": 4,
-            **{f"{split}_kl": scale(kl) for split in ("train", "test")},
-            **{f"{split}_recon": scale(12.0) for split in ("train", "test")},
-            "z": scale(kl / 7),
-            "x'": scale(kl / 7),
+            **{f"{split}_kl": over_seeds(kl) for split in ("train", "test")},
+            **{f"{split}_recon": over_seeds(12.0) for split in ("train", "test")},
+            "z": over_seeds(kl / 7),
+            "x'": over_seeds(kl / 7),
         }
         for name, kl in KL.items()
     }
     identity = {"x": 0.95, "chance": 0.1, "standard_error": 0.02}
-    return {"windows": result, "identity": identity, "tau": -0.9}
+    return {"windows": by_window, "identity": identity, "tau": -0.9}
 
 
-def put(window, what, value):
+def set_value(window, field, value):
     def change(result):
-        result["windows"][window][what] = scale(value)
+        result["windows"][window][field] = over_seeds(value)
 
     return change
 
@@ -48,8 +48,8 @@ def one_seed_spends_more(result):
     result["windows"]["raster"]["test_kl"][1] = 6.5
 
 
-def the_same(result):
-    """A decoder that ignores its window."""
+def make_all_equal(result):
+    """Change the results to those of a decoder that ignores its window."""
     for name in result["windows"]:
         result["windows"][name] = result["windows"]["none"]
 
@@ -57,94 +57,96 @@ def the_same(result):
 @pytest.mark.parametrize(
     ("truth", "change"),
     [
-        (MOST, the_same),
+        (MOST, make_all_equal),
         (MOST, one_seed_spends_more),
-        (MOST, put("2 × 0", "test_kl", 6.1)),
+        (MOST, set_value("2 × 0", "test_kl", 6.1)),
         (FALLS, lambda result: result.update(tau=0.0)),
-        (BOUND, put("3 × 1", "train_recon", 15.1)),
-        (LESS, put("none", "x'", 0.96)),
-        (CHANCE, put("none", "z", 0.17)),
-        (CHANCE, put("none", "x'", 0.17)),
+        (BOUND, set_value("3 × 1", "train_recon", 15.1)),
+        (LESS, set_value("none", "x'", 0.96)),
+        (CHANCE, set_value("none", "z", 0.17)),
+        (CHANCE, set_value("none", "x'", 0.17)),
     ],
 )
-def test_each_truth_can_fail(truth, change):
-    message = lossy.truths(right())
-    assert all(message.values())
-    assert broken(lossy.truths, right(), list(message)[truth], change)
+def test_each_claim_can_fail(truth, change):
+    truths = lossy.truths(expected_results())
+    assert all(truths.values())
+    assert fails_after(change, lossy.truths, expected_results(), list(truths)[truth])
 
 
 @pytest.fixture
-def short(monkeypatch):
-    """Two epochs in the place of eight, each model by itself small."""
+def small_models(monkeypatch):
+    """Make the quick experiment smaller: two epochs and models of few maps."""
     small = {"masked_layers": 2, "maps": 4, "hidden_dim": 8, "latent_dim": 4, "decoder_maps": 4}
     size = replace(lossy.QUICK, steps=6, samples=2, fields=small)
     monkeypatch.setattr(lossy, "QUICK", size)
 
 
-def test_a_window_that_is_ignored_is_told(short, monkeypatch, tmp_path):
-    """The whole experiment, on few grey images; and again with a plant that trains all alike."""
-    findings = lossy.run(tiny())
+def test_the_claims_fail_if_all_windows_are_the_same(small_models, monkeypatch, tmp_path):
+    """Run the experiment on few grey images, then with a fault that trains without a window."""
+    findings = lossy.run(quick_setting())
     check_findings("lossy", findings, tmp_path)
     assert str(findings.table.caption).startswith("grey values drawn as black and white; Chen")
-    result = findings.results["windows"]
-    assert [entry["pixels"] for entry in result.values()] == [0, 4, 11]
+    by_window = findings.results["windows"]
+    assert [entry["pixels"] for entry in by_window.values()] == [0, 4, 11]
     for name in WINDOWS:
         monkeypatch.setitem(WINDOWS, name, WINDOWS["none"])
-    alike = lossy.run(tiny())
-    kls = [entry["test_kl"] for entry in alike.results["windows"].values()]
+    faulty = lossy.run(quick_setting())
+    kls = [entry["test_kl"] for entry in faulty.results["windows"].values()]
     assert kls[0] == kls[1] == kls[2]
-    assert alike.results["tau"] == 0 and list(alike.truths.values())[:BOUND] == [False, False]
+    assert faulty.results["tau"] == 0 and list(faulty.truths.values())[:BOUND] == [False, False]
 
 
-def test_images_without_labels_have_nats_and_no_identity(short):
-    data = few()
+def test_images_without_labels_have_no_digit_classifiers(small_models):
+    data = few_digits()
     splits = {n: Split(np.round(getattr(data, n).x)) for n in ("train", "valid", "test")}
-    findings = lossy.run(replace(tiny(), data=replace(data, **splits)))
+    findings = lossy.run(replace(quick_setting(), data=replace(data, **splits)))
     assert str(findings.table.caption).startswith("Chen")
     assert findings.results["identity"] is None and len(findings.truths) == 3
     assert "digit" not in " ".join(str(column.header) for column in findings.table.columns)
 
 
-def test_windows_are_trained_by_the_recipe_on_black_and_white(short, monkeypatch):
-    """Grey values too, of which each pixel is drawn."""
-    seen = []
+def test_models_are_trained_with_free_bits_on_binary_images(small_models, monkeypatch):
+    """The data are grey, so each pixel is drawn."""
+    steps = []
     build = windows.build
 
-    def watched(run):
+    def build_recording(run):
         panel = build(run)
-        gradients = panel.gradients
+        forward_backward = panel.forward_backward
 
-        def kept(batch, noise):
-            seen.append((panel.model.training, type(panel.model.free_bits)))
+        def recorded(batch, noise):
+            steps.append((panel.model.training, type(panel.model.free_bits)))
             assert set(np.unique(batch)) <= {0, 1}
-            return gradients(batch, noise)
+            return forward_backward(batch, noise)
 
-        panel.gradients = kept
+        panel.forward_backward = recorded
         return panel
 
-    monkeypatch.setattr(windows, "build", watched)
-    model = Windowed(tiny(), 0, dict(lossy.QUICK.fields), 2)
-    assert seen == [(True, TotalFreeBits)] * 6
+    monkeypatch.setattr(windows, "build", build_recording)
+    model = WindowedVLAE(quick_setting(), 0, dict(lossy.QUICK.fields), 2)
+    assert steps == [(True, TotalFreeBits)] * 6
     assert model.config.free_nats == pytest.approx(0.64)
 
 
-def test_pixels_are_those_of_the_windows():
-    data = few()
-    count = {name: pixels(pairs.get("vlae").for_data(data, f)) for name, f in WINDOWS.items()}
+def test_the_number_of_visible_pixels_of_each_window():
+    data = few_digits()
+    count = {
+        name: visible_pixels(pairs.get("vlae").for_data(data, f)) for name, f in WINDOWS.items()
+    }
     assert list(count.values()) == [0, 1, 4, 12, 24, 69]
-    held = [Window.local(2, 0), Window.local(3, 1), Window.local(5, 2), Window.local(7, 3)]
-    for smaller, larger in pairwise(held):
+    nested = [Window.local(2, 0), Window.local(3, 1), Window.local(5, 2), Window.local(7, 3)]
+    for smaller, larger in pairwise(nested):
         assert smaller.offsets < larger.offsets
 
 
-def test_what_is_measured_is_what_the_panel_gives(short):
-    """KL and reconstruction of evaluation mode, without free bits; x' binary; codes as drawn."""
-    model = Windowed(tiny(), 1, {**WINDOWS["3 × 1"], **lossy.QUICK.fields}, 2)
-    message = model.measure(4)
+def test_measures_are_those_of_the_panel_in_evaluation_mode(small_models):
+    """KL and reconstruction are without free bits, x' is binary, and z is sampled."""
+    model = WindowedVLAE(quick_setting(), 1, {**WINDOWS["3 × 1"], **lossy.QUICK.fields}, 2)
+    measures = model.measure(4)
     x, key = model.images("test"), model.key
     mu, z = model.codes("test")
     assert mu.shape == z.shape == (40, 4) and (mu != z).all()
-    lossy_x = model.reconstructed()
+    lossy_x = model.reconstruct()
     assert lossy_x.shape == x.shape and set(np.unique(lossy_x)) <= {0, 1}
     kls = []
     with model.panel.evaluating():
@@ -153,16 +155,16 @@ def test_what_is_measured_is_what_the_panel_gives(short):
             loss = model.panel.terms(x, noise)
             assert loss["total"] == pytest.approx(loss["recon"] + loss["kl"], rel=1e-6)
             kls.append(loss["kl"])
-    assert message["test_kl"] == pytest.approx(np.mean(kls), rel=1e-5)
-    assert message["nll"] < message["test_kl"] + message["test_recon"] + 0.5
+    assert measures["test_kl"] == pytest.approx(np.mean(kls), rel=1e-5)
+    assert measures["nll"] < measures["test_kl"] + measures["test_recon"] + 0.5
 
 
-def test_drawn_codes_of_a_collapsed_posterior_tell_nothing(short, monkeypatch):
-    """mu of 1e-3 times a pixel tells what x tells; z ~ N(mu, 1) is chance."""
-    data = few(train=600, held_out=200)
-    setting = replace(tiny(), data=data)
-    model = Windowed(setting, 0, dict(lossy.QUICK.fields), 2)
-    tell = lossy.Tell(data, model)
+def test_samples_of_a_collapsed_posterior_reveal_no_digit(small_models, monkeypatch):
+    """mu = x / 1000 is as informative as x, but the accuracy from z ~ N(mu, 1) is chance."""
+    data = few_digits(train=600, held_out=200)
+    setting = replace(quick_setting(), data=data)
+    model = WindowedVLAE(setting, 0, dict(lossy.QUICK.fields), 2)
+    classifiers = lossy.DigitClassifiers(data, model)
 
     def collapsed(split):
         mu = 1e-3 * model.images(split).reshape(-1, 64)
@@ -170,27 +172,28 @@ def test_drawn_codes_of_a_collapsed_posterior_tell_nothing(short, monkeypatch):
         return mu, mu + eps
 
     monkeypatch.setattr(model, "codes", collapsed)
-    result, scale = tell.survives(model, model.images("test")), tell.scale()
-    assert result["mu"] > 0.8 and result["x'"] == scale["x"] > 0.8
-    assert result["z"] < scale["chance"] + 4 * scale["standard_error"]
+    result = classifiers.accuracies(model, model.images("test"))
+    reference = classifiers.reference()
+    assert result["mu"] > 0.8 and result["x'"] == reference["x"] > 0.8
+    assert result["z"] < reference["chance"] + 4 * reference["standard_error"]
 
 
-def test_black_and_white_digits_are_the_default(monkeypatch, run, tmp_path):
-    seen = []
+def test_the_default_data_are_binary_digits(monkeypatch, run, tmp_path):
+    names = []
 
-    def kept(setting):
-        seen.append(setting.data.name)
+    def record_name(setting):
+        names.append(setting.data.name)
         return Findings({}, Table(), Figure(), {"one is one": True})
 
     for name in ("lossy", "beta"):
-        monkeypatch.setitem(lab.EXPERIMENTS, name, kept)
+        monkeypatch.setitem(lab.EXPERIMENTS, name, record_name)
     for arguments in (["lossy"], ["beta"], ["lossy", "--data", "digits"]):
-        record = tmp_path / f"lab_{len(seen)}_{arguments[0]}.json"
+        record = tmp_path / f"lab_{len(names)}_{arguments[0]}.json"
         assert run("lab", *arguments, "--out", tmp_path / "out", "--record", record)[0] == 0
-    assert seen == ["binary_digits16", "digits", "digits"]
+    assert names == ["binary_digits16", "digits", "digits"]
     assert "| 0_lossy, binary_digits16 | one is one ✓ |" in results.render(tmp_path)
 
 
-def test_colours_are_refused():
+def test_images_in_colour_are_refused():
     with pytest.raises(ValueError, match="data: got digits, takes images of one channel"):
-        lossy.run(replace(tiny(), data=replace(few(), image_shape=(4, 4, 4))))
+        lossy.run(replace(quick_setting(), data=replace(few_digits(), image_shape=(4, 4, 4))))

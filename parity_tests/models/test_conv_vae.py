@@ -1,4 +1,4 @@
-"""The convolutional VAE: parity over its options, trajectories, witnesses that are no panel."""
+"""The convolutional VAE: parity for all options, training, independent witnesses, bad input."""
 
 import itertools
 
@@ -17,6 +17,31 @@ from model_specs.common.key import Key
 from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfig, ConvVAENoise
 from numpy_ref.nn import optim, random
 
+
+def test_both_panels_have_the_same_loss_and_gradients():
+    config = ConvVAEConfig(latent_dim=3, base_channels=2, image_size=16, beta=0.7)
+    left = numpy_ref.conv_vae.ConvVAE(config)
+    right = torch_impl.conv_vae.ConvVAE(config)
+
+    rng = np.random.default_rng(0)
+    for parameter in left.parameters():
+        parameter.data[...] = rng.normal(0, 0.3, parameter.data.shape)  # biases too
+    right.load_state_dict(left.state_dict())
+    x, eps = rng.random((5, 3, 16, 16)), rng.normal(size=(5, 3))
+
+    loss, backward = left.loss(x, ConvVAENoise(eps))
+    backward()
+    right_loss = right.loss(torch.from_numpy(x), ConvVAENoise(torch.from_numpy(eps)))
+    right_loss.total.backward()
+
+    for term, right_term in zip(loss, right_loss, strict=True):
+        np.testing.assert_allclose(term, right_term.item(), rtol=1e-13)
+    for name, parameter in right.named_parameters():
+        gradient = left.gradients()[name]
+        atol = 1e-13 * np.abs(gradient).max()
+        np.testing.assert_allclose(gradient, parameter.grad, rtol=0, atol=atol, err_msg=name)
+
+
 KEY = Key(41)
 SMALL = {"latent_dim": 3, "base_channels": 2, "image_size": 16, "beta": 0.7, "gaussian_std": 1.3}
 GRID = [
@@ -27,8 +52,8 @@ GRID = [
 
 
 def make(config, dtype="float64"):
-    """Both panels of one config, from the same weights, none of them 0, and running statistics
-    under which the decoder hears of z: from those of the start hardly a ReLU lets it through."""
+    """Both panels with the same weights, none of them 0, and running statistics of 20 batches:
+    with the initial ones, hardly a ReLU of the decoder is active."""
     left = numpy_ref.conv_vae.ConvVAE(config, KEY, dtype)
     right = torch_impl.conv_vae.ConvVAE(config, KEY, dtype)
     for name, parameter in left.named_parameters():
@@ -48,8 +73,8 @@ def images(config, count, dtype="float64", key=KEY):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
-def test_both_panels_agree(options, training):
-    """Every output, gradient and running statistic, an odd size and one channel included."""
+def test_parity_over_the_grid(options, training):
+    """Outputs, gradients and running statistics, also with an odd size and one channel."""
     for more in ({"in_channels": 3}, {"in_channels": 1, "image_size": 48, "base_channels": 3}):
         config = ConvVAEConfig(**SMALL | options | more)
         left, right = make(config)
@@ -75,7 +100,7 @@ def test_the_panels_draw_the_same_weights_and_noise():
         assert normwise(many, right.draw_noise(KEY, 5, samples=4).eps.numpy()) <= 1e-15
         np.testing.assert_array_equal(eps, left.draw_noise(KEY, 5, samples=1).eps[:, 0])
         for whole, count in ((eps, {}), (many, {"samples": 4})):
-            # as one rank of several would draw it
+            # the part of the batch that one of several ranks draws
             ours, part = (m.draw_noise(KEY, 2, first=2, **count).eps for m in (left, right))
             np.testing.assert_array_equal(ours, whole[2:4])
             assert normwise(part.numpy(), whole[2:4]) <= 1e-15
@@ -102,7 +127,7 @@ def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
         assert normwise(array, start[name]) > 1e-3, name
 
 
-# Witnesses: neither panel
+# Witnesses other than the panels
 
 
 @pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
@@ -117,8 +142,8 @@ def test_every_parameter_gradient_by_finite_difference(options, rng):
 
 
 @pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
-def test_the_terms_are_torchs(options):
-    """By torch.nn.functional and torch.distributions, on the images that forward gives."""
+def test_the_loss_terms_are_those_of_torch(options):
+    """Computed by torch.nn.functional and torch.distributions from the outputs of forward."""
     config = ConvVAEConfig(**SMALL, **options)
     left, _ = make(config)
     x, noise = images(config, 4), left.draw_noise(KEY, 4)
@@ -141,7 +166,7 @@ def test_the_terms_are_torchs(options):
 
 
 @pytest.mark.parametrize("sample_posterior", [True, False])
-def test_forward_and_its_vjp_are_torchs(sample_posterior, rng):
+def test_forward_and_its_vjp_agree_with_torch(sample_posterior, rng):
     config = ConvVAEConfig(**SMALL, out_activation="tanh")
     left, right = make(config)
     x, noise = images(config, 3), left.draw_noise(KEY, 3) if sample_posterior else None
@@ -173,8 +198,7 @@ def test_samples_and_reconstructions_are_the_same_images():
 
 
 @pytest.mark.parametrize("recon_type", ["gaussian", "bce"])
-def test_the_weights_are_those_of_the_densities(recon_type):
-    """Both panels' log p(x|z) + log p(z) - log q(z|x), and torch.distributions'."""
+def test_log_weight_is_the_one_by_torch_distributions(recon_type):
     config = ConvVAEConfig(**SMALL, recon_type=recon_type)
     left, right = (model.eval() for model in make(config))
     x, noise = np.round(images(config, 3)), left.draw_noise(KEY, 3, samples=4)
@@ -191,26 +215,26 @@ def test_the_weights_are_those_of_the_densities(recon_type):
         assert normwise(ours[:, k], log_w.numpy()) <= 1e-12
 
 
-def test_draws_around_the_images_have_their_density():
-    """The same draws on both panels; z-scores of 30720 values are normal, or 0s and 1s."""
+def test_samples_have_the_mean_and_standard_deviation_of_their_density():
+    """The same samples on both panels; 30720 values each."""
     for recon_type in ("gaussian", "bce"):
         config = ConvVAEConfig(**SMALL, recon_type=recon_type)
         left, right = (model.eval() for model in make(config))
-        drawn, means = left.sample(KEY, 40, mean=False), left.sample(KEY, 40)
+        samples, means = left.sample(KEY, 40, mean=False), left.sample(KEY, 40)
         theirs = right.sample(KEY, 40, mean=False).numpy()
         if recon_type == "bce":
-            np.testing.assert_array_equal(drawn, theirs)
-            assert set(np.unique(drawn)) == {0, 1}
+            np.testing.assert_array_equal(samples, theirs)
+            assert set(np.unique(samples)) == {0, 1}
             std = np.sqrt(means * (1 - means))
         else:
-            assert normwise(drawn, theirs) <= 1e-13
+            assert normwise(samples, theirs) <= 1e-13
             std = config.gaussian_std
-        scores = (drawn - means) / std
+        scores = (samples - means) / std
         assert abs(scores.mean()) < 4 / np.sqrt(scores.size)
         assert scores.std() == pytest.approx(1, abs=0.03)
 
 
-def test_a_squared_error_is_no_density():
+def test_a_squared_error_is_not_a_density():
     for model in make(ConvVAEConfig(**SMALL)):
         with pytest.raises(ValueError, match="mean: got False, takes True for recon_type mse"):
             model.sample(KEY, 2, mean=False)

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from helpers.recurrent_cases import (
     BAD_FIELDS,
     BAD_RATES,
@@ -27,16 +28,84 @@ from helpers.recurrent_cases import (
 )
 from helpers.witnesses import derivative_errors, filled, total_of
 from scipy.special import log_softmax
+from torch.nn import functional as F
 
-import torch_impl.recurrent.outputs
+import numpy_ref.lstm
+import torch_impl.lstm
+import torch_impl.recurrent.network
 from diptych import pairs, parity
 from diptych.arrays import to_numpy
+from diptych.parity.report import normwise
+from model_specs.lstm import LSTMBatch, LSTMConfig
 from model_specs.recurrent.dropout import Masks
+from numpy_ref.lstm import lstm_cell
+from numpy_ref.nn import functional
 from numpy_ref.nn.layers import Embedding
-from numpy_ref.recurrent.outputs import SoftmaxOutput
+from numpy_ref.recurrent.network import SoftmaxOutput
 
 TIED = {"tied": True, "embedding_dim": H}
 GAL = {"scheme": "variational_recurrent", "rate": 0.3, "recurrent_rate": 0.15, "word_rate": 0.4}
+
+
+def test_lstm_left_equals_right_and_torch_nn(rng):
+    """The same weights and the same text: equal losses, and equal gradients of every parameter."""
+    config = LSTMConfig(vocab_size=11, embedding_dim=5, hidden_dim=6, num_layers=2, seq_len=7)
+    left, right = numpy_ref.lstm.LSTM(config), torch_impl.lstm.LSTM(config)
+    right.load_state_dict(left.state_dict())
+    x, y = rng.integers(0, 11, (2, 7, 3))  # 7 steps of 3 texts
+    tokens = torch.from_numpy(x), torch.from_numpy(y)
+
+    loss, backward = left.loss(LSTMBatch(x, y, left.zero_state(3)), Masks())
+    backward()
+    right_loss = right.loss(LSTMBatch(*tokens, right.zero_state(3)), Masks())
+    right_loss.total.backward()
+
+    embedding, lstm = torch.nn.Embedding(11, 5), torch.nn.LSTM(5, 6, 2)
+    decoder = torch.nn.Linear(6, 11)
+    modules = {"embedding": embedding, "lstm": lstm, "decoder": decoder}
+    plain = torch.nn.ModuleDict(modules).double()
+    plain.load_state_dict(right.state_dict())
+    logits = decoder(lstm(embedding(tokens[0]))[0])
+    plain_loss = F.cross_entropy(logits.flatten(0, 1), tokens[1].flatten(), reduction="sum") / 3
+    plain_loss.backward()
+
+    np.testing.assert_allclose(loss.total, right_loss.total.item(), rtol=1e-13)
+    np.testing.assert_allclose(loss.total, plain_loss.item(), rtol=1e-13)
+    for module in (right, plain):
+        for name, parameter in module.named_parameters():
+            gradient = parameter.grad.numpy()
+            np.testing.assert_allclose(
+                left.gradients()[name], gradient, rtol=1e-13, atol=1e-13 * abs(gradient).max()
+            )
+
+
+def test_lstm_cell_equals_torch_nn_and_finite_differences(rng):
+    a, c_prev, dh, dc = rng.normal(size=(B, 4 * H)), *rng.normal(size=(3, B, H))
+    (h, c), vjp = lstm_cell(a, c_prev)
+    cell = torch.nn.LSTMCell(4 * H, H, bias=False, dtype=torch.float64)
+    read, first = torch.tensor(a, requires_grad=True), torch.tensor(c_prev, requires_grad=True)
+    with torch.no_grad():
+        cell.weight_ih.copy_(torch.eye(4 * H)), cell.weight_hh.zero_()  # so that a = x
+    result = cell(read, (torch.zeros(B, H, dtype=torch.float64), first))
+    torch.autograd.backward(result, tensors((dh, dc)))
+    wanted = [array.detach().numpy() for array in (*result, read.grad, first.grad)]
+    for ours, theirs in zip((h, c, *vjp(dh, dc)), wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-15)
+    errors = derivative_errors(lstm_cell, (a, c_prev), {}, rng)
+    assert errors.keys() == {"[0]", "[1]"} and max(errors.values()) < 1e-8, errors
+
+
+def test_softmax_output_equals_linear_then_cross_entropy(rng):
+    """The output layer works in blocks and in place; the two plain functions are its witness."""
+    layer, h = filled(SoftmaxOutput(H, 9000), rng), rng.normal(size=(T, B, H))  # many blocks
+    y, derror = rng.integers(0, 9000, (T, B)), rng.normal(size=(T, B))
+    error, vjp = layer(h, y)
+    logits, logits_vjp = functional.linear(h, layer.weight.data, layer.bias.data)
+    plain, plain_vjp = functional.cross_entropy(logits.reshape(T * B, -1), y.flatten())
+    wanted = logits_vjp(plain_vjp(derror.flatten()).reshape(logits.shape))
+    np.testing.assert_allclose(error, plain.reshape(T, B), rtol=1e-13)
+    for ours, theirs in zip((vjp(derror), layer.weight.grad, layer.bias.grad), wanted, strict=True):
+        assert normwise(ours, theirs) <= 1e-13
 
 
 @pytest.mark.parametrize(
@@ -51,8 +120,8 @@ GAL = {"scheme": "variational_recurrent", "rate": 0.3, "recurrent_rate": 0.15, "
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_option_agrees(make_pair, dtype, options):
     for size, kernel in ((B, "fused"), (1, "loop")):
-        config = make_config("lstm", **options, kernel=kernel)
-        left, right = make_pair(config, dtype, "lstm")
+        config = make_config("lstm", **options)
+        left, right = make_pair(config, dtype, "lstm", kernel=kernel)
         window = make_window("lstm", config, size, dtype)
         report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
         assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
@@ -112,7 +181,7 @@ def test_nll_is_scipys_whatever_the_logits(scale, rng):
     """-log softmax by scipy: logits of 1e4 overflow nothing, and no digit of theirs is lost."""
     ours, theirs = (
         filled(SoftmaxOutput(H, V), rng),
-        torch_impl.recurrent.outputs.SoftmaxOutput(H, V),
+        torch_impl.recurrent.network.SoftmaxOutput(H, V),
     )
     for parameter in ours.parameters():
         parameter.data *= scale
@@ -138,11 +207,11 @@ def test_the_loss_is_a_sum_over_steps_and_a_mean_over_texts(make_pair, side):
     noise = model.draw_noise(KEY, B)
     for carried in (True, False):
         window = make_window("lstm", config, carried=carried)
-        given = window if side == "left" else tensors(window)
-        loss = model.loss(given, noise)
+        batch = window if side == "left" else tensors(window)
+        loss = model.loss(batch, noise)
         loss = loss[0] if side == "left" else loss
-        logits, state = model.predict(given.x, given.state, noise)
-        nll, same = model.token_nll(given, noise)
+        logits, state = model.predict(batch.x, batch.state, noise)
+        nll, same = model.token_nll(batch, noise)
         log_p = log_softmax(to_numpy(logits), -1)
         expected = -np.take_along_axis(log_p, window.y[..., None], -1)[..., 0]
         np.testing.assert_allclose(to_numpy(nll), expected, rtol=1e-13)
@@ -264,5 +333,5 @@ def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair):
 def test_of_the_vocabulary_the_probabilities_alone_are_kept(layers):
     """Between forward and backward: one (T, B, V) array; 7 of (T, B, H) a layer (gates, h, c,
     tanh c), and 2 for each of the L + 1 masks; some (T, B). Never a second (T, B, V) array."""
-    held = memory_of_a_step("lstm", layers, outputs=500, units=16)
-    assert 0 <= held - 500 - 16 * (7 * layers + 2 * (layers + 1)) < 4
+    held = memory_of_a_step("lstm", layers, outputs=3000, units=16)
+    assert 0 <= held - 3000 - 16 * (7 * layers + 2 * (layers + 1)) < 4

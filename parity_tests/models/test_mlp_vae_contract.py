@@ -1,4 +1,4 @@
-"""What the MLP VAE promises whoever calls it: pure losses, samples, states, one clear error."""
+"""The contract of the MLP VAE: pure losses, samples, state_dicts, and clear errors."""
 
 import math
 
@@ -35,11 +35,11 @@ def test_samples_and_reconstructions_are_the_same_on_both_panels(make_pair):
             ours, theirs = left.sample(KEY, 9, mean=mean), right.sample(KEY, 9, mean=mean).numpy()
             assert ours.shape == (9, 13)
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
-        drawn = left.sample(KEY, 200)
+        samples = left.sample(KEY, 200)
         if likelihood in ("bernoulli", "bernoulli_clamped"):
-            assert set(np.unique(drawn)) == {0.0, 1.0}
+            assert set(np.unique(samples)) == {0.0, 1.0}
         elif likelihood != "gaussian":
-            assert drawn.min() >= 0 and drawn.max() <= 1 and len(np.unique(drawn)) > 2000
+            assert samples.min() >= 0 and samples.max() <= 1 and len(np.unique(samples)) > 2000
         x = batch(4, 13)
         theirs = right.reconstruct(*tensors(x)).numpy()
         np.testing.assert_allclose(left.reconstruct(x), theirs, rtol=1e-12)
@@ -68,8 +68,8 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
         MLPVAEConfig(**{field: value})
 
 
-def test_a_point_has_no_kl_and_no_density(make_pair):
-    """The plain autoencoder: its loss is the reconstruction at mu, whatever the noise and beta."""
+def test_a_deterministic_posterior_has_no_kl_term_and_no_density(make_pair):
+    """The loss of the plain autoencoder is the reconstruction at mu, for every noise and beta."""
     config = MLPVAEConfig(**ODD, posterior="deterministic")
     left, right = make_pair(config)
     assert not any("logvar" in name or "sigma" in name for name in left.state_dict())

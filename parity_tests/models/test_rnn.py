@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from helpers.recurrent_cases import (
     BAD_FIELDS,
     KEY,
@@ -26,14 +27,54 @@ from helpers.recurrent_cases import (
 )
 from helpers.witnesses import derivative_errors, filled, total_of
 from scipy.special import log_softmax
+from torch.nn import functional as F
 
-import torch_impl.recurrent.outputs
+import numpy_ref.rnn
+import torch_impl.rnn
 from diptych import pairs, parity
 from diptych.arrays import to_numpy
 from model_specs.recurrent.dropout import Masks
-from numpy_ref.recurrent.outputs import SquaredErrorOutput
+from model_specs.rnn import RNNBatch, RNNConfig
+from numpy_ref.rnn import SquaredErrorOutput, rnn_cell
 
 NUMBERS = {"likelihood": "squared_error", "recurrent_gain": 0.7}
+
+
+def test_rnn_left_equals_right_and_torch_nn(rng):
+    """The same weights and the same data: equal losses, and equal gradients of every parameter."""
+    config = RNNConfig(input_dim=5, hidden_dim=6, num_layers=2, output_dim=4, seq_len=7)
+    left, right = numpy_ref.rnn.RNN(config), torch_impl.rnn.RNN(config)
+    right.load_state_dict(left.state_dict())
+    x, y = rng.normal(size=(7, 3, 5)), rng.integers(0, 4, (7, 3))  # 7 steps of 3 sequences
+    data = torch.from_numpy(x), torch.from_numpy(y)
+
+    loss, backward = left.loss(RNNBatch(x, y, left.zero_state(3)), Masks())
+    backward()
+    right_loss = right.loss(RNNBatch(*data, right.zero_state(3)), Masks())
+    right_loss.total.backward()
+
+    rnn, decoder = torch.nn.RNN(5, 6, 2), torch.nn.Linear(6, 4)
+    plain = torch.nn.ModuleDict({"rnn": rnn, "decoder": decoder}).double()
+    plain.load_state_dict(right.state_dict())
+    logits = decoder(rnn(data[0])[0])
+    plain_loss = F.cross_entropy(logits.flatten(0, 1), data[1].flatten(), reduction="sum") / 3
+    plain_loss.backward()
+
+    np.testing.assert_allclose(loss.total, right_loss.total.item(), rtol=1e-13)
+    np.testing.assert_allclose(loss.total, plain_loss.item(), rtol=1e-13)
+    for module in (right, plain):
+        for name, parameter in module.named_parameters():
+            gradient = parameter.grad.numpy()
+            np.testing.assert_allclose(
+                left.gradients()[name], gradient, rtol=1e-13, atol=1e-13 * abs(gradient).max()
+            )
+
+
+def test_rnn_cell_by_finite_difference(rng):
+    a, out = rng.normal(size=(B, H)), np.empty((B, H))
+    np.testing.assert_array_equal(rnn_cell(a)[0], np.tanh(a))
+    assert rnn_cell(a, out)[0] is out and (out == np.tanh(a)).all()
+    assert derivative_errors(rnn_cell, (a,), {}, rng)["[0]"] < 1e-8
 
 
 @pytest.mark.parametrize("scheme", ["none", "per_step", "variational_recurrent"])
@@ -41,8 +82,8 @@ NUMBERS = {"likelihood": "squared_error", "recurrent_gain": 0.7}
 def test_numbers_for_outputs_agree(make_pair, dtype, scheme):
     """Squared error, and an identity in the recurrent weights; symbols are in test_dropout.py."""
     for size, kernel in ((B, "fused"), (1, "loop")):
-        config = make_config("rnn", **NUMBERS, num_layers=2, scheme=scheme, rate=0.3, kernel=kernel)
-        left, right = make_pair(config, dtype, "rnn")
+        config = make_config("rnn", **NUMBERS, num_layers=2, scheme=scheme, rate=0.3)
+        left, right = make_pair(config, dtype, "rnn", kernel=kernel)
         window = make_window("rnn", config, size, dtype)
         report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
         assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
@@ -78,7 +119,7 @@ def test_losses_by_finite_difference(make_pair, options, rng):
 def test_squared_error_by_hand_and_by_finite_difference(rng):
     ours, theirs = (
         filled(SquaredErrorOutput(H, 2), rng),
-        torch_impl.recurrent.outputs.SquaredErrorOutput(H, 2),
+        torch_impl.rnn.SquaredErrorOutput(H, 2),
     )
     theirs.load_state_dict(tensors(ours.state_dict()))
     h, y = rng.normal(size=(T, B, H)), rng.normal(size=(T, B, 2))
@@ -192,5 +233,5 @@ def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair, options):
 def test_of_a_layer_its_states_alone_are_kept(layers):
     """Between forward and backward: h of each layer, 2 of (T, B, H) for each of the L + 1 masks,
     one (T, B, O) array, the probabilities, and some (T, B)."""
-    held = memory_of_a_step("rnn", layers, outputs=500, units=16)
-    assert 0 <= held - 500 - 16 * (layers + 2 * (layers + 1)) < 4
+    held = memory_of_a_step("rnn", layers, outputs=3000, units=16)
+    assert 0 <= held - 3000 - 16 * (layers + 2 * (layers + 1)) < 4

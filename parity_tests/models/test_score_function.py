@@ -1,4 +1,4 @@
-"""The score-function gradient: parity, and that it is the gradient that it claims to estimate."""
+"""The score-function gradient: parity, and agreement with the exact gradient."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from diptych import weights
 from diptych.parity.bounds import (
     ELEMENTWISE,
     condition,
-    perturbed,
+    perturb,
     rounding_bound,
 )
 from diptych.parity.report import normwise
@@ -42,9 +42,9 @@ def batch(size, dtype="float64"):
 
 
 @pytest.fixture
-def lively(make_pair):
-    """Pairs whose decoder heeds z: costs that hardly differ between draws would cancel in the
-    baseline, and their digits with them."""
+def make_sensitive_pair(make_pair):
+    """Pairs whose decoder depends strongly on z. Costs that hardly differ between draws would
+    cancel with the baseline, and lose their digits."""
 
     def make(config, dtype="float64"):
         left, right = make_pair(config, dtype)
@@ -72,18 +72,20 @@ def right_gradients(model, x, noise, baseline):
     return loss, {name: grad.numpy() for name, grad in model.gradients().items()}
 
 
-def magnifications(reference, x, noise, baseline):
-    """The float64 left panel's gradients, and how many times each magnifies a relative change of
-    weights and draws: what a cost has in common with its baseline cancels, and digits with it."""
+def condition_numbers(reference, x, noise, baseline):
+    """The gradients of the float64 left panel, and their condition numbers with respect to weights
+    and draws: a cost and its baseline cancel in part, and digits are lost."""
     _, truth = left_gradients(reference, x, noise, baseline)
-    moved = []
+    perturbed_gradients = []
     for i in range(3):
-        twin, key = reference.astype("float64"), KEY.fold_in("nudge").fold_in(i)
+        twin, key = reference.astype("float64"), KEY.fold_in("perturb").fold_in(i)
         for name, parameter in twin.named_parameters():
-            parameter.data = perturbed(key.fold_in(name), parameter.data)
-        shaken = MLPVAENoise(perturbed(key.fold_in("eps"), noise.eps))
-        moved.append(left_gradients(twin, x, shaken, baseline)[1])
-    return truth, {name: condition(truth[name], [m[name] for m in moved]) for name in truth}
+            parameter.data = perturb(key.fold_in(name), parameter.data)
+        perturbed_noise = MLPVAENoise(perturb(key.fold_in("eps"), noise.eps))
+        perturbed_gradients.append(left_gradients(twin, x, perturbed_noise, baseline)[1])
+    return truth, {
+        name: condition(truth[name], [m[name] for m in perturbed_gradients]) for name in truth
+    }
 
 
 def reparameterised(model, x, noise):
@@ -102,7 +104,9 @@ def of_encoder(name):
 @pytest.mark.parametrize(
     ("baseline", "samples", "estimator", "beta", "reduction", "likelihood"), GRID
 )
-def test_parity_over_the_grid(lively, baseline, samples, estimator, beta, reduction, likelihood):
+def test_parity_over_the_grid(
+    make_sensitive_pair, baseline, samples, estimator, beta, reduction, likelihood
+):
     config = MLPVAEConfig(
         **ODD | {"beta": beta},
         samples=samples,
@@ -110,7 +114,7 @@ def test_parity_over_the_grid(lively, baseline, samples, estimator, beta, reduct
         reduction=reduction,
         likelihood=likelihood,
     )
-    left, right = lively(config)
+    left, right = make_sensitive_pair(config)
     for size in (5, 1):
         x, noise = batch(size), left.draw_noise(KEY.fold_in("draws").fold_in(size), size)
         loss, ours = left_gradients(left, x, noise, baseline)
@@ -119,20 +123,20 @@ def test_parity_over_the_grid(lively, baseline, samples, estimator, beta, reduct
             assert abs(a - b.item()) <= 1e-13 * abs(b.item())
         for name, grad in ours.items():
             assert normwise(grad, theirs[name]) <= 1e-13, name
-        # the values are those of the loss itself, on both sides, to the last digit
+        # the values equal those of model.loss, to the last digit
         assert loss == left.loss(x, noise)[0]
         assert twin == right.loss(torch.from_numpy(x), MLPVAENoise(torch.from_numpy(noise.eps)))
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
-def test_float32_stays_within_the_bound_from_dtype_and_size(lively, baseline):
-    """Judged by the float64 left panel, which also says how much a gradient magnifies rounding."""
+def test_float32_stays_within_the_bound_from_dtype_and_size(make_sensitive_pair, baseline):
+    """The reference and the condition numbers are those of the float64 left panel."""
     config = MLPVAEConfig(**ODD, samples=4, estimator="sampled")
-    left, right = lively(config, "float32")
+    left, right = make_sensitive_pair(config, "float32")
     x, noise = batch(5, "float32"), left.draw_noise(KEY, 5)
     reference = left.astype("float64")
     wide = x.astype(float), MLPVAENoise(noise.eps.astype(float))
-    truth, kappa = magnifications(reference, *wide, baseline)
+    truth, kappa = condition_numbers(reference, *wide, baseline)
     longest = 13 + 11 + 3 + 4 * 5 + 4 * ELEMENTWISE  # pixels, units, latents, rows
     for gradients in (left_gradients, right_gradients):
         model = left if gradients is left_gradients else right
@@ -143,7 +147,7 @@ def test_float32_stays_within_the_bound_from_dtype_and_size(lively, baseline):
             assert normwise(grad.astype(float), truth[name]) <= bound <= 1e-2, name
 
 
-def test_decoder_gradients_are_the_pathwise_ones_and_all_are_added(make_pair):
+def test_decoder_gradients_are_those_of_the_loss_and_all_are_added(make_pair):
     for estimator in spec.ESTIMATORS:
         left, _ = make_pair(MLPVAEConfig(**ODD, samples=3, estimator=estimator))
         x, noise = batch(5), left.draw_noise(KEY, 5)
@@ -158,10 +162,10 @@ def test_decoder_gradients_are_the_pathwise_ones_and_all_are_added(make_pair):
             assert same is not of_encoder(name), name
 
 
-# Witnesses: neither panel
+# Witnesses other than the panels
 
 
-def test_log_q_is_that_of_torch_distributions_and_its_score_of_finite_differences(rng):
+def test_log_q_agrees_with_torch_distributions_and_finite_differences(rng):
     mu, logvar = rng.normal(size=(4, 3)), 0.5 * rng.normal(size=(4, 3))
     z = rng.normal(size=(4, 2, 3))
     y, _ = left_side.log_q(mu, logvar, z)
@@ -173,13 +177,13 @@ def test_log_q_is_that_of_torch_distributions_and_its_score_of_finite_difference
     assert errors.keys() == {"[0]", "[1]"} and max(errors.values()) < 1e-8
 
 
-def one_latent(lively, estimator):
-    """A model of one latent, two images, and the exact loss by quadrature, a function of both head
-    biases: sum over images of E_q[-log p(x|z)] + beta E_q[log q - log p]."""
+def one_latent(make_sensitive_pair, estimator):
+    """A model with one latent, two images, and the exact loss as a function of the biases of both
+    heads: the sum over images of E_q[-log p(x|z)] + beta E_q[log q - log p], by quadrature."""
     config = MLPVAEConfig(
         13, 11, 1, activation="tanh", beta=0.7, reduction="sum", estimator=estimator
     )
-    left, _ = lively(config)
+    left, _ = make_sensitive_pair(config)
     x = np.round(batch(2))
     (mu, logvar), _ = left.encode(x)
 
@@ -202,10 +206,12 @@ def one_latent(lively, estimator):
 
 
 @pytest.mark.parametrize("estimator", spec.ESTIMATORS)
-def test_it_is_the_exact_gradient_of_an_integral_by_quadrature(lively, estimator):
-    """Fed with the midpoints of equally probable cells in the place of draws, the estimate is a
-    midpoint rule; what it tends to is the derivative of scipy's integral."""
-    left, x, expected = one_latent(lively, estimator)
+def test_the_estimate_tends_to_the_gradient_of_an_integral_by_quadrature(
+    make_sensitive_pair, estimator
+):
+    """With the midpoints of equally probable cells as draws, the estimate is a midpoint rule for
+    the derivative of the integral."""
+    left, x, expected = one_latent(make_sensitive_pair, estimator)
     exact = [
         derivative(lambda s: expected(s, 0), step=1e-3),
         derivative(lambda s: expected(0, s), step=1e-3),
@@ -222,10 +228,10 @@ def test_it_is_the_exact_gradient_of_an_integral_by_quadrature(lively, estimator
 
 
 @pytest.mark.parametrize("samples", [2, 3])
-def test_leaving_one_out_biases_nothing(lively, samples):
-    """Exactly: each draw one of three points with mean 0 and variance 1, so that the scores average
-    to 0, and an example for every possible set of draws."""
-    left, x, _ = one_latent(lively, "sampled")
+def test_leave_one_out_is_unbiased(make_sensitive_pair, samples):
+    """The mean is exact: each draw is one of three points with mean 0 and variance 1, so that the
+    scores average to 0, and the batch has an example for every possible set of draws."""
+    left, x, _ = one_latent(make_sensitive_pair, "sampled")
     points = np.array([-math.sqrt(1.5), 0.0, math.sqrt(1.5)])
     every = np.array(list(itertools.product(points, repeat=samples)))[..., None]
     same = np.repeat(x[:1], len(every), axis=0)
@@ -239,19 +245,21 @@ def test_leaving_one_out_biases_nothing(lively, samples):
 
 @pytest.mark.parametrize("estimator", spec.ESTIMATORS)
 @pytest.mark.parametrize("baseline", BASELINES)
-def test_its_mean_is_the_reparameterised_gradient(lively, estimator, baseline):
-    """Over 3000 estimates of either, element by element, within 5 standard errors of the
-    difference; which are small enough to tell."""
-    left, _ = lively(MLPVAEConfig(**ODD, samples=4, estimator=estimator))
+def test_the_mean_of_many_estimates_is_the_reparameterised_gradient(
+    make_sensitive_pair, estimator, baseline
+):
+    """The means of 3000 estimates each agree within 5 standard errors, element by element, and the
+    standard errors are small."""
+    left, _ = make_sensitive_pair(MLPVAEConfig(**ODD, samples=4, estimator=estimator))
     x, count = batch(3), 3000
     draws = {"score": [], "path": []}
     for i in range(count):
         score, path = (left.draw_noise(KEY.fold_in(i).fold_in(way), 3) for way in draws)
         ours = left_gradients(left, x, score, baseline)[1], reparameterised(left, x, path)
-        for kept, result in zip(draws.values(), ours, strict=True):
+        for rows, result in zip(draws.values(), ours, strict=True):
             encoder = [result[name].ravel() for name in filter(of_encoder, result)]
-            kept.append(np.concatenate(encoder))
-    score, path = (np.array(kept) for kept in draws.values())
+            rows.append(np.concatenate(encoder))
+    score, path = (np.array(rows) for rows in draws.values())
     error = np.sqrt((score.var(0, ddof=1) + path.var(0, ddof=1)) / count)
     difference = np.abs(score.mean(0) - path.mean(0))
     assert (difference <= 5 * error + 1e-15).all()

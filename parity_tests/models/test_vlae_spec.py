@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.pixel_cases import make_config, make_models
 
+from diptych.pairs import traits
 from diptych.training.presets import PRESETS
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAENoise, layout
@@ -81,7 +82,7 @@ def test_two_pointwise_blocks_follow_every_other_layer(layers, blocks):
 )
 def test_divisible_is_whether_the_loss_of_a_batch_is_the_mean_of_its_parts(changes, divisible):
     config = make_config(**{"latent": "gaussian", "free_bits": 0.2} | changes)
-    assert config.divisible == divisible
+    assert traits(config).divisible == divisible
     left, _ = make_models(config)
     rng = np.random.default_rng(8)
     x = (rng.random((6, *config.example_shape)) < 0.4).astype(float)
@@ -97,7 +98,7 @@ def test_divisible_is_whether_the_loss_of_a_batch_is_the_mean_of_its_parts(chang
 def test_the_widest_layer_counts_all_of_them():
     tiny = {"height": 2, "width": 2, "maps": 1, "hidden_dim": 1, "latent_dim": 1}
     tiny |= {"context_maps": 1, "decoder_maps": 1, "flow_hidden_dim": 1}
-    assert VLAEConfig(**tiny).widest == 4 * 16  # fewer maps count as 16
+    assert traits(VLAEConfig(**tiny)).memory.widest == 4 * 16  # fewer maps count as 16
     for name, value, widest in (
         ("maps", 50, 200),
         ("decoder_maps", 50, 200),
@@ -106,8 +107,8 @@ def test_the_widest_layer_counts_all_of_them():
         ("latent_dim", 300, 300),
         ("flow_hidden_dim", 300, 300),
     ):
-        assert VLAEConfig(**tiny | {name: value}).widest == widest, name
-    assert VLAEConfig().widest == 28 * 28 * 16
+        assert traits(VLAEConfig(**tiny | {name: value})).memory.widest == widest, name
+    assert traits(VLAEConfig()).memory.widest == 28 * 28 * 16
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_the_widest_layer_counts_all_of_them():
     ],
 )
 def test_a_title_tells_the_switches(changes, message):
-    assert VLAEConfig(**changes).title == message
+    assert traits(VLAEConfig(**changes)).title == message
 
 
 @pytest.mark.parametrize(

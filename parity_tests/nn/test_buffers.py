@@ -1,4 +1,4 @@
-"""What is kept but not learned: named, saved, cast and compared as torch's buffers are."""
+"""Buffers: named, saved, cast and compared like those of torch."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from torch_impl.nn import init as torch_init
 
 
 class Nest(Module):
-    """A parameter set after a child, to tell torch's order from that of the attributes."""
+    """A parameter is set after a child: torch's order differs from that of the attributes."""
 
     def __init__(self, dtype="float64"):
         self.norm = BatchNorm2d(3, dtype=dtype)
@@ -50,7 +50,7 @@ def test_state_dict_has_torchs_names_order_and_dtypes():
     assert list(BatchNorm2d(2).state_dict()) == list(nn.BatchNorm2d(2).state_dict()) == NAMES
 
 
-def test_state_goes_both_ways_and_through_a_file(rng, tmp_path):
+def test_state_crosses_the_panels_and_a_file(rng, tmp_path):
     left, right = make_norms(rng)
     left(ramp(rng)), right(torch.from_numpy(ramp(rng)))
     states = left.state_dict(), {n: t.numpy().copy() for n, t in right.state_dict().items()}
@@ -70,7 +70,7 @@ def test_state_goes_both_ways_and_through_a_file(rng, tmp_path):
         left.load_state_dict({n: a for n, a in states[0].items() if n != NAMES[-1]})
 
 
-def test_a_count_that_is_no_integer_is_refused(rng, tmp_path):
+def test_a_count_that_is_not_an_integer_is_refused(rng, tmp_path):
     left, _ = make_norms(rng)
     arrays, file = left.state_dict(), tmp_path / "norm.safetensors"
     files.save_arrays(file, arrays | {NAMES[-1]: np.array(2.5)})
@@ -81,7 +81,7 @@ def test_a_count_that_is_no_integer_is_refused(rng, tmp_path):
         weights.load(left, file)
 
 
-def test_astype_copies_statistics_and_leaves_counts_whole(rng):
+def test_astype_casts_statistics_and_not_counts(rng):
     left, _ = make_norms(rng)
     twin = left.astype("float32")
     assert {n: b.data.dtype.name for n, b in twin.named_buffers()} == {
@@ -93,11 +93,11 @@ def test_astype_copies_statistics_and_leaves_counts_whole(rng):
     assert left.num_batches_tracked.data == 7 and twin.num_batches_tracked.data == 8
 
 
-def test_an_optimiser_moves_no_buffer(rng):
-    """And its state, on both panels alike, has no entry for one."""
+def test_an_optimiser_does_not_update_buffers(rng):
+    """Its state has no entry for a buffer either, on both panels."""
     left, right = make_norms(rng)
     panels = NumpyPanel(left, "adam", 1e-2, 0.1), TorchPanel(right, "adam", 1e-2, 0.1)
-    kept = [buffer.data.copy() for _, buffer in left.named_buffers()]
+    original = [buffer.data.copy() for _, buffer in left.named_buffers()]
     x = ramp(rng)
     left.eval(), right.eval()
     for _ in range(3):
@@ -105,7 +105,7 @@ def test_an_optimiser_moves_no_buffer(rng):
         for panel in panels:
             panel.step(1e-2, clip=1.0)
     assert panels[0].optimizer_state().keys() == panels[1].optimizer_state().keys()
-    for before, (_, buffer) in zip(kept, left.named_buffers(), strict=True):
+    for before, (_, buffer) in zip(original, left.named_buffers(), strict=True):
         np.testing.assert_array_equal(buffer.data, before)
     ours, theirs = (panel.weights() for panel in panels)
     assert all(normwise(ours[name], theirs[name]) <= 1e-12 for name in NAMES)
@@ -150,22 +150,22 @@ def test_parity_compares_running_statistics_after_the_run(dtype, training, rng):
     rows = {row.name for row in report.rows if row.kind == "buffer"}
     assert rows == {f"1.{name}" for name in NAMES[2:]}
     assert report.masks_equal is None
-    moved = 3 if training else 2
-    assert left.state_dict()["1.num_batches_tracked"] == moved
-    assert right.state_dict()["1.num_batches_tracked"] == moved
+    count = 3 if training else 2
+    assert left.state_dict()["1.num_batches_tracked"] == count
+    assert right.state_dict()["1.num_batches_tracked"] == count
 
 
 TRACKERS = {
     "momentum": lambda self, mu, var: keep(self, 2 * mu, 2 * var),
     "biased": lambda self, mu, var: keep(self, mu, var * 0.99),
     "twice": lambda self, mu, var: (keep(self, mu, var), keep(self, mu, var)),
-    "not kept": lambda self, mu, var: None,
+    "not original": lambda self, mu, var: None,
 }
 keep = BatchNorm2d._track
 
 
 @pytest.mark.parametrize("fault", TRACKERS)
-def test_parity_names_a_running_statistic_that_is_off(fault, rng):
+def test_parity_names_a_wrong_running_statistic(fault, rng):
     left, right = chain()
     norm = getattr(left, "1")
     norm.__class__ = type("BatchNorm2d", (BatchNorm2d,), {"_track": TRACKERS[fault]})
@@ -194,9 +194,9 @@ def test_an_error_in_a_running_statistic_of_a_faulty_layer_is_propagated(rng):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("fault", [None, "a hundredth of a thousandth", "none at all"])
-def test_a_gradient_that_is_0_but_for_rounding(fault, dtype, rng):
-    """A bias before a normalisation moves nothing: what either panel has for it is rounding, and
-    has no digit in common with the other's. A fault still shows."""
+def test_a_gradient_that_is_0_except_for_rounding(fault, dtype, rng):
+    """The gradient of a bias before a normalisation is rounding, in which the panels have no digit
+    in common. A fault is still detected."""
     left = Sequential(Conv2d(3, 4, 3, 1, 1, dtype=dtype), BatchNorm2d(4, dtype=dtype))
     right = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.BatchNorm2d(4)).to(getattr(torch, dtype))
     init.fan_in_uniform(left, Key(6))
@@ -207,10 +207,10 @@ def test_a_gradient_that_is_0_but_for_rounding(fault, dtype, rng):
             y, vjp = super().forward(x)
 
             def bad(dy):
-                kept = self.bias.grad.copy()
+                original = self.bias.grad.copy()
                 dx = vjp(dy)
                 if fault == "none at all":
-                    self.bias.grad[...] = kept
+                    self.bias.grad[...] = original
                 elif fault:
                     self.bias.grad += 1e-5 * np.abs(dy).sum((0, 2, 3))
                 return dx
@@ -223,7 +223,7 @@ def test_a_gradient_that_is_0_but_for_rounding(fault, dtype, rng):
     assert failed == ([("parameter gradient", "0.bias")] if fault else [])
 
 
-def test_different_running_statistics_to_begin_with_are_a_difference_of_parameters(rng):
+def test_different_initial_running_statistics_are_reported_as_parameters(rng):
     left, right = chain()
     right[1].running_var += 1e-3
     result = parity.compare(left, right, rng.normal(size=(5, 3, 8, 6))).first_divergence

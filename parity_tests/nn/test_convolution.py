@@ -76,8 +76,8 @@ def test_conv_transpose2d_agrees_with_torch(kernel, stride, rng):
 
 
 @pytest.mark.parametrize("block", [1, 30_000, 2**20])
-def test_blocks_of_any_size_give_the_same(block, rng, monkeypatch):
-    """One image at a time, two or six of the seven and the last, all at once."""
+def test_the_block_size_does_not_change_the_result(block, rng, monkeypatch):
+    """Blocks of one image, of two or six of the seven, and of all."""
     monkeypatch.setattr(correlation, "BLOCK", block)
     for kind, theirs in PAIRS.items():
         for setting in ((3, 4, 3, 1, 1), (3, 4, 4, 2, 1), (8, 1, 3, 1, 1), (1, 8, 3, 1, 1)):
@@ -92,7 +92,7 @@ def test_blocks_of_any_size_give_the_same(block, rng, monkeypatch):
 
 
 def looped(x, w, b, stride, padding):
-    """The sum of the docstring, one product at a time."""
+    """The sum in the docstring of conv2d, one product at a time."""
     (N, C, H, W), (out, _, kH, kW) = x.shape, w.shape
     (sH, sW), (pH, pW) = stride, padding
     OH, OW = (H + 2 * pH - kH) // sH + 1, (W + 2 * pW - kW) // sW + 1
@@ -105,8 +105,8 @@ def looped(x, w, b, stride, padding):
     return y
 
 
-def painted(x, w, b, stride, padding, size):
-    """Each pixel of x paints the kernel."""
+def looped_transpose(x, w, b, stride, padding, size):
+    """The sum in the docstring of conv_transpose2d, one product at a time."""
     _, out, kH, kW = w.shape
     (sH, sW), (pH, pW) = stride, padding
     y = np.zeros((len(x), out, *size)) + b[:, None, None]
@@ -123,21 +123,23 @@ def painted(x, w, b, stride, padding, size):
     [((3, 2), (1, 1), (1, 0)), ((3, 3), (2, 3), (1, 2)), ((1, 4), (2, 1), (0, 3))],
     ids=str,
 )
-def test_loops_agree(setting, rng):
+def test_loops_over_the_defining_sums_agree(setting, rng):
     conv = filled(Conv2d(3, 2, *setting), rng)
     x = rng.normal(size=(2, 3, 5, 6))
-    wanted = looped(x, conv.weight.data, conv.bias.data, *setting[1:])
-    assert normwise(conv(x)[0], wanted) <= 1e-14
+    expected = looped(x, conv.weight.data, conv.bias.data, *setting[1:])
+    assert normwise(conv(x)[0], expected) <= 1e-14
     transposed = filled(ConvTranspose2d(3, 2, *setting), rng)
     y = transposed(x)[0]
-    wanted = painted(x, transposed.weight.data, transposed.bias.data, *setting[1:], y.shape[2:])
-    assert normwise(y, wanted) <= 1e-14
+    expected = looped_transpose(
+        x, transposed.weight.data, transposed.bias.data, *setting[1:], y.shape[2:]
+    )
+    assert normwise(y, expected) <= 1e-14
 
 
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
 @pytest.mark.parametrize("kind", PAIRS)
 def test_finite_differences(kind, stride, rng):
-    """Along a random direction in x and in each parameter; linear, so the step may be large."""
+    """The layers are linear in x and in each parameter, so that the step may be large."""
     layer = filled(kind(2, 3, (3, 2), stride, (1, 0)), rng)
     x = rng.normal(size=(2, 2, 6, 5))
     result = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)

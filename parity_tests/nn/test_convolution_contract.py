@@ -1,4 +1,4 @@
-"""What both convolutions promise: sums of gradients, arrays left alone, bounds, one clear error."""
+"""The contract of both convolutions: sums of gradients, unchanged arguments, bounds, errors."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_gradients_add_up(kind, rng):
 @pytest.mark.parametrize("kind", PAIRS)
 def test_no_input_gradient_for_data(kind, rng):
     x = rng.normal(size=(2, 2, 5, 6))
-    layers = [kind(2, 3, 3, 2, 1, input_grad=wanted) for wanted in (True, False)]
+    layers = [kind(2, 3, 3, 2, 1, input_grad=expected) for expected in (True, False)]
     filled(layers[0], rng)
     layers[1].load_state_dict(layers[0].state_dict())
     result = []
@@ -54,21 +54,21 @@ def test_no_input_gradient_for_data(kind, rng):
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-def test_arguments_are_left_alone(kind, rng):
+def test_arguments_are_not_changed(kind, rng):
     layer = filled(kind(2, 3, 3, 1, 1), rng)
     x = rng.normal(size=(2, 2, 5, 6))
-    kept = x.copy()
+    original = x.copy()
     y, vjp = layer(x)
     dy = rng.normal(size=y.shape)
     kept_dy, kept_y = dy.copy(), y.copy()
     vjp(dy)
-    for now, before in ((x, kept), (dy, kept_dy), (y, kept_y)):
+    for now, before in ((x, original), (dy, kept_dy), (y, kept_y)):
         np.testing.assert_array_equal(now, before)
 
 
 @pytest.mark.parametrize("order", ["transposed", "every other"])
 @pytest.mark.parametrize("kind", PAIRS)
-def test_strided_arrays_are_read_as_they_are(kind, order, rng):
+def test_strided_arrays_give_the_same_result(kind, order, rng):
     layer = filled(kind(2, 3, 3, 2, 1), rng)
     large = rng.normal(size=(6, 10, 4, 4))
     x = (
@@ -92,14 +92,14 @@ def test_float32_stays_within_its_bound(kind, setting, rng):
     y, vjp = layer(x)
     dy = rng.normal(size=y.shape)
     single = layer.astype("float32")
-    wanted = {"y": y, "dx": vjp(dy)} | layer.gradients()
+    expected = {"y": y, "dx": vjp(dy)} | layer.gradients()
     y32, vjp32 = single(x.astype(np.float32))
     result = {"y": y32, "dx": vjp32(dy.astype(np.float32))} | single.gradients()
     longest = max(x.size, y.size) // min(setting[:2])
     bound = rounding_bound(np.dtype("float32"), longest)
     for name, array in result.items():
         assert array.dtype == np.float32
-        assert normwise(array.astype(np.float64), wanted[name]) <= bound, name
+        assert normwise(array.astype(np.float64), expected[name]) <= bound, name
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -184,8 +184,8 @@ def test_inputs_that_do_not_fit(kind, x, message):
         kind(3, 2, 3)(x)
 
 
-def test_images_that_leave_nothing():
-    """Where torch raises, so do the layers."""
+def test_images_that_are_too_small():
+    """The layers raise where torch raises."""
     small = np.zeros((1, 3, 2, 4))
     with pytest.raises(ValueError, match=r"x: got images of \(2, 4\), padded by \(0, 0\)"):
         Conv2d(3, 2, 3)(small)
@@ -198,7 +198,8 @@ def test_images_that_leave_nothing():
 
 
 def test_the_bound_counts_the_sums_of_each_convolution():
-    """Longest sums: over the kernel and what it reads, over it and what reads, over all places."""
+    """The longest sums: over the kernel and input channels, over the kernel and output channels,
+    and over all positions."""
     x, y = np.zeros((2, 3, 8, 8)), np.zeros((2, 5, 4, 4))
     for layer, into, out in ((Conv2d(3, 5, 4, 2, 1), x, y), (ConvTranspose2d(5, 3, 4, 2, 1), y, x)):
         call = Call("layer", "", "forward", None, inputs={"0": into}, outputs={"": out})

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 
 import pytest
@@ -16,15 +17,25 @@ def test_docstring_examples(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_pure_functions_have_examples():
-    """So that the test above does not pass for want of examples."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        "numpy_ref.nn.functional",
+        "numpy_ref.nn.correlation",
+        "numpy_ref.nn.convolution",
+        "numpy_ref.probability.distributions",
+        "numpy_ref.probability.grey_distributions",
+    ],
+)
+def test_every_pure_function_has_an_example(name):
+    module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
-    for name in ("numpy_ref.nn.functional", "numpy_ref.nn.correlation"):
-        module = importlib.import_module(name)
-        with_examples = {test.name for test in finder.find(module) if test.examples}
-        public = {
-            f"{name}.{function}"
-            for function, value in vars(module).items()
-            if getattr(value, "__module__", None) == name and not function.startswith("_")
-        }
-        assert public <= with_examples, public - with_examples
+    with_example = {
+        test.name.removeprefix(f"{name}.") for test in finder.find(module) if test.examples
+    }
+    functions = {
+        function
+        for function, value in inspect.getmembers(module, inspect.isfunction)
+        if value.__module__ == name and not function.startswith("_")
+    }
+    assert functions and functions <= with_example, functions - with_example

@@ -1,4 +1,4 @@
-"""softmax, log_softmax and logsumexp: both panels, SciPy as the witness, and logits at the edge."""
+"""softmax, log_softmax, logsumexp and elu: both panels, SciPy as witness, and extreme inputs."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_both_panels_agree(rng, name, axis, dtype, bound):
 
 @pytest.mark.parametrize("axis", [-1, 0])
 @pytest.mark.parametrize("name", NAMES)
-def test_values_are_scipys(rng, name, axis):
+def test_values_are_those_of_scipy(rng, name, axis):
     x = 5 * rng.normal(size=(4, 6))
     x[1, 2] = -INF
     witness = getattr(special, name)(x, axis=axis)
@@ -54,13 +54,13 @@ def test_values_are_scipys(rng, name, axis):
 
 
 @pytest.mark.parametrize("shift", [-1e6, -700.0, 700.0, 1e6])
-def test_a_shift_changes_nothing(rng, shift):
-    """Where the naive e^x is 0 or inf; shifts and logits are multiples of 1/8, so sums are exact"""
+def test_results_are_invariant_to_a_shift(rng, shift):
+    """For shifts at which e^x is 0 or inf. All are multiples of 1/8, so that sums are exact."""
     x = np.round(rng.normal(size=(5, 7)) * 8) / 8
     for name in NAMES:
-        (y, vjp), (moved, moved_vjp) = left(name, x), left(name, x + shift)
+        (y, vjp), (shifted, moved_vjp) = left(name, x), left(name, x + shift)
         expected = y + shift if name == "logsumexp" else y
-        np.testing.assert_allclose(moved, expected, rtol=1e-15)
+        np.testing.assert_allclose(shifted, expected, rtol=1e-15)
         dy = rng.normal(size=y.shape)
         np.testing.assert_array_equal(moved_vjp(dy), vjp(dy))
 
@@ -78,8 +78,8 @@ def test_a_shift_changes_nothing(rng, shift):
     ids=str,
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_logits_at_the_edge(name, row):
-    """Warnings are errors here: no overflow, no log 0, no 0 / 0, forward or backward."""
+def test_extreme_logits_give_finite_gradients(name, row):
+    """Forward and backward without overflow, log 0 or 0 / 0: warnings are errors in this suite."""
     x = np.array([row])
     dy = np.array([0.3]) if name == "logsumexp" else np.array([[0.3, -0.7, 1.1]])
     (y, dx), (theirs, their_dx) = both(name, x, dy, -1)
@@ -95,8 +95,8 @@ def test_logits_at_the_edge(name, row):
 
 
 @pytest.mark.parametrize("row", [[-INF, -INF, -INF], [INF, 0.0, 1000.0], [INF, -INF, INF]], ids=str)
-def test_what_has_no_softmax_is_nan_and_says_so_quietly(row):
-    """As torch has it, and without touching the rows beside it."""
+def test_undefined_results_are_nan_without_a_warning(row):
+    """The same as in torch; other rows are not affected."""
     x = np.array([row, [0.0, 1.0, 2.0]])
     for name in NAMES:
         y, vjp = left(name, x)
@@ -110,7 +110,7 @@ def test_what_has_no_softmax_is_nan_and_says_so_quietly(row):
 
 @pytest.mark.parametrize("offset", [-1e5, -1e12, 1e17])
 def test_the_derivative_of_logsumexp_keeps_its_digits_far_from_zero(rng, offset):
-    """It is softmax, which torch's own derivative e^(x - y) misses by eps |y|."""
+    """torch computes it as e^(x - y), with a relative error of eps |y|."""
     x = offset + 64 * rng.integers(-2, 3, size=(3, 5))
     dy = rng.normal(size=3)
     witness = dy[:, None] * special.softmax(x, axis=-1)
@@ -125,36 +125,36 @@ def test_log_softmax_is_finite_where_softmax_is_zero():
 
 
 def test_logsumexp_is_between_its_bounds(rng):
-    """max x <= logsumexp x <= max x + log n, equal on the right where all are equal."""
+    """max x <= logsumexp x <= max x + log n, with equality on the right if all x are equal."""
     x = 4 * rng.normal(size=(50, 9))
     y, _ = left("logsumexp", x)
     assert (y >= x.max(1)).all() and (y <= x.max(1) + np.log(9)).all()
     assert left("logsumexp", np.full(9, -3.0))[0] == pytest.approx(np.log(9) - 3, rel=1e-15)
 
 
-def test_the_input_is_left_as_it_was(rng):
+def test_the_input_is_not_changed(rng):
     x = rng.normal(size=(3, 4))
-    kept = x.copy()
+    original = x.copy()
     for name in NAMES:
         y, vjp = left(name, x)
         vjp(np.ones_like(y))
-    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(x, original)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_elu_is_torchs_from_edge_to_edge(rng, dtype):
+def test_elu_is_that_of_torch_for_all_magnitudes(rng, dtype):
     """No overflow, all digits near 0, and the same derivative at 0."""
     edges = [0.0, -0.0, 1e-20, -1e-20, 1e-7, -1e-7, 40.0, -40.0, 1e4, -1e4, INF, -INF]
     x = np.concatenate((edges, 3 * rng.normal(size=100))).astype(dtype)
     dy = rng.normal(size=x.shape).astype(dtype)
     read = torch.from_numpy(x).requires_grad_()
-    wanted = torch.nn.functional.elu(read)
-    wanted.backward(torch.from_numpy(dy))
+    reference = torch.nn.functional.elu(read)
+    reference.backward(torch.from_numpy(dy))
     rtol = 4 * np.finfo(dtype).eps
     for function in (numpy_ref.nn.functional.elu, ELU()):
         y, vjp = function(x)
         assert y.dtype == vjp(dy).dtype == np.dtype(dtype)
-        np.testing.assert_allclose(y, wanted.detach(), rtol=rtol)
+        np.testing.assert_allclose(y, reference.detach(), rtol=rtol)
         # e^x is 1 + y, which where x is far below 0 keeps eps of 1
         np.testing.assert_allclose(vjp(dy), read.grad, rtol=rtol, atol=rtol)
     assert vjp(np.ones_like(x))[0] == 1

@@ -8,7 +8,7 @@ import pytest
 from model_specs.common.key import Key
 
 
-def test_folding_gives_a_new_key_and_leaves_the_old_one():
+def test_folding_returns_a_new_key_and_does_not_change_the_old_one():
     key = Key(7)
     words = key.words
     folded = key.fold_in("dropout").fold_in(3)
@@ -59,7 +59,7 @@ def test_words_are_32_bits_and_use_all_of_them():
     assert np.abs(ones - 0.5).max() < 5 * 0.5 / 4000**0.5  # five standard deviations
 
 
-def test_repr_is_the_expression_that_makes_it():
+def test_repr_is_an_expression_for_the_key():
     key = Key(3).fold_in("a b").fold_in(2)
     assert eval(repr(key), {"Key": Key}) == key
 

@@ -1,4 +1,4 @@
-"""Batch normalisation against torch.nn, finite differences, and itself from step to step."""
+"""Batch normalisation: agreement with torch.nn, finite differences, running statistics, errors."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def test_agrees_with_torch(training, shape, settings, rng):
     result = errors(left, right, ramp(rng, shape), rng)
     assert set(result) == {"y", "dx", "weight", "bias", *(f"{name} after" for name in NAMES[2:])}
     tight = {n: e for n, e in result.items() if shape != (2, 3, 1, 1) or n != "dx"}
-    # of two values each is 1 or -1, whatever they are, and dx is what rounding and eps leave
+    # two values are always normalised to 1 and -1, so that dx is 0 except for rounding and eps
     assert max(tight.values()) <= 1e-13, result
     assert result["dx"] <= 1e-8
 
 
-def test_evaluation_keeps_its_hands_off(rng):
+def test_evaluation_does_not_change_the_running_statistics(rng):
     left, _ = make_norms(rng)
     before = left.eval().state_dict()
     left(ramp(rng))
@@ -41,8 +41,8 @@ def test_evaluation_keeps_its_hands_off(rng):
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_five_steps_and_back_again(rng):
-    """train, train, eval, train, ...: running statistics, count and gradients at each step."""
+def test_running_statistics_over_changes_of_mode(rng):
+    """Running statistics, count and gradients agree at each step."""
     left, right = make_norms(rng)
     for step, training in enumerate([True] * 5 + [False, True, False, False, True]):
         left.train(training), right.train(training)
@@ -51,15 +51,15 @@ def test_five_steps_and_back_again(rng):
     assert left.num_batches_tracked.data == 7 + 7
 
 
-def test_a_second_backward_pass_adds_gradients_and_moves_nothing(rng):
+def test_a_second_backward_pass_adds_gradients_and_changes_nothing_else(rng):
     left, _ = make_norms(rng)
     y, vjp = left(ramp(rng))
     dy, after = rng.normal(size=y.shape), left.state_dict()
-    kept = y.copy()
+    original = y.copy()
     dx = vjp(dy).copy()
     once = {name: grad.copy() for name, grad in left.gradients().items()}
     np.testing.assert_array_equal(vjp(dy), dx)
-    np.testing.assert_array_equal(y, kept)
+    np.testing.assert_array_equal(y, original)
     for name, grad in left.gradients().items():
         np.testing.assert_array_equal(grad, 2 * once[name])
     for name, array in left.state_dict().items():
@@ -75,8 +75,8 @@ def test_finite_differences(training, rng):
     assert max(errors.values()) < 1e-8, errors
 
 
-def test_a_batch_is_normalised_without_regard_to_its_shift_and_scale(rng):
-    """Mean 0 and variance 1 - eps / (var + eps); and dx is orthogonal to 1 and, but for eps, x."""
+def test_the_output_does_not_depend_on_shift_and_scale_of_the_batch(rng):
+    """It has mean 0 and variance 1 - eps / (var + eps); dx is orthogonal to 1 and nearly to x."""
     left = BatchNorm2d(3)
     x = ramp(rng)
     y, vjp = left(x)
@@ -96,14 +96,14 @@ def test_float32_stays_within_its_bound(training, rng):
     left.train(training), single.train(training)
     y, vjp = left(x)
     dy = 0.5 + rng.normal(size=y.shape)
-    wanted = {"y": y, "dx": vjp(dy)} | left.gradients() | left.state_dict()
+    expected = {"y": y, "dx": vjp(dy)} | left.gradients() | left.state_dict()
     y32, vjp32 = single(x.astype(np.float32))
     result = {"y": y32, "dx": vjp32(dy.astype(np.float32))} | single.gradients()
     result |= single.state_dict()
     bound = rounding_bound(np.dtype("float32"), x.size // 3)
     for name, array in result.items():
         assert array.dtype == (np.int64 if name == NAMES[-1] else np.float32)
-        assert normwise(array.astype(np.float64), wanted[name]) <= bound, name
+        assert normwise(array.astype(np.float64), expected[name]) <= bound, name
 
 
 def test_twenty_steps_of_a_small_net(rng):
@@ -131,7 +131,7 @@ def test_twenty_steps_of_a_small_net(rng):
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1)])
-def test_one_value_a_channel_cannot_be_normalised(shape, rng):
+def test_a_batch_with_one_value_a_channel_is_refused(shape, rng):
     left, right = make_norms(rng)
     before = left.state_dict()
     with pytest.raises(ValueError, match=r"x: got shape \(1, 3, 1, 1\), takes more than one value"):

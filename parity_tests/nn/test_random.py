@@ -67,7 +67,7 @@ def test_bits_uniforms_and_masks_are_equal_element_by_element(size, device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bernoulli_draws_are_equal_and_certain_at_the_ends(dtype, device):
+def test_bernoulli_draws_are_equal_and_certain_for_probabilities_0_and_1(dtype, device):
     probs = left.uniform(KEY, (300, 70), dtype=dtype)
     probs[:, 0], probs[:, 1] = 0, 1
     ours = left.bernoulli(KEY.fold_in(1), probs)
@@ -87,8 +87,8 @@ def test_normals_agree_to_rounding(device):
 
 @given(start=st.integers(0, 2**40), size=st.integers(0, 40), cut=st.integers(0, 40))
 @settings(max_examples=60, deadline=None)
-def test_any_part_of_a_stream_may_be_drawn_alone(start, size, cut):
-    """Element i depends on i alone: of bits, and of normals, which come in pairs."""
+def test_any_part_of_a_stream_can_be_drawn_alone(start, size, cut):
+    """Element i of bits depends on i alone, and so does that of normals, which come in pairs."""
     cut = min(cut, size)
     for draw in (left.bits, left.normal, right.bits, right.normal):
         whole = np.asarray(draw(KEY, size, start))
@@ -103,12 +103,12 @@ def test_the_counter_carries_into_its_second_word():
     assert not np.array_equal(far[4:], left.bits(KEY, 4))
 
 
-def test_distributions_are_what_they_say():
+def test_draws_have_the_distribution_they_claim():
     n = 200_000
     assert stats.kstest(left.uniform(KEY, n), "uniform").pvalue > 1e-3
     assert stats.kstest(left.normal(KEY, n), "norm").pvalue > 1e-3
-    kept = left.dropout_mask(KEY, n, 0.3).mean()
-    assert abs(kept - 0.7) < 5 * (0.21 / n) ** 0.5
+    original = left.dropout_mask(KEY, n, 0.3).mean()
+    assert abs(original - 0.7) < 5 * (0.21 / n) ** 0.5
     pairs = left.normal(KEY, (n // 2, 2))
     assert abs(np.corrcoef(pairs.T)[0, 1]) < 5 / (n // 2) ** 0.5
 
@@ -123,7 +123,7 @@ def test_nothing_touches_global_random_state():
 
 
 @pytest.mark.parametrize("panel", [left, right])
-def test_bad_arguments_name_themselves(panel):
+def test_errors_name_the_bad_argument(panel):
     for rate in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match="rate"):
             panel.dropout_mask(KEY, 3, rate)

@@ -99,7 +99,7 @@ CASES = {name: case for name, *case in _cases(np.random.default_rng(0))}
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_finite_differences(name, rng):
-    """Of the inputs, and of a layer's parameters."""
+    """Gradients of the inputs, and of the parameters of a layer."""
     function, arguments, differentiable = CASES[name]
     parameters = dict(function.named_parameters()) if hasattr(function, "parameters") else {}
     errors = derivative_errors(function, arguments, parameters, rng)

@@ -197,7 +197,8 @@ def test_each_planted_fault_is_named_at_its_tensor(vae, fault):
     assert row is cause or row.origin == "propagated"
     assert not report.ok and row.name in str(report) and "FAIL" in str(report)
     first_line = str(report).splitlines()[0]
-    assert f"first divergence: {cause.kind} {cause.name}: relative error" in first_line
+    label = "first divergence" if row is cause else "root cause"
+    assert f": {label}: {cause.kind} {cause.name}: relative error" in first_line
     assert f"{len(report.failures)} of {len(report.rows)} tensors differ" in first_line
 
 

@@ -1,4 +1,4 @@
-"""Weights on disk: torch's names and layouts, whole or not at all, one clear error otherwise."""
+"""Weights on disk: torch's names and layouts, atomic writes, and one clear error for a bad file."""
 
 import os
 import struct
@@ -17,7 +17,7 @@ CONFIG = MLPVAEConfig(input_dim=13, hidden_dim=11, latent_dim=3)
 
 @pytest.fixture
 def saved(make_pair, tmp_path):
-    """(left, right, file): the file has the left's weights."""
+    """(left, right, file): two models and a file with the weights of the left one."""
     left, right = make_pair(CONFIG)
     weights.save(left, tmp_path / "w.safetensors")
     return left, right, tmp_path / "w.safetensors"
@@ -59,12 +59,12 @@ def test_plain_torch_modules_read_the_file(saved):
     )
 
 
-def _cut(data):
+def _first_half(data):
     return data[: len(data) // 2]
 
 
-SPOILERS = {
-    "cut off": (_cut, "not a whole safetensors file"),
+CORRUPTIONS = {
+    "cut off": (_first_half, "not a whole safetensors file"),
     "one byte short": (lambda data: data[:-1], "not a whole safetensors file"),
     "empty": (lambda data: b"", "not a whole safetensors file"),
     "a pickle": (
@@ -75,12 +75,12 @@ SPOILERS = {
 }
 
 
-@pytest.mark.parametrize("spoiler", SPOILERS)
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
 @pytest.mark.parametrize("side", [0, 1])
-def test_a_spoilt_file_is_one_error_and_leaves_the_model_alone(saved, side, spoiler):
+def test_a_corrupt_file_is_one_error_and_leaves_the_model_unchanged(saved, side, corruption):
     model, file = saved[side], saved[2]
-    spoil, message = SPOILERS[spoiler]
-    file.write_bytes(spoil(file.read_bytes()))
+    corrupt, message = CORRUPTIONS[corruption]
+    file.write_bytes(corrupt(file.read_bytes()))
     before = states(model)[0]
     with pytest.raises(ValueError, match=message) as caught:
         weights.load(model, file)
@@ -89,20 +89,20 @@ def test_a_spoilt_file_is_one_error_and_leaves_the_model_alone(saved, side, spoi
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_foreign_and_misshapen_files_list_everything(saved, side):
+def test_one_error_lists_missing_unexpected_and_misshapen_arrays(saved, side):
     model, file = saved[side], saved[2]
     arrays = load_file(file)
-    arrays["stranger"] = arrays.pop("posterior.mu.bias")
+    arrays["extra"] = arrays.pop("posterior.mu.bias")
     arrays["decoder_logits.weight"] = arrays["decoder_logits.weight"].T.copy()
     save_file(arrays, file)
     before = states(model)[0]
-    message = r"missing posterior\.mu\.bias.*unexpected stranger.*decoder_logits\.weight has shape"
+    message = r"missing posterior\.mu\.bias.*unexpected extra.*decoder_logits\.weight has shape"
     with pytest.raises(ValueError, match=message):
         weights.load(model, file)
     assert same(states(model)[0], before)
 
 
-def test_a_file_that_others_wrote_is_read_and_foreign_dtypes_are_refused(saved):
+def test_files_of_other_programs_are_read_and_unsupported_dtypes_are_refused(saved):
     left, _, file = saved
     arrays = load_file(file)
     save_file(arrays, file, metadata={"format": "pt"})
@@ -117,7 +117,7 @@ def test_a_file_that_others_wrote_is_read_and_foreign_dtypes_are_refused(saved):
         weights.load(left, file)
 
 
-def test_nan_in_a_file_and_a_file_that_is_not_there(saved, tmp_path):
+def test_nan_in_a_file_and_a_missing_file_are_errors(saved, tmp_path):
     left, _, file = saved
     arrays = load_file(file)
     arrays["posterior.mu.bias"][1] = np.nan
@@ -128,7 +128,7 @@ def test_nan_in_a_file_and_a_file_that_is_not_there(saved, tmp_path):
         weights.load(left, tmp_path / "nowhere.safetensors")
 
 
-def test_writing_is_whole_or_not_at_all(saved, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
     left, _, file = saved
     before = file.read_bytes()
     left.posterior.mu.bias.data += 1
@@ -143,16 +143,16 @@ def test_writing_is_whole_or_not_at_all(saved, monkeypatch):
     assert os.listdir(file.parent) == [file.name], "a half-written file was left behind"
 
 
-def test_a_folder_that_cannot_be_written(saved, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(saved, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match="cannot write there"):
         weights.save(saved[0], tmp_path / "file" / "w.safetensors")
 
 
-def test_scalars_and_metadata_survive(tmp_path):
+def test_scalars_and_metadata_are_read_back_unchanged(tmp_path):
     arrays = {"step": np.array(7), "m": np.ones((2, 3), np.float32).T}
     files.save_arrays(tmp_path / "a.safetensors", arrays, {"position": {"x": 0.1 + 0.2}})
-    result, metadata = files.load_arrays(tmp_path / "a.safetensors")
-    assert result["step"].shape == () and result["step"] == 7
-    np.testing.assert_array_equal(result["m"], arrays["m"])
+    loaded, metadata = files.load_arrays(tmp_path / "a.safetensors")
+    assert loaded["step"].shape == () and loaded["step"] == 7
+    np.testing.assert_array_equal(loaded["m"], arrays["m"])
     assert metadata["position"]["x"] == 0.1 + 0.2

@@ -15,7 +15,7 @@ N, L, D, Z = 5, 3, 7, 4
 
 
 def both(name, *arguments):
-    """The value on the left and on the right, which must agree, as one array."""
+    """The value of the left panel, after a comparison with the right one."""
     ours, _ = getattr(left, name)(*arguments)
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
     theirs = getattr(right, name)(*tensors).numpy()
@@ -34,7 +34,7 @@ def test_bernoulli(rng):
 
 @pytest.mark.parametrize("size", [30.0, 80.0, 800.0])
 def test_bernoulli_keeps_its_digits_where_the_sigmoid_saturates(size):
-    """-log p of a sure and right answer is log1p(e^-size), not 0."""
+    """-log p of a certain and right prediction is log1p(e^-size), not 0."""
     logits, sure, wrong = np.array([[-size], [size]]), [[0.0], [1.0]], [[1.0], [0.0]]
     result, _ = left.bernoulli_nll(logits, np.array(sure))
     np.testing.assert_allclose(result, math.log1p(math.exp(-size)), rtol=1e-14)
@@ -45,7 +45,7 @@ def test_bernoulli_keeps_its_digits_where_the_sigmoid_saturates(size):
 
 
 def test_bernoulli_probabilities_add_up_to_one(rng):
-    """Over all 2^7 images."""
+    """The sum is over all 2^7 images."""
     images = np.array(np.meshgrid(*[[0.0, 1.0]] * D)).reshape(D, -1).T
     logits = np.broadcast_to(rng.normal(0, 2, D), images.shape).copy()
     assert np.exp(-both("bernoulli_nll", logits, images)).sum() == pytest.approx(1, abs=1e-13)
@@ -96,7 +96,7 @@ def test_sigma_kl_is_its_formula_and_finite_at_zero(rng):
 
 
 def test_kl_keeps_its_digits_near_the_prior():
-    """exp(logvar) - 1 - logvar would leave two digits of logvar^2 / 2 here."""
+    """exp(logvar) - 1 - logvar would have two correct digits here."""
     tiny = 1e-7
     result = both("gaussian_kl", np.zeros((1, 1)), np.full((1, 1), tiny))
     assert result[0] == pytest.approx(tiny**2 / 4, rel=1e-6)
@@ -114,7 +114,7 @@ def test_sampled_kl_is_the_difference_of_log_densities(rng):
     )
 
 
-def test_estimator_a_tends_to_estimator_b(rng):
+def test_the_sampled_kl_tends_to_the_analytic_one(rng):
     mu, logvar = rng.normal(size=(2, Z)), 0.5 * rng.normal(size=(2, Z))
     eps = rng.normal(size=(2, 40_000, Z))
     z = mu[:, None] + np.exp(logvar / 2)[:, None] * eps

@@ -21,7 +21,7 @@ C = 1e-6
 
 
 def both(name, *arguments, rtol=1e-13):
-    """The value on the left and on the right, which must agree, as one array."""
+    """The value of the left panel, after a comparison with the right one."""
     ours = getattr(left, name)(*arguments)
     ours = ours[0] if isinstance(ours, tuple) else ours
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
@@ -31,20 +31,22 @@ def both(name, *arguments, rtol=1e-13):
 
 
 def density(name, *parameters):
-    """p(x) of one pixel, for quad."""
-    given = [np.full((1, 1), p) for p in parameters]
+    """p(x) of one pixel, as a function for integrate.quad."""
+    arguments = [np.full((1, 1), p) for p in parameters]
     if name == "truncated_gaussian":
-        *given, std = (*given[:1], parameters[1])
-        return lambda x: math.exp(-left.truncated_gaussian_nll(*given, np.array([[x]]), std)[0][0])
+        arguments, std = arguments[:1], parameters[1]
+        return lambda x: math.exp(
+            -left.truncated_gaussian_nll(*arguments, np.array([[x]]), std)[0][0]
+        )
     nll = getattr(left, f"{name}_nll")
-    return lambda x: math.exp(-nll(*given, np.array([[x]]))[0][0])
+    return lambda x: math.exp(-nll(*arguments, np.array([[x]]))[0][0])
 
 
 # Values
 
 
 def test_continuous_bernoulli(rng):
-    """torch's own clips lambda away from 0 and 1, and has a parabola between 0.499 and 0.501."""
+    """torch clips lambda to avoid 0 and 1, and has a parabola between 0.499 and 0.501."""
     logits, x = rng.normal(0, 3, (N, L, D)), rng.random((N, 1, D))
     result = both("continuous_bernoulli_nll", logits, x)
     torch_says = -td.ContinuousBernoulli(logits=torch.tensor(logits)).log_prob(torch.tensor(x))
@@ -55,7 +57,7 @@ def test_continuous_bernoulli(rng):
 
 
 def test_continuous_bernoulli_is_a_truncated_exponential():
-    """p(x) ~ e^(l x): for l < 0 scipy has it, every digit of it."""
+    """p(x) is proportional to e^(l x), which SciPy has for l < 0."""
     x = np.linspace(0, 1, 21)
     for slope in (1e-3, 0.3, 0.999, 1.0, 1.001, 7.0, 300.0):
         result = [
@@ -67,9 +69,9 @@ def test_continuous_bernoulli_is_a_truncated_exponential():
         np.testing.assert_allclose(mirrored, scipy_says, rtol=1e-12, atol=1e-13)
 
 
-def test_the_series_meets_the_closed_form_without_a_step():
-    """At |l| = 1 value and mean go on to the last digit; mpmath's digits are not needed: at both
-    sides of the joint each form is also asked for the other's side."""
+def test_the_series_and_the_closed_form_agree_at_the_limit():
+    """At |l| = 1 value and mean are continuous to the last digit. On either side the two forms
+    agree."""
     for sign in (-1, 1):
         logits = sign * (1 + np.array([-3, -2, -1, 0, 1, 2, 3]) * 1e-14)[:, None]
         value = left.continuous_bernoulli_nll(logits, np.full((7, 1), 0.3))[0]
@@ -77,27 +79,27 @@ def test_the_series_meets_the_closed_form_without_a_step():
         for result, slope in ((value, mean[3] - 0.3), (mean, 0.08)):
             line = result[3] + slope * (logits[:, 0] - sign)
             np.testing.assert_allclose(result, line, rtol=0, atol=3e-16)
-    series = dict.fromkeys(("near", "far"))
+    values = dict.fromkeys(("series", "closed form"))
     logits = np.array([[-0.999], [-0.5], [0.7], [1.0]])
-    for name, near in (("near", 2.0), ("far", 0.1)):
-        kept, left.SERIES_LIMIT = left.SERIES_LIMIT, near
+    for name, limit in (("series", 2.0), ("closed form", 0.1)):
+        original, left.SERIES_LIMIT = left.SERIES_LIMIT, limit
         try:
-            series[name] = (
+            values[name] = (
                 left.continuous_bernoulli_nll(logits, np.full((4, 1), 0.3))[0],
                 left.continuous_bernoulli_mean(logits)[:, 0],
             )
         finally:
-            left.SERIES_LIMIT = kept
-    np.testing.assert_allclose(series["near"], series["far"], rtol=0, atol=2e-15)
+            left.SERIES_LIMIT = original
+    np.testing.assert_allclose(values["series"], values["closed form"], rtol=0, atol=2e-15)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-300, 1e-12, 40.0, 800.0, 1e5])
-def test_continuous_bernoulli_at_the_ends(size):
-    """Uniform at 0; where all the mass lies at one end, -log p there is -log |l|."""
+def test_continuous_bernoulli_at_extreme_logits(size):
+    """At 0 it is uniform. If all mass is at one end, -log p there is -log |l|."""
     logits, x = np.array([[-size], [size]]), np.array([[0.0], [1.0]])
-    wanted = -math.log(size) if size > 30 else 0.0
+    expected = -math.log(size) if size > 30 else 0.0
     result = both("continuous_bernoulli_nll", logits, x)
-    np.testing.assert_allclose(result, wanted, rtol=1e-14, atol=1e-11 if size else 0)
+    np.testing.assert_allclose(result, expected, rtol=1e-14, atol=1e-11 if size else 0)
     mean = both("continuous_bernoulli_mean", logits)
     at = 1 / size if size > 30 else 0.5
     np.testing.assert_allclose(mean, [[at], [1 - at]], rtol=1e-12)
@@ -137,7 +139,7 @@ def test_truncated_gaussian(rng):
 @pytest.mark.parametrize("mean", [-300.0, -20.0, 0.0, 0.5, 1.0, 21.0, 301.0])
 @pytest.mark.parametrize("std", [0.05, 1.0, 100.0])
 def test_truncated_gaussian_in_its_tails(mean, std):
-    """Against an integral that is taken relative to the density at the end that lies nearer."""
+    """Compared with an integral relative to the density at the nearer end."""
     argument, end = np.array([[mean]]), 0.0 if mean < 0.5 else 1.0
     x, width = np.array([[end]]), std**2 / max(abs(mean - end), 1)  # of the exponential there
     log_z = math.log(
@@ -174,22 +176,22 @@ def test_integrals_are_one(name):
     for parameters in PARAMETERS[name]:
         p = density(name, *parameters)
         total, _ = integrate.quad(p, 0, 1, points=[1e-4, 0.01, 0.99, 0.9999], epsabs=1e-13)
-        wanted = 1.0
+        expected = 1.0
         if name == "beta":  # the squeeze leaves out what lies beyond c of either end
             mean, nu = stats.logistic.cdf(parameters[0]), math.exp(parameters[1])
             q = stats.beta(mean * nu, (1 - mean) * nu)
-            wanted = q.cdf(1 - C) - q.cdf(C)
-            assert wanted <= 1 and (wanted < 1 or parameters[1] > 1)
-        assert total == pytest.approx(wanted, abs=1e-9)
+            expected = q.cdf(1 - C) - q.cdf(C)
+            assert expected <= 1 and (expected < 1 or parameters[1] > 1)
+        assert total == pytest.approx(expected, abs=1e-9)
         first, _ = integrate.quad(lambda x, p=p: x * p(x), 0, 1, epsabs=1e-12)
         if name != "beta":
-            *given, last = [np.array([[parameters[0]]]), *parameters[1:]]
-            claimed = both(f"{name}_mean", *given, last).item()
+            *first_arguments, last = [np.array([[parameters[0]]]), *parameters[1:]]
+            claimed = both(f"{name}_mean", *first_arguments, last).item()
             assert first == pytest.approx(claimed, abs=1e-9)
 
 
-def test_the_bernoulli_s_cross_entropy_integrates_to_tanh():
-    """tanh(l / 2) / l, at most 1/2: which is what the continuous Bernoulli divides by."""
+def test_the_integral_of_the_bernoulli_cross_entropy():
+    """It is tanh(l / 2) / l, at most 1/2, the normaliser of the continuous Bernoulli."""
     for logit in (-7.0, -0.4, 2.0):
         raw, _ = integrate.quad(lambda x: math.exp(x * logit) / (1 + math.exp(logit)), 0, 1)  # noqa: B023
         assert raw == pytest.approx(math.tanh(logit / 2) / logit, rel=1e-12) and raw < 0.5
@@ -199,7 +201,7 @@ def test_the_bernoulli_s_cross_entropy_integrates_to_tanh():
 
 
 def sampled(name, std=0.3):
-    """Draws of one pixel at several parameters, on both panels: parameters (P, outputs)."""
+    """Draws of one pixel for several parameters (P, outputs), the same on both panels."""
     config = MLPVAEConfig(input_dim=4000, likelihood=name, gaussian_std=std)
     parameters = np.array([p[: config.outputs] for p in PARAMETERS[name]])
     logits = np.repeat(parameters, 4000, axis=1)
@@ -215,21 +217,21 @@ def sampled(name, std=0.3):
 @pytest.mark.parametrize("name", GREY)
 def test_samples_have_the_distribution_that_they_are_drawn_from(name):
     parameters, draws, means = sampled(name)
-    for given, drawn, mean in zip(parameters, draws, means, strict=True):
+    for pixel, draw, mean in zip(parameters, draws, means, strict=True):
         if name == "beta":
-            m, nu = stats.logistic.cdf(given[0]), math.exp(given[1])
+            m, nu = stats.logistic.cdf(pixel[0]), math.exp(pixel[1])
             p = stats.beta(m * nu, (1 - m) * nu)
         elif name == "continuous_bernoulli":
-            slope = -abs(given[0]) or -1e-4
+            slope = -abs(pixel[0]) or -1e-4
             p = stats.truncexpon(b=-slope, scale=-1 / slope)
-            if given[0] > 0:
-                drawn, mean = 1 - drawn, 1 - mean  # noqa: PLW2901
+            if pixel[0] > 0:
+                draw, mean = 1 - draw, 1 - mean  # noqa: PLW2901
         else:
-            p = stats.truncnorm(-given[0] / 0.3, (1 - given[0]) / 0.3, given[0], 0.3)
-        assert stats.kstest(drawn, p.cdf).pvalue > 1e-3
-        assert abs(drawn.mean() - mean) < 4 * p.std() / len(drawn) ** 0.5
+            p = stats.truncnorm(-pixel[0] / 0.3, (1 - pixel[0]) / 0.3, pixel[0], 0.3)
+        assert stats.kstest(draw, p.cdf).pvalue > 1e-3
+        assert abs(draw.mean() - mean) < 4 * p.std() / len(draw) ** 0.5
         assert p.mean() == pytest.approx(mean, abs=1e-5)
-        assert drawn.std() == pytest.approx(p.std(), rel=0.08)
+        assert draw.std() == pytest.approx(p.std(), rel=0.08)
 
 
 @pytest.mark.parametrize("name", GREY)
@@ -247,11 +249,11 @@ def test_float32_draws_are_float64_draws_rounded(name):
         assert np.asarray(nll if name and hasattr(nll, "shape") else nll[0]).dtype == np.float32
 
 
-def test_the_far_tail_is_sampled_where_phi_underflows():
-    """mean 50 standard deviations outside: the exponential of rate |mean| / std^2."""
-    drawn, draws = sampled_tail(-5.0), 20_000
-    assert drawn.mean() == pytest.approx(0.1**2 / 5, rel=5 / draws**0.5)
-    np.testing.assert_allclose(1 - sampled_tail(6.0, flip=True), drawn, atol=1e-13)
+def test_samples_of_the_far_tail_are_right_where_phi_underflows():
+    """With the mean 50 standard deviations outside, it is exponential with rate |mean| / std^2."""
+    samples, count = sampled_tail(-5.0), 20_000
+    assert samples.mean() == pytest.approx(0.1**2 / 5, rel=5 / count**0.5)
+    np.testing.assert_allclose(1 - sampled_tail(6.0, flip=True), samples, atol=1e-13)
 
 
 def sampled_tail(mean, flip=False):

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 from helpers.recurrent_cases import (
-    BODIES,
     CELLS,
     KEY,
+    LAYERS,
     WIDTH,
     B,
     H,
     T,
     V,
     both_ways,
-    make_bodies,
     make_config,
+    make_layers,
     make_window,
     tensors,
 )
@@ -29,15 +29,15 @@ on_both_cells = pytest.mark.parametrize("cell", CELLS)
 
 
 def errors_against_torch(cell, layers, into_torch, rng):
-    """Outputs, final states and all gradients of the left body against plain torch.nn.RNN or LSTM.
+    """Relative errors of outputs, final states and gradients against plain torch.nn.RNN or LSTM.
 
-    The state_dict is handed over as it is, in either direction.
+    The state_dict is loaded unchanged, into torch's module or from it.
     """
     config = make_config(cell, num_layers=layers)
-    left, _, (x, state, masks) = make_bodies(cell, config)
+    left, _, (x, state, masks) = make_layers(cell, config)
     with torch.random.fork_rng(devices=[]):  # its init draws from torch's global state
         torch.manual_seed(5)
-        theirs = BODIES[cell][2](WIDTH, H, layers, dtype=torch.float64)
+        theirs = LAYERS[cell][2](WIDTH, H, layers, dtype=torch.float64)
     if into_torch:
         theirs.load_state_dict(tensors(left.state_dict()))
     else:
@@ -76,11 +76,11 @@ def test_the_layers_are_those_of_torch_nn(cell, layers, into_torch, rng):
 def test_layers_by_finite_difference(cell, scheme, rng):
     """One layer, with masks on h_{t-1} and without, and the stack: x, first state, every weight."""
     config = make_config(cell, num_layers=2, scheme=scheme, rate=0.3, recurrent_rate=0.65)
-    left, _, (x, state, masks) = make_bodies(cell, config)
-    m = left.recurrent_dropout.scaled(masks.through(0), x.dtype)
+    left, _, (x, state, masks) = make_layers(cell, config)
+    m = left.recurrent_dropout.scale(masks.recurrent[0] if masks.recurrent else None, x.dtype)
     mine = {name: p for name, p in left.named_parameters() if name.endswith("l0")}
     arguments = (x, *(part[0] for part in state))
-    errors = derivative_errors(lambda x, *first: left.layer(x, *first, m, 0), arguments, mine, rng)
+    errors = derivative_errors(lambda x, *first: left.layer(x, first, m, 0), arguments, mine, rng)
     assert errors.keys() == {f"[{i}]" for i in range(len(arguments))} | mine.keys()
     assert max(errors.values()) < 1e-8, errors
     errors = derivative_errors(left, (x, state, masks), left.named_parameters(), rng)

@@ -24,7 +24,7 @@ from model_specs.lstm import LSTMConfig
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
 from torch_impl.lstm import LSTMLayers
-from torch_impl.recurrent.stack import half_precision_trains
+from torch_impl.recurrent.fused import LSTM_KERNEL, half_precision_trains
 
 KEY = Key(51)
 CONFIG = ConvVAEConfig(
@@ -57,8 +57,8 @@ def whole(gradients):
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_rounds_and_does_no_more(amp):
-    """What one rounding of the weights alone does to the gradients, a few times over: each layer
-    rounds its weight, its input and its output, there and back."""
+    """The error is a few times that of rounding the weights alone: each layer rounds its weight,
+    its input and its output, forward and backward."""
     terms, gradients = gradients_of(panel_of())
     once = panel_of()
     kept = {n: torch.from_numpy(a) for n, a in once.weights().items()}
@@ -81,7 +81,7 @@ def test_evaluation_is_never_rounded():
 
 
 def test_a_step_that_overflows_is_left_out():
-    """Of float16; the scale halves, the count of steps that Adam divides by stays."""
+    """In float16: the scale halves, and the step count that Adam divides by stays."""
     panel = panel_of(Engine(amp="fp16"))
     state = panel.optimizer_state()
     assert state["scaler.scale"] == 2.0**16
@@ -136,21 +136,22 @@ def test_a_carried_state_is_not_rounded(model, name, amp, tmp_path):
 def test_a_kernel_without_half_precision_training_runs_in_float32():
     """The island is the same layer in float32: what the loop computes without autocast."""
 
-    def kernel(x, state, weights, *options):
+    def run(*arguments):
         if torch.is_autocast_enabled("cpu"):
             raise RuntimeError("could not create a primitive descriptor for the LSTM")
-        return torch.lstm(x, state, weights, *options)
+        return LSTM_KERNEL.run(*arguments)
 
-    config = LSTMConfig(vocab_size=7, embedding_dim=5, hidden_dim=6, num_layers=1, kernel="fused")
+    kernel = LSTM_KERNEL._replace(run=run)
+    config = LSTMConfig(vocab_size=7, embedding_dim=5, hidden_dim=6, num_layers=1)
     layers = LSTMLayers(5, config, "float32")
     for parameter in layers.parameters():
         torch.nn.init.uniform_(parameter, generator=torch.Generator().manual_seed(3))
-    layers.kernel = kernel
+    layers.fused_kernel = kernel
     x, h0, c0 = torch.ones(4, 3, 5), torch.zeros(3, 6), torch.zeros(3, 6)
     plain = torch.lstm(x, (h0[None], c0[None]), layers.weights(0), True, 1, 0.0, True, False, False)
     with torch.autocast("cpu", torch.float16):
         assert not half_precision_trains(kernel)
-        h, h_T, c_T = layers.layer(x.bfloat16(), h0, c0, None, 0)
+        h, h_T, c_T = layers.layer(x.bfloat16(), (h0, c0), None, 0)
     assert h.dtype == h_T.dtype == c_T.dtype == torch.float32
     assert torch.equal(h, plain[0]) and torch.equal(c_T, plain[2][0])
 
@@ -173,7 +174,7 @@ def test_a_precision_that_the_processor_cannot_train_is_one_clear_error(monkeypa
 
 
 def test_gradients_are_clipped_after_they_are_scaled_down():
-    """By a norm of 1 whatever the scale: with SGD the weights move by the learning rate."""
+    """The norm is that without the loss scale: with SGD the weights move by lr times the clip."""
     moved = []
     for engine in (Engine(), Engine(amp="fp16")):
         panel = scaled(panel_of(engine, optimizer="sgd"))

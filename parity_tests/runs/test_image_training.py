@@ -1,4 +1,4 @@
-"""Training on images of any shape: how they are handed over, pictures, early stopping."""
+"""Training on images of any shape: how they reach the model, pictures, early stopping."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from diptych.training.train import NonFiniteError, build, train
 from model_specs.common.key import Key
 from model_specs.conv_vae import ConvVAEConfig
 
-# How images are handed over
+# How images reach the model
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 20, 33), (2, 16, 16)])
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "none"])
 def test_images_fit_the_model_and_come_back(shape, activation):
-    """In the range of the activation, with a black margin to the next multiple of 16."""
+    """Images get the range of the activation, and a black margin to the next multiple of 16."""
     result = dataset(shape, count=5)
     pair = pairs.get("conv_vae")
     config = pair.for_data(result, FIELDS | {"out_activation": activation})
@@ -68,7 +68,7 @@ def test_colour_takes_the_papers_size_and_grey_less():
     colour, grey = (pairs.get("conv_vae").for_data(dataset((c, 32, 32)), {}) for c in (3, 1))
     assert (colour.base_channels, colour.latent_dim) == (64, 128)
     assert grey.base_channels < 64 and grey.latent_dim < 128
-    assert colour.recon_type == "gaussian" and colour.has_log_weight
+    assert colour.recon_type == "gaussian" and pairs.traits(colour).likelihood
 
 
 # Training
@@ -81,8 +81,9 @@ def test_no_batch_has_one_image(size, sizes):
     """All of them once an epoch; a rest of one joins the batch before it."""
     count = sum(sizes)
     result = dataset((1, 2, 2), count=count)
-    task = make_task(settings("mlp_vae", "x", result, None, {}, {"batch_size": size}), result)
-    batches = [task.batch(3, i) for i in range(task.steps_per_epoch)]
+    config = settings("mlp_vae", "x", result, None, {}, {"batch_size": size})
+    panel, task = build(config), make_task(config, result)
+    batches = [task.batch(panel, 3, i) for i in range(task.steps_per_epoch)]
     assert [len(batch) for batch in batches] == sizes
     rows = np.concatenate(batches)
     np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(result.train.x[:, 0]))
@@ -90,7 +91,7 @@ def test_no_batch_has_one_image(size, sizes):
 
 
 def test_a_batch_of_one_cannot_be_normalised(tmp_path):
-    """By a model whose codes are 1 x 1; said before the folder is claimed. Larger codes can."""
+    """A model whose codes are 1 x 1 refuses it before the folder is claimed."""
     result = dataset()
     for backend in BACKENDS:
         config = config_for(result, batch_size=1, backend=backend)
@@ -145,7 +146,7 @@ def test_binarised_images_are_drawn_before_they_are_spread(monkeypatch):
     result = dataset()
     config = config_for(result, binarize=True, fields=FIELDS | {"out_activation": "tanh"})
     panel, task = build(config), make_task(config, result)
-    batch = task.prepare(panel, task.batch(0, 0), Key(1), None)
+    batch = task.prepare(panel, task.batch(panel, 0, 0), Key(1), None)
     assert set(np.unique(batch)) == {-1, 1}
     assert 0.4 < (batch > 0).mean() < 0.6
 
@@ -184,21 +185,21 @@ def test_a_text_has_no_pictures(tmp_path):
 
 
 @pytest.fixture
-def judged(monkeypatch):
+def validations(monkeypatch):
     """Validation that goes 3, 2, 2.5, 2.6, 1: with patience 2 nobody sees the 1."""
     totals = [3.0, 2.0, 2.5, 2.6, 1.0, 0.5]
-    seen = []
+    calls = []
 
     def validate(task, panel):
-        seen.append(len(seen))
+        calls.append(len(calls))
         return {"total": totals[panel.optimizer_state()["step"] // 3 - 1]}
 
     monkeypatch.setattr(images.Images, "validate", validate)
-    return seen
+    return calls
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(None, 6), (1, 3), (2, 4), (3, 6)])
-def test_training_ends_where_nothing_gets_better(judged, patience, epochs, tmp_path):
+def test_training_ends_where_nothing_gets_better(validations, patience, epochs, tmp_path):
     result = dataset()
     config = config_for(result, epochs=6, patience=patience)
     outcome = train(config, result, tmp_path / "run")
@@ -206,17 +207,17 @@ def test_training_ends_where_nothing_gets_better(judged, patience, epochs, tmp_p
     assert len(lines) == epochs and outcome.steps == 3 * epochs and not outcome.interrupted
     assert outcome.folder.last_file.exists()
     again = train(config, result, tmp_path / "run", resume=True)
-    assert again.steps == outcome.steps and len(judged) == epochs
+    assert again.steps == outcome.steps and len(validations) == epochs
 
 
-def test_a_killed_run_stops_where_it_would_have(judged, tmp_path, monkeypatch):
+def test_a_killed_run_stops_where_it_would_have(validations, tmp_path, monkeypatch):
     result = dataset()
     config = config_for(result, epochs=6, patience=2, checkpoint_every=2)
     resumed, whole = killed_and_resumed(monkeypatch, config, result, tmp_path, 8)
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
 
 
-def test_runs_that_stopped_early_are_compared_as_far_as_they_went(judged, tmp_path):
+def test_runs_that_stopped_early_are_compared_as_far_as_they_went(validations, tmp_path):
     result, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
     for backend, path in paths.items():
         train(config_for(result, epochs=6, patience=1, backend=backend), result, path)
@@ -245,4 +246,4 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 def test_a_fresh_config_is_valid():
-    assert ConvVAEConfig().widest == 64 * 32 * 32
+    assert pairs.traits(ConvVAEConfig()).memory.widest == 64 * 32 * 32

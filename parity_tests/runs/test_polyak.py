@@ -101,7 +101,7 @@ def test_applied_puts_the_averages_in_place_and_the_weights_back(backend, rng):
 
 @each_backend
 def test_applied_twice_at_a_time_ends_with_the_last(backend, rng):
-    """As two generators do, of which the first ends first."""
+    """Two generators may do this, of which the first ends first."""
     named = parameters(backend, {"a": rng.normal(size=3)})
     average = average_of(backend, named)
     means = to_arrays(average.state_dict())
@@ -154,7 +154,7 @@ def test_state_moves_and_what_does_not_fit_is_refused(backend, rng):
 
 
 def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path):
-    """Of Adamax, whose averages are of the trajectory."""
+    """Adamax steps; the averages follow their whole trajectory."""
     digits = data.load("digits")
     run = {"optimizer": "adamax", "polyak": 0.95, "dtype": "float64", "epochs": 5}
     run |= {"batch_size": 64, "clip": 50.0, "log_every": 1}

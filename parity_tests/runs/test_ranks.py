@@ -58,8 +58,8 @@ ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
-def worked(tmp_path_factory):
-    """The folder where two gloo ranks have left what they found."""
+def two_ranks(tmp_path_factory):
+    """The folder of the arrays that two gloo ranks computed."""
     folder = tmp_path_factory.mktemp("ranks")
     finished(torchrun(2, Path(__file__).parents[1] / "helpers" / "ranks_worker.py", folder))
     return folder
@@ -75,9 +75,9 @@ def one_process(tmp_path_factory):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_two_ranks_have_the_gradient_of_the_whole_batch(worked, name, rank):
+def test_two_ranks_have_the_gradient_of_the_whole_batch(two_ranks, name, rank):
     """The NumPy panel sees all of it at once; batch normalisation is synchronised."""
-    result, _ = load_arrays(worked / f"{name}-{rank}.safetensors")
+    result, _ = load_arrays(two_ranks / f"{name}-{rank}.safetensors")
     want = gradients(CASES[name], panel_of(CASES[name], "numpy", Ranks()), Ranks())
     assert result.keys() == want.keys()
     for key, array in want.items():
@@ -93,9 +93,9 @@ def test_the_parts_add_up_on_the_left_panel_too():
             assert normwise(sum(np.array(part[key]) for part in parts), np.array(array)) <= BOUND
 
 
-def test_ranks_agree_and_the_first_answers_for_all(worked):
+def test_ranks_agree_and_the_first_answers_for_all(two_ranks):
     for rank in (0, 1):
-        _, outcome = load_arrays(worked / f"told-{rank}.safetensors")
+        _, outcome = load_arrays(two_ranks / f"answers-{rank}.safetensors")
         error = outcome.pop("error")
         assert outcome == {"flag": True, "none": False, "answer": 40} and "asked: got -1" in error
 
@@ -128,8 +128,8 @@ def test_the_noise_is_the_same_on_any_number_of_ranks(size):
     np.testing.assert_array_equal(np.concatenate(drawn), model.draw_noise(Key(5), 9).eps)
 
 
-def test_an_error_of_one_rank_is_told_as_one(tmp_path):
-    """Of rank 0, which alone looks at the folder; the other does not wait for it to answer."""
+def test_an_error_of_one_rank_is_one_error(tmp_path):
+    """Rank 0 alone looks at the folder; its error ends the other ranks too."""
     (tmp_path / "file").write_text("somebody's")
     result = subprocess.run(
         command(2, tmp_path / "file" / "below"),
@@ -216,7 +216,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path, monkeypatch):
 
 
 def test_synchronised_normalisation_is_torchs_in_one_process(rng):
-    """And in evaluation, with torch's names: its weights go into any run."""
+    """The same in evaluation, and with torch's names: its weights load into any run."""
     theirs = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double()
     ours = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double()
     assert synchronised(ours) == [ours[1]] and type(ours[1]) is SyncBatchNorm2d

@@ -203,14 +203,14 @@ MEMORY = [("rnn", "copy:5:3"), ("lstm", "copy:5:3"), ("rnn", "adding:6")]
 
 @pytest.mark.parametrize(("cell", "name"), MEMORY)
 def test_each_sequence_of_a_run_depends_on_its_number_alone(cell, name):
-    """And so not on the size of the batches: three of 5 are five of 3, in both epochs."""
+    """The size of the batches does not matter: three of 5 are five of 3, in both epochs."""
     drawn = {}
     for size in (3, 5):
         task = make_task(make_run(cell, data.load(name), batch_size=size, seed=4), data.load(name))
         assert task.steps_per_epoch == 100
-        batches = [task.batch(0, i) for i in range(15 // size)]
+        batches = [task.batch(None, 0, i) for i in range(15 // size)]
         drawn[size] = [np.concatenate(part, 1) for part in zip(*batches, strict=True)]
-        later = task.batch(1, 2)
+        later = task.batch(None, 1, 2)
         whole = data.load(name).draw(Key(4).fold_in("sequences"), size, 102 * size)
         for ours, theirs in zip(later, whole, strict=True):
             np.testing.assert_array_equal(ours, theirs)

@@ -35,7 +35,7 @@ STILL = {"optimizer": "sgd", "lr": 1e-300}  # p - lr g is p
 
 @pytest.fixture(autouse=True)
 def small_held_out_parts(monkeypatch):
-    """So that a validation has many windows, and a memory task few steps and sequences."""
+    """A validation then has many windows, and a memory task few steps and sequences."""
     monkeypatch.setattr(language, "LENGTH", 7)
     monkeypatch.setattr(memory, "STEPS_PER_EPOCH", 8)
     monkeypatch.setattr(memory, "HELD_OUT", 20)
@@ -81,7 +81,9 @@ def test_a_memory_task_carries_nothing(tmp_path, cell, name, backend):
     run = make_run(cell, source, backend=backend, epochs=1, **STILL)
     panel = build(run)
     task = make_task(run, source)
-    fresh = [panel.terms(window(panel, *task.batch(0, i)), Masks())["total"] for i in range(8)]
+    fresh = [
+        panel.terms(window(panel, *task.batch(panel, 0, i)), Masks())["total"] for i in range(8)
+    ]
     outcome = train(run, source, tmp_path / "run")
     totals = [line["total"] for line in steps_of(outcome.folder)]
     np.testing.assert_allclose(totals, fresh, rtol=TOLERANCE)
@@ -128,14 +130,14 @@ def test_killed_in_the_middle_and_resumed_is_uninterrupted(
     Resumed each time, the run ends in the same weights, optimiser and carried state to the bit,
     and has the same metrics.
     """
-    asked = {
+    options = {
         "optimizer": optimizer,
         "lr": 0.05,
         "clip": 1.0,
         "schedule": "constant-then-decay",
         "constant_epochs": 1,
     }
-    run = make_run(cell, CORPUS, NOISY, backend=backend, checkpoint_every=3, **asked)
+    run = make_run(cell, CORPUS, NOISY, backend=backend, checkpoint_every=3, **options)
     whole = train(run, CORPUS, tmp_path / "whole")
     cut = tmp_path / "cut"
     for step in (2, 5, 10, 14):
@@ -205,7 +207,7 @@ def test_a_broken_weight_is_one_line_and_spoils_no_file(
 
 @pytest.mark.parametrize(("cell", "backend"), BOTH)
 @pytest.mark.parametrize("length", [5, 50])
-def test_a_run_that_diverges_is_told_by_step_and_name_alone(tmp_path, cell, backend, length):
+def test_a_run_that_diverges_ends_with_step_and_name_alone(tmp_path, cell, backend, length):
     """No warning either, of which NumPy has some."""
     run = make_run(
         cell,
@@ -232,16 +234,16 @@ def test_each_step_is_as_long_as_rate_and_clip_say(tmp_path, monkeypatch, cell, 
     clip, lengths = 0.05, []
     original = Trainer.step
 
-    def step(trainer, batch, epoch):
-        before = trainer.panel.weights()
-        terms = original(trainer, batch, epoch)
+    def step(trainer):
+        epoch, before = trainer.epoch, trainer.panel.weights()
+        terms = original(trainer)
         moved = [a - before[n] for n, a in trainer.panel.weights().items()]
         lengths.append((epoch, np.sqrt(sum((m * m).sum() for m in moved))))
         return terms
 
     monkeypatch.setattr(Trainer, "step", step)
-    hold = {"schedule": "constant-then-decay", "constant_epochs": 2, "decay": 0.25, "epochs": 4}
-    run = make_run(cell, CORPUS, backend=backend, optimizer="sgd", lr=0.5, clip=clip, **hold)
+    decay = {"schedule": "constant-then-decay", "constant_epochs": 2, "decay": 0.25, "epochs": 4}
+    run = make_run(cell, CORPUS, backend=backend, optimizer="sgd", lr=0.5, clip=clip, **decay)
     folder = train(run, CORPUS, tmp_path / "clipped").folder
     rates = [line["lr"] for line in folder.metrics if line["kind"] == "epoch"]
     assert rates == [0.5, 0.5, 0.125, 0.03125]

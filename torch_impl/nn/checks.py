@@ -1,6 +1,7 @@
-"""Checks of what goes into a loss: each error names the argument, what it got and what it takes.
+"""Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
 
-Under torch.compile only shapes and dtypes are checked: values would break the graph.
+A tensor fits a model if it has the dtype and device of the model.
+Under torch.compile only shapes and dtypes are checked: a check of values would break the graph.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from model_specs.recurrent.dropout import Masks
 
 
 class Model(Protocol):
-    """What the arguments must match."""
+    """The dtype and device that the arguments must have."""
 
     @property
     def dtype(self) -> torch.dtype: ...
@@ -25,7 +26,7 @@ class Model(Protocol):
 
 
 def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: Model) -> None:
-    """Raise ValueError unless `value` is finite, of `shape` (None: any size), and the model's."""
+    """Raise ValueError unless `value` is finite, of `shape` (None: any size), and fits `model`."""
     check_tensor(name, value, shape, model)
     if not torch.compiler.is_compiling() and not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: got NaN or inf, takes finite values")
@@ -34,7 +35,7 @@ def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: 
 def check_batch(
     name: str, value: Tensor, example: tuple[int, ...], model: Model, support: tuple[float, float]
 ) -> None:
-    """Raise ValueError unless `value` is (N >= 1, *example), the model's, finite, in `support`."""
+    """Raise ValueError unless `value` is (N >= 1, *example), in `support`, and fits `model`."""
     check_tensor(name, value, (None, *example), model)
     if torch.compiler.is_compiling():
         return
@@ -49,7 +50,7 @@ def check_batch(
 
 
 def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
-    """Raise ValueError unless `value` is (N >= 1, *example), the model's, and all 0 or 1."""
+    """Raise ValueError unless `value` is (N >= 1, *example), all 0 or 1, and fits `model`."""
     check_batch(name, value, example, model, (0.0, 1.0))
     if torch.compiler.is_compiling():
         return
@@ -59,9 +60,9 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
 
 
 def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
-    """Raise ValueError unless `value` is (N, channels, H, W), none of them 0, and the model's.
+    """Raise ValueError unless `value` is (N, channels, H, W), no size 0, and fits `model`.
 
-    Under autocast any dtype is: torch casts it.
+    Under autocast every dtype is accepted, as torch casts it.
     """
     casts = isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type)
     dtype = value.dtype if casts else None
@@ -69,7 +70,7 @@ def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
 
 
 def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:
-    """Raise ValueError unless `value` is (..., dim), none of them 0, and the model's."""
+    """Raise ValueError unless `value` is (..., dim), no size 0, and fits `model`."""
     leading = len(getattr(value, "shape", ())) - 1
     check_tensor(name, value, (*(None,) * leading, dim), model)
 
@@ -87,7 +88,7 @@ def check_tokens(
 
 
 def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> None:
-    """Raise ValueError unless `weight` is None, or (steps, size), none negative, not all 0."""
+    """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and one > 0."""
     if weight is None:
         return
     check_noise("weight", weight, (steps, size), model)
@@ -106,8 +107,8 @@ def check_window(
 ) -> None:
     """Raise ValueError unless state and masks fit a window of (steps, size).
 
-    `model` is a recurrent one, `width` what its first layer reads, `vocabulary` how many words its
-    noise may drop.
+    `model` is a recurrent model, `width` the input width of its first layer, `vocabulary` the
+    number of words for a model that drops words.
     """
     H, L = model.config.hidden_dim, model.config.num_layers
     for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):

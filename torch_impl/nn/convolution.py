@@ -1,4 +1,7 @@
-"""torch.nn's convolutions, made without a draw from torch's global random state."""
+"""Convolutions of torch.nn, without draws from torch's global random state.
+
+Left panel: numpy_ref/nn/convolution.py
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def Conv2d(
     dtype: torch.dtype | str = torch.float64,
     device: torch.device | str | None = None,
 ) -> nn.Conv2d:
-    """A torch.nn.Conv2d whose weights are not yet set: torch_impl.nn.init draws them from a Key."""
+    """A torch.nn.Conv2d with uninitialised weights; a model's `init` draws them from a Key."""
     return skip_init(
         nn.Conv2d,
         in_channels,
@@ -46,7 +49,7 @@ def ConvTranspose2d(
     dtype: torch.dtype | str = torch.float64,
     device: torch.device | str | None = None,
 ) -> nn.ConvTranspose2d:
-    """A torch.nn.ConvTranspose2d whose weights are not yet set, as Conv2d's."""
+    """A torch.nn.ConvTranspose2d with uninitialised weights; a model's `init` draws them."""
     return skip_init(
         nn.ConvTranspose2d,
         in_channels,

@@ -1,12 +1,18 @@
-"""torch.nn's own layers, made without a draw from torch's global random state."""
+"""Layers of torch.nn, without draws from torch's global random state.
+
+Left panel: numpy_ref/nn/layers.py
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import ELU, BatchNorm2d, ReLU, Tanh
 from torch.nn.utils import skip_init
 
 from torch_impl.nn.module import as_dtype
+
+__all__ = ["ELU", "BatchNorm2d", "Embedding", "Linear", "ReLU", "Tanh"]
 
 
 def Linear(
@@ -15,7 +21,7 @@ def Linear(
     dtype: torch.dtype | str = torch.float64,
     device: torch.device | str | None = None,
 ) -> nn.Linear:
-    """A torch.nn.Linear with weights not yet set: torch_impl.nn.init draws them from a Key."""
+    """A torch.nn.Linear with uninitialised weights; a model's `init` draws them from a Key."""
     return skip_init(
         nn.Linear, in_features, out_features, dtype=as_dtype(dtype), device=device or "cpu"
     )
@@ -27,5 +33,5 @@ def Embedding(
     dtype: torch.dtype | str = torch.float64,
     device: torch.device | str | None = None,
 ) -> nn.Embedding:
-    """A torch.nn.Embedding with weights not yet set: torch_impl.nn.init draws them from a Key."""
+    """A torch.nn.Embedding with uninitialised weights; a model's `init` draws them from a Key."""
     return skip_init(nn.Embedding, vocab_size, dim, dtype=as_dtype(dtype), device=device or "cpu")

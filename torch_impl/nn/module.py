@@ -1,4 +1,7 @@
-"""What torch.nn.Module lacks of the contract: a load_state_dict that takes either panel's."""
+"""Module, a torch.nn.Module that loads the state_dict of either panel.
+
+Left panel: numpy_ref/nn/module.py
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Module(nn.Module):
-    """torch.nn.Module, with the left panel's promises about state and gradients."""
+    """Base class of the models: torch.nn.Module with the left panel's `gradients`."""
 
     def gradients(self) -> dict[str, Tensor]:
-        """The gradients of the last backward pass, by parameter name; zeros where none came."""
+        """The gradient of each parameter by path; zeros if there is none."""
         return {
             name: torch.zeros_like(p) if p.grad is None else p.grad
             for name, p in self.named_parameters()
@@ -27,9 +30,10 @@ class Module(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """torch's own, but arrays of either panel are taken, and all of them or none.
+        """Copy a state_dict of either panel into the parameters and buffers.
 
-        Raises: ValueError that lists every missing, unexpected and misshapen entry.
+        Raises: ValueError that lists every missing, unexpected and misshapen entry, and then
+        nothing is copied.
         """
         tensors = {
             name: value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
@@ -44,7 +48,7 @@ class Module(nn.Module):
 
 
 def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """float32 or float64, by name or as torch's own. Raises ValueError for any other."""
+    """float32 or float64, from its name or torch dtype. Raises ValueError for any other."""
     result = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if result not in DTYPES.values():
         raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
@@ -53,14 +57,14 @@ def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
 
 
 def as_device(device: torch.device | str | None) -> torch.device:
-    """The device, CPU where None. Raises ValueError for one that this machine lacks."""
+    """The device, by default the CPU. Raises ValueError if this machine does not have it."""
     try:
         result = torch.device("cpu" if device is None else device)
         torch.empty(0, device=result)
     except (RuntimeError, AssertionError) as error:
-        have = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"device: got {str(device)!r}, this machine has {have} ({reason})"
+            f"device: got {str(device)!r}, this machine has {available} ({reason})"
         ) from None
     return result

@@ -1,6 +1,6 @@
-"""Batch normalisation over several processes.   Left panel: numpy_ref/nn/normalisation.py
+"""Batch normalisation over several processes, as numpy_ref.nn.layers does for the whole batch.
 
-torch's own SyncBatchNorm runs on GPUs alone; this one runs wherever torch.distributed does.
+torch's SyncBatchNorm needs GPUs; this one runs on every backend of torch.distributed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 AXES = (0, 2, 3)
-"""What is averaged over: all but the channels."""
+"""The axes of a batch statistic: all but the channels."""
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose batch is that of all ranks together.
+    """BatchNorm2d with statistics over the batches of all ranks.
 
-        mu = sum x / m,   var = sum (x - mu)^2 / m,   the sums and m over every rank
+        mu = sum x / m,   var = sum (x - mu)^2 / m,   with sums and m over all ranks
 
-    Each sum's gradient is the sum of the ranks' gradients, for each rank's loss depends on it.
-    In evaluation, and in one process, it is nn.BatchNorm2d. Where all ranks were given the same
-    images, mu and var are right, but m / (m - 1) in the running variance counts them once a rank.
-    Source: as numpy_ref.nn.normalisation.BatchNorm2d, which does the same with the whole batch.
+    The loss of each rank depends on these sums, so that their gradients are sums over ranks too.
+    In evaluation mode, and in one process, it is nn.BatchNorm2d. If all ranks have the same images,
+    mu and var are right, but the running variance has an m that counts the images of each rank.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +48,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronised(module: nn.Module) -> list[SyncBatchNorm2d]:
-    """Every BatchNorm2d in `module`, turned in place into a SyncBatchNorm2d."""
+    """Convert every BatchNorm2d of `module` in place, and return them."""
     for child in module.modules():
         if type(child) is nn.BatchNorm2d:
             child.__class__ = SyncBatchNorm2d

@@ -1,7 +1,7 @@
-"""What torch.optim lacks: a running average of the weights, to be put in their place for a while.
+"""A running average of the weights.   Left panel: numpy_ref/nn/optim.py
 
-torch.optim.swa_utils.AveragedModel copies the whole model, and only at its first update, after a
-step; its rule for the averages is the one used here.
+torch.optim.swa_utils.AveragedModel copies the whole model, and at its first update, after a step.
+Its rule for the averages is used here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from model_specs.common.state import check_state
 
 
 class PolyakAverage:
-    """a <- decay a + (1 - decay) p after every step, for each parameter p; before the first, a = p.
+    """a <- decay a + (1 - decay) p after every step, for each parameter p, from a = p.
 
-    So the coefficients of the weights seen add up to 1 from the start, and nothing is to be
-    corrected for, as Adam's m is. Buffers (running statistics of batches) are not averaged.
-
-    Source: Polyak & Juditsky (1992), all steps alike; Chen et al. (2016), with decay 0.998.
+    The coefficients of past weights add up to 1 at every step, so that no correction as in Adam is
+    needed. Buffers (running statistics) are not averaged.
+    Source: Polyak & Juditsky (1992), with equal coefficients; Chen et al. (2016), decay 0.998.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
@@ -36,14 +35,14 @@ class PolyakAverage:
         self._depth = 0
 
     def update(self) -> None:
-        """Move every average towards its parameter. Not within `applied`."""
+        """Update the averages after a step. Not to be called within `applied`."""
         self._move([*self.averages.values()], [*self.parameters.values()], None)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """The averages stand in the parameters, and afterwards the parameters' own values again.
+        """A context in which the parameters have the values of the averages.
 
-        What is written into a parameter meanwhile is lost. Within itself it changes nothing.
+        Changes to a parameter within it are lost. A nested context has no effect.
         """
         if self._depth == 0:
             self._own = {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -62,7 +61,7 @@ class PolyakAverage:
         return {name: tensor.clone() for name, tensor in self.averages.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises: ValueError that lists every missing, unexpected and misshapen entry."""
+        """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
         check_state(
             {name: tuple(tensor.shape) for name, tensor in self.averages.items()},
             {name: tuple(array.shape) for name, array in state.items()},

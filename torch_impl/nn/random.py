@@ -1,7 +1,8 @@
 """Random numbers addressed by (key, element index): Philox4x32-10, on any device.
 
-Element i of a stream depends on the key and on i alone, so any part of it may be drawn at any
-time, in any order, on any device: `start` says where. The left panel draws the same bits.
+Element i of a stream is a function of the key and i alone, so that parts of it can be drawn at any
+time, in any order, on any device. `start` is the index of the first element. The left panel draws
+the same bits.
 
 Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 torch's own CUDA Philox depends on the launch and cannot be reproduced on the CPU.
@@ -33,7 +34,7 @@ Device = torch.device | str | None
 
 
 def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """The block cipher: a counter of four 32-bit words -> four random 32-bit words.
+    """The block cipher, from a counter of four 32-bit words to four random 32-bit words.
 
         (hi0, lo0) = M0 c0,  (hi1, lo1) = M1 c2
         c <- (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),   ten times, k += W between
@@ -52,7 +53,7 @@ def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tenso
 
 
 def bits(key: Key, shape: Shape, start: int = 0, device: Device = None) -> Tensor:
-    """32 random bits an element: words start, start+1, ... of the stream. int64 in [0, 2^32).
+    """Words start, start + 1, ... of the stream, 32 random bits each. int64 in [0, 2^32).
 
     Word i is lane i mod 4 of the block whose 64-bit counter is i div 4.
     Raises: ValueError for a negative size or start.
@@ -79,7 +80,7 @@ def uniform(
     dtype: torch.dtype = torch.float64,
     device: Device = None,
 ) -> Tensor:
-    """(bits >> 8) 2^-24: uniform on the 2^24 multiples of 2^-24 in [0, 1), exact in any dtype."""
+    """(bits >> 8) 2^-24, uniform over the multiples of 2^-24 in [0, 1) and exact in any dtype."""
     return ((bits(key, shape, start, device) >> 8).to(torch.float64) * 2.0**-24).to(as_dtype(dtype))
 
 
@@ -90,7 +91,7 @@ def normal(
     dtype: torch.dtype = torch.float64,
     device: Device = None,
 ) -> Tensor:
-    """Standard normal, after Box & Muller (1958).
+    """Standard normal numbers, by the method of Box & Muller (1958).
 
         u = (bits + 1/2) 2^-32;   r = sqrt(-2 log u_2j)
         n_2j = r cos(2 pi u_2j+1),   n_2j+1 = r sin(2 pi u_2j+1)
@@ -111,7 +112,7 @@ def normal(
 def bernoulli(key: Key, probs: Tensor, start: int = 0) -> Tensor:
     """uniform < probs: 1 with probability `probs`, in its shape and dtype.
 
-    `probs` is compared at 24 bits, exactly, whatever its dtype: 0 never gives 1, 1 always does.
+    The comparison is exact, at 24 bits, for every dtype: 0 never gives 1, and 1 always does.
     """
     u = uniform(key, tuple(probs.shape), start, device=probs.device)
     return (u < probs).to(probs.dtype)
@@ -122,14 +123,15 @@ def dropout_mask(
 ) -> Tensor:
     """True where a unit is kept, with probability 1 - rate: bits >= round(2^32 rate). bool.
 
-    An integer compare, so the mask is the same to the bit on every device and for every dtype.
+    The comparison is of integers, so that the mask is identical on every device and for every
+    dtype.
     Raises: ValueError for a rate outside [0, 1).
     """
     return bits(key, shape, start, device) >= keep_threshold(rate)
 
 
 def permutation(key: Key, n: int, device: Device = None) -> Tensor:
-    """A random order of 0 .. n-1: the stable argsort of n words. int64."""
+    """A random permutation of 0 ... n - 1, the stable argsort of n words. int64."""
     return torch.argsort(bits(key, n, device=device), stable=True)
 
 

@@ -38,22 +38,22 @@ def continuous_bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     differ: l keeps the digits that lambda loses where it rounds to 1, and the series above is exact
     to the last digit where theirs is a parabola.
     """
-    near, a = _split(logits)
-    square = (logits * logits).masked_fill(~near, 0)
+    small, a = _split(logits)
+    square = (logits * logits).masked_fill(~small, 0)
     series = square * _polynomial([c / n for n, c in enumerate(SERIES, 1)], square)
-    close = (0.5 - x) * logits + series
-    far = (logits.clamp(min=0) - x * logits) + (torch.log1p(-torch.exp(-a)) - torch.log(a))
-    return torch.where(near, close, far).sum(-1)
+    series_value = (0.5 - x) * logits + series
+    closed_form = (logits.clamp(min=0) - x * logits) + (torch.log1p(-torch.exp(-a)) - torch.log(a))
+    return torch.where(small, series_value, closed_form).sum(-1)
 
 
 def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     """E[x] = d/dl log((e^l - 1) / l) = 1 / (1 - e^-l) - 1 / l. Any shape. Value only."""
-    near, a = _split(logits)
-    square = (logits * logits).masked_fill(~near, 0)
-    close = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
+    small, a = _split(logits)
+    square = (logits * logits).masked_fill(~small, 0)
+    series_value = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
     e = torch.exp(-a)
-    far = torch.where(logits > 0, 1, -e) / (1 - e) - torch.copysign(1 / a, logits)
-    return torch.where(near, close, far)
+    closed_form = torch.where(logits > 0, 1, -e) / (1 - e) - torch.copysign(1 / a, logits)
+    return torch.where(small, series_value, closed_form)
 
 
 def continuous_bernoulli_icdf(logits: Tensor, u: Tensor) -> Tensor:
@@ -201,8 +201,8 @@ def _integral(m: Tensor, std: float) -> Tensor:
     low, high = (m - 1) / std, m / std
     inside = 2 * (torch.special.ndtr(high) - torch.special.ndtr(low))
     drop = torch.exp((2 * m - 1) / (2 * std**2))
-    near, far = -high.clamp(max=0) / math.sqrt(2), -low / math.sqrt(2)
-    outside = torch.special.erfcx(near) - drop * torch.special.erfcx(far)
+    near_end, far_end = -high.clamp(max=0) / math.sqrt(2), -low / math.sqrt(2)
+    outside = torch.special.erfcx(near_end) - drop * torch.special.erfcx(far_end)
     return std * math.sqrt(math.pi / 2) * torch.where(m > 0, inside, outside)
 
 

@@ -1,4 +1,4 @@
-"""The models that experiments look at: MLP VAEs of binary images, trained on the left panel."""
+"""MLP VAEs of binary images, trained on the left panel in float64."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from numpy_ref.mlp_vae import MLPVAE
 from numpy_ref.nn import random
 
 
-def binary(split: Split) -> np.ndarray:
-    """1 where a pixel is at least half white: the Bernoulli is a density of nothing else.
+def binarise(split: Split) -> np.ndarray:
+    """Binarise images: 1 where x >= 1/2, because the Bernoulli likelihood takes 0 or 1.
 
-    -> (N, D) float64
+    Shapes: (N, D) float64.
     """
     return (split.x >= 0.5).astype(np.float64)
 
 
-def trained(
+def train_numpy_vae(
     data: Dataset, fields: dict[str, Any], seed: int, steps: int, lr: float = 2e-3
 ) -> MLPVAE:
-    """An MLP VAE after so many steps of Adam on batches of 64 binary images, float64."""
+    """Train an MLP VAE by `steps` steps of Adam on batches of 64 binary images."""
     config, key = pairs.get("mlp_vae").for_data(data, fields), Key(seed)
     panel = make_panel(
         "mlp_vae", config, "numpy", key=key.fold_in("weights"), dtype="float64", lr=lr
     )
-    x = binary(data.train)
+    x = binarise(data.train)
     per_epoch = -(-len(x) // 64)
     for step in range(steps):
         epoch, index = divmod(step, per_epoch)

@@ -1,4 +1,4 @@
-"""A model that sets its weights by its first batch: when, by what, and who sees the outcome."""
+"""Training of a model that initialises its weights by the first batch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from helpers.run_folders import arrays_of, assert_same_arrays, config, killed_and_resumed
 
 from diptych.arrays import to_numpy
+from diptych.pairs import Traits
 from diptych.panels import BACKENDS
 from diptych.panels.ranks import Ranks
 from diptych.parity.report import normwise
 from diptych.tasks import make_task
 from diptych.training.train import Trainer, build, train
 from model_specs.common.key import Key
-from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.mlp_vae import MLPVAE as Left
 from torch_impl.mlp_vae import MLPVAE as Right
 
@@ -22,43 +22,43 @@ each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def initialize(model, x, noise):
-    """The first layer's units get variance 1 over the batch, its biases something of the noise."""
+    """Scale the first layer to variance 1 over the batch, and shift its biases by the noise."""
     layer = model.encoder_hidden
     assert not torch.is_grad_enabled() or isinstance(x, np.ndarray)
     h = x @ layer.weight.data.T
     scale = ((h - h.mean(0)) ** 2).mean(0) ** 0.5
     layer.weight.data[...] = layer.weight.data / (scale[:, None] + 0.01)
     layer.bias.data[...] = layer.bias.data + noise.eps.mean()
-    model.seen = [*getattr(model, "seen", ()), (to_numpy(x), to_numpy(noise.eps))]
+    model.batches = [*getattr(model, "batches", ()), (to_numpy(x), to_numpy(noise.eps))]
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    """What the models of a run have before each step: weights, averages, step."""
+def history(monkeypatch):
+    """(weights, averages, step) of a run before each of its steps."""
     result = []
     for model in (Left, Right):
         monkeypatch.setattr(model, "initialize", initialize, raising=False)
     step = Trainer.step
 
-    def watched(trainer, batch, epoch):
+    def watched(trainer):
         panel = trainer.panel
         result.append((panel.weights(), panel.average_state(), trainer.position.step))
-        return step(trainer, batch, epoch)
+        return step(trainer)
 
     monkeypatch.setattr(Trainer, "step", watched)
     return result
 
 
-def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, seen):
-    """And the first ones of the averages are copies of them."""
+def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, history):
+    """The averages begin as copies of these weights."""
     runs = [
         config(backend=b, dtype="float64", polyak=0.9, epochs=1, binarize=True) for b in BACKENDS
     ]
     outcomes = [train(run, few_digits, tmp_path / run.backend) for run in runs]
-    firsts = [(weights, means) for weights, means, step in seen if step == 0]
+    firsts = [(weights, means) for weights, means, step in history if step == 0]
     assert len(firsts) == 2
     for (weights, means), run in zip(firsts, runs, strict=True):
-        plain = build(run).weights()  # which nothing has initialised
+        plain = build(run).weights()  # without initialisation
         assert (weights["encoder_hidden.weight"] != plain["encoder_hidden.weight"]).all()
         assert (weights["encoder_hidden.bias"] != plain["encoder_hidden.bias"]).all()
         np.testing.assert_array_equal(weights["posterior.mu.bias"], plain["posterior.mu.bias"])
@@ -71,12 +71,12 @@ def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, seen):
 
 
 @each_backend
-def test_it_sees_the_first_batch_once(few_digits, tmp_path, seen, backend):
+def test_the_first_batch_initialises_once(few_digits, tmp_path, history, backend):
     run = config(backend=backend, binarize=True)
     panel = train(run, few_digits, tmp_path / "run").panel
-    ((x, eps),) = panel.model.seen
+    ((x, eps),) = panel.model.batches
     task, key = make_task(run, few_digits), Key(run.seed).fold_in(0)
-    want = task.prepare(panel, task.batch(0, 0), key, None)
+    want = task.prepare(panel, task.batch(panel, 0, 0), key, None)
     np.testing.assert_array_equal(x, want)
     noise = panel.model.draw_noise(key.fold_in("initialize"), len(want))
     np.testing.assert_array_equal(eps, to_numpy(noise.eps))
@@ -84,17 +84,17 @@ def test_it_sees_the_first_batch_once(few_digits, tmp_path, seen, backend):
 
 @each_backend
 @pytest.mark.parametrize("steps", [1, 5])
-def test_a_resumed_run_does_not_begin_again(
-    few_digits, tmp_path, monkeypatch, seen, backend, steps
+def test_a_resumed_run_is_not_initialised_again(
+    few_digits, tmp_path, monkeypatch, history, backend, steps
 ):
-    """Killed before its first checkpoint it does, and ends in the same weights either way."""
+    """Unless it was killed before its first checkpoint. Either way it ends in the same weights."""
     run = config(backend=backend, polyak=0.9)
     resumed, _ = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
-    assert len(getattr(resumed.panel.model, "seen", ())) == (steps == 1)
+    assert len(getattr(resumed.panel.model, "batches", ())) == (steps == 1)
 
 
 @each_backend
-def test_a_model_without_it_is_left_as_it_is(few_digits, tmp_path, monkeypatch, backend):
+def test_a_model_without_initialize_is_not_changed(few_digits, tmp_path, monkeypatch, backend):
     run = config(backend=backend)
     panel = build(run)
     before = panel.weights()
@@ -104,7 +104,7 @@ def test_a_model_without_it_is_left_as_it_is(few_digits, tmp_path, monkeypatch, 
 
 def test_a_loss_of_the_whole_batch_is_refused_on_several_ranks(few_digits, tmp_path, monkeypatch):
     monkeypatch.setattr("diptych.panels.right.DistributedDataParallel", lambda loss: loss)
-    monkeypatch.setattr(MLPVAEConfig, "divisible", False, raising=False)
+    monkeypatch.setattr("diptych.pairs.traits", lambda config: Traits(divisible=False))
     with pytest.raises(ValueError, match="ranks: got 2, mlp_vae so configured is trained in one"):
         train(config(), few_digits, tmp_path / "run", ranks=Ranks(0, 2))
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,55 @@
+"""The one line that a user reads when a command fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from rich.markup import escape
+
+from diptych.cli import terminal
+
+ALIASES: Mapping[str, Mapping[str, str]] = {
+    "train": {"name": "data", "root": "data_root", "config field": "set_"},
+    "evaluate": {"root": "data_root", "count": "examples"},
+    "sample": {"root": "data_root", "tokens": "prompt"},
+    "lab": {"name": "data", "root": "data_root"},
+}
+"""For each command the arguments of the library that the command fills from an option of another
+name."""
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print one line and end the process; several ranks say which of them it is."""
+    rank = os.environ.get("RANK") or "0"
+    message = message if rank == "0" else f"rank {rank}: {message}"
+    terminal.errors.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    sys.exit(status)
+
+
+def name_options(message: str, command: Any, arguments: Sequence[str]) -> str:
+    """The message with an argument of the library replaced by the option that the user typed.
+
+    "epochs: got 0" becomes "--epochs: got 0", and a field of the model's config that was set
+    becomes "--set hidden_dim: got ...". A name that is no option of the command stays as it is.
+    """
+    head, colon, tail = message.partition(": ")
+    if not colon or not re.fullmatch(r"\w+( \w+)?(, \w+)*", head):
+        return message
+    called = next((a for a in arguments if a in command.commands), None)
+    if called is None:
+        return message
+    options = {p.name: p.opts[0] for p in command.commands[called].params if "--" in p.opts[0]}
+    aliases = ALIASES.get(called, {})
+    values = [a.removeprefix("--set=") for a in arguments]
+    fields = {value.partition("=")[0] for value in values if "=" in value}
+
+    def typed(name: str) -> str:
+        if name in fields:
+            return f"--set {name}"
+        return options.get(aliases.get(name, name), name)
+
+    return f"{', '.join(map(typed, head.split(', ')))}: {tail}"

@@ -1,0 +1,48 @@
+"""The settings and the data of the run that `diptych train` starts or resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diptych import data as data_sets
+from diptych import pairs
+from diptych.data import Data
+from diptych.runs.config import RunConfig
+from diptych.runs.folder import RunFolder
+from diptych.runs.resuming import resumed_options
+from diptych.training.presets import default_data, settings
+
+
+def prepare(
+    model: str,
+    out: Path,
+    *,
+    resume: bool,
+    preset: str | None,
+    data: str | None,
+    data_root: Path | None,
+    fields: list[str],
+    options: Mapping[str, Any],
+) -> tuple[RunConfig, Data]:
+    """Return the settings of a run, and its data.
+
+    `fields` are "name=value" of the model's config; `options` are fields of RunConfig, None where
+    the user gave no value: then the value is that of the preset, of the run in `out` if `resume`,
+    or the default.
+    Raises: ValueError for an unknown name or an impossible value. Whether a resumed run may change
+    a setting is decided when it begins (see RunFolder.begin).
+    """
+    changes = pairs.parse_fields(pairs.get(model), fields)
+    folder = RunFolder(out)
+    if resume and folder.settings_file.exists():
+        earlier = folder.config()
+        if earlier.model != model:
+            raise ValueError(f"model: got {model!r}, the run in {out} trains {earlier.model!r}")
+        changes, options = resumed_options(earlier, preset, changes, options)
+        name = data or earlier.data
+    else:
+        name = data or default_data(model, preset)
+    dataset = data_sets.load(name, data_root)
+    return settings(model, name, dataset, preset, changes, options), dataset

@@ -1,0 +1,36 @@
+"""The names that a user may type, known without torch, and the answer to a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from model_specs.conv_vae import ConvVAEConfig
+from model_specs.lstm import LSTMConfig
+from model_specs.mlp_vae import MLPVAEConfig
+from model_specs.rnn import RNNConfig
+from model_specs.vlae import VLAEConfig
+
+MODELS: dict[str, type] = {
+    "mlp_vae": MLPVAEConfig,
+    "conv_vae": ConvVAEConfig,
+    "vlae": VLAEConfig,
+    "rnn": RNNConfig,
+    "lstm": LSTMConfig,
+}
+"""The config class of each model."""
+
+EXPERIMENTS = ("estimators", "bound", "beta", "likelihoods", "autoencoder", "lossy")
+"""The experiments of the laboratory."""
+
+DTYPES = ("float32", "float64")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    """table[name]. Raises ValueError that lists the names and suggests the nearest."""
+    if name in table:
+        return table[name]
+    similar = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
+    hint = f"; did you mean {similar[0]!r}?" if similar else ""
+    raise ValueError(f"{kind}: got {name!r}, takes one of {', '.join(filter(None, table))}{hint}")

@@ -1,0 +1,80 @@
+"""Tables of the measured results for README.md, docs/results.md and docs/speed.md.
+
+The records are those of diptych.runs.results. A cell holds at most 80 characters, so that a row
+can be read where the page is shown; the commands that measured a table stand below it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
+from diptych.runs.tables.markdown import CELL, Record, table, with_tables
+from diptych.runs.tables.speed import speed, step_ratios
+from diptych.runs.tables.trained import (
+    compared,
+    data_name,
+    likelihood,
+    perplexity,
+    reconstruction,
+    select,
+)
+
+__all__ = ["CELL", "PAGES", "results_page", "speed_page", "summary", "table", "with_tables"]
+
+MODELS = ("mlp_vae", "conv_vae", "vlae", "rnn", "lstm")
+DTYPES = ("float64", "float32")
+
+
+def results_page(records: list[Record]) -> str:
+    """The tables of docs/results.md: trained models and experiments."""
+    sections = {
+        "Log-likelihood of images": likelihood(select(records, "test_nll")),
+        "Reconstruction of colour images": reconstruction(select(records, "test_rmse")),
+        "Perplexity of text": perplexity(select(records, "test_perplexity")),
+        "One training on both panels": compared(select(records, "relative_difference_first")),
+        "Memory under five dropout schemes": memory(select(records, "memory")),
+        "Regularisation of a large LSTM": regularised(select(records, "best_valid_perplexity")),
+        "How many nats a decoder leaves to the code": preference(select(records, "preference")),
+        "The laboratory": laboratory(select(records, "truths")),
+    }
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
+
+
+def speed_page(records: list[Record]) -> str:
+    """The tables of docs/speed.md: both panels timed in turn."""
+    return "\n\n".join(speed(record) for record in select(records, "rounds"))
+
+
+def summary(records: list[Record]) -> str:
+    """The table of README.md: a model's best recorded result, and the speed of a step."""
+    best: dict[str, str] = {}
+    for r in sorted(select(records, "test_nll"), key=lambda r: -r["metrics"]["test_nll"]):
+        m = r["metrics"]
+        nll = f"{m['test_nll']:.1f} ± {m['test_nll_standard_error']:.1f} nats"
+        best[m["settings"]["model"]] = f"{nll}, test NLL of {data_name(r)}"
+    for r in select(records, "test_rmse"):
+        rmse = f"{r['metrics']['test_rmse']:.3f}"
+        best[r["metrics"]["settings"]["model"]] = f"{rmse} RMSE of [0, 1], {data_name(r)}"
+    for r in select(records, "test_perplexity"):
+        perplexity_text = f"{r['metrics']['test_perplexity']:.1f}"
+        best[r["metrics"]["settings"]["model"]] = f"{perplexity_text} perplexity, {data_name(r)}"
+    for r in select(records, "memory"):
+        right = 100 * statistics.mean(r["metrics"]["memory"]["rnn"]["schemes"]["none"]["accuracy"])
+        best["rnn"] = f"{right:.0f} % of symbols recalled after 100 steps"
+    ratios = step_ratios(select(records, "rounds"))
+    rows = [
+        (f"`{model}`", best.get(model, "–"), *(ratios[model].get(d, "–") for d in DTYPES))
+        for model in MODELS
+        if model in ratios
+    ]
+    return table(("model", "best recorded result", *(f"step, {d}" for d in DTYPES)), rows)
+
+
+PAGES: dict[str, Callable[[list[Record]], str]] = {
+    "README.md": summary,
+    "docs/results.md": results_page,
+    "docs/speed.md": speed_page,
+}
+"""Which function makes the tables of which page."""

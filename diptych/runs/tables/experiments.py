@@ -1,0 +1,100 @@
+"""Tables of the experiments: dropout and memory, regularisation, the use of the code, the lab."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+from diptych.runs.tables.markdown import Record, Row, commands, table
+from diptych.runs.tables.trained import data_name
+
+
+def memory(records: list[Record]) -> str:
+    """Right answers of each dropout scheme, a table an experiment."""
+    return "\n\n".join(_memory_table(record) for record in records)
+
+
+def _memory_table(record: Record) -> str:
+    models = record["metrics"]["memory"]
+    first = next(iter(models.values()))
+    seeds, rate = len(first["settings"]["seeds"]), first["settings"]["rate"]
+
+    def cell(scheme: Record) -> str:
+        known = [100 * a for a in scheme["accuracy"] if a is not None]
+        lost = len(scheme["accuracy"]) - len(known)
+        note = f", {lost} diverged" if lost else ""
+        if len(known) < 2:
+            return f"–{note}"
+        return f"{statistics.mean(known):.1f} ± {statistics.stdev(known):.1f}{note}"
+
+    rows = [
+        (f"`{name}`", *(cell(model["schemes"][name]) for model in models.values()))
+        for name in first["schemes"]
+    ]
+    return (
+        f"{record['data']}, dropout rate {rate:g}: right answers after training, dropout off, in % "
+        f"(mean ± standard deviation of {seeds} seeds; chance {100 * first['chance']:.1f}).\n\n"
+        f"{table(('dropout', *models), rows)}\n\n{commands([('', [record['command']])])}"
+    )
+
+
+def regularised(records: list[Record]) -> str:
+    """Perplexities with and without dropout, a table an experiment."""
+    return "\n\n".join(_regularised_table(record) for record in records)
+
+
+def _regularised_table(record: Record) -> str:
+    m = record["metrics"]
+    rows: list[Row] = []
+    for scheme, run in m["curves"].items():
+        best = min(range(len(run["valid"])), key=run["valid"].__getitem__)
+        last = f"{run['train'][-1]:.1f} / {run['valid'][-1]:.1f}"
+        rate = f", rate {run['rate']:g}" if run["rate"] else ""
+        lowest = f"**{run['valid'][best]:.1f}** (epoch {run['epoch'][best]})"
+        rows.append((f"`{scheme}`{rate}", lowest, last, f"{run['seconds'] / 60:.1f} min"))
+    layers, units = m["model"]["num_layers"], m["model"]["hidden_dim"]
+    after = f"after epoch {m['run']['epochs']}: training / validation"
+    heads = ("dropout", "best validation perplexity", after, "training took")
+    return (
+        f"An LSTM of {layers} × {units} units on {record['data']}.\n\n{table(heads, rows)}\n\n"
+        f"{commands([('', [record['command']])])}"
+    )
+
+
+def preference(records: list[Record]) -> str:
+    """Nats on the code for each decoder, a table an experiment."""
+    return "\n\n".join(_preference_table(record) for record in records)
+
+
+def _preference_table(record: Record) -> str:
+    m = record["metrics"]
+    rows: list[Row] = []
+    for name, run in m["preference"].items():
+        code = f"**{run['kl']:.1f}** ({run['kl'] / math.log(2):.1f} bits)"
+        nll = f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}"
+        took = f"{run['seconds'] / 60:.1f} min"
+        rows.append((name, str(run["pixels"]), code, nll, f"{run['elbo']:.2f}", took))
+    heads = ("decoder, prior", "pixels in view", "KL, nats", "test NLL, nats", "ELBO", "took")
+    return (
+        f"VLAE on {data_name(record)}, {m['epochs']} epochs each, {m['free_nats']:g} nats free in "
+        f"training, K = {m['samples']}, {m['examples']} test images.\n\n{table(heads, rows)}\n\n"
+        f"{commands([('', [record['command']])])}"
+    )
+
+
+def laboratory(records: list[Record]) -> str:
+    """The lab's experiments, and each statement of theory that they test."""
+    rows, claims = [], []
+    for r in records:
+        truths, name = r["metrics"]["truths"], r["name"].removeprefix("lab_")
+        held = f"{sum(truths.values())} of {len(truths)}"
+        rows.append(
+            (name, data_name(r), str(len(r["metrics"]["seeds"])), held, f"{r['time_s']:.0f} s")
+        )
+        lines = [f"- {'✓' if holds else '✗'} {truth}" for truth, holds in truths.items()]
+        claims.append("\n".join([f"### {name}", "", *lines]))
+    if not rows:
+        return ""
+    heads = ("experiment", "data", "seeds", "statements that hold", "took")
+    block = commands([("", [r["command"] for r in records])])
+    return "\n\n".join([table(heads, rows), block, *claims])

@@ -1,0 +1,40 @@
+"""Markdown that a reader of a page on GitHub can read: tables, commands, marks in a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+CELL = 80
+"""Characters that a cell holds at most."""
+
+Record = dict[str, Any]
+Row = tuple[str, ...]
+
+
+def table(headings: Sequence[str], rows: Iterable[Row]) -> str:
+    """A table. Raises: ValueError for a cell of more than 80 characters."""
+    lines = [tuple(headings), tuple("---" for _ in headings), *rows]
+    for cell in (cell for line in lines for cell in line):
+        if len(cell) > CELL:
+            raise ValueError(f"cell: got {len(cell)} characters, takes {CELL} at most: {cell}")
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def commands(entries: Iterable[tuple[str, list[str]]]) -> str:
+    """A block of shell commands, each group under a comment where it has one."""
+    lines: list[str] = []
+    for comment, group in entries:
+        lines += [f"# {comment}"] if comment else []
+        lines += group
+    return "\n".join(["```sh", *lines, "```"])
+
+
+def with_tables(page: str, tables: str) -> str:
+    """`page` with the text between its two marks replaced. Raises: ValueError for no marks."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"page: lacks the marks {BEGIN} and {END}")
+    return f"{head}{BEGIN}\n\n{tables}\n\n{END}{tail}"

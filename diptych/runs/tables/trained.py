@@ -1,0 +1,133 @@
+"""Tables of trained models: likelihoods, reconstructions, perplexities, and both panels' losses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from diptych.runs.tables.markdown import Record, Row, commands, table
+
+CONTEXTS = {"none": "factorised decoder", "raster": "PixelCNN decoder"}
+LATENTS = {"gaussian": "Gaussian prior", "af_prior": "flow prior", "iaf_posterior": "IAF posterior"}
+
+
+def likelihood(records: list[Record]) -> str:
+    """Importance-weighted likelihoods of test images, a row a run."""
+    rows = []
+    for r in records:
+        m = r["metrics"]
+        nll = f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f}"
+        code = f"{m['test_kl']:.2f} ({m['test_kl'] / math.log(2):.1f} bits)"
+        draws = f"{m['test_samples']} × {m['test_examples']}"
+        rows.append((_name(r), nll, f"{m['test_elbo']:.2f}", code, draws, _training(r)))
+    return _page_part(
+        "Test images; the NLL is importance-weighted, its ± the standard error over the images. "
+        "K × images: draws of z for each image, and the number of images.",
+        ("run", "NLL, nats", "ELBO", "KL, nats", "K × images", "training"),
+        rows,
+        records,
+    )
+
+
+def reconstruction(records: list[Record]) -> str:
+    """Errors of reconstructed test images, a row a run."""
+    rows = []
+    for r in records:
+        m, c = r["metrics"], _model_config(r)
+        size = f"{c['in_channels']} × {c['image_size']} × {c['image_size']}"
+        rmse = f"**{m['test_rmse']:.3f}** of [0, 1]"
+        count = str(m["test_examples"])
+        rows.append((_name(r), size, f"{m['test_elbo']:.0f}", rmse, count, _training(r)))
+    heads = ("run", "images", "ELBO, nats", "RMSE", "test images", "training")
+    return _page_part("Test images over their reconstructions.", heads, rows, records)
+
+
+def perplexity(records: list[Record]) -> str:
+    """Perplexities of test text, a row a run."""
+    rows = []
+    for r in records:
+        m = r["metrics"]
+        test, tokens = f"**{m['test_perplexity']:.2f}**", str(m["test_tokens"])
+        valid = f"{m['history'][-1]['perplexity']:.2f}"
+        rows.append((_name(r), valid, test, tokens, _training(r)))
+    heads = ("run", "valid perplexity", "test perplexity", "test tokens", "training")
+    return _page_part("One pass over the text, the state carried.", heads, rows, records)
+
+
+def compared(records: list[Record]) -> str:
+    """How far the losses of one training on both panels differ."""
+    rows = []
+    for r in records:
+        m = r["metrics"]
+        names = ("first_100_steps", "train_epochs", "valid_epochs")
+        errors = [f"{m[f'relative_difference_{name}']:.0e}" for name in names]
+        times = [f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")]
+        rows.append((f"{r['data']}, {m['dtype']}, {m['epochs']} epochs", *errors, *times))
+    heads = ("data", "100 steps", "training epochs", "validation", "NumPy took", "PyTorch took")
+    if not rows:
+        return ""
+    return (
+        "One MLP VAE trained twice, with the same settings, weights and noise: the largest "
+        "relative difference of the losses, step by step and epoch by epoch.\n\n"
+        f"{table(heads, rows)}\n\n{commands([('', [r['command'] for r in records])])}"
+    )
+
+
+def select(records: list[Record], metric: str) -> list[Record]:
+    """The records with a metric whose name begins so; each has one kind of result only.
+
+    A run of images has a likelihood and an error of reconstructions. The model of colour images
+    (which has an image_size) is judged by the second, every other by the first.
+    """
+    kept = [r for r in records if any(name.startswith(metric) for name in r["metrics"])]
+    if metric in ("test_nll", "test_rmse"):
+        kept = [r for r in kept if "test_perplexity" not in r["metrics"]]
+        kept = [r for r in kept if ("image_size" in _model_config(r)) == (metric == "test_rmse")]
+    return kept
+
+
+def _model_config(record: Record) -> dict[str, Any]:
+    return record["metrics"].get("settings", {}).get("model_config", {})
+
+
+def data_name(record: Record) -> str:
+    """The name of the data that a result was measured on."""
+    return record["data"].partition(":")[0]
+
+
+def _name(record: Record) -> str:
+    """The model of a trained run and its sizes."""
+    c, model = _model_config(record), record["metrics"]["settings"]["model"]
+    if "masked_layers" in c:
+        parts = [CONTEXTS.get(c["context"], c["context"]), LATENTS.get(c["latent"], c["latent"])]
+        return f"{model}, {parts[0]}, {parts[1]}"
+    if "image_size" in c:
+        return f"{model}, {c['base_channels']} channels, {c['latent_dim']} latents"
+    if "num_layers" in c:
+        dropout = "no dropout" if c["scheme"] == "none" else f"{c['scheme']} {c['rate']:g}"
+        return f"{model} {c['num_layers']} × {c['hidden_dim']}, {dropout}"
+    return f"{model} {c['input_dim']}-{c['hidden_dim']}-{c['latent_dim']}"
+
+
+def _training(record: Record) -> str:
+    m = record["metrics"]
+    return f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min"
+
+
+def _trained_with(record: Record) -> str:
+    s = record["metrics"]["settings"]
+    panel = {"numpy": "NumPy", "torch": "PyTorch"}[s["backend"]]
+    return f"{panel} panel, {s['dtype']}, {record['device']}"
+
+
+def _run_commands(records: list[Record]) -> str:
+    return commands(
+        (_name(r), [r["metrics"]["settings"]["command"], r["command"]]) for r in records
+    )
+
+
+def _page_part(text: str, heads: Row, rows: list[Row], records: list[Record]) -> str:
+    if not records:
+        return ""
+    data = "; ".join(dict.fromkeys(f"{r['data']}; {_trained_with(r)}" for r in records))
+    return f"Data: {data}. {text}\n\n{table(heads, rows)}\n\n{_run_commands(records)}"

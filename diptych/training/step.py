@@ -1,0 +1,59 @@
+"""One training step: the loss, its gradients, clipping, and a step of the optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from diptych.evaluation.elbo import per_example
+from diptych.panels import Panel
+from diptych.tasks.base import TrainingBatch
+
+
+class NonFiniteError(ValueError):
+    """A loss term or a weight became NaN or inf; the message says at which step, and which."""
+
+
+class StepResult(NamedTuple):
+    """The outcome of one training step."""
+
+    terms: dict[str, float]  # of the loss before the step, "total" first, per example
+    grad_norm: float | None  # before clipping; None where it was not asked for
+    state: Any  # of a recurrent model, for the next batch; else None
+
+
+def training_step(
+    panel: Panel,
+    batch: TrainingBatch,
+    lr: float,
+    clip: float | None = None,
+    *,
+    measure_norm: bool = False,
+) -> StepResult:
+    """Move the weights by one step of the panel's optimiser.
+
+        g = d loss(inputs, noise) / d weights;  g <- g min(1, clip / |g|);  weights <- step(lr, g)
+
+    `measure_norm` asks for |g|, the norm over all parameters, at the cost of one more pass over
+    them. Units: terms in nats per example, where the model's are nats.
+    Raises: NonFiniteError, with the weights as before, where a loss term is NaN or inf.
+    """
+    terms, state = panel.forward_backward(batch.inputs, batch.noise, batch.share)
+    check_finite(terms)
+    norm = gradient_norm(panel) if measure_norm else None
+    panel.step(lr, clip)
+    return StepResult(per_example(panel.model.config, terms, batch.size), norm, state)
+
+
+def check_finite(terms: Mapping[str, float]) -> None:
+    """Raise NonFiniteError where a loss term is NaN or inf."""
+    broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
+    if broken:
+        raise NonFiniteError(f"loss term {', '.join(broken)}")
+
+
+def gradient_norm(panel: Panel) -> float:
+    """|g| = sqrt(sum g_i^2) over the gradients of all parameters, as the last batch left them."""
+    gradients = (parameter.grad for parameter in panel.model.parameters())
+    return math.sqrt(sum(float((g * g).sum()) for g in gradients if g is not None))

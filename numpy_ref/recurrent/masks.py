@@ -1,0 +1,39 @@
+"""Draw the dropout masks of a recurrent network.
+
+Right panel: torch_impl/recurrent/masks.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model_specs.common.fields import check_positive_int
+from model_specs.common.key import Key
+from model_specs.recurrent.dropout import Masks, mask_plans
+from numpy_ref.nn import random
+from numpy_ref.recurrent.network import Recurrent
+
+
+def draw_masks(
+    layers: Recurrent, key: Key, batch_size: int, length: int | None = None, first: int = 0
+) -> Masks:
+    """Draw the masks of the layers' scheme for `length` steps (None: config.seq_len).
+
+    In evaluation no masks are drawn. Example n owns a stretch of each random stream, whatever the
+    batch: `first` is the number of the first example, so that a part of a batch gets the masks
+    that it would get in the whole.
+    """
+    length = layers.config.seq_len if length is None else length
+    check_positive_int("batch_size", batch_size)
+    check_positive_int("length", length)
+    if not layers.training:
+        return Masks()
+    fields = {}
+    for name, rate, steps, widths in mask_plans(layers.config, layers.input_dim, length):
+        masks = []
+        for place, width in enumerate(widths):
+            stream, start = key.fold_in(name).fold_in(place), first * steps * width
+            mask = random.dropout_mask(stream, (batch_size, steps, width), rate, start)
+            masks.append(np.ascontiguousarray(mask.swapaxes(0, 1)))
+        fields[name] = tuple(masks)
+    return Masks(**fields)

@@ -1,0 +1,303 @@
+"""A recurrent network around its cell: dropout, the layers over time, the output and the loss.
+
+    x -> D -> layer 1 -> D -> ... -> layer L -> D -> output -> loss
+
+The cells are in rnn.py and lstm.py. The dropout schemes are in model_specs/recurrent/dropout.py:
+a scheme is the shape of its masks and the connections D on which they lie.
+Right panel: torch_impl/recurrent/network.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model_specs.common.fields import check_rate
+from model_specs.recurrent.dropout import Masks, RecurrentConfig
+from numpy_ref.nn import checks, functional
+from numpy_ref.nn.module import Array, Module, Parameter, Vjp, as_dtype
+
+
+class Dropout(Module):
+    """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
+
+    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The mask is an argument: the layer draws no
+    random numbers and keeps no state between calls.
+    Source: inverted dropout, Srivastava et al. (2014), section 10. Raises: ValueError for a rate
+    outside [0, 1).
+    """
+
+    def __init__(self, rate: float) -> None:
+        check_rate("rate", rate)
+        self.rate = rate
+
+    def forward(self, x: Array, mask: Array | None) -> tuple[Array, Vjp]:
+        m = self.scale(mask, x.dtype)
+        if m is None:
+            return x, lambda dy: dy
+        return x * m, lambda dy: dy * m
+
+    def scale(self, mask: Array | None, dtype: np.dtype) -> Array | None:
+        """m / (1 - p), the factor of each unit; None if no unit is dropped."""
+        if mask is None or not self.training:
+            return None
+        return mask.astype(dtype) * dtype.type(1 / (1 - self.rate))
+
+
+PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Recurrent(Module):
+    """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
+
+    Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
+    weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
+    torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    """
+
+    gates: int
+
+    def __init__(
+        self,
+        input_dim: int,
+        config: RecurrentConfig,
+        dtype: DTypeLike = np.float64,
+        *,
+        input_grad: bool = True,
+    ) -> None:
+        self.config, self.input_dim = config, input_dim
+        self._input_grad = input_grad  # False if x is data
+        H, G = config.hidden_dim, self.gates
+        for layer in range(config.num_layers):
+            width = H if layer else input_dim
+            shapes = ((G * H, width), (G * H, H), (G * H,), (G * H,))
+            for name, shape in zip(PARAMETERS, shapes, strict=True):
+                setattr(self, f"{name}_l{layer}", Parameter(np.empty(shape, as_dtype(dtype))))
+        self.dropout = Dropout(config.rate)
+        self.recurrent_dropout = Dropout(config.hidden_rate)
+
+    def weights(self, layer: int) -> tuple[Parameter, ...]:
+        """weight_ih, weight_hh, bias_ih, bias_hh of one layer."""
+        return tuple(getattr(self, f"{name}_l{layer}") for name in PARAMETERS)
+
+    def forward(self, x: Array, state: Any, masks: Masks) -> tuple[Any, Vjp]:
+        """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).
+
+        The state is not dropped; y is, by the last mask. The vjp takes the gradients of y and of
+        each part of the last state (None: zero), and returns those of x and of each part of the
+        first state.
+        """
+        L = self.config.num_layers
+        on_inputs = masks.inputs or (None,) * (L + 1)
+        on_hidden = masks.recurrent or (None,) * L
+        finals, vjps = [], []
+        for layer in range(L):
+            d, d_vjp = self.dropout(x, on_inputs[layer])
+            m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
+            (x, *final), x_vjp = self.layer(d, tuple(part[layer] for part in state), m, layer)
+            finals.append(final)
+            vjps.append((d_vjp, x_vjp))
+        y, y_vjp = self.dropout(x, on_inputs[L])
+        last = type(state)(*map(np.stack, zip(*finals, strict=True)))
+
+        def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
+            dx = y_vjp(dy)
+            dfirsts: list[Any] = [None] * L
+            for layer in reversed(range(L)):
+                d_vjp, x_vjp = vjps[layer]
+                dd, *dfirsts[layer] = x_vjp(dx, *(None if d is None else d[layer] for d in dlast))
+                dx = None if dd is None else d_vjp(dd)
+            return dx, *map(np.stack, zip(*dfirsts, strict=True))
+
+        return (y, last), vjp
+
+    def layer(
+        self, x: Array, state: tuple[Array, ...], m: Array | None, layer: int
+    ) -> tuple[tuple[Array, ...], Vjp]:
+        """One layer over all steps.
+
+            a_t = W_ih x_t + b_ih + b_hh + W_hh (m_t h_{t-1});   state_t = cell(a_t, state_{t-1})
+
+        Shapes: x (T, B, I), state (h, ...) of (B, H), m (T or 1, B, H) or None -> h (T, B, H) and
+        each part of the last state. The vjp takes their gradients (None: zero), and returns those
+        of x and of each part of the first state.
+        """
+        weight_hh = self.weights(layer)[1]
+        W = np.ascontiguousarray(weight_hh.data.T)  # read T times
+        a, a_vjp = self._project(x, layer)
+        (T, *shape), (h0, *rest) = a.shape, state
+        h, vjps = np.empty((T + 1, *h0.shape), a.dtype), []
+        h[0] = h0
+        m = None if m is None else np.broadcast_to(m, h[1:].shape)
+        for t in range(T):
+            a[t] += (h[t] if m is None else h[t] * m[t]) @ W
+            rest, cell_vjp = self._cell(a[t], *rest, out=h[t + 1])
+            vjps.append(cell_vjp)
+
+        def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
+            da = np.empty((T, *shape), dy.dtype)
+            dh, *drest = (np.zeros_like(h0) if d is None else d for d in dlast)
+            for t in reversed(range(T)):
+                da[t], *drest = vjps[t](dy[t] + dh, *drest)
+                dh = da[t] @ weight_hh.data
+                if m is not None:
+                    dh *= m[t]
+            h_prev = (h[:-1] if m is None else h[:-1] * m).reshape(-1, h.shape[-1])
+            functional.add_product(weight_hh.grad, da.reshape(len(h_prev), -1).T, h_prev)
+            return a_vjp(da), dh, *drest
+
+        return (h[1:], h[-1], *rest), vjp
+
+    def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
+        """One step: a (B, G H) and the parts of the state but h -> those parts after the step.
+
+        h goes to `out`. The vjp takes the gradients of h and of those parts, and returns those of
+        a and of the parts before the step.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no cell")
+
+    def _project(self, x: Array, layer: int) -> tuple[Array, Vjp]:
+        """W_ih x_t + b_ih + b_hh of all steps in one product.   (T, B, I) -> (T, B, G H)"""
+        weight_ih, _, bias_ih, bias_hh = self.weights(layer)
+        b, input_grad = bias_ih.data + bias_hh.data, layer > 0 or self._input_grad
+        a, _ = functional.linear(x, weight_ih.data, b)
+
+        def vjp(da: Array) -> Array | None:
+            drows = da.reshape(-1, da.shape[-1])
+            functional.add_product(weight_ih.grad, drows.T, x.reshape(len(drows), -1))
+            db = drows.sum(0)
+            bias_ih.grad += db
+            bias_hh.grad += db
+            return (drows @ weight_ih.data).reshape(x.shape) if input_grad else None
+
+        return a, vjp
+
+
+class Output(Module):
+    """error = the error of W h + b against targets y, at every step.
+
+    Parameters: weight (O, H) and bias (O), as torch.nn.Linear's.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
+        self.weight = Parameter(np.empty((out_dim, in_dim), as_dtype(dtype)))
+        self.bias = Parameter(np.empty(out_dim, as_dtype(dtype)))
+
+    def outputs(self, h: Array) -> Array:
+        """W h + b; value only.   (..., H) -> (..., O)"""
+        return functional.linear(h, self.weight.data, self.bias.data)[0]
+
+    def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no targets")
+
+
+class SoftmaxOutput(Output):
+    """error = cross_entropy(W h + b, y) = -log softmax(W h + b)[y], nats.
+
+    Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
+    A vocabulary is large, so only one (T B, O) array is kept: d error / d logits takes the place
+    of the logits, some rows at a time while they are in the cache.
+    """
+
+    def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
+        weight, bias = self.weight, self.bias
+        rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
+        logits = rows @ weight.data.T
+        error, ones = np.empty(len(rows), logits.dtype), np.ones(len(rows), logits.dtype)
+        for some in functional.row_blocks(logits, 40_000):
+            logits[some] += bias.data
+            error[some], error_vjp = functional.cross_entropy(logits[some], targets[some])
+            logits[some] = error_vjp(ones[some])
+        dlogits = logits  # of errors that are not weighted yet
+
+        def vjp(derror: Array) -> Array:
+            d = derror.reshape(-1, 1)
+            functional.add_product(weight.grad, dlogits.T, d * rows)
+            bias.grad += d[:, 0] @ dlogits
+            return (d * (dlogits @ weight.data)).reshape(h.shape)
+
+        return error.reshape(y.shape), vjp
+
+    def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
+        """Raise ValueError unless y is int64 of `shape`, each in [0, O)."""
+        checks.check_tokens("y", y, shape, len(self.bias.data))
+
+
+def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+    """Sum over T of weight * error, averaged over B; the weighted mean; d sum / d error.
+
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+
+    >>> weighted_loss(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))[:2]
+    (np.float64(2.0), np.float64(2.0))
+    """
+    w = np.ones_like(error) if weight is None else weight
+    weighted = (w * error).sum()
+    return weighted / error.shape[1], weighted / w.sum(), w / error.shape[1]
+
+
+class SequenceModel(Module):
+    """The loss and the predictions, which the RNN and the LSTM share.
+
+        loss = sum_t weight_t error_t, averaged over the sequences
+
+    A subclass has the parts below, `draw_noise` and `_check_inputs`.
+    """
+
+    config: RecurrentConfig
+    decoder: Output
+    state_type: Callable[..., Any]
+    loss_type: Callable[..., Any]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.decoder.weight.data.dtype
+
+    def zero_state(self, batch_size: int) -> Any:
+        """The state before the first window: every part of it is 0, (L, B, H)."""
+        shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
+        return self.state_type(*(np.zeros(shape, self.dtype) for _ in self.state_type._fields))
+
+    def features(self, x: Array, state: Any, noise: Masks) -> tuple[Any, Vjp]:
+        """The inputs of the output layer, (T, B, H), and the state after the last step."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
+
+    def loss(self, batch: Any, noise: Masks) -> tuple[Any, Callable[[], None]]:
+        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+
+        Backpropagation through time is truncated: no gradient leaves the window by its state.
+        Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
+        """
+        self._check(batch, noise)
+        (h, state), h_vjp = self.features(batch.x, batch.state, noise)
+        error, error_vjp = self.decoder(h, batch.y)  # (T, B)
+        total, mean, derror = weighted_loss(error, batch.weight)
+
+        def backward() -> None:
+            h_vjp(error_vjp(derror), *(None for _ in state))
+
+        return self.loss_type(total, mean, state), backward
+
+    def predict(self, x: Array, state: Any, noise: Masks = Masks()) -> tuple[Array, Any]:  # noqa: B008
+        """Outputs (T, B, O) after every step, logits or numbers, and the state; value only."""
+        self._check_inputs(x, state, noise)
+        (h, last), _ = self.features(x, state, noise)
+        return self.decoder.outputs(h), last
+
+    def token_nll(self, batch: Any, noise: Masks) -> tuple[Array, Any]:
+        """The error (T, B) of every step, unweighted, and the state; value only."""
+        self._check(batch, noise)
+        (h, state), _ = self.features(batch.x, batch.state, noise)
+        return self.decoder(h, batch.y)[0], state
+
+    def _check(self, batch: Any, noise: Masks) -> None:
+        self._check_inputs(batch.x, batch.state, noise)
+        T, B = batch.x.shape[:2]
+        self.decoder.check_targets(batch.y, (T, B))
+        checks.check_weight(batch.weight, T, B, self)
+
+    def _check_inputs(self, x: Array, state: Any, noise: Masks) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no inputs")
