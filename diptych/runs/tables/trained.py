@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from diptych.runs.tables.markdown import Record, Row, commands, table
@@ -126,7 +127,7 @@ def _run_commands(records: list[Record]) -> str:
     )
 
 
-def _page_part(text: str, heads: Row, rows: list[Row], records: list[Record]) -> str:
+def _page_part(text: str, heads: Row, rows: Sequence[Row], records: list[Record]) -> str:
     if not records:
         return ""
     data = "; ".join(dict.fromkeys(f"{r['data']}; {_trained_with(r)}" for r in records))
