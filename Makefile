@@ -33,7 +33,7 @@ lint: $(STAMP) ## format, lint, types, import contracts
 bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
 	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= -o 'python_files=bench_*.py' --benchmark-only --benchmark-group-by=group
 
-results: $(STAMP) ## regenerate the tables of results from benchmarks/results
+results: $(STAMP) ## make the tables of README.md and docs/ from benchmarks/results
 	$(BIN)/python -m diptych.runs.results
 
 clean: ## delete what make created

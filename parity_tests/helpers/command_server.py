@@ -129,7 +129,7 @@ def run(program: str, arguments: list[str]) -> int:
 def shortened(arguments: list[str]) -> list[str]:
     """The arguments of a `diptych` command, with options that make it do less."""
     options = SHORT.get(tuple(arguments[:2])) or SHORT.get(tuple(arguments[:1]), [])
-    return [a for a in arguments if a not in ("--compile", "--resume")] + options
+    return [a for a in arguments if a != "--compile"] + options
 
 
 def _first(dataset: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from diptych.runs.tables.markdown import Record, Row, commands, table
@@ -56,20 +58,27 @@ def perplexity(records: list[Record]) -> str:
 
 def compared(records: list[Record]) -> str:
     """How far the losses of one training on both panels differ."""
-    rows = []
+    rows, lines = [], []
     for r in records:
         m = r["metrics"]
         names = ("first_100_steps", "train_epochs", "valid_epochs")
         errors = [f"{m[f'relative_difference_{name}']:.0e}" for name in names]
         times = [f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")]
         rows.append((f"{r['data']}, {m['dtype']}, {m['epochs']} epochs", *errors, *times))
+        folders = shlex.split(r["command"])[2:4]  # diptych curves LEFT RIGHT
+        train = f"diptych train {m['settings']['model']} --data {r['data']} --epochs {m['epochs']}"
+        lines += [
+            f"{train} --backend {backend} --out {folder}"
+            for backend, folder in zip(("numpy", "torch"), folders, strict=True)
+        ]
+        lines.append(r["command"])
     heads = ("data", "100 steps", "training epochs", "validation", "NumPy took", "PyTorch took")
     if not rows:
         return ""
     return (
         "One MLP VAE trained twice, with the same settings, weights and noise: the largest "
         "relative difference of the losses, step by step and epoch by epoch.\n\n"
-        f"{table(heads, rows)}\n\n{commands([('', [r['command'] for r in records])])}"
+        f"{table(heads, rows)}\n\n{commands([('', lines)])}"
     )
 
 
@@ -126,7 +135,7 @@ def _run_commands(records: list[Record]) -> str:
     )
 
 
-def _page_part(text: str, heads: Row, rows: list[Row], records: list[Record]) -> str:
+def _page_part(text: str, heads: Row, rows: Sequence[Row], records: list[Record]) -> str:
     if not records:
         return ""
     data = "; ".join(dict.fromkeys(f"{r['data']}; {_trained_with(r)}" for r in records))
