@@ -97,7 +97,8 @@ class Recurrent(Module):
         for layer in range(L):
             d, d_vjp = self.dropout(x, on_inputs[layer])
             m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
-            (x, *final), x_vjp = self.layer(d, tuple(part[layer] for part in state), m, layer)
+            first = type(state)(*(part[layer] for part in state))
+            (x, *final), x_vjp = self.layer(d, first, m, layer)
             finals.append(final)
             vjps.append((d_vjp, x_vjp))
         y, y_vjp = self.dropout(x, on_inputs[L])

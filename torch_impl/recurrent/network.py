@@ -100,7 +100,8 @@ class Recurrent(nn.Module):
         for layer in range(L):
             d = self.dropout(x, on_inputs[layer])
             m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
-            x, *final = self.layer(d, tuple(part[layer] for part in state), m, layer)
+            first = type(state)(*(part[layer] for part in state))
+            x, *final = self.layer(d, first, m, layer)
             finals.append(final)
         y = self.dropout(x, on_inputs[L])
         return y, type(state)(*(torch.stack(parts) for parts in zip(*finals, strict=True)))
