@@ -24,8 +24,7 @@ from numpy_ref.nn.module import Array, Module, Parameter, Vjp, as_dtype
 class Dropout(Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
-    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The mask is an argument: the layer draws no
-    random numbers and keeps no state between calls.
+    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The layer draws no random numbers.
     Source: inverted dropout, Srivastava et al. (2014), section 10. Raises: ValueError for a rate
     outside [0, 1).
     """
@@ -86,9 +85,8 @@ class Recurrent(Module):
     def forward(self, x: Array, state: Any, masks: Masks) -> tuple[Any, Vjp]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).
 
-        The state is not dropped; y is, by the last mask. The vjp takes the gradients of y and of
-        each part of the last state (None: zero), and returns those of x and of each part of the
-        first state.
+        The last mask drops y, not the state. The vjp takes the gradients of y and of each part of
+        the last state (None: zero), and returns those of x and of each part of the first state.
         """
         L = self.config.num_layers
         on_inputs = masks.inputs or (None,) * (L + 1)
@@ -97,7 +95,8 @@ class Recurrent(Module):
         for layer in range(L):
             d, d_vjp = self.dropout(x, on_inputs[layer])
             m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
-            (x, *final), x_vjp = self.layer(d, tuple(part[layer] for part in state), m, layer)
+            first = type(state)(*(part[layer] for part in state))
+            (x, *final), x_vjp = self.layer(d, first, m, layer)
             finals.append(final)
             vjps.append((d_vjp, x_vjp))
         y, y_vjp = self.dropout(x, on_inputs[L])
@@ -134,7 +133,7 @@ class Recurrent(Module):
         m = None if m is None else np.broadcast_to(m, h[1:].shape)
         for t in range(T):
             a[t] += (h[t] if m is None else h[t] * m[t]) @ W
-            rest, cell_vjp = self._cell(a[t], *rest, out=h[t + 1])
+            (*rest,), cell_vjp = self._cell(a[t], *rest, out=h[t + 1])
             vjps.append(cell_vjp)
 
         def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
@@ -152,10 +151,9 @@ class Recurrent(Module):
         return (h[1:], h[-1], *rest), vjp
 
     def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
-        """One step: a (B, G H) and the parts of the state but h -> those parts after the step.
+        """One step: a (B, G H), parts of the state but h -> those parts; h is written to `out`.
 
-        h goes to `out`. The vjp takes the gradients of h and of those parts, and returns those of
-        a and of the parts before the step.
+        The vjp takes the gradients of h and of those parts; it returns those of a and of them.
         """
         raise NotImplementedError(f"{type(self).__name__} has no cell")
 
@@ -177,10 +175,7 @@ class Recurrent(Module):
 
 
 class Output(Module):
-    """error = the error of W h + b against targets y, at every step.
-
-    Parameters: weight (O, H) and bias (O), as torch.nn.Linear's.
-    """
+    """error = the error of W h + b against targets y, at every step; weight (O, H), bias (O)."""
 
     def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
         self.weight = Parameter(np.empty((out_dim, in_dim), as_dtype(dtype)))
@@ -249,7 +244,7 @@ class SequenceModel(Module):
 
     config: RecurrentConfig
     decoder: Output
-    state_type: Callable[..., Any]
+    state_type: Any
     loss_type: Callable[..., Any]
 
     @property

@@ -232,6 +232,6 @@ def test_bad_batches_are_one_clear_error_in_the_same_words(make_pair, options):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_of_a_layer_its_states_alone_are_kept(layers):
     """Between forward and backward: h of each layer, 2 of (T, B, H) for each of the L + 1 masks,
-    one (T, B, O) array, the probabilities, and some (T, B)."""
-    held = memory_of_a_step("rnn", layers, outputs=3000, units=16)
-    assert 0 <= held - 3000 - 16 * (layers + 2 * (layers + 1)) < 4
+    one (T, B, O) array, the probabilities, some (T, B), and a vjp a step and layer."""
+    kept = memory_of_a_step("rnn", layers, outputs=3000, units=64)
+    assert 0 <= kept - 3000 - 64 * (layers + 2 * (layers + 1)) < 4 + 20 * layers  # less than 64

@@ -26,8 +26,7 @@ from torch_impl.recurrent.fused import KERNELS, FusedKernel, run_fused
 class Dropout(nn.Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
-    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The mask is an argument: the layer draws no
-    random numbers and keeps no state between calls.
+    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The layer draws no random numbers.
     Source: inverted dropout, Srivastava et al. (2014), section 10. Raises: ValueError for a rate
     outside [0, 1).
     """
@@ -91,7 +90,7 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor, state: Any, masks: Masks) -> tuple[Tensor, Any]:
         """x (T, B, I), state of (L, B, H) -> (y (T, B, H), the state after the last step).
 
-        The state is not dropped; y is, by the last mask.
+        The last mask drops y, not the state.
         """
         L = self.config.num_layers
         on_inputs = masks.inputs or (None,) * (L + 1)
@@ -100,7 +99,8 @@ class Recurrent(nn.Module):
         for layer in range(L):
             d = self.dropout(x, on_inputs[layer])
             m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
-            x, *final = self.layer(d, tuple(part[layer] for part in state), m, layer)
+            first = type(state)(*(part[layer] for part in state))
+            x, *final = self.layer(d, first, m, layer)
             finals.append(final)
         y = self.dropout(x, on_inputs[L])
         return y, type(state)(*(torch.stack(parts) for parts in zip(*finals, strict=True)))
@@ -140,10 +140,7 @@ class Recurrent(nn.Module):
 
 
 class Output(nn.Module):
-    """error = the error of W h + b against targets y, at every step.
-
-    Parameters: weight (O, H) and bias (O), as torch.nn.Linear's.
-    """
+    """error = the error of W h + b against targets y, at every step; weight (O, H), bias (O)."""
 
     def __init__(
         self,
