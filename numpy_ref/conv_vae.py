@@ -24,8 +24,9 @@ from model_specs.conv_vae import (
 )
 from numpy_ref.nn import checks, functional, random
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
+from numpy_ref.nn.functional import ReLU
 from numpy_ref.nn.init import INITS
-from numpy_ref.nn.layers import BatchNorm2d, Linear, ReLU
+from numpy_ref.nn.layers import BatchNorm2d, Linear
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from numpy_ref.probability.distributions import (
     bernoulli_nll,

@@ -110,6 +110,7 @@ class LSTM(SequenceModel):
     Units: nats; LSTMLoss says what is summed and what is averaged.
     """
 
+    config: LSTMConfig
     state_type, loss_type = LSTMState, LSTMLoss
 
     def __init__(

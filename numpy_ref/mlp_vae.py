@@ -22,8 +22,9 @@ from model_specs.mlp_vae import (
     SigmaParams,
 )
 from numpy_ref.nn import checks, random
+from numpy_ref.nn.functional import ReLU, Tanh
 from numpy_ref.nn.init import INITS
-from numpy_ref.nn.layers import Linear, ReLU, Tanh
+from numpy_ref.nn.layers import Linear
 from numpy_ref.nn.module import Array, Module, Vjp
 from numpy_ref.probability.distributions import (
     CLAMP,

@@ -58,6 +58,7 @@ class LSTM(SequenceModel):
     `kernel` is "fused" (torch's own) or "loop"; the numbers are the same.
     """
 
+    config: LSTMConfig
     state_type, loss_type = LSTMState, LSTMLoss
 
     def __init__(

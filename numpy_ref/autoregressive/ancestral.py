@@ -29,8 +29,7 @@ from numpy_ref.autoregressive.stacked_pixel_cnn import (
     WNStackedConv2d,
 )
 from numpy_ref.nn.convolution import conv2d
-from numpy_ref.nn.functional import elu, sigmoid
-from numpy_ref.nn.layers import ELU
+from numpy_ref.nn.functional import ELU, elu, sigmoid
 from numpy_ref.nn.module import Array, Module, Sequential
 from numpy_ref.nn.weight_norm import WNConv2d
 

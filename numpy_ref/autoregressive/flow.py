@@ -19,9 +19,8 @@ from numpy.typing import DTypeLike
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
 from model_specs.common.key import Key
 from numpy_ref.nn import checks
-from numpy_ref.nn.functional import linear
+from numpy_ref.nn.functional import ReLU, linear
 from numpy_ref.nn.init import fan_in_uniform
-from numpy_ref.nn.layers import ReLU
 from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
 
 

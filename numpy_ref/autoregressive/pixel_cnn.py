@@ -19,8 +19,7 @@ from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.vlae import VLAEConfig, layout
 from numpy_ref.autoregressive.resnet import Residual, flat_block
 from numpy_ref.nn.convolution import Conv2d, conv2d
-from numpy_ref.nn.functional import weight_norm
-from numpy_ref.nn.layers import ELU
+from numpy_ref.nn.functional import ELU, weight_norm
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from numpy_ref.nn.weight_norm import WeightNorm, WNConv2d
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from model_specs.vlae import VLAEConfig
-from numpy_ref.nn.layers import ELU
+from numpy_ref.nn.functional import ELU
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from numpy_ref.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 

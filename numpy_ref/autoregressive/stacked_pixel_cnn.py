@@ -21,8 +21,7 @@ from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
 from numpy_ref.autoregressive.resnet import flat_block
 from numpy_ref.nn import checks
 from numpy_ref.nn.convolution import Conv2d
-from numpy_ref.nn.functional import elu
-from numpy_ref.nn.layers import ELU
+from numpy_ref.nn.functional import ELU, elu
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from numpy_ref.nn.weight_norm import WNConv2d
 

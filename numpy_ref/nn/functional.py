@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpy_ref.nn.module import Array, Vjp
+from numpy_ref.nn.module import Array, Module, Vjp
 
 
 def linear(x: Array, W: Array, b: Array, *, input_grad: bool = True) -> tuple[Array, Vjp]:
@@ -143,6 +143,13 @@ def relu(x: Array) -> tuple[Array, Vjp]:
     return y, lambda dy: dy * (x > 0)
 
 
+class ReLU(Module):
+    """y = max(x, 0)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return relu(x)
+
+
 def elu(x: Array) -> tuple[Array, Vjp]:
     """y = x where x > 0, else e^x - 1. Any shape.
 
@@ -157,6 +164,13 @@ def elu(x: Array) -> tuple[Array, Vjp]:
     return y, lambda dy: dy * (np.minimum(y, 0) + 1)
 
 
+class ELU(Module):
+    """y = x where x > 0, else e^x - 1."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return elu(x)
+
+
 def tanh(x: Array) -> tuple[Array, Vjp]:
     """y = tanh(x). Any shape.
 
@@ -166,6 +180,13 @@ def tanh(x: Array) -> tuple[Array, Vjp]:
     """
     y = np.tanh(x)
     return y, lambda dy: dy * (1 - y * y)
+
+
+class Tanh(Module):
+    """y = tanh(x)."""
+
+    def forward(self, x: Array) -> tuple[Array, Vjp]:
+        return tanh(x)
 
 
 def sigmoid(x: Array) -> Array:

@@ -211,24 +211,3 @@ class BatchNorm2d(Module):
             average.data *= 1 - self.momentum
             average.data += self.momentum * value
         self.num_batches_tracked.data += 1
-
-
-class ReLU(Module):
-    """y = max(x, 0)."""
-
-    def forward(self, x: Array) -> tuple[Array, Vjp]:
-        return functional.relu(x)
-
-
-class Tanh(Module):
-    """y = tanh(x)."""
-
-    def forward(self, x: Array) -> tuple[Array, Vjp]:
-        return functional.tanh(x)
-
-
-class ELU(Module):
-    """y = x where x > 0, else e^x - 1."""
-
-    def forward(self, x: Array) -> tuple[Array, Vjp]:
-        return functional.elu(x)

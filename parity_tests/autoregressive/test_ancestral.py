@@ -18,7 +18,7 @@ import numpy_ref.autoregressive.ancestral
 import torch_impl.autoregressive.ancestral
 from diptych.parity.report import normwise
 from numpy_ref.nn import random
-from numpy_ref.nn.layers import Tanh
+from numpy_ref.nn.functional import Tanh
 
 each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
 

@@ -18,7 +18,7 @@ from diptych import parity, weights
 from diptych.parity.report import normwise
 from model_specs.autoregressive.windows import MASK_TYPES, Window
 from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
-from numpy_ref.nn.layers import Tanh
+from numpy_ref.nn.functional import Tanh
 from numpy_ref.nn.module import Sequential
 from torch_impl.autoregressive.pixel_cnn import MaskedConv2d as TorchMaskedConv2d
 

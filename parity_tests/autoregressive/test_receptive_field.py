@@ -15,7 +15,7 @@ from model_specs.autoregressive import receptive_field as module
 from model_specs.autoregressive.receptive_field import receptive_field, stacked_receptive_field
 from model_specs.autoregressive.windows import Window
 from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
-from numpy_ref.nn.layers import Tanh
+from numpy_ref.nn.functional import Tanh
 from numpy_ref.nn.module import Sequential
 from torch_impl.autoregressive.pixel_cnn import MaskedConv2d as TorchMaskedConv2d
 

@@ -16,7 +16,7 @@ from diptych.lab import Findings
 from diptych.pairs import PAIRS
 from diptych.runs.results import FIELDS
 from numpy_ref.nn import random
-from numpy_ref.nn.layers import ReLU
+from numpy_ref.nn.functional import ReLU
 
 
 @pytest.fixture(scope="module")

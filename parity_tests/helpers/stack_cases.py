@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diptych import weights
 from numpy_ref.autoregressive.stacked_pixel_cnn import StackedConv2d
-from numpy_ref.nn.layers import Tanh
+from numpy_ref.nn.functional import Tanh
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from torch_impl.autoregressive.stacked_pixel_cnn import StackedConv2d as TorchStackedConv2d
 

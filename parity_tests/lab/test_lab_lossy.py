@@ -114,10 +114,10 @@ def test_models_are_trained_with_free_bits_on_binary_images(small_models, monkey
         panel = build(run)
         forward_backward = panel.forward_backward
 
-        def recorded(batch, noise):
+        def recorded(batch, noise, *share):
             steps.append((panel.model.training, type(panel.model.free_bits)))
             assert set(np.unique(batch)) <= {0, 1}
-            return forward_backward(batch, noise)
+            return forward_backward(batch, noise, *share)
 
         panel.forward_backward = recorded
         return panel

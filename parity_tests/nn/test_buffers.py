@@ -12,7 +12,8 @@ from diptych.parity.report import normwise
 from model_specs.common.key import Key
 from numpy_ref.nn import init
 from numpy_ref.nn.convolution import Conv2d
-from numpy_ref.nn.layers import BatchNorm2d, ReLU
+from numpy_ref.nn.functional import ReLU
+from numpy_ref.nn.layers import BatchNorm2d
 from numpy_ref.nn.module import Buffer, Module, Parameter, Sequential
 from torch_impl.nn import init as torch_init
 

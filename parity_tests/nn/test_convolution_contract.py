@@ -14,7 +14,7 @@ from diptych.parity.trace import Call
 from model_specs.common.key import Key
 from numpy_ref.nn import init
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
-from numpy_ref.nn.layers import ReLU
+from numpy_ref.nn.functional import ReLU
 from numpy_ref.nn.module import Sequential
 from torch_impl.nn import convolution as torch_layers
 from torch_impl.nn import init as torch_init

@@ -13,7 +13,8 @@ from diptych.parity.report import normwise
 from model_specs.common.key import Key
 from numpy_ref.nn import init, optim
 from numpy_ref.nn.convolution import Conv2d
-from numpy_ref.nn.layers import BatchNorm2d, ReLU
+from numpy_ref.nn.functional import ReLU
+from numpy_ref.nn.layers import BatchNorm2d
 from numpy_ref.nn.module import Sequential
 
 SETTINGS = [{}, {"eps": 0.1, "momentum": 0.37}, {"momentum": 0.0}, {"momentum": 1.0}]

@@ -68,9 +68,9 @@ def _cases(rng):
     by_averages = functools.partial(_normalised, statistics=constants)
     yield "batch_norm by running averages", by_averages, (images, normal(3), normal(3)), 3
     yield "BatchNorm2d", layers.BatchNorm2d(3), (images,), 1
-    for activation in (layers.ReLU, layers.Tanh, layers.ELU):
+    for activation in (functional.ReLU, functional.Tanh, functional.ELU):
         yield activation.__name__, activation(), (normal(N, D),), 1
-    net = Sequential(layers.Linear(D, H, Key(1)), layers.Tanh(), layers.Linear(H, Z, Key(2)))
+    net = Sequential(layers.Linear(D, H, Key(1)), functional.Tanh(), layers.Linear(H, Z, Key(2)))
     yield "Sequential", net, (normal(N, D),), 1
     for name in ("softmax", "log_softmax", "logsumexp"):
         function = getattr(functional, name)

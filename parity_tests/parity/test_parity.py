@@ -14,7 +14,8 @@ from torch import nn
 from diptych import pairs, parity, weights
 from diptych.parity.report import Report, compare_arrays, masks_equal, normwise
 from model_specs.common.key import Key
-from numpy_ref.nn.layers import Linear, ReLU, Tanh
+from numpy_ref.nn.functional import ReLU, Tanh
+from numpy_ref.nn.layers import Linear
 from numpy_ref.nn.module import Module, Sequential
 
 # Rows

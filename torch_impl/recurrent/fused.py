@@ -9,7 +9,7 @@ as autocast runs every operation that has no half-precision kernel.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ numbers are the same."""
 class FusedKernel(NamedTuple):
     """torch.rnn_tanh or torch.lstm under one signature."""
 
-    run: Callable[[Tensor, tuple[Tensor, ...], Sequence[Tensor], bool], tuple[Tensor, ...]]
+    run: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...], bool], tuple[Tensor, ...]]
     """(x (T, B, I), state of (1, B, H), the layer's weights, training) -> (h, the last state)"""
     gates: int
     parts: int
@@ -31,13 +31,13 @@ class FusedKernel(NamedTuple):
 
 
 def _run_rnn(
-    x: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor], training: bool
+    x: Tensor, state: tuple[Tensor, ...], weights: tuple[Tensor, ...], training: bool
 ) -> tuple[Tensor, ...]:
     return torch.rnn_tanh(x, *state, weights, True, 1, 0.0, training, False, False)
 
 
 def _run_lstm(
-    x: Tensor, state: tuple[Tensor, ...], weights: Sequence[Tensor], training: bool
+    x: Tensor, state: tuple[Tensor, ...], weights: tuple[Tensor, ...], training: bool
 ) -> tuple[Tensor, ...]:
     return torch.lstm(x, state, weights, True, 1, 0.0, training, False, False)
 
@@ -50,7 +50,7 @@ def run_fused(
     kernel: FusedKernel,
     x: Tensor,
     state: tuple[Tensor, ...],
-    weights: Sequence[Tensor],
+    weights: tuple[Tensor, ...],
     training: bool,
 ) -> tuple[Tensor, ...]:
     """One layer over all steps.   x (T, B, I), state of (B, H) -> h (T, B, H), *last state"""
@@ -77,7 +77,7 @@ def _trains(kernel: FusedKernel, dtype: torch.dtype) -> bool:
     x = torch.ones(1, 1, 1, requires_grad=True)
     state = tuple(torch.zeros(1, 1, 1) for _ in range(kernel.parts))
     shapes = ((kernel.gates, 1), (kernel.gates, 1), (kernel.gates,), (kernel.gates,))
-    weights = [torch.ones(shape, requires_grad=True) for shape in shapes]
+    weights = tuple(torch.ones(shape, requires_grad=True) for shape in shapes)
     try:
         with torch.enable_grad(), torch.autocast("cpu", dtype):
             y = kernel.run(x, state, weights, True)[0]
