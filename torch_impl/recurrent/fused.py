@@ -33,7 +33,7 @@ class FusedKernel(NamedTuple):
 def _run_rnn(
     x: Tensor, state: tuple[Tensor, ...], weights: tuple[Tensor, ...], training: bool
 ) -> tuple[Tensor, ...]:
-    return torch.rnn_tanh(x, *state, weights, True, 1, 0.0, training, False, False)
+    return torch.rnn_tanh(x, state[0], weights, True, 1, 0.0, training, False, False)
 
 
 def _run_lstm(
