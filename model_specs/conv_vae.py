@@ -90,7 +90,7 @@ class ConvVAEConfig:
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Of one image, as the model takes it."""
+        """The shape of one image, without the batch axis."""
         return self.in_channels, self.image_size, self.image_size
 
 

@@ -1,4 +1,7 @@
-"""What the LSTM language model is, whatever computes it: config, batch, state and loss terms."""
+"""The LSTM language model: config, batch, state and loss terms.
+
+`Any` stands for an array of either panel: numpy.ndarray on the left, torch.Tensor on the right.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ class LSTMConfig(RecurrentConfig):
 
 
 class LSTMState(NamedTuple):
-    """What is carried from one window to the next."""
+    """The hidden and cell states, which carry over from one window to the next."""
 
     h: Any  # (L, B, H)
     c: Any  # (L, B, H)

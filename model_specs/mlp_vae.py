@@ -86,7 +86,7 @@ class MLPVAEConfig:
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Of one image, as the model takes it."""
+        """The shape of one image, without the batch axis."""
         return (self.input_dim,)
 
     @property

@@ -1,4 +1,7 @@
-"""What the teaching RNN is, whatever computes it: its config, batch, state and loss terms."""
+"""The teaching RNN: config, batch, state and loss terms.
+
+`Any` stands for an array of either panel: numpy.ndarray on the left, torch.Tensor on the right.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class RNNConfig(RecurrentConfig):
 
 
 class RNNState(NamedTuple):
-    """What is carried from one window to the next."""
+    """The hidden states, which carry over from one window to the next."""
 
     h: Any  # (L, B, H)
 

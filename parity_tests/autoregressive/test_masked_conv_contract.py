@@ -159,7 +159,7 @@ def test_dtypes_stay(rng):
 
 
 def test_the_bound_counts_no_sum_over_the_mask():
-    """Of a layer with fewer channels in than out, the mask has fewer rows than the weight."""
+    """In a layer with fewer channels in than out, the mask has fewer rows than the weight."""
     x, y = np.zeros((2, 2, 8, 8)), np.zeros((2, 5, 8, 8))
     call = Call("layer", "", "forward", None, inputs={"0": x}, outputs={"": y})
     layer = MaskedConv2d(2, 5, Window.raster(3), "B")

@@ -77,7 +77,7 @@ def around_stacks(config):
 
 
 class Logits(nn.Module):
-    """Of images, or of codes, the right panel's: what `dependence` moves."""
+    """The right panel's logits as a function of the images or the codes, for `dependence`."""
 
     def __init__(self, model, code):
         super().__init__()

@@ -57,7 +57,7 @@ def perplexity(records: list[Record]) -> str:
 
 
 def compared(records: list[Record]) -> str:
-    """How far the losses of one training on both panels differ."""
+    """Table of the differences between the losses of one training on both panels."""
     rows, lines = [], []
     for r in records:
         m = r["metrics"]
