@@ -14,7 +14,7 @@ from diptych.bench import autoregressive, whole
 from diptych.bench.autoregressive import INVERSE, NAIVE, PARTS, SAMPLING
 from diptych.bench.passes import numpy_backward, torch_backward
 from diptych.parity.report import normwise
-from diptych.runs import results
+from diptych.runs import results, tables
 from model_specs.vlae import VLAEConfig
 
 SIZE = "4 x 6, batch 3"
@@ -136,5 +136,5 @@ def test_the_command_records_the_ratio_to_naive_sampling(small_size, run, tmp_pa
             expected = 24 * passes[name]["ms"] / sampling[name]["ms"]
             assert sampling[name]["times_naive"] == pytest.approx(expected)
             assert "times_naive" not in passes[name]
-    cell = f"{sampling['numpy']['times_naive']:.0f} x naive"
-    assert cell in results._timed_table(json.loads(record.read_text()))
+    cell = f"{sampling['numpy']['times_naive']:.0f} × naive"
+    assert cell in tables.speed_page(results.read_all(tmp_path))

@@ -128,8 +128,8 @@ def test_every_public_function_and_layer_has_a_case():
     values_only |= {
         f"{name}_icdf" for name in ("continuous_bernoulli", "beta", "truncated_gaussian")
     }
-    # with integer arguments; their gradients are checked in test_lstm.py
-    others = {"Embedding", "embedding", "add_rows", "cross_entropy", "linear_cross_entropy"}
+    # integer arguments, or in place: gradients are checked in test_lstm.py, values in doctests
+    others = {"Embedding", "embedding", "add_rows", "add_product", "row_blocks", "cross_entropy"}
     for module in (functional, distributions, grey_distributions, layers):
         public = {
             n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__

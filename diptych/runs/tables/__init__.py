@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
+from diptych.names import MODELS
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.speed import speed, step_ratios
@@ -23,7 +24,6 @@ from diptych.runs.tables.trained import (
 
 __all__ = ["CELL", "PAGES", "results_page", "speed_page", "summary", "table", "with_tables"]
 
-MODELS = ("mlp_vae", "conv_vae", "vlae", "rnn", "lstm")
 DTYPES = ("float64", "float32")
 
 
