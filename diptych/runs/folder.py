@@ -78,6 +78,7 @@ class RunFolder:
         check_resumable(self.path, self.config(), config)
         if self.settings().get("data_digest") != digest(dataset):
             raise ValueError(f"{self.path}: cannot resume on other data: now {dataset.summary}")
+        self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
     def resume(self, config: RunConfig) -> None:
         """Take over the settings that the resumed run changes, and remove half-written files."""
