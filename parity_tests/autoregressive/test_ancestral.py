@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import (
-    CONTEXTS,
-    KEY,
-    KINDS,
-    binary_images,
-    make_config,
-    make_models,
-    tensors,
-)
+from helpers.run_layers import tensors
+from helpers.small_vlaes import CONTEXTS, KEY, KINDS, binary_images, make_config, make_models
 from scipy.special import expit
 
 import numpy_ref.autoregressive.ancestral

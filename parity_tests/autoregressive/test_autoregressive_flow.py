@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors
-from helpers.flow_cases import (
+from helpers.random_weights import randomized
+from helpers.small_flows import (
     GRID,
     KINDS,
     ODD,
@@ -15,7 +16,6 @@ from helpers.flow_cases import (
     normal_draws,
     numerical_jacobian,
 )
-from helpers.witnesses import filled
 
 from diptych import parity, weights
 from diptych.arrays import to_numpy
@@ -95,7 +95,7 @@ def test_finite_differences(mean_only, layers, rng):
 def test_masked_linear_is_torch_s_linear_with_a_masked_weight(rng):
     """y, dx and dW agree; a masked weight keeps its value and gets no gradient."""
     in_degrees, out_degrees = (1, 2, 3, 3, 1), (2, 0, 3, 1)
-    layer = filled(left_side.MaskedLinear(in_degrees, out_degrees), rng)
+    layer = randomized(left_side.MaskedLinear(in_degrees, out_degrees), rng)
     before = layer.weight.data.copy()
     x = normal_draws(3, 2, 5)
     y, vjp = layer(x)

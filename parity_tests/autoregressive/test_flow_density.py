@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.flow_cases import GRID, KINDS, ODD, make_flows, normal_draws, numerical_jacobian
+from helpers.small_flows import GRID, KINDS, ODD, make_flows, normal_draws, numerical_jacobian
 from scipy import integrate, stats
 from torch import distributions as td
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors
-from helpers.vlae_cases import normwise_errors, outputs_and_gradients, small_config
+from helpers.layers_with_same_weights import small_config
+from helpers.run_layers import normwise_errors, outputs_and_gradients
 
 from diptych import weights
 from diptych.parity.report import normwise

@@ -2,8 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers.flow_cases import KINDS
-from helpers.vlae_cases import LATENTS, flow_functions, latent_methods, make_latent_pair, tensors
+from helpers.layers_with_same_weights import (
+    LATENTS,
+    flow_functions,
+    latent_methods,
+    make_latent_pair,
+)
+from helpers.run_layers import tensors
+from helpers.small_flows import KINDS
 from torch import distributions as td
 
 each_kind = pytest.mark.parametrize("kind", LATENTS)

@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors
-from helpers.flow_cases import KINDS
-from helpers.vlae_cases import (
+from helpers.layers_with_same_weights import (
     LATENTS,
     assert_same_state,
     draw_latents,
     latent_methods,
     make_latent_pair,
-    outputs_and_gradients,
-    tensors,
 )
+from helpers.run_layers import outputs_and_gradients, tensors
+from helpers.small_flows import KINDS
 from torch import distributions as td
 
 from diptych.arrays import to_numpy

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import dependence, expected_dependence
+from helpers.compare_image_layers import torch_errors
 from helpers.finite_differences import derivative_errors
-from helpers.image_layer_cases import errors
-from helpers.witnesses import filled
+from helpers.pixel_dependence import dependence, expected_dependence
+from helpers.random_weights import randomized
 from torch import nn
 from torch.nn import functional as F
 
@@ -61,7 +61,7 @@ def seen_by(name, mask_type):
 
 
 def make_pair(rng, *arguments, **options):
-    left = filled(MaskedConv2d(*arguments, **options), rng)
+    left = randomized(MaskedConv2d(*arguments, **options), rng)
     right = TorchMaskedConv2d(*arguments, **options)
     weights.transfer(left, right)
     return left, right
@@ -74,7 +74,7 @@ def test_parity(name, mask_type, rng):
     for (into, out, free), size, images in product(channels, ((5, 7), (6, 4), (1, 3)), (1, 4)):
         bias = (into + images) % 4 != 0
         left, right = make_pair(rng, into, out, WINDOWS[name], mask_type, free, bias=bias)
-        result = errors(left, right, rng.normal(size=(images, into, *size)), rng)
+        result = torch_errors(left, right, rng.normal(size=(images, into, *size)), rng)
         assert len(result) == (4 if bias else 3)
         worst[(into, out, free, size, images)] = max(result.values())
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
@@ -86,7 +86,7 @@ def test_parity_of_a_stack(dtype, rng):
     settings = [(i, o, WINDOWS[name], *rest) for i, o, name, *rest in settings]
     left = Sequential(*(MaskedConv2d(*s, dtype=dtype) for s in settings))
     right = nn.Sequential(*(TorchMaskedConv2d(*s, dtype=dtype) for s in settings))
-    weights.transfer(filled(left, rng), right)
+    weights.transfer(randomized(left, rng), right)
     report = parity.assert_parity(left, right, rng.normal(size=(3, 5, 7, 6)).astype(dtype))
     names = {row.name for row in report.rows if row.kind == "parameter gradient"}
     assert names == {f"{i}.{leaf}" for i in range(3) for leaf in ("weight", "bias")}
@@ -97,7 +97,7 @@ def test_parity_of_a_stack(dtype, rng):
 
 @pytest.mark.parametrize(("name", "mask_type"), LAYERS)
 def test_torchs_convolution_with_a_masked_weight(name, mask_type, rng):
-    layer = filled(MaskedConv2d(5, 3, WINDOWS[name], mask_type, 2), rng)
+    layer = randomized(MaskedConv2d(5, 3, WINDOWS[name], mask_type, 2), rng)
     x = rng.normal(size=(2, 5, 6, 7))
     y, vjp = layer(x)
     dy = rng.normal(size=y.shape)
@@ -131,7 +131,7 @@ def test_torchs_convolution_with_a_masked_weight(name, mask_type, rng):
 @pytest.mark.parametrize(("name", "mask_type"), LAYERS)
 def test_finite_differences(name, mask_type, rng):
     """The layer is linear in each argument, so the step may be large."""
-    layer = filled(MaskedConv2d(3, 2, WINDOWS[name], mask_type, 1), rng)
+    layer = randomized(MaskedConv2d(3, 2, WINDOWS[name], mask_type, 1), rng)
     x = rng.normal(size=(2, 3, 5, 6))
     result = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
     assert result.keys() == {"[0]", "weight", "bias"}
@@ -169,7 +169,7 @@ def stack(names, rng):
     layers = []
     for i, name in enumerate(names):
         layers += [MaskedConv2d(3 if i else 1, 3, WINDOWS[name], "B" if i else "A"), Tanh()]
-    net = filled(Sequential(*layers), rng)
+    net = randomized(Sequential(*layers), rng)
     for parameter in net.parameters():
         parameter.data *= 0.3  # tanh stays off its ends
     return net

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from helpers.witnesses import filled
+from helpers.random_weights import randomized
 from torch import nn
 
 from diptych import weights
@@ -101,7 +101,7 @@ def test_state_is_that_of_torchs_convolution(rng):
     theirs = nn.Conv2d(4, 3, (5, 5)).double()
     assert list(left.state_dict()) == list(right.state_dict()) == ["weight", "bias"]
     assert left.state_dict()["weight"].shape == theirs.weight.shape
-    weights.transfer(filled(left, rng), theirs)
+    weights.transfer(randomized(left, rng), theirs)
     weights.transfer(theirs, right)
     np.testing.assert_array_equal(right.weight.detach().numpy(), left.weight.data)
     for kind in PANELS:
@@ -119,7 +119,7 @@ def test_initial_weights_are_those_of_the_right_panel(name):
 
 
 def test_gradients_add_up_and_arguments_are_left_alone(rng):
-    layer = filled(MaskedConv2d(3, 2, FIVE, "B", 1), rng)
+    layer = randomized(MaskedConv2d(3, 2, FIVE, "B", 1), rng)
     x = rng.normal(size=(2, 3, 5, 6))
     y, vjp = layer(x)
     dy = rng.normal(size=y.shape)
@@ -134,7 +134,7 @@ def test_gradients_add_up_and_arguments_are_left_alone(rng):
 
 
 def test_no_input_gradient_for_data(rng):
-    layer = filled(MaskedConv2d(3, 2, FIVE, "A", 1), rng)
+    layer = randomized(MaskedConv2d(3, 2, FIVE, "A", 1), rng)
     blind = MaskedConv2d(3, 2, FIVE, "A", 1, input_grad=False)
     blind.load_state_dict(layer.state_dict())
     x = rng.normal(size=(2, 3, 5, 6))
@@ -148,7 +148,7 @@ def test_no_input_gradient_for_data(rng):
 
 
 def test_dtypes_stay(rng):
-    layer = filled(MaskedConv2d(3, 2, FIVE, "A", 1), rng)
+    layer = randomized(MaskedConv2d(3, 2, FIVE, "A", 1), rng)
     x = rng.normal(size=(2, 3, 5, 6))
     single, right = layer.astype("float32"), TorchMaskedConv2d(3, 2, FIVE, "A", 1).float()
     y, vjp = single(x.astype(np.float32))

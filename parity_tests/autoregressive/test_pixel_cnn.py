@@ -5,8 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import dependence, expected_dependence
-from helpers.pixel_cases import KEY, make_config, make_models, tensors
+from helpers.pixel_dependence import dependence, expected_dependence
+from helpers.run_layers import tensors
+from helpers.small_vlaes import KEY, make_config, make_models
 from scipy.special import logsumexp
 from torch import nn
 

@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import dependence, expected_dependence
-from helpers.stack_cases import make_nets
-from helpers.witnesses import filled
+from helpers.pixel_dependence import dependence, expected_dependence
+from helpers.random_weights import randomized
+from helpers.small_stacked_nets import make_nets
 
 from diptych import weights
 from model_specs.autoregressive import receptive_field as module
@@ -133,7 +133,10 @@ def raster_nets(rng, windows):
     for arguments in settings:
         left += [MaskedConv2d(*arguments), Tanh()]
         right += [TorchMaskedConv2d(*arguments), torch.nn.Tanh()]
-    nets = {"numpy": filled(Sequential(*left), rng), "torch": torch.nn.Sequential(*right)}
+    nets = {
+        "numpy": randomized(Sequential(*left), rng),
+        "torch": torch.nn.Sequential(*right),
+    }
     for parameter in nets["numpy"].parameters():
         parameter.data *= 0.3  # tanh stays off its ends
     weights.transfer(*nets.values())

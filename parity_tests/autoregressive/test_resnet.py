@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors
-from helpers.vlae_cases import (
-    assert_same_state,
-    normwise_errors,
-    outputs_and_gradients,
-    outputs_of,
-    small_config,
-    with_same_weights,
-)
+from helpers.layers_with_same_weights import assert_same_state, small_config, with_same_weights
+from helpers.run_layers import normwise_errors, outputs_and_gradients, outputs_of
 from torch.nn import functional as F
 
 from diptych import weights

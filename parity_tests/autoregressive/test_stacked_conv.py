@@ -6,10 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers.causality_checks import outputs_of
 from helpers.finite_differences import derivative_errors
-from helpers.stack_cases import StackedNet, make_nets, make_pair, outputs_and_gradients
-from helpers.witnesses import filled
+from helpers.random_weights import randomized
+from helpers.run_layers import outputs_and_gradients, outputs_of
+from helpers.small_stacked_nets import StackedNet, make_nets, make_pair
 from torch.nn import functional as F
 
 from diptych import parity
@@ -40,9 +40,9 @@ def test_parity(kernel, mask_type, rng):
         pair = make_pair(rng, into, out, kernel, mask_type, free, bias=bias)
         v, h = rng.normal(size=(2, images, into, *size))
         dys = cotangents(outputs_of(pair[0], v, h), rng)
-        left, right = (outputs_and_gradients(layer, (v, h), *dys) for layer in pair)
+        left, right = (outputs_and_gradients(layer, (v, h), dys) for layer in pair)
         names = NAMES if bias else {name for name in NAMES if name.endswith("weight")}
-        assert left.keys() == right.keys() == {"v", "h", "dv", "dh"} | names
+        assert left.keys() == right.keys() == {"y0", "y1", "dx0", "dx1"} | names
         for name, array in left.items():
             assert array.shape == right[name].shape
             worst[(name, into, out, free, size, images)] = normwise(array, right[name])
@@ -69,10 +69,10 @@ def embedded(weight, mask_type):
 
 @pytest.mark.parametrize(("kernel", "mask_type"), LAYERS)
 def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
-    layer = filled(StackedConv2d(4, 3, kernel, mask_type, 2), rng)
+    layer = randomized(StackedConv2d(4, 3, kernel, mask_type, 2), rng)
     v, h = rng.normal(size=(2, 2, 4, 6, 5))
     dys = cotangents(outputs_of(layer, v, h), rng)
-    result = outputs_and_gradients(layer, (v, h), *dys)
+    result = outputs_and_gradients(layer, (v, h), dys)
 
     tensors = {n: torch.tensor(p.data).requires_grad_() for n, p in layer.named_parameters()}
     read_v, read_h = (torch.from_numpy(x).requires_grad_() for x in (v, h))
@@ -86,7 +86,7 @@ def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
     h_out = h_out + tensors["horizontal.bias"][:, None, None]
     h_out = h_out + torch.einsum("oi,nihw->nohw", tensors["link.weight"][:, :, 0, 0], v_out)
     torch.autograd.backward((v_out, h_out), list(map(torch.from_numpy, dys)))
-    wanted = {"v": v_out, "h": h_out, "dv": read_v.grad, "dh": read_h.grad}
+    wanted = {"y0": v_out, "y1": h_out, "dx0": read_v.grad, "dx1": read_h.grad}
     wanted |= {name: tensor.grad for name, tensor in tensors.items()}
     assert result.keys() == wanted.keys()
     for name, array in result.items():
@@ -96,7 +96,7 @@ def test_torchs_convolution_with_masked_weights(kernel, mask_type, rng):
 @pytest.mark.parametrize(("kernel", "mask_type"), LAYERS)
 def test_finite_differences(kernel, mask_type, rng):
     """The layer is linear in each argument, so the step may be large."""
-    layer = filled(StackedConv2d(3, 2, kernel, mask_type, 1), rng)
+    layer = randomized(StackedConv2d(3, 2, kernel, mask_type, 1), rng)
     images = tuple(rng.normal(size=(2, 2, 3, 5, 4)))
     result = derivative_errors(layer, images, layer.named_parameters(), rng, step=0.5)
     assert result.keys() == {"[0]", "[1]"} | NAMES
@@ -143,7 +143,7 @@ def test_state_has_the_same_names_and_initial_weights_on_both_sides():
 
 
 def test_gradients_add_up_and_arguments_are_left_alone(rng):
-    layer = filled(StackedConv2d(3, 2, 3, "B"), rng)
+    layer = randomized(StackedConv2d(3, 2, 3, "B"), rng)
     v, h = rng.normal(size=(2, 2, 3, 5, 4))
     y, vjp = layer(v, h)
     dys = cotangents(y, rng)
@@ -159,7 +159,7 @@ def test_gradients_add_up_and_arguments_are_left_alone(rng):
 
 
 def test_no_input_gradient_for_data(rng):
-    layer = filled(StackedConv2d(3, 2, 3, "A", 1), rng)
+    layer = randomized(StackedConv2d(3, 2, 3, "A", 1), rng)
     blind = StackedConv2d(3, 2, 3, "A", 1, input_grad=False)
     blind.load_state_dict(layer.state_dict())
     x = rng.normal(size=(2, 3, 5, 4))
@@ -175,7 +175,7 @@ def test_no_input_gradient_for_data(rng):
 
 def test_dtypes_stay(rng):
     single = StackedNet(StackedConv2d(3, 2, 3, "A", dtype="float32"), StackedConv2d(2, 2, 3, "B"))
-    single = filled(single, rng).astype("float32")
+    single = randomized(single, rng).astype("float32")
     y, vjp = single(rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
     dx = vjp(*y)
     assert {a.dtype for a in (*y, dx, *single.gradients().values())} == {np.dtype("float32")}

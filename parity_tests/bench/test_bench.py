@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.sequence_cases import CELLS, TOLERANCE
+from helpers.small_text_runs import CELLS, TOLERANCE
 
 from diptych import bench, pairs
 from diptych.arrays import map_arrays, to_numpy

@@ -6,7 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
-from helpers.sequence_cases import TOLERANCE, WORDS, naive_nll, write_text
+from helpers.small_text_runs import TOLERANCE, WORDS, naive_nll, write_text
 
 from diptych import data
 from diptych.cli import main

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from helpers.data_files import assert_refused, assert_same, idx, npz, parts, write
-from helpers.run_folders import assert_same_arrays, config, without_times
+from helpers.short_runs import assert_same_arrays, short_run, without_times
 
 from diptych import data
 from diptych.data import Dataset, Split, load
@@ -163,7 +163,7 @@ class Rows:
 
 
 def first_batch(dataset, key, **run):
-    task = Images(config(batch_size=600, **run), dataset)
+    task = Images(short_run(batch_size=600, **run), dataset)
     return task.prepare(Rows, task.batch(Rows, 0, 0), key, None)
 
 
@@ -187,25 +187,25 @@ def test_pixels_are_drawn_anew_at_each_step(dynamic):
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_held_out_images_are_drawn_once(dynamic, split):
     """They are the same for every run, also for a run on grey images with `binarize`."""
-    x = Images(config(seed=1), dynamic).held_out(split)
+    x = Images(short_run(seed=1), dynamic).held_out(split)
     assert set(np.unique(x)) == {0, 1}
     static = dataclasses.replace(dynamic, dynamic=False)
     for run, dataset in (({"seed": 2}, dynamic), ({"binarize": True}, static)):
-        np.testing.assert_array_equal(Images(config(**run), dataset).held_out(split), x)
-    other = Images(config(), dynamic).held_out("test" if split == "valid" else "valid")
+        np.testing.assert_array_equal(Images(short_run(**run), dataset).held_out(split), x)
+    other = Images(short_run(), dynamic).held_out("test" if split == "valid" else "valid")
     assert (other != x).any()
 
 
 def test_images_that_are_not_dynamic_stay_grey(dynamic):
     static = dataclasses.replace(dynamic, dynamic=False)
     np.testing.assert_array_equal(first_batch(static, Key(1)), static.train.x)
-    assert Images(config(), static).held_out("valid") is static.valid.x
+    assert Images(short_run(), static).held_out("valid") is static.valid.x
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_run_on_dynamic_data_equals_one_with_binarize(few_digits, tmp_path, backend):
     dynamic = dataclasses.replace(few_digits, dynamic=True)
-    run = config(backend=backend, epochs=2)
+    run = short_run(backend=backend, epochs=2)
     binarized = train(dataclasses.replace(run, binarize=True), few_digits, tmp_path / "binarized")
     drawn = train(run, dynamic, tmp_path / "dynamic")
     assert_same_arrays(binarized.panel.weights(), drawn.panel.weights())

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.sequence_cases import (
+from helpers.small_text_runs import (
     BOTH,
     CELLS,
     KEY,

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.image_runs import FIELDS, config_for, dataset
+from helpers.small_image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
 
 from diptych import data, pairs

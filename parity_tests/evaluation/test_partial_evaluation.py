@@ -9,7 +9,7 @@ import signal
 
 import numpy as np
 import pytest
-from helpers.run_folders import KilledError, config
+from helpers.short_runs import KilledError, short_run
 
 from diptych import pairs
 from diptych.evaluation import checkpoint
@@ -39,7 +39,7 @@ def trained(tmp_path_factory, few_digits):
     """Folder with a run of each panel, one epoch long."""
     folder = tmp_path_factory.mktemp("runs")
     for backend in BACKENDS:
-        train(config(backend=backend, epochs=1), few_digits, folder / backend)
+        train(short_run(backend=backend, epochs=1), few_digits, folder / backend)
     return folder
 
 
@@ -49,7 +49,7 @@ def evaluate(run, trained, tmp_path, monkeypatch, few_digits):
     monkeypatch.setattr("diptych.data.load", lambda *_: few_digits)
     for backend in BACKENDS:
         shutil.copytree(trained / backend, tmp_path / backend)
-    sample_mib = config().model_config["input_dim"] * ARRAYS * 4 / 2**20
+    sample_mib = short_run().model_config["input_dim"] * ARRAYS * 4 / 2**20
 
     def invoke(backend, *options):
         bound = ["--memory-mb", 20 * sample_mib]

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers.exercise_panels import (
+from helpers.panels_for_exercises import (
     CONV,
     KEY,
     LSTM,
@@ -14,13 +14,13 @@ from helpers.exercise_panels import (
     TEXT,
     VLAE,
     assert_close,
+    build_panel,
     dataset,
     each_backend,
     images,
-    make,
 )
-from helpers.run_folders import arrays_of
-from helpers.sequence_cases import make_corpus
+from helpers.short_runs import arrays_of
+from helpers.small_text_runs import make_corpus
 
 from diptych import data, pairs
 from diptych.data import Split
@@ -100,7 +100,7 @@ def test_fit_ends_in_the_weights_of_a_run_on_text(tmp_path, model, backend):
 def test_fit_is_the_same_on_both_panels(config):
     """Images in batches of 6, 6 and 4: normalised over 2 values, both are 1 off their mean whatever
     the weights, and Adam makes whole steps of the gradients' rounding."""
-    panels = [make(config, backend) for backend in BACKENDS]
+    panels = [build_panel(config, backend) for backend in BACKENDS]
     result = [
         fit(panel, dataset(config, 16), KEY, epochs=9, batch_size=6, lr=2e-2, clip=1.0)
         for panel in panels
@@ -128,5 +128,11 @@ def test_a_second_fit_goes_on_from_the_first(backend):
 def test_a_schedule_that_is_none_is_refused():
     with pytest.raises(ValueError, match="schedule: got 'cosine', takes a function"):
         fit(
-            make(MLP, "numpy"), images(MLP, 3), KEY, epochs=1, batch_size=2, lr=1, schedule="cosine"
+            build_panel(MLP, "numpy"),
+            images(MLP, 3),
+            KEY,
+            epochs=1,
+            batch_size=2,
+            lr=1,
+            schedule="cosine",
         )

@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from helpers.sequence_cases import write_text
+from helpers.small_text_runs import write_text
 from rich.console import Console
 
 import diptych

@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers.exercise_panels import (
+from helpers.panels_for_exercises import (
     CONV,
     IMAGES,
     KEY,
     MLP,
     assert_close,
+    build_panel,
     each_backend,
     each_image_config,
     images,
-    make,
 )
 from torch import distributions as td
 
@@ -33,16 +33,18 @@ FACTORISED = {name: c for name, c in IMAGES.items() if not isinstance(c, VLAECon
 @each_image_config
 def test_scores_are_the_same_on_both_panels_however_cut(config):
     x = images(config, 5)
-    ours, theirs = (evaluate(make(config, backend), x, KEY).numbers() for backend in BACKENDS)
+    ours, theirs = (
+        evaluate(build_panel(config, backend), x, KEY).numbers() for backend in BACKENDS
+    )
     assert_close(ours, theirs)
-    assert_close(ours, evaluate(make(config, "numpy"), x, KEY, batch_size=2).numbers())
+    assert_close(ours, evaluate(build_panel(config, "numpy"), x, KEY, batch_size=2).numbers())
     assert ("neg_elbo" in ours) == (getattr(config, "recon_type", "") != "mse")
 
 
 @pytest.mark.parametrize("config", FACTORISED.values(), ids=FACTORISED)
 def test_scores_are_what_torch_distributions_say(config):
     """-log p(x|z) + KL of every image, whatever beta, the reduction and the mean over pixels."""
-    panel, x = make(config, "torch"), images(config, 4)
+    panel, x = build_panel(config, "torch"), images(config, 4)
     model, there = panel.model.eval(), torch.from_numpy(x)
     with torch.no_grad():
         mu, scale = model.encode(there)
@@ -66,7 +68,7 @@ def test_scores_are_what_torch_distributions_say(config):
 
 @each_backend
 def test_evaluation_leaves_the_panel_as_it_was(backend):
-    panel = make(CONV, backend)
+    panel = build_panel(CONV, backend)
     before = panel.weights()
     evaluate(panel, images(CONV, 5), KEY)
     Predictor(panel)(images(CONV, 5))
@@ -80,7 +82,7 @@ def test_evaluation_leaves_the_panel_as_it_was(backend):
 
 def test_nothing_cannot_be_evaluated():
     with pytest.raises(ValueError, match=r"x: got shape \(0, 13\)"):
-        evaluate(make(MLP, "numpy"), images(MLP, 1)[:0], KEY)
+        evaluate(build_panel(MLP, "numpy"), images(MLP, 1)[:0], KEY)
 
 
 # Inference
@@ -89,7 +91,9 @@ def test_nothing_cannot_be_evaluated():
 @each_image_config
 def test_predictions_are_the_same_on_both_panels(config):
     x = images(config, 4)
-    ours, theirs = (Predictor(make(config, backend))(x, KEY)._asdict() for backend in BACKENDS)
+    ours, theirs = (
+        Predictor(build_panel(config, backend))(x, KEY)._asdict() for backend in BACKENDS
+    )
     if ours["elbo"] is None:
         assert theirs.pop("elbo") is ours.pop("elbo")
     assert_close(ours, theirs)
@@ -98,7 +102,7 @@ def test_predictions_are_the_same_on_both_panels(config):
 
 @each_image_config
 def test_predictions_are_what_the_model_says(config):
-    panel, x = make(config, "numpy"), images(config, 4)
+    panel, x = build_panel(config, "numpy"), images(config, 4)
     result = Predictor(panel)(x, KEY)
     with panel.evaluating():
         (mu, scale), _ = panel.model.encode(x)
@@ -119,7 +123,7 @@ def test_predictions_are_what_the_model_says(config):
 @each_backend
 @each_image_config
 def test_one_image_is_read_as_it_is_in_a_batch(config, backend):
-    predict, x = Predictor(make(config, backend)), images(config, 3)
+    predict, x = Predictor(build_panel(config, backend)), images(config, 3)
     single, batch = predict(x[0], KEY), predict(x, KEY)
     for name, one, several in zip(single._fields, single, batch, strict=True):
         if one is not None:
@@ -128,7 +132,7 @@ def test_one_image_is_read_as_it_is_in_a_batch(config, backend):
 
 
 def test_inference_keeps_no_graph():
-    panel, tracked = make(MLP, "torch"), []
+    panel, tracked = build_panel(MLP, "torch"), []
     panel.model.encoder_hidden.register_forward_hook(
         lambda module, arguments, out: tracked.append(out.requires_grad)
     )
@@ -152,7 +156,7 @@ def test_inference_keeps_no_graph():
     ],
 )
 def test_bad_images_are_refused(config, change, message, backend):
-    predict = Predictor(make(config, backend))
+    predict = Predictor(build_panel(config, backend))
     with pytest.raises(ValueError, match=message):
         predict(change(images(config, 3)))
     assert predict.panel.model.training
@@ -162,7 +166,7 @@ def test_bad_images_are_refused(config, change, message, backend):
 def test_only_a_density_has_an_elbo(posterior):
     """The spread of a plain autoencoder's code is 0."""
     config = dataclasses.replace(MLP, posterior=posterior)
-    panel, x = make(config, "numpy"), images(MLP, 2)
+    panel, x = build_panel(config, "numpy"), images(MLP, 2)
     result = Predictor(panel)(x)
     assert (result.elbo is None) == (result.std.max() == 0)
     assert (evaluate(panel, x, KEY).neg_elbo is None) == (result.elbo is None)

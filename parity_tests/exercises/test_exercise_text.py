@@ -5,20 +5,20 @@ import math
 
 import numpy as np
 import pytest
-from helpers.exercise_panels import (
+from helpers.panels_for_exercises import (
     KEY,
     LSTM,
     MLP,
     RNN,
     WORDS,
     assert_close,
+    build_panel,
     each_backend,
     each_text_config,
     images,
-    make,
     tokens,
 )
-from helpers.sequence_cases import naive_nll, naive_outputs
+from helpers.small_text_runs import naive_nll, naive_outputs
 from scipy.special import softmax
 
 from diptych.exercises import Predictor, evaluate
@@ -33,7 +33,7 @@ NUMBERS = dataclasses.replace(RNN, likelihood="squared_error")
 @each_text_config
 def test_scores_are_those_of_a_loop_over_single_tokens(config, backend):
     """However the stream is cut, and without dropout."""
-    panel = make(config, backend)
+    panel = build_panel(config, backend)
     nll = naive_nll(panel, STREAM).mean()
     best = naive_outputs(panel, STREAM[:-1]).argmax(1)
     expected = {"nll": nll, "perplexity": math.exp(nll), "accuracy": (best == STREAM[1:]).mean()}
@@ -47,14 +47,14 @@ def test_scores_are_those_of_a_loop_over_single_tokens(config, backend):
 
 @each_text_config
 def test_predictions_are_the_same_on_both_panels(config):
-    ours, theirs = (Predictor(make(config, b))(STREAM)._asdict() for b in BACKENDS)
+    ours, theirs = (Predictor(build_panel(config, b))(STREAM)._asdict() for b in BACKENDS)
     assert_close(ours, theirs)
     assert all(isinstance(array, np.ndarray) for array in theirs.values())
 
 
 @each_text_config
 def test_a_prediction_is_the_softmax_after_each_token(config):
-    panel = make(config, "numpy")
+    panel = build_panel(config, "numpy")
     result = Predictor(panel)(STREAM)
     expected = softmax(naive_outputs(panel, STREAM), axis=1)
     assert result.probabilities.shape == (43, WORDS) and result.nll.shape == (42,)
@@ -86,7 +86,7 @@ def test_a_prediction_is_the_softmax_after_each_token(config):
     ],
 )
 def test_anything_but_a_text_is_refused(config, x, message, backend):
-    panel = make(config, backend)
+    panel = build_panel(config, backend)
     with pytest.raises(ValueError, match=message):
         Predictor(panel)(x)
     with pytest.raises(ValueError, match=message):
@@ -96,10 +96,10 @@ def test_anything_but_a_text_is_refused(config, x, message, backend):
 
 def test_a_text_needs_two_tokens_to_be_scored():
     with pytest.raises(ValueError, match="x: got 1 token, takes 2 or more"):
-        evaluate(make(LSTM, "numpy"), STREAM[:1], KEY)
+        evaluate(build_panel(LSTM, "numpy"), STREAM[:1], KEY)
 
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_window_has_one_token_or_more(size):
     with pytest.raises(ValueError, match=f"batch_size: got {size}"):
-        evaluate(make(LSTM, "numpy"), STREAM, KEY, batch_size=size)
+        evaluate(build_panel(LSTM, "numpy"), STREAM, KEY, batch_size=size)

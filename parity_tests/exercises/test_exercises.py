@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers.exercise_panels import (
+from helpers.panels_for_exercises import (
     CONV,
     KEY,
     LSTM,
@@ -13,13 +13,13 @@ from helpers.exercise_panels import (
     RNN,
     TEXT,
     VLAE,
-    a_batch,
     assert_close,
+    batch_for_loss,
+    build_panel,
     each_backend,
     each_config,
     each_text_config,
     images,
-    make,
     tokens,
 )
 
@@ -38,7 +38,7 @@ from model_specs.mlp_vae import MLPVAEConfig
 @pytest.mark.parametrize("count, sizes", [(10, [4, 4, 2]), (8, [4, 4]), (3, [3]), (1, [1])])
 def test_each_example_is_in_one_batch(count, sizes):
     x = np.arange(2.0 * count).reshape(count, 2)
-    batches = list(minibatches(make(MLP, "numpy"), x, 4, KEY, 0))
+    batches = list(minibatches(build_panel(MLP, "numpy"), x, 4, KEY, 0))
     assert [len(batch) for batch in batches] == sizes
     together = np.concatenate(batches)
     np.testing.assert_array_equal(together[np.argsort(together[:, 0])], x)
@@ -46,7 +46,7 @@ def test_each_example_is_in_one_batch(count, sizes):
 
 @each_backend
 def test_the_order_is_addressed_by_epoch(backend):
-    panel, x = make(MLP, backend), np.arange(50.0)
+    panel, x = build_panel(MLP, backend), np.arange(50.0)
     orders = [np.concatenate(list(minibatches(panel, x, 7, KEY, epoch))) for epoch in (3, 0, 3)]
     np.testing.assert_array_equal(orders[0], orders[2])
     assert (orders[0] != orders[1]).any() and (orders[0] != x).any()
@@ -56,7 +56,7 @@ def test_the_order_is_addressed_by_epoch(backend):
 
 @pytest.mark.parametrize("n", [1, 2, 97, 1000])
 def test_both_panels_draw_the_same_order(n):
-    orders = [make(MLP, backend).permutation(KEY.fold_in(n), n) for backend in BACKENDS]
+    orders = [build_panel(MLP, backend).permutation(KEY.fold_in(n), n) for backend in BACKENDS]
     assert all(order.dtype == np.int64 for order in orders)
     np.testing.assert_array_equal(*orders)
     np.testing.assert_array_equal(np.sort(orders[0]), np.arange(n))
@@ -75,7 +75,7 @@ def test_the_order_is_that_of_the_projects_runs(backend):
 @each_text_config
 def test_a_text_is_read_in_contiguous_pieces(config):
     """33 words in 3 pieces of 11: two windows of 5, each word's target is the word after it."""
-    panel, stream = make(config, "numpy"), tokens(33)
+    panel, stream = build_panel(config, "numpy"), tokens(33)
     windows = list(minibatches(panel, stream, 3, KEY, 0))
     x, y = (np.concatenate([np.asarray(getattr(w, part)) for w in windows]) for part in ("x", "y"))
     x = x.argmax(-1) if config is RNN else x  # one-hot
@@ -103,7 +103,7 @@ def test_a_text_is_read_in_contiguous_pieces(config):
     ],
 )
 def test_bad_batches_are_refused_before_the_first(config, arguments, message):
-    panel = make(config, "numpy")
+    panel = build_panel(config, "numpy")
     with pytest.raises(ValueError, match=message):
         minibatches(panel, *arguments)
     if not message.startswith("epoch"):
@@ -118,8 +118,8 @@ def test_bad_batches_are_refused_before_the_first(config, arguments, message):
 def test_a_step_is_the_same_on_both_panels(config):
     results, ends = [], []
     for backend in BACKENDS:
-        panel = make(config, backend, "sgd")
-        results.append(training_step(panel, a_batch(config, panel, 5), KEY, 1e-2, clip=0.5))
+        panel = build_panel(config, backend, "sgd")
+        results.append(training_step(panel, batch_for_loss(config, panel, 5), KEY, 1e-2, clip=0.5))
         ends.append(panel.weights())
     assert_close(results[0].terms, results[1].terms)
     assert results[0].grad_norm == pytest.approx(results[1].grad_norm, rel=1e-13)
@@ -131,8 +131,8 @@ def test_a_step_is_the_same_on_both_panels(config):
 def test_a_step_takes_numbers_as_well_as_symbols(backend):
     """An RNN of numbers has no stream of tokens, but its batches are batches."""
     config = dataclasses.replace(RNN, likelihood="squared_error")
-    panel = make(config, backend)
-    step = training_step(panel, a_batch(config, panel, 5), KEY, 1e-3)
+    panel = build_panel(config, backend)
+    step = training_step(panel, batch_for_loss(config, panel, 5), KEY, 1e-3)
     assert step.grad_norm > 0 and list(step.terms) == ["total", "error"]
 
 
@@ -141,9 +141,9 @@ def test_a_step_takes_numbers_as_well_as_symbols(backend):
 @pytest.mark.parametrize("clip", [None, 0.3, 1e6])
 def test_a_step_goes_as_far_as_lr_and_clip_say(config, backend, clip):
     """SGD moves by lr min(|g|, clip), and the reported norm is that before clipping."""
-    panel = make(config, backend, "sgd")
+    panel = build_panel(config, backend, "sgd")
     before = panel.weights()
-    step = training_step(panel, a_batch(config, panel, 5), KEY, 0.05, clip)
+    step = training_step(panel, batch_for_loss(config, panel, 5), KEY, 0.05, clip)
     moves = [after - before[name] for name, after in panel.weights().items()]
     distance = np.sqrt(sum((move**2).sum() for move in moves))
     assert step.grad_norm > 0.5
@@ -152,8 +152,8 @@ def test_a_step_goes_as_far_as_lr_and_clip_say(config, backend, clip):
 
 @pytest.mark.parametrize("config", [CONV, LSTM], ids=["conv", "lstm"])
 def test_the_norm_is_torchs(config):
-    panel = make(config, "torch")
-    batch = a_batch(config, panel, 3)
+    panel = build_panel(config, "torch")
+    batch = batch_for_loss(config, panel, 3)
     panel.forward_backward(batch, panel.model.draw_noise(KEY, 3))
     norm = gradient_norm(panel)
     witness = torch.nn.utils.clip_grad_norm_(panel.model.parameters(), 1e9).item()
@@ -162,7 +162,7 @@ def test_the_norm_is_torchs(config):
 
 @each_backend
 def test_a_step_is_in_training_mode_and_leaves_the_mode(backend):
-    panel = make(CONV, backend)
+    panel = build_panel(CONV, backend)
     panel.model.eval()
     before = panel.weights()
     training_step(panel, images(CONV, 3), KEY, 1e-3)
@@ -174,8 +174,8 @@ def test_a_step_is_in_training_mode_and_leaves_the_mode(backend):
 @each_backend
 def test_a_step_of_a_text_draws_its_masks_in_training_mode(backend):
     """The loss of the step is that with dropout, whatever the mode was."""
-    panel = make(LSTM, backend)
-    batch = a_batch(LSTM, panel, 5)
+    panel = build_panel(LSTM, backend)
+    batch = batch_for_loss(LSTM, panel, 5)
     with_dropout = panel.terms(batch, panel.model.draw_noise(KEY.fold_in("noise"), 5))
     panel.model.eval()
     without = panel.terms(batch, panel.model.draw_noise(KEY.fold_in("noise"), 5))
@@ -188,7 +188,10 @@ def test_a_step_of_a_text_draws_its_masks_in_training_mode(backend):
 def test_terms_are_per_example(backend):
     terms = [
         training_step(
-            make(dataclasses.replace(MLP, reduction=r), backend), images(MLP, 5), KEY, 1e-3
+            build_panel(dataclasses.replace(MLP, reduction=r), backend),
+            images(MLP, 5),
+            KEY,
+            1e-3,
         )
         for r in ("mean", "sum")
     ]
@@ -197,7 +200,7 @@ def test_terms_are_per_example(backend):
 
 @each_backend
 def test_a_diverged_step_is_named_and_moves_nothing(backend):
-    panel = make(dataclasses.replace(MLP, likelihood="gaussian"), backend)
+    panel = build_panel(dataclasses.replace(MLP, likelihood="gaussian"), backend)
     broken = panel.weights()
     broken["decoder_logits.bias"][...] = 1e200
     panel.load_weights(broken)
@@ -216,4 +219,4 @@ def test_a_diverged_step_is_named_and_moves_nothing(backend):
 )
 def test_bad_rates_are_refused(backend, lr, clip, message):
     with pytest.raises(ValueError, match=message):
-        training_step(make(MLP, backend), images(MLP, 2), KEY, lr, clip)
+        training_step(build_panel(MLP, backend), images(MLP, 2), KEY, lr, clip)

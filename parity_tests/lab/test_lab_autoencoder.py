@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.lab_runs import check_findings, fails_after, few_digits, over_seeds, quick_setting
+from helpers.quick_experiments import (
+    check_findings,
+    fails_after,
+    few_digits,
+    over_seeds,
+    quick_setting,
+)
 
 from diptych.data import Split
 from diptych.lab import Setting, autoencoder

@@ -9,7 +9,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from helpers.recurrent_cases import (
+from helpers.finite_differences import derivative_errors, total_loss
+from helpers.random_weights import randomized
+from helpers.small_recurrent_networks import (
     BAD_FIELDS,
     BAD_RATES,
     KEY,
@@ -26,7 +28,6 @@ from helpers.recurrent_cases import (
     tensors,
     trajectories,
 )
-from helpers.witnesses import derivative_errors, filled, total_of
 from scipy.special import log_softmax
 from torch.nn import functional as F
 
@@ -97,7 +98,10 @@ def test_lstm_cell_equals_torch_nn_and_finite_differences(rng):
 
 def test_softmax_output_equals_linear_then_cross_entropy(rng):
     """The output layer works in blocks and in place; the two plain functions are its witness."""
-    layer, h = filled(SoftmaxOutput(H, 9000), rng), rng.normal(size=(T, B, H))  # many blocks
+    layer, h = (
+        randomized(SoftmaxOutput(H, 9000), rng),
+        rng.normal(size=(T, B, H)),
+    )  # many blocks
     y, derror = rng.integers(0, 9000, (T, B)), rng.normal(size=(T, B))
     error, vjp = layer(h, y)
     logits, logits_vjp = functional.linear(h, layer.weight.data, layer.bias.data)
@@ -150,7 +154,7 @@ def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer,
 def test_losses_by_finite_difference(make_pair, options, rng):
     left, _ = make_pair(make_config("lstm", **options), name="lstm")
     window, noise = make_window("lstm", left.config), left.draw_noise(KEY, B)
-    errors = derivative_errors(total_of(left), (window, noise), left.named_parameters(), rng)
+    errors = derivative_errors(total_loss(left), (window, noise), left.named_parameters(), rng)
     assert errors.keys() == left.gradients().keys()
     assert max(errors.values()) < 1e-8, errors
 
@@ -158,7 +162,7 @@ def test_losses_by_finite_difference(make_pair, options, rng):
 def test_embedding_by_finite_difference(rng):
     """With ids that come again, ids that do not come, and one id alone."""
     for ids in (np.array([[3, 0, 3], [3, 4, 0]]), np.array([[2]])):
-        layer = filled(Embedding(6, H), rng)
+        layer = randomized(Embedding(6, H), rng)
         np.testing.assert_array_equal(layer(ids)[0][0, 0], layer.weight.data[ids[0, 0]])
         errors = derivative_errors(layer, (ids,), layer.named_parameters(), rng)
         assert errors.keys() == {"weight"} and errors["weight"] < 1e-8
@@ -169,7 +173,7 @@ def test_embedding_by_finite_difference(rng):
 @pytest.mark.parametrize("rows", [(T, B), (1, 1), (7, 11)])
 def test_softmax_by_finite_difference(rows, rng):
     """Fewer rows and more than are worked on at once; targets that come again."""
-    layer = filled(SoftmaxOutput(H, V), rng)
+    layer = randomized(SoftmaxOutput(H, V), rng)
     h, y = rng.normal(size=(*rows, H)), rng.integers(0, V, rows)
     errors = derivative_errors(layer, (h, y), layer.named_parameters(), rng)
     assert errors.keys() == {"[0]", "weight", "bias"}
@@ -180,7 +184,7 @@ def test_softmax_by_finite_difference(rows, rng):
 def test_nll_is_scipys_whatever_the_logits(scale, rng):
     """-log softmax by scipy: logits of 1e4 overflow nothing, and no digit of theirs is lost."""
     ours, theirs = (
-        filled(SoftmaxOutput(H, V), rng),
+        randomized(SoftmaxOutput(H, V), rng),
         torch_impl.recurrent.network.SoftmaxOutput(H, V),
     )
     for parameter in ours.parameters():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors, total_loss
-from helpers.vae_cases import KEY, ODD, batch, tensors
+from helpers.random_vae_batches import KEY, ODD, batch
+from helpers.run_layers import tensors
 from torch import distributions as td
 
 import numpy_ref.mlp_vae

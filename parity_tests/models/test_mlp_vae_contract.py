@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.vae_cases import KEY, ODD, batch, tensors
+from helpers.random_vae_batches import KEY, ODD, batch
+from helpers.run_layers import tensors
 
 from diptych import pairs
 from model_specs import mlp_vae as spec

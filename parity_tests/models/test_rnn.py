@@ -9,7 +9,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from helpers.recurrent_cases import (
+from helpers.finite_differences import derivative_errors, total_loss
+from helpers.random_weights import randomized
+from helpers.small_recurrent_networks import (
     BAD_FIELDS,
     KEY,
     B,
@@ -25,7 +27,6 @@ from helpers.recurrent_cases import (
     tensors,
     trajectories,
 )
-from helpers.witnesses import derivative_errors, filled, total_of
 from scipy.special import log_softmax
 from torch.nn import functional as F
 
@@ -111,14 +112,14 @@ def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer,
 def test_losses_by_finite_difference(make_pair, options, rng):
     left, _ = make_pair(make_config("rnn", num_layers=2, **options), name="rnn")
     window, noise = make_window("rnn", left.config), left.draw_noise(KEY, B)
-    errors = derivative_errors(total_of(left), (window, noise), left.named_parameters(), rng)
+    errors = derivative_errors(total_loss(left), (window, noise), left.named_parameters(), rng)
     assert errors.keys() == left.gradients().keys()
     assert max(errors.values()) < 1e-8, errors
 
 
 def test_squared_error_by_hand_and_by_finite_difference(rng):
     ours, theirs = (
-        filled(SquaredErrorOutput(H, 2), rng),
+        randomized(SquaredErrorOutput(H, 2), rng),
         torch_impl.rnn.SquaredErrorOutput(H, 2),
     )
     theirs.load_state_dict(tensors(ours.state_dict()))

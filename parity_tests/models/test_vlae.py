@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative
-from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
+from helpers.run_layers import tensors
+from helpers.small_vlaes import KEY, KINDS, binary_images, make_config, make_models
 from torch import distributions as td
 
 import numpy_ref.nn.optim

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
+from helpers.run_layers import tensors
+from helpers.small_vlaes import KEY, KINDS, binary_images, make_config, make_models
 
 from diptych import pairs, weights
 from diptych.parity.report import normwise

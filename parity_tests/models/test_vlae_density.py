@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from helpers.pixel_cases import KEY, KINDS, binary_images, make_config, make_models, tensors
+from helpers.run_layers import tensors
+from helpers.small_vlaes import KEY, KINDS, binary_images, make_config, make_models
 from scipy import stats
 from scipy.special import logsumexp
 from torch import distributions as td

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers.pixel_cases import make_config, make_models
+from helpers.small_vlaes import make_config, make_models
 
 from diptych.pairs import traits
 from diptych.training.presets import PRESETS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.image_layer_cases import NAMES, errors, make_norms, ramp
+from helpers.compare_image_layers import NAMES, make_norms, ramp, torch_errors
 from torch import nn
 
 from diptych import files, parity, weights
@@ -102,7 +102,7 @@ def test_an_optimiser_does_not_update_buffers(rng):
     x = ramp(rng)
     left.eval(), right.eval()
     for _ in range(3):
-        errors(left, right, x, rng)
+        torch_errors(left, right, x, rng)
         for panel in panels:
             panel.step(1e-2, clip=1.0)
     assert panels[0].optimizer_state().keys() == panels[1].optimizer_state().keys()

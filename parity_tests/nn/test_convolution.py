@@ -4,9 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from helpers.compare_image_layers import PAIRS, torch_errors
 from helpers.finite_differences import derivative_errors
-from helpers.image_layer_cases import PAIRS, errors
-from helpers.witnesses import filled
+from helpers.random_weights import randomized
 from torch import nn
 
 from diptych import weights
@@ -45,10 +45,10 @@ def test_conv2d_agrees_with_torch(kernel, stride, rng):
         setting = (*channels, kernel, stride, padding)
         bias = count % 4 != 0
         count += 1
-        layer = filled(Conv2d(*setting, bias=bias), rng)
+        layer = randomized(Conv2d(*setting, bias=bias), rng)
         theirs = nn.Conv2d(*setting, bias=bias).double()
         weights.transfer(layer, theirs)
-        result = errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
+        result = torch_errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
         worst[(setting, size, images)] = max(result.values())
     assert count > 40
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
@@ -65,11 +65,11 @@ def test_conv_transpose2d_agrees_with_torch(kernel, stride, rng):
         setting = (*channels, kernel, stride, padding, extra)
         if not leaves_images(kernel, stride, padding, extra, size):
             continue
-        layer = filled(ConvTranspose2d(*setting, bias=count % 4 != 0), rng)
+        layer = randomized(ConvTranspose2d(*setting, bias=count % 4 != 0), rng)
         theirs = nn.ConvTranspose2d(*setting, bias=count % 4 != 0).double()
         weights.transfer(layer, theirs)
         count += 1
-        result = errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
+        result = torch_errors(layer, theirs, rng.normal(size=(images, channels[0], *size)), rng)
         worst[(setting, size, images)] = max(result.values())
     assert count > 40
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
@@ -81,10 +81,10 @@ def test_the_block_size_does_not_change_the_result(block, rng, monkeypatch):
     monkeypatch.setattr(correlation, "BLOCK", block)
     for kind, theirs in PAIRS.items():
         for setting in ((3, 4, 3, 1, 1), (3, 4, 4, 2, 1), (8, 1, 3, 1, 1), (1, 8, 3, 1, 1)):
-            layer = filled(kind(*setting), rng)
+            layer = randomized(kind(*setting), rng)
             twin = theirs(*setting).double()
             weights.transfer(layer, twin)
-            result = errors(layer, twin, rng.normal(size=(7, setting[0], 8, 6)), rng)
+            result = torch_errors(layer, twin, rng.normal(size=(7, setting[0], 8, 6)), rng)
             assert max(result.values()) <= 1e-13, (setting, result)
 
 
@@ -124,11 +124,11 @@ def looped_transpose(x, w, b, stride, padding, size):
     ids=str,
 )
 def test_loops_over_the_defining_sums_agree(setting, rng):
-    conv = filled(Conv2d(3, 2, *setting), rng)
+    conv = randomized(Conv2d(3, 2, *setting), rng)
     x = rng.normal(size=(2, 3, 5, 6))
     expected = looped(x, conv.weight.data, conv.bias.data, *setting[1:])
     assert normwise(conv(x)[0], expected) <= 1e-14
-    transposed = filled(ConvTranspose2d(3, 2, *setting), rng)
+    transposed = randomized(ConvTranspose2d(3, 2, *setting), rng)
     y = transposed(x)[0]
     expected = looped_transpose(
         x, transposed.weight.data, transposed.bias.data, *setting[1:], y.shape[2:]
@@ -140,7 +140,7 @@ def test_loops_over_the_defining_sums_agree(setting, rng):
 @pytest.mark.parametrize("kind", PAIRS)
 def test_finite_differences(kind, stride, rng):
     """The layers are linear in x and in each parameter, so that the step may be large."""
-    layer = filled(kind(2, 3, (3, 2), stride, (1, 0)), rng)
+    layer = randomized(kind(2, 3, (3, 2), stride, (1, 0)), rng)
     x = rng.normal(size=(2, 2, 6, 5))
     result = derivative_errors(layer, (x,), layer.named_parameters(), rng, step=0.5)
     assert result.keys() == {"[0]", "weight", "bias"}
@@ -151,7 +151,7 @@ def test_finite_differences(kind, stride, rng):
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
 def test_the_transpose_is_the_adjoint(kernel, stride, rng):
     """<Conv2d(x), y> = <x, ConvTranspose2d(y)> with one weight, and no biases."""
-    conv = filled(Conv2d(3, 4, kernel, stride, 1, bias=False), rng)
+    conv = randomized(Conv2d(3, 4, kernel, stride, 1, bias=False), rng)
     x = rng.normal(size=(2, 3, 8, 7))
     out = conv(x)[0]
     sizes = zip(x.shape[2:], conv.kernel_size, conv.stride, strict=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers.image_layer_cases import PAIRS
-from helpers.witnesses import filled
+from helpers.compare_image_layers import PAIRS
+from helpers.random_weights import randomized
 from torch import nn
 
 from diptych import parity, weights
@@ -22,7 +22,7 @@ from torch_impl.nn import init as torch_init
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_gradients_add_up(kind, rng):
-    layer = filled(kind(2, 3, 3, 2, 1), rng)
+    layer = randomized(kind(2, 3, 3, 2, 1), rng)
     y, vjp = layer(rng.normal(size=(2, 2, 5, 6)))
     dy, other = rng.normal(size=y.shape), rng.normal(size=y.shape)
     dx = vjp(dy)
@@ -41,7 +41,7 @@ def test_gradients_add_up(kind, rng):
 def test_no_input_gradient_for_data(kind, rng):
     x = rng.normal(size=(2, 2, 5, 6))
     layers = [kind(2, 3, 3, 2, 1, input_grad=expected) for expected in (True, False)]
-    filled(layers[0], rng)
+    randomized(layers[0], rng)
     layers[1].load_state_dict(layers[0].state_dict())
     result = []
     for layer in layers:
@@ -55,7 +55,7 @@ def test_no_input_gradient_for_data(kind, rng):
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_arguments_are_not_changed(kind, rng):
-    layer = filled(kind(2, 3, 3, 1, 1), rng)
+    layer = randomized(kind(2, 3, 3, 1, 1), rng)
     x = rng.normal(size=(2, 2, 5, 6))
     original = x.copy()
     y, vjp = layer(x)
@@ -69,7 +69,7 @@ def test_arguments_are_not_changed(kind, rng):
 @pytest.mark.parametrize("order", ["transposed", "every other"])
 @pytest.mark.parametrize("kind", PAIRS)
 def test_strided_arrays_give_the_same_result(kind, order, rng):
-    layer = filled(kind(2, 3, 3, 2, 1), rng)
+    layer = randomized(kind(2, 3, 3, 2, 1), rng)
     large = rng.normal(size=(6, 10, 4, 4))
     x = (
         large[:, :, :2].transpose(0, 2, 1, 3)
@@ -87,7 +87,7 @@ def test_strided_arrays_give_the_same_result(kind, order, rng):
 @pytest.mark.parametrize("setting", [(3, 8, 4, 2, 1), (8, 8, 3, 1, 1), (16, 5, 3, 1, 0)], ids=str)
 @pytest.mark.parametrize("kind", PAIRS)
 def test_float32_stays_within_its_bound(kind, setting, rng):
-    layer = filled(kind(*setting), rng)
+    layer = randomized(kind(*setting), rng)
     x = rng.normal(size=(5, setting[0], 9, 8))
     y, vjp = layer(x)
     dy = rng.normal(size=y.shape)
@@ -117,7 +117,7 @@ def test_parity_of_a_chain(dtype, rng):
         nn.Conv2d(6, 5, 3, 1, 1),
         nn.ConvTranspose2d(5, 3, (4, 3), (2, 1), 1, (1, 0)),
     ).to(kind)
-    filled(left, rng)
+    randomized(left, rng)
     weights.transfer(left, right)
     parity.assert_parity(left, right, rng.normal(size=(5, 3, 10, 8)).astype(dtype))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.compare_image_layers import NAMES, SHAPE, make_norms, ramp, torch_errors
 from helpers.finite_differences import derivative_errors
-from helpers.image_layer_cases import NAMES, SHAPE, errors, make_norms, ramp
 from torch import nn
 
 from diptych import weights
@@ -26,7 +26,7 @@ SETTINGS = [{}, {"eps": 0.1, "momentum": 0.37}, {"momentum": 0.0}, {"momentum": 
 def test_agrees_with_torch(training, shape, settings, rng):
     left, right = make_norms(rng, **settings)
     left.train(training), right.train(training)
-    result = errors(left, right, ramp(rng, shape), rng)
+    result = torch_errors(left, right, ramp(rng, shape), rng)
     assert set(result) == {"y", "dx", "weight", "bias", *(f"{name} after" for name in NAMES[2:])}
     tight = {n: e for n, e in result.items() if shape != (2, 3, 1, 1) or n != "dx"}
     # two values are always normalised to 1 and -1, so that dx is 0 except for rounding and eps
@@ -47,7 +47,7 @@ def test_running_statistics_over_changes_of_mode(rng):
     left, right = make_norms(rng)
     for step, training in enumerate([True] * 5 + [False, True, False, False, True]):
         left.train(training), right.train(training)
-        result = errors(left, right, ramp(rng, (2 + step, *SHAPE[1:])), rng)
+        result = torch_errors(left, right, ramp(rng, (2 + step, *SHAPE[1:])), rng)
         assert max(result.values()) <= 1e-13, (step, result)
     assert left.num_batches_tracked.data == 7 + 7
 

@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors
-from helpers.vlae_cases import (
+from helpers.layers_with_same_weights import (
     LAYERS,
     PANELS,
     assert_same_state,
     layer_class,
     make_layer_pair,
-    normwise_errors,
-    outputs_and_gradients,
     small_config,
     with_same_weights,
 )
+from helpers.run_layers import normwise_errors, outputs_and_gradients
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm

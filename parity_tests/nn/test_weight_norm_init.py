@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from helpers.vlae_cases import (
+from helpers.layers_with_same_weights import (
     LAYERS,
     as_model_inputs,
     loss_terms,
     make_layer_pair,
     normalised_layers,
-    outputs_of,
     record_layer_outputs,
     small_config,
     with_same_weights,
 )
+from helpers.run_layers import outputs_of
 from torch import nn
 from torch.nn import functional as F
 

@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from helpers.recurrent_cases import (
+from helpers.finite_differences import derivative_errors
+from helpers.small_recurrent_networks import (
     BAD_RATES,
     CELLS,
     KEY,
@@ -22,7 +23,6 @@ from helpers.recurrent_cases import (
     refusals,
     tensors,
 )
-from helpers.witnesses import derivative_errors
 
 import numpy_ref.recurrent.network
 import torch_impl.recurrent.network

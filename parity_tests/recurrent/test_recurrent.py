@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers.recurrent_cases import (
+from helpers.finite_differences import derivative_errors
+from helpers.small_recurrent_networks import (
     CELLS,
     KEY,
     LAYERS,
@@ -18,7 +19,6 @@ from helpers.recurrent_cases import (
     make_window,
     tensors,
 )
-from helpers.witnesses import derivative_errors
 
 from diptych.arrays import leaves, to_numpy, to_tensors
 from diptych.parity.report import normwise
@@ -28,7 +28,7 @@ STATES = {"rnn": "h", "lstm": "hc"}
 on_both_cells = pytest.mark.parametrize("cell", CELLS)
 
 
-def errors_against_torch(cell, layers, into_torch, rng):
+def torch_errors(cell, layers, into_torch, rng):
     """Relative errors of outputs, final states and gradients against plain torch.nn.RNN or LSTM.
 
     The state_dict is loaded unchanged, into torch's module or from it.
@@ -65,7 +65,7 @@ def errors_against_torch(cell, layers, into_torch, rng):
 @on_both_cells
 def test_the_layers_are_those_of_torch_nn(cell, layers, into_torch, rng):
     """Without dropout, by plain torch.nn.RNN or LSTM and its own state_dict, either way."""
-    errors = errors_against_torch(cell, layers, into_torch, rng)
+    errors = torch_errors(cell, layers, into_torch, rng)
     states = {f"{which} {part}" for which in ("last", "d first") for part in STATES[cell]}
     assert {"y", "dx", "weight_hh_l0", "bias_ih_l0"} | states <= errors.keys()
     assert max(errors.values()) <= 1e-13, errors

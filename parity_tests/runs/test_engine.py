@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers.run_folders import StopAt, arrays_of, assert_same_arrays
+from helpers.short_runs import StopAt, arrays_of, assert_same_arrays
 
 from diptych import data
 from diptych.arrays import to_numpy

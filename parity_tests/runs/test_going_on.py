@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from helpers.run_folders import arrays_of, assert_same_arrays, config, without_times
+from helpers.short_runs import arrays_of, assert_same_arrays, short_run, without_times
 
 from diptych.panels import BACKENDS
 from diptych.runs.folder import RunFolder, read_metrics
@@ -27,12 +27,12 @@ def assert_same_run(ours, theirs):
 
 
 def test_a_finished_run_is_left_unchanged(few_digits, tmp_path):
-    first = train(config(epochs=2), few_digits, tmp_path / "run")
+    first = train(short_run(epochs=2), few_digits, tmp_path / "run")
     before = contents(tmp_path / "run")
-    again = train(config(epochs=2), few_digits, tmp_path / "run", resume=True)
+    again = train(short_run(epochs=2), few_digits, tmp_path / "run", resume=True)
     assert again.already_finished and not first.already_finished
     assert (again.steps, again.seconds) == (first.steps, first.seconds) and not again.interrupted
-    other = config(epochs=2, checkpoint_every=77, log_every=5, pictures=1)
+    other = short_run(epochs=2, checkpoint_every=77, log_every=5, pictures=1)
     assert train(other, few_digits, tmp_path / "run", resume=True).already_finished
     assert contents(tmp_path / "run") == before
 
@@ -40,9 +40,9 @@ def test_a_finished_run_is_left_unchanged(few_digits, tmp_path):
 @pytest.mark.parametrize("change", ["missing", "older"])
 def test_a_run_killed_before_its_last_file_is_not_taken_for_finished(few_digits, tmp_path, change):
     """The weights may be missing, or those of a run of fewer epochs that went on."""
-    outcome = train(config(epochs=1, polyak=0.9), few_digits, tmp_path / "run")
+    outcome = train(short_run(epochs=1, polyak=0.9), few_digits, tmp_path / "run")
     older = outcome.folder.last_file.read_bytes()
-    run = config(epochs=2, polyak=0.9)
+    run = short_run(epochs=2, polyak=0.9)
     train(run, few_digits, tmp_path / "run", resume=True)
     last = outcome.folder.last_file.read_bytes()
     assert last != older
@@ -64,9 +64,11 @@ SCHEDULES = {
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_more_epochs_end_as_an_uninterrupted_run(few_digits, tmp_path, backend, schedule):
     options = SCHEDULES[schedule] | {"backend": backend, "binarize": True, "polyak": 0.9}
-    whole = train(config(epochs=5, **options), few_digits, tmp_path / "whole")
+    whole = train(short_run(epochs=5, **options), few_digits, tmp_path / "whole")
     for epochs in (2, 3, 5):
-        outcome = train(config(epochs=epochs, **options), few_digits, tmp_path / "run", resume=True)
+        outcome = train(
+            short_run(epochs=epochs, **options), few_digits, tmp_path / "run", resume=True
+        )
         assert outcome.steps == 3 * epochs and not outcome.already_finished
     assert_same_run(outcome.folder, whole.folder)
     assert outcome.folder.config() == whole.folder.config()
@@ -75,27 +77,27 @@ def test_more_epochs_end_as_an_uninterrupted_run(few_digits, tmp_path, backend, 
 
 @pytest.mark.parametrize("schedule", ["cosine", "step", "exponential"])
 def test_a_schedule_whose_past_would_change_is_refused(few_digits, tmp_path, schedule):
-    train(config(epochs=2, schedule=schedule), few_digits, tmp_path / "run")
+    train(short_run(epochs=2, schedule=schedule), few_digits, tmp_path / "run")
     before = contents(tmp_path / "run")
     message = f"epochs: got 4 for a run of 2 with schedule '{schedule}', whose earlier learning"
     with pytest.raises(ValueError, match=message):
-        train(config(epochs=4, schedule=schedule), few_digits, tmp_path / "run", resume=True)
+        train(short_run(epochs=4, schedule=schedule), few_digits, tmp_path / "run", resume=True)
     assert contents(tmp_path / "run") == before
-    ours, theirs = (config(epochs=n, schedule=schedule) for n in (2, 4))
+    ours, theirs = (short_run(epochs=n, schedule=schedule) for n in (2, 4))
     assert [ours.lr_at(0), ours.lr_at(1)] != [theirs.lr_at(0), theirs.lr_at(1)]
 
 
 def test_fewer_epochs_are_refused(few_digits, tmp_path):
-    train(config(epochs=2), few_digits, tmp_path / "run")
+    train(short_run(epochs=2), few_digits, tmp_path / "run")
     with pytest.raises(ValueError, match="epochs: got 1 for a run of 2, takes 2 or more"):
-        train(config(epochs=1), few_digits, tmp_path / "run", resume=True)
+        train(short_run(epochs=1), few_digits, tmp_path / "run", resume=True)
 
 
 def test_cadence_may_change_and_changes_no_weight(few_digits, tmp_path):
     """The folder then holds the new settings."""
-    whole = train(config(epochs=3), few_digits, tmp_path / "whole")
-    train(config(epochs=1), few_digits, tmp_path / "run")
-    changed = config(epochs=3, checkpoint_every=1, log_every=7, patience=9, pictures=2)
+    whole = train(short_run(epochs=3), few_digits, tmp_path / "whole")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
+    changed = short_run(epochs=3, checkpoint_every=1, log_every=7, patience=9, pictures=2)
     outcome = train(changed, few_digits, tmp_path / "run", resume=True)
     assert_same_run(outcome.folder, whole.folder)
     assert outcome.folder.config() == changed
@@ -105,12 +107,12 @@ def test_cadence_may_change_and_changes_no_weight(few_digits, tmp_path):
 
 def test_a_device_may_change(few_digits, tmp_path):
     """The folder of a run on a GPU is resumed on a CPU."""
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     file = tmp_path / "run" / "run.json"
     settings = json.loads(file.read_text())
     settings["config"]["device"] = "cuda"
     file.write_text(json.dumps(settings))
-    assert train(config(epochs=2), few_digits, tmp_path / "run", resume=True).steps == 6
+    assert train(short_run(epochs=2), few_digits, tmp_path / "run", resume=True).steps == 6
     assert RunFolder(tmp_path / "run").config().device == "cpu"
 
 
@@ -121,10 +123,10 @@ def test_a_run_that_stopped_early_goes_on_with_more_patience(few_digits, tmp_pat
         "diptych.tasks.images.Images.validate",
         lambda task, panel: {"total": losses[int(panel.optimizer_state()["step"]) // 3 - 1]},
     )
-    impatient, patient = config(patience=1), config(patience=3)
+    impatient, patient = short_run(patience=1), short_run(patience=3)
     assert train(impatient, few_digits, tmp_path / "run").steps == 6
     assert train(impatient, few_digits, tmp_path / "run", resume=True).already_finished
-    longer = config(epochs=9, patience=1)
+    longer = short_run(epochs=9, patience=1)
     assert train(longer, few_digits, tmp_path / "run", resume=True).already_finished
     outcome = train(patient, few_digits, tmp_path / "run", resume=True)
     whole = train(patient, few_digits, tmp_path / "whole")
@@ -133,10 +135,10 @@ def test_a_run_that_stopped_early_goes_on_with_more_patience(few_digits, tmp_pat
 
 
 def test_settings_of_the_steps_cannot_change(few_digits, tmp_path):
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     changes = {"lr": 0.5, "batch_size": 9, "clip": 1.0, "seed": 4, "dtype": "float64"}
     for name, value in changes.items():
-        run = dataclasses.replace(config(epochs=1), **{name: value})
+        run = dataclasses.replace(short_run(epochs=1), **{name: value})
         with pytest.raises(ValueError, match=f"cannot resume with other settings: {name} was"):
             train(run, few_digits, tmp_path / "run", resume=True)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.image_runs import FIELDS, config_for, dataset
-from helpers.run_folders import StopAt, arrays_of, killed_and_resumed, without_times
+from helpers.short_runs import StopAt, arrays_of, killed_and_resumed, without_times
+from helpers.small_image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
 from rich.console import Console
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.run_folders import arrays_of, assert_same_arrays, config, killed_and_resumed
+from helpers.short_runs import arrays_of, assert_same_arrays, killed_and_resumed, short_run
 
 from diptych.arrays import to_numpy
 from diptych.pairs import Traits
@@ -52,7 +52,7 @@ def history(monkeypatch):
 def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, history):
     """The averages begin as copies of these weights."""
     runs = [
-        config(backend=b, dtype="float64", polyak=0.9, epochs=1, binarize=True) for b in BACKENDS
+        short_run(backend=b, dtype="float64", polyak=0.9, epochs=1, binarize=True) for b in BACKENDS
     ]
     outcomes = [train(run, few_digits, tmp_path / run.backend) for run in runs]
     firsts = [(weights, means) for weights, means, step in history if step == 0]
@@ -72,7 +72,7 @@ def test_both_panels_begin_with_the_same_weights(few_digits, tmp_path, history):
 
 @each_backend
 def test_the_first_batch_initialises_once(few_digits, tmp_path, history, backend):
-    run = config(backend=backend, binarize=True)
+    run = short_run(backend=backend, binarize=True)
     panel = train(run, few_digits, tmp_path / "run").panel
     ((x, eps),) = panel.model.batches
     task, key = make_task(run, few_digits), Key(run.seed).fold_in(0)
@@ -88,14 +88,14 @@ def test_a_resumed_run_is_not_initialised_again(
     few_digits, tmp_path, monkeypatch, history, backend, steps
 ):
     """Unless it was killed before its first checkpoint. Either way it ends in the same weights."""
-    run = config(backend=backend, polyak=0.9)
+    run = short_run(backend=backend, polyak=0.9)
     resumed, _ = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
     assert len(getattr(resumed.panel.model, "batches", ())) == (steps == 1)
 
 
 @each_backend
 def test_a_model_without_initialize_is_not_changed(few_digits, tmp_path, monkeypatch, backend):
-    run = config(backend=backend)
+    run = short_run(backend=backend)
     panel = build(run)
     before = panel.weights()
     panel.initialize(few_digits.train.x[:4], panel.model.draw_noise(Key(1), 4))
@@ -106,6 +106,6 @@ def test_a_loss_of_the_whole_batch_is_refused_on_several_ranks(few_digits, tmp_p
     monkeypatch.setattr("diptych.panels.right.DistributedDataParallel", lambda loss: loss)
     monkeypatch.setattr("diptych.pairs.traits", lambda config: Traits(divisible=False))
     with pytest.raises(ValueError, match="ranks: got 2, mlp_vae so configured is trained in one"):
-        train(config(), few_digits, tmp_path / "run", ranks=Ranks(0, 2))
+        train(short_run(), few_digits, tmp_path / "run", ranks=Ranks(0, 2))
     assert not (tmp_path / "run").exists()
-    assert train(config(epochs=1), few_digits, tmp_path / "run").steps == 3
+    assert train(short_run(epochs=1), few_digits, tmp_path / "run").steps == 3

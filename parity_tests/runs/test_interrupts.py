@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from helpers.run_folders import arrays_of, assert_same_arrays, config
+from helpers.short_runs import arrays_of, assert_same_arrays, short_run
 from rich.console import Console
 
 from diptych.files import load_arrays, save_arrays
@@ -80,7 +80,7 @@ def interrupted_in_step(monkeypatch, number, signals):
 def test_a_run_interrupted_once_or_twice_goes_on_bit_for_bit(
     few_digits, tmp_path, monkeypatch, backend, signals
 ):
-    run = config(backend=backend, binarize=True)
+    run = short_run(backend=backend, binarize=True)
     whole = train(run, few_digits, tmp_path / "whole")
     console = Console(file=io.StringIO(), width=100)
     with monkeypatch.context() as patch:
@@ -109,7 +109,7 @@ def test_a_second_signal_while_a_file_is_written_spoils_none(few_digits, tmp_pat
             signal.raise_signal(signal.SIGINT)
         save_arrays(path, arrays, metadata)
 
-    run = config()
+    run = short_run()
     with monkeypatch.context() as patch:
         patch.setattr("diptych.training.trainer.save_arrays", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.run_folders import KillAt, KilledError, arrays_of, assert_same_arrays
+from helpers.short_runs import KillAt, KilledError, arrays_of, assert_same_arrays
 
 import diptych
 from diptych import data

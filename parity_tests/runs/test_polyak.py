@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.run_folders import (
+from helpers.short_runs import (
     arrays_of,
     assert_same_arrays,
-    config,
     killed_and_resumed,
+    short_run,
     without_times,
 )
 from torch import nn
@@ -159,7 +159,7 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path):
     run = {"optimizer": "adamax", "polyak": 0.95, "dtype": "float64", "epochs": 5}
     run |= {"batch_size": 64, "clip": 50.0, "log_every": 1}
     left, right = (
-        train(config(backend=backend, **run), digits, tmp_path / backend) for backend in BACKENDS
+        train(short_run(backend=backend, **run), digits, tmp_path / backend) for backend in BACKENDS
     )
     assert left.steps == right.steps >= 100
     for ours, theirs in zip(arrays_of(left.folder), arrays_of(right.folder), strict=True):
@@ -174,7 +174,7 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path):
 
 @each_backend
 def test_evaluations_samples_and_files_take_the_averages(few_digits, tmp_path, backend):
-    run = config(backend=backend, polyak=0.95, optimizer="adamax", epochs=2)
+    run = short_run(backend=backend, polyak=0.95, optimizer="adamax", epochs=2)
     outcome = train(run, few_digits, tmp_path / "run")
     panel, (last, checkpoint) = outcome.panel, arrays_of(outcome.folder)
     raw = panel.weights()
@@ -214,7 +214,7 @@ def test_evaluations_samples_and_files_take_the_averages(few_digits, tmp_path, b
 def test_killed_and_resumed_with_averages_is_uninterrupted(
     few_digits, tmp_path, monkeypatch, backend, steps
 ):
-    run = config(backend=backend, optimizer="adamax", polyak=0.8, binarize=True)
+    run = short_run(backend=backend, optimizer="adamax", polyak=0.8, binarize=True)
     resumed, whole = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
     best = [load_arrays(outcome.folder.best_file)[0] for outcome in (resumed, whole)]
     assert_same_arrays(*best)
@@ -223,19 +223,19 @@ def test_killed_and_resumed_with_averages_is_uninterrupted(
 
 
 def test_a_run_keeps_its_decay(few_digits, tmp_path):
-    run = config(epochs=1, polyak=0.9)
+    run = short_run(epochs=1, polyak=0.9)
     train(run, few_digits, tmp_path / "run")
     assert RunFolder(tmp_path / "run").config().polyak == 0.9
     with pytest.raises(ValueError, match=r"polyak was 0\.9, now None"):
-        train(config(epochs=1), few_digits, tmp_path / "run", resume=True)
+        train(short_run(epochs=1), few_digits, tmp_path / "run", resume=True)
     for polyak in (1.0, -0.5, float("nan"), "half"):
         with pytest.raises(ValueError, match="polyak: got"):
-            config(polyak=polyak)
+            short_run(polyak=polyak)
 
 
 @each_backend
 def test_averages_of_a_panel_that_keeps_none_are_refused(backend):
-    panel = build(config(backend=backend))
+    panel = build(short_run(backend=backend))
     assert panel.average_state() == {}
     panel.load_average({})
     with pytest.raises(ValueError, match="average: unexpected weight"):
@@ -243,7 +243,7 @@ def test_averages_of_a_panel_that_keeps_none_are_refused(backend):
 
 
 def test_a_step_left_out_in_mixed_precision_does_not_move_the_average(monkeypatch):
-    panel = build(config())
+    panel = build(short_run())
     panel.keep_average(0.9)
     x = np.full((4, 64), 0.5, np.float32)
     before = panel.average_state()

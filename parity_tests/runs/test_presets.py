@@ -4,7 +4,7 @@ import copy
 import dataclasses
 
 import pytest
-from helpers.sequence_cases import make_corpus
+from helpers.small_text_runs import make_corpus
 
 from diptych import data
 from diptych.runs.config import RunConfig

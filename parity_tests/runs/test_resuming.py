@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from helpers.run_folders import StopAt, arrays_of, assert_same_arrays, config, without_times
+from helpers.short_runs import StopAt, arrays_of, assert_same_arrays, short_run, without_times
 
 from diptych import data
 from diptych.panels import BACKENDS
@@ -25,7 +25,9 @@ def test_interrupted_and_resumed_is_uninterrupted(
     few_digits, tmp_path, monkeypatch, backend, optimizer, steps
 ):
     """Ctrl-C in the middle of an epoch, at its last step, and after a checkpoint."""
-    run = config(backend=backend, optimizer=optimizer, binarize=True, clip=5.0, schedule="cosine")
+    run = short_run(
+        backend=backend, optimizer=optimizer, binarize=True, clip=5.0, schedule="cosine"
+    )
     whole = train(run, few_digits, tmp_path / "whole")
     with monkeypatch.context() as patch:
         StopAt(patch, steps)
@@ -41,7 +43,7 @@ def test_interrupted_and_resumed_is_uninterrupted(
 
 def test_the_handler_is_given_back(few_digits, tmp_path):
     before = signal.getsignal(signal.SIGINT)
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -89,7 +91,7 @@ print(json.dumps({"killed": killed, "last": status}))
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_killed_ten_times_and_resumed_is_uninterrupted(tmp_path, backend):
     """kill -9 at ten random moments of one run: before or after a step, a line, a written file."""
-    run = config(backend=backend, epochs=6, batch_size=32, checkpoint_every=3)
+    run = short_run(backend=backend, epochs=6, batch_size=32, checkpoint_every=3)
     moments = (1 + random.permutation(Key(9).fold_in(backend), 120)[:10]).tolist()
     arguments = (str(tmp_path / "cut"), dataclasses.asdict(run), moments)
     child = subprocess.run(
@@ -112,41 +114,41 @@ def test_killed_ten_times_and_resumed_is_uninterrupted(tmp_path, backend):
 
 
 def test_a_folder_with_part_of_a_run_is_not_taken_for_a_new_one(few_digits, tmp_path):
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     (tmp_path / "run" / "run.json").unlink()
     for resume in (False, True):
         with pytest.raises(ValueError, match=r"holds metrics\.jsonl.* but no run\.json"):
-            train(config(epochs=1), few_digits, tmp_path / "run", resume=resume)
+            train(short_run(epochs=1), few_digits, tmp_path / "run", resume=resume)
 
 
 def test_resuming_on_other_data_is_refused(few_digits, tmp_path):
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     with pytest.raises(ValueError, match="cannot resume on other data"):
-        train(config(epochs=1), data.load("digits"), tmp_path / "run", resume=True)
+        train(short_run(epochs=1), data.load("digits"), tmp_path / "run", resume=True)
 
 
 def test_a_folder_with_another_run_is_not_touched(few_digits, tmp_path):
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
     with pytest.raises(ValueError, match="holds a run already"):
-        train(config(epochs=1), few_digits, tmp_path / "run")
+        train(short_run(epochs=1), few_digits, tmp_path / "run")
     with pytest.raises(ValueError, match=r"lr was 0\.01, now 0\.5"):
-        train(config(epochs=1, lr=0.5), few_digits, tmp_path / "run", resume=True)
+        train(short_run(epochs=1, lr=0.5), few_digits, tmp_path / "run", resume=True)
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
 
 
 def test_a_spoilt_checkpoint_is_one_error_and_stays(few_digits, tmp_path):
-    train(config(epochs=1), few_digits, tmp_path / "run")
+    train(short_run(epochs=1), few_digits, tmp_path / "run")
     file = tmp_path / "run" / "checkpoint.safetensors"
     spoilt = file.read_bytes()[:-7]
     file.write_bytes(spoilt)
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors: not a whole safetensors"):
-        train(config(epochs=1), few_digits, tmp_path / "run", resume=True)
+        train(short_run(epochs=1), few_digits, tmp_path / "run", resume=True)
     assert file.read_bytes() == spoilt
 
 
 def test_resuming_where_nothing_was_saved_begins_at_the_beginning(few_digits, tmp_path):
-    assert train(config(epochs=1), few_digits, tmp_path / "run", resume=True).steps == 3
+    assert train(short_run(epochs=1), few_digits, tmp_path / "run", resume=True).steps == 3
 
 
 def test_metrics_that_were_cut_off_are_read_up_to_there(tmp_path):
@@ -161,7 +163,7 @@ def test_metrics_that_were_cut_off_are_read_up_to_there(tmp_path):
 def test_training_time_counts_over_resumptions(few_digits, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         StopAt(patch, 5)
-        first = train(config(), few_digits, tmp_path / "run")
+        first = train(short_run(), few_digits, tmp_path / "run")
     begun = time.perf_counter()
-    second = train(config(), few_digits, tmp_path / "run", resume=True)
+    second = train(short_run(), few_digits, tmp_path / "run", resume=True)
     assert 0 < first.seconds < second.seconds < first.seconds + time.perf_counter() - begun

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers.sequence_cases import (
+from helpers.small_text_runs import (
     BOTH,
     KEY,
     TOLERANCE,

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers.run_folders import MODEL, config
+from helpers.short_runs import MODEL, short_run
 
 from diptych import data
 from diptych.data import Dataset, Split
@@ -22,7 +22,7 @@ from model_specs.common.key import Key
 @pytest.mark.parametrize("binarize", [False, True])
 def test_both_panels_follow_one_curve(few_digits, tmp_path, binarize):
     outcomes = [
-        train(config(backend=b, dtype="float64", binarize=binarize), few_digits, tmp_path / b)
+        train(short_run(backend=b, dtype="float64", binarize=binarize), few_digits, tmp_path / b)
         for b in BACKENDS
     ]
     ours, theirs = (outcome.panel.weights() for outcome in outcomes)
@@ -37,7 +37,7 @@ def test_both_panels_follow_one_curve(few_digits, tmp_path, binarize):
 
 
 def test_the_loss_falls_and_the_best_epoch_is_kept(tmp_path):
-    outcome = train(config(epochs=15), data.load("digits"), tmp_path / "run")
+    outcome = train(short_run(epochs=15), data.load("digits"), tmp_path / "run")
     epochs = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
     losses = [line["valid"]["total"] for line in epochs]
     assert losses[-1] < losses[0] - 2
@@ -50,7 +50,7 @@ def test_a_sum_reduction_logs_nats_per_example_too(few_digits, tmp_path):
     logs = []
     for reduction in ("mean", "sum"):
         model = {**MODEL, "reduction": reduction}
-        run = dataclasses.replace(config(dtype="float64", epochs=1, lr=1e-9), model_config=model)
+        run = dataclasses.replace(short_run(dtype="float64", epochs=1, lr=1e-9), model_config=model)
         logs.append(train(run, few_digits, tmp_path / reduction).folder.metrics[-1])
     assert logs[0]["train"] == pytest.approx(logs[1]["train"], rel=1e-6)
     assert logs[0]["valid"] == pytest.approx(logs[1]["valid"], rel=1e-6)
@@ -64,7 +64,7 @@ def test_every_example_is_seen_once_an_epoch(few_digits, tmp_path, monkeypatch):
         return step.training_step(panel, batch, *options)
 
     monkeypatch.setattr("diptych.training.trainer.training_step", training_step)
-    train(config(epochs=2), few_digits, tmp_path / "run")
+    train(short_run(epochs=2), few_digits, tmp_path / "run")
     epochs = [np.concatenate(batches[start : start + 3]) for start in (0, 3)]
     for epoch in epochs:
         order = np.lexsort(epoch.T), np.lexsort(few_digits.train.x.T)
@@ -74,7 +74,7 @@ def test_every_example_is_seen_once_an_epoch(few_digits, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_schedules_begin_at_the_rate_and_never_rise(schedule):
-    rates = [config(epochs=20, schedule=schedule).lr_at(epoch) for epoch in range(20)]
+    rates = [short_run(epochs=20, schedule=schedule).lr_at(epoch) for epoch in range(20)]
     assert rates[0] == 1e-2 and all(a >= b > 0 for a, b in itertools.pairwise(rates))
     assert (rates[-1] == rates[0]) == (schedule == "constant")
 
@@ -82,7 +82,7 @@ def test_schedules_begin_at_the_rate_and_never_rise(schedule):
 def test_training_outside_the_main_thread_works(few_digits, tmp_path):
     done = []
     thread = threading.Thread(
-        target=lambda: done.append(train(config(epochs=1), few_digits, tmp_path / "run"))
+        target=lambda: done.append(train(short_run(epochs=1), few_digits, tmp_path / "run"))
     )
     thread.start(), thread.join()
     assert done[0].steps == 3
@@ -91,7 +91,7 @@ def test_training_outside_the_main_thread_works(few_digits, tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("optimizer", ["adam", "adamax", "sgd"])
 def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, backend, optimizer):
-    panel = build(config(backend=backend, optimizer=optimizer))
+    panel = build(short_run(backend=backend, optimizer=optimizer))
     x = few_digits.train.x[:4]
     panel.forward_backward(x, panel.model.draw_noise(Key(1), 4))
     panel.step(lr=0.1, clip=None)
@@ -114,7 +114,7 @@ def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, bac
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(few_digits, tmp_path, backend):
-    run = config(backend=backend, optimizer="sgd", lr=1e30, epochs=3)
+    run = short_run(backend=backend, optimizer="sgd", lr=1e30, epochs=3)
     with pytest.raises(
         NonFiniteError, match=r"step \d+: (loss term (total|recon|kl)|NaN or inf in)"
     ):
@@ -125,7 +125,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(few_digits, tmp_path
 
 
 def test_a_model_that_does_not_fit_the_data_claims_no_folder(few_digits, tmp_path):
-    run = dataclasses.replace(config(), model_config={**MODEL, "input_dim": 63})
+    run = dataclasses.replace(short_run(), model_config={**MODEL, "input_dim": 63})
     with pytest.raises(ValueError, match="x: got shape"):
         train(run, few_digits, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -147,12 +147,12 @@ def test_a_model_that_does_not_fit_the_data_claims_no_folder(few_digits, tmp_pat
 )
 def test_impossible_settings_name_themselves(field, value):
     with pytest.raises(ValueError, match=field):
-        dataclasses.replace(config(), **{field: value})
+        dataclasses.replace(short_run(), **{field: value})
 
 
 def test_numpy_takes_no_other_device(few_digits, tmp_path):
     with pytest.raises(ValueError, match="the numpy backend takes 'cpu'"):
-        train(config(backend="numpy", device="cuda"), few_digits, tmp_path / "run")
+        train(short_run(backend="numpy", device="cuda"), few_digits, tmp_path / "run")
 
 
 def test_a_data_set_without_held_out_examples_is_refused_by_its_own_type():

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.run_folders import (
+from helpers.short_runs import (
     KillAt,
     KilledError,
     PoisonAt,
@@ -13,7 +13,7 @@ from helpers.run_folders import (
     assert_same_arrays,
     without_times,
 )
-from helpers.sequence_cases import BOTH, TOLERANCE, make_corpus, make_run
+from helpers.small_text_runs import BOTH, TOLERANCE, make_corpus, make_run
 
 from diptych import data, files
 from diptych.arrays import leaves, to_numpy

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.run_folders import arrays_of, killed_and_resumed
+from helpers.short_runs import arrays_of, killed_and_resumed
 from matplotlib.image import imread
 
 from diptych import data, pairs

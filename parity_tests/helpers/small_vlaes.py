@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from diptych import pairs, weights
 from model_specs.common.key import Key
@@ -53,7 +52,3 @@ def make_models(config: VLAEConfig, dtype: str = "float64") -> Any:
             parameter.data += 0.1 * random.normal(Key(64).fold_in(name), parameter.data.shape)
     weights.transfer(left, right)
     return left, right
-
-
-def tensors(*arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
-    return tuple(map(torch.from_numpy, arrays))

@@ -20,7 +20,7 @@ from model_specs.mlp_vae import MLPVAEConfig
 MODEL = vars(MLPVAEConfig(input_dim=64, hidden_dim=9, latent_dim=2, init="torch"))
 
 
-def config(**changes: Any) -> RunConfig:
+def short_run(**changes: Any) -> RunConfig:
     """A run of four epochs, logged at every step."""
     settings = {"epochs": 4, "batch_size": 32, "lr": 1e-2, "checkpoint_every": 2, "log_every": 1}
     return RunConfig("mlp_vae", dict(MODEL), "digits", **settings | changes)

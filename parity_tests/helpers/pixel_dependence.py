@@ -6,17 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-
-from diptych.arrays import map_arrays, to_numpy
-
-
-def outputs_of(layer: Any, *inputs: np.ndarray) -> Any:
-    """The output of a layer of either panel, as arrays."""
-    if isinstance(layer, nn.Module):
-        return map_arrays(to_numpy, layer(*map(torch.from_numpy, inputs)))
-    return layer(*inputs)[0]
+from helpers.run_layers import outputs_of
 
 
 def dependence(
@@ -33,9 +23,8 @@ def dependence(
     for k, (h, v) in enumerate(np.ndindex(H, W)):
         changed[k, channels, h, v] += 1 + rng.random(C)[channels]
     before, after = outputs_of(layer, x), outputs_of(layer, changed)
-    if isinstance(before, tuple):
-        return tuple(map(_changes, before, after))
-    return _changes(before, after)
+    changes = tuple(map(_changes, before, after))
+    return changes if len(changes) > 1 else changes[0]
 
 
 def _changes(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from helpers.witnesses import filled
+from helpers.random_weights import randomized
 from torch import Tensor, nn
 
 from diptych import weights
@@ -60,7 +59,7 @@ class TorchStackedNet(nn.Module):
 
 def make_pair(rng: np.random.Generator, *arguments: Any, **options: Any) -> tuple[Any, Any]:
     """(left, right) layers with the same random weights."""
-    left = filled(StackedConv2d(*arguments, **options), rng)
+    left = randomized(StackedConv2d(*arguments, **options), rng)
     right = TorchStackedConv2d(*arguments, **options)
     weights.transfer(left, right)
     return left, right
@@ -77,7 +76,7 @@ def make_nets(
         (3, 3, kernel, "B") if depth else (channels, 3, kernel, "A", free)
         for depth, kernel in enumerate(kernels)
     ]
-    left = filled(
+    left = randomized(
         StackedNet(*(StackedConv2d(*arguments, **options) for arguments in settings)), rng
     )
     for parameter in left.parameters():
@@ -85,26 +84,3 @@ def make_nets(
     right = TorchStackedNet(*(TorchStackedConv2d(*arguments, **options) for arguments in settings))
     weights.transfer(left, right)
     return {"numpy": left, "torch": right}
-
-
-def outputs_and_gradients(
-    layer: Any, inputs: tuple[np.ndarray, ...], *cotangents: np.ndarray
-) -> dict[str, Any]:
-    """v, h, the input gradients dv and dh, and the parameter gradients, of either panel."""
-    layer.zero_grad()
-    if isinstance(layer, nn.Module):
-        tensors = [torch.from_numpy(x).requires_grad_() for x in inputs]
-        outputs = layer(*tensors)
-        torch.autograd.backward(outputs, list(map(torch.from_numpy, cotangents)))
-        gradients = tuple(x.grad for x in tensors)
-        named = {name: p.grad for name, p in layer.named_parameters()}
-    else:
-        outputs, vjp = layer(*inputs)
-        gradients = vjp(*cotangents)
-        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-        named = layer.gradients()
-    result = dict(zip(("v", "h", "dv", "dh"), (*outputs, *gradients), strict=False)) | named
-    return {
-        name: a.detach().numpy() if isinstance(a, Tensor) else a.copy()
-        for name, a in result.items()
-    }

@@ -50,7 +50,7 @@ each_config = pytest.mark.parametrize("config", (IMAGES | TEXT).values(), ids=IM
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-def make(config, backend, optimizer="adam"):
+def build_panel(config, backend, optimizer="adam"):
     """A panel with the same float64 weights on either side, none of them 0."""
     (name,) = (name for name, pair in pairs.PAIRS.items() if pair.config is type(config))
     panel = make_panel(name, config, backend, key=KEY, dtype="float64", optimizer=optimizer)
@@ -79,7 +79,7 @@ def dataset(config, count):
     return tokens(10 * count) if type(config) in map(type, TEXT.values()) else images(config, count)
 
 
-def a_batch(config, panel, count):
+def batch_for_loss(config, panel, count):
     """A batch as the model's loss takes it."""
     pair = pairs.of_model(panel.model)
     if pair.inputs == "images":

@@ -1,7 +1,5 @@
 """Sizes and random batches for the tests of the MLP VAE."""
 
-import torch
-
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 
@@ -11,7 +9,3 @@ KEY = Key(21)
 
 def batch(size, features, dtype="float64", key=KEY):
     return random.uniform(key.fold_in("x"), (size, features), dtype=dtype)
-
-
-def tensors(*arrays):
-    return tuple(torch.from_numpy(array) for array in arrays)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from helpers.pixel_cases import small_config, tensors
-from helpers.witnesses import filled
+from helpers.random_weights import randomized
+from helpers.run_layers import tensors
+from helpers.small_vlaes import small_config
 from torch import nn
 
 from diptych import weights
-from diptych.arrays import leaves, map_arrays, to_numpy
-from diptych.parity.report import normwise
+from diptych.arrays import map_arrays, to_numpy
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
 from model_specs.vlae import VLAENoise
@@ -55,7 +54,7 @@ LATENTS = "gaussian", "af_prior", "iaf_posterior"
 
 def with_same_weights(left: Any, right: Any, rng: np.random.Generator) -> tuple[Any, Any]:
     """(left, right) with the same random parameters, none at its default; g has either sign."""
-    weights.transfer(filled(left, rng), right)
+    weights.transfer(randomized(left, rng), right)
     return left, right
 
 
@@ -66,51 +65,6 @@ def make_layer_pair(
     kind, arguments, shape = LAYERS[name]
     layers = (layer_class(panel, kind)(*arguments, dtype=dtype) for panel in PANELS)
     return *with_same_weights(*layers, rng), rng.normal(size=shape).astype(dtype)
-
-
-def outputs_of(layer: Any, *inputs: np.ndarray) -> list[np.ndarray]:
-    """Outputs of a layer of either panel, as arrays."""
-    if isinstance(layer, nn.Module):
-        outputs = layer(*map(torch.from_numpy, inputs))
-    else:
-        outputs, _ = layer(*inputs)
-    return [to_numpy(array) for _, array in leaves(outputs)]
-
-
-def outputs_and_gradients(
-    layer: Any, inputs: tuple[np.ndarray, ...], cotangents: list[np.ndarray]
-) -> Any:
-    """Outputs, input gradients and parameter gradients of either panel, by name."""
-    layer.zero_grad()
-    if isinstance(layer, nn.Module):
-        tensors_in = [torch.from_numpy(x.copy()).requires_grad_() for x in inputs]
-        outputs = [y for _, y in leaves(layer(*tensors_in))]
-        torch.autograd.backward(outputs, [torch.from_numpy(dy) for dy in cotangents])
-        gradients: Any = [x.grad for x in tensors_in]
-        named = {name: p.grad for name, p in layer.named_parameters()}
-    else:
-        y, vjp = layer(*inputs)
-        outputs, gradients = [array for _, array in leaves(y)], vjp(*cotangents)
-        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-        named = layer.gradients()
-    result = {f"y{i}": y for i, y in enumerate(outputs)}
-    result |= {f"dx{i}": dx for i, dx in enumerate(gradients)} | named
-    return {name: None if a is None else to_numpy(a) for name, a in result.items()}
-
-
-def normwise_errors(
-    left: Any, right: Any, inputs: tuple[np.ndarray, ...], rng: np.random.Generator
-) -> dict[str, float]:
-    """Normwise error of each output and gradient, but for gradients that are None on the left."""
-    outputs = outputs_of(copy.deepcopy(left), *inputs)  # a copy: a call may update a buffer
-    # not of mean 0: a bias's gradient is one sum, which may cancel by chance
-    cotangents = [np.asarray(0.5 + rng.normal(size=y.shape)) for y in outputs]
-    ours, theirs = (outputs_and_gradients(side, inputs, cotangents) for side in (left, right))
-    ours = {name: array for name, array in ours.items() if array is not None}
-    assert dict(left.named_parameters()).keys() <= ours.keys() <= theirs.keys()
-    for name, array in ours.items():
-        assert (array.shape, array.dtype) == (theirs[name].shape, theirs[name].dtype), name
-    return {name: normwise(array, theirs[name]) for name, array in ours.items()}
 
 
 def assert_same_state(left: Any, right: Any) -> None:

@@ -40,7 +40,7 @@ def ramp(rng: np.random.Generator, shape: tuple[int, ...] = SHAPE) -> np.ndarray
     return (1 + channel) * rng.normal(size=shape) + 3 * channel - 2
 
 
-def errors(
+def torch_errors(
     left: Module, right: nn.Module, x: np.ndarray, rng: np.random.Generator
 ) -> dict[str, float]:
     """Normwise errors of the left layer after one forward and backward pass of both: of y, dx, the
