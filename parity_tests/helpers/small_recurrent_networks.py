@@ -124,12 +124,14 @@ def trajectories(
 
 
 def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
-    """Count the numbers that the left panel keeps between forward and backward, per step of a
-    sequence.
+    """Count the numbers that the left panel keeps between forward and backward, per step and
+    sequence: as many of them as arrays (T, B) would take the same memory.
 
     Asserts that this count does not depend on T, and that temporary arrays, forward or backward,
-    never take half as much memory as one (T, B, outputs) array.
+    never take half as much memory as one (T, B, outputs) array. The batch is large, since Python's
+    objects, of which there are some at each step, are counted too.
     """
+    size = 4 * B
     sizes = {"rnn": ("output_dim", "input_dim"), "lstm": ("vocab_size", "embedding_dim")}[cell]
     options = dict(zip(sizes, (outputs, units), strict=True)) | {"hidden_dim": units}
     options |= {"num_layers": layers, "scheme": "per_step", "rate": 0.3}
@@ -137,7 +139,7 @@ def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
     for length in lengths:
         config = make_config(cell, seq_len=length, **options)
         model = pairs.get(cell).left(config)
-        batch, noise = make_window(cell, config), model.draw_noise(KEY, B)
+        batch, noise = make_window(cell, config, size), model.draw_noise(KEY, size)
         gc.collect()
         tracemalloc.start()
         before, _ = tracemalloc.get_traced_memory()
@@ -150,9 +152,9 @@ def memory_of_a_step(cell: str, layers: int, outputs: int, units: int) -> float:
         del loss
         held.append((kept - before) / model.dtype.itemsize)
         spare = max(forward, later) - kept
-        if spare >= length * B * outputs * model.dtype.itemsize / 2:
+        if spare >= length * size * outputs * model.dtype.itemsize / 2:
             raise AssertionError(f"{cell}: {spare} bytes beside the {kept - before} that are held")
-    slopes = np.diff(held) / np.diff(lengths) / B
+    slopes = np.diff(held) / np.diff(lengths) / size
     np.testing.assert_allclose(slopes, slopes.mean(), rtol=1e-2)
     return slopes.mean()
 
