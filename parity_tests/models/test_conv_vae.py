@@ -18,7 +18,8 @@ from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfi
 from numpy_ref.nn import optim, random
 
 
-def test_both_panels_have_the_same_loss_and_gradients():
+def test_conv_vae_left_equals_right():
+    """The same weights, images and noise: equal losses and equal gradients of every parameter."""
     config = ConvVAEConfig(latent_dim=3, base_channels=2, image_size=16, beta=0.7)
     left = numpy_ref.conv_vae.ConvVAE(config)
     right = torch_impl.conv_vae.ConvVAE(config)

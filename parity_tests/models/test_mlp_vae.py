@@ -21,7 +21,8 @@ from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise
 
 
-def test_both_panels_have_the_same_loss_and_gradients():
+def test_mlp_vae_left_equals_right():
+    """The same weights, images and noise: equal losses and equal gradients of every parameter."""
     config = MLPVAEConfig(input_dim=13, hidden_dim=11, latent_dim=3, beta=0.7)
     left = numpy_ref.mlp_vae.MLPVAE(config)
     right = torch_impl.mlp_vae.MLPVAE(config)

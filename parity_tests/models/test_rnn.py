@@ -1,6 +1,6 @@
 """The teaching RNN: parity of its options, trajectories, the contract, the witnesses.
 
-Of both cells, dropout is proved in test_dropout.py, and the layers in test_recurrent.py.
+Dropout and the layers of both cells are tested in parity_tests/recurrent.
 """
 
 import math
@@ -45,6 +45,8 @@ def test_rnn_left_equals_right_and_torch_nn(rng):
     """The same weights and the same data: equal losses, and equal gradients of every parameter."""
     config = RNNConfig(input_dim=5, hidden_dim=6, num_layers=2, output_dim=4, seq_len=7)
     left, right = numpy_ref.rnn.RNN(config), torch_impl.rnn.RNN(config)
+    for parameter in left.parameters():
+        parameter.data[...] = rng.normal(0, 0.3, parameter.data.shape)  # biases too
     right.load_state_dict(left.state_dict())
     x, y = rng.normal(size=(7, 3, 5)), rng.integers(0, 4, (7, 3))  # 7 steps of 3 sequences
     data = torch.from_numpy(x), torch.from_numpy(y)

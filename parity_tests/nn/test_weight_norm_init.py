@@ -1,12 +1,18 @@
-"""Data-dependent initialisation: outputs of mean 0 and variance 1 in layers, nets and VLAEs."""
+"""Data-dependent initialisation of layers and nets: outputs of mean 0 and variance 1."""
 
 import numpy as np
 import pytest
 import torch
+from helpers.check_initialisation import (
+    assert_all_normalised,
+    assert_normalised,
+    assert_same_lengths_and_biases,
+    bits,
+    initialize_by,
+    state_of,
+)
 from helpers.layers_with_same_weights import (
     LAYERS,
-    as_model_inputs,
-    loss_terms,
     make_layer_pair,
     normalised_layers,
     record_layer_outputs,
@@ -14,18 +20,13 @@ from helpers.layers_with_same_weights import (
     with_same_weights,
 )
 from helpers.run_layers import outputs_of
-from torch import nn
 from torch.nn import functional as F
 
 from diptych import weights
 from diptych.parity.report import normwise
-from model_specs.common.key import Key
-from model_specs.vlae import VLAENoise
-from numpy_ref import vlae
 from numpy_ref.autoregressive import pixel_cnn as left_pixels
 from numpy_ref.autoregressive import resnet
 from numpy_ref.nn import weight_norm as left_side
-from torch_impl import vlae as right_vlae
 from torch_impl.autoregressive import pixel_cnn as right_pixels
 from torch_impl.autoregressive import resnet as right_resnet
 from torch_impl.nn import weight_norm as right_side
@@ -33,71 +34,6 @@ from torch_impl.nn import weight_norm as right_side
 PANELS = ("numpy", "torch")
 each_layer = pytest.mark.parametrize("name", LAYERS)
 each_panel = pytest.mark.parametrize("panel", PANELS)
-CONFIGS = {
-    "af_prior": {},
-    "untied": {"tied": False, "masked_layers": 4},
-    "gaussian, factorised": {"latent": "gaussian", "context": "none"},
-    "unconditional": {"latent": "none"},
-    "iaf_posterior, local": {"latent": "iaf_posterior", "context": "local", "window_width": 4},
-    "8 x 8, soft": {"height": 8, "width": 8, "free_bits_of": "soft"},
-}
-
-
-def initialize_by(model, *inputs):
-    """Initialise the model on these inputs, and return the outputs of its layers meanwhile."""
-    side = right_side if isinstance(model, nn.Module) else left_side
-    return record_layer_outputs(
-        model, lambda: side.data_dependent_init(model, lambda: outputs_of(model, *inputs))
-    )
-
-
-def state_of(model):
-    return {n: a.copy() for n, a in weights.to_arrays(model.state_dict()).items()}
-
-
-def assert_normalised(outputs):
-    """Assert mean 0 and variance 1 over all axes but that of the outputs."""
-    axes = 0, *range(2, outputs.ndim)
-    np.testing.assert_allclose(outputs.mean(axes), 0, atol=1e-12)
-    np.testing.assert_allclose(outputs.var(axes), 1, rtol=1e-12)
-
-
-def assert_all_normalised(model, result):
-    """Assert that every layer was used, and is normalised at its first use."""
-    firsts = {}
-    for name, outputs in result:
-        firsts.setdefault(name, outputs)
-    assert firsts.keys() == normalised_layers(model).keys()
-    for outputs in firsts.values():
-        assert_normalised(outputs)
-
-
-def assert_same_lengths_and_biases(left, right, bound=1e-13):
-    """Compare length and bias of each layer together, for a bias alone may be rounding about 0."""
-    ours, theirs = state_of(left), state_of(right)
-    for name in normalised_layers(left):
-        pair = [
-            np.concatenate(
-                [state[f"{name}.{leaf}".lstrip(".")].ravel() for leaf in ("weight_g", "bias")]
-            )
-            for state in (ours, theirs)
-        ]
-        assert normwise(*pair) <= bound, name
-
-
-def bits(rng, *shape):
-    return (rng.random(shape) < 0.4).astype(float)
-
-
-def make_vlaes(config, x):
-    """(left, right, noise) with the same weights."""
-    left, right = vlae.VLAE(config, Key(3)), right_vlae.VLAE(config, Key(4))
-    weights.transfer(left, right)
-    return left, right, left.draw_noise(Key(5), len(x))
-
-
-def initialize(model, x, noise):
-    model.initialize(*as_model_inputs(model, x, noise))
 
 
 # Layers
@@ -227,81 +163,3 @@ def test_a_tied_layer_is_set_by_its_first_use(panel, rng):
     assert len(tied) == 2
     assert_normalised(tied[0])
     assert np.abs(tied[1].var((0, 2, 3)) - 1).max() > 0.01
-
-
-# The whole model
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_initialize_normalises_every_layer(name, rng):
-    config = small_config(**CONFIGS[name])
-    x = bits(rng, 6, *config.example_shape)
-    left, right, noise = make_vlaes(config, x)
-    before = state_of(left)
-    if "free_bits.gamma" in before:  # where a step up would show
-        before["free_bits.gamma"] = np.array(0.5)
-        for model in (left, right):
-            weights.load_state(model, before, "")
-    for model in (left, right):
-        model.train()
-        initialize(model, x, noise)
-        assert model.training and model.pixels.training
-        initialize(model.eval(), x, noise)
-        assert not model.training
-        assert_all_normalised(
-            model, record_layer_outputs(model, lambda m=model: loss_terms(m, x, noise))
-        )
-    assert_same_lengths_and_biases(left, right)
-    for model in (left, right):
-        for leaf, array in state_of(model).items():  # the flow, gamma and all directions stay
-            if leaf.rpartition(".")[2] not in ("weight_g", "bias") or leaf.startswith("latent"):
-                np.testing.assert_array_equal(array, before[leaf])
-    assert all(p.grad is None and p.requires_grad for p in right.parameters())
-    assert not any(p.grad.any() for p in left.parameters())
-
-
-DEGENERATE = {
-    "black": lambda H, W: np.zeros((4, 1, H, W)),
-    "white": lambda H, W: np.ones((7, 1, H, W)),
-    "one image": lambda H, W: bits(np.random.default_rng(3), 1, 1, H, W),
-    "one image five times": lambda H, W: DEGENERATE["one image"](H, W).repeat(5, 0),
-}
-
-
-@pytest.mark.parametrize("size", [(1, 2), (5, 7), (9, 8)], ids=str)
-@pytest.mark.parametrize("images", DEGENERATE)
-@pytest.mark.parametrize("latent", ["af_prior", "none"])
-def test_degenerate_batches(latent, images, size):
-    """No length of a layer is above 1000, and none is NaN."""
-    x = DEGENERATE[images](*size)
-    left, right, noise = make_vlaes(small_config(latent=latent, height=size[0], width=size[1]), x)
-    for model in (left, right):
-        initialize(model, x, noise)
-        state = state_of(model)
-        assert all(np.isfinite(array).all() for array in state.values())
-        lengths = {n: a for n, a in state.items() if n.endswith("weight_g")}
-        assert max(a.max() for a in lengths.values()) < 1e3
-        if images == "black":
-            encoders = [a for n, a in lengths.items() if n.startswith("encoder")]
-            assert all((a == 1).all() for a in encoders)
-    assert_same_lengths_and_biases(left, right, 1e-12)
-
-
-@pytest.mark.parametrize("fault", ["grey image", "shape of x", "shape of eps", "NaN in eps"])
-def test_a_batch_that_does_not_fit_changes_nothing(fault, rng):
-    x = bits(rng, 3, 1, 5, 7)
-    left, right, noise = make_vlaes(small_config(), x)
-    bad, eps = {
-        "grey image": (0.5 * x, noise.eps),
-        "shape of x": (x[:, :, 1:], noise.eps),
-        "shape of eps": (x, noise.eps[:, 1:]),
-        "NaN in eps": (x, np.nan * noise.eps),
-    }[fault]
-    for model in (left, right):
-        before = state_of(model)
-        with pytest.raises(ValueError, match="^eps: got" if "eps" in fault else "^x: got"):
-            initialize(model.train(), bad, VLAENoise(eps))
-        assert model.training
-        loss_terms(model, x, noise)
-        for name, array in state_of(model).items():
-            np.testing.assert_array_equal(array, before[name])
