@@ -155,7 +155,7 @@ class VLAE(Module):
         """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
 
         With `mean`, it returns the probability with which each pixel was drawn, which for context
-        "none" is the mean of p(x|z). `progress` is called after each row with the number of its pixels.
+        "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)

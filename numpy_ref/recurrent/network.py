@@ -176,10 +176,7 @@ class Recurrent(Module):
 
 
 class Output(Module):
-    """The output layer: the error of W h + b against targets y at every step.
-
-    Shapes: weight (O, H), bias (O), h (T, B, H) -> error (T, B).
-    """
+    """Base class: the error of W h + b against targets y at every step; weight (O, H), bias (O)."""
 
     def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
         self.weight = Parameter(np.empty((out_dim, in_dim), as_dtype(dtype)))

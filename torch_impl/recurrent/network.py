@@ -140,10 +140,7 @@ class Recurrent(nn.Module):
 
 
 class Output(nn.Module):
-    """The output layer: the error of W h + b against targets y at every step.
-
-    Shapes: weight (O, H), bias (O), h (T, B, H) -> error (T, B).
-    """
+    """Base class: the error of W h + b against targets y at every step; weight (O, H), bias (O)."""
 
     def __init__(
         self,
