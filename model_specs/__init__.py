@@ -1,1 +1,1 @@
-"""Ground floor: what a model is, whatever computes it. No arrays, no framework."""
+"""Configs, noise and loss terms of all models, for both panels, without arrays or frameworks."""

@@ -19,7 +19,7 @@ SUPPORTS = {
 RECON_TYPES = ("mse", "bce", "gaussian")
 REDUCTIONS = ("mean", "sum")
 STRIDES = 4
-"""Convolutions of stride 2 in the encoder, so that images shrink by 2^4."""
+"""Number of convolutions of stride 2 in the encoder. They shrink images by a factor of 2^4."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,30 @@ class ConvVAEConfig:
     """
 
     latent_dim: int = 128
-    """Z, values per code."""
+    """The code z has Z = latent_dim dimensions."""
     base_channels: int = 64
-    """c, channels of the first convolution."""
+    """The encoder's first convolution has c = base_channels output channels; each further one has
+    twice as many as the one before."""
     image_size: int = 64
-    """S, height and width: a multiple of 16."""
+    """Images have S x S pixels, S = image_size a multiple of 16."""
     in_channels: int = 3
-    """C, channels of the images: 3 for colour, 1 for grey."""
+    """Images have C = in_channels channels: 3 for colour, 1 for grey."""
     out_activation: str = "sigmoid"
-    """sigmoid: images in [0, 1]. tanh: in [-1, 1]. none: any real values."""
+    """The decoder's output activation sets the range of images: sigmoid [0, 1], tanh [-1, 1], none
+    all real values."""
     recon_type: str = "mse"
-    """mse: (recon - x)^2. bce: cross-entropy of the pixels, from logits; needs the sigmoid.
-    gaussian: -log N(x; recon, gaussian_std^2), nats."""
+    """The reconstruction error is (recon - x)^2 (mse), the cross-entropy of the pixels, from logits
+    (bce, which needs the sigmoid), or -log N(x; recon, gaussian_std^2) in nats (gaussian)."""
     beta: float = 1.0
-    """Weight of the KL term (Higgins et al. 2017)."""
+    """The KL term has the weight beta (Higgins et al. 2017)."""
     gaussian_std: float = 1.0
-    """Standard deviation for recon_type gaussian."""
+    """The Gaussian of recon_type gaussian has this standard deviation."""
     reduction: str = "mean"
-    """mean or sum over the batch; see ConvVAELoss for pixels and latents."""
+    """The loss is the mean or the sum over the batch; ConvVAELoss says how pixels and latents are
+    reduced."""
     init: str = "torch"
-    """torch: the default of torch.nn's layers. normal: weights N(0, 0.1^2), biases 0."""
+    """Weights are drawn as by torch.nn's layers (torch), or weights start as N(0, 0.1^2) and biases
+    as 0 (normal)."""
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "base_channels", "image_size", "in_channels"):

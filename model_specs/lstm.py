@@ -25,9 +25,9 @@ class LSTMConfig(RecurrentConfig):
     """
 
     vocab_size: int = 10000
-    """V. 10000 for the Penn Treebank."""
+    """The vocabulary has V = vocab_size words: 10000 for the Penn Treebank."""
     embedding_dim: int = 200
-    """E, values a word vector; the paper takes H."""
+    """A word vector has E = embedding_dim values; the paper takes E = H."""
     hidden_dim: int = 200
     num_layers: int = 2
     seq_len: int = 20
@@ -35,15 +35,16 @@ class LSTMConfig(RecurrentConfig):
     rate: float = 0.0
     recurrent_rate: float | None = None
     word_rate: float = 0.0
-    """Gal & Ghahramani's dropout of words: with this probability all of a word's vector is
-    dropped, wherever in the window the word stands."""
+    """With this probability, in [0, 1), the whole vector of a word is dropped wherever the word
+    stands in the window (Gal & Ghahramani 2016)."""
     tied: bool = False
-    """The softmax layer's weight is the embedding's (Press & Wolf 2017): needs E = H."""
+    """If True, the softmax layer shares the embedding's weight (Press & Wolf 2017), which needs E =
+    H."""
     init_scale: float = 0.1
-    """Every parameter, biases and embeddings too, starts as U(-init_scale, init_scale)."""
+    """Every parameter, biases and embeddings included, starts as U(-init_scale, init_scale)."""
     forget_bias: float = 0.0
-    """Added to the forget gates' input bias at the start; 0 in the paper, 1 or more helps a long
-    memory (Jozefowicz, Zaremba & Sutskever 2015)."""
+    """This number is added to the initial input bias of the forget gate. It is 0 in the paper; 1 or
+    more lets cell states persist for longer (Jozefowicz, Zaremba & Sutskever 2015)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,8 +55,8 @@ class LSTMConfig(RecurrentConfig):
         check_real("forget_bias", self.forget_bias, above=0, inclusive=True)
         if self.tied and self.embedding_dim != self.hidden_dim:
             raise ValueError(
-                f"tied: got True with embedding_dim {self.embedding_dim}, takes it only where that "
-                f"is hidden_dim, {self.hidden_dim}"
+                f"tied: got True with embedding_dim {self.embedding_dim} and hidden_dim "
+                f"{self.hidden_dim}, takes True only if the two are equal"
             )
 
 
@@ -72,12 +73,12 @@ class LSTMBatch(NamedTuple):
     x: Any  # (T, B) int64 in [0, V)
     y: Any  # (T, B) int64 in [0, V): the tokens that follow
     state: LSTMState
-    weight: Any = None  # (T, B): what each step counts in the loss; None: 1
+    weight: Any = None  # (T, B): the weight of each step in the loss; None: 1
 
 
 class LSTMLoss(NamedTuple):
-    """Terms of the loss, nats, and the state after the last step, cut off from what led to it."""
+    """Terms of the loss in nats, and the state after the last step, which passes no gradient on."""
 
-    total: Any  # sum over T of the weighted -log p, averaged over B: what is differentiated
-    nll: Any  # their weighted mean over all tokens; exp(nll) is the perplexity
+    total: Any  # sum over T of the weighted -log p, averaged over B; this is differentiated
+    nll: Any  # weighted mean of -log p over all tokens; exp(nll) is the perplexity
     state: LSTMState

@@ -24,6 +24,9 @@ LIKELIHOODS = (
 )
 REDUCTIONS = ("mean", "sum")
 INITS = ("normal", "torch")
+BASELINES = ("none", "leave_one_out")
+"""Baseline that the score-function estimator subtracts from the cost of each draw. none: 0.
+leave_one_out: the mean cost of the example's other draws, for L >= 2."""
 
 
 @dataclass(frozen=True)
@@ -36,37 +39,41 @@ class MLPVAEConfig:
     """
 
     input_dim: int = 784
-    """D, values per example: 28 x 28 for MNIST."""
+    """An example has D = input_dim values: 28 x 28 = 784 for MNIST."""
     hidden_dim: int = 400
-    """H, width of both hidden layers. 784-400-20 are the sizes of PyTorch's example."""
+    """Both hidden layers have H = hidden_dim units; PyTorch's VAE example has 400."""
     latent_dim: int = 20
-    """Z, values per code. With 2, the latent space can be plotted."""
+    """The code z has Z = latent_dim dimensions. With 2, the latent space can be plotted."""
     activation: str = "relu"
-    """relu, as in most teaching code, or tanh, as in the paper."""
+    """The hidden layers' activation is relu, as in most teaching code, or tanh, as in the paper."""
     posterior: str = "logvar"
-    """The output of the encoder's second head. logvar: log sigma^2. sigma: the standard deviation,
-    unconstrained; a negative one acts as its absolute value. deterministic: no second head, z = mu
-    and no KL term, the plain autoencoder."""
+    """The encoder's second head outputs log sigma^2 (logvar), or an unconstrained standard
+    deviation (sigma), of which a negative value acts as its absolute value. The plain autoencoder
+    (deterministic) has no second head: z = mu, and the KL term is 0."""
     estimator: str = "analytic"
-    """Estimator of the KL term. sampled: log q(z|x) - log p(z) at the sampled z, the paper's
-    estimator A (equation 6). analytic: in closed form, its estimator B (equation 7). "A" and "B"
-    are accepted too. A deterministic code has no density and takes analytic."""
+    """The KL term is log q(z|x) - log p(z) at the sampled z (sampled, the paper's estimator A,
+    equation 6), or its expectation in closed form (analytic, estimator B, equation 7). "A" and "B"
+    are accepted too. The deterministic posterior has no density and takes analytic."""
     samples: int = 1
-    """L, draws of z per example. The paper takes 1, at 100 examples a batch."""
+    """The loss averages over L = samples draws of z per example. The paper takes 1, with 100
+    examples a batch."""
     beta: float = 1.0
-    """Weight of the KL term (Higgins et al. 2017). 1 makes the loss -ELBO."""
+    """The KL term has the weight beta (Higgins et al. 2017). With 1, the loss is -ELBO."""
     likelihood: str = "bernoulli"
-    """p(x|z). bernoulli: from logits. bernoulli_clamped: with log(p + 1e-8), as in much teaching
-    code with the sigma posterior. gaussian: the decoder's outputs are the mean, and `gaussian_std`
-    is fixed. For grey values, densities on [0, 1]: continuous_bernoulli (Loaiza-Ganem & Cunningham
-    2019), beta with a mean and a concentration, and truncated_gaussian."""
+    """The likelihood p(x|z) is bernoulli, computed from logits; bernoulli_clamped, with log(p +
+    1e-8) as in much teaching code with the sigma posterior; or gaussian, with the decoder's outputs
+    as the mean and the fixed `gaussian_std`. For grey values there are densities on [0, 1]:
+    continuous_bernoulli (Loaiza-Ganem & Cunningham 2019), beta with a mean and a concentration, and
+    truncated_gaussian."""
     gaussian_std: float = 1.0
-    """Standard deviation of gaussian, and of truncated_gaussian before truncation."""
+    """The gaussian likelihood has this standard deviation, and truncated_gaussian has it before
+    truncation."""
     reduction: str = "mean"
-    """mean or sum over the batch. Every term is summed over pixels and latents in either case."""
+    """The loss is the mean or the sum over the batch. Every term is summed over pixels and latents
+    in either case."""
     init: str = "normal"
-    """normal: weights N(0, 0.1^2), biases 0, as in much teaching code.
-    torch: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for both, the default of torch.nn.Linear."""
+    """Weights start as N(0, 0.1^2) and biases as 0 (normal, as in much teaching code), or both
+    start as U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (torch, the default of torch.nn.Linear)."""
 
     def __post_init__(self) -> None:
         for name in ("input_dim", "hidden_dim", "latent_dim", "samples"):

@@ -25,23 +25,23 @@ class RNNConfig(RecurrentConfig):
     """
 
     input_dim: int = 16
-    """I, values a step: a one-hot symbol, or the numbers of a task."""
+    """A step has I = input_dim inputs: a one-hot symbol, or numbers."""
     hidden_dim: int = 128
     num_layers: int = 1
     output_dim: int = 16
-    """O, values a step: logits over O symbols, or O numbers."""
+    """A step has O = output_dim outputs: logits over O symbols, or O numbers."""
     seq_len: int = 64
     scheme: str = "none"
     rate: float = 0.0
     recurrent_rate: float | None = None
     likelihood: str = "cross_entropy"
-    """cross_entropy: y are symbols, -log softmax(outputs)[y], nats. squared_error: y are numbers,
-    sum over O of (output - y)^2."""
+    """The error of a step is -log softmax(outputs)[y] in nats for symbols y (cross_entropy), or the
+    sum over O of (output - y)^2 for numbers y (squared_error)."""
     weight_std: float = 0.01
-    """Weights ~ N(0, 0.01^2), biases 0, as in the sources."""
+    """Weights start as N(0, weight_std^2) and biases as 0. The sources take 0.01."""
     recurrent_gain: float = 0.0
-    """W_hh starts at this multiple of the identity, plus the above: 0 as in the sources; 1 (Le,
-    Jaitly & Hinton 2015) lets a tanh RNN carry something over a hundred steps at all."""
+    """W_hh starts as N(0, weight_std^2) plus recurrent_gain times the identity. The sources take 0;
+    with 1 (Le, Jaitly & Hinton 2015) a tanh RNN can carry information over a hundred steps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,12 +64,12 @@ class RNNBatch(NamedTuple):
     x: Any  # (T, B, I)
     y: Any  # (T, B) int64 symbols, or (T, B, O) numbers
     state: RNNState
-    weight: Any = None  # (T, B): what each step counts in the loss; None: 1
+    weight: Any = None  # (T, B): the weight of each step in the loss; None: 1
 
 
 class RNNLoss(NamedTuple):
-    """Terms of the loss, and the state after the last step, cut off from what led to it."""
+    """Terms of the loss, and the state after the last step, which passes no gradient on."""
 
     total: Any  # sum over T of the weighted errors, averaged over B
-    error: Any  # their weighted mean over all steps: nats a symbol, or squared error a step
+    error: Any  # weighted mean over all steps: nats per symbol, or squared error per step
     state: RNNState

@@ -18,13 +18,13 @@ LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 CONTEXTS = ("none", "local", "raster", "stacks")
 FREE_BITS = ("none", "total", "latent", "soft")
 KERNEL_SIZE = 3
-"""Kernel of every convolution of more than 1 x 1, but for a local window's."""
+"""Kernel size of every convolution that is not 1 x 1, except the one over a local window."""
 STRIDES = 3
-"""Blocks of stride 2 in the encoder, and transposed ones in the decoder."""
+"""Number of blocks of stride 2 in the encoder, and of transposed ones in the decoder."""
 POINTWISE = 2
-"""1 x 1 blocks after every other masked layer: four for the paper's six layers."""
+"""Number of 1 x 1 blocks after every other masked layer: four in all for the paper's six layers."""
 
-GAMMA_STEP, GAMMA_LEAST, SOFT_MARGIN = 1.1, 1e-3, 1.05
+GAMMA_STEP, GAMMA_MIN, SOFT_MARGIN = 1.1, 1e-3, 1.05
 """Soft free bits: the factor by which gamma changes, its minimum, and the KL / lambda above which
 it grows."""
 
@@ -46,52 +46,56 @@ class VLAEConfig:
     """
 
     height: int = 28
-    """H, the images' height; any size from 1 x 1."""
+    """Images have H = height rows; any size from 1 x 1 is accepted."""
     width: int = 28
-    """W, the images' width."""
+    """Images have W = width columns."""
     maps: int = 16
-    """c: the ResNet has c, 2 c and 2 c feature maps after its three strides; the paper has 16, 32
-    and 32."""
+    """The ResNet has c, 2 c and 2 c feature maps after its three strides, c = maps; the paper has
+    16, 32 and 32."""
     hidden_dim: int = 450
-    """Width of the fully connected layer on either side of z."""
+    """The fully connected layer on either side of z has hidden_dim units."""
     latent_dim: int = 64
-    """Z, dimensions of z."""
+    """The latent z has Z = latent_dim dimensions."""
     latent: str = "af_prior"
-    """The latent. gaussian: p(z) = N(0, I). af_prior: an autoregressive flow gives p(z).
-    iaf_posterior: the flow maps the Gaussian sample to a u of prior N(0, I). none: no latent."""
+    """The latent is Gaussian with p(z) = N(0, I) (gaussian), has an autoregressive flow as its p(z)
+    (af_prior), or a flow that maps the Gaussian sample to a u of prior N(0, I) (iaf_posterior);
+    none: the model has no latent."""
     flow_steps: int = 4
-    """Steps of the flow: each is a MADE, in the reverse order of the one before it."""
+    """The flow has flow_steps steps: each is a MADE, in the reverse order of the one before it."""
     flow_hidden_dim: int = 640
-    """Units in each hidden layer of a MADE."""
+    """Each hidden layer of a MADE has flow_hidden_dim units."""
     flow_hidden_layers: int = 3
-    """Hidden layers of a MADE, 1 to 4."""
+    """A MADE has 1 to 4 hidden layers."""
     flow_mean_only: bool = True
-    """True: a step only shifts, as the paper's do on MNIST. False: it also scales."""
+    """If True, a step of the flow only shifts, as in the paper on MNIST; if False, it also
+    scales."""
     context_maps: int = 4
-    """M: maps of the images' size that the decoder of z gives to the PixelCNN."""
+    """The decoder of z gives the PixelCNN M = context_maps maps of the images' size."""
     context: str = "raster"
-    """The pixels that the decoder reads. raster: all in reach of masked 3 x 3 layers, 69 for six
-    layers, with a blind spot. stacks: a vertical and a horizontal stack, without a blind spot.
-    local: the window `window_width` x `window_rows`. none: no pixel, the factorised decoder."""
+    """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
+    spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
+    window `window_width` x `window_rows` (local); or no pixel, the factorised decoder (none)."""
     window_width: int = 3
-    """A of the paper's A x B window, for context "local"."""
+    """The local window has A = window_width columns, A as in the paper's A x B window."""
     window_rows: int = 1
-    """B of the paper's A x B window, for context "local"."""
+    """The local window has B = window_rows rows above the pixel, B as in the paper's A x B
+    window."""
     decoder_maps: int = 12
-    """Feature maps of the PixelCNN."""
+    """The PixelCNN has decoder_maps feature maps."""
     masked_layers: int = 6
-    """One layer of mask type A, then layers of type B, each in a residual block; two 1 x 1 blocks
-    follow every other layer but the last. The paper has four between every other layer, and does
-    not say more. In contexts "local" and "none" layers of type B read the pixel itself alone."""
+    """The PixelCNN has one layer of mask type A, then masked_layers - 1 of type B, each in a
+    residual block; two 1 x 1 blocks follow every other layer but the last. The paper has four
+    between every other layer, and does not say more. In contexts "local" and "none" layers of type
+    B read the pixel itself alone."""
     tied: bool = True
-    """True: the layers of type B share one weight, as in the paper on static MNIST."""
+    """If True, the layers of type B share one weight, as in the paper on static MNIST."""
     free_bits: float = 0.01
-    """lambda / (H W): nats of KL per pixel without a penalty."""
+    """free_bits = lambda / (H W) nats of KL per pixel have no penalty."""
     free_bits_of: str = "total"
-    """The KL penalty, see autoregressive/latents.py. total: max(lambda, mean KL of the batch).
-    latent: the same for each dimension with lambda / Z (Kingma et al. 2016); a flow's KL is not
-    split. soft: gamma KL, with gamma updated until the KL is lambda. none: the KL. The paper does
-    not say which of them it used on MNIST."""
+    """The KL penalty (see autoregressive/latents.py) is max(lambda, mean KL of the batch) (total);
+    the same for each dimension with lambda / Z (latent, Kingma et al. 2016; a flow's KL is not
+    split); gamma KL, with gamma updated until the KL is lambda (soft); or the KL itself (none). The
+    paper does not say which of them it used on MNIST."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "maps", "hidden_dim", "latent_dim", "context_maps"):
@@ -106,7 +110,7 @@ class VLAEConfig:
             raise ValueError(f"tied: got {self.tied!r}, takes True or False")
         if self.latent == self.context == "none":
             raise ValueError(
-                "context: got 'none' with latent 'none', takes one that sees something"
+                "context: got 'none' with latent 'none', takes a context that reads pixels"
             )
         try:
             _ = self.flow
@@ -115,10 +119,10 @@ class VLAEConfig:
         if type(self.window_rows) is not int or self.window_rows < 0:
             raise ValueError(f"window_rows: got {self.window_rows!r}, takes an int >= 0")
         if self.context == "local":  # a window of thousands of pixels takes minutes to build
-            for name, most in (("window_width", 2 * self.width), ("window_rows", self.height)):
-                if (value := getattr(self, name)) > most:
+            for name, limit in (("window_width", 2 * self.width), ("window_rows", self.height)):
+                if (value := getattr(self, name)) > limit:
                     size = f"images of {self.height} x {self.width}"
-                    raise ValueError(f"{name}: got {value} for {size}, takes {most} at most")
+                    raise ValueError(f"{name}: got {value} for {size}, takes {limit} at most")
         self._check_window()
 
     def _check_window(self) -> None:
@@ -128,7 +132,8 @@ class VLAEConfig:
         H, W = self.height, self.width
         if not any(-i < H and abs(j) < W for i, j in self.window.read_offsets("A")):
             raise ValueError(
-                f"context: got {self._context} for images of {H} x {W}, of which that sees nothing"
+                f"context: got {self._context} for images of {H} x {W}, takes a window with "
+                "at least one pixel inside the image"
             )
 
     @property
@@ -200,7 +205,7 @@ class VLAEConfig:
 def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:
     """The blocks of the pixel decoder after its first layer, made by `masked` and `pointwise`.
 
-    A masked block stands for each further layer: one shared block if `tied`, else each its own.
+    Each further masked layer is a block: one shared block if `tied`, else a block of its own.
     POINTWISE 1 x 1 blocks follow every other layer but the last.
     """
     shared = masked() if config.tied and config.masked_layers > 1 else None

@@ -38,6 +38,7 @@ from numpy_ref.probability.distributions import (
 
 
 def _sigmoid(x: Array) -> tuple[Array, Vjp]:
+    """functional.sigmoid with a vjp, which the activation of the images needs."""
     y = functional.sigmoid(x)
     return y, lambda dy: dy * y * (1 - y)
 
@@ -120,7 +121,7 @@ class ConvVAE(Module):
         return (mu, logvar), vjp
 
     def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
-        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
+        """z = mu + exp(logvar / 2) eps.   All are (N, Z), or mu and logvar broadcast to eps."""
         std = np.exp(0.5 * logvar)
         z = mu + std * eps
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
@@ -138,7 +139,7 @@ class ConvVAE(Module):
     def forward(
         self, x: Array, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
     ) -> tuple[ConvVAEOutput, Vjp]:
-        """recon, mu, logvar and z; without `sample_posterior`, z = mu, and noise is not used.
+        """Compute recon, mu, logvar and z; without `sample_posterior`, z = mu.
 
         The vjp takes the gradients of the four, in this order.
         """
@@ -202,7 +203,9 @@ class ConvVAE(Module):
         Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
         """
         if self.config.recon_type == "mse":
-            raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
+            raise ValueError(
+                "recon_type: got 'mse', which is not a likelihood; takes 'gaussian' or 'bce'"
+            )
         (mu, logvar), _ = self.encode(x)
         Z = self.config.latent_dim
         checks.check_noise("eps", noise.eps, (len(x), None, Z), self.dtype)
@@ -237,6 +240,8 @@ class ConvVAE(Module):
 
     def _eps(self, x: Array, noise: ConvVAENoise | None) -> Array:
         if noise is None:
-            raise ValueError("noise: got None, takes draw_noise's, or sample_posterior=False")
+            raise ValueError(
+                "noise: got None, takes the noise of draw_noise, or sample_posterior=False"
+            )
         checks.check_noise("eps", noise.eps, (len(x), self.config.latent_dim), self.dtype)
         return noise.eps

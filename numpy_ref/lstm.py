@@ -9,9 +9,9 @@ Backpropagation through time (BPTT). One step of a layer, with masks and biases 
     c_t = f c_{t-1} + i g
     h_t = o tanh(c_t)
 
-h_t is read twice, by what stands above the layer at step t and by step t + 1; so is c_t, by h_t
-and by c_{t+1}. With dh for the gradient of the loss with respect to h, and so on, each is the sum
-over its two readers, from the last step to the first:
+h_t has two readers: the layer above at step t, and this layer at step t + 1. c_t has two as well:
+h_t and c_{t+1}. With dh for the gradient of the loss with respect to h, and so on, the gradients of
+both add up, from the last step to the first:
 
     dh_t = dy_t + W_hhᵀ da_{t+1}                (da_{T+1} = 0: the window ends there)
     dc_t = dh_t o (1 - tanh^2 c_t) + f_{t+1} dc_{t+1}
@@ -50,10 +50,13 @@ from numpy_ref.recurrent.network import Dropout, Recurrent, SequenceModel, Softm
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2; value only. It cannot overflow. Any shape.
 
+    It takes half the time of functional.sigmoid. A gate needs 16 decimals, not, as a probability
+    does before its logarithm, 16 digits.
+
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return 0.5 + 0.5 * np.tanh(0.5 * x)  # twice as fast as functional.sigmoid
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def lstm_cell(a: Array, c_prev: Array) -> tuple[tuple[Array, Array], Vjp]:
@@ -107,7 +110,7 @@ class LSTM(SequenceModel):
         loss = sum_t -log p(token_{t+1} | tokens up to t), averaged over the B texts
 
     Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
-    Units: nats; LSTMLoss says what is summed and what is averaged.
+    Units: nats; LSTMLoss names the sums and averages.
     """
 
     config: LSTMConfig
@@ -134,10 +137,10 @@ class LSTM(SequenceModel):
     def draw_noise(
         self, key: Key, batch_size: int, *, length: int | None = None, first: int = 0
     ) -> Masks:
-        """Draw the scheme's masks for `length` steps (config.seq_len), and the words'; none in
-        evaluation.
+        """Draw the masks of the scheme and of the words for `length` steps (None: config.seq_len).
 
-        `first` is the number of the first text: see `draw_masks`.
+        In evaluation mode no masks are drawn. `first` is the index of the first text: see
+        `draw_masks`.
         """
         masks = draw_masks(self.lstm, key, batch_size, length, first)
         rate, V = self.config.word_rate, self.config.vocab_size

@@ -6,8 +6,9 @@ Backpropagation through time (BPTT). One step of a layer, with masks and biases 
 
     a_t = W_ih x_t + W_hh h_{t-1};   h_t = tanh(a_t)
 
-h_t is read twice: by what stands above the layer at step t, and by step t + 1. With dh for the
-gradient of the loss with respect to h, and so on, the two add up, from the last step to the first:
+h_t has two readers: the layer above at step t, and this layer at step t + 1. With dh for the
+gradient of the loss with respect to h, and so on, the gradients of both add up, from the last step
+to the first:
 
     dh_t = dy_t + W_hhᵀ da_{t+1}                (da_{T+1} = 0: the window ends there)
     da_t = dh_t (1 - h_t^2)                     tanh' = 1 - tanh^2
@@ -28,12 +29,13 @@ from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNConfig, RNNLoss, RNNState
 from numpy_ref.nn import checks, functional, init
 from numpy_ref.nn.module import Array, Vjp
+from numpy_ref.probability.distributions import squared_error
 from numpy_ref.recurrent.masks import draw_masks
 from numpy_ref.recurrent.network import Output, Recurrent, SequenceModel, SoftmaxOutput
 
 
 def rnn_cell(a: Array, out: Array | None = None) -> tuple[Array, Vjp]:
-    """h = tanh(a).   a (B, H) -> h (B, H), written into `out` where that is an array
+    """h = tanh(a).   a (B, H) -> h (B, H), written to `out` if it is an array
 
     >>> h, vjp = rnn_cell(np.array([[0.0, 1.0]]))
     >>> h, vjp(np.ones((1, 2)))
@@ -58,7 +60,7 @@ class SquaredErrorOutput(Output):
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
         outputs, outputs_vjp = functional.linear(h, self.weight.data, self.bias.data)
-        error, error_vjp = functional.squared_error(outputs, y)
+        error, error_vjp = squared_error(outputs, y)
 
         def vjp(derror: Array) -> Array:
             dh, dW, db = outputs_vjp(error_vjp(derror))
@@ -85,7 +87,7 @@ class RNN(SequenceModel):
         loss = sum_t error_t, averaged over the sequences
 
     Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
-    Units: nats for cross-entropy; RNNLoss says what is summed and what is averaged.
+    Units: nats for cross-entropy; RNNLoss names the sums and averages.
     """
 
     state_type, loss_type = RNNState, RNNLoss
@@ -107,9 +109,10 @@ class RNN(SequenceModel):
     def draw_noise(
         self, key: Key, batch_size: int, *, length: int | None = None, first: int = 0
     ) -> Masks:
-        """Draw the scheme's masks for `length` steps (config.seq_len); none in evaluation.
+        """Draw the masks of the scheme for `length` steps (None: config.seq_len).
 
-        `first` is the number of the first sequence: see `draw_masks`.
+        In evaluation mode no masks are drawn. `first` is the index of the first sequence: see
+        `draw_masks`.
         """
         return draw_masks(self.rnn, key, batch_size, length, first)
 

@@ -16,8 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from model_specs.common.fields import check_choice
-from model_specs.mlp_vae import MLPVAELoss, MLPVAENoise
-from model_specs.score_function import BASELINES
+from model_specs.mlp_vae import BASELINES, MLPVAELoss, MLPVAENoise
 from numpy_ref.mlp_vae import MLPVAE
 from numpy_ref.nn import checks
 from numpy_ref.nn.module import Array, Vjp
@@ -64,7 +63,7 @@ def score_function_loss(
     """The loss of `model`, and a `backward` that computes the encoder's gradient by scores.
 
         encoder:  1/L sum_l (c_l - baseline_l) d log q(z_l|x),   z_l held fixed
-        decoder:  1/L sum_l d nll_l, as model.loss has it: q does not depend on its weights
+        decoder:  1/L sum_l d nll_l, as in model.loss: q does not depend on its weights
 
     With the estimator "sampled", c = nll + beta (log q(z|x) - log p(z)), at beta = 1 the negative
     integrand of the ELBO. c contains log q, whose own derivative adds E_q[d log q] = 0. With

@@ -94,7 +94,7 @@ class VLAE(Module):
         return self.encoder(x)
 
     def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
-        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
+        """z = mu + exp(logvar / 2) eps.   All are (N, Z), or mu and logvar broadcast to eps."""
         std = np.exp(0.5 * logvar)
         z = mu + std * eps
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
@@ -102,7 +102,7 @@ class VLAE(Module):
     def decode(self, code: Array, x: Array) -> tuple[Array, Vjp]:
         """Logits of p(x_i | x before i, code) for each pixel i.
 
-        The code is the latent as the decoder reads it: z, or the flow's u for an IAF posterior.
+        The code is the latent that the decoder reads: z, or the flow's u for an IAF posterior.
         Shapes: code (N, Z), x (N, 1, H, W) -> logits (N, 1, H, W).
         The vjp gives the gradient of the code alone: x is a constant.
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
@@ -120,7 +120,7 @@ class VLAE(Module):
         return logits, vjp
 
     def loss(self, x: Array, noise: VLAENoise) -> tuple[VLAELoss, Callable[[], None]]:
-        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+        """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
@@ -163,8 +163,8 @@ class VLAE(Module):
     ) -> Array:
         """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
 
-        With `mean`, the probability by which each pixel was drawn; for context "none" that is the
-        mean of p(x|z). `progress` is called after each row with the number of its pixels.
+        With `mean`, it returns the probability with which each pixel was drawn, which for context
+        "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)
@@ -180,9 +180,9 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Array:
-        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> alike
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> the same shape
 
-        `first` is the number of the first image, as in `draw_noise`.
+        `first` is the index of the first image, as in `draw_noise`.
         Source: Chen et al. 2016, section 4.1.
         """
         (mu, logvar), _ = self.encode(x)

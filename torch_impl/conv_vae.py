@@ -118,7 +118,7 @@ class ConvVAE(Module):
         return self.mu(flat).to(self.dtype), self.logvar(flat).to(self.dtype)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
-        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
+        """z = mu + exp(logvar / 2) eps.   All are (N, Z), or mu and logvar broadcast to eps."""
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, z: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class ConvVAE(Module):
     def forward(
         self, x: Tensor, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
     ) -> ConvVAEOutput:
-        """recon, mu, logvar and z; without `sample_posterior`, z = mu, and noise is not used."""
+        """Compute recon, mu, logvar and z; without `sample_posterior`, z = mu."""
         mu, logvar = self.encode(x)
         z = mu
         if sample_posterior:
@@ -175,7 +175,9 @@ class ConvVAE(Module):
         Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
         """
         if self.config.recon_type == "mse":
-            raise ValueError("recon_type: got 'mse', a likelihood takes 'gaussian' or 'bce'")
+            raise ValueError(
+                "recon_type: got 'mse', which is not a likelihood; takes 'gaussian' or 'bce'"
+            )
         mu, logvar = self.encode(x)
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
         z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
@@ -214,6 +216,8 @@ class ConvVAE(Module):
 
     def _eps(self, x: Tensor, noise: ConvVAENoise | None) -> Tensor:
         if noise is None:
-            raise ValueError("noise: got None, takes draw_noise's, or sample_posterior=False")
+            raise ValueError(
+                "noise: got None, takes the noise of draw_noise, or sample_posterior=False"
+            )
         checks.check_noise("eps", noise.eps, (len(x), self.config.latent_dim), self)
         return noise.eps

@@ -54,8 +54,8 @@ class LSTM(SequenceModel):
         loss = sum_t -log p(token_{t+1} | tokens up to t), averaged over the B texts
 
     Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
-    Units: nats; LSTMLoss says what is summed and what is averaged.
-    `kernel` is "fused" (torch's own) or "loop"; the numbers are the same.
+    Units: nats; LSTMLoss names the sums and averages.
+    `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
     """
 
     config: LSTMConfig
@@ -87,10 +87,10 @@ class LSTM(SequenceModel):
     def draw_noise(
         self, key: Key, batch_size: int, *, length: int | None = None, first: int = 0
     ) -> Masks:
-        """Draw the scheme's masks for `length` steps (config.seq_len), and the words'; none in
-        evaluation.
+        """Draw the masks of the scheme and of the words for `length` steps (None: config.seq_len).
 
-        `first` is the number of the first text: see `draw_masks`.
+        In evaluation mode no masks are drawn. `first` is the index of the first text: see
+        `draw_masks`.
         """
         masks = draw_masks(self.lstm, key, batch_size, length, first)
         rate, V = self.config.word_rate, self.config.vocab_size

@@ -45,7 +45,7 @@ class MLPVAE(Module):
         loss = E_q[-log p(x|z)] + beta KL(q(z|x) || N(0, I))          (= -ELBO at beta = 1)
 
     Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples.
-    Units: nats; see MLPVAELoss for what is summed and what is averaged.
+    Units: nats; MLPVAELoss names the sums and averages.
     """
 
     def __init__(
@@ -103,7 +103,10 @@ class MLPVAE(Module):
         return self.posterior.reparameterize(mu, scale, eps)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The parameters of p(x|z), called logits for all.   z (..., Z) -> (..., D outputs)"""
+        """The parameters of p(x|z), called logits for every likelihood.
+
+        z (..., Z) -> (..., D outputs), outputs = config.outputs
+        """
         logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
         return logits.to(self.dtype)  # densities in full precision, under autocast too
 

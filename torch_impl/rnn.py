@@ -14,6 +14,7 @@ from model_specs.recurrent.dropout import Masks
 from model_specs.rnn import RNNConfig, RNNLoss, RNNState
 from torch_impl.nn import checks, init
 from torch_impl.nn.module import as_device, as_dtype
+from torch_impl.probability.distributions import squared_error
 from torch_impl.recurrent.fused import RNN_KERNEL
 from torch_impl.recurrent.masks import draw_masks
 from torch_impl.recurrent.network import Output, Recurrent, SequenceModel, SoftmaxOutput
@@ -38,7 +39,7 @@ class SquaredErrorOutput(Output):
     """error = sum_o (W h + b - y)_o^2.   h (T, B, H), y (T, B, O) -> (T, B)"""
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
-        return ((F.linear(h, self.weight, self.bias) - y) ** 2).sum(-1)
+        return squared_error(F.linear(h, self.weight, self.bias), y)
 
     def check_targets(self, y: Tensor, shape: tuple[int, int]) -> None:
         """Raise ValueError unless y is (*shape, O), finite and of the layer's dtype."""
@@ -57,8 +58,8 @@ class RNN(SequenceModel):
         loss = sum_t error_t, averaged over the sequences
 
     Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
-    Units: nats for cross-entropy; RNNLoss says what is summed and what is averaged.
-    `kernel` is "fused" (torch's own) or "loop"; the numbers are the same.
+    Units: nats for cross-entropy; RNNLoss names the sums and averages.
+    `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
     """
 
     state_type, loss_type = RNNState, RNNLoss
@@ -88,9 +89,10 @@ class RNN(SequenceModel):
     def draw_noise(
         self, key: Key, batch_size: int, *, length: int | None = None, first: int = 0
     ) -> Masks:
-        """Draw the scheme's masks for `length` steps (config.seq_len); none in evaluation.
+        """Draw the masks of the scheme for `length` steps (None: config.seq_len).
 
-        `first` is the number of the first sequence: see `draw_masks`.
+        In evaluation mode no masks are drawn. `first` is the index of the first sequence: see
+        `draw_masks`.
         """
         return draw_masks(self.rnn, key, batch_size, length, first)
 

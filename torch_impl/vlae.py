@@ -102,13 +102,13 @@ class VLAE(Module):
         return mu.to(self.dtype), logvar.to(self.dtype)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
-        """z = mu + exp(logvar / 2) eps.   all (N, Z), or as they broadcast to eps"""
+        """z = mu + exp(logvar / 2) eps.   All are (N, Z), or mu and logvar broadcast to eps."""
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, code: Tensor, x: Tensor) -> Tensor:
         """Logits of p(x_i | x before i, code) for each pixel i.
 
-        The code is the latent as the decoder reads it: z, or the flow's u for an IAF posterior.
+        The code is the latent that the decoder reads: z, or the flow's u for an IAF posterior.
         Shapes: code (N, Z), x (N, 1, H, W) -> logits (N, 1, H, W).
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
@@ -119,7 +119,7 @@ class VLAE(Module):
         return self.pixels(x, maps).to(self.dtype)  # under autocast the nll needs every digit
 
     def loss(self, x: Tensor, noise: VLAENoise) -> VLAELoss:
-        """Loss terms; `loss.total.backward()` gives the gradients.
+        """The loss terms; `loss.total.backward()` computes the gradients.
 
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
@@ -154,8 +154,8 @@ class VLAE(Module):
     ) -> Tensor:
         """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
 
-        With `mean`, the probability by which each pixel was drawn; for context "none" that is the
-        mean of p(x|z). `progress` is called after each row with the number of its pixels.
+        With `mean`, it returns the probability with which each pixel was drawn, which for context
+        "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)
@@ -173,9 +173,9 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Tensor:
-        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> alike
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> the same shape
 
-        `first` is the number of the first image, as in `draw_noise`.
+        `first` is the index of the first image, as in `draw_noise`.
         Source: Chen et al. 2016, section 4.1.
         """
         mu, logvar = self.encode(x)

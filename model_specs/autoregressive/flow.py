@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from model_specs.common.fields import check_positive_int
 
-MOST_LAYERS = 4
+MAX_LAYERS = 4
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,20 @@ class AutoregressiveFlowConfig:
     """
 
     dim: int = 64
-    """D, dimensions of z."""
+    """The code z has D = dim dimensions."""
     hidden_dim: int = 640
-    """H, units of each hidden layer."""
+    """Each hidden layer has H = hidden_dim units."""
     hidden_layers: int = 3
-    """Hidden layers of each step's MADE, 1 to 4. The paper's "3-layer MADE" leaves open whether the
-    output layer counts; here it does not."""
+    """The MADE of each step has 1 to 4 hidden layers. The paper's "3-layer MADE" leaves open
+    whether the output layer counts; here it does not."""
     steps: int = 4
-    """S, steps of the flow."""
+    """The flow has S = steps steps."""
     mean_only: bool = True
-    """True: sigma = 1, the paper's choice, so that volume is preserved."""
+    """If True, sigma = 1, the paper's choice, so that volume is preserved."""
     reverse: bool = True
-    """True: every other step takes the dimensions in reverse order."""
+    """If True, every other step takes the dimensions in reverse order."""
     order: tuple[int, ...] | None = None
-    """The order of the dimensions in the first step; None is 0, 1, ..., D - 1."""
+    """The first step takes the dimensions in this order; None: 0, 1, ..., D - 1."""
 
     def __post_init__(self) -> None:
         for name in ("dim", "hidden_dim", "steps"):
@@ -70,9 +70,9 @@ def made_degrees(
     A unit of degree m depends on the first m dimensions in `order`, so it reads units of degree
     <= m and no others.
 
-        inputs      1 + p          for the dimension at place p of `order`, p = 0 ... D - 1
+        inputs      1 + p          for the dimension at position p of `order`, p = 0 ... D - 1
         hidden      ceil((k + 1) (D - 1) / H), k = 0 ... H - 1: ascending, evenly distributed
-        outputs     p              for the dimension at place p, once for each of its `outputs`
+        outputs     p              for the dimension at position p, once for each of its `outputs`
 
     Source: Germain et al. (2015), arXiv 1502.03509, section 4. Where we differ: their
     outputs have degree 1 + p and read only units strictly below, which is the same mask by a second
@@ -83,19 +83,19 @@ def made_degrees(
     check_order(order, D)
     check_positive_int("hidden_dim", H)
     check_hidden_layers(hidden_layers)
-    place = sorted(range(D), key=order.__getitem__)  # the inverse permutation
+    position = sorted(range(D), key=order.__getitem__)  # the inverse permutation
     hidden = tuple(-(-(k + 1) * (D - 1) // H) for k in range(H))
-    return [tuple(1 + p for p in place), *[hidden] * hidden_layers, tuple(place) * outputs]
+    return [tuple(1 + p for p in position), *[hidden] * hidden_layers, tuple(position) * outputs]
 
 
 def check_hidden_layers(value: object) -> None:
     """Raise ValueError unless `value` is an int from 1 to 4."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_LAYERS:
-        raise ValueError(f"hidden_layers: got {value!r}, takes an int from 1 to {MOST_LAYERS}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LAYERS:
+        raise ValueError(f"hidden_layers: got {value!r}, takes an int from 1 to {MAX_LAYERS}")
 
 
 def check_order(order: object, dim: int) -> None:
-    """Raise ValueError unless `order` is a tuple that has each of 0 ... dim - 1 once, dim >= 1."""
+    """Raise ValueError unless `order` is a tuple, a permutation of 0 ... dim - 1, and dim >= 1."""
     is_tuple = isinstance(order, tuple) and all(type(d) is int for d in order)
     if not is_tuple or not order or sorted(order) != list(range(dim)):  # type: ignore[call-overload]
         takes = f"0 to {dim - 1}" if dim else "0 to D - 1, D >= 1"

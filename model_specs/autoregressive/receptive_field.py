@@ -28,7 +28,7 @@ def receptive_field(layers: Iterable[tuple[Window, str]]) -> Window:
 
         field = W_1 + ... + W_n,   A + B = {a + b}
 
-    It holds for image channels; free channels are read whole.
+    This is the field in the image channels; free channels are read in the whole kernel.
     Raises: ValueError as `Window.read_offsets`.
     Source: van den Oord et al. (2016), arXiv 1606.05328, figure 1 (right, top).
     """
@@ -43,7 +43,7 @@ def stacked_receptive_field(layers: Iterable[tuple[int | tuple[int, int], str]])
 
         v = v + vertical,   h = (h + horizontal) | v        layer by layer, from v = h = {(0, 0)}
 
-    n layers of k x k see all the n (k // 2) rows above, as many columns to either side.
+    n layers of k x k read the n (k // 2) rows above, and n (k // 2) columns to either side.
     Raises: ValueError as `stacked_reach`, and for a first layer that is not of type A.
     Source: van den Oord et al. (2016), arXiv 1606.05328, figure 1 (right, bottom).
     """
@@ -51,7 +51,7 @@ def stacked_receptive_field(layers: Iterable[tuple[int | tuple[int, int], str]])
     for depth, (kernel_size, mask_type) in enumerate(layers):
         up, side = stacked_reach(kernel_size, mask_type)
         if depth == 0 and mask_type != "A":
-            raise ValueError(f"layers: got a first one of type {mask_type!r}, takes 'A'")
+            raise ValueError(f"layers: got mask type {mask_type!r} in the first layer, takes 'A'")
         nearest = 1 if mask_type == "A" else 0
         columns = range(-side, side + 1)
         v = _sum(v, frozenset((-i, j) for i in range(nearest, up + 1) for j in columns))

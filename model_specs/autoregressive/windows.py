@@ -56,7 +56,7 @@ class Window:
         """All pixels before the pixel in a kernel of odd sides (kH, kW).
 
         Several such layers miss a wedge at the upper right: the blind spot (van den Oord et al.
-        2016, arXiv 1606.05328, figure 1). The two stacks of StackedConv2d have none.
+        2016, arXiv 1606.05328, figure 1). The two stacks of StackedConv2d have no blind spot.
         Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4.
         Raises: ValueError for an even kernel, or one without a pixel.
         """
@@ -72,7 +72,7 @@ class Window:
         width follows from their layers: k vertical ones of PixelCNN++'s 2 rows x 3 columns see
         k + 1 rows of 2 k + 1, and their 5 x 3 is k = 2, their 7 x 4 is k = 3. They do not
         say where the block of an even width lies; here it is one column further to the left.
-        Raises: ValueError for a width < 1, rows < 0, or either no int.
+        Raises: ValueError unless both are ints, width >= 1 and rows >= 0.
         """
         check_positive_int("width", width)
         if type(rows) is not int or rows < 0:
@@ -97,18 +97,18 @@ class Window:
     def read_offsets(self, mask_type: str) -> frozenset[Offset]:
         """The offsets that a mask type reads: the window, and for type B the pixel itself.
 
-        Raises: ValueError for type A where the window has the pixel itself or nothing at all.
+        Raises: ValueError for type A if the window has the pixel itself or is empty.
         """
         check_choice("mask_type", mask_type, MASK_TYPES)
         if mask_type == "A" and ITSELF in self.offsets:
-            raise ValueError("window: got one that includes the pixel itself, type A takes none")
+            raise ValueError("window: got the pixel itself in it, type A takes a window without it")
         offsets = self.offsets if mask_type == "A" else self.offsets | {ITSELF}
         if not offsets:
-            raise ValueError("window: got one that sees nothing, type A takes at least one pixel")
+            raise ValueError("window: got an empty one, type A takes at least one pixel")
         return offsets
 
     def mask(self, mask_type: str) -> Mask:
-        """The mask (kH, kW) of a type.   Raises: ValueError as `read_offsets`."""
+        """The window's mask (kH, kW) of a mask type.   Raises: ValueError as `read_offsets`."""
         offsets = self.read_offsets(mask_type)
         up, side = (n // 2 for n in self.kernel_size)
         return tuple(
@@ -150,7 +150,7 @@ def stacked_reach(kernel_size: int | tuple[int, int], mask_type: str) -> tuple[i
 
 
 def _reach(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Half the sides of an odd kernel.   Raises: ValueError for any other kernel."""
+    """(kH // 2, kW // 2) of a kernel of odd sides.   Raises: ValueError for any other kernel."""
     sides = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
     if len(sides) != 2 or not all(type(n) is int and n > 0 and n % 2 for n in sides):
         raise ValueError(

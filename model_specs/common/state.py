@@ -1,4 +1,4 @@
-"""Comparison of the entries of a state_dict with those that a model has."""
+"""Check of the entries of a state_dict against the entries that a model has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dropout schemes of a recurrent network: where its masks lie and when they are drawn.
+"""The dropout schemes of a recurrent network: the connections and the shape of their masks.
 
 Sources: Zaremba, Sutskever & Vinyals, "Recurrent neural network regularization" (2014), arXiv
 1409.2329; Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent neural
@@ -24,23 +24,23 @@ class Scheme:
     """
 
     inputs: bool
-    """masks on the L + 1 connections that do not run through time: into each layer, and out of
-    the last one"""
+    """True: masks lie on the L + 1 connections that do not run through time, into each layer and
+    out of the last one."""
     recurrent: bool
-    """masks on the L connections that run through time: h_{t-1} on its way into h_t"""
+    """True: masks lie on the L connections that run through time, from h_{t-1} to h_t."""
     shared: bool
-    """one mask for all steps, not one for each"""
+    """True: one mask serves all steps. False: each step has a mask of its own."""
 
 
 SCHEMES = {
     "none": Scheme(inputs=False, recurrent=False, shared=False),
-    # Zaremba et al.: noise crosses a path through the network L + 1 times, however long it is
+    # Zaremba et al.: a signal passes L + 1 masks, over however many steps it is carried
     "per_step": Scheme(inputs=True, recurrent=False, shared=False),
     # Gal & Ghahramani's masks on the same connections: constant over the sequence
     "variational": Scheme(inputs=True, recurrent=False, shared=True),
-    # their full form
+    # Gal & Ghahramani's full form
     "variational_recurrent": Scheme(inputs=True, recurrent=True, shared=True),
-    # what both papers argue against: noise at each step on the way of the memory itself
+    # both papers argue against it: the state passes a new mask at every step
     "recurrent": Scheme(inputs=False, recurrent=True, shared=False),
 }
 
@@ -61,18 +61,21 @@ class RecurrentConfig:
     """The fields that the configs of the tanh RNN and of the LSTM share."""
 
     hidden_dim: int
-    """H, units in each layer."""
+    """Each layer has H = hidden_dim units."""
     num_layers: int
-    """L. The layers have torch's names: weight_ih_l0, weight_hh_l0, bias_ih_l0, ..."""
+    """The network has L = num_layers layers, whose parameters have torch's names: weight_ih_l0,
+    weight_hh_l0, bias_ih_l0, ..."""
     seq_len: int
-    """T, steps of a window: backpropagation through time stops at its start."""
+    """A window has T = seq_len steps; backpropagation through time stops at its start."""
     scheme: str
-    """none | per_step | variational | variational_recurrent | recurrent: see SCHEMES."""
+    """The dropout scheme is none, per_step, variational, variational_recurrent or recurrent: see
+    SCHEMES."""
     rate: float
-    """p, the probability that a unit is dropped, in [0, 1); the kept ones are scaled by
-    1 / (1 - p)."""
+    """A unit is dropped with probability p = rate, in [0, 1), and the kept ones are scaled by 1 /
+    (1 - p)."""
     recurrent_rate: float | None
-    """p of h_{t-1}, in the schemes that drop it; None: `rate`."""
+    """In the schemes that drop h_{t-1}, its units are dropped with this probability; None:
+    `rate`."""
 
     def __post_init__(self) -> None:
         for name in ("hidden_dim", "num_layers", "seq_len"):
@@ -92,7 +95,7 @@ class MaskPlan(NamedTuple):
     """The masks of one field of Masks: (steps, B, width) for each of `widths`."""
 
     name: str
-    """the field, and the name of the random stream below the noise's key"""
+    """Name of the field, and of the random stream below the noise's key."""
     rate: float
     steps: int
     widths: tuple[int, ...]

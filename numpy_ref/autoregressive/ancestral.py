@@ -1,4 +1,4 @@
-"""Ancestral sampling: an image's pixels are drawn one after the other, each given those before it.
+"""Ancestral sampling: pixels are drawn one after the other, each from p(x_i | pixels before i).
 
     x_i = u_i < p_i,   p_i = p(x_i = 1 | x_1 ... x_{i-1}, maps),   u uniform
 
@@ -38,7 +38,7 @@ Progress = Callable[[int], None]
 
 
 class PixelCache:
-    """The input pixels of a masked convolution so far, and its output at one pixel.
+    """The input pixels stored so far of a masked convolution, and its output at one pixel.
 
         y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
 
@@ -64,17 +64,17 @@ class PixelCache:
         self._pixels = np.zeros(padded, weight.dtype)
 
     def store(self, x: Array, i: int, j: int) -> None:
-        """Keep x (N, C) as input pixel (i, j)."""
+        """Store x (N, C) as input pixel (i, j)."""
         self._pixels[:, i + self._up, j + self._left] = x
 
     def convolve(self, i: int, j: int) -> Array:
-        """Output pixel (i, j), from the pixels kept so far.   -> (N, O)"""
+        """Output pixel (i, j), from the pixels stored so far.   -> (N, O)"""
         neighbours = self._pixels[:, i + self._rows, j + self._columns]
         return neighbours.reshape(len(neighbours), -1) @ self._taps
 
 
 class RowCache:
-    """The input rows of a vertical stack so far, and its output in one row.
+    """The input rows stored so far of a vertical stack, and its output in one row.
 
     The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
     """
@@ -87,7 +87,7 @@ class RowCache:
         self._rows = np.zeros(padded, self._weight.dtype)
 
     def store(self, v: Array, i: int) -> None:
-        """Keep v (N, C, W) as input row i."""
+        """Store v (N, C, W) as input row i."""
         self._rows[:, :, i + self._up] = v
 
     def convolve(self, i: int) -> tuple[Array, Array]:
@@ -101,9 +101,9 @@ class RowCache:
 def pixel_step(layer: Module, count: int, height: int, width: int) -> PixelStep:
     """The layer as a function of one pixel's features, with its cache for `count` images.
 
-    Raises: TypeError for a layer that has no such form.
+    Raises: TypeError for a layer that cannot run pixel by pixel.
     """
-    raise TypeError(f"layer: got {type(layer).__name__}, takes one that works pixel by pixel")
+    raise TypeError(f"layer: got {type(layer).__name__}, takes one that can run pixel by pixel")
 
 
 @pixel_step.register
@@ -191,7 +191,7 @@ def sample_pixels(
 def _(
     decoder: FactorisedDecoder, maps: Array, u: Array, progress: Progress | None = None
 ) -> tuple[Array, Array]:
-    p = sigmoid(decoder(u, maps)[0])  # reads no pixel: all of them at once
+    p = sigmoid(decoder(u, maps)[0])  # no pixel depends on another: all are drawn at once
     if progress:
         progress(u[0].size)
     return (u < p).astype(p.dtype), p
@@ -203,7 +203,9 @@ def _(
 ) -> tuple[Array, Array]:
     N, _, H, W = u.shape
     p, x = np.empty_like(u), np.zeros_like(u)
-    context, _ = decoder.first(np.concatenate((x, maps), 1))  # the first layer but for its pixels
+    context, _ = decoder.first(
+        np.concatenate((x, maps), 1)
+    )  # the first layer on x = 0: maps and bias
     first = PixelCache(decoder.first, N, H, W, channels=1)
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):
@@ -223,11 +225,11 @@ def _(
 def _(
     decoder: StackedPixelCNN, maps: Array, u: Array, progress: Progress | None = None
 ) -> tuple[Array, Array]:
-    """Row i of v reads rows before i alone: it is computed whole, then h pixel by pixel."""
+    """Compute row i of v whole, as it reads rows before i alone, then row i of h by pixels."""
     N, _, H, W = u.shape
     p, x = np.empty_like(u), np.zeros_like(u)
     horizontal = decoder.first.horizontal
-    context, _ = horizontal(np.concatenate((x, maps), 1))  # the first layer but for its pixels
+    context, _ = horizontal(np.concatenate((x, maps), 1))  # the first layer on x = 0: maps and bias
     rows, first = RowCache(decoder.first, N, H, W), PixelCache(horizontal, N, H, W, channels=1)
     steps: dict[type, Any] = {
         StackedResidual: StackedResidualSteps,

@@ -35,8 +35,8 @@ class MaskedLinear(Module):
                     2            # # .
 
     Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    A masked weight keeps its value, and its gradient is 0. The weights are not initialised: a
-    model's init draws them.
+    A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
+    `init` draws them.
     Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
     """
 
@@ -117,7 +117,7 @@ class MADE(Sequential):
             for h, weight, bias in zip(hidden, weights, biases, strict=True):
                 h[units] = np.maximum(weight[units, : len(known)] @ known + bias[units], 0)
                 known = h[: units.stop]
-            outputs = slice(d, None, len(order))  # of dimension d
+            outputs = slice(d, None, len(order))  # the outputs of dimension d
             y = last.weight.data[outputs, : len(known)] @ known + last.bias.data[outputs, None]
             z[m] = dimension(rows[m], *y)
 
@@ -158,7 +158,7 @@ def affine(z: Array, mu: Array, log_sigma: Array) -> tuple[FlowOutput, Vjp]:
 
 
 class AutoregressiveStep(Module):
-    """eps_i as a function of z_i and of the MADE's outputs for dimension i, which read z_<i."""
+    """Base class: eps_i is a function of z_i and of the MADE's outputs for i, which read z_<i."""
 
     outputs: int
     """Outputs of the MADE for each dimension."""

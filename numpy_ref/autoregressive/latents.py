@@ -1,4 +1,4 @@
-"""The latents of the VLAE, with their KL divergence, and the free bits that the loss leaves it.
+"""The latents of the VLAE with their KL divergence, and its penalty with free bits.
 
 z = mu + exp(logvar / 2) eps is a sample of the encoder's Gaussian q(z|x). Each latent maps z to the
 code, which the decoder reads, and computes the KL divergence from the prior. All have the same
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from model_specs.common.key import Key
-from model_specs.vlae import GAMMA_LEAST, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
 from numpy_ref.autoregressive.flow import AutoregressiveFlow
 from numpy_ref.nn.module import Array, Buffer, Module, Vjp
 from numpy_ref.probability.distributions import gaussian_kl, gaussian_kl_sampled
@@ -90,7 +90,7 @@ class FlowPrior(Module):
 class FlowPosterior(FlowPrior):
     """p(u) = N(0, I), and q(u|x) the distribution of u = f(z); the code is u.
 
-    The KL divergence is computed by the same terms as FlowPrior's: log q(u|x) - log p(u) =
+    The KL divergence has the same terms as that of FlowPrior: log q(u|x) - log p(u) =
     log q(z|x) - log |det du/dz| - log N(u; 0, I). With a decoder that reads f^-1(u), this is the
     model of FlowPrior.
     Source: Kingma et al. (2016), arXiv 1606.04934; without their context h in the flow.
@@ -120,13 +120,13 @@ class FlowPosterior(FlowPrior):
 
 def make_latent(config: VLAEConfig, key: Key, dtype: DTypeLike) -> GaussianPrior | FlowPrior:
     """The latent of `config.latent`; "none" is a Gaussian of 0 dimensions."""
-    make: dict[str, Callable[[], GaussianPrior | FlowPrior]] = {
+    makers: dict[str, Callable[[], GaussianPrior | FlowPrior]] = {
         "none": GaussianPrior,
         "gaussian": GaussianPrior,
         "af_prior": lambda: FlowPrior(config, key, dtype),
         "iaf_posterior": lambda: FlowPosterior(config, key, dtype),
     }
-    return make[config.latent]()
+    return makers[config.latent]()
 
 
 def mean_kl(kl: Array) -> tuple[Array, Vjp]:
@@ -145,7 +145,7 @@ def mean_kl(kl: Array) -> tuple[Array, Vjp]:
 def total_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
     """max(lambda, mean_n sum_g kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
 
-    The derivative at lambda is that from above, as in torch: a lambda of 0 changes nothing.
+    Where the mean is lambda, the derivative is 1, as in torch, so that lambda = 0 changes nothing.
     Source: Kingma et al. (2016), arXiv 1606.04934, with all latents as one group.
 
     >>> penalty, vjp = total_free_bits(np.array([[1.0, 2.0], [3.0, 4.0]]), 6.0)
@@ -159,19 +159,19 @@ def total_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
 def latent_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
     """sum_g max(lambda / G, mean_n kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
 
-    The derivative at lambda / G is that from above, as in `total_free_bits`.
+    Where a mean is lambda / G, its derivative is 1, as in `total_free_bits`.
     Source: Kingma et al. (2016), arXiv 1606.04934, with each part as a group.
 
     >>> penalty, vjp = latent_free_bits(np.array([[1.0, 2.0], [3.0, 4.0]]), 5.0)
     >>> float(penalty), vjp(1.0)[0]
     (5.5, array([0. , 0.5]))
     """
-    means, least = kl.mean(0), free / kl.shape[1]
+    means, minimum = kl.mean(0), free / kl.shape[1]
 
     def vjp(dpenalty: Array) -> Array:
-        return np.broadcast_to(dpenalty * (means >= least) / len(kl), kl.shape)
+        return np.broadcast_to(dpenalty * (means >= minimum) / len(kl), kl.shape)
 
-    return np.maximum(means, least).sum(), vjp
+    return np.maximum(means, minimum).sum(), vjp
 
 
 class NoFreeBits(Module):
@@ -201,13 +201,13 @@ class LatentFreeBits(TotalFreeBits):
 class SoftFreeBits(Module):
     """gamma mean_n sum_g kl[n, g] in training, with gamma in [1e-3, 1] updated after each use:
 
-        gamma <- min(1, 1.1 gamma)      where that mean is above 1.05 lambda
-        gamma <- max(1e-3, gamma / 1.1) where it is below lambda
+        gamma <- min(1, 1.1 gamma)      if the mean is above 1.05 lambda
+        gamma <- max(1e-3, gamma / 1.1) if it is below lambda
 
-    In evaluation the penalty is `mean_kl`, and gamma stays. It is a buffer, as running averages
-    are.
+    In evaluation the penalty is `mean_kl`, and gamma does not change. gamma is a buffer, like a
+    running average.
     Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. Where we differ: gamma has a
-    minimum, for it would fall without end while the KL stays below lambda.
+    minimum, since it would approach 0 while the KL stays below lambda.
     """
 
     def __init__(self, free: float, dtype: DTypeLike = np.float64) -> None:
@@ -220,7 +220,7 @@ class SoftFreeBits(Module):
             return mean, mean_vjp
         gamma = self.gamma.data.copy()
         up = min(gamma * GAMMA_STEP, 1.0) if mean > SOFT_MARGIN * self.free else gamma
-        down = max(gamma / GAMMA_STEP, GAMMA_LEAST)
+        down = max(gamma / GAMMA_STEP, GAMMA_MIN)
         self.gamma.data[...] = down if mean < self.free else up
         return gamma * mean, lambda dpenalty: mean_vjp(gamma * dpenalty)
 
@@ -229,10 +229,10 @@ def make_free_bits(
     config: VLAEConfig, dtype: DTypeLike
 ) -> NoFreeBits | TotalFreeBits | SoftFreeBits:
     """The KL penalty of `config.free_bits_of`; NoFreeBits for a model without a latent."""
-    make: dict[str, Callable[[], NoFreeBits | TotalFreeBits | SoftFreeBits]] = {
+    makers: dict[str, Callable[[], NoFreeBits | TotalFreeBits | SoftFreeBits]] = {
         "none": NoFreeBits,
         "total": lambda: TotalFreeBits(config.free_nats),
         "latent": lambda: LatentFreeBits(config.free_nats),
         "soft": lambda: SoftFreeBits(config.free_nats, dtype),
     }
-    return make["none" if config.latent == "none" else config.free_bits_of]()
+    return makers["none" if config.latent == "none" else config.free_bits_of]()

@@ -30,23 +30,24 @@ class MaskedConv2d(Conv2d):
         y[n, o, h, v] = b[o] + sum_cij  m[c, i, j] w[o, c, i, j]  x[n, c, h + i - p, v + j - q]
 
     with p = (kH - 1) / 2 and q = (kW - 1) / 2, so that the pixel itself is in the middle, and y has
-    the size of x. The mask m is 1 where the window lets pixel (h, v) look, here Window.raster(3):
+    the size of x. The mask m is 1 at the pixels that a pixel reads, here for Window.raster(3):
 
         type A:  1 1 1     type B:  1 1 1     the last free_channels:  1 1 1
                  1 0 0              1 1 0                              1 1 1
                  0 0 0              0 0 0                              1 1 1
 
     The first layer over an image is of type A, the layers over its features are of type B. The last
-    `free_channels` of x condition the image and are no part of it, so they are read whole.
+    `free_channels` of x condition the image and are no part of it, so that the whole kernel reads
+    them.
     Shapes: x (N, I, H, W), weight (O, I, kH, kW), mask (I, kH, kW) bool, bias (O)
     -> y (N, O, H, W).
     A masked weight keeps its value, changes no output, and has gradient 0.
-    `input_grad=False` is for a layer that reads data: dx is not computed.
-    Raises: ValueError for a window that sees nothing, or of type A that includes the pixel itself;
-    for free_channels outside [0, I); for an x of wrong shape or dtype.
-    Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4. Where we differ: the colours
-    of a pixel do not see each other in type A, and all do in type B. The weights are not
-    initialised: a model's init draws them.
+    `input_grad=False` is for a layer that reads data: the vjp returns None for dx.
+    Raises: ValueError for an empty window, or one of type A that includes the pixel itself; for
+    free_channels outside [0, I); for an x of wrong shape or dtype.
+    Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4. Where we differ: the channels
+    of a pixel do not read each other in type A, and all read each other in type B. The weights are
+    uninitialised; a model's `init` draws them.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class WNMaskedConv2d(WeightNorm):
 
 
 class FactorisedDecoder(Module):
-    """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers that read no pixel of x."""
+    """p(x|maps) = prod_i p(x_i|maps at i), computed by 1 x 1 layers, which read no pixel of x."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
@@ -139,8 +140,8 @@ class FactorisedDecoder(Module):
 class PixelCNN(Module):
     """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i).
 
-    Image and maps are the channels of one convolution of mask type A, which reads the maps whole;
-    residual blocks of type B and of 1 x 1 follow.
+    Image and maps are the channels of one convolution of mask type A, in which the maps are free
+    channels; residual blocks of type B and of 1 x 1 follow.
     """
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:

@@ -22,7 +22,7 @@ from numpy_ref.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 class Residual(Module):
     """y = skip(x) + branch(x), the branch f_n(elu(... f_1(elu(x)))); without a skip, x + branch(x).
 
-    Shapes: x (N, C, H, W) -> as the layers give; without a skip, as x.
+    Shapes: x (N, C, H, W) -> the shape of the branch's output; without a skip, the shape of x.
     """
 
     def __init__(self, *branch: Module, skip: Module | None = None) -> None:
@@ -100,7 +100,7 @@ def up_block(
 
 class Encoder(Module):
     """Mean and log-variance of q(z|x): three blocks of stride 2 with flat blocks between them, a
-    hidden layer, and a linear layer for each of the two."""
+    hidden layer, and one linear layer each for the mean and the log-variance."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         _, a, b, c = config.channels
@@ -131,7 +131,7 @@ class Encoder(Module):
 
 
 class Decoder(Module):
-    """Context maps of a code: the encoder's mirror, back through its sizes and channels."""
+    """Context maps of a code, by the encoder's sizes and channels in reverse order."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         _, a, b, c = config.channels
@@ -176,7 +176,7 @@ class NoDecoder(Module):
 def make_networks(
     config: VLAEConfig, **factory_kwargs: Any
 ) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
-    """The encoder and the decoder of `config`; empty ones for a model without a latent."""
+    """The encoder and the decoder of `config`; without a latent, ones of no output."""
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

@@ -39,19 +39,19 @@ class StackedConv2d(Module):
         row i     0 0 0      1 0 0                   1 1 1      1 1 0
 
     The first layer is of type A, with v = h = the image; the layers over its features are of type
-    B. They read row i of v to the right of the pixel too, which reveals nothing, for v depends on
-    the rows above i alone. So n layers see whole rows, with no blind spot.
-    The last `free_channels` condition the image: h reads them in the whole kernel of its row, v as
-    it reads the others. No channel is read below row i.
+    B. They read row i of v to the right of the pixel too, which is allowed, since v depends on the
+    rows above i alone. So n layers read whole rows, with no blind spot.
+    The last `free_channels` condition the image: h reads them in the whole kernel of its row, v in
+    the same rows as the image. No channel is read below row i.
     Shapes: v and h (N, I, H, W), vertical.weight (O, I, up (A) or up + 1 (B), kW),
     horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
-    `input_grad=False` is for a layer that reads data: dv and dh are not computed.
+    `input_grad=False` is for a layer that reads data: the vjp returns None for dv and dh.
     Raises: ValueError for an even kernel, or of type A under 3 x 3; for free_channels outside
     [0, I); for v or h of wrong shape or dtype.
     Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2. Where we differ: no gates and
-    no residuals, which are the model's; and v stands one row lower than theirs, so that h' reads it
-    at the pixel itself, not a row above. The weights are not initialised: a model's init draws
-    them.
+    no residual connections, which StackedResidual adds; and v is one row lower than theirs, so that
+    h' reads it at the pixel itself, not a row above. The weights are uninitialised; a model's
+    `init` draws them.
     """
 
     plain: Any = Conv2d
@@ -82,10 +82,10 @@ class StackedConv2d(Module):
         checks.check_images("v", v, self.vertical.in_channels, dtype)
         checks.check_images("h", h, self.vertical.in_channels, dtype)
         if v.shape != h.shape:
-            raise ValueError(f"h: got shape {h.shape}, takes that of v, {v.shape}")
+            raise ValueError(f"h: got shape {h.shape}, takes the shape of v, {v.shape}")
         rows = v.shape[2]
         padded, vertical_vjp = self.vertical(v)
-        v = padded[:, :, :rows]  # row r reads rows from r - up on; rows past the image go
+        v = padded[:, :, :rows]  # row r reads rows from r - up on; the last rows are dropped
         link, link_vjp = self.link(v)
         h, horizontal_vjp = self.horizontal(h)
 
@@ -159,7 +159,7 @@ class StackedPixelCNN(Module):
         logits, last_vjp = self.last(h)
 
         def vjp(dlogits: Array) -> tuple[Array, Array]:
-            dv, dh = 0.0, last_vjp(dlogits)  # the last v is read by no layer
+            dv, dh = 0.0, last_vjp(dlogits)  # no layer reads the last v
             for block_vjp in reversed(block_vjps):
                 dv, dh = block_vjp(dv, dh)
             dimage = sum(first_vjp(dv, dh))

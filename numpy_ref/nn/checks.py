@@ -1,4 +1,7 @@
-"""Checks of the arguments of a loss. Each error names the argument, what it got, what it takes."""
+"""Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
+
+Right panel: torch_impl/nn/checks.py
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,14 @@ def check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: n
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}: got {type(value).__name__}, takes numpy.ndarray")
     sizes_fit = len(value.shape) == len(shape) and all(
-        want in (None, got) for got, want in zip(value.shape, shape, strict=True)
+        expected in (None, got) for got, expected in zip(value.shape, shape, strict=True)
     )
-    if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
-        takes = ", ".join("any" if want is None else str(want) for want in shape)
-        others = "" if 0 in shape else ", none of them 0"
-        raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}){others}")
+    if not sizes_fit or any(
+        got == 0 != expected for got, expected in zip(value.shape, shape, strict=True)
+    ):
+        takes = ", ".join("any" if expected is None else str(expected) for expected in shape)
+        sizes = "" if 0 in shape else ", sizes >= 1"
+        raise ValueError(f"{name}: got shape {value.shape}, takes ({takes}){sizes}")
     if value.dtype != dtype:
         raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
 
@@ -75,12 +80,14 @@ def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: i
 
 
 def check_weight(weight: Array | None, steps: int, size: int, model: Any) -> None:
-    """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and one > 0."""
+    """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and their sum > 0."""
     if weight is None:
         return
     check_noise("weight", weight, (steps, size), model.dtype)
     if weight.min() < 0 or weight.sum() <= 0:
-        raise ValueError("weight: got a negative one or none above 0, takes some above 0")
+        raise ValueError(
+            "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
+        )
 
 
 def check_window(
@@ -109,10 +116,10 @@ def check_window(
     ):
         if masks and len(masks) != len(widths):
             raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
-        for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
+        for index, (mask, units) in enumerate(zip(masks, widths, strict=False)):
             shared = getattr(mask, "shape", ())[:1] == (1,)
             fits = (1 if shared else steps, size, units)
-            check_array(f"noise.{name}[{place}]", mask, fits, np.dtype(bool))
+            check_array(f"noise.{name}[{index}]", mask, fits, np.dtype(bool))
     if noise.words is not None:
         if vocabulary is None:
             raise ValueError("noise.words: got a mask, this model takes None: it reads no words")

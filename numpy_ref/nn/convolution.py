@@ -1,6 +1,6 @@
 """Convolution and its transpose, NCHW.   Right panel: torch.nn.Conv2d, torch.nn.ConvTranspose2d
 
-Each one's input gradient is the other; correlation.py derives it.
+The input gradient of either is the other; correlation.py derives both.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def conv2d(
     checks.check_images("x", x, w.shape[1], w.dtype)
     if min(output_size(_size(x), _size(w), stride, padding)) < 1:
         raise ValueError(
-            f"x: got images of {_size(x)}, padded by {padding}, takes at least the kernel's "
+            f"x: got images of {_size(x)}, padded by {padding}, takes at minimum the kernel's "
             f"{_size(w)}"
         )
     y = correlate(x, w, stride, padding)
@@ -80,8 +80,8 @@ def conv_transpose2d(
 
     where y starts as b[o]: each pixel of x adds the kernel, times itself, to y, s pixels apart.
     Shapes: x (N, I, H, W), w (I, O, kH, kW), b (O) or None -> y (N, O, OH, OW),
-    OH = (H - 1) s - 2 p + kH + output_padding, and OW alike. The vjp returns (dx, dw, db), as that
-    of `conv2d`.
+    OH = (H - 1) s - 2 p + kH + output_padding, and OW alike. The vjp returns (dx, dw, db), as
+    in `conv2d`.
     Raises: ValueError for an x of wrong shape or dtype, or if y would be empty.
 
     >>> y, vjp = conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), None, (1, 2))
@@ -96,7 +96,7 @@ def conv_transpose2d(
     height, width = ((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in axes)
     if min(height, width) < 1:
         raise ValueError(
-            f"x: got images of {_size(x)}, which padding {padding} leaves of size "
+            f"x: got images of {_size(x)}, whose output with padding {padding} has size "
             f"{(height, width)}, takes larger ones"
         )
     y = conv2d_input((height, width), w, x, stride, padding)
@@ -140,7 +140,7 @@ class _Convolution(Module):
         self._input_grad = input_grad
 
     def _add_gradients(self, y_vjp: Vjp) -> Vjp:
-        """The vjp of a layer from that of its pure function: dw and db are added to `.grad`."""
+        """The layer's vjp: call the pure function's vjp, and add dw and db to `.grad`."""
 
         def vjp(dy: Array) -> Array | None:
             dx, dw, db = y_vjp(dy)
@@ -204,17 +204,17 @@ class ConvTranspose2d(_Convolution):
         return y, self._add_gradients(y_vjp)
 
 
-def as_pair(name: str, value: int | Pair, least: int) -> Pair:
+def as_pair(name: str, value: int | Pair, minimum: int) -> Pair:
     """(n, n) for an int n; a pair is returned unchanged.
 
-    Raises: ValueError unless both are ints of at least `least`.
+    Raises: ValueError unless both are ints of at minimum `minimum`.
 
     >>> as_pair("stride", 2, 1)
     (2, 2)
     """
     pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(type(n) is int and n >= least for n in pair):
-        raise ValueError(f"{name}: got {value!r}, takes an int >= {least} or a pair of them")
+    if len(pair) != 2 or not all(type(n) is int and n >= minimum for n in pair):
+        raise ValueError(f"{name}: got {value!r}, takes an int >= {minimum} or a pair of them")
     return pair
 
 

@@ -33,7 +33,8 @@ All are computed as matrix products, for a block of images at a time. Row (i, j,
 
 Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW). Stride, padding and sizes are pairs.
 Source: Chellapilla, Puri & Simard (2006), who unroll the whole batch; a block of images stays in
-the cache. The names are those of torch.nn.grad.
+the cache. The names are those of torch.nn.grad. The right panel has no such
+file: its convolutions are torch's.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def conv2d_input(size: Pair, w: Array, dy: Array, stride: Pair, padding: Pair) -
              [1., 2., 1.]]]])
     """
     (N, _, OH, OW), (_, C, kH, kW) = dy.shape, w.shape
-    if _gathers(w, stride, padding):
+    if _is_faster_flipped(w, stride, padding):
         return correlate(dy, flip(w), stride, _flipped_padding(w, padding))
 
     (H, W), (pH, pW) = size, padding
@@ -158,7 +159,7 @@ def conv2d_gradients(
     """
     if not input_grad:
         return None, conv2d_weight(x, _size(w), dy, stride, padding)
-    if _gathers(w, stride, padding):
+    if _is_faster_flipped(w, stride, padding):
         dx, dflipped = conv2d_and_weight(dy, flip(w), x, stride, _flipped_padding(w, padding))
         return dx, flip(dflipped)
     dx = conv2d_input(_size(x), w, dy, stride, padding)
@@ -179,8 +180,8 @@ def _flipped_padding(w: Array, padding: Pair) -> Pair:
     return w.shape[2] - 1 - padding[0], w.shape[3] - 1 - padding[1]
 
 
-def _gathers(w: Array, stride: Pair, padding: Pair) -> bool:
-    """True where equation (3) applies and is the faster one.
+def _is_faster_flipped(w: Array, stride: Pair, padding: Pair) -> bool:
+    """True if equation (3) applies and is faster than (2).
 
     It reads the O channels of dy once a tap, where (2) adds to the C channels of dx once a tap,
     which takes longer unless C is far smaller than O.

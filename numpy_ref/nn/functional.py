@@ -77,7 +77,7 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
 
 
 def add_product(target: Array, a: Array, b: Array) -> None:
-    """target += a @ b, some rows at a time: without a second array of the target's size.
+    """target += a @ b, a block of rows at a time, which needs no second array of the target's size.
 
     >>> target = np.ones((2, 1))
     >>> add_product(target, np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]))
@@ -90,7 +90,7 @@ def add_product(target: Array, a: Array, b: Array) -> None:
 
 
 def row_blocks(array: Array, size: int) -> Iterator[slice]:
-    """Slices of some rows each, of `size` numbers at most, which stay in the cache.
+    """Slices of rows with at most `size` numbers each, so that a block stays in the cache.
 
     >>> list(row_blocks(np.zeros((3, 10)), 20))
     [slice(0, 2, None), slice(2, 4, None)]
@@ -125,12 +125,12 @@ def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
     >>> dv, dg
     (array([[ 1.28, -0.96]]), array([[0.6]]))
     """
-    others = tuple(k for k in range(v.ndim) if k != axis)
-    norm = np.sqrt((v * v).sum(others, keepdims=True))
+    axes = tuple(k for k in range(v.ndim) if k != axis)
+    norm = np.sqrt((v * v).sum(axes, keepdims=True))
     u = v / norm
 
     def vjp(dw: Array) -> tuple[Array, Array]:
-        dg = (dw * u).sum(others, keepdims=True)
+        dg = (dw * u).sum(axes, keepdims=True)
         return (dw - dg * u) * (g / norm), dg
 
     return g * u, vjp
@@ -144,7 +144,7 @@ def relu(x: Array) -> tuple[Array, Vjp]:
     (array([0., 0., 2.]), array([0., 0., 1.]))
     """
     y = np.maximum(x, 0)
-    return y, lambda dy: dy * (y > 0)  # y, which the next layer keeps anyway: x can go
+    return y, lambda dy: dy * (y > 0)  # y, not x: the next layer keeps y anyway
 
 
 class ReLU(Module):
@@ -195,6 +195,8 @@ class Tanh(Module):
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x). Any shape. Value only. It cannot overflow: no exponent is positive.
+
+    A result near 0 keeps all its digits, where (1 + tanh(x / 2)) / 2 would round it to 0.
 
     >>> sigmoid(np.array([0.0, np.log(3), -1000.0]))
     array([0.5 , 0.75, 0.  ])
@@ -281,14 +283,3 @@ def cross_entropy(logits: Array, y: Array) -> tuple[Array, Vjp]:
         return dlogits
 
     return error, vjp
-
-
-def squared_error(x: Array, y: Array) -> tuple[Array, Vjp]:
-    """error = sum_o (x - y)_o^2.   x (..., O), y (..., O) -> error (...); y has no gradient.
-
-    >>> error, vjp = squared_error(np.array([3.0, 1.0]), np.array([1.0, 2.0]))
-    >>> error, vjp(np.array(1.0))
-    (np.float64(5.0), array([ 4., -2.]))
-    """
-    d = x - y
-    return (d * d).sum(-1), lambda derror: 2 * d * derror[..., None]

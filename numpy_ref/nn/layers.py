@@ -1,4 +1,4 @@
-"""Layers: a pure function with its parameters.   Right panel: torch_impl/nn/layers.py"""
+"""Layers: pure functions with their parameters.   Right panel: torch_impl/nn/layers.py"""
 
 from __future__ import annotations
 
@@ -113,22 +113,22 @@ def batch_norm(
     """
     m = x.size // x.shape[1]
     mu = x.mean(AXES) if statistics is None else statistics[0]
-    n = x - _wide(mu)
+    n = x - _per_channel(mu)
     var = _product_sums(n, n) / m if statistics is None else statistics[1]
     s = np.sqrt(var + eps)
-    n /= _wide(s)
-    y = n * _wide(w)
-    y += _wide(b)
+    n /= _per_channel(s)
+    y = n * _per_channel(w)
+    y += _per_channel(b)
 
     def vjp(dy: Array) -> tuple[Array, Array, Array]:
         db = dy.sum(AXES)
         dw = _product_sums(dy, n)
         if statistics is not None:
-            return dy * _wide(w / s), dw, db
-        dx = n * _wide(-dw / m)
+            return dy * _per_channel(w / s), dw, db
+        dx = n * _per_channel(-dw / m)
         dx += dy
-        dx -= _wide(db / m)
-        dx *= _wide(w / s)
+        dx -= _per_channel(db / m)
+        dx *= _per_channel(w / s)
         return dx, dw, db
 
     return (y, mu, var), vjp
@@ -143,7 +143,7 @@ def _product_sums(a: Array, b: Array) -> Array:
     return np.einsum("nchw,nchw->c", a, b)
 
 
-def _wide(values: Array) -> Array:
+def _per_channel(values: Array) -> Array:
     """(C) -> (C, 1, 1)"""
     return values[:, None, None]
 

@@ -49,15 +49,15 @@ class Optimizer:
         """Update every parameter by its `.grad`."""
         self.step_count += 1
         for name, parameter in self.parameters.items():
-            # in blocks that stay in the cache: passes over whole arrays take twice as long
+            # blocks stay in the cache; passes over whole arrays take twice as long
             data, grad = parameter.data.reshape(-1), parameter.grad.reshape(-1)
             state = {buffer: array.reshape(-1) for buffer, array in self.state[name].items()}
             for start in range(0, data.size, BLOCK):
                 block = slice(start, start + BLOCK)
-                part = {buffer: array[block] for buffer, array in state.items()}
+                state_block = {buffer: array[block] for buffer, array in state.items()}
                 g = grad[block]
                 g = g + self.weight_decay * data[block] if self.weight_decay else g
-                self._update(data[block], g, part)
+                self._update(data[block], g, state_block)
 
     def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
         """Update one block of one parameter, in place."""
@@ -202,7 +202,7 @@ class PolyakAverage:
         self._depth = 0
 
     def update(self) -> None:
-        """Update the averages after a step. Not to be called within `applied`."""
+        """Update the averages after a step. Do not call it within `applied`."""
         for name, parameter in self.parameters.items():
             self.averages[name] += (1 - self.decay) * (parameter.data - self.averages[name])
 

@@ -39,7 +39,7 @@ def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array,
         (hi0, lo0) = M0 c0,  (hi1, lo1) = M1 c2
         c <- (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),   ten times, k += W between
 
-    Shapes: `counter` four uint64 arrays (or scalars) with values below 2^32, returned alike.
+    Shapes: `counter` is four uint64 arrays (or scalars) with values below 2^32; so is the result.
     """
     m0, m1 = (np.uint64(m) for m in MULTIPLIERS)
     c0, c1, c2, c3 = counter

@@ -36,6 +36,8 @@ class WeightNorm(Module):
 
     outputs = 0
     """Axis of the weight that counts the outputs."""
+    awaits_first_batch = False
+    """True: the next forward pass calls `init_from_batch` first. `data_dependent_init` sets it."""
     bias: Any
 
     def __init__(
@@ -51,23 +53,11 @@ class WeightNorm(Module):
         self.weight_g = Parameter(np.ones(lengths, dtype))
         self.weight_v = Parameter(np.empty(shape, dtype))
         self._input_grad = input_grad
-        self._initialize_next = False
-
-    def initialize_next(self) -> None:
-        """Let the next batch set g and b so that each output has mean 0 and variance 1 over it.
-
-            t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
-
-        The statistics are over batch and pixels. A constant output keeps g = 1; a layer without a
-        bias keeps its mean.
-        Source: Salimans & Kingma 2016, section 3.
-        """
-        self._initialize_next = True
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        if self._initialize_next:
-            self._initialize_next = False
-            self._initialize(x)
+        if self.awaits_first_batch:
+            self.awaits_first_batch = False
+            self.init_from_batch(x)
         w, w_vjp = self.weight()
         y, y_vjp = self._multiply(x, w, None if self.bias is None else self.bias.data)
 
@@ -95,7 +85,15 @@ class WeightNorm(Module):
         """The layer as a pure function; its vjp returns (dx, dw, db)."""
         raise NotImplementedError(f"{type(self).__name__} has no _multiply")
 
-    def _initialize(self, x: Array) -> None:
+    def init_from_batch(self, x: Array) -> None:
+        """Set g and b so that each output has mean 0 and variance 1 over the batch x.
+
+            t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
+
+        The statistics are over batch and pixels. A constant output keeps g = 1; a layer without a
+        bias keeps its mean.
+        Source: Salimans & Kingma 2016, section 3.
+        """
         g, b = self.weight_g.data, None if self.bias is None else self.bias.data
         g.fill(1)
         if b is not None:
@@ -173,15 +171,15 @@ class WNConvTranspose2d(WeightNorm):
 
 
 def data_dependent_init(model: Module, run: Callable[[], Any]) -> None:
-    """Set g and b of every weight-normalised layer of `model` by the data of one `run()`.
+    """Initialise every weight-normalised layer of `model` by its batch during `run()`.
 
-    A layer that is used several times is set at its first use.
+    `run` is a forward pass. A layer that it uses several times takes the first batch.
     """
     layers = [layer for _, layer in model.named_modules() if isinstance(layer, WeightNorm)]
     for layer in layers:
-        layer.initialize_next()
+        layer.awaits_first_batch = True
     try:
         run()
     finally:
         for layer in layers:
-            layer._initialize_next = False  # also of a layer that an early stop did not reach
+            layer.awaits_first_batch = False  # also in layers that an error kept from running

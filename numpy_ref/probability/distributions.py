@@ -1,7 +1,7 @@
 """Log-likelihoods and KL divergences, and the likelihoods p(x|z) of a decoder.
 
-Functions return `(y, vjp)`: one number an example, summed over the last axis. The last arguments,
-targets and noise, are constants and have no gradient. Units: nats.
+The functions return `(y, vjp)`: one number per example, summed over the last axis. Targets and
+noise, the last arguments, are constants and have no gradient. Units: nats.
 Right panel: torch_impl/probability/distributions.py
 """
 
@@ -44,7 +44,7 @@ def bernoulli_clamped_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     """-sum_d x_d log(p_d + c) + (1 - x_d) log(1 - p_d + c), p = sigmoid(logits), c = 1e-8.
 
     Much teaching code with the sigma posterior has this form; it is biased where p is within c of 0
-    or 1. Shapes: as `bernoulli_nll`.
+    or 1. Shapes: as in `bernoulli_nll`.
 
     >>> nll, _ = bernoulli_clamped_nll(np.array([[-100.0]]), np.array([[1.0]]))
     >>> nll  # at most -log c, where bernoulli_nll is 100
@@ -77,7 +77,7 @@ def gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
 
 
 def squared_error(mean: Array, x: Array) -> tuple[Array, Vjp]:
-    """sum_d (mean_d - x_d)^2. Shapes: as `gaussian_nll`. Units: those of x squared, not nats.
+    """sum_d (mean_d - x_d)^2. Shapes: as in `gaussian_nll`. Units: those of x squared, not nats.
 
     >>> error, vjp = squared_error(np.array([[0.0, 1.0]]), np.array([[3.0, 0.0]]))
     >>> error, vjp(np.ones(1))

@@ -86,9 +86,9 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
         a = m nu,   b = (1 - m) nu,   m = sigmoid(logits),   nu = exp(log_concentration)
         y = c + (1 - 2 c) x,   c = 1e-6
 
-    This is -log Beta(y; a, b) - log dy/dx. With the mean m and the concentration
-    nu as parameters, `logits` means what it means for the Bernoulli, and digamma(a + b) drops out
-    of its gradient. The density may be 0 or infinite at 0 and 1, hence y. The mass of the Beta
+    This is -log Beta(y; a, b) - log dy/dx. The parameters are the mean m and the concentration nu,
+    so that `logits` has the meaning that it has for the Bernoulli, and digamma(a + b) drops out of
+    its gradient. The density may be 0 or infinite at 0 and 1, hence y. The mass of the Beta
     outside [c, 1 - c] is lost, so that the integral over x is at most 1: a likelihood is never
     overestimated.
 
@@ -104,10 +104,7 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     """
     p, q, nu = sigmoid(logits), sigmoid(-logits), np.exp(log_concentration)
     a, b = nu * p, nu * q
-    log_y, log_1_y = (
-        np.log(_squeezed(x)),
-        np.log(_squeezed(1 - x)),
-    )  # 1 - y keeps all digits
+    log_y, log_1_y = np.log(_squeezed(x)), np.log(_squeezed(1 - x))  # 1 - y keeps all digits
     terms = special.betaln(a, b) - (a - 1) * log_y - (b - 1) * log_1_y
     nll = (terms - math.log1p(-2 * SQUEEZE)).sum(-1)
 
@@ -137,9 +134,9 @@ def truncated_gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vj
 
         = sum_d (x_d - mean_d)^2 / (2 std^2) + log int_0^1 e^(-(t - mean_d)^2 / (2 std^2)) dt
 
-    `mean` is that of the Gaussian before truncation and may be outside [0, 1]; there its square is
-    removed from both terms, which would otherwise cancel. The gradient is that of an exponential
-    family, (E[x] - x) / std^2. Use it for a std below 10; wider, it is uniform.
+    `mean` is the mean of the Gaussian before truncation and may be outside [0, 1]; there its square
+    is left out of both terms, in which it would cancel. The gradient has the form of an exponential
+    family's, (E[x] - x) / std^2. Use a std below 10: the density of a wider one is uniform.
     Shapes: mean (..., D), x broadcast to it, in [0, 1] -> (...).
 
     >>> nll, _ = truncated_gaussian_nll(np.array([[0.5]]), np.array([[0.5]]), std=0.1)
@@ -241,7 +238,7 @@ def _sample_by(icdf: Callable[..., Array], key: Key, *parameters: Array) -> Arra
 
 def _integral(m: Array, std: float) -> Array:
     """int_0^1 e^(-(t - m)^2 / (2 std^2)) dt for m <= 1/2; for m <= 0, without its factor
-    e^(-m^2 / (2 std^2)), by erfcx in the place of erfc.
+    e^(-m^2 / (2 std^2)), computed by erfcx instead of erfc.
     """
     low, high = (m - 1) / std, m / std
     inside = 2 * (special.ndtr(high) - special.ndtr(low))

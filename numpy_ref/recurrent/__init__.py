@@ -1,1 +1,1 @@
-"""Recurrent cells and stacks, their dropout and their output heads."""
+"""The recurrent network around a cell: layers, dropout, output and loss."""

@@ -25,8 +25,8 @@ class Dropout(Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
     Shapes: x (T, B, W), mask (T or 1, B, W) bool. The layer draws no random numbers.
-    Source: inverted dropout, Srivastava et al. (2014), section 10. Raises: ValueError for a rate
-    outside [0, 1).
+    Source: inverted dropout, Srivastava et al. (2014), section 10.
+    Raises: ValueError for a rate outside [0, 1).
     """
 
     def __init__(self, rate: float) -> None:
@@ -89,18 +89,18 @@ class Recurrent(Module):
         the last state (None: zero), and returns those of x and of each part of the first state.
         """
         L = self.config.num_layers
-        on_inputs = masks.inputs or (None,) * (L + 1)
-        on_hidden = masks.recurrent or (None,) * L
-        finals, vjps = [], []
+        input_masks = masks.inputs or (None,) * (L + 1)
+        hidden_masks = masks.recurrent or (None,) * L
+        last_states, vjps = [], []
         for layer in range(L):
-            d, d_vjp = self.dropout(x, on_inputs[layer])
-            m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
+            d, d_vjp = self.dropout(x, input_masks[layer])
+            m = self.recurrent_dropout.scale(hidden_masks[layer], x.dtype)
             first = type(state)(*(part[layer] for part in state))
             (x, *final), x_vjp = self.layer(d, first, m, layer)
-            finals.append(final)
+            last_states.append(final)
             vjps.append((d_vjp, x_vjp))
-        y, y_vjp = self.dropout(x, on_inputs[L])
-        last = type(state)(*map(np.stack, zip(*finals, strict=True)))
+        y, y_vjp = self.dropout(x, input_masks[L])
+        last = type(state)(*map(np.stack, zip(*last_states, strict=True)))
 
         def vjp(dy: Array, *dlast: Array | None) -> tuple[Array | None, ...]:
             dx = y_vjp(dy)
@@ -125,7 +125,7 @@ class Recurrent(Module):
         of x and of each part of the first state.
         """
         weight_hh = self.weights(layer)[1]
-        W = np.ascontiguousarray(weight_hh.data.T)  # read T times
+        W = np.ascontiguousarray(weight_hh.data.T)  # contiguous, as T products read it
         a, a_vjp = self._project(x, layer)
         (T, *shape), (h0, *rest) = a.shape, state
         h, vjps = np.empty((T + 1, *h0.shape), a.dtype), []
@@ -151,9 +151,10 @@ class Recurrent(Module):
         return (h[1:], h[-1], *rest), vjp
 
     def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
-        """One step: a (B, G H), parts of the state but h -> those parts; h is written to `out`.
+        """One step: a (B, G H) and the state without h -> the new state without h.
 
-        The vjp takes the gradients of h and of those parts; it returns those of a and of them.
+        The new h is written to `out`. The vjp takes the gradients of h and of the rest of the new
+        state, and returns those of a and of the rest of the old state.
         """
         raise NotImplementedError(f"{type(self).__name__} has no cell")
 
@@ -175,7 +176,7 @@ class Recurrent(Module):
 
 
 class Output(Module):
-    """error = the error of W h + b against targets y, at every step; weight (O, H), bias (O)."""
+    """Base class: the error of W h + b against targets y at every step; weight (O, H), bias (O)."""
 
     def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
         self.weight = Parameter(np.empty((out_dim, in_dim), as_dtype(dtype)))
@@ -193,8 +194,8 @@ class SoftmaxOutput(Output):
     """error = cross_entropy(W h + b, y) = -log softmax(W h + b)[y], nats.
 
     Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
-    A vocabulary is large, so only one (T B, O) array is kept: d error / d logits takes the place
-    of the logits, some rows at a time while they are in the cache.
+    A vocabulary is large, so only one (T B, O) array is kept: d error / d logits overwrites the
+    logits, a block of rows at a time while they are in the cache.
     """
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
@@ -202,11 +203,11 @@ class SoftmaxOutput(Output):
         rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
         logits = rows @ weight.data.T
         error, ones = np.empty(len(rows), logits.dtype), np.ones(len(rows), logits.dtype)
-        for some in functional.row_blocks(logits, 40_000):
-            logits[some] += bias.data
-            error[some], error_vjp = functional.cross_entropy(logits[some], targets[some])
-            logits[some] = error_vjp(ones[some])
-        dlogits = logits  # of errors that are not weighted yet
+        for block in functional.row_blocks(logits, 40_000):
+            logits[block] += bias.data
+            error[block], error_vjp = functional.cross_entropy(logits[block], targets[block])
+            logits[block] = error_vjp(ones[block])
+        dlogits = logits  # before the errors are weighted
 
         def vjp(derror: Array) -> Array:
             d = derror.reshape(-1, 1)
@@ -235,11 +236,11 @@ def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Arr
 
 
 class SequenceModel(Module):
-    """The loss and the predictions, which the RNN and the LSTM share.
+    """The loss and the predictions that the RNN and the LSTM share.
 
         loss = sum_t weight_t error_t, averaged over the sequences
 
-    A subclass has the parts below, `draw_noise` and `_check_inputs`.
+    A subclass has these attributes, and the methods `features`, `draw_noise`, `_check_inputs`.
     """
 
     config: RecurrentConfig
@@ -252,7 +253,7 @@ class SequenceModel(Module):
         return self.decoder.weight.data.dtype
 
     def zero_state(self, batch_size: int) -> Any:
-        """The state before the first window: every part of it is 0, (L, B, H)."""
+        """The state before the first window: zeros, (L, B, H) in every part."""
         shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
         return self.state_type(*(np.zeros(shape, self.dtype) for _ in self.state_type._fields))
 
@@ -261,9 +262,9 @@ class SequenceModel(Module):
         raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def loss(self, batch: Any, noise: Masks) -> tuple[Any, Callable[[], None]]:
-        """Loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
+        """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
-        Backpropagation through time is truncated: no gradient leaves the window by its state.
+        Backpropagation through time is truncated: no gradient leaves the window through its state.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         self._check(batch, noise)

@@ -125,5 +125,5 @@ def test_frequencies_are_the_probabilities():
     ids=["numpy", "torch"],
 )
 def test_a_layer_without_a_pixel_step_is_refused(module, layer):
-    with pytest.raises(TypeError, match="layer: got Tanh, takes one that works pixel by pixel"):
+    with pytest.raises(TypeError, match="layer: got Tanh, takes one that can run pixel by pixel"):
         module.pixel_step(layer, 1, 2, 3)

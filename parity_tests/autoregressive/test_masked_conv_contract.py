@@ -199,11 +199,14 @@ def test_impossible_windows(make, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((2, 3, Window.raster(1), "A"), "window: got one that sees nothing, type A takes at least"),
-        ((2, 3, Window.local(1, 0), "A"), "window: got one that sees nothing"),
-        ((2, 3, Window(frozenset()), "A"), "window: got one that sees nothing"),
-        ((2, 3, Window(frozenset({(0, 0)})), "A"), "includes the pixel itself, type A takes none"),
-        ((2, 3, Window(frozenset({(0, 0), (0, -1)})), "A"), "includes the pixel itself"),
+        ((2, 3, Window.raster(1), "A"), "window: got an empty one, type A takes at least"),
+        ((2, 3, Window.local(1, 0), "A"), "window: got an empty one"),
+        ((2, 3, Window(frozenset()), "A"), "window: got an empty one"),
+        (
+            (2, 3, Window(frozenset({(0, 0)})), "A"),
+            "window: got the pixel itself in it, type A takes",
+        ),
+        ((2, 3, Window(frozenset({(0, 0), (0, -1)})), "A"), "window: got the pixel itself in it"),
         ((2, 3, FIVE, "C"), "mask_type: got 'C', takes one of 'A', 'B'"),
         ((2, 3, 5, "A"), "window: got 5, takes a Window"),
         ((2, 3, FIVE, "A", 2), r"free_channels: got 2, takes an int in \[0, 2\)"),

@@ -110,9 +110,12 @@ def test_fields_of_no_layers_and_of_type_b():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: receptive_field([(Window.raster(1), "A")]), "window: got one that sees nothing"),
+        (lambda: receptive_field([(Window.raster(1), "A")]), "window: got an empty one"),
         (lambda: receptive_field([(Window.raster(3), "C")]), "mask_type: got 'C'"),
-        (lambda: stacked_receptive_field([(3, "B")]), "layers: got a first one of type 'B', takes"),
+        (
+            lambda: stacked_receptive_field([(3, "B")]),
+            "layers: got mask type 'B' in the first layer, takes",
+        ),
         (lambda: stacked_receptive_field([(1, "A")]), "kernel_size: got 1, type A takes at least"),
         (lambda: stacked_receptive_field([(3, "A"), (2, "B")]), "kernel_size: got 2, takes an odd"),
         (lambda: stacked_receptive_field([(3, "A"), (3, "b")]), "mask_type: got 'b'"),

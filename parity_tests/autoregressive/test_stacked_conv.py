@@ -207,7 +207,7 @@ def test_inputs_that_do_not_fit():
     for v, h, message in (
         (x[:, :2], x, r"v: got shape \(2, 2, 5, 4\), takes \(any, 3, any, any\)"),
         (x, x[0], r"h: got shape \(3, 5, 4\)"),
-        (x, x[:, :, 1:], r"h: got shape \(2, 3, 4, 4\), takes that of v, \(2, 3, 5, 4\)"),
+        (x, x[:, :, 1:], r"h: got shape \(2, 3, 4, 4\), takes the shape of v, \(2, 3, 5, 4\)"),
         (x.astype(np.float32), x, "v: got dtype float32, takes float64"),
         (x, x.astype(np.float32), "h: got dtype float32, takes float64"),
     ):

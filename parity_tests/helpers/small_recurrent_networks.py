@@ -184,7 +184,7 @@ def bad_windows(batch: Any) -> Iterator[tuple[str, Any, str]]:
     yield "weight: dtype", batch._replace(weight=weight.astype(np.float32)), "weight: got dtype"
     yield "weight: NaN", batch._replace(weight=nan), "weight: got NaN"
     yield "weight: negative", batch._replace(weight=negative), "weight: got a negative one"
-    yield "weight: zero", batch._replace(weight=0 * weight), "weight: got .* none above 0"
+    yield "weight: zero", batch._replace(weight=0 * weight), "weight: got .* zeros alone"
     for i, name in enumerate(batch.state._fields):
         good = batch.state[i]
         nan = np.where(good == good.flat[3], np.inf, good)

@@ -20,8 +20,7 @@ from diptych.parity.bounds import (
 from diptych.parity.report import normwise
 from model_specs import mlp_vae as spec
 from model_specs.common.key import Key
-from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise
-from model_specs.score_function import BASELINES
+from model_specs.mlp_vae import BASELINES, MLPVAEConfig, MLPVAENoise
 from numpy_ref import score_function as left_side
 from numpy_ref.nn import random
 from torch_impl import score_function as right_side

@@ -1,4 +1,4 @@
-"""Ancestral sampling: an image's pixels are drawn one after the other, each given those before it.
+"""Ancestral sampling: pixels are drawn one after the other, each from p(x_i | pixels before i).
 
     x_i = u_i < p_i,   p_i = p(x_i = 1 | x_1 ... x_{i-1}, maps),   u uniform
 
@@ -37,7 +37,7 @@ Progress = Callable[[int], None]
 
 
 class PixelCache:
-    """The input pixels of a masked convolution so far, and its output at one pixel.
+    """The input pixels stored so far of a masked convolution, and its output at one pixel.
 
         y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
 
@@ -63,17 +63,17 @@ class PixelCache:
         self._pixels = weight.new_zeros(padded)
 
     def store(self, x: Tensor, i: int, j: int) -> None:
-        """Keep x (N, C) as input pixel (i, j)."""
+        """Store x (N, C) as input pixel (i, j)."""
         self._pixels[:, i + self._up, j + self._left] = x
 
     def convolve(self, i: int, j: int) -> Tensor:
-        """Output pixel (i, j), from the pixels kept so far.   -> (N, O)"""
+        """Output pixel (i, j), from the pixels stored so far.   -> (N, O)"""
         neighbours = self._pixels[:, i + self._rows, j + self._columns]
         return neighbours.reshape(len(neighbours), -1) @ self._taps
 
 
 class RowCache:
-    """The input rows of a vertical stack so far, and its output in one row.
+    """The input rows stored so far of a vertical stack, and its output in one row.
 
     The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
     """
@@ -86,7 +86,7 @@ class RowCache:
         self._rows = self._weight.new_zeros(padded)
 
     def store(self, v: Tensor, i: int) -> None:
-        """Keep v (N, C, W) as input row i."""
+        """Store v (N, C, W) as input row i."""
         self._rows[:, :, i + self._up] = v
 
     def convolve(self, i: int) -> tuple[Tensor, Tensor]:
@@ -100,9 +100,9 @@ class RowCache:
 def pixel_step(layer: nn.Module, count: int, height: int, width: int) -> PixelStep:
     """The layer as a function of one pixel's features, with its cache for `count` images.
 
-    Raises: TypeError for a layer that has no such form.
+    Raises: TypeError for a layer that cannot run pixel by pixel.
     """
-    raise TypeError(f"layer: got {type(layer).__name__}, takes one that works pixel by pixel")
+    raise TypeError(f"layer: got {type(layer).__name__}, takes one that can run pixel by pixel")
 
 
 @pixel_step.register
@@ -190,7 +190,7 @@ def sample_pixels(
 def _(
     decoder: FactorisedDecoder, maps: Tensor, u: Tensor, progress: Progress | None = None
 ) -> tuple[Tensor, Tensor]:
-    p = torch.sigmoid(decoder(u, maps))  # reads no pixel: all of them at once
+    p = torch.sigmoid(decoder(u, maps))  # no pixel depends on another: all are drawn at once
     if progress:
         progress(u[0].numel())
     return (u < p).to(p.dtype), p
@@ -202,7 +202,7 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     N, _, H, W = u.shape
     p, x = torch.empty_like(u), torch.zeros_like(u)
-    context = decoder.first(torch.cat((x, maps), 1))  # the first layer but for its pixels
+    context = decoder.first(torch.cat((x, maps), 1))  # the first layer on x = 0: maps and bias
     first = PixelCache(decoder.first, N, H, W, channels=1)
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):
@@ -222,11 +222,11 @@ def _(
 def _(
     decoder: StackedPixelCNN, maps: Tensor, u: Tensor, progress: Progress | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Row i of v reads rows before i alone: it is computed whole, then h pixel by pixel."""
+    """Compute row i of v whole, as it reads rows before i alone, then row i of h by pixels."""
     N, _, H, W = u.shape
     p, x = torch.empty_like(u), torch.zeros_like(u)
     horizontal = decoder.first.horizontal
-    context = horizontal(torch.cat((x, maps), 1))  # the first layer but for its pixels
+    context = horizontal(torch.cat((x, maps), 1))  # the first layer on x = 0: maps and bias
     rows, first = RowCache(decoder.first, N, H, W), PixelCache(horizontal, N, H, W, channels=1)
     steps: dict[type, Any] = {
         StackedResidual: StackedResidualSteps,

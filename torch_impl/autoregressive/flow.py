@@ -36,8 +36,8 @@ class MaskedLinear(nn.Module):
                     2            # # .
 
     Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    A masked weight keeps its value, and its gradient is 0. The weights are not initialised: a
-    model's init draws them.
+    A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
+    `init` draws them.
     Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
     """
 
@@ -119,7 +119,7 @@ class MADE(nn.Sequential):
             for h, weight, bias in zip(hidden, weights, biases, strict=True):
                 h[units] = F.relu(weight[units, : len(known)] @ known + bias[units])
                 known = h[: units.stop]
-            outputs = slice(d, None, len(order))  # of dimension d
+            outputs = slice(d, None, len(order))  # the outputs of dimension d
             y = last.weight[outputs, : len(known)] @ known + last.bias[outputs, None]
             z[m] = dimension(rows[m], *y)
 
@@ -139,7 +139,7 @@ def affine(z: Tensor, mu: Tensor, log_sigma: Tensor) -> FlowOutput:
 
 
 class AutoregressiveStep(nn.Module):
-    """eps_i as a function of z_i and of the MADE's outputs for dimension i, which read z_<i."""
+    """Base class: eps_i is a function of z_i and of the MADE's outputs for i, which read z_<i."""
 
     outputs: int
     """Outputs of the MADE for each dimension."""

@@ -1,4 +1,4 @@
-"""The latents of the VLAE, with their KL divergence, and the free bits that the loss leaves it.
+"""The latents of the VLAE with their KL divergence, and its penalty with free bits.
 
 z = mu + exp(logvar / 2) eps is a sample of the encoder's Gaussian q(z|x). Each latent maps z to the
 code, which the decoder reads, and computes the KL divergence from the prior. All have the same
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model_specs.common.key import Key
-from model_specs.vlae import GAMMA_LEAST, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
 from torch_impl.autoregressive.flow import AutoregressiveFlow
 from torch_impl.probability.distributions import gaussian_kl, gaussian_kl_sampled
 
@@ -70,7 +70,7 @@ class FlowPrior(nn.Module):
 class FlowPosterior(FlowPrior):
     """p(u) = N(0, I), and q(u|x) the distribution of u = f(z); the code is u.
 
-    The KL divergence is computed by the same terms as FlowPrior's: log q(u|x) - log p(u) =
+    The KL divergence has the same terms as that of FlowPrior: log q(u|x) - log p(u) =
     log q(z|x) - log |det du/dz| - log N(u; 0, I). With a decoder that reads f^-1(u), this is the
     model of FlowPrior.
     Source: Kingma et al. (2016), arXiv 1606.04934; without their context h in the flow.
@@ -92,13 +92,13 @@ class FlowPosterior(FlowPrior):
 
 def make_latent(config: VLAEConfig, key: Key, **factory_kwargs: Any) -> GaussianPrior | FlowPrior:
     """The latent of `config.latent`; "none" is a Gaussian of 0 dimensions."""
-    make: dict[str, Callable[[], GaussianPrior | FlowPrior]] = {
+    makers: dict[str, Callable[[], GaussianPrior | FlowPrior]] = {
         "none": GaussianPrior,
         "gaussian": GaussianPrior,
         "af_prior": lambda: FlowPrior(config, key, **factory_kwargs),
         "iaf_posterior": lambda: FlowPosterior(config, key, **factory_kwargs),
     }
-    return make[config.latent]()
+    return makers[config.latent]()
 
 
 def mean_kl(kl: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def mean_kl(kl: Tensor) -> Tensor:
 def total_free_bits(kl: Tensor, free: float) -> Tensor:
     """max(lambda, mean_n sum_g kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
 
-    The derivative at lambda is that from above: a lambda of 0 changes nothing.
+    Where the mean is lambda, the derivative is 1, so that lambda = 0 changes nothing.
     Source: Kingma et al. (2016), arXiv 1606.04934, with all latents as one group.
     """
     return mean_kl(kl).clamp(min=free)
@@ -121,7 +121,7 @@ def total_free_bits(kl: Tensor, free: float) -> Tensor:
 def latent_free_bits(kl: Tensor, free: float) -> Tensor:
     """sum_g max(lambda / G, mean_n kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
 
-    The derivative at lambda / G is that from above, as in `total_free_bits`.
+    Where a mean is lambda / G, its derivative is 1, as in `total_free_bits`.
     Source: Kingma et al. (2016), arXiv 1606.04934, with each part as a group.
     """
     return kl.mean(0).clamp(min=free / kl.shape[1]).sum()
@@ -155,13 +155,13 @@ class LatentFreeBits(TotalFreeBits):
 class SoftFreeBits(nn.Module):
     """gamma mean_n sum_g kl[n, g] in training, with gamma in [1e-3, 1] updated after each use:
 
-        gamma <- min(1, 1.1 gamma)      where that mean is above 1.05 lambda
-        gamma <- max(1e-3, gamma / 1.1) where it is below lambda
+        gamma <- min(1, 1.1 gamma)      if the mean is above 1.05 lambda
+        gamma <- max(1e-3, gamma / 1.1) if it is below lambda
 
-    In evaluation the penalty is `mean_kl`, and gamma stays. It is a buffer, as running averages
-    are.
+    In evaluation the penalty is `mean_kl`, and gamma does not change. gamma is a buffer, like a
+    running average.
     Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. Where we differ: gamma has a
-    minimum, for it would fall without end while the KL stays below lambda.
+    minimum, since it would approach 0 while the KL stays below lambda.
     """
 
     gamma: Tensor
@@ -178,7 +178,7 @@ class SoftFreeBits(nn.Module):
         gamma = self.gamma.clone()
         with torch.no_grad():  # no branch on a number that may be on a GPU
             up = torch.where(mean > SOFT_MARGIN * self.free, gamma * GAMMA_STEP, gamma).clamp(max=1)
-            down = (gamma / GAMMA_STEP).clamp(min=GAMMA_LEAST)
+            down = (gamma / GAMMA_STEP).clamp(min=GAMMA_MIN)
             self.gamma.copy_(torch.where(mean < self.free, down, up))
         return gamma * mean
 
@@ -187,10 +187,10 @@ def make_free_bits(
     config: VLAEConfig, **factory_kwargs: Any
 ) -> NoFreeBits | TotalFreeBits | SoftFreeBits:
     """The KL penalty of `config.free_bits_of`; NoFreeBits for a model without a latent."""
-    make: dict[str, Callable[[], NoFreeBits | TotalFreeBits | SoftFreeBits]] = {
+    makers: dict[str, Callable[[], NoFreeBits | TotalFreeBits | SoftFreeBits]] = {
         "none": NoFreeBits,
         "total": lambda: TotalFreeBits(config.free_nats),
         "latent": lambda: LatentFreeBits(config.free_nats),
         "soft": lambda: SoftFreeBits(config.free_nats, **factory_kwargs),
     }
-    return make["none" if config.latent == "none" else config.free_bits_of]()
+    return makers["none" if config.latent == "none" else config.free_bits_of]()

@@ -1,4 +1,4 @@
-"""PixelCNN: masked convolution, and two decoders p(x|maps) of images.
+"""PixelCNN: masked convolution, and two decoders p(x|maps) of images, vectorised.
 
 Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W). `stacked_pixel_cnn` has
 the decoder without a blind spot, `ancestral` draws images from all three.
@@ -29,22 +29,27 @@ from torch_impl.nn.weight_norm import WeightNorm, WNConv2d
 class MaskedConv2d(nn.Conv2d):
     """Convolution in which each pixel reads only the pixels of a window before it.
 
-        y = conv2d(x, w m) + b
+        y[n, o, h, v] = b[o] + sum_cij  m[c, i, j] w[o, c, i, j]  x[n, c, h + i - p, v + j - q]
 
-    padded so that y has the size of x. The mask m is 1 where the window lets a pixel look, here
-    Window.raster(3):
+    with p = (kH - 1) / 2 and q = (kW - 1) / 2, so that the pixel itself is in the middle, and y has
+    the size of x. The mask m is 1 at the pixels that a pixel reads, here for Window.raster(3):
 
         type A:  1 1 1     type B:  1 1 1     the last free_channels:  1 1 1
                  1 0 0              1 1 0                              1 1 1
                  0 0 0              0 0 0                              1 1 1
 
-    The mask is a buffer that goes to devices with the weight, but no part of the state_dict.
+    The first layer over an image is of type A, the layers over its features are of type B. The last
+    `free_channels` of x condition the image and are no part of it, so that the whole kernel reads
+    them.
     Shapes: x (N, I, H, W), weight (O, I, kH, kW), mask (I, kH, kW) bool, bias (O)
     -> y (N, O, H, W).
-    Raises: ValueError for a window that sees nothing, or of type A that includes the pixel itself;
-    for free_channels outside [0, I); for an x of wrong shape or dtype.
-    Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4; the left panel says where we
-    differ.
+    A masked weight keeps its value, changes no output, and has gradient 0.
+    The mask is a buffer that moves between devices with the weight, but no part of the state_dict.
+    Raises: ValueError for an empty window, or one of type A that includes the pixel itself; for
+    free_channels outside [0, I); for an x of wrong shape or dtype.
+    Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4. Where we differ: the channels
+    of a pixel do not read each other in type A, and all read each other in type B. The weights are
+    uninitialised; a model's `init` draws them.
     """
 
     mask: Tensor
@@ -72,7 +77,7 @@ class MaskedConv2d(nn.Conv2d):
         self.register_buffer("mask", torch.tensor(masks, device=device), persistent=False)
 
     def reset_parameters(self) -> None:
-        """Leave the weights alone: torch_impl.nn.init draws them from a Key."""
+        """Do nothing: torch's constructor must not draw weights from global random state."""
 
     def forward(self, x: Tensor) -> Tensor:
         checks.check_images("x", x, self.in_channels, self.weight)
@@ -107,7 +112,7 @@ class WNMaskedConv2d(WeightNorm):
 
 
 class FactorisedDecoder(nn.Module):
-    """p(x|maps) = prod_i p(x_i|maps at i): 1 x 1 layers that read no pixel of x."""
+    """p(x|maps) = prod_i p(x_i|maps at i), computed by 1 x 1 layers, which read no pixel of x."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
@@ -124,8 +129,8 @@ class FactorisedDecoder(nn.Module):
 class PixelCNN(nn.Module):
     """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i).
 
-    Image and maps are the channels of one convolution of mask type A, which reads the maps whole;
-    residual blocks of type B and of 1 x 1 follow.
+    Image and maps are the channels of one convolution of mask type A, in which the maps are free
+    channels; residual blocks of type B and of 1 x 1 follow.
     """
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:

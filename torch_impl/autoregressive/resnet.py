@@ -20,7 +20,7 @@ from torch_impl.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 class Residual(nn.Module):
     """y = skip(x) + branch(x), the branch f_n(elu(... f_1(elu(x)))); without a skip, x + branch(x).
 
-    Shapes: x (N, C, H, W) -> as the layers give; without a skip, as x.
+    Shapes: x (N, C, H, W) -> the shape of the branch's output; without a skip, the shape of x.
     """
 
     def __init__(self, *branch: nn.Module, skip: nn.Module | None = None) -> None:
@@ -91,7 +91,7 @@ def up_block(
 
 class Encoder(nn.Module):
     """Mean and log-variance of q(z|x): three blocks of stride 2 with flat blocks between them, a
-    hidden layer, and a linear layer for each of the two."""
+    hidden layer, and one linear layer each for the mean and the log-variance."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Context maps of a code: the encoder's mirror, back through its sizes and channels."""
+    """Context maps of a code, by the encoder's sizes and channels in reverse order."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class NoDecoder(nn.Module):
 def make_networks(
     config: VLAEConfig, **factory_kwargs: Any
 ) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
-    """The encoder and the decoder of `config`; empty ones for a model without a latent."""
+    """The encoder and the decoder of `config`; without a latent, ones of no output."""
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

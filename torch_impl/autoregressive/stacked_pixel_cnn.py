@@ -1,4 +1,4 @@
-"""PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot.
+"""PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot, vectorised.
 
 Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W).
 Left panel: numpy_ref/autoregressive/stacked_pixel_cnn.py
@@ -39,12 +39,19 @@ class StackedConv2d(Module):
         type A:   1 1 1                    type B:   1 1 1
         row i     0 0 0      1 0 0                   1 1 1      1 1 0
 
+    The first layer is of type A, with v = h = the image; the layers over its features are of type
+    B. They read row i of v to the right of the pixel too, which is allowed, since v depends on the
+    rows above i alone. So n layers read whole rows, with no blind spot.
+    The last `free_channels` condition the image: h reads them in the whole kernel of its row, v in
+    the same rows as the image. No channel is read below row i.
     Shapes: v and h (N, I, H, W), vertical.weight (O, I, up (A) or up + 1 (B), kW),
     horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
     Raises: ValueError for an even kernel, or of type A under 3 x 3; for free_channels outside
     [0, I); for v or h of wrong shape or dtype.
-    Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2; the left panel says where we
-    differ.
+    Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2. Where we differ: no gates and
+    no residual connections, which StackedResidual adds; and v is one row lower than theirs, so that
+    h' reads it at the pixel itself, not a row above. The weights are uninitialised; a model's
+    `init` draws them.
     """
 
     plain: Any = staticmethod(Conv2d)
@@ -80,9 +87,13 @@ class StackedConv2d(Module):
         checks.check_images("v", v, self.in_channels, model)
         checks.check_images("h", h, self.in_channels, model)
         if v.shape != h.shape:
-            raise ValueError(f"h: got shape {tuple(h.shape)}, takes that of v, {tuple(v.shape)}")
+            raise ValueError(
+                f"h: got shape {tuple(h.shape)}, takes the shape of v, {tuple(v.shape)}"
+            )
         rows = v.shape[2]
-        v = self.vertical(v)[:, :, :rows]  # row r reads rows from r - up on; rows past the image go
+        v = self.vertical(v)[
+            :, :, :rows
+        ]  # row r reads rows from r - up on; the last rows are dropped
         return v, self.horizontal(h) + self.link(v)
 
 

@@ -1,5 +1,6 @@
 """Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
 
+Left panel: numpy_ref/nn/checks.py, whose `check_array` is `check_tensor` here.
 A tensor fits a model if it has the dtype and device of the model.
 Under torch.compile only shapes and dtypes are checked: a check of values would break the graph.
 """
@@ -16,7 +17,7 @@ from model_specs.recurrent.dropout import Masks
 
 
 class Model(Protocol):
-    """The dtype and device that the arguments must have."""
+    """A model or a layer, by the dtype and device that its arguments must have."""
 
     @property
     def dtype(self) -> torch.dtype: ...
@@ -59,6 +60,33 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
         raise ValueError(f"{name}: got {len(between)} values as {between[0]:g}, takes 0 and 1")
 
 
+def check_tensor(
+    name: str,
+    value: Tensor,
+    shape: tuple[int | None, ...],
+    model: Model,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Raise ValueError unless `value` is of `shape` (None: any size), `dtype` and device."""
+    dtype = dtype or model.dtype
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name}: got {type(value).__name__}, takes torch.Tensor")
+    sizes_fit = len(value.shape) == len(shape) and all(
+        expected is None or got == expected
+        for got, expected in zip(value.shape, shape, strict=True)
+    )
+    if not sizes_fit or any(
+        got == 0 != expected for got, expected in zip(value.shape, shape, strict=True)
+    ):
+        takes = ", ".join("any" if expected is None else str(expected) for expected in shape)
+        sizes = "" if 0 in shape else ", sizes >= 1"
+        raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}){sizes}")
+    if value.dtype != dtype:
+        raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
+    if value.device != model.device:
+        raise ValueError(f"{name}: got a tensor on {value.device}, takes one on {model.device}")
+
+
 def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
     """Raise ValueError unless `value` is (N, channels, H, W), no size 0, and fits `model`.
 
@@ -88,12 +116,14 @@ def check_tokens(
 
 
 def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> None:
-    """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and one > 0."""
+    """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and their sum > 0."""
     if weight is None:
         return
     check_noise("weight", weight, (steps, size), model)
     if not torch.compiler.is_compiling() and not bool((weight >= 0).all() & weight.any()):
-        raise ValueError("weight: got a negative one or none above 0, takes some above 0")
+        raise ValueError(
+            "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
+        )
 
 
 def check_window(
@@ -122,35 +152,11 @@ def check_window(
     ):
         if masks and len(masks) != len(widths):
             raise ValueError(f"noise.{name}: got {len(masks)} masks, takes {len(widths)} or none")
-        for place, (mask, units) in enumerate(zip(masks, widths, strict=False)):
+        for index, (mask, units) in enumerate(zip(masks, widths, strict=False)):
             shared = getattr(mask, "shape", ())[:1] == (1,)
             fits = (1 if shared else steps, size, units)
-            check_tensor(f"noise.{name}[{place}]", mask, fits, model, torch.bool)
+            check_tensor(f"noise.{name}[{index}]", mask, fits, model, torch.bool)
     if noise.words is not None:
         if vocabulary is None:
             raise ValueError("noise.words: got a mask, this model takes None: it reads no words")
         check_tensor("noise.words", noise.words, (size, vocabulary), model, torch.bool)
-
-
-def check_tensor(
-    name: str,
-    value: Tensor,
-    shape: tuple[int | None, ...],
-    model: Model,
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Raise ValueError unless `value` is of `shape` (None: any size), `dtype` and device."""
-    dtype = dtype or model.dtype
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name}: got {type(value).__name__}, takes torch.Tensor")
-    sizes_fit = len(value.shape) == len(shape) and all(
-        want is None or got == want for got, want in zip(value.shape, shape, strict=True)
-    )
-    if not sizes_fit or any(got == 0 != want for got, want in zip(value.shape, shape, strict=True)):
-        takes = ", ".join("any" if want is None else str(want) for want in shape)
-        others = "" if 0 in shape else ", none of them 0"
-        raise ValueError(f"{name}: got shape {tuple(value.shape)}, takes ({takes}){others}")
-    if value.dtype != dtype:
-        raise ValueError(f"{name}: got dtype {value.dtype}, takes {dtype}")
-    if value.device != model.device:
-        raise ValueError(f"{name}: got a tensor on {value.device}, takes one on {model.device}")

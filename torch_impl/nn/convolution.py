@@ -1,6 +1,7 @@
 """Convolutions of torch.nn, without draws from torch's global random state.
 
-Left panel: numpy_ref/nn/convolution.py
+Left panel: numpy_ref/nn/convolution.py. Its pure functions conv2d and conv_transpose2d are those of
+torch.nn.functional, which also check the arguments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pure functions under the left panel's names.   Left panel: numpy_ref/nn/functional.py
 
-The other functions of the left panel are those of torch.nn.functional.
+torch.nn.functional has the other functions of the left panel.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
     Shapes: v as the weight; g the same with size 1 on all axes but `axis` -> w as v.
     Source: Salimans & Kingma (2016), arXiv 1602.07868, equation 2.
     """
-    others = [k for k in range(v.ndim) if k != axis]
-    return g * (v / (v * v).sum(others, keepdim=True).sqrt())
+    axes = [k for k in range(v.ndim) if k != axis]
+    return g * (v / (v * v).sum(axes, keepdim=True).sqrt())
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:

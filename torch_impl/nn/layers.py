@@ -1,6 +1,6 @@
 """Layers of torch.nn, without draws from torch's global random state.
 
-Left panel: numpy_ref/nn/layers.py
+Left panel: numpy_ref/nn/layers.py, which writes out batch normalisation, torch.nn's here
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Module, a torch.nn.Module that loads the state_dict of either panel.
 
-Left panel: numpy_ref/nn/module.py
+Left panel: numpy_ref/nn/module.py, which writes out the part of torch.nn.Module that it needs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,15 @@ from torch import Tensor, nn
 from model_specs.common.state import check_state
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """float32 or float64, from its name or torch dtype. Raises ValueError for any other."""
+    result = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if result not in DTYPES.values():
+        raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
+    assert isinstance(result, torch.dtype)
+    return result
 
 
 class Module(nn.Module):
@@ -45,15 +54,6 @@ class Module(nn.Module):
                 {name: tuple(tensor.shape) for name, tensor in tensors.items()},
             )
         return super().load_state_dict(tensors, strict, assign)
-
-
-def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """float32 or float64, from its name or torch dtype. Raises ValueError for any other."""
-    result = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if result not in DTYPES.values():
-        raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
-    assert isinstance(result, torch.dtype)
-    return result
 
 
 def as_device(device: torch.device | str | None) -> torch.device:

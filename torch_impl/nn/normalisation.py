@@ -1,6 +1,7 @@
 """Batch normalisation over several processes, as numpy_ref.nn.layers does for the whole batch.
 
 torch's SyncBatchNorm needs GPUs; this one runs on every backend of torch.distributed.
+The left panel runs in one process and has no such file.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         self._check_input_dim(x)
         dtype, x = x.dtype, x.to(self.weight.dtype)
-        m = _add(x.new_tensor(x.numel() / x.shape[1], dtype=torch.float64))
-        mu = _add(x.sum(AXES)) / m
+        m = _sum_over_ranks(x.new_tensor(x.numel() / x.shape[1], dtype=torch.float64))
+        mu = _sum_over_ranks(x.sum(AXES)) / m
         n = x - mu[:, None, None]
-        var = _add((n * n).sum(AXES)) / m
+        var = _sum_over_ranks((n * n).sum(AXES)) / m
         self._track(mu.detach(), var.detach() * (m / (m - 1)))
         n = n / torch.sqrt(var + self.eps)[:, None, None]
         return (n * self.weight[:, None, None] + self.bias[:, None, None]).to(dtype)
@@ -55,7 +56,7 @@ def synchronised(module: nn.Module) -> list[SyncBatchNorm2d]:
     return [child for child in module.modules() if isinstance(child, SyncBatchNorm2d)]
 
 
-class _AddOverRanks(torch.autograd.Function):
+class _SumOverRanks(torch.autograd.Function):
     """y = sum over ranks of x;   dx = sum over ranks of dy"""
 
     @staticmethod
@@ -66,8 +67,8 @@ class _AddOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Tensor:
-        return _AddOverRanks.apply(dy)
+        return _SumOverRanks.apply(dy)
 
 
-def _add(x: Tensor) -> Tensor:
-    return _AddOverRanks.apply(x)
+def _sum_over_ranks(x: Tensor) -> Tensor:
+    return _SumOverRanks.apply(x)

@@ -1,5 +1,6 @@
 """A running average of the weights.   Left panel: numpy_ref/nn/optim.py
 
+The optimisers of the left panel are torch.optim's, and `clip_grad_norm` is torch.nn.utils'.
 torch.optim.swa_utils.AveragedModel copies the whole model, and at its first update, after a step.
 Its rule for the averages is used here.
 """
@@ -35,7 +36,7 @@ class PolyakAverage:
         self._depth = 0
 
     def update(self) -> None:
-        """Update the averages after a step. Not to be called within `applied`."""
+        """Update the averages after a step. Do not call it within `applied`."""
         self._move([*self.averages.values()], [*self.parameters.values()], None)
 
     @contextlib.contextmanager

@@ -39,8 +39,9 @@ def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tenso
         (hi0, lo0) = M0 c0,  (hi1, lo1) = M1 c2
         c <- (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),   ten times, k += W between
 
-    Shapes: `counter` four int64 tensors with values below 2^32, returned alike. The products
-    wrap mod 2^64 and may come out negative; the shift is arithmetic, so the mask puts hi right.
+    Shapes: `counter` is four int64 tensors with values below 2^32; so is the result. The
+    products wrap mod 2^64 and may be negative; the arithmetic shift then fills hi with ones, which
+    the mask removes.
     """
     m0, m1 = MULTIPLIERS
     c0, c1, c2, c3 = counter

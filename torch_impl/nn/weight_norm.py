@@ -37,6 +37,8 @@ class WeightNorm(nn.Module):
 
     outputs = 0
     """Axis of the weight that counts the outputs."""
+    awaits_first_batch = False
+    """True: the next forward pass calls `init_from_batch` first. `data_dependent_init` sets it."""
     bias: Any
 
     def __init__(
@@ -53,23 +55,11 @@ class WeightNorm(nn.Module):
         self.bias = nn.Parameter(zeros) if bias else None
         self.weight_g = nn.Parameter(torch.ones(lengths, **factory_kwargs))
         self.weight_v = nn.Parameter(torch.empty(shape, **factory_kwargs))
-        self._initialize_next = False
-
-    def initialize_next(self) -> None:
-        """Let the next batch set g and b so that each output has mean 0 and variance 1 over it.
-
-            t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
-
-        The statistics are over batch and pixels. A constant output keeps g = 1; a layer without a
-        bias keeps its mean.
-        Source: Salimans & Kingma 2016, section 3.
-        """
-        self._initialize_next = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._initialize_next:
-            self._initialize_next = False
-            self._initialize(x)
+        if self.awaits_first_batch:
+            self.awaits_first_batch = False
+            self.init_from_batch(x)
         return self._multiply(x, self.weight(), self.bias)
 
     def weight(self) -> Tensor:
@@ -81,7 +71,15 @@ class WeightNorm(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no _multiply")
 
     @torch.no_grad()
-    def _initialize(self, x: Tensor) -> None:
+    def init_from_batch(self, x: Tensor) -> None:
+        """Set g and b so that each output has mean 0 and variance 1 over the batch x.
+
+            t = v x / |v|;   g = 1 / std(t),   b = -mean(t) / std(t)
+
+        The statistics are over batch and pixels. A constant output keeps g = 1; a layer without a
+        bias keeps its mean.
+        Source: Salimans & Kingma 2016, section 3.
+        """
         self.weight_g.fill_(1)
         if self.bias is not None:
             self.bias.zero_()
@@ -148,18 +146,18 @@ class WNConvTranspose2d(WeightNorm):
 
 
 def data_dependent_init(model: nn.Module, run: Callable[[], Any]) -> None:
-    """Set g and b of every weight-normalised layer of `model` by the data of one `run()`.
+    """Initialise every weight-normalised layer of `model` by its batch during `run()`.
 
-    A layer that is used several times is set at its first use.
+    `run` is a forward pass. A layer that it uses several times takes the first batch.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, WeightNorm)]
     for layer in layers:
-        layer.initialize_next()
+        layer.awaits_first_batch = True
     try:
         run()
     finally:
         for layer in layers:
-            layer._initialize_next = False  # also of a layer that an early stop did not reach
+            layer.awaits_first_batch = False  # also in layers that an error kept from running
 
 
 def _pair(size: int | Pair) -> Pair:

@@ -1,6 +1,6 @@
 """Log-likelihoods and KL divergences, and the likelihoods p(x|z) of a decoder.
 
-Functions return one number an example, summed over the last axis. Units: nats.
+The functions return one number per example, summed over the last axis. Units: nats.
 Left panel: numpy_ref/probability/distributions.py
 """
 
@@ -34,7 +34,7 @@ def bernoulli_clamped_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-sum_d x_d log(p_d + c) + (1 - x_d) log(1 - p_d + c), p = sigmoid(logits), c = 1e-8.
 
     Much teaching code with the sigma posterior has this form; it is biased where p is within c of 0
-    or 1. Shapes: as `bernoulli_nll`.
+    or 1. Shapes: as in `bernoulli_nll`.
     """
     p = torch.sigmoid(logits)
     q = torch.sigmoid(-logits)  # 1 - p, without the cancellation
@@ -52,7 +52,7 @@ def gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
 
 
 def squared_error(mean: Tensor, x: Tensor) -> Tensor:
-    """sum_d (mean_d - x_d)^2. Shapes: as `gaussian_nll`. Units: those of x squared, not nats."""
+    """sum_d (mean_d - x_d)^2. Shapes: as in `gaussian_nll`. Units: those of x squared, not nats."""
     error = mean - x
     return (error * error).sum(-1)
 

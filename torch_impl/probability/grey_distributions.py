@@ -72,9 +72,9 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
         a = m nu,   b = (1 - m) nu,   m = sigmoid(logits),   nu = exp(log_concentration)
         y = c + (1 - 2 c) x,   c = 1e-6
 
-    This is -log Beta(y; a, b) - log dy/dx. With the mean m and the concentration
-    nu as parameters, `logits` means what it means for the Bernoulli, and digamma(a + b) drops out
-    of its gradient. The density may be 0 or infinite at 0 and 1, hence y. The mass of the Beta
+    This is -log Beta(y; a, b) - log dy/dx. The parameters are the mean m and the concentration nu,
+    so that `logits` has the meaning that it has for the Bernoulli, and digamma(a + b) drops out of
+    its gradient. The density may be 0 or infinite at 0 and 1, hence y. The mass of the Beta
     outside [c, 1 - c] is lost, so that the integral over x is at most 1: a likelihood is never
     overestimated.
 
@@ -106,9 +106,9 @@ def truncated_gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
 
         = sum_d (x_d - mean_d)^2 / (2 std^2) + log int_0^1 e^(-(t - mean_d)^2 / (2 std^2)) dt
 
-    `mean` is that of the Gaussian before truncation and may be outside [0, 1]; there its square is
-    removed from both terms, which would otherwise cancel. The gradient is that of an exponential
-    family, (E[x] - x) / std^2. Use it for a std below 10; wider, it is uniform.
+    `mean` is the mean of the Gaussian before truncation and may be outside [0, 1]; there its square
+    is left out of both terms, in which it would cancel. The gradient has the form of an exponential
+    family's, (E[x] - x) / std^2. Use a std below 10: the density of a wider one is uniform.
     Shapes: mean (..., D), x broadcast to it, in [0, 1] -> (...).
     """
     right = mean > 0.5  # reflected at 1/2, so that the nearer end is 0
@@ -196,7 +196,7 @@ def _sample_by(icdf: Callable[..., Tensor], key: Key, *parameters: Tensor) -> Te
 
 def _integral(m: Tensor, std: float) -> Tensor:
     """int_0^1 e^(-(t - m)^2 / (2 std^2)) dt for m <= 1/2; for m <= 0, without its factor
-    e^(-m^2 / (2 std^2)), by erfcx in the place of erfc.
+    e^(-m^2 / (2 std^2)), computed by erfcx instead of erfc.
     """
     low, high = (m - 1) / std, m / std
     inside = 2 * (torch.special.ndtr(high) - torch.special.ndtr(low))

@@ -3,7 +3,8 @@
 On a GPU the kernel is cuDNN's. On a CPU under autocast torch passes a half-precision LSTM to
 oneDNN, which has no kernel that trains for some processors (float16 with AVX512-FP16, either
 dtype with AVX2 alone) and some settings of ONEDNN_MAX_CPU_ISA. There the layer runs in float32,
-as autocast runs every operation that has no half-precision kernel.
+as autocast runs every operation that has no half-precision kernel. The left panel has no fused
+kernel and no such file.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ import torch
 from torch import Tensor
 
 KERNELS = ("fused", "loop")
-"""fused: torch's own kernel wherever no mask lies on h_{t-1}. loop: the readable one, always. The
-numbers are the same."""
+"""fused: torch's own kernel, or the loop over steps if h_{t-1} has a mask. loop: always the loop.
+Their results agree to rounding."""
 
 
 class FusedKernel(NamedTuple):
     """torch.rnn_tanh or torch.lstm under one signature."""
 
     run: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...], bool], tuple[Tensor, ...]]
-    """(x (T, B, I), state of (1, B, H), the layer's weights, training) -> (h, the last state)"""
+    """run(x (T, B, I), state of (1, B, H), the layer's weights, training) -> h, *last state"""
     gates: int
     parts: int
-    """arrays in the state"""
+    """Number of arrays in the state."""
 
 
 def _run_rnn(
@@ -65,7 +66,7 @@ def run_fused(
 
 def half_precision_trains(kernel: FusedKernel) -> bool:
     """True if the kernel trains on this CPU in the precision that autocast asks for."""
-    # a compiler takes the kernel apart, and then oneDNN's LSTM is not reached
+    # a compiled layer is split into simple operations, and does not call oneDNN's LSTM
     if torch.compiler.is_compiling() or not torch.is_autocast_enabled("cpu"):
         return True
     return _trains(kernel, torch.get_autocast_dtype("cpu"))
@@ -73,7 +74,7 @@ def half_precision_trains(kernel: FusedKernel) -> bool:
 
 @functools.cache
 def _trains(kernel: FusedKernel, dtype: torch.dtype) -> bool:
-    """True if a layer of one unit runs forward and backward: torch has no way to ask."""
+    """True if a layer of one unit runs forward and backward. torch has no query for it."""
     x = torch.ones(1, 1, 1, requires_grad=True)
     state = tuple(torch.zeros(1, 1, 1) for _ in range(kernel.parts))
     shapes = ((kernel.gates, 1), (kernel.gates, 1), (kernel.gates,), (kernel.gates,))

@@ -17,9 +17,8 @@ def draw_masks(
 ) -> Masks:
     """Draw the masks of the layers' scheme for `length` steps (None: config.seq_len).
 
-    In evaluation no masks are drawn. Example n owns a stretch of each random stream, whatever the
-    batch: `first` is the number of the first example, so that a part of a batch gets the masks
-    that it would get in the whole.
+    In evaluation mode no masks are drawn. `first` is the index of the first example, so that part
+    of a batch gets the same masks as within the whole batch.
     """
     length = layers.config.seq_len if length is None else length
     check_positive_int("batch_size", batch_size)
@@ -29,8 +28,8 @@ def draw_masks(
     fields, device = {}, layers.weights(0)[0].device
     for name, rate, steps, widths in mask_plans(layers.config, layers.input_dim, length):
         masks = []
-        for place, width in enumerate(widths):
-            stream, start = key.fold_in(name).fold_in(place), first * steps * width
+        for index, width in enumerate(widths):
+            stream, start = key.fold_in(name).fold_in(index), first * steps * width
             mask = random.dropout_mask(stream, (batch_size, steps, width), rate, start, device)
             masks.append(mask.swapaxes(0, 1).contiguous())
         fields[name] = tuple(masks)

@@ -27,8 +27,8 @@ class Dropout(nn.Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
     Shapes: x (T, B, W), mask (T or 1, B, W) bool. The layer draws no random numbers.
-    Source: inverted dropout, Srivastava et al. (2014), section 10. Raises: ValueError for a rate
-    outside [0, 1).
+    Source: inverted dropout, Srivastava et al. (2014), section 10.
+    Raises: ValueError for a rate outside [0, 1).
     """
 
     def __init__(self, rate: float) -> None:
@@ -93,17 +93,17 @@ class Recurrent(nn.Module):
         The last mask drops y, not the state.
         """
         L = self.config.num_layers
-        on_inputs = masks.inputs or (None,) * (L + 1)
-        on_hidden = masks.recurrent or (None,) * L
-        finals = []
+        input_masks = masks.inputs or (None,) * (L + 1)
+        hidden_masks = masks.recurrent or (None,) * L
+        last_states = []
         for layer in range(L):
-            d = self.dropout(x, on_inputs[layer])
-            m = self.recurrent_dropout.scale(on_hidden[layer], x.dtype)
+            d = self.dropout(x, input_masks[layer])
+            m = self.recurrent_dropout.scale(hidden_masks[layer], x.dtype)
             first = type(state)(*(part[layer] for part in state))
             x, *final = self.layer(d, first, m, layer)
-            finals.append(final)
-        y = self.dropout(x, on_inputs[L])
-        return y, type(state)(*(torch.stack(parts) for parts in zip(*finals, strict=True)))
+            last_states.append(final)
+        y = self.dropout(x, input_masks[L])
+        return y, type(state)(*(torch.stack(parts) for parts in zip(*last_states, strict=True)))
 
     def layer(
         self, x: Tensor, state: tuple[Tensor, ...], m: Tensor | None, layer: int
@@ -130,7 +130,7 @@ class Recurrent(nn.Module):
         return torch.stack(hs), *state
 
     def _cell(self, a: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        """One step: a (B, G H) and the parts of the state but h -> the state after the step."""
+        """One step: a (B, G H) and the state without h -> the new state."""
         raise NotImplementedError(f"{type(self).__name__} has no cell")
 
     def _project(self, x: Tensor, layer: int) -> Tensor:
@@ -140,7 +140,7 @@ class Recurrent(nn.Module):
 
 
 class Output(nn.Module):
-    """error = the error of W h + b against targets y, at every step; weight (O, H), bias (O)."""
+    """Base class: the error of W h + b against targets y at every step; weight (O, H), bias (O)."""
 
     def __init__(
         self,
@@ -196,11 +196,11 @@ def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]
 
 
 class SequenceModel(Module):
-    """The loss and the predictions, which the RNN and the LSTM share.
+    """The loss and the predictions that the RNN and the LSTM share.
 
         loss = sum_t weight_t error_t, averaged over the sequences
 
-    A subclass has the parts below, `draw_noise` and `_check_inputs`.
+    A subclass has these attributes, and the methods `features`, `draw_noise`, `_check_inputs`.
     """
 
     config: RecurrentConfig
@@ -217,7 +217,7 @@ class SequenceModel(Module):
         return self.decoder.device
 
     def zero_state(self, batch_size: int) -> Any:
-        """The state before the first window: every part of it is 0, (L, B, H)."""
+        """The state before the first window: zeros, (L, B, H) in every part."""
         shape = (self.config.num_layers, batch_size, self.config.hidden_dim)
         factory_kwargs: Any = {"dtype": self.dtype, "device": self.device}
         return self.state_type(
@@ -229,9 +229,9 @@ class SequenceModel(Module):
         raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def loss(self, batch: Any, noise: Masks) -> Any:
-        """Loss terms; `loss.total.backward()` does the rest.
+        """The loss terms; `loss.total.backward()` computes the gradients.
 
-        Backpropagation through time is truncated: no gradient leaves the window by its state.
+        Backpropagation through time is truncated: no gradient leaves the window through its state.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         self._check(batch, noise)
