@@ -72,8 +72,8 @@ def training_step(
     with panel.training():
         noise = examples.noise(key.fold_in("noise"), batch)
         size = examples.size(batch)
-        whole = TrainingBatch(batch, noise, size=size, units=size)
-        return step.training_step(panel, whole, lr, clip, measure_norm=True)
+        inputs = TrainingBatch(batch, noise, size=size, units=size)
+        return step.training_step(panel, inputs, lr, clip, measure_norm=True)
 
 
 def fit(

@@ -33,7 +33,7 @@ from scipy.spatial.distance import cdist
 
 from diptych.data import Dataset
 from diptych.display import Table
-from diptych.figures.style import DPI, INK, LABELS, style
+from diptych.figures.style import DPI, INK, LABELS, set_heading, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     always_below,
@@ -46,7 +46,7 @@ from diptych.lab.models import (
     reconstruct,
     train_vae,
 )
-from diptych.lab.pictures import set_heading, show_mosaic
+from diptych.lab.pictures import show_mosaic
 from diptych.panels import Panel
 from model_specs.common.key import Key
 from numpy_ref.nn import random

@@ -194,7 +194,7 @@ ERRORS = [
     ("sample {one} --temperature -1", "temperature: got -1.0, takes a finite number >= 0"),
     ("sample {one} --temperature nan", "--temperature: got nan"),
     ("sample {one} --count 0", "--count: got 0"),
-    ("evaluate {images} {one}", "one: not on digits as"),
+    ("evaluate {images} {one}", "one: trained on other data than"),
     ("evaluate {one} {copy} {elsewhere}", "elsewhere: not on text:"),
     ("evaluate {one} {letters}", "letters: not on text:"),
     ("evaluate {images} {images}", "runs: got 2, images takes one"),
