@@ -39,8 +39,7 @@ class Traits:
     """The reduction of the loss over the batch: mean or sum."""
     divisible: bool = True
     """True if the loss of a batch is the sum or the mean of the losses of its parts. Only such a
-    model
-    can be trained by several ranks, each on a part of the batch."""
+    model can be trained by several ranks, each on a part of the batch."""
     least_batch: int = 1
     """The smallest number of examples in a training batch."""
     samples: int = 1
@@ -51,8 +50,7 @@ class Traits:
         terms["recon"] + terms["kl"]
     )
     """A function (loss terms of an example, its number of values) -> -ELBO in nats. It applies only
-    if
-    `likelihood` is true."""
+    if `likelihood` is true."""
     pixels_in_turn: int = 0
     """The number of pixels of an image that are drawn one after the other; 0 if all at once."""
     draws_reconstructions: bool = False
@@ -77,16 +75,14 @@ class Pair:
     """The (config, batch size) of each benchmark, by name."""
     for_data: Callable[[Data, Mapping[str, Any]], Any]
     """A function (data, overrides) -> the config for training. It raises ValueError if the model
-    does
-    not take these data."""
+    does not take these data."""
     data: str
     """The name of the default data set, which needs no files."""
     window: Callable[..., Any] | None = None
     """For a model of sequences: a function (config, x, y, weight, state) -> a batch."""
     to_batch: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
     """For a model of images: a function (config, rows (N, D), shape of an image) -> a batch. The
-    rows
-    are in [0, 1]."""
+    rows are in [0, 1]."""
     to_images: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
     """For a model of images: a function (config, output of the model, shape of an image) -> images
     (N, C, H, W) in [0, 1]."""

@@ -15,10 +15,9 @@ class Engine:
 
     amp: str = "off"
     """Mixed precision: off, bf16 or fp16. In a training step the layers compute in bfloat16 or
-    float16;
-    weights, losses and evaluations stay float32. With fp16 the loss is scaled up and the gradients
-    are scaled down again, because small ones would underflow; a step in which a gradient overflows
-    is skipped (Micikevicius et al. 2018)."""
+    float16; weights, losses and evaluations stay float32. With fp16 the loss is scaled up and the
+    gradients are scaled down again, because small ones would underflow; a step in which a gradient
+    overflows is skipped (Micikevicius et al. 2018)."""
     channels_last: bool = False
     """True to store images and kernels as NHWC, the layout that tensor cores read."""
     compile: bool = False

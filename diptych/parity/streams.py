@@ -22,8 +22,7 @@ SHAPE = (257, 1021)
 RATES = (0.3, 0.65)
 
 
-def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(0)) -> Report:  #
-noqa: B008
+def compare_streams(dtype: str = "float64", device: str = "cpu", key: Key = Key(0)) -> Report:  # noqa: B008
     """Compare random draws of both panels.
 
     Bits, uniforms, permutations and masks must be equal; normals may differ by a few roundings.

@@ -37,8 +37,7 @@ class RunConfig:
     lr: float = 1e-3
     schedule: str = "constant"
     """The learning rate by epoch: constant; cosine (falls to 0); step (halved after 1/2, 3/4 and
-    7/8 of
-    the epochs); exponential (falls to 1/100); or constant-then-decay (constant for
+    7/8 of the epochs); exponential (falls to 1/100); or constant-then-decay (constant for
     `constant_epochs`, then multiplied by `decay` at each epoch)."""
     constant_epochs: int = 5
     """The number of epochs before constant-then-decay begins to decay."""
@@ -49,8 +48,7 @@ class RunConfig:
     clipping."""
     polyak: float | None = None
     """The decay of a running average of the weights; None keeps no average. Evaluations, pictures
-    and
-    both files of weights use the average instead of the last weights (see PolyakAverage)."""
+    and both files of weights use the average instead of the last weights (see PolyakAverage)."""
     clip: float | None = None
     """The largest norm of the gradient over all parameters; a larger one is scaled down to it."""
     seed: int = 0

@@ -25,8 +25,7 @@ from numpy_ref.nn import random
 
 LENGTH = 64
 """Steps of a window in evaluation. Results do not depend on it, except with dropout, whose masks
-are
-drawn for one window."""
+are drawn for one window."""
 
 
 class Language(SequenceTask):

@@ -116,8 +116,8 @@ def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> No
         raise ValueError(f"ranks: got {ranks.size}, {task.data.name} is trained on in one process")
     if ranks.size > 1 and not traits.divisible:
         raise ValueError(
-            f"ranks: got {ranks.size}, {config.model} with this config is trained in one process: its "
-            "loss is no sum over parts of a batch"
+            f"ranks: got {ranks.size}, {config.model} with this config is trained in one process: "
+            "its loss is no sum over parts of a batch"
         )
     if config.pictures is not None and not task.pictured:
         raise ValueError(f"pictures: got a run on {task.data.name}, takes one on images")
