@@ -1,9 +1,10 @@
 """The memory experiment: how long recurrent networks remember under each dropout scheme.
 
-Zaremba et al. (2014) and Gal & Ghahramani (2016) argue that dropping recurrent connections anew at
-every step destroys the memory. The experiment measures this: the same network learns the same task
-(by default to recall one symbol after 100 steps) under each scheme of model_specs.recurrent.dropout
-from several seeds, and is evaluated without dropout, also at longer delays.
+Zaremba et al. (2014) and Gal & Ghahramani (2016) argue that the memory is destroyed if other
+recurrent connections are dropped at every step. The experiment measures this: the same network
+learns the same task (by default to recall one symbol after 100 steps) under each scheme of
+model_specs.recurrent.dropout from several seeds, and is evaluated without dropout, also at longer
+delays.
 """
 
 from __future__ import annotations
