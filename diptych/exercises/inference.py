@@ -21,8 +21,8 @@ def evaluate(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> Sc
         RMSE = sqrt((1/(N D)) sum_nd (recon_nd - x_nd)^2),   recon at z = mu(x)
         perplexity = exp((1/(N-1)) sum_n -log p(x_n+1 | x_1 ... x_n))
 
-    The ELBO has the noise that `key` names, example by example, so the result does not
-    depend on `batch_size`. beta does not enter: it is a weight of the training loss.
+    The ELBO has the noise that `key` names, example by example, so the result does not depend on
+    `batch_size`. beta is not used, because it is a weight of the training loss.
     Shapes: x images (N, ...), D values an example; or tokens (N,), N >= 2.
     Raises: ValueError for x that the model refuses, or that is empty.
     """

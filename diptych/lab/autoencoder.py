@@ -15,8 +15,8 @@ Samples are scored by measures that do not depend on the models:
   favour a model that generates only one digit, such as an autoencoder whose codes are far from 0.
 
 For a fair comparison the autoencoder is also sampled from a Gaussian fitted to its codes (after
-Ghosh et al. 2020, arXiv 1903.12436). Theory does not say whether
-this sampler or the VAE is better, so the comparison is reported but is no claim.
+Ghosh et al. 2020, arXiv 1903.12436). Theory does not say whether this sampler or the VAE is better,
+so the comparison is reported but is no claim.
 """
 
 from __future__ import annotations
@@ -119,10 +119,11 @@ def run(setting: Setting) -> Findings:
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Check the claims for every seed; the claim on strays holds within the precision of the
-    seeds.""" errors, samples = results["reconstruction"]["train"], results["samples"] energy =
-    results["codes_from_prior"] strays = [samples[name]["strays"] for name in (VAE_PRIOR,
-    AE_FITTED)] return {
+    """Check the claims for every seed, with strays compared within the precision of the seeds."""
+    errors, samples = results["reconstruction"]["train"], results["samples"]
+    energy = results["codes_from_prior"]
+    strays = [samples[name]["strays"] for name in (VAE_PRIOR, AE_FITTED)]
+    return {
         "the autoencoder reconstructs training images better": always_below(
             errors["autoencoder"], errors["VAE"]
         ),
