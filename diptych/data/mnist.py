@@ -58,7 +58,7 @@ def load_dynamic(root: Root = None) -> Dataset:
     that is static_mnist.
     """
     grey = load(root)
-    summary = f"dynamic_{grey.summary}, pixels drawn anew as 0 or 1"
+    summary = f"dynamic_{grey.summary}, pixels drawn as 0 or 1 at each use"
     return replace(grey, name="dynamic_mnist", summary=summary, dynamic=True)
 
 
