@@ -167,7 +167,7 @@ def test_a_run_is_not_evaluated_on_a_text_that_has_changed(run, tmp_path, comman
     assert run(command, tmp_path / "one")[0] == 0
     write_text(tmp_path / "a.txt", lines=90)
     status, _, err = run(command, tmp_path / "one")
-    assert status != 0 and "trained on other data than there is now" in err
+    assert status != 0 and "trained on other data than the present ones" in err
 
 
 def test_check_agrees_for_both_recurrent_pairs(run, tmp_path):
