@@ -71,12 +71,12 @@ class Table(rich.table.Table):
         foldable.sort(key=lambda i: -least[i])
         for count in range(len(foldable) + 1):
             folded = set(foldable[:count])
-            kept = [i for i in range(len(headings)) if i not in folded]
+            shown = [i for i in range(len(headings)) if i not in folded]
             indent = GAP if 0 in folded else 0
-            space = width - indent - GAP * (len(kept) - 1)
+            space = width - indent - GAP * (len(shown) - 1)
             for widths in (least, prose) if count == 0 and last in foldable else (least,):
-                if kept and sum(widths[i] for i in kept) <= space:
-                    chosen = _widths(kept, widths, natural, space)
+                if shown and sum(widths[i] for i in shown) <= space:
+                    chosen = _widths(shown, widths, natural, space)
                     yield from self._columns(console, headings, rows, chosen, width)
                     return
         yield from _wrapped(console, headings[0] if headings else None, width, "bold")
@@ -174,11 +174,11 @@ def _longest_word(text: Text) -> int:
     return max((Text(word).cell_len for word in text.plain.split()), default=0)
 
 
-def _widths(kept: list[int], least: list[int], natural: list[int], space: int) -> dict[int, int]:
-    """The width of each kept column: the least, and more up to the natural one while it lasts."""
-    left = space - sum(least[i] for i in kept)
+def _widths(shown: list[int], least: list[int], natural: list[int], space: int) -> dict[int, int]:
+    """The width of each shown column: the least, and more up to the natural one while it lasts."""
+    left = space - sum(least[i] for i in shown)
     widths = {}
-    for i in kept:
+    for i in shown:
         more = min(left, max(0, natural[i] - least[i]))
         widths[i] = least[i] + more
         left -= more

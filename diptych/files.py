@@ -1,7 +1,8 @@
-"""Atomic file writes, and safetensors files of named arrays with JSON metadata."""
+"""Atomic file writes: bytes, JSON, and safetensors files of named arrays with JSON metadata."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -45,6 +46,22 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         return arrays, json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: metadata {METADATA!r} is not JSON ({error})") from None
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, allow_nan: bool = True) -> None:
+    """Write a value as indented JSON, atomically.
+
+    Raises: ValueError for NaN and inf unless `allow_nan`.
+    """
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=allow_nan) + "\n").encode())
+
+
+def digest(*contents: bytes) -> str:
+    """Return the BLAKE2b hash of the concatenated contents, in hexadecimal."""
+    state = hashlib.blake2b(digest_size=16)
+    for content in contents:
+        state.update(content)
+    return state.hexdigest()
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

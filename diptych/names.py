@@ -1,4 +1,4 @@
-"""The names that a user may type, known without torch, and the answer to a wrong one."""
+"""The names that a user may type, available without torch, and the error for an unknown one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ EXPERIMENTS = ("estimators", "bound", "beta", "likelihoods", "autoencoder", "los
 """The experiments of the laboratory."""
 
 DTYPES = ("float32", "float64")
+"""The dtypes that both panels compute in."""
 
 
 def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """table[name]. Raises ValueError that lists the names and suggests the nearest."""
+    """Return table[name]. Raises: ValueError that lists the names and suggests the most similar."""
     if name in table:
         return table[name]
     similar = difflib.get_close_matches(name, table, n=1, cutoff=0.4)

@@ -11,17 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import torch
 from torch import nn
 
 import numpy_ref.autoregressive.flow
 import numpy_ref.autoregressive.pixel_cnn
-import numpy_ref.vlae
 import torch_impl.autoregressive.flow
 import torch_impl.autoregressive.pixel_cnn
-import torch_impl.vlae
 from diptych import weights
 from diptych.bench import whole
 from diptych.bench.passes import numpy_backward, torch_backward
@@ -33,6 +30,7 @@ from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
 from numpy_ref.nn.init import normal
 from numpy_ref.nn.module import as_dtype
+from torch_impl.nn import random as right_random
 
 IMAGES = 64
 """Images that are sampled at once."""
@@ -174,7 +172,7 @@ def _naive(model: Any, count: int) -> Callable[[], Any]:
     Each call draws another pixel and returns (its index, its values). Raises: AssertionError if the
     values differ from those of `_sampling`: both operations must draw the same images.
     """
-    x, (maps, u) = _sample_and_inputs(model)
+    x, maps, u = _sample_and_inputs(model)
     on_right = isinstance(model, nn.Module)
     N, _, H, W = x.shape
     numbers = itertools.count(step=STRIDE)
@@ -193,23 +191,26 @@ def _naive(model: Any, count: int) -> Callable[[], Any]:
     return run
 
 
-def _sample_and_inputs(model: Any) -> tuple[Any, tuple[Any, Any]]:
+@torch.no_grad()
+def _sample_and_inputs(model: Any) -> tuple[Any, Any, Any]:
     """Return the images of `_sampling`, and the context maps and uniforms they are drawn from."""
-    panel = torch_impl.vlae if isinstance(model, nn.Module) else numpy_ref.vlae
-    arguments = []
-
-    def recorded(decoder: Any, maps: Any, u: Any, progress: Any) -> Any:
-        arguments.append((maps, u))
-        return sample_pixels(decoder, maps, u, progress)
-
-    sample_pixels = panel.sample_pixels
-    with patch.object(panel, "sample_pixels", recorded):
-        x = _sampling(model, IMAGES)()
-    return x, arguments[0]
+    x = _sampling(model, IMAGES)()
+    if isinstance(model, nn.Module):
+        device = model.device
+        eps = right_random.normal(
+            KEY.fold_in("z"), (IMAGES, model.code_dim), dtype=model.dtype, device=device
+        )
+        maps = model.decoder(model.latent.generate(eps))
+        u = right_random.uniform(KEY.fold_in("x"), x.shape, dtype=model.dtype, device=device)
+        return x, maps, u
+    eps = random.normal(KEY.fold_in("z"), (IMAGES, model.code_dim), dtype=model.dtype)
+    maps, _ = model.decoder(model.latent.generate(eps))
+    return x, maps, random.uniform(KEY.fold_in("x"), x.shape, dtype=model.dtype)
 
 
 def add_naive_ratio(metrics: dict[str, Any], load: Workload, config: VLAEConfig) -> None:
-    """Add "times_naive" to the sampling metrics: the time of a full pass for each pixel / ours."""
+    """Add "times_naive" to the sampling metrics: the time of a full pass for each pixel, divided by
+    the time of our sampler."""
     sampling = replace(load, operation=SAMPLING).name
     for implementation, result in metrics[sampling].items():
         naive = config.height * config.width * metrics[load.name][implementation]["ms"]

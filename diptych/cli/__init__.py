@@ -24,8 +24,8 @@ app = typer.Typer(
 _UsageError: Any = typer.BadParameter.__base__  # click's, or typer's own copy of it
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(value: bool) -> None:
+    if value:
         terminal.console.print(f"diptych {__version__}", highlight=False)
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""Checks of a command's options that cost nothing: they run before torch is imported.
+"""Quick checks of a command's options, which run before torch is imported.
 
 Each raises ValueError that names the argument, what it got and what it takes.
 """
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from diptych.names import DTYPES, MODELS, lookup
+from diptych.names import DTYPES, EXPERIMENTS, MODELS, lookup
 from model_specs.common.fields import check_choice
 
 
@@ -26,13 +26,13 @@ def check_pairs(names: Iterable[str], others: Iterable[str] = ()) -> None:
 
 
 def check_dtype(dtype: str | None) -> None:
-    """Raise unless `dtype` is None or one that both panels have."""
+    """Raise unless `dtype` is None or a dtype of both panels."""
     if dtype is not None:
         check_choice("dtype", dtype, DTYPES)
 
 
 def check_device(device: str | None) -> None:
-    """Raise unless `device` is None or looks like a device; this machine may still lack it."""
+    """Raise unless `device` is None or has the form of a device; this machine may still lack it."""
     if device is not None and not re.fullmatch(r"[a-z]+(:\d+)?", device):
         raise ValueError(f"device: got {device!r}, takes cpu, cuda or cuda:N")
 
@@ -43,6 +43,18 @@ def check_preset(name: str | None, model: str) -> None:
 
     if name is not None and (owner := lookup("preset", name, PRESETS).model) != model:
         raise ValueError(f"preset: got {name!r} for {model}, it is one of {owner}")
+
+
+def check_experiment(name: str) -> None:
+    """Raise unless `name` is an experiment of the laboratory."""
+    lookup("experiment", name, dict.fromkeys(EXPERIMENTS))
+
+
+def check_runs(*paths: Path) -> None:
+    """Raise unless each path is the folder of a run."""
+    for path in paths:
+        if not (path / "run.json").is_file():
+            raise ValueError(f"{path}: not a run folder (it has no file run.json)")
 
 
 def check_data(name: str | None) -> None:
@@ -68,7 +80,7 @@ def check_file(argument: str, path: Path | None, suffix: str) -> None:
 
 
 def check_folder(argument: str, path: Path) -> None:
-    """Raise unless `path` is a folder that can be written, or can be made."""
+    """Raise unless `path` is a folder that can be written or created."""
     _check_writable(argument, path, path)
 
 

@@ -18,12 +18,11 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "sample": {"root": "data_root", "tokens": "prompt"},
     "lab": {"name": "data", "root": "data_root"},
 }
-"""For each command the arguments of the library that the command fills from an option of another
-name."""
+"""For each command: the option that sets an argument of the library with another name."""
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print one line and end the process; several ranks say which of them it is."""
+    """Print one line and end the process; a rank other than 0 adds its number."""
     rank = os.environ.get("RANK") or "0"
     message = message if rank == "0" else f"rank {rank}: {message}"
     terminal.errors.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
@@ -31,10 +30,10 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def name_options(message: str, command: Any, arguments: Sequence[str]) -> str:
-    """The message with an argument of the library replaced by the option that the user typed.
+    """Replace an argument of the library in an error message by the option that the user typed.
 
-    "epochs: got 0" becomes "--epochs: got 0", and a field of the model's config that was set
-    becomes "--set hidden_dim: got ...". A name that is no option of the command stays as it is.
+    "epochs: got 0" becomes "--epochs: got 0", and a field of the model's config becomes
+    "--set hidden_dim: got ..." if the user set it. Other names stay unchanged.
     """
     head, colon, tail = message.partition(": ")
     if not colon or not re.fullmatch(r"\w+( \w+)?(, \w+)*", head):

@@ -18,7 +18,7 @@ from diptych.names import MODELS, lookup
 EMBEDDED = "none: embedded"
 GENERATED = "none: generated"
 WIDTH = 76
-"""Characters in a line of a field's description, which is indented by four."""
+"""Characters in a line of a field's description, without its indent of four."""
 
 FILES: dict[str, str] = {
     "digits": EMBEDDED,
@@ -114,7 +114,7 @@ def _print_fields(config: Any) -> None:
 
 
 def descriptions(config: type) -> dict[str, str]:
-    """The string under each field of a dataclass or of its bases, as one line."""
+    """Return the docstring below each field of a dataclass or of its bases, as one line."""
     result: dict[str, str] = {}
     for cls in config.__mro__[:-1]:
         body: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]

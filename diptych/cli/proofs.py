@@ -18,7 +18,7 @@ def check(
         list[str] | None,
         typer.Argument(
             help="Pairs to compare, as PAIR or 'PAIR[VARIANT]' (see `diptych list pairs`); "
-            "'random' is the random streams.  [default: all of them]",
+            "'random' compares the random streams.  [default: all pairs and 'random']",
             show_default=False,
         ),
     ] = None,
@@ -34,7 +34,7 @@ def check(
 ) -> None:
     """Compare the two panels of each pair, tensor by tensor.
 
-    The exit status is 1 where a pair diverges.
+    The exit status is 1 if a pair diverges.
     """
     checks.check_pairs(models or [], others=["random"])
     checks.check_dtype(dtype)
@@ -50,14 +50,16 @@ def check(
 
 def bench(
     model: Annotated[str, typer.Argument(help=f"Model to time: {', '.join(MODELS)}.")],
-    rounds: Annotated[int, typer.Option(help="Timings of each; the median is printed.")] = 40,
+    rounds: Annotated[
+        int, typer.Option(help="Number of timings of each implementation; the median is printed.")
+    ] = 40,
     compiled: Annotated[bool, typer.Option(help="Time torch.compile as well.")] = True,
     record: Record = None,
 ) -> None:
     """Time forward passes, gradients and training steps.
 
-    Both panels are timed in float64 and in float32, torch.compile and a GPU as well. The timings
-    are interleaved, so that a busy machine slows all of them alike.
+    Both panels are timed in float64 and in float32, with torch.compile, and on a GPU if there is
+    one. The timings are interleaved, so that a busy machine slows all implementations alike.
     """
     checks.check_model(model)
     check_positive_int("rounds", rounds)
@@ -90,8 +92,9 @@ def lab(
 ) -> None:
     """Run an experiment on the theory of variational autoencoders.
 
-    The exit status is 1 where the numbers contradict the theory.
+    The exit status is 1 if the numbers contradict the theory.
     """
+    checks.check_experiment(name)
     check_positive_int("seeds", seeds)
     checks.check_data(data)
     checks.check_folder("out", out)
@@ -120,9 +123,9 @@ def study(
         int, typer.Option(help="Passes of the MLP VAE over the digits, on each panel.")
     ] = 100,
 ) -> None:
-    """Check all pairs, train both panels, compare their curves.
+    """Check all pairs, train both panels and compare their loss curves.
 
-    Everything is done on embedded data. The exit status is 1 where the panels diverge.
+    The data are embedded. The exit status is 1 if the panels diverge.
     """
     checks.check_folder("out", out)
     check_positive_int("epochs", epochs)

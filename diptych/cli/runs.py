@@ -15,7 +15,9 @@ from model_specs.common.fields import check_choice
 def evaluate(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Folders of runs; the probabilities of several are averaged."),
+        typer.Argument(
+            help="Folders of runs; the probabilities of several runs on text are averaged."
+        ),
     ],
     split: Annotated[str, typer.Option(help="Part of the data: train, valid or test.")] = "test",
     samples: Annotated[
@@ -31,21 +33,22 @@ def evaluate(
     ] = None,
     last: LastWeights = False,
     memory_mb: Annotated[
-        float, typer.Option(help="Megabytes of memory to use beside the model and the data.")
+        float, typer.Option(help="Memory in MiB to use besides the model and the data.")
     ] = 64,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an evaluation that was interrupted.")
+        bool, typer.Option("--resume", help="Continue an interrupted evaluation.")
     ] = False,
     data_root: DataRoot = None,
     device: RunDevice = None,
     record: Record = None,
 ) -> None:
-    """Measure how well a trained run models data that it has not seen.
+    """Evaluate a trained run on held-out data.
 
     Images: the ELBO and the importance-weighted negative log-likelihood. Text: the perplexity.
-    Memory tasks: the accuracy. After Ctrl-C, --resume goes on with the images that remain.
+    Memory tasks: the accuracy. After Ctrl-C, --resume continues with the remaining images.
     """
     check_choice("split", split, ("train", "valid", "test"))
+    checks.check_runs(*runs)
     checks.check_device(device)
     checks.check_file("record", record, ".json")
     from diptych.commands.evaluate import evaluate_runs
@@ -93,6 +96,7 @@ def sample(
     device: RunDevice = None,
 ) -> None:
     """Draw images or text from a trained run."""
+    checks.check_runs(run)
     checks.check_device(device)
     checks.check_file("out", out, ".png")
     from diptych.commands.sample import sample_run
@@ -125,6 +129,7 @@ def curves(
 
     The two runs must have the same settings apart from --backend.
     """
+    checks.check_runs(left, right)
     checks.check_file("out", out, ".png")
     checks.check_file("record", record, ".json")
     from diptych.commands.curves import compare_runs

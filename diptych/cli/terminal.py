@@ -1,4 +1,4 @@
-"""The consoles that commands print to, and the options that several of them have."""
+"""The consoles that commands print to, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DTYPE = "Floating-point type: float32 or float64."
 
 
 def option(text: str, default: str, *names: str, **details: Any) -> Any:
-    """An option that is None where the user did not give it; `default` is what it then means."""
+    """Make an option that is None unless it is given; the help shows `default` as its meaning."""
     return typer.Option(*names, help=f"{text}  [default: {default}]", show_default=False, **details)
 
 

@@ -12,8 +12,8 @@ from diptych.cli import checks, terminal
 from diptych.cli.terminal import DEVICE, DTYPE, DataRoot, option
 from diptych.names import MODELS
 
-# Every option of a run is None where the user did not give it: then a preset, the folder of a run
-# that is resumed or the default of RunConfig decides. The help shows the last of these.
+# Each option of a run is None unless the user sets it. Then a preset, the folder of a resumed run,
+# or the default of RunConfig gives the value. The help shows the default of RunConfig.
 
 
 def train(
@@ -23,14 +23,14 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run in --out.",
+            help="Continue the run in --out.",
         ),
     ] = False,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Settings of a published run (see `diptych list presets`). Options that are given "
-            "as well take precedence."
+            help="Settings of a published run (see `diptych list presets`). Other options take "
+            "precedence."
         ),
     ] = None,
     backend: Annotated[str | None, option("Panel to train: numpy or torch.", "torch")] = None,
@@ -42,7 +42,7 @@ def train(
     binarize: Annotated[
         bool | None,
         option(
-            "Draw each pixel as 0 or 1, anew each time, with its grey value as probability.",
+            "Draw each pixel as 0 or 1 at every step, with its grey value as probability of 1.",
             "no",
         ),
     ] = None,
@@ -75,7 +75,7 @@ def train(
     ] = None,
     clip: Annotated[
         float | None,
-        typer.Option(help="Largest norm of the gradient; a larger one is scaled down."),
+        typer.Option(help="Largest norm of the gradient; larger gradients are scaled down."),
     ] = None,
     polyak: Annotated[
         float | None,
@@ -89,7 +89,8 @@ def train(
     seed: Annotated[int | None, option("Random seed.", "0")] = None,
     checkpoint_every: Annotated[int | None, option("Steps between checkpoints.", "200")] = None,
     log_every: Annotated[
-        int | None, option("Steps between lines of metrics; the first 100 steps have all.", "50")
+        int | None,
+        option("Steps between lines of metrics; each of the first 100 steps has one.", "50"),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -102,11 +103,13 @@ def train(
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Stop after this many epochs without a better validation loss."),
+        typer.Option(
+            help="Number of epochs without a better validation loss after which the run stops."
+        ),
     ] = None,
     pictures: Annotated[
         int | None,
-        typer.Option(help="Draw samples and reconstructions after every this many epochs."),
+        typer.Option(help="Number of epochs between pictures of samples and reconstructions."),
     ] = None,
     amp: Annotated[
         str | None,
@@ -124,15 +127,15 @@ def train(
         bool | None,
         typer.Option(
             "--sync-batchnorm",
-            help="Normalise each batch over all processes of torchrun, not each part alone.",
+            help="Normalise each batch over all processes of torchrun, not in each process alone.",
         ),
     ] = None,
 ) -> None:
     """Train one panel of a model on a data set.
 
-    Ctrl-C saves a checkpoint and stops; --resume then goes on, and ends in the same weights as a
-    run that was never stopped. A resumed run takes every setting that is not given from its folder.
-    --epochs, --device, --checkpoint-every, --log-every, --patience and --pictures may change.
+    Ctrl-C saves a checkpoint and stops; --resume continues the run, which ends in the same weights
+    as without the stop. A resumed run keeps its settings; only --epochs, --device,
+    --checkpoint-every, --log-every, --patience and --pictures may change.
     """
     options: dict[str, Any] = {
         "backend": backend,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich import box
@@ -11,7 +10,7 @@ from rich.markup import escape
 
 from diptych import pairs
 from diptych.display import Table
-from diptych.files import write_atomically
+from diptych.files import write_json
 from diptych.parity import streams
 from diptych.parity.api import compare
 from diptych.parity.report import Report
@@ -26,11 +25,12 @@ def check_pairs(
     *,
     verbose: bool = False,
 ) -> list[Report]:
-    """Compare every variant of the given pairs, or of all pairs, and print one line for each.
+    """Compare every variant of `models`, by default of all pairs, and print one line for each.
 
     The name "random" stands for the random streams, which are compared like a pair.
 
-    `json_file` receives {"pairs": [summary, ...]} (see Report.summary), also if a pair diverges.
+    {"pairs": [summary, ...]} is written to `json_file` (see Report.summary), also if a pair
+    diverges.
     Raises: ValueError for an unknown pair, dtype or device, before any pair is run.
     """
     reports = []
@@ -55,23 +55,22 @@ def check_pairs(
             console.print(report.table())
         if report.first_divergence is not None:
             console.print(report.diagnosis, markup=False, soft_wrap=True)
-            reproducer = f"  reproduce with: {report.reproducer}"  # to be pasted: in one line
+            reproducer = f"  reproduce with: {report.reproducer}"  # in one line, to be pasted
             console.print(reproducer, markup=False, soft_wrap=True)
     if json_file is not None:
-        text = json.dumps({"pairs": [r.summary() for r in reports]}, indent=1, allow_nan=False)
-        write_atomically(json_file, text.encode() + b"\n")
+        write_json(json_file, {"pairs": [report.summary() for report in reports]}, allow_nan=False)
     return reports
 
 
 def _expand(model: str) -> list[str]:
-    """Names of all variants of a pair; a variant's own name stands for itself."""
+    """Return the names of all variants of a pair, or the name of a variant unchanged."""
     if "[" not in model:
         pairs.lookup("model", model, {streams.NAME: None, **pairs.PAIRS})
     return [model] if model == streams.NAME else pairs.names([model])
 
 
 def _line(report: Report) -> tuple[str, ...]:
-    """The cells of one report in the table."""
+    """Return the cells of one report in the table."""
     masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
     worst = report.worst
     return (

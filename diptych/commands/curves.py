@@ -22,7 +22,7 @@ def compare_runs(
     """Compare the loss curves of one run on both panels; print and return their differences.
 
     `out` gets a figure of both curves, `record` the numbers as a result for the documentation.
-    Raises: ValueError where the runs differ in more than their backend, or one is not finished.
+    Raises: ValueError if the runs differ in more than their backend, or one is not finished.
     """
     configs = [RunFolder(path).config() for path in (left, right)]
     settings = [asdict(config) for config in configs]
@@ -32,12 +32,12 @@ def compare_runs(
     lines = [read_metrics(RunFolder(path).metrics_file) for path in (left, right)]
     steps = [[line for line in log if line["kind"] == "step"] for log in lines]
     epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
-    whole = configs[0].epochs
+    required = configs[0].epochs
     if configs[0].patience is not None:  # both may have stopped early, at the same epoch
-        whole = max(1, *(len(log) for log in epochs))
+        required = max(1, *(len(log) for log in epochs))
     for path, log in zip((left, right), epochs, strict=True):
-        if len(log) < whole:
-            raise ValueError(f"{path}: has {len(log)} of {whole} epochs, takes a whole run")
+        if len(log) < required:
+            raise ValueError(f"{path}: has {len(log)} of {required} epochs, takes a finished run")
     names = [name for name in steps[0][0] if name not in ("kind", "epoch")]
     curves = {
         config.backend: {name: np.array([line[name] for line in log]) for name in names}

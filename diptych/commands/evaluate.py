@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.markup import escape
 from diptych import data
 from diptych.commands.open import check_same_data, open_run
 from diptych.display import Table
-from diptych.files import write_atomically
+from diptych.files import write_json
 from diptych.runs import results
 from diptych.runs.environment import command_line, device_name
 from diptych.runs.folder import read_metrics
@@ -34,31 +33,33 @@ def evaluate_runs(
 
     They are also written to evaluation.json of the first run, and to `record` as a result for the
     documentation (see diptych.runs.results).
-    Raises: ValueError where the runs were trained on different data, or their data have changed.
+    Raises: ValueError if the runs were trained on different data, or if their data have changed.
     """
     check_choice("split", options.split, ("train", "valid", "test"))
     opened = [open_run(path, last=last, device=device) for path in paths]
     config, folder, _ = opened[0]
     other = [str(f.path) for c, f, _ in opened if c.data != config.data]
     if other:
-        raise ValueError(f"{', '.join(other)}: not on {config.data} as {folder.path} is")
+        raise ValueError(
+            f"{', '.join(other)}: trained on other data than {folder.path} ({config.data})"
+        )
     dataset = data.load(config.data, data_root)
     for _, other_folder, _ in opened:
         check_same_data(other_folder, dataset)
     task = make_task(config, dataset)
     if options.resume and not task.resumable:
         raise ValueError(f"resume: got a run on {config.data}, takes one on images")
-    begun = time.perf_counter()
+    start = time.perf_counter()
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
-    seconds = result.earlier_seconds + time.perf_counter() - begun
+    seconds = result.earlier_seconds + time.perf_counter() - start
     history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
     metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
         "evaluation_seconds": seconds,
     }
-    write_atomically(folder.path / "evaluation.json", json.dumps(metrics, indent=1).encode())
+    write_json(folder.path / "evaluation.json", metrics)
     if record is not None:
         results.write(
             record,

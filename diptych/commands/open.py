@@ -8,16 +8,16 @@ from pathlib import Path
 from diptych import data, weights
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.runs.folder import RunFolder, digest
+from diptych.runs.folder import RunFolder, data_digest
 from diptych.training.train import build
 
 
 def open_run(
     path: Path, *, last: bool = False, device: str | None = None
 ) -> tuple[RunConfig, RunFolder, Panel]:
-    """Load a trained run with its weights: the best on validation, or the last.
+    """Load a trained run with its best weights on validation data, or with its last weights.
 
-    Raises: ValueError where the folder holds no run or no finished weights.
+    Raises: ValueError if the folder holds no run or no weights.
     """
     folder = RunFolder(path)
     config = folder.config()
@@ -30,8 +30,8 @@ def open_run(
 
 
 def check_same_data(folder: RunFolder, dataset: data.Data) -> None:
-    """Raise ValueError where a run was trained on other data than `dataset`."""
-    if folder.settings().get("data_digest") != digest(dataset):
+    """Raise ValueError if a run was trained on other data than `dataset`."""
+    if folder.settings().get("data_digest") != data_digest(dataset):
         raise ValueError(
-            f"{folder.path}: was trained on other data than there is now: {dataset.summary}"
+            f"{folder.path}: was trained on other data than the present ones: {dataset.summary}"
         )

@@ -28,11 +28,11 @@ def prepare(
 ) -> tuple[RunConfig, Data]:
     """Return the settings of a run, and its data.
 
-    `fields` are "name=value" of the model's config; `options` are fields of RunConfig, None where
-    the user gave no value: then the value is that of the preset, of the run in `out` if `resume`,
-    or the default.
-    Raises: ValueError for an unknown name or an impossible value. Whether a resumed run may change
-    a setting is decided when it begins (see RunFolder.begin).
+    `fields` are "name=value" of the model's config; `options` are fields of RunConfig. An option
+    that is None takes its value from the preset, from the run in `out` if `resume`, or from the
+    defaults.
+    Raises: ValueError for an unknown name or an impossible value. Changed settings of a resumed run
+    are checked when it begins (see RunFolder.begin).
     """
     changes = pairs.parse_fields(pairs.get(model), fields)
     folder = RunFolder(out)

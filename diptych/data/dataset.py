@@ -45,7 +45,7 @@ class Split:
 class Dataset:
     """Three splits of an image data set and a one-sentence `summary`.
 
-    If `dynamic`, x holds the probability that each pixel is 1: training draws the pixels anew every
+    If `dynamic`, x holds the probability that each pixel is 1: training draws the pixels each
     time an image is used, evaluation draws those of held-out images once.
     Shapes: image_shape (C, H, W) with C H W = D, so `x.reshape(-1, *image_shape)` is NCHW.
     Raises: ValueError if the width of a split is not C H W.

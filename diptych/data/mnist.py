@@ -52,13 +52,13 @@ def load(root: Root = None) -> Dataset:
 def load_dynamic(root: Root = None) -> Dataset:
     """Load dynamically binarized MNIST: each pixel is Bernoulli(x), x the grey value.
 
-    The pixels are drawn anew each time an image is used; see `Dataset.dynamic`.
+    The pixels are drawn each time an image is used; see `Dataset.dynamic`.
     Source: Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016). Salakhutdinov
     & Murray, "On the quantitative analysis of deep belief networks" (2008), drew the pixels once:
     that is static_mnist.
     """
     grey = load(root)
-    summary = f"dynamic_{grey.summary}, pixels drawn anew as 0 or 1"
+    summary = f"dynamic_{grey.summary}, pixels drawn as 0 or 1 at each use"
     return replace(grey, name="dynamic_mnist", summary=summary, dynamic=True)
 
 

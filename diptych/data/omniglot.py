@@ -55,8 +55,8 @@ def load(root: Root = None) -> Dataset:
     )
     summary = (
         f"omniglot: {count(train, valid, test)} of {SIDE}x{SIDE} without labels, read from {path}, "
-        "pixels drawn anew as 0 or 1; neither the split nor the resampling of the IWAE paper, so "
-        "its nats cannot be compared with published ones"
+        "pixels drawn as 0 or 1 at each use; neither the split nor the resampling of the IWAE "
+        "paper, so its nats cannot be compared with published ones"
     )
     return Dataset("omniglot", train, valid, test, (1, SIDE, SIDE), summary, dynamic=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diptych.evaluation.importance import Sums
-from diptych.files import load_arrays, save_arrays
+from diptych.files import digest, load_arrays, save_arrays
 from model_specs.common.state import check_state
 
 EVERY = 30.0
@@ -43,9 +42,8 @@ class PartialFile:
         Raises: ValueError if there is a file but `resume` is False, so that a forgotten option does
         not discard hours of work; and for a file that is damaged or of another evaluation.
         """
-        for orphan in self.path.parent.glob(
-            f".{self.path.name}.*"
-        ):  # left by a process that was killed while writing
+        # a process that was killed while it wrote leaves its temporary file
+        for orphan in self.path.parent.glob(f".{self.path.name}.*"):
             orphan.unlink()
         if not self.path.exists():
             return Sums.empty(self.examples)
@@ -75,14 +73,6 @@ class PartialFile:
         metadata = {"done": sums.done, "seconds": self.earlier_seconds + time_now - self._started}
         save_arrays(self.path, arrays, {"identity": self.identity} | metadata)
         self._saved = time_now
-
-
-def digest(*contents: bytes) -> str:
-    """Return the BLAKE2b hash of the concatenated contents, in hexadecimal."""
-    state = hashlib.blake2b(digest_size=16)
-    for content in contents:
-        state.update(content)
-    return state.hexdigest()
 
 
 def digest_of(arrays: Mapping[str, np.ndarray]) -> str:

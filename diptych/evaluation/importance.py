@@ -25,8 +25,8 @@ class Evaluation:
     nll: float
     """-log (1/K) sum_k w_k, w = p(x, z) / q(z|x): Burda et al. 2015, eq. 8, with the sign turned"""
     nll_standard_error: float | None
-    """of that mean over examples, None for one example; includes the variance of the importance
-    sampling"""
+    """The standard error of `nll` over the examples, None for one example. It includes the variance
+    of the importance sampling."""
     elbo: float
     """mean of log w over the same samples; elbo <= -nll, and E[-nll] <= log p(x)"""
     bits_per_dim: float

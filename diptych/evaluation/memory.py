@@ -9,17 +9,17 @@ from diptych import pairs
 from model_specs.common.fields import check_real
 
 ARRAYS = 32
-"""Arrays of the widest layer that are taken to be alive at a time. Measured at the peak of
-`log_weight`, over both panels and dtypes: 3 to 5 for an MLP VAE with Bernoulli pixels, 5 to 7 for
-the convolutional one, 25 for a truncated Gaussian's density; and 16 float32 ones where noise as
-wide as the widest layer is drawn, which is done in 64-bit integers."""
+"""The assumed number of arrays of the widest layer that are alive at the same time. Measured at the
+peak of `log_weight`, over both panels and dtypes: 3 to 5 for an MLP VAE with Bernoulli pixels, 5 to
+7 for the convolutional one, 25 for a truncated Gaussian's density; and 16 float32 ones where noise
+as wide as the widest layer is drawn, which is done in 64-bit integers."""
 
 
 def memory_of(model: Any, rows: int) -> float:
     """MiB that an evaluation of `rows` examples, of one sample each, takes at a time.
 
-    However few they are, a copy of each weight may be alive, and twice the values that the taps of
-    a kernel read of one example: of the last one, and of the next (see numpy_ref.nn.correlation).
+    For any number of rows, a copy of each weight may be alive, and the matrices of patches of two
+    examples: the current one and the next.
     """
     sizes, values = pairs.traits(model.config).memory, 0
     if sizes.copies_weights:
@@ -31,7 +31,7 @@ def memory_of(model: Any, rows: int) -> float:
 def rows_within(memory_mb: float, model: Any) -> int:
     """The number of examples, of one sample each, that fit into `memory_mb` MiB.
 
-    Raises: ValueError where not even one fits.
+    Raises: ValueError if not even one fits.
     """
     check_real("memory_mb", memory_mb, above=0)
     least = memory_of(model, 1)

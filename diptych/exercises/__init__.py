@@ -1,4 +1,4 @@
-"""Ten exercises of a course on VAEs and recurrent networks, each as one function that can be read.
+"""Ten exercises of a course on VAEs and recurrent networks, each as one short function.
 
 1. Minibatches             `minibatches`: shuffled images, or contiguous windows of a text
 2. A training step         `training_step`: loss, gradients, one step of the optimiser
@@ -6,7 +6,7 @@
 4. Gradient clipping       the argument `clip` of `training_step` and `fit`
 5. Learning-rate schedule  the argument `schedule` of `fit`: see diptych.runs.schedules
 6. The training loop       `fit`
-7. Evaluation              `evaluate`: a main score in nats, and one that a person can see
+7. Evaluation              `evaluate`: a main score in nats, and a second one that is easy to read
 8. An ablation             `ablate`: one field of a config changed at a time
 9. Inference               `Predictor`
 10. A reproducible record  `RunFolder`: a run's folder, which `diptych evaluate` reads

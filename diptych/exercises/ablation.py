@@ -12,14 +12,14 @@ from diptych.pairs import lookup
 
 
 class Ablation(NamedTuple):
-    """The results of an ablation; the first run is that of the unchanged config."""
+    """The results of an ablation; the first run has the unchanged config."""
 
     field: str
-    values: tuple[Any, ...]  # of the field, one a run
-    results: tuple[dict[str, float], ...]  # numbers by name, one a run
+    values: tuple[Any, ...]  # of the field, one for each run
+    results: tuple[dict[str, float], ...]  # numbers by name, for each run
 
     def table(self) -> Table:
-        """A row a run, a column a number."""
+        """Make a table with a row for each run and a column for each number."""
         names = list(dict.fromkeys(name for result in self.results for name in result))
         table = Table(self.field, *names)
         for i, (value, result) in enumerate(zip(self.values, self.results, strict=True)):
@@ -32,7 +32,7 @@ def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], 
     """run(config), then run(config with field = value) for each of `values`.
 
     `run` takes a config and returns numbers by name: a mapping or a NamedTuple, whose other values
-    are left out. It must build everything else anew each time, from the same key, so that the runs
+    are left out. It must build everything else in each run from the same key, so that the runs
     differ in the field alone. All configs are made before the first run: an impossible value costs
     no time.
     Raises: ValueError for a config that is no dataclass, a field that it does not have, a value

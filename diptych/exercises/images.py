@@ -30,7 +30,7 @@ class Scores(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Outputs of a VAE for N images; without the N, for one. NumPy arrays, on either panel."""
+    """Outputs of a VAE for N images, or for one without the axis N; NumPy arrays on both panels."""
 
     mu: np.ndarray  # (N, Z), the mean of q(z|x)
     std: np.ndarray  # (N, Z), its standard deviation, never negative
@@ -83,7 +83,10 @@ class ImageExamples(Examples):
         return Prediction(mu, std, recon, elbo)
 
     def _posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """std is z = mu + std eps at mu = 0, eps = 1, in whichever form the model has its scale."""
+        """Return mu and std of q(z|x).
+
+        std is |mu + std eps| at mu = 0, eps = 1, whether the model has a logvar or a sigma.
+        """
         mu, scale = self._value(self.model.encode(self.panel.array(images)))
         ones = 0 * self.model.draw_noise(Key(0), len(images)).eps + 1
         std = to_numpy(self._value(self.model.reparameterize(0 * mu, scale, ones)))
@@ -109,13 +112,13 @@ class ImageExamples(Examples):
         return result[0] if self.panel.backend == "numpy" else result
 
     def _batch_of(self, x: Any) -> tuple[np.ndarray, bool]:
-        """x as a batch, and True where it was one image."""
+        """Return x as a batch, and True if x was a single image."""
         x = np.asarray(x)
         if x.dtype.kind != "f":
             self.check(x)
         single = x.shape == self.shape
         if not single and (x.shape[1:] != self.shape or len(x) == 0):
-            one = ", ".join(map(str, self.shape))
-            takes = f"({one}{',' if len(self.shape) == 1 else ''}) or (N, {one}) with N >= 1"
+            shape = ", ".join(map(str, self.shape))
+            takes = f"({shape}{',' if len(self.shape) == 1 else ''}) or (N, {shape}) with N >= 1"
             raise ValueError(f"x: got shape {x.shape}, takes {takes}")
         return (x[None] if single else x), single

@@ -21,8 +21,8 @@ def evaluate(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> Sc
         RMSE = sqrt((1/(N D)) sum_nd (recon_nd - x_nd)^2),   recon at z = mu(x)
         perplexity = exp((1/(N-1)) sum_n -log p(x_n+1 | x_1 ... x_n))
 
-    The ELBO has the noise that `key` names, example by example, so that `batch_size` decides how
-    the work is cut and no number. beta does not enter: it is a weight of the training loss.
+    The ELBO has the noise that `key` names, example by example, so the result does not depend on
+    `batch_size`. beta is not used, because it is a weight of the training loss.
     Shapes: x images (N, ...), D values an example; or tokens (N,), N >= 2.
     Raises: ValueError for x that the model refuses, or that is empty.
     """
@@ -49,8 +49,8 @@ class Predictor:
     ) -> Prediction | TextPrediction:
         """Apply the model to one image or several, or to one text.
 
-        The ELBO of image n takes the noise that `key` has for example n, so that its mean is that
-        of `evaluate` with the same key. Everything else is without noise.
+        The ELBO of image n takes the noise that `key` has for example n, so its mean is the
+        ELBO of `evaluate` with the same key. The other outputs have no noise.
         Shapes: x images (N, ...) or one without the N, in the model's shape; or tokens (N,).
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """

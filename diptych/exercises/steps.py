@@ -41,7 +41,7 @@ def minibatches(
         images:  x[order[0 : B]], x[order[B : 2B]], ...   order = permutation(key/"order"/epoch, N)
         tokens:  windows of T tokens of B contiguous pieces, side by side, each from the zero state
 
-    The order of images has an address and no history: any epoch may be taken first, or again.
+    The order of images depends on the key and the epoch only, so epochs may be taken in any order.
     Shapes: images (N, ...) -> ceil(N / B) arrays (B, ...), a smaller one last; tokens (N,) ->
     (N // B - 1) // T batches of (T, B) tokens, T = config.seq_len.
     Raises: ValueError for no examples or too few, a batch_size < 1 or an epoch < 0.
@@ -72,8 +72,8 @@ def training_step(
     with panel.training():
         noise = examples.noise(key.fold_in("noise"), batch)
         size = examples.size(batch)
-        whole = TrainingBatch(batch, noise, size=size, units=size)
-        return step.training_step(panel, whole, lr, clip, measure_norm=True)
+        inputs = TrainingBatch(batch, noise, size=size, units=size)
+        return step.training_step(panel, inputs, lr, clip, measure_norm=True)
 
 
 def fit(

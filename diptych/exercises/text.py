@@ -18,7 +18,7 @@ from diptych.tasks.sequences import window
 from model_specs.common.key import Key
 
 WINDOW = 500
-"""Tokens of one window in a prediction; it decides how the work is cut, and no number."""
+"""The number of tokens in a window of a prediction; results do not depend on it."""
 
 
 class TextScores(NamedTuple):
@@ -74,8 +74,8 @@ class TextExamples(Examples):
             raise ValueError(f"x: got {len(x)} token, takes 2 or more")
         log_p = self._log_p(x[:-1], batch_size)
         nll = -float(log_p[np.arange(len(log_p)), x[1:]].mean())
-        right = float((log_p.argmax(1) == x[1:]).mean())
-        return TextScores(nll, math.exp(nll), right)
+        accuracy = float((log_p.argmax(1) == x[1:]).mean())
+        return TextScores(nll, math.exp(nll), accuracy)
 
     def predict(self, x: Any, key: Key) -> TextPrediction:
         x = np.asarray(x)

@@ -22,6 +22,7 @@ from diptych.figures.style import (
     RIGHT,
     TERMS,
     check,
+    set_heading,
     style,
 )
 
@@ -47,7 +48,7 @@ def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
         a, b = curves["numpy"][term], curves["torch"][term]
         y = units if i % columns == 0 else ""
         axis = style(figure.add_subplot(rows + 1, columns, i + 1), y=y)
-        axis.set_title(term, loc="left", fontsize=10, fontweight="bold", color=INK)
+        set_heading(axis, term)
         left = axis.plot(step, a, marker=dot, color=LEFT, lw=5, ms=8, label="NumPy")
         right = axis.plot(step, b, "--", marker=dot, color=RIGHT, lw=1.2, ms=3, label="PyTorch")
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):

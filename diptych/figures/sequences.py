@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, check, style
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, check, set_heading, style
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.recurrent.dropout import SCHEMES, Masks
 
@@ -46,8 +46,10 @@ def memory_curves(results: Mapping[str, Any]) -> Figure:
     schemes, delays = results["schemes"], results["settings"]["delays"]
     figure = Figure((9.2, 4.2), dpi=DPI, facecolor="white", layout="constrained")
     by_step, by_delay = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
-    _title(style(by_step, "training step", "right answers, %"), "during training, held-out data")
-    _title(style(by_delay, "delay, steps"), "after training, test data")
+    set_heading(
+        style(by_step, "training step", "right answers, %"), "during training, held-out data"
+    )
+    set_heading(style(by_delay, "delay, steps"), "after training, test data")
     handles = []
     for index, (scheme, result) in enumerate(schemes.items()):
         _draw_by_step(by_step, result["curves"], LOOKS[scheme], (index, len(schemes)))
@@ -146,10 +148,6 @@ def mask_pictures(noises: Mapping[str, Masks], layers: int, steps: int, example:
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, **LEGEND)
     return figure
-
-
-def _title(axis: Axes, text: str) -> None:
-    axis.set_title(text, loc="left", fontsize=10, fontweight="bold", color=INK)
 
 
 def _draw_by_step(

@@ -55,6 +55,11 @@ def style(axis: Axes, x: str = "", y: str = "") -> Axes:
     return axis
 
 
+def set_heading(axis: Axes, text: str, size: float = 10) -> None:
+    """Set a left-aligned bold title."""
+    axis.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK)
+
+
 def check(name: str, value: np.ndarray, shape: tuple[int | str, ...], grey: bool = False) -> None:
     """Raise ValueError unless `value` is a finite array of `shape`; a letter stands for any size.
 

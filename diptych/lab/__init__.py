@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from diptych import data, figures
 from diptych.data import Dataset
-from diptych.files import write_atomically
+from diptych.files import write_atomically, write_json
 from diptych.lab import autoencoder, beta, bound, estimators, likelihoods, lossy
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
@@ -69,7 +68,7 @@ def run_lab(
     metadata |= {"truths": dict(findings.truths), "results": dict(findings.results)}
     metadata |= {"seconds": seconds, "command": command_line(), **environment()}
     files = tuple(out / f"{name}.{kind}" for kind in ("json", "png", "txt"))
-    write_atomically(files[0], (json.dumps(metadata, indent=1, allow_nan=False) + "\n").encode())
+    write_json(files[0], metadata, allow_nan=False)
     figures.save(findings.figure, files[1])
     text = io.StringIO()
     Console(file=text, width=120).print(findings.table)

@@ -15,8 +15,8 @@ Samples are scored by measures that do not depend on the models:
   favour a model that generates only one digit, such as an autoencoder whose codes are far from 0.
 
 For a fair comparison the autoencoder is also sampled from a Gaussian fitted to its codes (after
-Ghosh et al. 2020, arXiv 1903.12436). Theory does not say which of that and the VAE is better, so
-the comparison is reported but is no claim.
+Ghosh et al. 2020, arXiv 1903.12436). Theory does not say whether this sampler or the VAE is better,
+so the comparison is reported but is no claim.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scipy.spatial.distance import cdist
 
 from diptych.data import Dataset
 from diptych.display import Table
-from diptych.figures.style import DPI, INK, LABELS, style
+from diptych.figures.style import DPI, INK, LABELS, set_heading, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     always_below,
@@ -46,7 +46,7 @@ from diptych.lab.models import (
     reconstruct,
     train_vae,
 )
-from diptych.lab.pictures import set_heading, show_mosaic
+from diptych.lab.pictures import show_mosaic
 from diptych.panels import Panel
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -119,7 +119,7 @@ def run(setting: Setting) -> Findings:
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Check the claims: for every seed, that on strays within the precision of the seeds."""
+    """Check the claims for every seed, with strays compared within the precision of the seeds."""
     errors, samples = results["reconstruction"]["train"], results["samples"]
     energy = results["codes_from_prior"]
     strays = [samples[name]["strays"] for name in (VAE_PRIOR, AE_FITTED)]

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 from diptych.display import Table
 from diptych.evaluation.elbo import elbo_terms
-from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, style
+from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, set_heading, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import (
     always_below,
@@ -41,7 +41,7 @@ from diptych.lab.models import (
     reconstruct,
     train_vae,
 )
-from diptych.lab.pictures import set_heading, show_mosaic
+from diptych.lab.pictures import show_mosaic
 from diptych.panels import Panel
 from model_specs.common.key import Key
 from numpy_ref.nn import random

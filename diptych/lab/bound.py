@@ -21,11 +21,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import special
 
 from diptych.display import Table
-from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, TERMS, style
+from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, TERMS, set_heading, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.integral import KEY, integrate_adaptively, integrate_out
 from diptych.lab.numpy_models import binarise, train_numpy_vae
-from diptych.lab.pictures import set_heading
 from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
 

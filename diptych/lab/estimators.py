@@ -90,7 +90,7 @@ def measure(model: MLPVAE, x: np.ndarray, size: Size, key: Key) -> dict[str, Any
         "norm": {part: float(np.linalg.norm(reference[:n])) for part, n in long_run.ends.items()},
         "error": {part: summary[part]["bias_error"] for part in PARTS},
         "along_error": summary["along_error"],
-        "ways": estimators,
+        "estimators": estimators,
     }
 
 
@@ -165,7 +165,8 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
     def above(upper: str, lower: str) -> bool:
         """True if `upper` has the larger encoder variance at every common L, for every seed."""
         return all(
-            encoder_variance(m["ways"][upper], L) > encoder_variance(m["ways"][lower], L)
+            encoder_variance(m["estimators"][upper], L)
+            > encoder_variance(m["estimators"][lower], L)
             for m in models
             for L in results["samples"]
             if L > 1 or "score + baseline" not in (upper, lower)
@@ -174,9 +175,10 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
     factors = {}
     for estimator in ("score", "score + baseline"):
         times = [
-            result["encoder"]["variance"] / encoder_variance(m["ways"]["B"], result["samples"])
+            result["encoder"]["variance"]
+            / encoder_variance(m["estimators"]["B"], result["samples"])
             for m in models
-            for result in m["ways"][estimator]
+            for result in m["estimators"][estimator]
         ]
         factors[estimator] = f"{format_number(min(times))} to {format_number(max(times))}"
     return {
@@ -184,7 +186,7 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
             _unbiased(result, m)
             for m in models
             for estimator in ESTIMATORS
-            for result in m["ways"][estimator]
+            for result in m["estimators"][estimator]
         ),
         "where the decoder ignores z, B's encoder gradient has no variance": all(
             m["blind"]["B"] <= 1e-20 * m["blind"]["A"] for m in models
@@ -204,7 +206,7 @@ def _truths(results: dict[str, Any]) -> dict[str, bool]:
             "score", "score + baseline"
         ),
         "the variance of A, of B and of the score function falls as 1/L": all(
-            _falls_as_one_over_l(m["ways"][estimator])
+            _falls_as_one_over_l(m["estimators"][estimator])
             for m in models
             for estimator in ("A", "B", "score")
         ),

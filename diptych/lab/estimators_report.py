@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from diptych.display import Table
-from diptych.figures.style import DPI, LEGEND, MUTED, RIGHT, style
-from diptych.lab.pictures import set_heading
+from diptych.figures.style import DPI, LEGEND, MUTED, RIGHT, set_heading, style
 
 LOOKS: dict[str, dict[str, Any]] = {
     "A": {"color": "#E69F00", "marker": "s"},
@@ -34,7 +33,7 @@ def table(results: dict[str, Any]) -> Table:
     for L in results["samples"]:
         values = {
             estimator: [
-                encoder_variance(m["ways"][estimator], L)
+                encoder_variance(m["estimators"][estimator], L)
                 for m in models
                 if L > 1 or estimator != "score + baseline"
             ]
@@ -92,16 +91,18 @@ def draw(results: dict[str, Any]) -> Figure:
     )
     first, size = models[0], models[0]["norm"]["encoder"]
     for estimator, look in LOOKS.items():
-        L = np.array([f["samples"] for f in first["ways"][estimator]])
-        seeds = np.array([[f["encoder"]["variance"] for f in m["ways"][estimator]] for m in models])
+        L = np.array([f["samples"] for f in first["estimators"][estimator]])
+        seeds = np.array(
+            [[f["encoder"]["variance"] for f in m["estimators"][estimator]] for m in models]
+        )
         variance_axis.fill_between(
             L, seeds.min(0), seeds.max(0), color=look["color"], alpha=0.25, lw=0
         )
         variance_axis.plot(
             L, seeds.mean(0), "-", ms=5, lw=1.4, mec="white", mew=0.6, label=estimator, **look
         )
-        bias = [f["encoder"]["bias"] / size for f in first["ways"][estimator]]
-        errors = [f["encoder"]["bias_error"] for f in first["ways"][estimator]]
+        bias = [f["encoder"]["bias"] / size for f in first["estimators"][estimator]]
+        errors = [f["encoder"]["bias_error"] for f in first["estimators"][estimator]]
         bias_axis.plot(
             L, np.hypot(errors, first["error"]["encoder"]) / size, lw=1.2, color=look["color"]
         )
@@ -109,7 +110,7 @@ def draw(results: dict[str, Any]) -> Figure:
     bias_axis.plot([], [], "o", color=MUTED, ms=5, label="measured")
     bias_axis.plot([], [], "-", color=MUTED, lw=1.2, label="expected without bias")
     guide = np.array(results["samples"])
-    top = np.mean([encoder_variance(m["ways"]["B"], results["samples"][0]) for m in models])
+    top = np.mean([encoder_variance(m["estimators"]["B"], results["samples"][0]) for m in models])
     variance_axis.plot(guide, 0.4 * top / guide, ":", color=MUTED, lw=1.2, label="slope of 1/L")
     for axis in (variance_axis, bias_axis):
         axis.set_xscale("log", base=2)

@@ -28,7 +28,7 @@ from matplotlib.ticker import MaxNLocator
 from diptych.arrays import to_numpy
 from diptych.display import Table
 from diptych.evaluation.importance import importance_weighted
-from diptych.figures.style import DPI, INK, LEGEND, MUTED, TERMS, style
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, TERMS, set_heading, style
 from diptych.lab.densities import (
     KEY,
     decoder_outputs,
@@ -47,7 +47,7 @@ from diptych.lab.models import (
     image_size,
     train_vae,
 )
-from diptych.lab.pictures import set_heading, show_mosaic
+from diptych.lab.pictures import show_mosaic
 from diptych.panels import Panel
 
 STEPS, QUICK_STEPS = 1240, 125

@@ -99,7 +99,7 @@ def run(setting: Setting) -> Findings:
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Check the claims on held-out images; that on the ELBO is about training images."""
+    """Check the claims on held-out images, and the claim about the ELBO on training images."""
     windows, identity = results["windows"], results["identity"]
     kl = [entry["test_kl"] for entry in windows.values()]
     negative_elbo = [np.add(entry["train_kl"], entry["train_recon"]) for entry in windows.values()]

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, style
-from diptych.lab.pictures import set_heading, show_mosaic
+from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, set_heading, style
+from diptych.lab.pictures import show_mosaic
 
 SHOWN = {"z": "z ~ q(z|x)", "mu": "μ(x)", "x'": "x′ ~ p(x′|z)"}
 

@@ -10,6 +10,8 @@ from diptych import pairs
 from diptych.data import Dataset
 from diptych.data.dataset import Split
 from diptych.panels import make_panel
+from diptych.tasks import TrainingBatch
+from diptych.training.step import training_step
 from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
 from numpy_ref.nn import random
@@ -37,6 +39,6 @@ def train_numpy_vae(
         epoch, index = divmod(step, per_epoch)
         order = random.permutation(key.fold_in("order").fold_in(epoch), len(x))
         batch = x[order[64 * index : 64 * (index + 1)]]
-        panel.forward_backward(batch, panel.model.draw_noise(key.fold_in(step), len(batch)))
-        panel.step(lr, clip=None)
+        noise = panel.model.draw_noise(key.fold_in(step), len(batch))
+        training_step(panel, TrainingBatch(batch, noise, size=len(batch), units=len(batch)), lr)
     return panel.model

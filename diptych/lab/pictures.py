@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from diptych.figures.style import INK
+from diptych.figures.style import set_heading
 
 
 def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
@@ -24,8 +24,3 @@ def show_mosaic(axis: Axes, images: np.ndarray, columns: int, title: str = "") -
     axis.imshow(mosaic(images, columns), "gray", vmin=0, vmax=1, interpolation="nearest")
     axis.set_axis_off()
     set_heading(axis, title, 9)
-
-
-def set_heading(axis: Axes, text: str, size: float = 10) -> None:
-    """Set a left-aligned bold title."""
-    axis.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK)

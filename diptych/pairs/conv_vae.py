@@ -21,10 +21,10 @@ def _batch(config: ConvVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.nd
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
-    """64 channels and 128 latents for colour, a quarter and an eighth of it for grey.
+    """Take 64 channels and 128 latents for colour images, 16 and 16 for grey ones.
 
-    The Gaussian has standard deviation 0.1, about the error of a reconstruction: with a larger one
-    the KL term outweighs all but the coarsest structure of an image.
+    The Gaussian has a standard deviation of 0.1, about the error of a reconstruction. With a larger
+    one the KL term outweighs all but the coarsest structure of an image.
     """
     if not isinstance(data, Dataset):
         raise ValueError(f"data: got {data.name}, conv_vae takes images")
@@ -39,14 +39,14 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
 
 
 def _to_batch(config: ConvVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
-    """NCHW, with a black margin to a multiple of 16, in the range of the output activation."""
+    """Make NCHW images with a black margin to a multiple of 16, scaled to the output activation."""
     images = rows.reshape(-1, *shape)
     margins = ((before, after) for before, after in _margins(config, shape))
     return _scaled(config, np.pad(images, ((0, 0), (0, 0), *margins)))
 
 
 def _to_images(config: ConvVAEConfig, x: np.ndarray, shape: Shape) -> np.ndarray:
-    """The inverse of `_to_batch`: the margin is cut off, values are in [0, 1]."""
+    """Invert `_to_batch`: cut the margin off and scale the values to [0, 1]."""
     (top, _), (left, _) = _margins(config, shape)
     images = x[:, :, top : top + shape[1], left : left + shape[2]]
     return np.clip((images + 1) / 2 if config.out_activation == "tanh" else images, 0, 1)

@@ -1,6 +1,6 @@
-"""The registry: which left belongs to which right, by name.
+"""The registry of pairs by name.
 
-Adding a model is adding its files, one file in diptych/pairs, one line here and one in
+A new model needs its own files in the panels, a file in diptych/pairs, a line here, and a line in
 diptych/names.py.
 """
 
@@ -13,20 +13,6 @@ from diptych.names import lookup
 from diptych.pairs import conv_vae, lstm, mlp_vae, rnn, vlae
 from diptych.pairs.pair import Pair, Traits
 
-__all__ = [
-    "PAIRS",
-    "Pair",
-    "Traits",
-    "find",
-    "get",
-    "lookup",
-    "names",
-    "of_model",
-    "parse_fields",
-    "right_options",
-    "traits",
-]
-
 PAIRS: dict[str, Pair] = {
     "mlp_vae": mlp_vae.PAIR,
     "conv_vae": conv_vae.PAIR,
@@ -37,12 +23,12 @@ PAIRS: dict[str, Pair] = {
 
 
 def get(name: str) -> Pair:
-    """The pair called `name`. Raises ValueError that suggests the nearest name."""
+    """Return the pair called `name`. Raises: ValueError that suggests the most similar name."""
     return lookup("model", name, PAIRS)
 
 
 def of_model(model: Any) -> Pair:
-    """The pair that a model is one side of. Raises ValueError for a model of no pair."""
+    """Return the pair that a model belongs to. Raises: ValueError for a model of no pair."""
     for pair in PAIRS.values():
         if type(model) in (pair.left, pair.right):
             return pair
@@ -50,7 +36,7 @@ def of_model(model: Any) -> Pair:
 
 
 def traits(config: Any) -> Traits:
-    """The Traits of a model's config. Raises ValueError for a config of no registered pair."""
+    """Return the Traits of a model's config. Raises: ValueError for a config of no pair."""
     for pair in PAIRS.values():
         if isinstance(config, pair.config):
             return pair.traits(config)
@@ -58,20 +44,20 @@ def traits(config: Any) -> Traits:
 
 
 def find(name: str) -> tuple[Pair, Any]:
-    """(pair, config) for "pair" or "pair[variant]"."""
+    """Return the pair and the config that "pair" or "pair[variant]" names."""
     base, variant = _split(name)
     pair = get(base)
     return pair, lookup(f"variant of {base}", variant, pair.variants)
 
 
 def right_options(name: str) -> dict[str, Any]:
-    """Further keywords of the right panel's constructor for "pair" or "pair[variant]"."""
+    """Return the extra keywords of the right constructor for "pair" or "pair[variant]"."""
     base, variant = _split(name)
     return dict(get(base).right_options.get(variant, {}))
 
 
 def _split(name: str) -> tuple[str, str]:
-    """ "pair[variant]" -> (pair, variant); "pair" -> (pair, "")."""
+    """Split "pair[variant]" into (pair, variant), and "pair" into (pair, "")."""
     base, bracket, variant = name.partition("[")
     if bracket and not variant.endswith("]"):
         raise ValueError(f"model: got {name!r}, takes pair or pair[variant]")
@@ -79,7 +65,10 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def names(models: list[str] | None = None) -> list[str]:
-    """Every "pair[variant]" of the given pairs, or of all; a named variant stands for itself."""
+    """Return the names of all variants of `models`, by default of all pairs.
+
+    A name such as "pair[variant]" is returned unchanged.
+    """
     result: list[str] = []
     for model in models or list(PAIRS):
         if "[" in model:
@@ -91,9 +80,10 @@ def names(models: list[str] | None = None) -> list[str]:
 
 
 def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
-    """["hidden_dim=200", ...] as keywords for the pair's config, each of its field's own type.
+    """Convert settings such as "hidden_dim=200" to keywords of the pair's config.
 
-    Raises: ValueError for an unknown field or a value that is not of its type.
+    Each value gets the type of its field.
+    Raises: ValueError for an unknown field or a value of another type.
     """
     types = typing.get_type_hints(pair.config)
     result = {}

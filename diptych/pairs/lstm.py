@@ -27,7 +27,7 @@ def _window(config: LSTMConfig, x: Any, y: Any, weight: Any, state: Any) -> LSTM
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> LSTMConfig:
-    """200 units for words, one small layer that is slow to forget for a memory task."""
+    """Take two layers of 200 units for text, one layer of 64 with a forget bias of 3 for copy."""
     if isinstance(data, Corpus):
         fields: dict[str, Any] = {"vocab_size": len(data.vocabulary)}
     elif isinstance(data, MemoryTask) and data.kind == "copy":

@@ -21,7 +21,7 @@ def _batch(config: MLPVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.nda
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> MLPVAEConfig:
-    """784-400-20 for MNIST's size, a latent space that can be drawn for anything smaller."""
+    """Take 784-400-20 for images of MNIST's size; 2 latents, to be plotted, for smaller ones."""
     if not isinstance(data, Dataset):
         raise ValueError(f"data: got {data.name}, mlp_vae takes images")
     features = data.train.x.shape[1]

@@ -1,4 +1,4 @@
-"""A registered pair, and the properties of its models that training and evaluation ask for."""
+"""A registered pair, and the properties of its models that training and evaluation need."""
 
 from __future__ import annotations
 
@@ -19,71 +19,77 @@ class Memory:
     """Sizes that decide how much memory an evaluation takes (see diptych.evaluation.memory)."""
 
     widest: int
-    """values of one example in the widest layer"""
+    """The number of values of one example in the widest layer."""
     columns: int = 0
-    """values of one example that the taps of a convolution read side by side, in the widest layer
-    """
+    """The number of values in the widest convolution's matrix of patches of one example."""
     copies_weights: bool = False
-    """True where a forward pass copies its weights: masked, normalised, or as a matrix"""
+    """True if a forward pass copies its weights to mask, normalise or reshape them."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """Properties of a configured model that its shapes and equations do not say.
+    """Properties of a configured model that do not follow from its shapes.
 
-    The defaults are those of a model whose loss is the mean of its examples' losses.
+    The defaults suit a model whose loss is the mean of the losses of its examples.
     """
 
     title: str = ""
-    """sizes in a few words, for tables"""
+    """The sizes of the model in a few words, for tables."""
     reduction: str = "mean"
-    """of the loss over the batch: mean or sum"""
+    """The reduction of the loss over the batch: mean or sum."""
     divisible: bool = True
-    """True where the loss of a batch is the sum or mean of the losses of its parts, so that several
-    ranks may each take a part"""
+    """True if the loss of a batch is the sum or the mean of the losses of its parts. Only such a
+    model can be trained by several ranks, each on a part of the batch."""
     least_batch: int = 1
-    """the fewest examples that a training batch may have"""
+    """The smallest number of examples in a training batch."""
     samples: int = 1
-    """draws of z per example in the loss"""
+    """The number of draws of z for each example in the loss."""
     likelihood: bool = True
-    """True where the loss bounds -log p(x), so that log p(x) can be estimated"""
+    """True if the loss is a bound on -log p(x), so that log p(x) can be estimated."""
     neg_elbo: Callable[[Mapping[str, float], int], float] = lambda terms, values: (
         terms["recon"] + terms["kl"]
     )
-    """(loss terms of an example, its number of values) -> -ELBO in nats; for `likelihood` alone"""
+    """A function (loss terms of an example, its number of values) -> -ELBO in nats. It applies only
+    if `likelihood` is true."""
     pixels_in_turn: int = 0
-    """pixels of an image that are drawn one after the other"""
+    """The number of pixels of an image that are drawn one after the other; 0 if all at once."""
     draws_reconstructions: bool = False
-    """True where the pixels of a reconstruction are drawn, by a stream of the example's own"""
+    """True if the pixels of a reconstruction are drawn, from a random stream of each example."""
     memory: Memory = Memory(widest=1)
+    """The sizes from which the memory of an evaluation is estimated."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two panels of a model, the configs it is checked in, and how to make a batch for one."""
+    """The two panels of a model, its configs, and the functions that make batches for it."""
 
     left: Any
+    """The class of the model in NumPy."""
     right: Any
+    """The class of the model in PyTorch."""
     variants: Mapping[str, Any]
-    """Configs by name; "" is the one that the bare name of the pair means."""
+    """The configs that `diptych check` compares, by name; "" is the default."""
     batch: Callable[[Any, Key, np.dtype, int], Any]
-    """(config, key, dtype, batch size) -> a batch of random data"""
+    """A function (config, key, dtype, batch size) -> a batch of random data."""
     sizes: Mapping[str, tuple[Any, int]]
-    """(config, batch size) by name, for benchmarks"""
+    """The (config, batch size) of each benchmark, by name."""
     for_data: Callable[[Data, Mapping[str, Any]], Any]
-    """(data, overrides) -> the config to train with; ValueError where they do not go together"""
+    """A function (data, overrides) -> the config for training. It raises ValueError if the model
+    does not take these data."""
     data: str
-    """the name of the default data set, which needs no files"""
+    """The name of the default data set, which needs no files."""
     window: Callable[..., Any] | None = None
-    """(config, x, y, weight, state) -> a batch, of a model that reads sequences"""
+    """For a model of sequences: a function (config, x, y, weight, state) -> a batch."""
     to_batch: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
-    """(config, rows (N, D) in [0, 1], shape of an image) -> a batch, of a model of images"""
+    """For a model of images: a function (config, rows (N, D), shape of an image) -> a batch. The
+    rows are in [0, 1]."""
     to_images: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
-    """(config, output of the model, shape of an image) -> images (N, C, H, W) in [0, 1]"""
+    """For a model of images: a function (config, output of the model, shape of an image) -> images
+    (N, C, H, W) in [0, 1]."""
     right_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """further keywords of the right panel's constructor, by the name of the variant"""
+    """Extra keywords of the right panel's constructor, by the name of the variant."""
     traits: Callable[[Any], Traits] = lambda config: Traits()
-    """(config) -> its Traits"""
+    """A function (config) -> its Traits."""
 
     @property
     def config(self) -> Any:

@@ -14,29 +14,29 @@ RIGHT_OPTIONS = {f"{scheme},loop": {"kernel": "loop"} for scheme in SCHEMES}
 
 
 def variants(config: Any, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Configs of every scheme, with one to three layers and sizes that are all different.
+    """Return configs of every scheme, with one to three layers and sizes that all differ.
 
     Each scheme has two variants, one for each kernel of the right panel: see RIGHT_OPTIONS.
     """
     result = {"": config(**sizes, num_layers=2)}
     for layers, scheme in enumerate(SCHEMES):
-        one = config(**sizes, num_layers=1 + layers % 3, scheme=scheme, rate=0.3)
-        result |= {scheme: one, f"{scheme},loop": one}
+        variant = config(**sizes, num_layers=1 + layers % 3, scheme=scheme, rate=0.3)
+        result |= {scheme: variant, f"{scheme},loop": variant}
     return result
 
 
 def tokens(key: Key, config: Any, size: int, vocabulary: int) -> np.ndarray:
-    """Random ids (T, B) in [0, vocabulary)."""
+    """Draw random ids (T, B) in [0, vocabulary)."""
     u = random.uniform(key, (config.seq_len, size))
     return (u * vocabulary).astype(np.int64)
 
 
 def state(key: Key, config: Any, size: int, dtype: np.dtype) -> np.ndarray:
-    """One random part (L, B, H) of a state: a zero one would hide mistakes."""
+    """Draw one part (L, B, H) of a state, which is not zero because zeros would hide mistakes."""
     shape = (config.num_layers, size, config.hidden_dim)
     return 0.5 * random.normal(key, shape, dtype=dtype)
 
 
 def weight(key: Key, config: Any, size: int, dtype: np.dtype) -> np.ndarray:
-    """Random weights (T, B) of the steps."""
+    """Draw random weights (T, B) of the steps."""
     return random.uniform(key.fold_in("weight"), (config.seq_len, size), dtype=dtype)

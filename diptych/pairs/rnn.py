@@ -39,10 +39,11 @@ def _window(config: RNNConfig, x: Any, y: Any, weight: Any, state: Any) -> RNNBa
 
 
 def _codes(symbols: int, width: int) -> np.ndarray:
-    """The dense input vector of each symbol.   -> (symbols, width) float32
+    """Return the input vector of each symbol.   -> (symbols, width) float32
 
-    Where width = symbols they are one-hot. Else they are rows of a Hadamard matrix of 1 and -1:
-    orthogonal too, but any half of the values identifies the row, so dropout cannot hide a symbol.
+    If width = symbols they are one-hot. Otherwise they are rows of a Hadamard matrix of 1 and -1,
+    which are orthogonal too; but any half of the values identifies the row, so dropout cannot hide
+    a symbol.
     """
     if width == symbols:
         return np.eye(symbols, dtype=np.float32)
@@ -50,7 +51,7 @@ def _codes(symbols: int, width: int) -> np.ndarray:
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
-    """One-hot symbols for text, codes for copy, two numbers a step for adding."""
+    """Take one-hot inputs for text, codes for copy, and two numbers at each step for adding."""
     if isinstance(data, Corpus):
         symbols = len(data.vocabulary)
         sizes: dict[str, Any] = {"input_dim": symbols, "output_dim": symbols}

@@ -27,7 +27,7 @@ def _batch(config: VLAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarr
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
-    """The paper's sizes for images of 28 x 28 or more pixels, smaller ones for any other."""
+    """Take the paper's sizes for images of 28 x 28 or more pixels, and smaller ones for others."""
     if not isinstance(data, Dataset):
         raise ValueError(f"data: got {data.name}, vlae takes images")
     channels, height, width = data.image_shape
@@ -88,7 +88,7 @@ def _memory(config: VLAEConfig) -> Memory:
     return Memory(
         widest=max(pixels * maps, c.features, c.hidden_dim, c.flow_hidden_dim, c.code_dim),
         columns=max(first, others) * pixels,
-        copies_weights=True,  # masked ones, normalised ones
+        copies_weights=True,  # to mask and to normalise them
     )
 
 

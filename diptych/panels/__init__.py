@@ -1,6 +1,6 @@
 """One interface over a model, its optimiser and its arrays, for either panel.
 
-The training loop, the evaluation and the figures use a Panel and do not know which one it is.
+The training loop, the evaluation and the figures use a Panel and work with either.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def make_panel(
     engine: Engine = Engine(),  # noqa: B008  (immutable)
     ranks: Ranks = Ranks(),  # noqa: B008
 ) -> Panel:
-    """Build one side of a registered pair with its optimiser.
+    """Build one panel of a registered pair with its optimiser.
 
-    Raises: ValueError for an unknown name, and for NumPy with options that torch alone has: another
-    device than the CPU, options of the engine, several ranks.
+    Raises: ValueError for an unknown name, and if the numpy backend is combined with options that
+    only torch has: another device than the CPU, options of the engine, several ranks.
     """
     check_choice("backend", backend, BACKENDS)
     check_choice("optimizer", optimizer, OPTIMIZERS)

@@ -11,20 +11,20 @@ AMP = ("off", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Engine:
-    """Options of the torch backend.   Raises: ValueError for an unknown kind of mixed precision."""
+    """Options of the torch backend. Raises: ValueError for an unknown kind of mixed precision."""
 
     amp: str = "off"
-    """mixed precision: in a training step layers hand on bfloat16 or float16; weights, losses and
-    all evaluation stay float32. float16 underflows, so its loss is scaled up
-    and its gradients down again; a step in which one overflowed is left out (Micikevicius et al.
-    2018)"""
+    """Mixed precision: off, bf16 or fp16. In a training step the layers compute in bfloat16 or
+    float16; weights, losses and evaluations stay float32. With fp16 the loss is scaled up and the
+    gradients are scaled down again, because small ones would underflow; a step in which a gradient
+    overflows is skipped (Micikevicius et al. 2018)."""
     channels_last: bool = False
-    """images and kernels in memory as N H W C, which tensor cores read in place"""
+    """True to store images and kernels as NHWC, the layout that tensor cores read."""
     compile: bool = False
-    """torch.compile of the loss"""
+    """True to compile the loss with torch.compile."""
     sync_batchnorm: bool = False
-    """batches are normalised over all ranks; otherwise each rank normalises its part by that part's
-    own statistics, and the running ones are rank 0's"""
+    """True to normalise a batch over all ranks. Otherwise each rank normalises its part by the
+    statistics of this part alone, and the running statistics are those of rank 0."""
 
     def __post_init__(self) -> None:
         check_choice("amp", self.amp, AMP)

@@ -25,19 +25,19 @@ class Panel(ABC):
     backend: str
     model: Any
     average: Any = None
-    """the running average of the weights, once `keep_average` was called"""
+    """The running average of the weights; None until `keep_average` is called."""
 
     @abstractmethod
     def array(self, x: Any) -> Any:
-        """`x` as this panel's array; floats get the model's dtype, integers stay integers."""
+        """Convert `x` to this panel's array; floats get the model's dtype, integers keep theirs."""
 
     def convert(self, batch: Any) -> Any:
-        """`batch` with each array in it as this panel's."""
+        """Convert each array in `batch` to this panel's."""
         return map_arrays(self.array, batch)
 
     @abstractmethod
     def permutation(self, key: Key, n: int) -> np.ndarray:
-        """A random order of 0 ... n - 1 by this panel's own generator, int64; the same on both."""
+        """Draw a random order of 0 ... n - 1, int64; both panels draw the same."""
 
     @abstractmethod
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
@@ -49,25 +49,27 @@ class Panel(ABC):
     ) -> tuple[dict[str, float], Any]:
         """Compute the loss terms, leave their gradients in the model, and return (terms, state).
 
-        Older gradients are replaced; the state is None where the loss has none. Terms and gradients
-        are multiplied by `share`, the weight of this part of a batch in the whole, and added up
-        over the ranks where there are several (see diptych.panels.ranks).
+        Older gradients are replaced; the state is None if the loss has no state. Terms and
+        gradients are multiplied by `share`, the weight of this part in the whole batch, and summed
+        over the ranks if there are several (see diptych.panels.ranks).
         """
 
     @abstractmethod
     def step(self, lr: float, clip: float | None) -> None:
-        """Clip the gradients to the norm `clip`, where one is given, and take an optimiser step."""
+        """Clip the gradients to the norm `clip`, unless it is None, and take an optimiser step."""
 
     @abstractmethod
     def optimizer_state(self) -> dict[str, np.ndarray]:
-        """The optimiser's buffers by "parameter.buffer", and "step"; the same on both panels."""
+        """Return "step" and the optimiser's buffers by "parameter.buffer", alike on both panels."""
 
     @abstractmethod
-    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None: ...
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Load the result of `optimizer_state`. Raises: ValueError if it does not fit."""
 
     def initialize(self, batch: Any, noise: Any) -> None:
-        """Let a model with a method `initialize(x, noise)` set its weights by its outputs on a
-        batch; any other model stays unchanged. An average begins again as a copy of the weights.
+        """Initialise the weights from a batch, if the model has a method `initialize(x, noise)`.
+
+        Other models stay unchanged. The average of the weights starts again as a copy of them.
 
         Source: Salimans & Kingma (2016), section 3.
         """
@@ -78,21 +80,22 @@ class Panel(ABC):
 
     @abstractmethod
     def keep_average(self, decay: float) -> None:
-        """Keep a running average of the weights from here on, which begins as a copy of them.
+        """Keep a running average of the weights from now on; it starts as a copy of them.
 
-        `step` moves it, and evaluations take it in place of the weights (see PolyakAverage)."""
+        `step` updates it, and evaluations use it instead of the weights (see PolyakAverage).
+        """
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """Put the averages into the model for a while, where they are kept; then the weights."""
+        """Context in which the model has the averages, if they are kept, as its weights."""
         return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def average_state(self) -> dict[str, np.ndarray]:
-        """The averages by the names of their parameters; empty where none are kept."""
+        """Return the averages by the names of their parameters; empty if none are kept."""
         state = {} if self.average is None else self.average.state_dict()
         return weights.to_arrays(state)
 
     def load_average(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Load the result of `average_state`. Raises: ValueError where it does not fit."""
+        """Load the result of `average_state`. Raises: ValueError if it does not fit."""
         if self.average is not None:
             self.average.load_state_dict(arrays)
         else:
@@ -100,14 +103,14 @@ class Panel(ABC):
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode for a while: dropout off, batches normalised by running statistics, and
-        averaged weights where they are kept."""
+        """Context with evaluation mode: no dropout, batches normalised by running statistics, and
+        the averages as weights if they are kept."""
         with self._mode(False), self.averaged():
             yield
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Training mode for a while: dropout on, batches normalised by their own statistics."""
+        """Context with training mode: dropout, and batches normalised by their own statistics."""
         with self._mode(True):
             yield
 
@@ -121,11 +124,11 @@ class Panel(ABC):
             self.model.train(before)
 
     def state_arrays(self, state: Any) -> dict[str, np.ndarray]:
-        """A carried state as arrays by name; empty for None."""
+        """Return the arrays of a carried state by name; empty for None."""
         return {name.lstrip("."): to_numpy(array) for name, array in leaves(state)}
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> Any:
-        """Rebuild the state from the result of `state_arrays`; None from an empty one."""
+        """Rebuild the state from the result of `state_arrays`; an empty result gives None."""
         if not arrays:
             return None
         size = next(iter(arrays.values())).shape[1]
@@ -135,11 +138,13 @@ class Panel(ABC):
         return type(empty)(*(self.array(arrays[name]) for name in empty._fields))
 
     def weights(self) -> dict[str, np.ndarray]:
+        """Return copies of the weights and buffers by name."""
         return {
             name: array.copy() for name, array in weights.to_arrays(self.model.state_dict()).items()
         }
 
     def load_weights(self, arrays: Mapping[str, np.ndarray], source: str = "weights") -> None:
+        """Load the result of `weights`. Raises: ValueError that begins with `source`."""
         weights.load_state(self.model, arrays, source)
 
 
@@ -149,5 +154,5 @@ def terms_of(loss: Any) -> Iterator[tuple[str, Any]]:
 
 
 def state_of(loss: Any) -> Any:
-    """The state that a recurrent model's loss carries to the next batch; None for any other."""
+    """Return the state that a recurrent loss carries to the next batch; None for other losses."""
     return loss.state if "state" in loss._fields else None

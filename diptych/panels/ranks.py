@@ -38,12 +38,12 @@ class Ranks:
         return self.rank == 0
 
     def shard(self, examples: int, reduction: str) -> tuple[slice, float]:
-        """This rank's rows of a batch, and the share of their loss in the loss of the whole batch.
+        """Return this rank's rows of a batch, and the share of their loss in the whole loss.
 
             whole loss = sum over ranks of share * loss(rows),   share = n_rows / n, or 1 for "sum"
 
-        No row is in two parts. A batch with fewer than two rows a rank goes to every rank as a
-        whole, with the share 1 / size: a single row cannot be normalised.
+        No row is in two parts. If a batch has fewer than two rows for each rank, every rank takes
+        all of it with the share 1 / size, because a single row cannot be normalised.
         """
         if examples < 2 * self.size:
             return slice(0, examples), 1 / self.size
@@ -59,7 +59,7 @@ class Ranks:
         return dict(zip(terms, total.tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """True where `flag` is true on any rank."""
+        """True if `flag` is true on any rank."""
         return self.all_reduce({"flag": float(flag)})["flag"] > 0
 
     def broadcast(self, compute: Callable[[], T]) -> T:
@@ -83,7 +83,7 @@ def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
     """Join the process group that torchrun started; without torchrun, yield the only rank.
 
     Raises: ValueError for a device other than "cpu" or "cuda" (each rank takes a GPU of its own),
-    or for one that is not there.
+    or for a device that this machine lacks.
     """
     size = int(os.environ.get("WORLD_SIZE") or 1)
     if size == 1:
@@ -102,5 +102,5 @@ def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
 
 
 def _device() -> torch.device:
-    """The device on which the process group's messages have to lie."""
+    """Return the device on which the process group expects its tensors."""
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

@@ -22,7 +22,7 @@ from torch_impl.nn.normalisation import synchronised
 from torch_impl.nn.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
-"""The least scale of a float16 loss: gradients that still overflow are infinite, not only large."""
+"""The smallest scale of a float16 loss. Gradients that overflow even at this scale are infinite."""
 AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
@@ -30,7 +30,7 @@ BUFFERS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf"), 
 
 
 class _Loss(nn.Module):
-    """A model's loss as a forward pass, which is what DistributedDataParallel takes."""
+    """A model whose forward pass is its loss, because DistributedDataParallel wraps `forward`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class _Loss(nn.Module):
 
 
 class TorchPanel(Panel):
-    """A torch model with its optimiser. `engine`: see Engine; `ranks`: this process among several.
+    """A torch model with its optimiser. `ranks` is the rank of this process among several.
 
-    Raises: ValueError for mixed precision in another dtype than float32, for channels_last of a
-    model without convolutions and for sync_batchnorm of one without batch normalisation.
+    Raises: ValueError for mixed precision in another dtype than float32, for channels_last if the
+    model has no convolutions, and for sync_batchnorm if it has no batch normalisation.
     """
 
     backend = "torch"
@@ -149,10 +149,12 @@ class TorchPanel(Panel):
 
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:
         parameters = dict(self.model.named_parameters())
-        begun = "step" in state and int(state["step"]) > 0
-        kept = BUFFERS[self._kind] if begun else ()
+        has_stepped = "step" in state and int(state["step"]) > 0
+        buffers = BUFFERS[self._kind] if has_stepped else ()
         own = {
-            f"{name}.{buffer}": tuple(p.shape) for name, p in parameters.items() for buffer in kept
+            f"{name}.{buffer}": tuple(p.shape)
+            for name, p in parameters.items()
+            for buffer in buffers
         }
         own |= {f"scaler.{name}": () for name in self._scaler.state_dict()}
         result = {name: array.shape for name, array in state.items()}
@@ -161,11 +163,11 @@ class TorchPanel(Panel):
         entries = {
             i: {
                 buffer: torch.empty_like(p).copy_(torch.from_numpy(state[f"{name}.{buffer}"]))
-                for buffer in kept
+                for buffer in buffers
             }
             | {"step": torch.tensor(float(self._steps))}
             for i, (name, p) in enumerate(parameters.items())
-            if kept
+            if buffers
         }
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": entries})
         scaler = self._scaler.state_dict()

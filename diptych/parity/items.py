@@ -1,4 +1,4 @@
-"""Compare one tensor that several runs have computed, within the bound that is due to it."""
+"""Compare one tensor between several runs, within its own error bound."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Item(NamedTuple):
     left: np.ndarray | None
     right: np.ndarray | None
     reference: np.ndarray | None
-    """the left panel's value in float64"""
+    """The left panel's value in float64."""
     condition: float
     roundings: int
     accumulates: bool = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diptych import pairs
+from diptych.names import DTYPES
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.panels.engine import AMP, Engine
 from diptych.runs import schedules
@@ -26,7 +27,8 @@ class RunConfig:
     data: str
     backend: str = "torch"
     binarize: bool = False
-    """draw each pixel as 0 or 1 at every step, 1 with the grey value as its probability"""
+    """True to draw each pixel as 0 or 1 at every step, with its grey value as the probability of
+    1."""
     dtype: str = "float32"
     device: str = "cpu"
     epochs: int = 10
@@ -34,37 +36,41 @@ class RunConfig:
     optimizer: str = "adam"
     lr: float = 1e-3
     schedule: str = "constant"
-    """of the learning rate, by epoch: constant | cosine (to 0) | step (/2 at half, at 3/4 and at
-    7/8 of the epochs) | exponential (to 1/100) |
-    constant-then-decay (constant for `constant_epochs`, then times `decay` at each epoch)"""
+    """The learning rate by epoch: constant; cosine (falls to 0); step (halved after 1/2, 3/4 and
+    7/8 of the epochs); exponential (falls to 1/100); or constant-then-decay (constant for
+    `constant_epochs`, then multiplied by `decay` at each epoch)."""
     constant_epochs: int = 5
+    """The number of epochs before constant-then-decay begins to decay."""
     decay: float = 0.5
+    """The factor by which constant-then-decay multiplies the learning rate at each epoch."""
     weight_decay: float = 0.0
-    """this times the parameter is added to its gradient, after clipping"""
+    """The factor of the L2 penalty: this times a parameter is added to its gradient, after
+    clipping."""
     polyak: float | None = None
-    """decay of the running average of the weights; evaluations, pictures and both files of weights
-    take the average in place of the last weights (see PolyakAverage)"""
+    """The decay of a running average of the weights; None keeps no average. Evaluations, pictures
+    and both files of weights use the average instead of the last weights (see PolyakAverage)."""
     clip: float | None = None
-    """global norm of the gradient above which it is scaled down"""
+    """The largest norm of the gradient over all parameters; a larger one is scaled down to it."""
     seed: int = 0
     checkpoint_every: int = 200
-    """steps between checkpoints; one more at the end of each epoch"""
+    """The number of steps between checkpoints; there is one more at the end of each epoch."""
     log_every: int = 50
-    """steps between lines of metrics"""
+    """The number of steps between lines of metrics; each of the first 100 steps has one."""
     patience: int | None = None
-    """stop after this number of epochs without a better validation loss"""
+    """The run stops after this number of epochs without a better validation loss."""
     pictures: int | None = None
-    """epochs between pictures of samples and reconstructions, in RUN/pictures"""
+    """The number of epochs between pictures of samples and reconstructions, in RUN/pictures."""
     amp: str = "off"
     channels_last: bool = False
     compile: bool = False
     sync_batchnorm: bool = False
-    """these four: see diptych.panels.engine"""
+    """`amp`, `channels_last`, `compile` and `sync_batchnorm` are explained in
+    diptych.panels.engine."""
 
     def __post_init__(self) -> None:
         pairs.get(self.model)
         check_choice("backend", self.backend, BACKENDS)
-        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("dtype", self.dtype, DTYPES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "constant_epochs"):
@@ -83,11 +89,11 @@ class RunConfig:
 
     @property
     def engine(self) -> Engine:
-        """Options of the torch backend."""
+        """The options of the torch backend."""
         return Engine(self.amp, self.channels_last, self.compile, self.sync_batchnorm)
 
     def lr_at(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0."""
+        """Return the learning rate of an epoch, counted from 0."""
         n = self.epochs
         if self.schedule == "cosine":
             return schedules.cosine_lr(self.lr, epoch, epochs=n)

@@ -22,7 +22,7 @@ def command_line() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Return the machine, the versions and the commit, on which a number depends as well."""
+    """Return the machine, the versions and the commit that a result was computed with."""
     packages = ("numpy", "scipy", "torch", "safetensors")
     return {
         "machine": f"{platform.machine()}, {_cpu_model()}, {_cpu_count()} cores",
@@ -33,7 +33,7 @@ def environment() -> dict[str, Any]:
 
 
 def device_name(device: str) -> str:
-    """ "cpu", or the model of the GPU."""
+    """Return "cpu", or the model of the GPU."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
@@ -50,9 +50,9 @@ def _cpu_count() -> int:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with "+" where it has changes; None for an installed wheel.
+    """Return the commit of this checkout, with "+" if it has changes; None for an installed wheel.
 
-    A wheel may lie within somebody else's checkout, whose commit says nothing about it.
+    A wheel may be installed inside the checkout of another project, whose commit is irrelevant.
     """
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():

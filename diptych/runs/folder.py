@@ -1,17 +1,16 @@
 """The folder of a run.
 
-run.json                 the settings, a summary of the data, versions; rewritten only by a
-                         resumed run that changes settings
-metrics.jsonl            one JSON object a line: training steps and epochs
-checkpoint.safetensors   weights, their average, optimiser and position, replaced whole
-weights.safetensors      the last weights, or their average where the run keeps one
-best.safetensors         the same at the epoch with the best validation loss
-pictures/                samples and reconstructions of some epochs, where `pictures` is set
+run.json                 the settings, a summary of the data, and the versions; it changes only if
+                         the run is resumed with other settings
+metrics.jsonl            one JSON object per line, for training steps and for epochs
+checkpoint.safetensors   weights, their average, optimiser and position; replaced atomically
+weights.safetensors      the last weights, or their average if the run keeps one
+best.safetensors         the same at the epoch with the lowest validation loss
+pictures/                samples and reconstructions of some epochs, if `pictures` is set
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import diptych
 from diptych.data import Data
-from diptych.files import write_atomically
+from diptych.files import digest, write_atomically, write_json
 from diptych.runs.config import RunConfig
 from diptych.runs.environment import command_line, environment
 from diptych.runs.old_versions import upgraded, version_of
@@ -31,8 +30,9 @@ class RunFolder:
     """The files of one run in one folder."""
 
     path: Path
-    """of the folder; a string becomes a Path"""
+    """The path of the folder; a string is converted to a Path."""
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    """The lines of metrics that this run has logged or read."""
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
@@ -60,34 +60,38 @@ class RunFolder:
     def begin(self, config: RunConfig, dataset: Data, resume: bool, ranks: int = 1) -> None:
         """Claim the folder for this run of `ranks` processes, or check that it may be resumed.
 
-        Raises: ValueError where a run (or a part of one) is there already, or where `resume`
-        finds other data, or settings that a resumed run cannot change (see `check_resumable`).
+        Raises: ValueError if the folder holds a run or a part of one; with `resume`, if the data
+        differ, or a setting that a resumed run cannot change (see `check_resumable`).
         """
         if not self.settings_file.exists():
-            stray = [f.name for f in self._files() if f.exists()]
-            if stray:
-                raise ValueError(f"{self.path}: holds {', '.join(stray)} but no run.json")
+            remains = [f.name for f in self._files() if f.exists()]
+            if remains:
+                raise ValueError(f"{self.path}: holds {', '.join(remains)} but no run.json")
             settings: dict[str, Any] = {"command": command_line(), "config": asdict(config)}
-            settings |= {"data": dataset.summary, "data_digest": digest(dataset), "ranks": ranks}
-            self._write_settings(settings | environment())
+            settings |= {
+                "data": dataset.summary,
+                "data_digest": data_digest(dataset),
+                "ranks": ranks,
+            }
+            write_json(self.settings_file, settings | environment())
             return
         if not resume:
             raise ValueError(
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
         check_resumable(self.path, self.config(), config)
-        if self.settings().get("data_digest") != digest(dataset):
+        if self.settings().get("data_digest") != data_digest(dataset):
             raise ValueError(f"{self.path}: cannot resume on other data: now {dataset.summary}")
         self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
     def resume(self, config: RunConfig) -> None:
-        """Take over the settings that the resumed run changes, and remove half-written files."""
+        """Store the settings that the resumed run changes, and remove temporary files."""
         if asdict(config) != asdict(self.config()):
             settings = self.settings()
             settings["resumed"] = [*settings.get("resumed", []), command_line()]
             settings["config"] = asdict(config)
             settings["versions"] = environment()["versions"]
-            self._write_settings(settings)
+            write_json(self.settings_file, settings)
         for file in self._files():  # a killed write leaves its temporary file
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
@@ -95,13 +99,10 @@ class RunFolder:
     def _files(self) -> list[Path]:
         return [self.metrics_file, self.checkpoint_file, self.last_file, self.best_file]
 
-    def _write_settings(self, settings: dict[str, Any]) -> None:
-        write_atomically(self.settings_file, (json.dumps(settings, indent=1) + "\n").encode())
-
     def config(self) -> RunConfig:
-        """The settings of the run, also of one that an older version of diptych wrote.
+        """Return the settings of the run; those of an older version of diptych are translated.
 
-        Raises: ValueError where there are none, or where this version has no such settings.
+        Raises: ValueError if there are none, or if this version does not know them.
         """
         settings = self.settings()
         try:
@@ -115,7 +116,7 @@ class RunFolder:
         return config
 
     def settings(self) -> dict[str, Any]:
-        """The contents of run.json. Raises ValueError where there is none, or it is not JSON."""
+        """Return the contents of run.json. Raises: ValueError if it is missing or is not JSON."""
         try:
             settings = json.loads(self.settings_file.read_text())
         except OSError as error:
@@ -144,7 +145,7 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of a metrics file; a last line that was cut off is left out."""
+    """Read a metrics file; a last line that was cut off is skipped."""
     if not path.exists():
         return []
     lines = path.read_text().splitlines()
@@ -159,9 +160,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def digest(dataset: Data) -> str:
-    """BLAKE2b of the arrays that a run is trained and validated on."""
-    result = hashlib.blake2b(digest_size=16)
-    for array in dataset.contents:
-        result.update(str(array.shape).encode() + array.tobytes())
-    return result.hexdigest()
+def data_digest(dataset: Data) -> str:
+    """Return the hash of the arrays that a run is trained and validated on."""
+    return digest(*(str(array.shape).encode() + array.tobytes() for array in dataset.contents))

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: the piece of work at hand is finished and saved before the process ends."""
+"""Ctrl-C as a request: the current step is finished and saved before the process ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 def stop_on_interrupt(announce: Callable[[], object] = lambda: None) -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C (or SIGTERM) sets; the second raises KeyboardInterrupt.
 
-    `announce` is called at once at the first one, to tell the user what happens next. Only the main
-    thread may set a handler: in any other, the event is never set.
+    `announce` is called immediately at the first one, to tell the user what happens next. Only the
+    main thread may set a handler: in any other thread the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

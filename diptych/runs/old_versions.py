@@ -12,23 +12,24 @@ from typing import Any
 UNVERSIONED = "0.1.0 or earlier"
 
 SETTINGS = {"hold_epochs": "constant_epochs"}
-"""settings of a run: old name -> new name"""
+"""The new name of each renamed setting of a run."""
 SCHEDULES = {"hold": "constant-then-decay"}
+"""The new name of each renamed schedule."""
 FIELDS = {"vlae": {"handed_over": "context_maps"}}
-"""fields of a model's config, by model: old name -> new name"""
+"""The new name of each renamed field of a config, by model."""
 DROPPED = {"rnn": ("kernel",), "lstm": ("kernel",)}
-"""fields of a model's config that decided how it was computed, and no number beyond rounding"""
+"""Former fields of a config, by model, that changed results by rounding only."""
 POSITION = {"seen": "examples", "count": "units"}
-"""entries of a checkpoint's position"""
+"""The new name of each renamed entry of a checkpoint's position."""
 
 
 def version_of(settings: Mapping[str, Any]) -> str:
-    """The version of diptych that wrote a run.json."""
+    """Return the version of diptych that wrote a run.json."""
     return settings.get("versions", {}).get("diptych", UNVERSIONED)
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The "config" of a run.json under the names of this version; current names stay."""
+    """Translate the "config" of a run.json to the names of this version."""
     result = _renamed(config, SETTINGS)
     if "schedule" in result:
         result["schedule"] = SCHEDULES.get(result["schedule"], result["schedule"])
@@ -40,7 +41,7 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgraded_position(position: Mapping[str, Any]) -> dict[str, Any]:
-    """The position of a checkpoint under the names of this version."""
+    """Translate the position of a checkpoint to the names of this version."""
     return _renamed(position, POSITION)
 
 

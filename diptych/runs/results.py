@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from diptych.files import write_atomically
+from diptych.files import write_atomically, write_json
 from diptych.runs.environment import environment
 
 FIELDS = (
@@ -28,9 +28,9 @@ FIELDS = (
 
 
 def write(path: Path, **fields: Any) -> None:
-    """Write one result; machine, versions and commit are filled in from here and now.
+    """Write one result; the machine, the versions and the commit are filled in.
 
-    Raises: ValueError for a field that the schema lacks, or that is missing.
+    Raises: ValueError for an unknown or a missing field.
     """
     record = environment() | fields
     settings = record.pop("settings", None)
@@ -41,11 +41,11 @@ def write(path: Path, **fields: Any) -> None:
     ordered = {name: record[name] for name in FIELDS}
     if settings is not None:
         ordered["metrics"] = {**ordered["metrics"], "settings": settings}
-    write_atomically(path, (json.dumps(ordered, indent=1) + "\n").encode())
+    write_json(path, ordered)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read one result back. Raises: ValueError that names the file and what is missing."""
+    """Read one result. Raises: ValueError that names the file and the fault."""
     try:
         record = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:

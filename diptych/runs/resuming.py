@@ -11,7 +11,7 @@ from diptych import pairs
 from diptych.runs.config import FIXED_SCHEDULES, RunConfig
 
 CHANGEABLE = ("device", "checkpoint_every", "log_every", "patience", "pictures")
-"""Settings that decide where and how often, and no step that a run has already taken."""
+"""Settings that a resumed run may change, because no training step depends on them."""
 
 
 def model_config(config: RunConfig) -> Any:
@@ -22,15 +22,15 @@ def model_config(config: RunConfig) -> Any:
 def check_resumable(path: Path, before: RunConfig, now: RunConfig) -> None:
     """Check that a run with settings `before` can go on with settings `now`.
 
-    Epochs may become more where the learning rates of the epochs before stay the same.
+    The number of epochs may grow if the learning rates of the earlier epochs stay the same.
     Raises: ValueError that names every setting that cannot change.
     """
-    ours, theirs = (asdict(config) for config in (now, before))
+    new, old = (asdict(config) for config in (now, before))
     if now.model == before.model and model_config(now) == model_config(before):
-        theirs["model_config"] = ours["model_config"]
-    other = [k for k in ours if ours[k] != theirs[k] and k not in (*CHANGEABLE, "epochs")]
+        old["model_config"] = new["model_config"]
+    other = [k for k in new if new[k] != old[k] and k not in (*CHANGEABLE, "epochs")]
     if other:
-        message = "; ".join(f"{k} was {theirs[k]!r}, now {ours[k]!r}" for k in other)
+        message = "; ".join(f"{k} was {old[k]!r}, now {new[k]!r}" for k in other)
         raise ValueError(f"{path}: cannot resume with other settings: {message}")
     if now.epochs < before.epochs:
         raise ValueError(
@@ -49,10 +49,10 @@ def resumed_options(
     fields: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fill in the settings that the user of `--resume` does not give (None) with the run's own.
+    """Replace each setting that is None, because the user did not give it, by the run's own.
 
-    `fields` are those of the model's config, `options` those of the run. With a preset only the
-    changeable settings are filled in: it decides the others, and has to be that of the run.
+    `fields` are set in the model's config, `options` in the run. With a preset only the changeable
+    settings are replaced: the preset decides the others, and must be the one of the run.
     """
     stored = asdict(before)
     names = stored if preset is None else CHANGEABLE

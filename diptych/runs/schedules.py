@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def constant_lr(lr: float, epoch: int) -> float:
-    """lr."""
+    """Return lr for every epoch."""
     return lr
 
 
@@ -31,7 +31,7 @@ def exponential_lr(lr: float, epoch: int, *, gamma: float) -> float:
 
 
 def constant_then_decay_lr(lr: float, epoch: int, *, constant_epochs: int, gamma: float) -> float:
-    """lr for the first `constant_epochs` epochs, then gamma times as much with each one.
+    """lr for the first `constant_epochs` epochs, then multiplied by gamma at each epoch.
 
         lr gamma^max(0, epoch + 1 - constant_epochs)
 

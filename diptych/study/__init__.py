@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from diptych import figures
 from diptych.commands.check import check_pairs
-from diptych.files import write_atomically
+from diptych.files import write_json
 from diptych.lab import EXPERIMENTS, run_lab
 from diptych.runs.environment import environment
 from diptych.study.convolution import study_convolution
@@ -60,7 +59,7 @@ def study(out: Path, epochs: int, console: Console) -> bool:
     summary["memory"] = {name: result["accuracy"] for name, result in memory["schemes"].items()}
     summary |= {"parity": {report.name: report.ok for report in reports}, **environment()}
     summary["seconds_in_all"] = time.perf_counter() - start
-    write_atomically(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_json(out / "summary.json", summary)
     console.print(f"The study took {summary['seconds_in_all']:.0f} s. Written:")
     for path in [
         *written,

@@ -29,6 +29,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "lstm": {"batch_size": 20, "lr": 5e-3, "clip": 5.0},
 }
 
+ERRORS = {"rnn": "error", "lstm": "nll"}
+"""The loss term that is drawn for each model."""
+TOKENS = {"rnn": 60, "lstm": 12}
+"""The number of characters or words that each model writes."""
+
 
 def study_text(
     model: str, out: Path, epochs: int, console: Console
@@ -58,10 +63,9 @@ def study_text(
     errors = trainings.errors()
     print_errors(model, errors, console)
     panel = trainings.outcomes["torch"].panel
-    written = task.sample(panel, out, Options(console, count=12 if model == "lstm" else 60))
+    written = task.sample(panel, out, Options(console, count=TOKENS[model]))
     console.print(f'{model} writes: "{" ".join(written.split())}"', markup=False)
     figure = out / "figures" / f"{model}_curves.png"
-    term = "error" if model == "rnn" else "nll"
-    curves = trainings.curves((term,))
+    curves = trainings.curves((ERRORS[model],))
     figures.save(figures.loss_curves(curves, f"nats per {task.unit.removesuffix('s')}"), figure)
     return {"data": corpus.summary, "panels": panels} | errors, [figure]

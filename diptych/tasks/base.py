@@ -1,7 +1,7 @@
 """The interface between the training loop, `diptych evaluate`, `diptych sample` and a kind of data.
 
-The loop knows no model and no data: it asks a Task for the batch of a step, and hands back the
-state that the last step left.
+The loop does not depend on the model or the data: it gets each batch from a Task, and passes it the
+state after the previous step.
 """
 
 from __future__ import annotations
@@ -23,23 +23,36 @@ from model_specs.common.key import Key
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `diptych evaluate` and `diptych sample`; None takes the task's own default."""
+    """Options of `diptych evaluate` and `diptych sample`; None stands for the task's default."""
 
     console: Console
+    """The console of tables, progress bars and messages."""
     split: str = "test"
+    """The part of the data to evaluate: train, valid or test."""
     samples: int | None = None
+    """The number of importance samples of each image, or of passes with dropout over a text."""
     examples: int | None = None
+    """The number of images, tokens or sequences to evaluate."""
     memory_mb: float = 64
+    """The memory that an evaluation may use beside the model and the data, in MiB."""
     seed: int = 0
+    """The random seed of the samples."""
     count: int | None = None
+    """The number of images or tokens to draw."""
     mean: bool | None = None
+    """True for the mean of p(x|z), False for pixels drawn from it."""
     reconstruct: bool = False
+    """True for reconstructions of test images instead of samples."""
     prompt: str | None = None
+    """The text that the model continues."""
     temperature: float = 1.0
+    """The temperature of the next token's distribution; 0 takes the most probable token."""
     out: Path | None = None
+    """The picture file."""
     resume: bool = False
+    """True to continue an interrupted evaluation."""
     folder: Path | None = None
-    """of the run, where an unfinished evaluation keeps its partial result"""
+    """The folder of the run, in which an unfinished evaluation keeps its partial result."""
 
 
 @dataclass(frozen=True)
@@ -49,34 +62,34 @@ class Assessment:
     title: str
     metrics: dict[str, Any]
     lines: list[tuple[str, str, str]]
-    """(quantity, value, unit)"""
+    """The rows of the table: (quantity, value, unit)."""
     partial: Path | None = None
-    """the file of partial results, to be removed once the whole result is kept"""
+    """The file of partial results, which is removed when the result is written."""
     earlier_seconds: float = 0.0
-    """spent on it before it was resumed"""
+    """The seconds that earlier processes spent on this evaluation."""
 
 
 class TrainingBatch(NamedTuple):
     """The input of one training step: the rows of a batch that this rank takes, and their noise."""
 
-    inputs: Any  # as the model's loss takes them
+    inputs: Any  # in the form that the model's loss takes
     noise: Any
     size: int  # examples of the whole batch, over which loss terms are averaged
     units: int  # images or tokens in it, for the progress bar
-    share: float = 1.0  # of the rows' loss in that of the whole batch: see Ranks.shard
+    share: float = 1.0  # the rows' share in the loss of the batch: see Ranks.shard
 
 
 class Task(ABC):
     """Batches for training and an evaluation, for one kind of data."""
 
     unit: str
-    """the unit that the progress bar counts"""
+    """The unit that the progress bar counts."""
     divisible = False
-    """True where several ranks may each take a part of a batch"""
+    """True if several ranks may each take a part of a batch."""
     pictured = False
-    """True where there are pictures to draw during training"""
+    """True if pictures can be drawn during training."""
     resumable = False
-    """True where an interrupted evaluation can be resumed"""
+    """True if an interrupted evaluation can be resumed."""
     steps_per_epoch: int
 
     def __init__(self, config: RunConfig, data: Any) -> None:
@@ -93,7 +106,8 @@ class Task(ABC):
     ) -> TrainingBatch:
         """The batch of a step, counted through all epochs, with the noise of that `stream`.
 
-        `state` is what the step before left; only a batch that continues the last one takes it.
+        `state` is the state after the previous step; it is used only by a batch that continues the
+        sequences of the previous one.
         """
         epoch, index = divmod(step, self.steps_per_epoch)
         key = self.key.fold_in(step)
@@ -107,11 +121,11 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, panel: Panel, epoch: int, index: int) -> Any:
-        """The data of one step; it depends on nothing but the run's key and these two numbers."""
+        """Return the data of one step, which depend only on the run's key and these two numbers."""
 
     @abstractmethod
     def prepare(self, panel: Panel, batch: Any, key: Key, state: Any) -> Any:
-        """The data of a step as the model's loss takes them, from this state or from zero."""
+        """Convert the data of a step to the model's batch; a `state` of None is the zero state."""
 
     def noise(self, panel: Panel, batch: Any, key: Key, rows: slice) -> Any:
         """The noise of one step, for these examples of its batch."""
@@ -130,7 +144,7 @@ class Task(ABC):
         return self.size(batch)
 
     def carries(self, index: int) -> bool:
-        """True where step `index` of an epoch continues the sequences of the step before."""
+        """True if step `index` of an epoch continues the sequences of the step before."""
         return False
 
     @abstractmethod
@@ -144,14 +158,14 @@ class Task(ABC):
 
     @abstractmethod
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
-        """Draw from a trained panel; returns the message for the user."""
+        """Draw from a trained panel; return the message for the user."""
 
     @abstractmethod
     def summary(self) -> str:
         """Describe the data in one short line."""
 
-    def one(self, panels: list[Panel]) -> Panel:
-        """The only panel. Raises ValueError where there are more."""
+    def only_panel(self, panels: list[Panel]) -> Panel:
+        """Return the only panel. Raises: ValueError if there are several."""
         if len(panels) > 1:
             raise ValueError(f"runs: got {len(panels)}, {type(self).__name__.lower()} takes one")
         return panels[0]

@@ -41,9 +41,9 @@ class ImageEvaluation:
         return pairs.traits(self.panel.model.config)
 
     def check(self, options: Options) -> int:
-        """The number of images that the loss can be given at a time.
+        """Return the largest number of images whose loss fits into the memory bound.
 
-        Raises: ValueError for options that make no sense, before anything is computed.
+        Raises: ValueError for options that do not apply, before anything is computed.
         """
         for name, value in (("samples", options.samples), ("examples", options.examples)):
             if value is not None:
@@ -54,12 +54,12 @@ class ImageEvaluation:
         rows = rows_within(options.memory_mb, self.panel.model)
         return max(1, min(500, rows // self.traits.samples))
 
-    def assess(self, x: np.ndarray, key: Key, options: Options, at_once: int) -> Assessment:
+    def assess(self, x: np.ndarray, key: Key, options: Options, batch_size: int) -> Assessment:
         """ELBO, error of the reconstructions, and importance-weighted NLL where there is one.
 
         The KL term of the ELBO is the cost of z: with bits back, the expected length of the code
-        of z is KL(q(z|x) || p(z)), and the reconstruction term that of x given z. It is given in
-        nats and in bits, KL / log 2.
+        of z is KL(q(z|x) || p(z)), and the reconstruction term that of x given z. It is reported
+        in nats and in bits, KL / log 2.
         Source: Hinton & van Camp (1993); Honkela & Valpola (2004); Chen et al. (2016), section 2.
         """
         split, likelihood = options.split, self.traits.likelihood
@@ -73,13 +73,13 @@ class ImageEvaluation:
             metrics |= {f"{split}_{name}": v for name, v in asdict(result).items()}
             lines += _weighted_lines(result)
             title += f", {samples} importance samples"
-        terms = elbo_terms(self.panel, x, key.fold_in("terms"), at_once)
+        terms = elbo_terms(self.panel, x, key.fold_in("terms"), batch_size)
         metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
         lines += [(name, f"{value:.3f}", unit) for name, value in terms.items()]
         if likelihood:
             metrics[f"{split}_kl_bits"] = bits = terms["kl"] / math.log(2)
             lines.append(("kl: spent on z", f"{bits:.3f}", "bits/example"))
-        metrics[f"{split}_rmse"] = rmse = self._rmse(x, at_once, options.console)
+        metrics[f"{split}_rmse"] = rmse = self._rmse(x, batch_size, options.console)
         kind = "reconstruction" + ", drawn" * self.traits.draws_reconstructions
         lines.append((kind, f"{rmse:.4f}", "RMSE/value in [0, 1]"))
         if partial is None:
@@ -128,7 +128,9 @@ class ImageEvaluation:
         """Raises: KeyboardInterrupt at Ctrl-C, after the partial result was saved."""
         sums = Sums.empty(len(x)) if partial is None else partial.begin(options.resume)
         if options.resume and not sums.done:
-            options.console.print("nothing is kept of this evaluation: it begins anew")
+            options.console.print(
+                "found no partial result of this evaluation: it starts from the beginning"
+            )
         total = samples * len(x)
 
         def announce() -> None:
@@ -156,19 +158,22 @@ class ImageEvaluation:
                 self.panel, x, key, samples, options.memory_mb, sums=sums, after=after
             )
 
-    def _rmse(self, x: np.ndarray, at_once: int, console: Console) -> float:
+    def _rmse(self, x: np.ndarray, batch_size: int, console: Console) -> float:
         with progress_bar(console) as progress:
             bar = progress.add_task("reconstructions", total=len(x), message="")
             return reconstruction_error(
                 self.panel,
                 x,
-                at_once,
+                batch_size,
                 self._pixels,
                 after=lambda images: progress.advance(bar, images),
             )
 
     def _pixels(self, x: np.ndarray) -> np.ndarray:
-        """Inputs or outputs of the model as a figure shows them: (N, H, W) or (N, H, W, 3)."""
+        """Convert the model's inputs or outputs to images for a figure.
+
+        Shapes: -> (N, H, W), or (N, H, W, 3) for colour.
+        """
         make = pairs.of_model(self.panel.model).to_images
         assert make is not None  # a model that takes images gives images
         images = make(self.panel.model.config, x, self.image_shape)
@@ -176,7 +181,7 @@ class ImageEvaluation:
 
 
 def check_sampling(name: str, folder: Path, options: Options) -> tuple[int, str, Path]:
-    """(number of images, kind of picture, file) that `options` ask for.
+    """Return the number of images, the kind of picture and the file that `options` describe.
 
     Raises: ValueError for options that only text takes, that exclude each other, or for a file
     that cannot hold a figure.
@@ -184,7 +189,7 @@ def check_sampling(name: str, folder: Path, options: Options) -> tuple[int, str,
     if options.prompt is not None or options.temperature != 1:
         raise ValueError(f"prompt, temperature: got a run on {name}, take one on text")
     if options.reconstruct and options.mean is not None:
-        raise ValueError("mean: got it with reconstruct, takes samples")
+        raise ValueError(f"mean: got {options.mean} with reconstruct, takes samples")
     count = (16 if options.reconstruct else 64) if options.count is None else options.count
     check_positive_int("count", count)
     kind = "reconstructions" if options.reconstruct else "samples"

@@ -23,7 +23,8 @@ from numpy_ref.nn import random
 class Images(Task):
     """Every image once an epoch, in an order drawn from the run's key; nats per image.
 
-    A last batch of one image joins the batch before: nothing can be normalised by itself.
+    A last batch of one image is merged with the batch before it, because one image alone cannot be
+    normalised.
     """
 
     unit = "images"
@@ -46,7 +47,7 @@ class Images(Task):
 
     @property
     def binarises(self) -> bool:
-        """True where grey values are probabilities of 1, as the run or the data set says."""
+        """True if the run or the data set treats grey values as probabilities of 1."""
         return self.config.binarize or self.data.dynamic
 
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
@@ -55,7 +56,7 @@ class Images(Task):
         return self.examples(panel, batch)
 
     def examples(self, panel: Panel, rows: np.ndarray) -> np.ndarray:
-        """Rows in [0, 1] as the model takes its images."""
+        """Convert rows in [0, 1] to the model's images."""
         make = pairs.get(self.config.model).to_batch
         if make is None:
             raise ValueError(f"data: got {self.data.name}, which {self.config.model} cannot read")
@@ -65,7 +66,7 @@ class Images(Task):
         return len(batch)
 
     def held_out(self, split: str) -> np.ndarray:
-        """The images of a split as evaluations take them: binarised once, for good."""
+        """Return the images of a split for evaluation; if they are binarised, always alike."""
         x = getattr(self.data, split).x
         if not self.binarises:
             return x
@@ -80,14 +81,14 @@ class Images(Task):
 
         A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
         """
-        panel = self.one(panels)
+        panel = self.only_panel(panels)
         evaluation = self._evaluation(panel)
-        images_at_once = evaluation.check(options)
+        batch_size = evaluation.check(options)
         x = self.held_out(options.split)
         if options.examples is not None:
             x = x[random.permutation(Key(0).fold_in("subset"), len(x))[: options.examples]]
         x, key = self.examples(panel, x), self.key.fold_in("evaluation")
-        return evaluation.assess(x, key, options, images_at_once)
+        return evaluation.assess(x, key, options, batch_size)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Write examples from the prior, or test images over their reconstructions, as a PNG.

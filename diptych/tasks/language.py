@@ -24,8 +24,8 @@ from model_specs.common.key import Key
 from numpy_ref.nn import random
 
 LENGTH = 64
-"""Steps of a window in evaluation. It decides how the work is cut and no number, except where
-dropout is on: masks are drawn for this number of steps."""
+"""Steps of a window in evaluation. Results do not depend on it, except with dropout, whose masks
+are drawn for one window."""
 
 
 class Language(SequenceTask):
@@ -133,7 +133,7 @@ def average_nll(
         p(token) = mean over panels and passes of p_k(token)
 
     samples = 0: one pass of each panel without dropout; else K passes with masks of their own,
-    drawn anew for each window of LENGTH tokens.
+    drawn for each window of LENGTH tokens.
     """
     log_p = np.full(len(tokens) - 1, -np.inf)
     for i, panel in enumerate(panels):

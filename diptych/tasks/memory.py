@@ -1,4 +1,4 @@
-"""The long-memory tasks: fresh sequences at every step, and the share of right answers."""
+"""The long-memory tasks: fresh sequences at every step, and the share of correct answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from model_specs.common.key import Key
 STEPS_PER_EPOCH = 100
 HELD_OUT = 500
 TOLERANCE = 0.04
-"""A sum counts as right this close (Hochreiter & Schmidhuber 1997, section 5.4)."""
+"""The error below which a sum is correct (Hochreiter & Schmidhuber 1997, section 5.4)."""
 
 
 class Memory(SequenceTask):
@@ -44,9 +44,9 @@ class Memory(SequenceTask):
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         count = 2 * HELD_OUT if options.examples is None else options.examples
-        result = self._score(self.one(panels), options.split, count)
+        result = self._score(self.only_panel(panels), options.split, count)
         metrics = {f"{options.split}_{name}": value for name, value in result.items()}
-        units = {"error": "a step that counts", "accuracy": "of the answers"}
+        units = {"error": "per weighted step", "accuracy": "of the answers"}
         lines = [(name, f"{value:.4f}", units[name]) for name, value in result.items()]
         title = f"{self.data.name}: {options.split}, {count} sequences"
         return Assessment(title, metrics | {f"{options.split}_sequences": count}, lines)
@@ -58,7 +58,7 @@ class Memory(SequenceTask):
         return self.data.summary
 
     def _score(self, panel: Panel, split: str, count: int) -> dict[str, float]:
-        """Mean error of the steps with a weight, and the share of right answers among them."""
+        """Mean error of the steps with a weight, and the share of correct answers among them."""
         held_out = self.data.draw(Key(0).fold_in("memory").fold_in(split), count)
         with panel.evaluating():
             batch = panel.convert(window(panel, *held_out))
@@ -68,7 +68,7 @@ class Memory(SequenceTask):
         counted = held_out.weight > 0
         answers = to_numpy(outputs)
         if answers.ndim > held_out.y.ndim:
-            right = answers.argmax(-1) == held_out.y
+            correct = answers.argmax(-1) == held_out.y
         else:
-            right = (np.abs(answers - held_out.y) < TOLERANCE).all(-1)
-        return {"error": error, "accuracy": float(right[counted].mean())}
+            correct = (np.abs(answers - held_out.y) < TOLERANCE).all(-1)
+        return {"error": error, "accuracy": float(correct[counted].mean())}

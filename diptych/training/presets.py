@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preset:
-    """The settings of `diptych train MODEL --preset NAME`; options that the user gives win."""
+    """The settings of `diptych train MODEL --preset NAME`; the user's own options override them."""
 
     model: str
+    """The name of the model."""
     source: str
+    """The publication that the settings come from."""
     fields: dict[str, Any] = field(default_factory=dict)
-    """fields of the model's config"""
+    """The fields of the model's config that the preset sets."""
     run: dict[str, Any] = field(default_factory=dict)
-    """fields of RunConfig"""
+    """The fields of RunConfig that the preset sets."""
     data: str | None = None
-    """the data set where the user names none; None: that of the model"""
+    """The data set if the user names none; None stands for the model's default."""
 
 
 ZAREMBA = "Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329, section 4.1"
@@ -115,7 +117,7 @@ for _suffix, _fields in VLAE_ABLATIONS.items():
 
 
 def default_data(model: str, preset: str | None) -> str:
-    """The data set where the user names none. Raises: ValueError for an unknown preset."""
+    """Return the default data set. Raises: ValueError for an unknown preset."""
     from diptych import pairs
 
     chosen = None if preset is None else lookup("preset", preset, PRESETS).data
@@ -130,9 +132,9 @@ def settings(
     fields: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> RunConfig:
-    """The settings of a run: those of the user, else the preset's, else the defaults.
+    """Make the settings of a run: the user's, otherwise the preset's, otherwise the defaults.
 
-    `fields` are those of the model, `options` those of the run; None counts as not given.
+    `fields` are set in the model's config, `options` in RunConfig; None stands for the default.
     Raises: ValueError for an unknown preset, or one of another model.
     """
     from diptych import pairs

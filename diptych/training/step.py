@@ -19,7 +19,7 @@ class StepResult(NamedTuple):
     """The outcome of one training step."""
 
     terms: dict[str, float]  # of the loss before the step, "total" first, per example
-    grad_norm: float | None  # before clipping; None where it was not asked for
+    grad_norm: float | None  # before clipping; None unless it was measured
     state: Any  # of a recurrent model, for the next batch; else None
 
 
@@ -35,9 +35,9 @@ def training_step(
 
         g = d loss(inputs, noise) / d weights;  g <- g min(1, clip / |g|);  weights <- step(lr, g)
 
-    `measure_norm` asks for |g|, the norm over all parameters, at the cost of one more pass over
-    them. Units: terms in nats per example, where the model's are nats.
-    Raises: NonFiniteError, with the weights as before, where a loss term is NaN or inf.
+    With `measure_norm` the result has |g|, the norm over all parameters, which costs one more pass
+    over them. Units: terms in nats per example, where the model's are nats.
+    Raises: NonFiniteError, with the weights unchanged, if a loss term is NaN or inf.
     """
     terms, state = panel.forward_backward(batch.inputs, batch.noise, batch.share)
     check_finite(terms)
@@ -47,13 +47,13 @@ def training_step(
 
 
 def check_finite(terms: Mapping[str, float]) -> None:
-    """Raise NonFiniteError where a loss term is NaN or inf."""
+    """Raise NonFiniteError if a loss term is NaN or inf."""
     broken = [f"{name} is {value}" for name, value in terms.items() if not math.isfinite(value)]
     if broken:
         raise NonFiniteError(f"loss term {', '.join(broken)}")
 
 
 def gradient_norm(panel: Panel) -> float:
-    """|g| = sqrt(sum g_i^2) over the gradients of all parameters, as the last batch left them."""
+    """|g| = sqrt(sum g_i^2) over the current gradients of all parameters."""
     gradients = (parameter.grad for parameter in panel.model.parameters())
     return math.sqrt(sum(float((g * g).sum()) for g in gradients if g is not None))

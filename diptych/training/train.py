@@ -32,11 +32,13 @@ class Outcome:
     folder: RunFolder
     panel: Panel
     steps: int
+    """The number of steps since the beginning of the run."""
     seconds: float
-    """spent on training steps, over all the times that the run was resumed"""
+    """The time of all training steps, also of those before the run was resumed."""
     interrupted: bool
+    """True if Ctrl-C stopped the run before its last step."""
     already_finished: bool = False
-    """True where the run had no step left, and nothing was changed"""
+    """True if the run was finished before this call, which then changed nothing."""
 
 
 def build(config: RunConfig, ranks: Ranks = Ranks()) -> Panel:  # noqa: B008  (immutable)
@@ -72,13 +74,13 @@ def train(
 
     The first Ctrl-C finishes the step, saves, and returns with `interrupted`; a second one raises
     KeyboardInterrupt at once. `resume` continues a run from its last checkpoint, to the same final
-    weights bit for bit; without a checkpoint it begins at the beginning. It may change some of the
-    settings (see diptych.runs.resuming), more epochs among them. A run that is finished stays
+    weights bit for bit; without a checkpoint it starts from the first step. Some settings may
+    change, such as the number of epochs (see diptych.runs.resuming). A finished run stays
     unchanged. `console` shows a progress bar. With several `ranks` each process calls this, and
     only rank 0 writes.
 
     Raises: NonFiniteError with the step and the term; the last checkpoint stays unchanged.
-    ValueError where `out` holds another run or cannot be written.
+    ValueError if `out` holds another run or cannot be written.
     """
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
@@ -108,14 +110,14 @@ def train(
 
 
 def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:
-    """Raise ValueError where model, data and ranks do not fit, before the folder is claimed."""
+    """Raise ValueError if model, data and ranks do not fit, before the folder is claimed."""
     traits = pairs.traits(panel.model.config)
     if ranks.size > 1 and not task.divisible:
         raise ValueError(f"ranks: got {ranks.size}, {task.data.name} is trained on in one process")
     if ranks.size > 1 and not traits.divisible:
         raise ValueError(
-            f"ranks: got {ranks.size}, {config.model} so configured is trained in one process: its "
-            "loss is of the whole batch, and no sum over parts of it"
+            f"ranks: got {ranks.size}, {config.model} with this config is trained in one process: "
+            "its loss is no sum over parts of a batch"
         )
     if config.pictures is not None and not task.pictured:
         raise ValueError(f"pictures: got a run on {task.data.name}, takes one on images")
@@ -125,5 +127,5 @@ def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> No
             f"batch_size: got {config.batch_size} of {task.data.name}, {config.model} takes "
             f"{traits.least_batch} images or more: one alone cannot be normalised"
         )
-    with panel.evaluating():  # no running statistic may move by this
+    with panel.evaluating():  # so that no running statistic changes
         panel.terms(first.inputs, first.noise)

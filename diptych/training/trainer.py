@@ -1,8 +1,8 @@
 """The training loop for both panels, and the files that it writes.
 
 Everything random is addressed by epoch or step from the run's key, so the loop has no hidden
-state: weights, their average, optimiser, step number and, of a recurrent model, the state it
-carries are all that a resumed run needs to go on bit for bit.
+state. A resumed run continues bit for bit from the weights, their average, the optimiser's state,
+the step number and the state that a recurrent model carries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from diptych.weights import save, to_arrays
 from model_specs.common.key import Key
 
 LOG_EACH = 100
-"""Each of this number of first steps is logged: there the curves of two panels still coincide."""
+"""Each of the first LOG_EACH steps is logged, while the curves of the two panels still coincide."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class Position:
     step: int = 0
     seconds: float = 0.0
     units: int = 0
-    """images or tokens in those steps, for the progress bar"""
+    """The number of images or tokens in these steps, for the progress bar."""
     examples: int = 0
-    """in this epoch so far"""
+    """The number of examples in the steps of the current epoch."""
     sums: dict[str, float] = field(default_factory=dict)
-    """loss terms, summed over those examples"""
+    """The loss terms, summed over the examples of the current epoch."""
     best_epoch: int = -1
     best_loss: float = math.inf
 
@@ -64,7 +64,7 @@ class Position:
         return means
 
     def is_over(self, epoch: int, config: RunConfig) -> bool:
-        """True where the run's patience ends it after `epoch`."""
+        """True if the run's patience ends it after `epoch`."""
         waited = epoch - self.best_epoch
         return config.patience is not None and waited >= config.patience
 
@@ -95,20 +95,20 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """True where no step is left to take."""
+        """True if no step is left."""
         position, left = self.position, self.epoch < self.config.epochs
         starts_epoch = position.step > 0 and position.step % self.task.steps_per_epoch == 0
         return not left or (starts_epoch and position.is_over(self.epoch - 1, self.config))
 
     def run(self, progress: Progress, stop: threading.Event) -> bool:
-        """Train to the last epoch, or until `stop` is set; return True where it stopped early."""
+        """Train to the last epoch, or until `stop` is set; return True if it stopped early."""
         position, per_epoch = self.position, self.task.steps_per_epoch
         total = self.config.epochs * per_epoch
         name = self.config.backend
         bar = progress.add_task(name, total=total, completed=position.step, message="")
         if position.step == 0:
             self._initialize()
-        stopped = False  # all ranks agree on it: one that stopped alone would leave them waiting
+        stopped = False  # the same on all ranks: if one stopped alone, the others would wait for it
         while not self.finished and not stopped:
             epoch = self.epoch
             terms = self.step()
@@ -124,14 +124,14 @@ class Trainer:
 
     def step(self) -> dict[str, float]:
         """Take one optimiser step; return the loss terms before it, per example."""
-        position, epoch, begun = self.position, self.epoch, time.perf_counter()
+        position, epoch, start = self.position, self.epoch, time.perf_counter()
         batch = self.task.training_batch(self.panel, position.step, self.state, ranks=self.ranks)
         try:
             result = training_step(self.panel, batch, self.config.lr_at(epoch), self.config.clip)
         except NonFiniteError as error:
             raise NonFiniteError(f"step {position.step}: {error}") from None
         self.state = result.state
-        position.add(batch, result, time.perf_counter() - begun)
+        position.add(batch, result, time.perf_counter() - start)
         logged = position.step <= LOG_EACH or position.step % self.config.log_every == 0
         if logged and self.ranks.first:
             self.folder.log({"kind": "step", "step": position.step, "epoch": epoch, **result.terms})
@@ -140,7 +140,7 @@ class Trainer:
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
         position = self.position
-        self.arrays()  # before validation, which would trip over a broken weight and not name it
+        self.arrays()  # checked here because validation would fail without the weight's name
         valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
         lr, means = self.config.lr_at(epoch), position.means()
         record = {"kind": "epoch", "step": position.step, "epoch": epoch, "lr": lr}
@@ -160,7 +160,7 @@ class Trainer:
         self.save()
 
     def arrays(self) -> dict[str, Any]:
-        """The arrays of a checkpoint. Raises: NonFiniteError rather than keep a broken weight."""
+        """The arrays of a checkpoint. Raises: NonFiniteError if a weight is NaN or inf."""
         arrays = {f"model.{name}": a for name, a in self.panel.weights().items()}
         arrays |= {f"average.{name}": a for name, a in self.panel.average_state().items()}
         arrays |= {f"optimizer.{name}": a for name, a in self.panel.optimizer_state().items()}
@@ -179,7 +179,7 @@ class Trainer:
         save_arrays(self.folder.checkpoint_file, self.arrays(), {"position": position, "key": key})
 
     def restore(self) -> None:
-        """Go to the checkpoint, where there is one."""
+        """Restore the checkpoint, if there is one."""
         file = self.folder.checkpoint_file
         if not file.exists():
             return
@@ -194,10 +194,10 @@ class Trainer:
         self.position = Position(**position | {"best_loss": float(position["best_loss"])})
         first = self.ranks.broadcast(lambda: self.position.step)
         if self.ranks.any(self.position.step != first):
-            raise ValueError(f"{file}: not the same on every rank, rank 0 stands at step {first}")
+            raise ValueError(f"{file}: differs between the ranks: rank 0 is at step {first}")
 
     def is_complete(self) -> bool:
-        """True where the run is finished and its last weights are in their file."""
+        """True if the run is finished and its last weights are in their file."""
         file = self.folder.last_file
         if not self.finished or not file.exists():
             return False
@@ -209,12 +209,12 @@ class Trainer:
             )
 
     def _initialize(self) -> None:
-        """Set the weights by the first batch, whole on every rank, so that all do the same."""
+        """Initialise the weights from the whole first batch on every rank, so that all agree."""
         first = self.task.training_batch(self.panel, 0, stream="initialize")
         self.panel.initialize(first.inputs, first.noise)
 
     def _save_weights(self, file: Path) -> None:
-        """Write the weights that an evaluation takes: averaged, where the run keeps an average."""
+        """Write the weights that an evaluation uses: the averages, if the run keeps them."""
         with self.panel.averaged():
             save(self.panel.model, file)
 

@@ -135,7 +135,7 @@ def test_dynamic_mnist_is_mnist_with_the_dynamic_flag(tmp_path):
     assert (grey.dynamic, dynamic.dynamic) == (False, True)
     assert dynamic.name == "dynamic_mnist" and dynamic.image_shape == (1, 28, 28)
     assert dynamic.summary.startswith("dynamic_mnist: 11 train, 2 valid and 4 test images of 28x28")
-    assert str(tmp_path) in dynamic.summary and "drawn anew" in dynamic.summary
+    assert str(tmp_path) in dynamic.summary and "drawn as 0 or 1" in dynamic.summary
 
 
 def test_real_dynamic_mnist_has_the_splits_of_mnist(real):

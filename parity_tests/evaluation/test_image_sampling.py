@@ -69,7 +69,7 @@ def test_reconstruct_draws_test_images_and_their_reconstructions(run, trained):
     assert first.shape == imread(out / "reconstructions.png").shape
     assert (first != imread(out / "reconstructions.png")).any()  # other images
     status, _, message = run("sample", out, "--reconstruct", "--mean")
-    assert status == 1 and "mean: got it with reconstruct" in message
+    assert status == 1 and "with reconstruct, takes samples" in message
 
 
 def test_reconstruct_and_mean_are_refused_for_text(run, tmp_path):

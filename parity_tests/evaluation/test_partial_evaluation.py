@@ -156,11 +156,11 @@ def test_the_command_resumes_an_evaluation(backend, stop, evaluate, tmp_path, mo
     status, _, error = evaluate(backend, *options)
     assert status == 1 and "holds a part of this evaluation; --resume it" in error
     status, message, _ = evaluate(backend, "--samples", 49, "--resume")
-    assert status == 0 and "begins anew" in message and file.exists()
+    assert status == 0 and "starts from the beginning" in message and file.exists()
     with monkeypatch.context() as patch:
         stop_after(patch, (200 - done) // 20 + 4, kill)  # fails if it starts over
         status, message, _ = evaluate(backend, *options, "--resume")
-    assert status == 0 and "begins anew" not in message
+    assert status == 0 and "starts from the beginning" not in message
     assert result(folder) == expected and not file.exists()
 
 

@@ -43,15 +43,15 @@ def test_every_claim_holds_and_the_findings_are_complete(laboratory):
         assert truth.startswith(start) and "|" not in truth  # it is a cell of a Markdown table
     assert json.loads(json.dumps(result.results, allow_nan=False)) == result.results
     (model,) = result.results["models"]
-    assert list(model["ways"]) == list(ESTIMATORS)
-    for estimator, rows in model["ways"].items():
+    assert list(model["estimators"]) == list(ESTIMATORS)
+    for estimator, rows in model["estimators"].items():
         least = 2 if estimator == "score + baseline" else 1
         assert [row["samples"] for row in rows] == [L for L in SMALL.samples if least <= L]
     assert len(result.table.rows) == len(SMALL.samples)
     assert result.table.columns[1].header == "A" and len(result.figure.axes) == 2
     lines = result.figure.axes[0].get_lines()
     for estimator, line in zip(ESTIMATORS, lines, strict=False):
-        variances = [row["encoder"]["variance"] for row in model["ways"][estimator]]
+        variances = [row["encoder"]["variance"] for row in model["estimators"][estimator]]
         np.testing.assert_array_equal(line.get_ydata(), variances)
 
 

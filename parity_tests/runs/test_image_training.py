@@ -227,7 +227,7 @@ def test_runs_that_stopped_early_are_compared_as_far_as_they_went(validations, t
     assert metrics["relative_difference_all_logged_steps"] <= 1e-10
     log = paths["torch"] / "metrics.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(ValueError, match="torch: has 2 of 3 epochs, takes a whole run"):
+    with pytest.raises(ValueError, match="torch: has 2 of 3 epochs, takes a finished run"):
         compare_runs(*paths.values(), **quiet)
 
 

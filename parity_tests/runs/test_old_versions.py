@@ -14,7 +14,7 @@ import diptych
 from diptych import data
 from diptych.commands.open import open_run
 from diptych.files import load_arrays, save_arrays
-from diptych.runs.folder import RunFolder, digest
+from diptych.runs.folder import RunFolder, data_digest
 from diptych.runs.old_versions import UNVERSIONED, upgraded, upgraded_position, version_of
 from diptych.training.train import train
 
@@ -73,7 +73,7 @@ def test_an_old_folder_is_evaluated_and_resumed(model, tmp_path, monkeypatch, ru
     config = writer.config()
     dataset = data.load(config.data)
     monkeypatch.setattr("diptych.tasks.memory.STEPS_PER_EPOCH", 3)
-    if SETTINGS[model]["data_digest"] != digest(dataset):
+    if SETTINGS[model]["data_digest"] != data_digest(dataset):
         pytest.skip("the text of topics depends on the version of Python")
     whole = train(config, dataset, tmp_path / "whole")
     cut = RunFolder(tmp_path / "cut")

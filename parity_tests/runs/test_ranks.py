@@ -192,7 +192,7 @@ class Behind(Ranks):
 def test_a_rank_that_stands_elsewhere_ends_the_run(one_process, tmp_path):
     dataset = data.load("digits16")
     shutil.copytree(one_process.folder.path, tmp_path / "run")
-    with pytest.raises(ValueError, match="not the same on every rank, rank 0 stands at step 14"):
+    with pytest.raises(ValueError, match="differs between the ranks: rank 0 is at step 14"):
         train(one_process.folder.config(), dataset, tmp_path / "run", resume=True, ranks=Behind())
 
 

@@ -88,7 +88,7 @@ def test_grey_images_are_refused_and_may_be_binarised(run, tmp_path):
 
 def test_several_ranks_are_refused_where_bits_are_free(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("diptych.panels.right.DistributedDataParallel", lambda loss: loss)
-    with pytest.raises(ValueError, match="ranks: got 2, vlae so configured is trained in one"):
+    with pytest.raises(ValueError, match="ranks: got 2, vlae with this config is trained in one"):
         train(run_of(digits), digits, tmp_path / "run", ranks=Ranks(0, 2))
     assert not (tmp_path / "run").exists()
 

@@ -1,6 +1,6 @@
 """Tables of the measured results for README.md, docs/results.md and docs/speed.md.
 
-The records are those of diptych.runs.results. A cell holds at most 80 characters, so that a row
+The records are read by diptych.runs.results. A cell holds at most 80 characters, so that a row
 can be read where the page is shown; the commands that measured a table stand below it.
 """
 
@@ -77,4 +77,4 @@ PAGES: dict[str, Callable[[list[Record]], str]] = {
     "docs/results.md": results_page,
     "docs/speed.md": speed_page,
 }
-"""Which function makes the tables of which page."""
+"""The function that makes the tables of each page."""

@@ -10,7 +10,7 @@ from diptych.runs.tables.trained import data_name
 
 
 def memory(records: list[Record]) -> str:
-    """Right answers of each dropout scheme, a table an experiment."""
+    """Tables of the accuracy under each dropout scheme, one for each experiment."""
     return "\n\n".join(_memory_table(record) for record in records)
 
 
@@ -39,7 +39,7 @@ def _memory_table(record: Record) -> str:
 
 
 def regularised(records: list[Record]) -> str:
-    """Perplexities with and without dropout, a table an experiment."""
+    """Tables of the perplexity with and without dropout, one for each experiment."""
     return "\n\n".join(_regularised_table(record) for record in records)
 
 
@@ -62,7 +62,7 @@ def _regularised_table(record: Record) -> str:
 
 
 def preference(records: list[Record]) -> str:
-    """Nats on the code for each decoder, a table an experiment."""
+    """Tables of the KL of each decoder, one for each experiment."""
     return "\n\n".join(_preference_table(record) for record in records)
 
 

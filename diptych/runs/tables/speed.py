@@ -23,9 +23,11 @@ def speed(record: Record) -> str:
     for size, dtype, work, load in _workloads(record):
         sizes.setdefault(size, []).append((work, dtype, load))
     for size, loads in sizes.items():
-        ways = list(dict.fromkeys(way for *_, load in loads for way in load))
-        rows = [(work, dtype, *(_cell(load.get(w)) for w in ways)) for work, dtype, load in loads]
-        parts.append(f"**{size}**\n\n{table(('work', 'dtype', *ways), rows)}")
+        columns = list(dict.fromkeys(name for *_, load in loads for name in load))
+        rows = [
+            (work, dtype, *(_cell(load.get(c)) for c in columns)) for work, dtype, load in loads
+        ]
+        parts.append(f"**{size}**\n\n{table(('work', 'dtype', *columns), rows)}")
     return "\n\n".join([*parts, commands([("", [record["command"]])])])
 
 
@@ -48,7 +50,7 @@ def _model(record: Record) -> str:
 
 
 def _workloads(record: Record) -> list[tuple[str, str, str, Record]]:
-    """Size, dtype, timed part and the measured ways of each workload of a benchmark."""
+    """Return size, dtype, timed part and timings of each workload of a benchmark."""
     result = []
     for name, load in record["metrics"].items():
         if isinstance(load, dict) and (match := _WORKLOAD.fullmatch(name)):

@@ -14,7 +14,7 @@ LATENTS = {"gaussian": "Gaussian prior", "af_prior": "flow prior", "iaf_posterio
 
 
 def likelihood(records: list[Record]) -> str:
-    """Importance-weighted likelihoods of test images, a row a run."""
+    """Importance-weighted likelihoods of test images, one row for each run."""
     rows = []
     for r in records:
         m = r["metrics"]
@@ -32,7 +32,7 @@ def likelihood(records: list[Record]) -> str:
 
 
 def reconstruction(records: list[Record]) -> str:
-    """Errors of reconstructed test images, a row a run."""
+    """Errors of reconstructed test images, one row for each run."""
     rows = []
     for r in records:
         m, c = r["metrics"], _model_config(r)
@@ -45,7 +45,7 @@ def reconstruction(records: list[Record]) -> str:
 
 
 def perplexity(records: list[Record]) -> str:
-    """Perplexities of test text, a row a run."""
+    """Perplexities of test text, one row for each run."""
     rows = []
     for r in records:
         m = r["metrics"]
@@ -83,16 +83,17 @@ def compared(records: list[Record]) -> str:
 
 
 def select(records: list[Record], metric: str) -> list[Record]:
-    """The records with a metric whose name begins so; each has one kind of result only.
+    """Return the records that have a metric whose name begins with `metric`.
 
-    A run of images has a likelihood and an error of reconstructions. The model of colour images
-    (which has an image_size) is judged by the second, every other by the first.
+    A run of images has both a likelihood and an error of its reconstructions. It is listed by the
+    error if its config has an image_size (the convolutional VAE), otherwise by the likelihood.
     """
-    kept = [r for r in records if any(name.startswith(metric) for name in r["metrics"])]
+    selected = [r for r in records if any(name.startswith(metric) for name in r["metrics"])]
     if metric in ("test_nll", "test_rmse"):
-        kept = [r for r in kept if "test_perplexity" not in r["metrics"]]
-        kept = [r for r in kept if ("image_size" in _model_config(r)) == (metric == "test_rmse")]
-    return kept
+        selected = [r for r in selected if "test_perplexity" not in r["metrics"]]
+        colour = metric == "test_rmse"
+        selected = [r for r in selected if ("image_size" in _model_config(r)) == colour]
+    return selected
 
 
 def _model_config(record: Record) -> dict[str, Any]:
