@@ -194,8 +194,9 @@ def _naive(model: Any, count: int) -> Callable[[], Any]:
 @torch.no_grad()
 def _sample_and_inputs(model: Any) -> tuple[Any, Any, Any]:
     """Return the images of `_sampling`, and the context maps and uniforms they are drawn from."""
-    x = _sampling(model, IMAGES)()
-    if isinstance(model, nn.Module):
+    x: Any = _sampling(model, IMAGES)()
+    on_right = isinstance(model, nn.Module)
+    if on_right:
         device = model.device
         eps = right_random.normal(
             KEY.fold_in("z"), (IMAGES, model.code_dim), dtype=model.dtype, device=device

@@ -105,7 +105,7 @@ def test_a_model_without_initialize_is_not_changed(few_digits, tmp_path, monkeyp
 def test_a_loss_of_the_whole_batch_is_refused_on_several_ranks(few_digits, tmp_path, monkeypatch):
     monkeypatch.setattr("diptych.panels.right.DistributedDataParallel", lambda loss: loss)
     monkeypatch.setattr("diptych.pairs.traits", lambda config: Traits(divisible=False))
-    with pytest.raises(ValueError, match="ranks: got 2, mlp_vae so configured is trained in one"):
+    with pytest.raises(ValueError, match="ranks: got 2, mlp_vae with this config is trained"):
         train(short_run(), few_digits, tmp_path / "run", ranks=Ranks(0, 2))
     assert not (tmp_path / "run").exists()
     assert train(short_run(epochs=1), few_digits, tmp_path / "run").steps == 3
