@@ -175,7 +175,7 @@ def _longest_word(text: Text) -> int:
 
 
 def _widths(shown: list[int], least: list[int], natural: list[int], space: int) -> dict[int, int]:
-    """The width of each shown column: the least, and more up to the natural one while it lasts."""
+    """Widths of the shown columns: at least `least`, and up to `natural` if there is space."""
     left = space - sum(least[i] for i in shown)
     widths = {}
     for i in shown:

@@ -66,7 +66,7 @@ class Images(Task):
         return len(batch)
 
     def held_out(self, split: str) -> np.ndarray:
-        """Return the images of a split for evaluation; if they are binarised, always alike."""
+        """Return the images of a split; binarised pixels are the same in every evaluation."""
         x = getattr(self.data, split).x
         if not self.binarises:
             return x
