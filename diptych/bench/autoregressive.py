@@ -198,7 +198,7 @@ def _sample_and_inputs(model: Any) -> tuple[Any, Any, Any]:
     on_right = isinstance(model, nn.Module)
     if on_right:
         device = model.device
-        eps = right_random.normal(
+        eps: Any = right_random.normal(
             KEY.fold_in("z"), (IMAGES, model.code_dim), dtype=model.dtype, device=device
         )
         maps = model.decoder(model.latent.generate(eps))
