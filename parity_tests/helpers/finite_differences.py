@@ -17,9 +17,9 @@ def derivative(function: Callable[[float], float], step: float = 3e-5) -> float:
 
     Rounding adds an error of eps / h.
     """
-    near = function(step) - function(-step)
-    far = function(2 * step) - function(-2 * step)
-    return (8 * near - far) / (12 * step)
+    inner = function(step) - function(-step)
+    outer = function(2 * step) - function(-2 * step)
+    return (8 * inner - outer) / (12 * step)
 
 
 def derivative_errors(

@@ -116,8 +116,8 @@ def trajectories(
         ends.append(panel.weights() | panel.state_arrays(state))
     ours, theirs = ends
     assert ours.keys() == theirs.keys()
-    apart = max(normwise(ours[name], theirs[name]) for name in ours)
-    return apart, min(normwise(ours[name], start[name]) for name in start)
+    difference = max(normwise(ours[name], theirs[name]) for name in ours)
+    return difference, min(normwise(ours[name], start[name]) for name in start)
 
 
 # Memory

@@ -138,9 +138,9 @@ def test_every_option_agrees(make_pair, dtype, options):
 )
 def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer, lr, clip, options):
     """And in the same state; the weights have moved, and clipping took part."""
-    apart, moved = trajectories("lstm", make_config("lstm", **options), optimizer, lr, clip)
-    assert apart <= 1e-10
-    assert moved > 0.01
+    difference, change = trajectories("lstm", make_config("lstm", **options), optimizer, lr, clip)
+    assert difference <= 1e-10
+    assert change > 0.01
 
 
 # Witnesses: neither panel

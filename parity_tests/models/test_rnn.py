@@ -102,9 +102,9 @@ def test_numbers_for_outputs_agree(make_pair, dtype, scheme):
 )
 def test_a_hundred_steps_with_a_carried_state_end_in_the_same_weights(optimizer, lr, clip, options):
     """And in the same state; the weights have moved, and clipping took part."""
-    apart, moved = trajectories("rnn", make_config("rnn", **options), optimizer, lr, clip)
-    assert apart <= 1e-10
-    assert moved > 0.01
+    difference, change = trajectories("rnn", make_config("rnn", **options), optimizer, lr, clip)
+    assert difference <= 1e-10
+    assert change > 0.01
 
 
 # Witnesses: neither panel

@@ -82,20 +82,25 @@ def test_masks_differ_as_independent_ones_do(cell, scheme):
     masks, model = draw(cell, scheme, **sizes)
     again, later = model.draw_noise(KEY, 40), model.draw_noise(KEY.fold_in(1), 40)
 
-    def near(result, probability, count):
+    def within_five_errors(result, probability, count):
         return abs(result - probability) < 5 * math.sqrt(probability * (1 - probability) / count)
 
     places = [(f"{n}[{i}]", p) for n in rates for i, p in enumerate(getattr(masks, n))]
     for name, mask in places:
         p = rates[name.partition("[")[0]]
-        assert near(mask.mean(), 1 - p, mask.size), name
+        assert within_five_errors(mask.mean(), 1 - p, mask.size), name
         kept, others = p * p + (1 - p) ** 2, [mask[:, 1:] == mask[:, :-1]]
         others += [mask[1:] == mask[:-1]] if len(mask) > 1 else []
         for agreed in others:
-            assert near(agreed.mean(), kept, agreed.size / 2), name  # neighbours share a mask
+            assert within_five_errors(agreed.mean(), kept, agreed.size / 2), (
+                name
+            )  # neighbours share a mask
     for (name, one), (_, two) in itertools.combinations(places, 2):
         p, q = (rates[which.partition("[")[0]] for which in (name, _))
-        assert near((one == two).mean(), p * q + (1 - p) * (1 - q), one.size), (name, _)
+        assert within_five_errors((one == two).mean(), p * q + (1 - p) * (1 - q), one.size), (
+            name,
+            _,
+        )
     for (_, one), (_, same), (_, two) in zip(*map(leaves, (masks, again, later)), strict=True):
         np.testing.assert_array_equal(one, same)
         assert (one != two).any()

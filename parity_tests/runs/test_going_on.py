@@ -149,7 +149,7 @@ def test_settings_of_the_steps_cannot_change(few_digits, tmp_path):
 SMALL = ("--set", "hidden_dim=4", "--batch-size", 500)
 
 
-def test_a_resumed_command_takes_what_is_not_given_from_the_folder(run, tmp_path):
+def test_a_resumed_command_takes_missing_options_from_the_folder(run, tmp_path):
     out = tmp_path / "run"
     first = ("--lr", 0.02, "--seed", 3, "--backend", "numpy", "--epochs", 2, "--out", out, *SMALL)
     assert run("train", "mlp_vae", *first)[0] == 0
@@ -167,7 +167,7 @@ def test_a_resumed_command_takes_what_is_not_given_from_the_folder(run, tmp_path
     assert status == 1 and "model_config was" in error
 
 
-def test_a_preset_given_again_has_to_be_that_of_the_run(run, tmp_path):
+def test_a_preset_on_resume_has_to_be_that_of_the_run(run, tmp_path):
     out = tmp_path / "run"
     small = [o for f in ("maps=2", "decoder_maps=2", "masked_layers=2") for o in ("--set", f)]
     options = ("--epochs", 1, "--batch-size", 600, "--out", out, *small)

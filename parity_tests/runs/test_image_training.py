@@ -141,7 +141,7 @@ def test_both_panels_train_alike(activation, tmp_path):
         np.testing.assert_allclose(array, right[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_binarised_images_are_drawn_before_they_are_spread(monkeypatch):
+def test_images_are_binarised_before_they_are_scaled_to_the_range_of_tanh(monkeypatch):
     """tanh: a 0 is -1."""
     result = dataset()
     config = config_for(result, binarize=True, fields=FIELDS | {"out_activation": "tanh"})

@@ -35,7 +35,7 @@ def test_the_first_signal_announces_and_the_second_raises(number):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_handler_is_given_back_after_either(number):
+def test_either_way_the_earlier_signal_handler_is_restored(number):
     before = signal.getsignal(number)
     for signals in (0, 1, 2):
         try:

@@ -54,20 +54,20 @@ def values(named):
 
 @each_backend
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.998])
-def test_the_average_is_the_weighted_sum_of_all_weights_seen(backend, decay, rng):
+def test_the_average_is_the_weighted_sum_of_the_weights_after_each_step(backend, decay, rng):
     """decay^T p_0 + (1 - decay) sum_t decay^(T - t) p_t, summed directly."""
-    seen = [{n: rng.normal(size=s) for n, s in SHAPES.items()} for _ in range(21)]
-    named = parameters(backend, seen[0])
+    history = [{n: rng.normal(size=s) for n, s in SHAPES.items()} for _ in range(21)]
+    named = parameters(backend, history[0])
     average = average_of(backend, named, decay)
-    assert_same_arrays(to_arrays(average.state_dict()), seen[0])
-    for now in seen[1:]:
+    assert_same_arrays(to_arrays(average.state_dict()), history[0])
+    for now in history[1:]:
         for name, parameter in named.items():
             write(parameter, now[name])
         average.update()
     weights = [decay**20] + [(1 - decay) * decay ** (20 - t) for t in range(1, 21)]
     assert sum(weights) == pytest.approx(1, rel=1e-14)  # so nothing is to be corrected for
     for name, array in to_arrays(average.state_dict()).items():
-        want = sum(w * now[name] for w, now in zip(weights, seen, strict=True))
+        want = sum(w * now[name] for w, now in zip(weights, history, strict=True))
         assert normwise(array, want) <= 1e-14, name
 
 

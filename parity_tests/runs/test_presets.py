@@ -24,8 +24,8 @@ PUBLISHED = {
 SCHEMES = {"zaremba-small": "none", "gal-large": "variational_recurrent"}
 
 
-def filled(preset=None, fields=None, model="lstm", dataset=CORPUS, **given):
-    return settings(model, dataset.name, dataset, preset, fields or {}, given)
+def filled(preset=None, fields=None, model="lstm", dataset=CORPUS, **options):
+    return settings(model, dataset.name, dataset, preset, fields or {}, options)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -48,8 +48,8 @@ def test_each_preset_is_what_was_published(name):
         tied=False,
         forget_bias=0.0,
     )
-    asked = (run.optimizer, run.lr, run.batch_size, run.clip, run.epochs, run.weight_decay)
-    assert asked == ("sgd", 1.0, 20, clip, epochs, 1e-7 if gal else 0.0)
+    result = (run.optimizer, run.lr, run.batch_size, run.clip, run.epochs, run.weight_decay)
+    assert result == ("sgd", 1.0, 20, clip, epochs, 1e-7 if gal else 0.0)
     assert (run.model, run.data) == ("lstm", "toy")
 
 
@@ -78,8 +78,8 @@ def test_the_learning_rate_of_each_epoch_is_that_of_the_authors_loop(name):
 def test_what_the_user_gives_wins_and_the_rest_stays():
     plain = filled("zaremba-medium")
     # 128 and 0.001 are the defaults: to give them is not the same as to give nothing
-    given = {"batch_size": 128, "lr": 1e-3, "clip": None, "backend": "numpy"}
-    mixed = filled("zaremba-medium", {"rate": 0.0, "hidden_dim": 7}, **given)
+    options = {"batch_size": 128, "lr": 1e-3, "clip": None, "backend": "numpy"}
+    mixed = filled("zaremba-medium", {"rate": 0.0, "hidden_dim": 7}, **options)
     expected = {"batch_size": 128, "lr": 1e-3, "backend": "numpy"}
     fields = plain.model_config | {"rate": 0.0, "hidden_dim": 7}
     assert mixed == dataclasses.replace(plain, model_config=fields, **expected)

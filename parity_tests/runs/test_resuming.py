@@ -41,7 +41,7 @@ def test_interrupted_and_resumed_is_uninterrupted(
     assert logs[0] == logs[1]
 
 
-def test_the_handler_is_given_back(few_digits, tmp_path):
+def test_the_earlier_signal_handler_is_restored(few_digits, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     train(short_run(epochs=1), few_digits, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is before

@@ -42,8 +42,8 @@ def short_windows(monkeypatch):
     monkeypatch.setattr(language, "LENGTH", 7)
 
 
-def small_panel(cell="lstm", backend="numpy", fields=None, **given):
-    return make_panel(make_run(cell, CORPUS, fields, backend=backend, **given))
+def small_panel(cell="lstm", backend="numpy", fields=None, **options):
+    return make_panel(make_run(cell, CORPUS, fields, backend=backend, **options))
 
 
 def close(value):

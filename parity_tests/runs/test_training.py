@@ -56,7 +56,7 @@ def test_a_sum_reduction_logs_nats_per_example_too(few_digits, tmp_path):
     assert logs[0]["valid"] == pytest.approx(logs[1]["valid"], rel=1e-6)
 
 
-def test_every_example_is_seen_once_an_epoch(few_digits, tmp_path, monkeypatch):
+def test_an_epoch_takes_every_example_once(few_digits, tmp_path, monkeypatch):
     batches = []
 
     def training_step(panel, batch, *options):

@@ -20,9 +20,9 @@ SMALL = [o for name, value in FIELDS.items() for o in ("--set", f"{name}={value}
 RUN = {"epochs": 1, "batch_size": 400, "checkpoint_every": 2}
 
 
-def run_of(result, fields=(), **given):
+def run_of(result, fields=(), **options):
     sizes = FIELDS | dict(fields)
-    return settings("vlae", result.name, result, "vlae-digits", sizes, RUN | given)
+    return settings("vlae", result.name, result, "vlae-digits", sizes, RUN | options)
 
 
 @pytest.fixture(scope="module")
