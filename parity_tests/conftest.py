@@ -92,3 +92,8 @@ def run(capsys: Any, monkeypatch: Any) -> Callable[..., tuple[int, str, str]]:
         return int(done.value.code or 0), out, err
 
     return invoke
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest test first, so that no worker waits for it at the end."""
+    items.sort(key=lambda item: item.name != "test_every_command_of_the_pages_runs_as_typed")

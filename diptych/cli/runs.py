@@ -48,9 +48,9 @@ def evaluate(
     Memory tasks: the accuracy. After Ctrl-C, --resume continues with the remaining images.
     """
     check_choice("split", split, ("train", "valid", "test"))
-    checks.check_runs(*runs)
     checks.check_device(device)
     checks.check_file("record", record, ".json")
+    checks.check_runs(*runs)
     from diptych.commands.evaluate import evaluate_runs
     from diptych.tasks import Options
 
@@ -96,9 +96,9 @@ def sample(
     device: RunDevice = None,
 ) -> None:
     """Draw images or text from a trained run."""
-    checks.check_runs(run)
     checks.check_device(device)
     checks.check_file("out", out, ".png")
+    checks.check_runs(run)
     from diptych.commands.sample import sample_run
     from diptych.tasks import Options
 
@@ -129,9 +129,9 @@ def curves(
 
     The two runs must have the same settings apart from --backend.
     """
-    checks.check_runs(left, right)
     checks.check_file("out", out, ".png")
     checks.check_file("record", record, ".json")
+    checks.check_runs(left, right)
     from diptych.commands.curves import compare_runs
 
     compare_runs(left, right, out=out, record=record, console=terminal.console)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import lab
+from diptych.cli import checks
 from diptych.lab import Findings, run_lab
 from diptych.runs import results, tables
 
@@ -29,6 +30,7 @@ def echo_experiment(monkeypatch):
         return Findings({"answer": 42}, table, Figure(), truths)
 
     monkeypatch.setitem(lab.EXPERIMENTS, "echo", echo)
+    monkeypatch.setattr(checks, "EXPERIMENTS", (*checks.EXPERIMENTS, "echo"))
     return truths, settings
 
 

@@ -240,7 +240,9 @@ def test_a_squared_error_is_not_a_density():
         with pytest.raises(ValueError, match="mean: got False, takes True for recon_type mse"):
             model.sample(KEY, 2, mean=False)
         noise = model.draw_noise(KEY, 2, samples=3)
-        with pytest.raises(ValueError, match="recon_type: got 'mse', a likelihood takes"):
+        with pytest.raises(
+            ValueError, match="recon_type: got 'mse', which is not a likelihood; takes"
+        ):
             model.log_weight(images(model.config, 2), noise)
         with pytest.raises(ValueError, match="count: got 0"):
             model.sample(KEY, 0)
