@@ -163,7 +163,7 @@ class VLAEConfig:
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """(H, W) before the first stride and after each, which halves it, rounded up."""
+        """(H, W) of the input and after each stride, which halves both and rounds up."""
         sizes = [(self.height, self.width)]
         for _ in range(STRIDES):
             h, w = sizes[-1]

@@ -35,7 +35,7 @@ MODULES: dict[str, Any] = {
 
 
 def operations(model: str) -> tuple[str, ...]:
-    """Return the operations that are timed for a pair, such as "forward" and "step"."""
+    """Return the operations that are timed for a model, such as "forward" and "step"."""
     return MODULES.get(model, whole).OPERATIONS
 
 

@@ -32,8 +32,8 @@ Curves = Mapping[str, Mapping[str, np.ndarray]]  # curves[panel]["step" or a los
 def loss_curves(curves: Curves, units: str = "nats per example") -> Figure:
     """Plot the loss terms of both panels, one axis a term, and their relative difference below.
 
-    The difference is |left - right| / |right|, on a logarithmic axis; 0 has a line of its own below
-    the decades, and a difference over a loss of 0 one above them.
+    The relative difference |left - right| / |right| has a logarithmic axis. A difference of 0 is
+    drawn below the smallest decade, and an infinite one, where `right` is 0, above the largest.
     Shapes: curves["numpy"] and curves["torch"] have the same names: "step" (T), and any terms (T).
     Raises: ValueError if panels, names, shapes or steps do not match, or a value is not finite.
     """

@@ -88,9 +88,10 @@ def check_tensor(
 
 
 def check_images(name: str, value: Tensor, channels: int, model: Model) -> None:
-    """Raise ValueError unless `value` is (N, channels, H, W), no size 0, and fits `model`.
+    """Raise ValueError unless `value` is (N, channels, H, W) and none of its axes is empty.
 
-    Under autocast every dtype is accepted, as torch casts it.
+    It must have the dtype and the device of `model`. Under autocast every dtype is accepted, as
+    torch casts it.
     """
     casts = isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type)
     dtype = value.dtype if casts else None
