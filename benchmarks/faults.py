@@ -27,9 +27,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks import planting
+import planting
 
 FOLDER = Path(__file__).parent / "faults"
 KEYS = {"name", "hole", "tests", "edit"}
@@ -90,7 +88,10 @@ def _fault(path: Path, entry: dict[str, Any]) -> Fault:
     if keys or not entry["tests"] or not edits:
         raise FaultError(f"{path.name}: {name}: missing, empty or unknown: {sorted(keys)}")
     return Fault(
-        name, entry["tests"], [(e["file"], e["old"], e["new"]) for e in edits], entry.get("hole", "")
+        name,
+        entry["tests"],
+        [(e["file"], e["old"], e["new"]) for e in edits],
+        entry.get("hole", ""),
     )
 
 
@@ -104,6 +105,16 @@ def plant(fault: Fault, folder: Path, timeout: float) -> planting.Outcome:
     if outcome.status not in (0, 1, 2, None) or "not found: " in outcome.output:
         raise FaultError(f"{fault.name}: pytest could not run {fault.tests}:\n{outcome.output}")
     return outcome
+
+
+def broken_tests(faults: list[Fault], folder: Path, timeout: float) -> str:
+    """The output of the tests that fail in the unchanged copy, "" if there are none."""
+    tests = {
+        t: None for fault in faults for t in fault.tests if (folder / t.split("::")[0]).exists()
+    }
+    known = [test for test in tests if "::" not in test or test.split("::")[0] not in tests]
+    outcome = planting.run_tests(folder, known, timeout * len(faults))
+    return outcome.output if outcome.status == 1 else ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,9 +134,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not faults:
         print(f"no fault in {options.folder} has a name with {options.names}")
         return 1
-    planting.preload()
+    if options.root == planting.ROOT:  # another checkout may need none of the libraries
+        planting.preload()
     seconds, complaints = 0.0, []
     with planting.copy_of_checkout(options.root) as folder:
+        if broken := broken_tests(faults, folder, options.timeout):
+            print(f"these tests fail without any fault:\n{broken}")
+            return 1
         for fault in faults:
             try:
                 outcome = plant(fault, folder, options.timeout)

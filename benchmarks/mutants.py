@@ -1,6 +1,6 @@
 """Draw random mutants of the panels and of the parity package, and run the tests on each.
 
-    python benchmarks/mutants.py --count 300 --seed 0
+    python benchmarks/mutants.py --count 130 --seed 0 --log runs/mutants.log
 
 First all tests run once, and the lines that each runs are recorded in runs/lines.json (some
 minutes; `--record` does it anew). Then each mutant is written into a copy of the checkout and meets
@@ -25,14 +25,14 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import planting
+from mutations import Mutation, mutations
 
-from benchmarks import planting
-from benchmarks.mutations import Mutation, mutations
-
+ROOT = planting.ROOT
 PACKAGES = ("numpy_ref", "torch_impl", "diptych/parity")
-CHAPTERS = "models nn probability autoregressive recurrent parity evaluation exercises runs bench lab"
+CHAPTERS = (
+    "models nn probability autoregressive recurrent parity evaluation exercises runs bench lab"
+)
 EQUIVALENT = Path(__file__).parent / "mutants_equivalent.toml"
 FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 90.0
 """The first round takes at most so many seconds and tests; all rounds take at most ALL_SECONDS."""
@@ -100,13 +100,12 @@ def area(mutation: Mutation) -> str:
     return mutation.file.split("/")[0]
 
 
-def draw(packages: list[str], count: int, seed: int) -> list[Mutation]:
-    """`count` mutations, all equally likely; the same for the same sources and seed."""
+def draw(package: str, count: int, seed: int) -> list[Mutation]:
+    """`count` mutations of a package, all equally likely; the same for equal sources and seeds."""
     every: list[Mutation] = []
-    for package in packages:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            every += mutations(path.relative_to(ROOT).as_posix(), path.read_text())
-    return random.Random(seed).sample(every, min(count, len(every)))
+    for path in sorted((ROOT / package).rglob("*.py")):
+        every += mutations(path.relative_to(ROOT).as_posix(), path.read_text())
+    return random.Random(f"{seed} {package}").sample(every, min(count, len(every)))
 
 
 def equivalents() -> dict[str, str]:
@@ -156,37 +155,46 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Mutants of the sources against the tests.")
-    parser.add_argument("--count", type=int, default=300, help="Number of mutants.")
+    parser.add_argument("--count", type=int, default=120, help="Mutants of each package.")
     parser.add_argument("--seed", type=int, default=0, help="Random seed of the sample.")
     parser.add_argument("--package", action="append", help=f"Default: {', '.join(PACKAGES)}.")
     parser.add_argument("--mutant", help="Run the mutants whose name contains this text.")
     parser.add_argument("--lines", type=Path, default=ROOT / "runs" / "lines.json")
     parser.add_argument("--record", action="store_true", help="Record the lines of the tests anew.")
-    parser.add_argument("--log", type=Path, help="Add a line of JSON for each mutant to this file.")
+    parser.add_argument("--log", type=Path, help="Log of mutants; those killed there are not run.")
     parser.add_argument("--out", type=Path, help="Result file (benchmarks/results/mutants.json).")
     options = parser.parse_args(arguments)
     if options.record or not options.lines.exists():
         record(options.lines)
-    packages = options.package or list(PACKAGES)
-    sample = draw(packages, 10**9 if options.mutant else options.count, options.seed)
-    if options.mutant:
-        sample = [mutation for mutation in sample if options.mutant in mutation.key]
+    count = 10**9 if options.mutant else options.count
+    packages = options.package or PACKAGES
+    sample = [mutation for package in packages for mutation in draw(package, count, options.seed)]
+    sample = [mutation for mutation in sample if (options.mutant or "") in mutation.key]
+    log = (
+        [json.loads(line) for line in options.log.read_text().splitlines()]
+        if options.log and options.log.exists()
+        else []
+    )
+    known = {row["mutant"]: row for row in log if row["verdict"] != "survived"}
     tests, reasons, rows, start = Tests(options.lines), equivalents(), [], time.monotonic()
     planting.preload()
     with planting.copy_of_checkout() as folder:
         for mutation in sample:
+            if row := known.get(mutation.key):
+                rows.append(row)
+                continue
             began = time.monotonic()
             verdict, test = run(mutation, tests, folder)
             if verdict == "survived" and mutation.key in reasons:
                 verdict = "equivalent"
-            row: dict[str, Any] = {"mutant": mutation.key, "area": area(mutation)}
+            row = {"mutant": mutation.key, "area": area(mutation)}
             row |= {"verdict": verdict, "test": test}
             row |= {"diff": difference(mutation)} if verdict == "survived" else {}
             rows.append(row)
             print(f"{verdict:11} {time.monotonic() - began:5.1f} s  {mutation.key}", flush=True)
             if options.log:
-                with options.log.open("a") as log:
-                    log.write(json.dumps(row) + "\n")
+                with options.log.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
     result = summary(rows)
     print(json.dumps(result, indent=1))
     if options.out:

@@ -48,7 +48,17 @@ COMPARISONS: dict[type, tuple[type, ...]] = {
     ast.NotIn: (ast.In,),
 }
 LIBRARIES = {"np", "math", "torch", "F", "special", "functional"}
-METHODS = {"copy", "detach", "clone", "contiguous", "swapaxes", "transpose", "clamp", "abs", "astype"}
+METHODS = {
+    "copy",
+    "detach",
+    "clone",
+    "contiguous",
+    "swapaxes",
+    "transpose",
+    "clamp",
+    "abs",
+    "astype",
+}
 METHODS |= {"to", "squeeze", "sqrt", "exp", "reshape", "fill", "flatten", "expand", "double", "cpu"}
 TYPED = {"cast", "TypeVar", "NewType"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -148,7 +158,7 @@ def _is_left_alone(node: Any) -> bool:
     return False
 
 
-def _replacements(node: Any) -> Iterator[Any]:
+def _replacements(node: Any) -> Iterator[Any]:  # noqa: PLR0912  (one case for each operator)
     match node:
         case ast.Raise():
             yield ast.Pass()
@@ -162,7 +172,9 @@ def _replacements(node: Any) -> Iterator[Any]:
             if type(op) in BINARY:
                 yield _with(node, op=BINARY[type(op)]())
         case ast.BinOp(left=left, op=op, right=right):
-            if any(isinstance(side, ast.JoinedStr | ast.Tuple | ast.List) for side in (left, right)):
+            if any(
+                isinstance(side, ast.JoinedStr | ast.Tuple | ast.List) for side in (left, right)
+            ):
                 return
             if any(isinstance(s, ast.Constant) and isinstance(s.value, str) for s in (left, right)):
                 return
@@ -180,7 +192,7 @@ def _replacements(node: Any) -> Iterator[Any]:
             yield _with(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
         case ast.Constant(value=value):
             yield from (ast.Constant(new) for new in _constants(value))
-        case ast.IfExp(test=test, body=body, orelse=orelse):
+        case ast.IfExp(body=body, orelse=orelse):
             yield _with(node, body=orelse, orelse=body)
         case ast.Attribute(attr="T", value=value):
             yield value

@@ -20,12 +20,15 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 PACKAGES = ("model_specs", "numpy_ref", "torch_impl", "diptych")
 FOLDERS = (*PACKAGES, "parity_tests", "benchmarks", "docs")
 FILES = ("pyproject.toml", "README.md", "Makefile")
-OPTIONS = "-x -q --tb=short -p no:xdist -p no:cacheprovider -p no:nbmake -o addopts=".split()
+OPTIONS = ["-x", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:nbmake"]
+OPTIONS += ["-o", "addopts="]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # `preload` imports hypothesis
 LIBRARIES = ("numpy", "scipy.special", "scipy.stats", "torch", "torch.distributions", "hypothesis")
 LIBRARIES += ("pytest", "matplotlib.pyplot", "typer", "rich.console", "safetensors.numpy")
@@ -35,8 +38,7 @@ FAILED = 1
 
 def preload() -> None:
     """Import the libraries of the tests, and nothing of the project."""
-    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.dont_write_bytecode = True
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     for name in LIBRARIES:
         importlib.import_module(name)
 
@@ -120,8 +122,10 @@ def _be_pytest(folder: Path, tests: list[str], log: int) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(folder)
-        os.environ["PYTHONPATH"] = str(folder)
-        sys.path[:] = [str(folder), *(p for p in sys.path if p not in ("", str(ROOT)))]
+        os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.dont_write_bytecode = True
+        outside = [path for path in sys.path if path not in ("", str(ROOT), str(HERE))]
+        sys.path[:] = [str(folder), *outside]
         import pytest  # noqa: PLC0415  # `preload` has imported it
 
         status = int(pytest.main([*OPTIONS, *tests]))
@@ -133,7 +137,7 @@ def _be_pytest(folder: Path, tests: list[str], log: int) -> None:
         os._exit(status)
 
 
-def _wait(child: int, deadline: float) -> tuple[int | None, "object | None"]:
+def _wait(child: int, deadline: float) -> tuple[int | None, Any]:
     while time.monotonic() < deadline:
         pid, status, usage = os.wait4(child, os.WNOHANG)
         if pid:
