@@ -24,3 +24,8 @@ def call(model: Any, method: str, *arguments: Any, **options: Any) -> Any:
 
 def _tensor(array: Any) -> torch.Tensor:
     return torch.as_tensor(array.copy())
+
+
+def as_array(value: Any) -> Any:
+    """An array or a tensor of either panel as an array."""
+    return to_numpy(value)

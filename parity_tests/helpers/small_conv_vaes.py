@@ -29,9 +29,7 @@ def make(config: ConvVAEConfig, dtype: str = "float64") -> tuple[Any, Any]:
     return left, right
 
 
-def images(
-    config: ConvVAEConfig, count: int, dtype: str = "float64", key: Key = KEY
-) -> np.ndarray:
+def images(config: ConvVAEConfig, count: int, dtype: str = "float64", key: Key = KEY) -> np.ndarray:
     """Random images in the range of the output activation, or in [-2, 2] without one."""
     low, high = (max(-2.0, min(2.0, end)) for end in SUPPORTS[config.out_activation])
     shape = (count, config.in_channels, config.image_size, config.image_size)

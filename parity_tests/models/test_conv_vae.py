@@ -12,11 +12,10 @@ from torch.nn import functional as F
 
 import numpy_ref.conv_vae
 import torch_impl.conv_vae
-from diptych import parity, weights
+from diptych import parity
 from diptych.parity.report import normwise
-from model_specs.common.key import Key
 from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfig, ConvVAENoise
-from numpy_ref.nn import optim, random
+from numpy_ref.nn import optim
 
 
 def test_conv_vae_left_equals_right():
