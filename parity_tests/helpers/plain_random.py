@@ -6,6 +6,7 @@ Nothing is imported from either panel; of a Key only its seed and its path are r
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import numpy as np
 MASK32 = 2**32 - 1
 
 
-def key_words(key: Any) -> list[int]:
+@functools.lru_cache(maxsize=64)
+def key_words(key: Any) -> tuple[int, ...]:
     """BLAKE2b-128 of the seed and the path as netstrings, each after its type; four words."""
     message = b""
     for part in (key.seed, *key.path):
@@ -24,7 +26,7 @@ def key_words(key: Any) -> list[int]:
         message += (b"s" if isinstance(part, str) else b"i") + str(len(text)).encode()
         message += b":" + text
     digest = hashlib.blake2b(message, digest_size=16, person=b"diptych key v1").digest()
-    return [int.from_bytes(digest[4 * i : 4 * i + 4], "little") for i in range(4)]
+    return tuple(int.from_bytes(digest[4 * i : 4 * i + 4], "little") for i in range(4))
 
 
 def philox(counter: list[int], key: list[int]) -> list[int]:

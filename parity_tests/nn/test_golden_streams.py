@@ -106,7 +106,7 @@ def test_a_unit_is_kept_from_the_threshold_on(panel, rate, monkeypatch):
 
 def test_plain_philox_gives_the_published_vectors():
     """Random123 1.14, kat_vectors, "philox4x32 10"."""
-    assert plain_random.key_words(KEY) == list(WORDS) == list(KEY.words)
+    assert plain_random.key_words(KEY) == WORDS == KEY.words
     assert plain_random.philox([0] * 4, [0] * 2) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     counter = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]
     expected = [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
@@ -129,4 +129,4 @@ def test_plain_streams_give_the_same_literals(start):
     "key", [Key(0), Key(2**64 - 1).fold_in(-5), Key(3).fold_in("ä").fold_in(3)]
 )
 def test_plain_key_words_are_the_keys(key):
-    assert tuple(plain_random.key_words(key)) == key.words
+    assert plain_random.key_words(key) == key.words
