@@ -102,6 +102,28 @@ def test_reconstructions_are_the_naive_samples_at_mu(latent):
         assert sum(counts) == 35
 
 
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_pixel_is_1_where_its_uniform_is_below_its_probability_and_0_at_it(context):
+    """Shown at the first pixel, whose probability depends on no other."""
+    left, right = make_models(make_config(context=context))
+    maps, _ = left.decoder(codes(left, 3))
+    u = random.uniform(KEY, (3, *left.config.example_shape))
+    for module, decoder, convert in (
+        (numpy_ref.autoregressive.ancestral, left.pixels, np.asarray),
+        (torch_impl.autoregressive.ancestral, right.pixels, torch.from_numpy),
+    ):
+
+        def first_pixels(module=module, decoder=decoder, convert=convert):
+            with torch.no_grad():
+                x, p = module.sample_pixels(decoder, convert(maps), convert(u.copy()))
+            return np.asarray(x)[:, 0, 0, 0], np.asarray(p)[:, 0, 0, 0]
+
+        _, p = first_pixels()
+        for value, expected in ((p, 0), (np.nextafter(p, 0), 1), (np.nextafter(p, 1), 0)):
+            u[:, 0, 0, 0] = value
+            assert first_pixels()[0].tolist() == [expected] * 3
+
+
 def test_frequencies_are_the_probabilities():
     """All 16 images of 2 x 2 among 4000 samples, within 4 standard deviations of the binomial."""
     config = make_config("none", height=2, width=2)
