@@ -34,8 +34,10 @@ CHAPTERS = (
     "models nn probability autoregressive recurrent parity evaluation exercises runs bench lab"
 )
 EQUIVALENT = Path(__file__).parent / "mutants_equivalent.toml"
-FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 90.0
+FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 25.0
 """The first round takes at most so many seconds and tests; all rounds take at most ALL_SECONDS."""
+SLOW = 5.0
+"""Tests of more seconds, many of which start processes, are run where no other runs the line."""
 
 
 class Tests:
@@ -62,6 +64,7 @@ class Tests:
             *(self.of_line[mutation.file, line] for line in range(first, last + 1))
         )
         covering = covering or self.of_file[mutation.file]  # a line that runs at import
+        covering = {test for test in covering if self.seconds[test] < SLOW} or covering
         fast = sorted(covering, key=lambda test: (-self.kills[test], self.seconds[test]))
         one_a_file = {test.split("::")[0]: test for test in reversed(fast)}
         queue = [*fast[:10], *sorted(one_a_file.values(), key=self.seconds.__getitem__), *fast]
@@ -117,7 +120,7 @@ def equivalents() -> dict[str, str]:
 
 
 def run(mutation: Mutation, tests: Tests, folder: Path) -> tuple[str, str]:
-    """The verdict (killed, out of time, survived) and the first test that failed."""
+    """The verdict (killed, out of time, survivor) and the first test that failed."""
     text = mutation.apply((folder / mutation.file).read_text())
     for round_ in tests.rounds(mutation):
         chosen = [test for test in round_ if tests.sound.get(test, True)]
@@ -138,7 +141,7 @@ def run(mutation: Mutation, tests: Tests, folder: Path) -> tuple[str, str]:
                 return "killed", test
             print(f"{test} fails in the unchanged copy and is left out", flush=True)
             chosen = [other for other in chosen if other != test]
-    return "survived", ""
+    return "survivor", ""
 
 
 def difference(mutation: Mutation) -> str:
@@ -160,8 +163,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         noticed = counter["killed"] + counter["out_of_time"]
         score = noticed / max(1, counter["drawn"] - counter["equivalent"])
         counts[name] = {**counter, "score": round(score, 4)}
-    survivors = [row for row in rows if row["verdict"] == "survived"]
-    return {"mutants": counts, "survivors": survivors}
+    special = {
+        f"{verdict}s": [row for row in rows if row["verdict"] == verdict]
+        for verdict in ("survivor", "equivalent")
+    }
+    return {"mutants": counts, **special}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.log and options.log.exists()
         else []
     )
-    known = {row["mutant"]: row for row in log if row["verdict"] != "survived"}
+    known = {row["mutant"]: row for row in log if row["verdict"] != "survivor"}
     tests, reasons, rows, start = Tests(options.lines), equivalents(), [], time.monotonic()
     planting.preload()
     with planting.copy_of_checkout() as folder:
@@ -195,12 +201,13 @@ def main(arguments: list[str] | None = None) -> int:
                 rows.append(row)
                 continue
             began = time.monotonic()
-            verdict, test = run(mutation, tests, folder)
-            if verdict == "survived" and mutation.key in reasons:
-                verdict = "equivalent"
+            verdict, test = "equivalent", ""
+            if mutation.key not in reasons:
+                verdict, test = run(mutation, tests, folder)
             row = {"mutant": mutation.key, "area": area(mutation)}
             row |= {"verdict": verdict, "test": test}
-            row |= {"diff": difference(mutation)} if verdict == "survived" else {}
+            row |= {"diff": difference(mutation)} if verdict == "survivor" else {}
+            row |= {"why": reasons[mutation.key]} if verdict == "equivalent" else {}
             rows.append(row)
             print(f"{verdict:11} {time.monotonic() - began:5.1f} s  {mutation.key}", flush=True)
             if options.log:
