@@ -36,6 +36,8 @@ CHAPTERS = (
 EQUIVALENT = Path(__file__).parent / "mutants_equivalent.toml"
 FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 25.0
 """The first round takes at most so many seconds and tests; all rounds take at most ALL_SECONDS."""
+PROCESSES = ("parity_tests/runs/test_ranks.py", "parity_tests/cli/")
+"""Tests that start processes, whose lines are not recorded; for lines that no other test runs."""
 SLOW = 5.0
 """Tests of more seconds, many of which start processes, are run where no other runs the line."""
 
@@ -64,6 +66,7 @@ class Tests:
             *(self.of_line[mutation.file, line] for line in range(first, last + 1))
         )
         covering = covering or self.of_file[mutation.file]  # a line that runs at import
+        covering = covering or {t for t in self.seconds if t.startswith(PROCESSES)}
         covering = {test for test in covering if self.seconds[test] < SLOW} or covering
         fast = sorted(covering, key=lambda test: (-self.kills[test], self.seconds[test]))
         one_a_file = {test.split("::")[0]: test for test in reversed(fast)}
