@@ -34,7 +34,7 @@ CHAPTERS = (
     "models nn probability autoregressive recurrent parity evaluation exercises runs bench lab"
 )
 EQUIVALENT = Path(__file__).parent / "mutants_equivalent.toml"
-FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 25.0
+FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 15.0
 """The first round takes at most so many seconds and tests; all rounds take at most ALL_SECONDS."""
 PROCESSES = ("parity_tests/runs/test_ranks.py", "parity_tests/cli/")
 """Tests that start processes, whose lines are not recorded; for lines that no other test runs."""
