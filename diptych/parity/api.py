@@ -12,7 +12,8 @@ from diptych import pairs, weights
 from diptych.arrays import is_float, leaves
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.comparison import Comparison
-from diptych.parity.report import ROOT_CAUSE, Report, compare_named, masks_equal
+from diptych.parity.report import Report
+from diptych.parity.rows import ROOT_CAUSE, compare_named, masks_equal
 from model_specs.common.key import Key
 from numpy_ref.nn.module import Module, as_dtype
 from torch_impl.nn.module import as_device

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from diptych.arrays import is_float
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from diptych.parity.trace import Call
 from model_specs.common.key import Key
 from numpy_ref.nn import random

@@ -23,7 +23,8 @@ from diptych.parity.bounds import (
 )
 from diptych.parity.items import Item, compare_item
 from diptych.parity.origins import Origins
-from diptych.parity.report import ROOT_CAUSE, Report, compare_named, masks_equal, normwise
+from diptych.parity.report import Report
+from diptych.parity.rows import ROOT_CAUSE, compare_named, masks_equal, normwise
 from diptych.parity.trace import Arrays, Call, LeftTrace, Perturb, RightTrace, Trace, shared_methods
 from model_specs.common.key import Key
 from numpy_ref.nn import random

@@ -10,7 +10,7 @@ import numpy as np
 
 from diptych.arrays import is_float
 from diptych.parity.bounds import AMPLIFICATION, FLOAT64_BOUND, rounding_bound
-from diptych.parity.report import ROOT_CAUSE, Row, compare_arrays, worst_of
+from diptych.parity.rows import ROOT_CAUSE, Row, compare_arrays, worst_of
 from diptych.parity.trace import Call
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from diptych.arrays import leaves, to_numpy, to_tensors
-from diptych.parity.report import PROPAGATED, ROOT_CAUSE, compare_arrays
+from diptych.parity.rows import PROPAGATED, ROOT_CAUSE, compare_arrays
 from diptych.parity.trace import Arrays, Call, RightTrace, Trace
 
 _BACKWARD = ("input gradient", "output gradient")
