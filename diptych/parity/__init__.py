@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
+    from diptych.parity.functions import compare_functions
+    from diptych.parity.layers import layer
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
 
-_MODULES = {"Report": "report", "Row": "rows", "assert_parity": "plugin", "compare": "api"}
-__all__ = ["Report", "Row", "assert_parity", "compare"]
+_MODULES = {
+    "Report": "report",
+    "Row": "rows",
+    "assert_parity": "plugin",
+    "compare": "api",
+    "compare_functions": "functions",
+    "layer": "layers",
+}
+__all__ = ["Report", "Row", "assert_parity", "compare", "compare_functions", "layer"]
 
 
 def __getattr__(name: str) -> Any:
