@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diptych.arrays import is_float, leaves, map_arrays
+from diptych.arrays import is_array, is_float, leaves
 
 Function = Callable[..., Any]
 
@@ -64,22 +64,21 @@ def autograd_style(function: Function) -> Function:
     def run(*arguments: Any, **keywords: Any) -> Any:
         autograd = _import("autograd")
         sequence = _import("autograd.builtins").tuple
-        places, arrays = _differentiable(function, arguments)
-        structure, others = Structure(), list[Any]()
+        inputs, results, other_results = Structure(), Structure(), list[Any]()
+        arrays, others = inputs.split(arguments)
+        _check_any(function, arrays)
 
         def of_arrays(*traced: Any) -> Any:
-            floats, others[:] = structure.split(
-                function(*_replaced(arguments, places, traced), **keywords)
-            )
+            y = function(*inputs.join(traced, others), **keywords)
+            floats, other_results[:] = results.split(y)
             return sequence(floats)
 
-        pullback, outputs = autograd.make_vjp(of_arrays, tuple(range(len(places))))(*arrays)
+        pullback, outputs = autograd.make_vjp(of_arrays, tuple(range(len(arrays))))(*arrays)
 
-        def vjp(*dys: Any) -> tuple[Any, ...]:
-            gradients = pullback(tuple(structure.cotangents(dys, outputs)))
-            return _by_argument(len(arguments), places, gradients)
+        def vjp(*dys: Any) -> list[Any]:
+            return _by_argument(arguments, pullback(tuple(results.cotangents(dys, outputs))))
 
-        return structure.join(outputs, others), vjp
+        return results.join(outputs, other_results), vjp
 
     return run
 
@@ -92,25 +91,23 @@ def jax_style(function: Function) -> Function:
 
     def run(*arguments: Any, **keywords: Any) -> Any:
         jax = _import("jax")
-        places, arrays = _differentiable(function, arguments)
-        structure = Structure()
-
-        def of_arrays(*traced: Any) -> tuple[list[Any], list[Any]]:
-            return structure.split(function(*_replaced(constants, places, traced), **keywords))
+        inputs, results = Structure(), Structure()
+        arrays, others = inputs.split(arguments)
+        _check_any(function, arrays)
 
         with _jax_float64(jax):
-            constants = map_arrays(jax.numpy.array, arguments)
-            inputs = [map_arrays(jax.numpy.array, array) for array in arrays]
-            outputs, pullback, others = jax.vjp(of_arrays, *inputs, has_aux=True)
-            y = structure.join(list(map(np.array, outputs)), list(map(np.array, others)))
+            arrays, others = ([jax.numpy.array(a) for a in group] for group in (arrays, others))
 
-        def vjp(*dys: Any) -> tuple[Any, ...]:
+            def of_arrays(*traced: Any) -> tuple[list[Any], list[Any]]:
+                return results.split(function(*inputs.join(traced, others), **keywords))
+
+            outputs, pullback, other_results = jax.vjp(of_arrays, *arrays, has_aux=True)
+            y = results.join(list(map(np.array, outputs)), list(map(np.array, other_results)))
+
+        def vjp(*dys: Any) -> list[Any]:
             with _jax_float64(jax):
-                cotangents = structure.cotangents(dys, outputs)
-                gradients = jax.tree.map(
-                    _from_jax, pullback(list(map(jax.numpy.array, cotangents)))
-                )
-            return _by_argument(len(arguments), places, gradients)
+                cotangents = map(jax.numpy.array, results.cotangents(dys, outputs))
+                return _by_argument(arguments, list(map(np.array, pullback(list(cotangents)))))
 
         return y, vjp
 
@@ -128,9 +125,9 @@ STYLES: dict[str, Callable[[Any], Function]] = {
 
 
 class Structure:
-    """The nesting of a traced result.
+    """The nesting of the arguments or of the result of a traced function.
 
-    `split` takes its arrays out, in order, and `join` puts their values in their places.
+    `split` takes its arrays out, in order, and `join` puts arrays in their places.
     """
 
     def __init__(self) -> None:
@@ -138,7 +135,7 @@ class Structure:
         self._is_float: list[bool] = []
 
     def split(self, y: Any) -> tuple[list[Any], list[Any]]:
-        """The floating-point arrays of a result, and its other arrays."""
+        """The floating-point arrays of a value, and its other arrays."""
         arrays: list[Any] = []
         self._skeleton = _skeleton(y, arrays)
         self._is_float = [np.issubdtype(array.dtype, np.floating) for array in arrays]
@@ -148,7 +145,7 @@ class Structure:
         ]
 
     def join(self, floats: Sequence[Any], others: Sequence[Any]) -> Any:
-        """The result with these arrays."""
+        """The value with these arrays."""
         kinds = {True: iter(floats), False: iter(others)}
         return _filled(self._skeleton, [next(kinds[floating]) for floating in self._is_float])
 
@@ -165,7 +162,7 @@ class Structure:
 
 
 class _Place(NamedTuple):
-    """The place of an array in a result."""
+    """The place of an array in a value."""
 
     number: int
 
@@ -209,27 +206,18 @@ def label(function: Any) -> str:
     return name if isinstance(name, str) else label(name)
 
 
-def _differentiable(
-    function: Function, arguments: Sequence[Any]
-) -> tuple[list[int], tuple[Any, ...]]:
-    """The places and values of the arguments that have gradients."""
-    places = [i for i, argument in enumerate(arguments) if has_float(argument)]
-    if not places:
+def _check_any(function: Function, arrays: Sequence[Any]) -> None:
+    if not arrays:
         raise ValueError(f"{label(function)}: got no floating-point array, takes at least one")
-    return places, tuple(arguments[i] for i in places)
 
 
-def _replaced(arguments: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
-    """The arguments with the values at these places."""
-    result = list(arguments)
-    for place, value in zip(places, values, strict=True):
-        result[place] = value
+def _by_argument(arguments: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
+    """The gradients of each argument's floating-point arrays: one, a list, or None."""
+    remaining, result = iter(gradients), list[Any]()
+    for argument in arguments:
+        own = [next(remaining) for _, array in leaves(argument) if is_float(array)]
+        result.append(own[0] if is_array(argument) and own else own or None)
     return result
-
-
-def _by_argument(count: int, places: Sequence[int], gradients: Sequence[Any]) -> tuple[Any, ...]:
-    """One gradient for each argument: None for those without."""
-    return tuple(_replaced([None] * count, places, gradients))
 
 
 def _kind(result: Any) -> str:
@@ -255,9 +243,3 @@ def _jax_float64(jax: Any) -> Iterator[None]:
         float64 = importlib.import_module("jax.experimental").enable_x64()
     with float64, jax.default_device(jax.devices("cpu")[0]):
         yield
-
-
-def _from_jax(gradient: Any) -> Any:
-    """A NumPy array; None for an integer array, whose gradient has jax's dtype float0."""
-    array = np.asarray(gradient)
-    return None if array.dtype.names else np.array(array)
