@@ -113,7 +113,7 @@ class Options:
         for name in right_names:
             owners = self.left_names(name)
             targets = [self._target(owner) for owner in owners if owner in left]
-            whole = any(target.index is None for target in targets)
+            whole = any(target.slices is None for target in targets)
             complete = whole or (bool(targets) and left.issuperset(owners))
             if complete and not whole and isinstance(right_names, Mapping):
                 complete = _cover(targets, right_names[name])
@@ -159,7 +159,7 @@ class Options:
                 raise ValueError(
                     f"rename: {key!r} -> got {target.name!r}, {takes} right model{hint}"
                 )
-            if target.index is not None and any(_below(target.name, n) for n in right):
+            if target.slices is not None and any(_below(target.name, n) for n in right):
                 raise ValueError(
                     f"rename: {key!r} -> got a slice of the module {target.name!r}, "
                     "takes slices of parameters and buffers"

@@ -53,6 +53,22 @@ def cache_style(functions: tuple[Function, Function]) -> Function:
     return run
 
 
+def value_and_grad_style(function: Function) -> Function:
+    """`loss, gradients = f(*arguments)`, where the loss is one number."""
+
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        result = function(*arguments, **keywords)
+        if not (isinstance(result, tuple) and len(result) == 2 and np.ndim(result[0]) == 0):
+            raise ValueError(
+                f"{label(function)}: style 'value_and_grad' takes a function that returns "
+                f"(number, gradients), got {_kind(result)}"
+            )
+        loss, gradients = result
+        return loss, lambda dloss: _scaled(gradients, dloss)
+
+    return run
+
+
 def forward_style(function: Function) -> Function:
     """`y = f(*arguments)`: values only."""
     return lambda *arguments, **keywords: (function(*arguments, **keywords), None)
@@ -117,6 +133,7 @@ def jax_style(function: Function) -> Function:
 STYLES: dict[str, Callable[[Any], Function]] = {
     "vjp": vjp_style,
     "cache": cache_style,
+    "value_and_grad": value_and_grad_style,
     "autograd": autograd_style,
     "jax": jax_style,
     "forward": forward_style,
@@ -218,6 +235,15 @@ def _by_argument(arguments: Sequence[Any], gradients: Sequence[Any]) -> list[Any
         own = [next(remaining) for _, array in leaves(argument) if is_float(array)]
         result.append(own[0] if is_array(argument) and own else own or None)
     return result
+
+
+def _scaled(gradients: Any, factor: Any) -> Any:
+    """The factor times each gradient."""
+    if isinstance(gradients, dict):
+        return {name: _scaled(gradient, factor) for name, gradient in gradients.items()}
+    if isinstance(gradients, tuple | list):
+        return [_scaled(gradient, factor) for gradient in gradients]
+    return None if gradients is None else factor * np.asarray(gradients)
 
 
 def _kind(result: Any) -> str:

@@ -98,6 +98,21 @@ def test_an_edit_in_place_does_not_change_the_parameters():
     assert module.w.data == 3.0
 
 
+@pytest.mark.parametrize("form", [tuple, list, dict])
+def test_a_loss_and_its_gradients_are_scaled_by_the_cotangent(form):
+    def half_square(x, w, target):
+        r = w * x - target
+        gradients = {"x": w * r, "w": float((x * r).sum()), "target": None}
+        return 0.5 * (r**2).sum(), gradients if form is dict else form(gradients.values())
+
+    module = _module(half_square, "value_and_grad", {"w": np.array(2.0)}, inputs=2)
+    loss, vjp = module.forward(X, X)
+    dx, dtarget = vjp(3.0)
+    np.testing.assert_array_equal(dx, 6 * X)
+    assert dtarget is None
+    assert module.w.grad == 6 * loss
+
+
 def test_values_alone_have_no_vjp():
     np.testing.assert_array_equal(_module(np.tanh, "forward").forward(X), np.tanh(X))
 
@@ -200,7 +215,7 @@ def compare(left=affine.affine_vjp, right=affine.affine_torch, inputs=(X,), para
         ({"style": "cache"}, "left: got affine_vjp, style 'cache' takes"),
         (
             {"left": affine.affine_forward},
-            r"affine_forward: style 'vjp' takes a function that returns \(y, vjp\), got a tuple of 2",
+            r"affine_forward: style .vjp. takes a function that returns \(y, vjp\), got a tuple",
         ),
         (
             {"left": np.exp, "params": {}},
@@ -209,6 +224,10 @@ def compare(left=affine.affine_vjp, right=affine.affine_torch, inputs=(X,), para
         (
             {"left": (np.exp, np.exp), "params": {}, "style": "cache"},
             r"exp: style 'cache' takes a function that returns \(y, cache\), got ndarray alone",
+        ),
+        (
+            {"left": lambda x: (x, x), "params": {}, "style": "value_and_grad"},
+            "style 'value_and_grad' takes a function that returns .number, gradients",
         ),
         ({"params": [X]}, "params: got list, takes a dict from names to arrays"),
         ({"params": {"w": np.ones(3, int)}}, "params: 'w' is int64, takes float32 or float64"),
