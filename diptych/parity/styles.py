@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -48,7 +49,13 @@ def cache_style(functions: tuple[Function, Function]) -> Function:
             )
         *outputs, cache = result
         y = outputs[0] if len(outputs) == 1 else tuple(outputs)
-        return y, lambda *dys: backward(*dys, cache)
+
+        def vjp(*dys: Any) -> Any:
+            return backward(*dys, cache)
+
+        with contextlib.suppress(TypeError, ValueError):  # builtins have none
+            vjp.__signature__ = _without_last(inspect.signature(backward))  # type: ignore[attr-defined]
+        return y, vjp
 
     return run
 
@@ -235,6 +242,13 @@ def _by_argument(arguments: Sequence[Any], gradients: Sequence[Any]) -> list[Any
         own = [next(remaining) for _, array in leaves(argument) if is_float(array)]
         result.append(own[0] if is_array(argument) and own else own or None)
     return result
+
+
+def _without_last(signature: inspect.Signature) -> inspect.Signature:
+    """The signature without the last argument that must be passed: the cache."""
+    arguments = list(signature.parameters.values())
+    required = [a for a in arguments if a.default is a.empty and a.kind is a.POSITIONAL_OR_KEYWORD]
+    return signature.replace(parameters=[a for a in arguments if a not in required[-1:]])
 
 
 def _scaled(gradients: Any, factor: Any) -> Any:

@@ -1,6 +1,7 @@
 """A function as a module: its arguments, its gradients, and one error for each wrong form."""
 
 import functools
+import inspect
 from typing import NamedTuple
 
 import numpy as np
@@ -86,6 +87,25 @@ def test_a_partial_function_keeps_its_names_and_settings():
 def test_keywords_reach_the_function():
     module = _module(lambda x, power=1: (x**power, lambda dy: power * x ** (power - 1) * dy))
     np.testing.assert_array_equal(module.forward(X, power=2)[0], X**2)
+
+
+def test_a_report_finds_the_source_of_the_function():
+    partial = functools.partial(affine.affine_vjp, b=np.ones(3))
+    assert _module(partial).source_object is affine.affine_vjp
+    pair = affine.affine_forward, affine.affine_backward
+    assert _module(pair, "cache").source_object is affine.affine_forward
+
+
+def test_a_vjp_has_the_arguments_of_the_functions_own():
+    def of_dict(x):
+        return {"a": x, "b": 2 * x}, lambda dy: dy["a"] + 2 * dy["b"]
+
+    _, vjp = _module(of_dict).forward(X)
+    assert list(inspect.signature(vjp).parameters) == ["dy"]
+    np.testing.assert_array_equal(vjp({"a": X, "b": X}), 3 * X)
+    pair = (lambda x, h: (x, h, x)), (lambda dx, dh, cache, scale=1: (dx, dh))
+    _, vjp = _module(pair, "cache", inputs=2).forward(X, X)
+    assert list(inspect.signature(vjp).parameters) == ["dx", "dh", "scale"]
 
 
 def test_an_edit_in_place_does_not_change_the_parameters():

@@ -265,3 +265,17 @@ def test_a_pattern_that_matches_nothing_is_an_error(option):
     values = {"layout": {"hed*": "io->oi"}, "ignore": ["hed*"], "bound": {"hed*": 1.0}}
     with pytest.raises(ValueError, match=rf"{option}: got 'hed\*', which matches no name"):
         Options(**{option: values[option]}).check_patterns(LEFT)
+
+
+def test_patterns_are_checked_against_the_names_that_a_run_looked_up(rng):
+    options = Options(layout={"w": "io->oi"}, ignore=["drop*"], bound={"h.*": 1e-9})
+    options.from_right("w", {"w": rng.normal(size=(2, 3))})
+    options.ignored("dropout")
+    options.bound_for("h.1")
+    options.check_patterns()
+    with pytest.raises(
+        ValueError, match="layout: got 'w', which matches no name; did you mean 'v.w'"
+    ):
+        other = Options(layout={"w": "io->oi"})
+        other.to_right("v.w", rng.normal(size=(2, 3)))
+        other.check_patterns()
