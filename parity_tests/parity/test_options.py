@@ -274,7 +274,7 @@ def test_patterns_are_checked_against_the_names_that_a_run_looked_up(rng):
     options.bound_for("h.1")
     options.check_patterns()
     with pytest.raises(
-        ValueError, match="layout: got 'w', which matches no name; did you mean 'v.w'"
+        ValueError, match=r"layout: got 'w', which matches no name; did you mean 'v.w'"
     ):
         other = Options(layout={"w": "io->oi"})
         other.to_right("v.w", rng.normal(size=(2, 3)))
