@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
+    from diptych.parity.trace import tap, tap_gradient
 
 _MODULES = {
     "Report": "report",
@@ -24,8 +25,19 @@ _MODULES = {
     "compare": "api",
     "compare_functions": "functions",
     "layer": "layers",
+    "tap": "trace",
+    "tap_gradient": "trace",
 }
-__all__ = ["Report", "Row", "assert_parity", "compare", "compare_functions", "layer"]
+__all__ = [
+    "Report",
+    "Row",
+    "assert_parity",
+    "compare",
+    "compare_functions",
+    "layer",
+    "tap",
+    "tap_gradient",
+]
 
 
 def __getattr__(name: str) -> Any:
