@@ -91,7 +91,7 @@ def _autograd_identity() -> Callable[[str, Any], Any]:
         return lambda gradient: tap_gradient(name, gradient)
 
     extend.defvjp(identity, vjp, argnums=(1,))
-    return identity  # type: ignore[no-any-return]
+    return identity
 
 
 def _jax_identity(jax: Any, name: str, x: Any) -> Any:
