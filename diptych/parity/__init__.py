@@ -11,12 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
+    from diptych.parity.functions import compare_functions
+    from diptych.parity.layers import layer
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
+    from diptych.parity.trace import tap, tap_gradient
 
-_MODULES = {"Report": "report", "Row": "rows", "assert_parity": "plugin", "compare": "api"}
-__all__ = ["Report", "Row", "assert_parity", "compare"]
+_MODULES = {
+    "Report": "report",
+    "Row": "rows",
+    "assert_parity": "plugin",
+    "compare": "api",
+    "compare_functions": "functions",
+    "layer": "layers",
+    "tap": "trace",
+    "tap_gradient": "trace",
+}
+__all__ = [
+    "Report",
+    "Row",
+    "assert_parity",
+    "compare",
+    "compare_functions",
+    "layer",
+    "tap",
+    "tap_gradient",
+]
 
 
 def __getattr__(name: str) -> Any:
