@@ -236,9 +236,10 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 def _outcome_of(error: Exception) -> Outcome:
     """An error is a refusal if the engine raises it on purpose, in one sentence."""
     line = f"{type(error).__name__}: {error}"
-    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
     is_sentence = "\n" not in str(error) and 10 < len(str(error)) < 400
-    is_ours = isinstance(error, ValueError | TypeError) and innermost.startswith(PACKAGE)
+    is_ours = innermost.filename.startswith(PACKAGE) and "raise" in (innermost.line or "")
+    is_ours = is_ours and isinstance(error, ValueError | TypeError)
     return Outcome("refused" if is_ours and is_sentence else "raises", line)
 
 

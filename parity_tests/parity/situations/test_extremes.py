@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.situations import draw, left, pair, right, situation, situations_of
+from helpers.situations import draw, left, pair, right, situation, situations_of, with_buffers
 
 SHAPE = 6, 5
 MASK = np.zeros(SHAPE, bool)
@@ -134,8 +134,6 @@ def parameter_gradient_with_one_huge_element(error):
 
 @situation("1", agrees=[0.0], differs=[1e-5], first="mean")
 def buffer_with_one_huge_element(error):
-    from helpers.situations import with_buffers  # noqa: PLC0415
-
     start = np.array([-1e9, 1.0, 2.0])
 
     def left_forward(self, x):
