@@ -33,7 +33,8 @@ from diptych.arrays import leaves, to_numpy
 from numpy_ref.nn.module import Buffer, Module, Parameter
 
 Verdict = Literal["agrees", "differs", "refused", "raises"]
-PACKAGE = str(Path(diptych.__file__).parent)
+ROOT = Path(diptych.__file__).parent.parent
+PACKAGES = tuple(str(ROOT / name) for name in ("diptych", "numpy_ref", "torch_impl", "model_specs"))
 REGISTRY: dict[str, Situation] = {}
 """Every situation by its title."""
 
@@ -234,11 +235,11 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def _outcome_of(error: Exception) -> Outcome:
-    """An error is a refusal if the engine raises it on purpose, in one sentence."""
+    """An error is a refusal if this project raises it on purpose, in one sentence."""
     line = f"{type(error).__name__}: {error}"
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     is_sentence = "\n" not in str(error) and 10 < len(str(error)) < 400
-    is_ours = innermost.filename.startswith(PACKAGE) and "raise" in (innermost.line or "")
+    is_ours = innermost.filename.startswith(PACKAGES) and "raise" in (innermost.line or "")
     is_ours = is_ours and isinstance(error, ValueError | TypeError)
     return Outcome("refused" if is_ours and is_sentence else "raises", line)
 

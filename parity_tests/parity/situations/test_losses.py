@@ -34,7 +34,7 @@ FORMS = {
     "dict with loss": lambda total, fit: {"fit": fit, "loss": total},
     "tuple": lambda total, fit: (total, fit),
     "NamedTuple": Terms,
-    "NamedTuple, total last": UnusualOrder,
+    "NamedTuple, total last": lambda total, fit: UnusualOrder(fit, total),
     "dataclass": Record,
     "dict with an integer": lambda total, fit: {"total": total, "fit": fit, "count": 5},
     "one entry": lambda total, fit: {"nll": total},
@@ -140,7 +140,7 @@ def loss_without_a_backward_that_is_wrong(form):
     return _value_only(FORMS[form], 1e-6)
 
 
-@situation("2", refused=["right", "both"], says="scalar|one element|takes")
+@situation("2", differs=["right"], refused=["both"], says="loss", or_refused=True)
 def loss_that_is_no_scalar(side):
     def left_loss(self, x):
         y = x @ self.w.data
