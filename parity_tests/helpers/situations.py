@@ -160,8 +160,8 @@ def situation(
     """Register one situation for each argument in `agrees`, `differs` and `refused`.
 
     `first` is the name of the tensor that the first line must show where the pair differs.
-    `says`, `mentions`, `cause` and `or_refused` are those of Situation; an error must say by default
-    what is taken.
+    `says`, `mentions`, `cause` and `or_refused` are those of Situation; an error must by default
+    say what is taken.
     """
     if first:
         says = rf"(^|[\s:]){re.escape(first)}($|[\s:,])"

@@ -19,7 +19,9 @@ def count(request: pytest.FixtureRequest, record_property: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print how many situations have which verdict, and how many verdicts are wrong."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    reports = [
+        report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)
+    ]
     results = [v for r in reports for name, v in r.user_properties if name == "situation"]
     if not results:
         return

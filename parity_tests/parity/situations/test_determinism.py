@@ -70,7 +70,9 @@ def noise_of_a_fixed_seed_inside_a_forward(factor):
         generator = torch.Generator().manual_seed(3)
         return x + torch.randn(5, 4, generator=generator, dtype=torch.float64)
 
-    model_left = left(forward=lambda self, x: (factor * (x + noise.numpy()), lambda dy: dy * factor))
+    model_left = left(
+        forward=lambda self, x: (factor * (x + noise.numpy()), lambda dy: dy * factor)
+    )
     return pair(model_left, right(forward=forward), X)
 
 
@@ -164,8 +166,12 @@ def cache_of_the_last_result(kind):
     return pair(_double(2.0 if kind == "same" else 2.1), right(forward=forward, cache=None), X)
 
 
-@situation("hostile", agrees=["train"], differs=["left in evaluation", "right in evaluation"],
-           first="forward")  # fmt: skip
+@situation(
+    "hostile",
+    agrees=["train"],
+    differs=["left in evaluation", "right in evaluation"],
+    first="forward",
+)
 def mode_of_the_two_sides(mode):
     def left_forward(self, x):
         factor = 2.0 if self.training else 1.0
@@ -186,14 +192,16 @@ def evaluation_mode_of_a_batch_normalisation(_):
         s = x.std(0)
         return (x - x.mean(0)) / s, lambda dy: dy / s
 
-    model = right(forward=lambda self, x: self.norm(x), norm=nn.BatchNorm1d(4, affine=False).double())
+    model = right(
+        forward=lambda self, x: self.norm(x), norm=nn.BatchNorm1d(4, affine=False).double()
+    )
     return pair(left(forward=norm), model.eval(), X, ignore=["norm.*"])
 
 
 @situation("hostile", agrees=[2.0], differs=[3.0], first="forward")
 def output_that_depends_on_an_environment_variable(factor):
     os.environ.pop("SCALE_OF_THE_TEST", None)
-    model = right(forward=lambda self, x: float(os.environ.get("SCALE_OF_THE_TEST", 2)) * x)
+    model = right(forward=lambda self, x: float(os.environ.get("SCALE_OF_THE_TEST", "2")) * x)
     return pair(_double(factor), model, X)
 
 

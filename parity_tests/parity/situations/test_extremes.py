@@ -1,4 +1,4 @@
-"""One huge element must not hide the rest of its tensor, and rounding must not look like a fault."""
+"""One huge element must not hide the rest of its tensor, and rounding is no fault."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,5 @@
 """Plain functions on the left, in `compare_functions`."""
 
-import numpy as np
 import pytest
 import torch
 from helpers.situations import draw, functions, situation, situations_of
@@ -77,9 +76,7 @@ def function_without_a_vjp(shift):
 
 @situation("2", agrees=[2.0], differs=[2.001])
 def two_functions_without_parameters(slope):
-    return functions(
-        lambda x: (x**2, lambda dy: slope * x * dy), lambda x: x**2, inputs=[X]
-    )
+    return functions(lambda x: (x**2, lambda dy: slope * x * dy), lambda x: x**2, inputs=[X])
 
 
 @situation("hostile", agrees=["copy"], differs=["edit"])
@@ -106,7 +103,9 @@ def function_that_edits_its_parameter(manner):
     return functions(affine, _linear(), **OPTIONS)
 
 
-@situation("2", refused=["too few", "unknown", "no function", "style"], says="takes|vjp|names|style")
+@situation(
+    "2", refused=["too few", "unknown", "no function", "style"], says="takes|vjp|names|style"
+)
 def functions_that_do_not_fit(kind):
     def affine(x, w, b):
         return x @ w + b, lambda dy: (dy @ w.T,)

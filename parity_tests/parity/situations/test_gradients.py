@@ -1,4 +1,4 @@
-"""Gradients that are missing, added too often, overwritten, or that the right computes specially."""
+"""Gradients that are missing, added too often, overwritten, or specially computed."""
 
 import numpy as np
 import pytest
@@ -47,8 +47,9 @@ def vjp_that_adds(_):
 
 @situation("2", differs=["in place", "a new array"], says="overwr")
 def vjp_that_overwrites(manner):
-    return pair(_linear(accumulate=_overwrite if manner == "in place" else _replace),
-                _right_linear(), X)  # fmt: skip
+    return pair(
+        _linear(accumulate=_overwrite if manner == "in place" else _replace), _right_linear(), X
+    )
 
 
 @situation("2", differs=["twice"], says="added")
@@ -140,8 +141,9 @@ def parameter_that_is_detached_by_mistake(allowed):
 
 @situation("2", differs=["left"], first="w")
 def parameter_without_a_gradient_on_the_left(_):
-    return pair(_linear(accumulate=lambda self, gradient: None), _right_linear(), X,
-                allow_unused=True)  # fmt: skip
+    return pair(
+        _linear(accumulate=lambda self, gradient: None), _right_linear(), X, allow_unused=True
+    )
 
 
 @situation("2", differs=["inside the forward"], says="w.*(frozen|unused)|(frozen|unused).*w")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from helpers.situations import draw, left, pair, right, situation, situations_of, with_buffers
+from helpers.situations import draw, left, pair, right, situation, situations_of
 from torch import nn
 
 X, W = draw(5, 4), draw(3, 4)
@@ -109,8 +109,9 @@ def parameter_that_is_nan_on_both_sides(_):
     return pair(*twins, X, allow_unused=True)
 
 
-@situation("hostile", agrees=["list", "tuple of one", "masked array", "Fortran order"],
-           or_refused=True)  # fmt: skip
+@situation(
+    "hostile", agrees=["list", "tuple of one", "masked array", "Fortran order"], or_refused=True
+)
 def form_of_an_input_gradient(form):
     forms = {
         "list": lambda dx: [dx],
@@ -121,8 +122,12 @@ def form_of_an_input_gradient(form):
     return pair(_square(returned=forms[form]), _right_square(), X)
 
 
-@situation("hostile", differs=["row", "transposed", "float32", "scalar", "flat", "object"],
-           first="forward(x)", or_refused=True)  # fmt: skip
+@situation(
+    "hostile",
+    differs=["row", "transposed", "float32", "scalar", "flat", "object"],
+    first="forward(x)",
+    or_refused=True,
+)
 def form_of_an_input_gradient_that_is_wrong(form):
     """The shape or the dtype is not that of the input."""
     forms = {
@@ -214,53 +219,6 @@ def parameter_that_is_returned(factor):
     )
 
 
-@situation("hostile", agrees=["copies"], differs=["one workspace"])
-def left_child_that_writes_into_a_workspace(kind):
-    """The second call overwrites the result of the first one, which the parent still needs."""
-
-    def child(self, x):
-        out = np.empty_like(x) if kind == "copies" else self.workspace
-        np.multiply(x, 2.0, out=out)
-        return out, lambda dy: 2 * dy
-
-    def left_forward(self, x):
-        a, a_vjp = self.child(x)
-        b, b_vjp = self.child(x + 1)
-        return a + 3 * b, lambda dy: a_vjp(dy) + b_vjp(3 * dy)
-
-    inner = left(forward=child)
-    inner.__dict__["workspace"] = np.empty((5, 4))
-    model = right(
-        forward=lambda self, x: self.child(x) + 3 * self.child(x + 1),
-        child=right(forward=lambda self, x: 2 * x),
-    )
-    return pair(left(forward=left_forward, child=inner), model, X)
-
-
-@situation("hostile", agrees=["read"], differs=["write"], first="forward(x)")
-def vjp_that_writes_into_its_input(kind):
-    """The child's vjp uses x as scratch memory, and the parent's vjp reads x after it."""
-
-    def child(self, x):
-        def vjp(dy):
-            dx = 2 * x * dy
-            if kind == "write":
-                x[...] = 0
-            return dx
-
-        return x**2, vjp
-
-    def left_forward(self, x):
-        h = x + 0.0
-        y, vjp = self.child(h)
-        return y + h**3, lambda dy: vjp(dy) + 3 * h**2 * dy
-
-    model = right(
-        forward=lambda self, x: self.child(x) + x**3, child=right(forward=lambda self, x: x**2)
-    )
-    return pair(left(forward=left_forward, child=left(forward=child)), model, X)
-
-
 class Batch(NamedTuple):
     x: Any
     mask: Any
@@ -281,44 +239,6 @@ def batch_that_is_a_record(kind):
 
     model = right(forward=lambda self, b: parts(b)[0] * parts(b)[1])
     return pair(left(forward=left_forward), model, batch)
-
-
-@situation("hostile", agrees=["both"], differs=["right"], first="mean")
-def buffer_that_is_updated_on_one_side(kind):
-    """The output does not depend on the running mean, but the next evaluation will."""
-
-    def left_forward(self, x):
-        if kind == "both":
-            self.mean.data[...] = 0.9 * self.mean.data + 0.1 * x.mean(0)
-        return 2 * x, lambda dy: 2 * dy
-
-    def right_forward(self, x):
-        self.mean.mul_(0.9).add_(0.1 * x.detach().mean(0))
-        return 2 * x
-
-    twins = left(forward=left_forward), right(forward=right_forward)
-    return pair(*(with_buffers(side, mean=draw(4)) for side in twins), X)
-
-
-@situation("hostile", agrees=["both"], differs=["left", "right"], says=r"(^|[\s:])(w|forward)")
-def parameter_that_is_clipped_inside_a_forward(kind):
-    def left_forward(self, x):
-        if kind != "right":
-            np.clip(self.w.data, -0.5, 0.5, out=self.w.data)
-
-        def vjp(dy):
-            self.w.grad += dy.T @ x
-            return dy @ self.w.data
-
-        return x @ self.w.data.T, vjp
-
-    def right_forward(self, x):
-        if kind != "left":
-            with torch.no_grad():
-                self.w.clamp_(-0.5, 0.5)
-        return x @ self.w.T
-
-    return pair(left(forward=left_forward, w=W), right(forward=right_forward, w=W), X)
 
 
 @pytest.mark.parametrize("case", situations_of(__name__), ids=str)

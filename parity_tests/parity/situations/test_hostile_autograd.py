@@ -49,8 +49,9 @@ def child_that_runs_without_gradient(kind):
     return pair(left(forward=left_forward, teacher=teacher), model, X)
 
 
-@situation("hostile", differs=["decorated", "inference"],
-           says=r"detached|no gradient|missing|forward\(x\)")  # fmt: skip
+@situation(
+    "hostile", differs=["decorated", "inference"], says=r"detached|no gradient|missing|forward\(x\)"
+)
 def forward_that_records_no_gradient(kind):
     def forward(self, x):
         return 2 * x
@@ -125,9 +126,7 @@ class RoundedWithIndex(torch.autograd.Function):
 
 @situation("hostile", agrees=[2.0], differs=[2.001], first="forward(x)")
 def own_function_with_an_output_without_gradient(slope):
-    model_left = left(
-        forward=lambda self, x: ((2 * x, x.argmax(-1)), lambda dy, *rest: slope * dy)
-    )
+    model_left = left(forward=lambda self, x: ((2 * x, x.argmax(-1)), lambda dy, *rest: slope * dy))
     return pair(model_left, right(forward=lambda self, x: RoundedWithIndex.apply(x)), X)
 
 

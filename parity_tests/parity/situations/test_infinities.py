@@ -11,8 +11,9 @@ MASK[::2, 1] = MASK[3, 2:] = True
 INF = np.inf
 
 
-def _fill(left_fill, right_fill=None, mask=MASK, right_mask=None, error=0.0, dtype=np.float64,
-          **options):  # fmt: skip
+def _fill(
+    left_fill, right_fill=None, mask=MASK, right_mask=None, error=0.0, dtype=np.float64, **options
+):
     """Masked logits; the left adds `error` to the valid ones."""
     right_mask = mask if right_mask is None else right_mask
     right_fill = left_fill if right_fill is None else right_fill
@@ -24,7 +25,9 @@ def _fill(left_fill, right_fill=None, mask=MASK, right_mask=None, error=0.0, dty
     def right_forward(self, x):
         return x.masked_fill(torch.from_numpy(right_mask), right_fill)
 
-    return pair(left(forward=left_forward), right(forward=right_forward), X.astype(dtype), **options)
+    return pair(
+        left(forward=left_forward), right(forward=right_forward), X.astype(dtype), **options
+    )
 
 
 @situation("2", agrees=[0.0], differs=[1e-6], first="forward")

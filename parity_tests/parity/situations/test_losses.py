@@ -62,7 +62,7 @@ def _losses(form, right_form=None, factor=1.0, shift=0.0, noise=False, to_float=
         return (right_form or form)(3 * fit, fit)
 
     def without_noise(function):
-        return lambda self, x: function(self, x)
+        return lambda self, batch: function(self, batch)
 
     losses = (left_loss, right_loss) if noise else map(without_noise, (left_loss, right_loss))
     twins = [make(loss=loss, w=W) for make, loss in zip((left, right), losses, strict=True)]
@@ -187,8 +187,11 @@ def _with_forward(right_factor, missing):
 
     methods = {"forward": lambda self, x: right_factor * (x @ self.w)}
     if missing == "left":
-        return pair(left(forward=forward, w=W),
-                    right(**methods, loss=lambda self, x: (x @ self.w).sum(), w=W), X)  # fmt: skip
+        return pair(
+            left(forward=forward, w=W),
+            right(**methods, loss=lambda self, x: (x @ self.w).sum(), w=W),
+            X,
+        )
     return pair(left(forward=forward, loss=left_loss, w=W), right(**methods, w=W), X)
 
 

@@ -46,7 +46,9 @@ def _right_root(name, child):
 
 
 def _activation(factor=1.0):
-    return left(forward=lambda self, x: (factor * np.tanh(x), lambda dy: factor * dy / np.cosh(x) ** 2))
+    return left(
+        forward=lambda self, x: (factor * np.tanh(x), lambda dy: factor * dy / np.cosh(x) ** 2)
+    )
 
 
 @situation("1", agrees=[1.0], differs=[1.001], mentions="not compared: .*act")
@@ -251,15 +253,27 @@ CONTAINERS = {
 @situation("hostile", agrees=CONTAINERS)
 def parameters_in_a_container(kind):
     root = _container_left(1.0)
-    return pair(root, right(forward=lambda self, x: x @ self.ws["0" if "Dict" in kind else 0].T,
-                            ws=CONTAINERS[kind]()), X)  # fmt: skip
+    return pair(
+        root,
+        right(
+            forward=lambda self, x: x @ self.ws["0" if "Dict" in kind else 0].T,
+            ws=CONTAINERS[kind](),
+        ),
+        X,
+    )
 
 
 @situation("hostile", differs=CONTAINERS, first="ws.0")
 def parameters_in_a_container_with_a_wrong_gradient(kind):
     root = _container_left(1.001)
-    return pair(root, right(forward=lambda self, x: x @ self.ws["0" if "Dict" in kind else 0].T,
-                            ws=CONTAINERS[kind]()), X)  # fmt: skip
+    return pair(
+        root,
+        right(
+            forward=lambda self, x: x @ self.ws["0" if "Dict" in kind else 0].T,
+            ws=CONTAINERS[kind](),
+        ),
+        X,
+    )
 
 
 def _container_left(factor):

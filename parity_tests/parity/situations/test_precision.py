@@ -144,8 +144,11 @@ def sparse_output(kind):
 def sparse_batch(_):
     model = right(forward=lambda self, a: a.to_dense() * 2)
     dense = np.diag(np.arange(1.0, 6.0))
-    return pair(left(forward=lambda self, a: (2 * a, lambda dy: 2 * dy)), model,
-                torch.from_numpy(dense).to_sparse())  # fmt: skip
+    return pair(
+        left(forward=lambda self, a: (2 * a, lambda dy: 2 * dy)),
+        model,
+        torch.from_numpy(dense).to_sparse(),
+    )
 
 
 @situation("2", agrees=[1.0], differs=[1.001], or_refused=True)

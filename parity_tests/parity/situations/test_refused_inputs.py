@@ -89,14 +89,20 @@ def functions_have_a_comparison_of_their_own(_):
     return pair(lambda x: (2 * x, lambda dy: 2 * dy), lambda x: 2 * x, X)
 
 
-@situation("2", refused=["mlp_va", "", "no such pair", "mlp_vae[nothing]", "golden.txt", "a.b.c"],
-           says="pair|takes|mean|variant|file")  # fmt: skip
+@situation(
+    "2",
+    refused=["mlp_va", "", "no such pair", "mlp_vae[nothing]", "golden.txt", "a.b.c"],
+    says="pair|takes|mean|variant|file",
+)
 def string_that_is_no_pair(text):
     return Comparison("compare", (text,))
 
 
-@situation("2", refused=["missing.safetensors", "mlp_vae", "missing/golden.safetensors"],
-           says="takes|no such|not found|does not exist|missing|cannot")  # fmt: skip
+@situation(
+    "2",
+    refused=["missing.safetensors", "mlp_vae", "missing/golden.safetensors"],
+    says="takes|no such|not found|does not exist|missing|cannot",
+)
 def string_beside_a_model(text):
     return pair(text, _right(), X)
 
@@ -139,16 +145,24 @@ def layer_that_raises(side):
     """The path of the layer stands in the message, besides what the layer says."""
 
     def fail(self, x):
-        return np.ones((2, 3)) @ np.ones((5, 4)) if side == "left" else torch.ones(2, 3) @ x.new_ones(5, 4)
+        return (
+            np.ones((2, 3)) @ np.ones((5, 4))
+            if side == "left"
+            else torch.ones(2, 3) @ x.new_ones(5, 4)
+        )
 
     good_left = left(forward=lambda self, x: (2 * x, lambda dy: 2 * dy))
     good_right = right(forward=lambda self, x: 2 * x)
     twins = (
-        left(forward=lambda self, x: self.inner(x),
-             inner=left(forward=fail) if side == "left" else good_left),
-        right(forward=lambda self, x: self.inner(x),
-              inner=right(forward=fail) if side == "right" else good_right),
-    )  # fmt: skip
+        left(
+            forward=lambda self, x: self.inner(x),
+            inner=left(forward=fail) if side == "left" else good_left,
+        ),
+        right(
+            forward=lambda self, x: self.inner(x),
+            inner=right(forward=fail) if side == "right" else good_right,
+        ),
+    )
     return pair(*twins, X)
 
 
@@ -156,7 +170,12 @@ OPTIONS = {
     "bound": [-1.0, "small", float("nan"), {"w": "small"}],
     "rename": ["weight", {"weight": 3}, {3: "weight"}],
     "ignore": [3, {"a": 1.0}],
-    "layout": ["o i", {"weight": "o i -> o"}, {"weight": "o i -> i o k"}, {"nothing": "a b -> b a"}],
+    "layout": [
+        "o i",
+        {"weight": "o i -> o"},
+        {"weight": "o i -> i o k"},
+        {"nothing": "a b -> b a"},
+    ],
     "allow_unused": [3, {"weight": 1}],
     "infinities": ["none", 1],
     "dtype": ["float16", "int64", 7],
@@ -166,8 +185,10 @@ OPTIONS = {
 }
 
 
-@situation("2", refused=[f"{name}-{i}" for name, values in OPTIONS.items() for i in range(len(values))],
-           says="takes|got|no |not ")  # fmt: skip
+WRONG = [f"{name}-{i}" for name, values in OPTIONS.items() for i in range(len(values))]
+
+
+@situation("2", refused=WRONG, says="takes|got|no |not ")
 def option_of_a_wrong_value(case):
     name, i = case.split("-")
     return pair(_left(), _right(), X, **{name: OPTIONS[name][int(i)]})
@@ -179,12 +200,17 @@ def every_row_ignored(pattern):
     return pair(_left(), _right(), X, ignore=[pattern])
 
 
-@situation("1", differs=["None", "string", "object", "empty tuple"], says="nothing|compared|takes",
-           or_refused=True)  # fmt: skip
+@situation(
+    "1",
+    differs=["None", "string", "object", "empty tuple"],
+    says="nothing|compared|takes",
+    or_refused=True,
+)
 def output_without_any_array(kind):
     value = {"None": None, "string": "x", "object": Estimator(), "empty tuple": ()}[kind]
-    twins = left(forward=lambda self, x: (value, lambda *dy: None)), right(
-        forward=lambda self, x: value
+    twins = (
+        left(forward=lambda self, x: (value, lambda *dy: None)),
+        right(forward=lambda self, x: value),
     )
     return pair(*twins, X)
 
@@ -197,16 +223,18 @@ def output_of_a_foreign_class_that_differs(_):
         def __init__(self, h):
             self.h = h
 
-    twins = left(forward=lambda self, x: (State(3 * x), lambda *dy: None)), right(
-        forward=lambda self, x: State(2 * x)
+    twins = (
+        left(forward=lambda self, x: (State(3 * x), lambda *dy: None)),
+        right(forward=lambda self, x: State(2 * x)),
     )
     return pair(*twins, X)
 
 
 @situation("1", differs=["generator"], says="generator|takes|compared|nothing", or_refused=True)
 def output_that_is_a_generator(_):
-    twins = left(forward=lambda self, x: ((row for row in x), lambda *dy: None)), right(
-        forward=lambda self, x: (2 * row for row in x)
+    twins = (
+        left(forward=lambda self, x: ((row for row in x), lambda *dy: None)),
+        right(forward=lambda self, x: (2 * row for row in x)),
     )
     return pair(*twins, X)
 
