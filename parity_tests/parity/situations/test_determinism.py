@@ -1,6 +1,7 @@
 """Models that are random, that change from call to call, or that read a state of their process."""
 
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -254,3 +255,26 @@ def output_that_depends_on_the_class_of_its_input(factor):
 @pytest.mark.parametrize("case", situations_of(__name__), ids=str)
 def test_the_verdict_on_models_with_a_state(case):
     case.check()
+
+
+def test_each_side_runs_twice_in_float64_and_each_vjp_once():
+    """With the trace and without it; more runs only if a tensor is off."""
+    calls = Counter()
+
+    def left_forward(self, x):
+        calls["left"] += 1
+        first = calls["left"]
+
+        def vjp(dy):
+            calls["vjp", first] += 1
+            return 2 * dy
+
+        return 2 * x, vjp
+
+    def right_forward(self, x):
+        calls["right"] += 1
+        return 2 * x
+
+    report = pair(left(forward=left_forward), right(forward=right_forward), X).run()
+    assert report.ok and calls["left"] <= 2 and calls["right"] <= 2
+    assert all(count == 1 for name, count in calls.items() if isinstance(name, tuple))

@@ -62,7 +62,10 @@ def _losses(form, right_form=None, factor=1.0, shift=0.0, noise=False, to_float=
         return (right_form or form)(3 * fit, fit)
 
     def without_noise(function):
-        return lambda self, batch: function(self, batch)
+        def plain(self, x):
+            return function(self, x)
+
+        return plain
 
     losses = (left_loss, right_loss) if noise else map(without_noise, (left_loss, right_loss))
     twins = [make(loss=loss, w=W) for make, loss in zip((left, right), losses, strict=True)]

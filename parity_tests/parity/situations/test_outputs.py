@@ -180,7 +180,7 @@ CONSTANTS = {
 }
 WRONG = {
     "integer": (lambda x: x.argmin(-1), CONSTANTS["integer"][1]),
-    "boolean": (lambda x: x > 0.2, CONSTANTS["boolean"][1]),
+    "boolean": (lambda x: x > 0.9, CONSTANTS["boolean"][1]),
     "constant": (lambda x: np.full(3, 1.1), CONSTANTS["constant"][1]),
     "detached": (lambda x: 1.1 * np.exp(x), CONSTANTS["detached"][1]),
     "Python float": (lambda x: 2.6, CONSTANTS["Python float"][1]),
