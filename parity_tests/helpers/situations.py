@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import json
 import re
 import traceback
 import warnings
@@ -106,9 +107,10 @@ class Situation:
         before = _batch(comparison)
         try:
             report = comparison.run()
+            text = report.full() if hasattr(report, "full") else str(report)
+            json.loads(report.to_json())
         except Exception as error:
             return _outcome_of(error)
-        text = report.full() if hasattr(report, "full") else str(report)
         line = str(report).splitlines()[0]
         if not all(map(_equal, before, _batch(comparison))):
             return Outcome("raises", "the batch of the caller was changed", text)
