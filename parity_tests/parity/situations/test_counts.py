@@ -18,7 +18,7 @@ def _registry():
 
 def test_no_situation_is_lost():
     verdicts = Counter(case.verdict for case in _registry())
-    assert verdicts["agrees"] >= 335 and verdicts["differs"] >= 395
+    assert verdicts["agrees"] >= 350 and verdicts["differs"] >= 410
     assert verdicts["refused"] >= 99
 
 
@@ -26,7 +26,7 @@ def test_each_section_has_its_situations():
     """At least twenty kinds of situations of our own stand beside those of the sections."""
     kinds = {(case.section, case.title.partition("[")[0]) for case in _registry()}
     sections = Counter(section for section, _ in kinds)
-    assert sections["1"] >= 70 and sections["2"] >= 145 and sections["hostile"] >= 100
+    assert sections["1"] >= 70 and sections["2"] >= 145 and sections["hostile"] >= 115
 
 
 def test_most_kinds_that_agree_have_a_faulty_twin():
