@@ -34,7 +34,6 @@ BATCHES = {
     "Fortran order": np.asfortranarray(X),
     "broadcast": np.broadcast_to(draw(4), (5, 4)),
     "read only": _read_only(X),
-    "big endian": X.astype(">f8"),
     "one element": draw(1),
     "scalar": np.asarray(1.5),
     "permuted tensor": torch.from_numpy(X.copy()).t(),
@@ -53,6 +52,11 @@ def batch_with_unusual_memory(kind):
 @situation("hostile", differs=[k for k in BATCHES if k != "zeros"], first="forward(x)")
 def batch_with_unusual_memory_and_a_wrong_gradient(kind):
     return pair(_square(2.001), _right_square(), BATCHES[kind])
+
+
+@situation("hostile", agrees=[2.0], differs=[2.001], first="forward(x)", or_refused=True)
+def batch_in_another_byte_order(slope):
+    return pair(_square(slope), _right_square(), X.astype(">f8"))
 
 
 @situation("hostile", agrees=[(0, 4), (5, 0)], or_refused=True)

@@ -31,7 +31,7 @@ def statistic_without_gradient(kind):
     return pair(_left(lambda x: x / np.abs(x).sum(), slope), right(forward=forward), X)
 
 
-@situation("hostile", agrees=["constant"], differs=["differentiated"], first="forward(x)")
+@situation("hostile", agrees=["constant"], differs=["differentiated"], says=r"teacher|forward\(x\)")
 def child_that_runs_without_gradient(kind):
     """A teacher network: its output is a constant for the student."""
 

@@ -257,17 +257,24 @@ def one_tensor_returned_twice(count):
     return pair(left(forward=left_forward), right(forward=right_forward), X)
 
 
-@situation("2", agrees=["left", "right", "both"], mentions="not compared: .*vjp|gradient")
+@situation("2", agrees=["left", "both"], mentions="not compared: .*(vjp|gradient)")
 def forward_without_a_vjp(side):
     """The values are compared; without a vjp on the left no gradient can be."""
 
     def right_forward(self, x):
         return 2 * (x if side == "left" else x.detach())
 
-    left_forward = (
-        (lambda self, x: 2 * x) if side != "right" else lambda self, x: (2 * x, lambda dy: 0 * dy)
+    return pair(left(forward=lambda self, x: 2 * x), right(forward=right_forward), X)
+
+
+@situation("2", agrees=[0.0], differs=[1.0], says=r"forward\(x\)")
+def gradient_of_zero_beside_a_detached_right(slope):
+    """A gradient of 0 and no gradient mean the same."""
+    return pair(
+        left(forward=lambda self, x: (2 * x, lambda dy: slope * dy)),
+        right(forward=lambda self, x: 2 * x.detach()),
+        X,
     )
-    return pair(left(forward=left_forward), right(forward=right_forward), X)
 
 
 @situation("2", differs=["left"], first="forward")
