@@ -54,7 +54,7 @@ def check_pairs(
         if verbose:
             console.print(report.table())
         if report.first_divergence is not None:
-            console.print(report.diagnosis, markup=False, soft_wrap=True)
+            console.print(report.verdict, markup=False, soft_wrap=True)
             reproducer = f"  reproduce with: {report.reproducer}"  # in one line, to be pasted
             console.print(reproducer, markup=False, soft_wrap=True)
     if json_file is not None:

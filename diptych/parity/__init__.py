@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diptych.parity.api import compare
     from diptych.parity.plugin import assert_parity
-    from diptych.parity.report import Report, Row
+    from diptych.parity.report import Report
+    from diptych.parity.rows import Row
 
-_MODULES = {"Report": "report", "Row": "report", "assert_parity": "plugin", "compare": "api"}
+_MODULES = {"Report": "report", "Row": "rows", "assert_parity": "plugin", "compare": "api"}
 __all__ = ["Report", "Row", "assert_parity", "compare"]
 
 

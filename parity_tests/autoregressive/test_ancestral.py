@@ -9,7 +9,7 @@ from scipy.special import expit
 
 import numpy_ref.autoregressive.ancestral
 import torch_impl.autoregressive.ancestral
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import Tanh
 

@@ -183,7 +183,7 @@ FAULTS = {
 def test_a_correct_pair_agrees(vae):
     report = parity.compare(*vae)
     assert report.ok and report.first_divergence is None and report.worst.error <= 1e-13
-    assert report.diagnosis == "MLPVAE: all tensors agree"
+    assert report.verdict == "MLPVAE: all tensors agree"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -211,7 +211,7 @@ def test_two_faults_are_two_root_causes_and_the_rest_is_propagated(vae):
     assert causes[0] == ("output", "encoder_hidden")
     assert ("input gradient", "decoder_logits(x)") in causes
     count = len(report.failures) - len(causes)
-    assert f", {count} of them only because their inputs differ" in report.diagnosis
+    assert f", {count} of them only because their inputs differ" in report.verdict
     outputs = [
         row for row in report.failures if row.kind == "output" and row.name != "encoder_hidden"
     ]

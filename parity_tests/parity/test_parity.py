@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from diptych import pairs, parity, weights
-from diptych.parity.report import Report, compare_arrays, masks_equal, normwise
+from diptych.parity.report import Report
+from diptych.parity.rows import compare_arrays, masks_equal, normwise
 from model_specs.common.key import Key
 from numpy_ref.nn.functional import ReLU, Tanh
 from numpy_ref.nn.layers import Linear
@@ -52,15 +53,15 @@ def test_shapes_must_match():
 
 def test_an_empty_report_is_not_a_success():
     report = Report("empty", "float64", "cpu", ())
-    assert not report.ok and report.diagnosis == "empty: nothing was compared"
+    assert not report.ok and report.verdict == "empty: nothing was compared"
 
 
 def test_a_diagnosis_without_a_root_cause_names_the_first_difference():
     rows = [compare_arrays(n, "output", np.ones(2), np.zeros(2), 1e-13) for n in "xy"]
     report = Report("pair", "float64", "cpu", tuple(replace(r, origin="propagated") for r in rows))
     assert report.root_cause is None
-    assert report.diagnosis.startswith("pair: first divergence: output x: relative error inf")
-    assert report.diagnosis.endswith("2 of 2 tensors differ, and only propagate an earlier error")
+    assert report.verdict.startswith("pair: first divergence: output x: relative error inf")
+    assert report.verdict.endswith("2 of 2 tensors differ, and only propagate an earlier error")
 
 
 def test_json_round_trips_and_has_no_nan(vae):
@@ -118,7 +119,7 @@ def test_repeated_calls_of_one_module_are_numbered(rng):
             row = report.first_divergence
             assert (row.name, row.origin) == ("cell#2", "propagated")  # its input differs
             # `forward` computes it, and has no method that does
-            assert report.diagnosis.startswith("Left: root cause: output forward: relative error")
+            assert report.verdict.startswith("Left: root cause: output forward: relative error")
         else:
             assert report.ok
 
