@@ -11,12 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
+    from diptych.parity.cases import save_case
     from diptych.parity.plugin import assert_parity
+    from diptych.parity.recording import record
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
+    from diptych.parity.taps import tap, tap_gradient
 
-_MODULES = {"Report": "report", "Row": "rows", "assert_parity": "plugin", "compare": "api"}
-__all__ = ["Report", "Row", "assert_parity", "compare"]
+_MODULES = {
+    "Report": "report",
+    "Row": "rows",
+    "assert_parity": "plugin",
+    "compare": "api",
+    "record": "recording",
+    "save_case": "cases",
+    "tap": "taps",
+    "tap_gradient": "taps",
+}
+__all__ = [
+    "Report",
+    "Row",
+    "assert_parity",
+    "compare",
+    "record",
+    "save_case",
+    "tap",
+    "tap_gradient",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,279 @@
+"""Record what a model or any other program computes into a golden file."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from diptych.arrays import is_array, is_float, leaves, to_numpy
+from diptych.parity import taps
+from diptych.parity.golden import save_run
+from diptych.parity.run import Run
+from diptych.parity.trace import Call, LeftTrace, RightTrace, Trace, _defines, _public
+from numpy_ref.nn.module import Module
+
+SUFFIX = ".safetensors"
+
+
+@contextlib.contextmanager
+def record(path: str | os.PathLike[str], model: Any = None) -> Iterator[Recording]:
+    """Record what happens inside the block, and write it to a golden file at its end.
+
+        with parity.record("golden.safetensors", model):       # torch.nn.Module or numpy_ref Module
+            model.loss(batch, noise).total.backward()
+
+        with parity.record("golden.safetensors") as recording:  # any other program
+            y = network(x)                                      # calls parity.tap("hidden", h)
+            recording["output"] = y
+
+    With a model, the file holds every call of every public method inside the block: inputs,
+    outputs and, if a backward pass ran inside the block, gradients; and the parameters and buffers
+    before the block. Without a model it holds the values of `parity.tap` and of
+    `recording[name] = array`, see `Recording`. `parity.compare` takes the file in place of a model.
+
+    The block runs the model as always: its buffers and gradients change as they would without
+    `record`. The file holds the gradients of this block only, also if the model held others before.
+    An exception inside the block leaves no file, and an older file at `path` stays.
+
+    Raises: ValueError for another suffix than .safetensors, for a model of another kind, and if
+    nothing was recorded.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"path: got '{path}', takes a name that ends in {SUFFIX}")
+    recording = Recording()
+    run = Run("", {}, [], {}, differentiated=False)
+    hint = "call parity.tap(name, y) or set recording[name] = array inside the block"
+    if model is None:
+        with taps.listening(recording):
+            yield recording
+    else:
+        with _tracing(model) as runs:
+            yield recording
+        (run,) = runs
+        hint = f"call {type(model).__name__} inside the block"
+    run = recording.add_to(run)
+    if not run.calls:
+        raise ValueError(f"{path}: nothing was recorded, so no file was written; {hint}")
+    save_run(path, run)
+
+
+class Recording:
+    """The values that a program names itself while it is recorded.
+
+    `recording[name] = array` records an output; a name that is set again becomes "name#2". NumPy
+    arrays, tensors, numbers, and tuples or dicts of them are taken, and anything that NumPy
+    converts, such as a jax array. A name may begin with the kind of the value:
+
+        recording["parameter/encoder.weight"]            a weight
+        recording["parameter gradient/encoder.weight"]   its gradient
+        recording["buffer/norm.running_mean"]            a buffer before the run
+        recording["buffer after/norm.running_mean"]      and after it
+        recording["output gradient/hidden"]              the gradient of the loss for "hidden"
+        recording["input/0"]                             the first argument of the model
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Call] = {}
+        self.events: list[Any] = []
+        self._arrays: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _KINDS}
+        self._inputs: dict[int, Any] = {}
+        self._count: dict[str, int] = {}
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        kind, slash, rest = name.partition("/")
+        if slash and kind in _KINDS:
+            self._arrays[kind][rest] = _to_array(name, value)
+        elif slash and kind == "output gradient":
+            self.tap_gradient(rest, value)
+        elif slash and kind == "input":
+            if rest != str(len(self._inputs)):
+                raise ValueError(f"recording[{name!r}]: takes input/{len(self._inputs)} next")
+            self._inputs[len(self._inputs)] = value if is_array(value) else _to_array(name, value)
+        else:
+            self._output(name, value)
+
+    def tap(self, name: str, value: Any) -> Any:
+        """Record an output and, if torch differentiates it, its gradient; return its alias."""
+        call = self._output(name, value)
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            return value
+        alias = value.view_as(value)
+        alias.register_hook(lambda gradient: self._gradient(call, gradient))
+        return alias
+
+    def tap_gradient(self, name: str, value: Any) -> Any:
+        """Record the gradient of the output that was recorded last under `name`."""
+        count = self._count.get(name, 0)
+        if not count:
+            recorded = ", ".join(self.calls) or "none"
+            raise ValueError(f"output gradient {name!r}: no such output was recorded ({recorded})")
+        self._gradient(self.calls[name if count == 1 else f"{name}#{count}"], value)
+        return value
+
+    def _output(self, name: str, value: Any) -> Call:
+        arrays = _named_arrays(name, value)  # first, as it may raise
+        count = self._count[name] = self._count.get(name, 0) + 1
+        unit = name if count == 1 else f"{name}#{count}"
+        call = self.calls[unit] = Call(unit, name, "forward", None)
+        call.outputs = arrays
+        self.events.append(("forward", call))
+        return call
+
+    def _gradient(self, call: Call, value: Any) -> None:
+        if not call.output_grads:
+            self.events.append(("cotangent", call))
+        for leaf, array in _named_arrays(call.name, value).items():
+            previous = call.output_grads.get(leaf)
+            call.output_grads[leaf] = array if previous is None else previous + array
+
+    def add_to(self, run: Run) -> Run:
+        """Add the values that were named to a run of a model, or to an empty run."""
+        run.calls.update(self.calls)
+        run.events.extend(self.events)
+        run.state |= self._arrays["parameter"] | self._arrays["buffer"]
+        run.parameters |= self._arrays["parameter"].keys()
+        run.gradients |= self._arrays["parameter gradient"]
+        run.buffers |= self._arrays["buffer after"]
+        run.inputs = run.inputs or tuple(self._inputs.values())
+        run.differentiated |= bool(run.gradients) or any(
+            c.output_grads for c in self.calls.values()
+        )
+        if not run.root:
+            run.root = next((name for name in ("loss", "forward") if name in run.calls), "")
+            arrays = [a for call in run.calls.values() for a in call.outputs.values()]
+            kinds = {a.dtype for a in arrays if is_float(a)}
+            run.dtype = np.result_type(*kinds) if kinds else run.dtype
+        return run
+
+
+_KINDS = ("parameter", "parameter gradient", "buffer", "buffer after")
+
+
+def _named_arrays(name: str, value: Any) -> dict[str, np.ndarray]:
+    """Copies of the arrays in a value, by leaf name."""
+    arrays = {leaf: to_numpy(array) for leaf, array in leaves(value)}
+    return arrays or {"": _to_array(name, value)}
+
+
+def _to_array(name: str, value: Any) -> np.ndarray:
+    array = to_numpy(value) if is_array(value) else np.array(value)
+    if array.dtype.kind not in "biufc":
+        kind = type(value).__qualname__
+        raise ValueError(f"recording[{name!r}]: got a {kind}, takes an array, a tensor or a number")
+    return array
+
+
+# The seam to the engine: what follows builds the Run of a model from today's traces.
+
+
+@contextlib.contextmanager
+def _tracing(model: Any) -> Iterator[list[Run]]:
+    """Trace all public methods of a model; at the end the run is the only item of the list."""
+    if not isinstance(model, Module | nn.Module):
+        kind = type(model).__qualname__
+        raise ValueError(f"model: got a {kind}, takes a torch.nn.Module or a numpy_ref Module")
+    is_torch = isinstance(model, nn.Module)
+    state = {name: to_numpy(array) for name, array in model.state_dict().items()}
+    methods = {
+        (path, method)
+        for path, module in model.named_modules()
+        for method in [*_public(module), "forward"]
+        if _defines(module, method)
+    }
+    gradients = _torch_gradients(model) if is_torch else _numpy_gradients(model)
+    trace = RightTrace(model, methods) if is_torch else LeftTrace(model, methods)
+    runs: list[Run] = []
+    with gradients as collect:
+        with trace:
+            yield runs
+        runs.append(_run_of(trace, state, collect()))
+
+
+def _run_of(trace: Trace, state: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> Run:
+    model, calls = trace.model, trace.calls
+    outermost = [call for call in calls.values() if call.parent is None]
+    root = next((c for c in outermost if not c.module), outermost[0] if outermost else None)
+    first = next(iter(model.parameters()), None)
+    arrays = [getattr(p, "data", p) for p in model.parameters()] + [
+        a for call in calls.values() for a in call.outputs.values()
+    ]
+    dtypes = [to_numpy(a).dtype for a in arrays[:1]] or [np.dtype(np.float64)]
+    backward = any(c.output_grads or c.input_grads for c in calls.values())
+    differentiated = backward or any(gradient.any() for gradient in gradients.values())
+    ties: dict[int, set[str]] = {}
+    every = (
+        model.named_parameters(remove_duplicate=False)
+        if isinstance(model, nn.Module)
+        else model.named_parameters(tied=True)
+    )
+    for name, parameter in every:
+        ties.setdefault(id(parameter), set()).add(name)
+    parameters = frozenset(name for group in ties.values() for name in group)
+    return Run(
+        root=root.name if root else "",
+        calls=calls,
+        events=trace.events,
+        state=state,
+        gradients=gradients if differentiated else {},
+        buffers={n: to_numpy(getattr(b, "data", b)) for n, b in model.named_buffers()},
+        parameters=parameters,
+        frozen=frozenset(
+            n for n, p in model.named_parameters() if not getattr(p, "requires_grad", True)
+        ),
+        ties=tuple(frozenset(group) for group in ties.values() if len(group) > 1),
+        inputs=root.arguments if root else (),
+        differentiated=differentiated,
+        dtype=dtypes[0],
+        device=str(first.device) if isinstance(first, Tensor) else "cpu",
+    )
+
+
+@contextlib.contextmanager
+def _torch_gradients(model: nn.Module) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
+    """Sum the gradients that reach the parameters inside the block, whatever `.grad` holds."""
+    sums: dict[str, np.ndarray] = {}
+
+    def add(name: str, gradient: Tensor) -> None:
+        sums[name] = sums[name] + to_numpy(gradient) if name in sums else to_numpy(gradient)
+
+    hooks = [
+        parameter.register_hook(functools.partial(add, name))
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    ]
+    try:
+        yield lambda: {n: sums[n] for n, _ in model.named_parameters() if n in sums}
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def _numpy_gradients(model: Module) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
+    """Collect the gradients that vjps add inside the block.
+
+    Those that the model held before are added back at its end, unless the block set them to 0.
+    """
+    earlier = {name: gradient.copy() for name, gradient in model.gradients().items()}
+    set_to_zero = model.zero_grad
+
+    def zero_grad() -> None:
+        earlier.clear()
+        set_to_zero()
+
+    set_to_zero()
+    vars(model)["zero_grad"] = zero_grad
+    try:
+        yield lambda: {name: gradient.copy() for name, gradient in model.gradients().items()}
+    finally:
+        del vars(model)["zero_grad"]
+        for name, gradient in earlier.items():
+            model.gradients()[name] += gradient
