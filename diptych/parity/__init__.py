@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
-    from diptych.parity.cases import save_case
     from diptych.parity.plugin import assert_parity
     from diptych.parity.recording import record
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
+    from diptych.parity.saved_cases import save_case
     from diptych.parity.taps import tap, tap_gradient
 
 _MODULES = {
@@ -24,7 +24,7 @@ _MODULES = {
     "assert_parity": "plugin",
     "compare": "api",
     "record": "recording",
-    "save_case": "cases",
+    "save_case": "saved_cases",
     "tap": "taps",
     "tap_gradient": "taps",
 }

@@ -18,20 +18,19 @@ an array stored before, for example the output of the previous layer, is not sto
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
 
-from diptych import __version__
 from diptych.files import load_arrays, save_arrays
 from diptych.parity.packing import Reader, Writer
 from diptych.parity.run import Run
 from diptych.parity.trace import Call
+from diptych.parity.versions import versions
 
+SUFFIX = ".safetensors"
 FORMAT = "diptych recording"
 VERSION = 1
 _ARRAYS = {  # fields of a Call that hold arrays by name, in the order in which they are stored
@@ -40,8 +39,7 @@ _ARRAYS = {  # fields of a Call that hold arrays by name, in the order in which 
     "input_grads": "input gradient",
     "inputs": "input",
 }
-_STATE = ("gradients", "buffers")
-_KINDS = {"gradients": "parameter gradient", "buffers": "buffer after"}
+_KINDS = {"gradients": "parameter gradient", "buffers": "buffer after"}  # fields of a Run
 _PLAIN = [f.name for f in fields(Call) if f.name not in (*_ARRAYS, "parent")]
 
 
@@ -86,6 +84,14 @@ def read(
     return result
 
 
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format of a file of diptych: a recording or a saved case.
+
+    Raises: ValueError for any other file, and for another format version.
+    """
+    return check_format(path, load_arrays(path)[1])
+
+
 def check_format(path: str | os.PathLike[str], metadata: Any, expected: str = "") -> str:
     """The format of a file of diptych, from its metadata.
 
@@ -104,17 +110,6 @@ def check_format(path: str | os.PathLike[str], metadata: Any, expected: str = ""
             "record it again with this version of diptych"
         )
     return name
-
-
-def versions() -> dict[str, str]:
-    """Versions of the software that computes: Python, NumPy, torch, diptych and the platform."""
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "diptych": __version__,
-        "platform": platform.platform(),
-    }
 
 
 def load_versions(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -34,16 +34,18 @@ class Maker(NamedTuple):
     def __str__(self) -> str:
         return f"{self.module}:{self.function}"
 
-    def moved(self, source: Path, target: Path) -> Maker:
-        """The maker with a path relative to `target` in place of `source`; modules are kept."""
+    def seen_from(self, folder: Path) -> Maker:
+        """The maker with its path relative to `folder`; the name of a module is kept."""
         if self.file is None:
             return self
-        path = (source / self.file).resolve()
-        return self._replace(module=Path(os.path.relpath(path, target.resolve())).as_posix())
+        path = os.path.relpath(self.file.resolve(), folder.resolve())
+        return self._replace(module=Path(path).as_posix())
 
 
-def parse(argument: str, text: str, more: str = "") -> Maker:
+def parse(argument: str, text: str, more: str = "", folder: Path = Path()) -> Maker:
     """Parse "file.py:function" or "package.module:function"; nothing is imported.
+
+    A file is looked for in `folder`.
 
     Raises: ValueError that names `argument`, if the text has another form or the file is missing.
     """
@@ -51,7 +53,7 @@ def parse(argument: str, text: str, more: str = "") -> Maker:
     dotted = all(part.isidentifier() for part in module.split("."))
     if not colon or not function.isidentifier() or not (module.endswith(".py") or dotted):
         raise ValueError(f"{argument}: got {text!r}, takes {TAKES}{more}")
-    maker = Maker(module, function)
+    maker = Maker((folder / module).as_posix() if module.endswith(".py") else module, function)
     if maker.file is not None and not maker.file.is_file():
         raise ValueError(f"{argument}: got {text!r}, there is no file '{maker.file}'")
     return maker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from diptych.arrays import is_array, is_float, leaves, to_numpy
 from diptych.parity import taps
-from diptych.parity.golden import save_run
+from diptych.parity.comparison import Comparison
+from diptych.parity.golden import SUFFIX, save_run
 from diptych.parity.run import Run
 from diptych.parity.trace import Call, LeftTrace, RightTrace, Trace, _defines, _public
 from numpy_ref.nn.module import Module
-
-SUFFIX = ".safetensors"
 
 
 @contextlib.contextmanager
@@ -45,9 +44,7 @@ def record(path: str | os.PathLike[str], model: Any = None) -> Iterator[Recordin
     Raises: ValueError for another suffix than .safetensors, for a model of another kind, and if
     nothing was recorded.
     """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise ValueError(f"path: got '{path}', takes a name that ends in {SUFFIX}")
+    path = check_path(path)
     recording = Recording()
     run = Run("", {}, [], {}, differentiated=False)
     hint = "call parity.tap(name, y) or set recording[name] = array inside the block"
@@ -63,6 +60,14 @@ def record(path: str | os.PathLike[str], model: Any = None) -> Iterator[Recordin
     if not run.calls:
         raise ValueError(f"{path}: nothing was recorded, so no file was written; {hint}")
     save_run(path, run)
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a file to be written; it must end in .safetensors."""
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"path: got '{path}', takes a name that ends in {SUFFIX}")
+    return path
 
 
 class Recording:
@@ -277,3 +282,20 @@ def _numpy_gradients(model: Module) -> Iterator[Callable[[], dict[str, np.ndarra
         del vars(model)["zero_grad"]
         for name, gradient in earlier.items():
             model.gradients()[name] += gradient
+
+
+def run_pair(
+    left: Any, right: Any, batch: Any, noise: Any, options: Mapping[str, Any]
+) -> tuple[Run, Run]:
+    """Run both models as `compare` does, and return what each computed."""
+    first = next(iter(left.parameters()), None)
+    dtype = np.dtype(np.float64) if first is None else first.data.dtype
+    pair = Comparison(left, right, batch, noise, dtype)
+    grads = {n: to_numpy(p.grad) for n, p in right.named_parameters() if p.grad is not None}
+    runs = (
+        _run_of(pair.trace, pair.states[0], left.gradients()),
+        _run_of(pair.right_trace, pair.states[1], grads),
+    )
+    for run in runs:
+        run.inputs = pair.inputs
+    return runs

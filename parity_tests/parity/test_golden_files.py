@@ -288,7 +288,7 @@ def written(golden, mlp):
 
 
 def test_the_versions_are_in_the_file(written):
-    assert {"python", "numpy", "torch", "diptych", "platform"} == load_versions(written).keys()
+    assert {"python", "numpy", "torch", "diptych", "blas"} <= load_versions(written).keys()
     assert load_versions(written)["torch"] == torch.__version__
 
 

@@ -91,11 +91,14 @@ def test_an_error_names_the_side_and_the_cause_in_one_line(write, monkeypatch, t
     assert "\n" not in str(error.value)
 
 
-def test_a_path_is_moved_with_the_folder_that_it_is_relative_to(write, tmp_path):
+def test_a_path_is_stored_relative_to_a_folder(write, tmp_path, monkeypatch):
     write("code/model.py", "")
-    maker = makers.Maker("code/model.py", "make")
-    assert str(maker.moved(tmp_path, tmp_path / "cases")) == "../code/model.py:make"
-    assert str(maker.moved(tmp_path, tmp_path / "code")) == "model.py:make"
-    assert makers.Maker("a.b", "make").moved(tmp_path, tmp_path / "x") == makers.Maker(
-        "a.b", "make"
-    )
+    (tmp_path / "cases").mkdir()
+    monkeypatch.chdir(tmp_path)
+    maker = makers.parse("left", "code/model.py:make")
+    stored = str(maker.seen_from(tmp_path / "cases"))
+    assert stored == "../code/model.py:make"
+    again = makers.parse("left", stored, folder=tmp_path / "cases")
+    assert again.file.resolve() == maker.file.resolve()
+    module = makers.parse("left", "a.b:make", folder=tmp_path)
+    assert module == ("a.b", "make") and module.seen_from(tmp_path) == module
