@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
+    from diptych.parity.cases import case, pair
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
 
-_MODULES = {"Report": "report", "Row": "rows", "assert_parity": "plugin", "compare": "api"}
-__all__ = ["Report", "Row", "assert_parity", "compare"]
+_MODULES = {
+    "Report": "report",
+    "Row": "rows",
+    "assert_parity": "plugin",
+    "case": "cases",
+    "compare": "api",
+    "pair": "cases",
+}
+__all__ = ["Report", "Row", "assert_parity", "case", "compare", "pair"]
 
 
 def __getattr__(name: str) -> Any:
