@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
+    from diptych.parity.cases import case, pair
     from diptych.parity.plugin import assert_parity
     from diptych.parity.recording import record
     from diptych.parity.report import Report
@@ -22,7 +23,9 @@ _MODULES = {
     "Report": "report",
     "Row": "rows",
     "assert_parity": "plugin",
+    "case": "cases",
     "compare": "api",
+    "pair": "cases",
     "record": "recording",
     "save_case": "saved_cases",
     "tap": "taps",
@@ -32,7 +35,9 @@ __all__ = [
     "Report",
     "Row",
     "assert_parity",
+    "case",
     "compare",
+    "pair",
     "record",
     "save_case",
     "tap",

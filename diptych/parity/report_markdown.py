@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from diptych.parity.outcome import Outcome
 from diptych.parity.report_text import circumstances, status
@@ -44,6 +45,28 @@ def to_markdown(outcome: Outcome) -> str:
     if outcome.not_compared:
         blocks.append(escape(f"Not compared: {'; '.join(outcome.not_compared)}"))
     return "\n\n".join(blocks) + "\n"
+
+
+def session_summary(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """A table of many comparisons, each a summary of a report with its verdict."""
+    if not comparisons:
+        return "### Parity: nothing was compared\n\n"
+    failures = sum(not row["ok"] for row in comparisons)
+    verdict = f"{failures} of {len(comparisons)} comparisons diverge"
+    if not failures:
+        verdict = f"{len(comparisons)} comparison{'s agree' if len(comparisons) > 1 else ' agrees'}"
+    cells = [
+        (
+            "ok" if row["ok"] else "FAIL",
+            row["name"],
+            f"{row['dtype']} on {row['device']}",
+            str(row["tensors"]),
+            row["verdict"].removeprefix(f"{row['name']}: "),
+        )
+        for row in sorted(comparisons, key=lambda row: row["ok"])
+    ]
+    table = markdown_table(("", "pair", "dtype", "rows", "verdict"), cells)
+    return f"### Parity: {verdict}\n\n{table}\n\n"
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from diptych.display import Table
+from diptych.display import GAP, LEAST_PROSE, Table
 from diptych.parity.outcome import Outcome
 from diptych.parity.rows import PROPAGATED, Row
 from diptych.parity.verdict import format_number, verdict
@@ -34,7 +34,7 @@ def render(outcome: Outcome, width: int, *, full: bool = False) -> str:
     rows, hidden = (outcome.rows, 0) if full else _excerpt(outcome)
     if rows:
         print(file=sink)
-        console.print(table(rows))
+        console.print(table(rows, width=width))
     if hidden:
         _sentence(
             console, f"{hidden} failing rows are left out; report.full() and pytest -vv show all"
@@ -52,22 +52,36 @@ def render(outcome: Outcome, width: int, *, full: bool = False) -> str:
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"
 
 
-def table(rows: Sequence[Row], title: str = "") -> Table:
-    """Rows as a table for the terminal."""
+def table(rows: Sequence[Row], title: str = "", width: int | None = None) -> Table:
+    """Rows as a table for the terminal. Below `width`, shapes and then bounds are left out.
+
+    If that is not enough, the table breaks its rows: a name is never cut.
+    """
+    columns = {
+        "tensor": [row.name for row in rows],
+        "kind": [row.kind for row in rows],
+        "shape": [str(list(row.shape)) for row in rows],
+        "error": [f"{row.error:.1e}" for row in rows],
+        "bound": [format_number(row.bound) for row in rows],
+        "": [status(row) for row in rows],
+    }
+    for heading in ("shape", "bound"):
+        if width is not None and _width(columns) > width:
+            del columns[heading]
     result = Table(title=escape(title) or None, box=box.SIMPLE_HEAD if title else None)
-    for heading in ("tensor", "kind", "shape", "error", "bound", ""):
+    for heading in columns:
         result.add_column(heading, justify="right" if heading in ("error", "bound") else "left")
-    for row in rows:
-        # the brackets of the name and of the shape are no markup
-        result.add_row(
-            Text(row.name),
-            Text(row.kind),
-            Text(str(list(row.shape))),
-            Text(f"{row.error:.1e}"),
-            Text(format_number(row.bound)),
-            Text(status(row), "" if row.ok else "bold red"),
-        )
+    for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
+        # the brackets of a name and of a shape are no markup
+        style = "" if row.ok else "bold red"
+        result.add_row(*map(Text, cells[:-1]), Text(cells[-1], style))
     return result
+
+
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    """The width of a table without lines, whose last column may be broken at spaces."""
+    widths = [max(map(len, [heading, *cells])) for heading, cells in columns.items()]
+    return sum(widths[:-1]) + min(widths[-1], LEAST_PROSE) + GAP * (len(widths) - 1)
 
 
 def status(row: Row) -> str:
