@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diptych.parity.api import compare
     from diptych.parity.cases import case, pair
+    from diptych.parity.functions import compare_functions
+    from diptych.parity.layers import layer
     from diptych.parity.plugin import assert_parity
     from diptych.parity.recording import record
     from diptych.parity.report import Report
@@ -25,6 +27,8 @@ _MODULES = {
     "assert_parity": "plugin",
     "case": "cases",
     "compare": "api",
+    "compare_functions": "functions",
+    "layer": "layers",
     "pair": "cases",
     "record": "recording",
     "save_case": "saved_cases",
@@ -37,6 +41,8 @@ __all__ = [
     "assert_parity",
     "case",
     "compare",
+    "compare_functions",
+    "layer",
     "pair",
     "record",
     "save_case",

@@ -34,7 +34,8 @@ class SlicedName(NamedTuple):
             fits = all(_fits(item, size) for item, size in zip(items, sizes, strict=True))
         if not fits:
             raise ValueError(f"got shape {shape}, takes one with the slice {_text(self.index)}")
-        return array[self.index]
+        open_end = () if ... in self.index else (...,)  # keeps a single element a view
+        return array[(*self.index, *open_end)]
 
 
 def parse(text: str) -> SlicedName:
