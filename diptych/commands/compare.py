@@ -132,7 +132,7 @@ def _natural(name: str) -> list[Any]:
 def _tuple_of_fields(noise: Mapping[str, np.ndarray]) -> Any:
     """A NamedTuple of the arrays "noise.eps", ...; None without any."""
     names = [name.removeprefix("noise.") for name in noise]
-    return namedtuple("Noise", names)(*noise.values()) if names else None  # type: ignore[misc]
+    return namedtuple("Noise", names)(*noise.values()) if names else None
 
 
 def transfer(left: Any, right: Any, options: Options) -> None:

@@ -129,7 +129,7 @@ def _build(name: str, fields: dict[str, Any]) -> Any:
         cls = getattr(cls, part, None)
     if isinstance(cls, type) and _init_fields(cls) == list(fields):
         return cls(**fields)
-    return namedtuple(path.rpartition(".")[2], fields)(**fields)  # type: ignore[misc]
+    return namedtuple(path.rpartition(".")[2], fields)(**fields)
 
 
 def _init_fields(cls: type) -> list[str] | None:

@@ -110,15 +110,17 @@ def load_case(path: str | os.PathLike[str]) -> SavedCase:
     Raises: ValueError that names the file or the side, and the fault.
     """
     stored = golden.read(path, FORMAT, _unpack)
-    sides = []
+    sides: dict[str, Any] = {}
     for label in LABELS:
         maker, content = stored[label]
         if maker is not None:
             model = make(label, parse(label, maker, folder=Path(path).parent))
             _load(label, model, content, str(path))
             content = model
-        sides.append(content)
-    return SavedCase(*sides, stored["batch"], stored["noise"], stored["options"])
+        sides[label] = content
+    return SavedCase(
+        sides["left"], sides["right"], stored["batch"], stored["noise"], stored["options"]
+    )
 
 
 class _Side:
