@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
     from diptych.parity.saved_cases import save_case
-    from diptych.parity.taps import tap, tap_gradient
+    from diptych.parity.trace import tap, tap_gradient
 
 _MODULES = {
     "Report": "report",
@@ -32,8 +32,8 @@ _MODULES = {
     "pair": "cases",
     "record": "recording",
     "save_case": "saved_cases",
-    "tap": "taps",
-    "tap_gradient": "taps",
+    "tap": "trace",
+    "tap_gradient": "trace",
 }
 __all__ = [
     "Report",

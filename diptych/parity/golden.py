@@ -39,7 +39,11 @@ _ARRAYS = {  # fields of a Call that hold arrays by name, in the order in which 
     "input_grads": "input gradient",
     "inputs": "input",
 }
-_KINDS = {"gradients": "parameter gradient", "buffers": "buffer after"}  # fields of a Run
+_KINDS = {  # fields of a Run
+    "gradients": "parameter gradient",
+    "buffers": "buffer after",
+    "outputs": "output",
+}
 _PLAIN = [f.name for f in fields(Call) if f.name not in (*_ARRAYS, "parent")]
 
 
@@ -137,7 +141,7 @@ def pack_run(writer: Writer, run: Run, prefix: str = "") -> dict[str, Any]:
     for attribute, kind in _KINDS.items():
         packed[attribute] = list(getattr(run, attribute))
         for name, array in getattr(run, attribute).items():
-            writer.add(f"{prefix}{kind}/{name}", array, shared=attribute == "buffers")
+            writer.add(f"{prefix}{kind}/{name}", array, shared=attribute != "gradients")
     calls: list[dict[str, Any]] = [{} for _ in run.calls]
     for attribute in _ARRAYS:  # the outputs of all calls first: inputs are mostly copies of them
         for call, item in zip(run.calls.values(), calls, strict=True):

@@ -69,12 +69,13 @@ class Recording:
         arrays = _named_arrays(name, value)  # first, as it may raise
         count = self._count[name] = self._count.get(name, 0) + 1
         unit = name if count == 1 else f"{name}#{count}"
-        call = self.calls[unit] = Call(unit, name, "forward", None)
+        call = self.calls[unit] = Call(unit, "", "tap", None, differentiable=False)
         call.outputs = arrays
         self.events.append(("forward", call))
         return call
 
     def _gradient(self, call: Call, value: Any) -> None:
+        call.differentiable = True
         if not call.output_grads:
             self.events.append(("cotangent", call))
         for leaf, array in _named_arrays(call.name, value).items():
@@ -89,12 +90,19 @@ class Recording:
         run.parameters |= self._arrays["parameter"].keys()
         run.gradients |= self._arrays["parameter gradient"]
         run.buffers |= self._arrays["buffer after"]
+        for attribute, kind in (("gradients", "parameter gradient"), ("buffers", "buffer after")):
+            for name in getattr(run, attribute).keys() - run.state.keys():
+                first = kind.split()[0]
+                raise ValueError(
+                    f"recording['{kind}/{name}']: takes '{first}/{name}' as well, its first value"
+                )
         run.inputs = run.inputs or tuple(self._inputs.values())
         run.differentiated |= bool(run.gradients) or any(
             c.output_grads for c in self.calls.values()
         )
         if not run.root:
             run.root = next((name for name in ("loss", "forward") if name in run.calls), "")
+            run.outputs = run.calls[run.root].outputs if run.root else {}
             arrays = [a for call in run.calls.values() for a in call.outputs.values()]
             kinds = {a.dtype for a in arrays if is_float(a)}
             run.dtype = np.result_type(*kinds) if kinds else run.dtype

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ import numpy as np
 from torch import Tensor, nn
 
 from diptych.arrays import to_numpy
-from diptych.parity import taps
+from diptych.parity.api import side_of
 from diptych.parity.comparison import Comparison
 from diptych.parity.golden import SUFFIX, save_run
 from diptych.parity.named_values import Recording
+from diptych.parity.numpy_trace import NumpyTrace
+from diptych.parity.options import Options
 from diptych.parity.run import Run
-from diptych.parity.trace import LeftTrace, RightTrace, Trace, _defines, _public
+from diptych.parity.sides import Side
+from diptych.parity.torch_trace import TorchTrace
+from diptych.parity.trace import Trace, listening
 from numpy_ref.nn.module import Module
 
 
@@ -50,7 +55,7 @@ def record(path: str | os.PathLike[str], model: Any = None) -> Iterator[Recordin
     run = Run("", {}, [], {}, differentiated=False)
     hint = "call parity.tap(name, y) or set recording[name] = array inside the block"
     if model is None:
-        with taps.listening(recording):
+        with listening(recording):
             yield recording
     else:
         with _tracing(model) as runs:
@@ -71,97 +76,78 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-# The seam to the engine: what follows builds the Run of a model from today's traces.
-
-
 @contextlib.contextmanager
 def _tracing(model: Any) -> Iterator[list[Run]]:
     """Trace all public methods of a model; at the end the run is the only item of the list."""
     if not isinstance(model, Module | nn.Module):
         kind = type(model).__qualname__
         raise ValueError(f"model: got a {kind}, takes a torch.nn.Module or a numpy_ref Module")
+    side = side_of(model, "model")
+    before = side.describe()
     is_torch = isinstance(model, nn.Module)
-    state = {name: to_numpy(array) for name, array in model.state_dict().items()}
-    methods = {
-        (path, method)
-        for path, module in model.named_modules()
-        for method in [*_public(module), "forward"]
-        if _defines(module, method)
-    }
-    gradients = (_torch_gradients if is_torch else _numpy_gradients)(model)
-    trace = (RightTrace if is_torch else LeftTrace)(model, methods)
+    trace: Trace = (TorchTrace if is_torch else NumpyTrace)(side.modules, all_methods(side))
+    gradients = (_torch_gradients if is_torch else _numpy_gradients)(side)
     runs: list[Run] = []
     with gradients as collect:
         with trace:
             yield runs
-        runs.append(_run_of(trace, state, collect()))
+            if isinstance(trace, TorchTrace):
+                trace.end_forward()  # finds the outputs that were changed in place
+        runs.append(_run_of(trace, before, side_of(model, "model").describe(), collect()))
+        runs[0].dtype = side.dtype or runs[0].dtype
 
 
-def _run_of(trace: Trace, state: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> Run:
-    model, calls = trace.model, trace.calls
-    outermost = [call for call in calls.values() if call.parent is None]
+def all_methods(side: Side) -> set[tuple[str, str]]:
+    """(path, name) of all public methods of all modules."""
+    return {(path, method) for path in side.modules for method in side.defines(path)}
+
+
+def _run_of(trace: Trace, before: Run, after: Run, gradients: dict[str, np.ndarray]) -> Run:
+    calls = trace.calls
+    outermost = [call for call in calls.values() if call.parent is None and call.method != "tap"]
     root = next((c for c in outermost if not c.module), outermost[0] if outermost else None)
-    first = next(iter(model.parameters()), None)
-    arrays = [getattr(p, "data", p) for p in model.parameters()] + [
-        a for call in calls.values() for a in call.outputs.values()
-    ]
-    dtypes = [to_numpy(a).dtype for a in arrays[:1]] or [np.dtype(np.float64)]
     backward = any(c.output_grads or c.input_grads for c in calls.values())
     differentiated = backward or any(gradient.any() for gradient in gradients.values())
-    ties: dict[int, set[str]] = {}
-    every = (
-        model.named_parameters(remove_duplicate=False)
-        if isinstance(model, nn.Module)
-        else model.named_parameters(tied=True)
-    )
-    for name, parameter in every:
-        ties.setdefault(id(parameter), set()).add(name)
-    parameters = frozenset(name for group in ties.values() for name in group)
-    return Run(
+    return replace(
+        before,
         root=root.name if root else "",
         calls=calls,
         events=trace.events,
-        state=state,
+        outputs=root.outputs if root else {},
         gradients=gradients if differentiated else {},
-        buffers={n: to_numpy(getattr(b, "data", b)) for n, b in model.named_buffers()},
-        parameters=parameters,
-        frozen=frozenset(
-            n for n, p in model.named_parameters() if not getattr(p, "requires_grad", True)
-        ),
-        ties=tuple(frozenset(group) for group in ties.values() if len(group) > 1),
+        buffers={n: a for n, a in after.state.items() if n not in after.parameters},
         inputs=root.arguments if root else (),
         differentiated=differentiated,
-        dtype=dtypes[0],
-        device=str(first.device) if isinstance(first, Tensor) else "cpu",
     )
 
 
 @contextlib.contextmanager
-def _torch_gradients(model: Any) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
+def _torch_gradients(side: Any) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
     """Sum the gradients that reach the parameters inside the block, whatever `.grad` holds."""
-    sums: dict[str, np.ndarray] = {}
+    sums: dict[int, np.ndarray] = {}
 
-    def add(name: str, gradient: Tensor) -> None:
-        sums[name] = sums[name] + to_numpy(gradient) if name in sums else to_numpy(gradient)
+    def add(key: int, gradient: Tensor) -> None:
+        sums[key] = sums[key] + to_numpy(gradient) if key in sums else to_numpy(gradient)
 
     hooks = [
-        parameter.register_hook(functools.partial(add, name))
-        for name, parameter in model.named_parameters()
+        parameter.register_hook(functools.partial(add, key))
+        for key, parameter in {id(p): p for p in side.parameters.values()}.items()
         if parameter.requires_grad
     ]
     try:
-        yield lambda: {n: sums[n] for n, _ in model.named_parameters() if n in sums}
+        yield lambda: {n: sums[id(p)] for n, p in side.parameters.items() if id(p) in sums}
     finally:
         for hook in hooks:
             hook.remove()
 
 
 @contextlib.contextmanager
-def _numpy_gradients(model: Any) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
+def _numpy_gradients(side: Any) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
     """Collect the gradients that vjps add inside the block.
 
     Those that the model held before are added back at its end, unless the block set them to 0.
     """
+    model = side.model
     earlier = {name: gradient.copy() for name, gradient in model.gradients().items()}
     set_to_zero = model.zero_grad
 
@@ -181,16 +167,21 @@ def _numpy_gradients(model: Any) -> Iterator[Callable[[], dict[str, np.ndarray]]
 
 def run_pair(
     left: Any, right: Any, batch: Any, noise: Any, options: Mapping[str, Any]
-) -> tuple[Run, Run]:
-    """Run both models as `compare` does, and return what each computed."""
-    first = next(iter(left.parameters()), None)
-    dtype = np.dtype(np.float64) if first is None else first.data.dtype
-    pair = Comparison(left, right, batch, noise, dtype)
-    grads = {n: to_numpy(p.grad) for n, p in right.named_parameters() if p.grad is not None}
-    runs = (
-        _run_of(pair.trace, pair.states[0], left.gradients()),
-        _run_of(pair.right_trace, pair.states[1], grads),
-    )
-    for run in runs:
-        run.inputs = pair.inputs
-    return runs
+) -> tuple[Run, ...]:
+    """Run both models as `compare` does, each under its own names; return what each computed."""
+    sides = side_of(left, "left"), side_of(right, "right")
+    settings = Options(**{f.name: options[f.name] for f in fields(Options) if f.name in options})
+    dtype = next((side.dtype for side in sides if side.dtype is not None), np.dtype(np.float64))
+    comparison = Comparison(*sides, batch, noise, settings, dtype)
+    runs = []
+    for side, plan_of in zip(sides, (comparison.left_plan, comparison.right_plan), strict=True):
+        plan = replace(plan_of(), methods=all_methods(side), names={})
+        description = side.describe()
+        run = side.run(plan)
+        if side.problem:
+            raise ValueError(side.problem)
+        comparison.left_outputs = comparison.left_outputs or run.outputs
+        names = ("state", "parameters", "frozen", "ties", "sources")
+        described = {name: getattr(description, name) for name in names}
+        runs.append(replace(run, inputs=plan.inputs, **described))
+    return tuple(runs)

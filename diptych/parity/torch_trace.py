@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.arrays import leaves, map_arrays
-from diptych.parity.trace import Arrays, Call, Methods, Trace, add_gradient
+from diptych.parity.trace import Call, Methods, Trace, add_gradient
 
 IN_PLACE = "modified in place by the right model"
 
@@ -109,7 +109,7 @@ class TorchTrace(Trace):
         for name, tensor in named:
             if _requires_grad(tensor):
                 call.variables.add(name)
-                _hook(tensor, call.input_grads, name)
+                tensor.register_hook(functools.partial(self._add_input_grad, call, name))
 
     def _watch_outputs(self, call: Call, result: Any) -> Any:
         """Record the outputs of a call and their gradients; returns views of the outputs."""
@@ -130,14 +130,29 @@ class TorchTrace(Trace):
             tensor = _base_of(tensors[name], [t for _, t in changed])
             if tensor is None:
                 # if the caller changes the view in place, its graph goes past the view
-                alias.register_hook(functools.partial(_add_output_grad, call, name, False))
-                tensors[name].register_hook(functools.partial(_add_output_grad, call, name, True))
+                for watched, if_changed in ((alias, False), (tensors[name], True)):
+                    watched.register_hook(
+                        functools.partial(self._add_output_grad, call, name, if_changed)
+                    )
                 self._aliases.append((call, name, alias, alias._version))
             elif tensor.shape == alias.shape:
-                _hook(tensor, call.output_grads, name)
+                changes = name in call.without_gradient
+                tensor.register_hook(functools.partial(self._add_output_grad, call, name, changes))
             else:
                 call.without_gradient[name] = IN_PLACE
         return aliased
+
+    def _add_input_grad(self, call: Call, name: str, grad: Tensor) -> None:
+        if not call.input_grads:
+            self.events.append(("vjp", call))
+        add_gradient(call.input_grads, name, grad)
+
+    def _add_output_grad(self, call: Call, name: str, if_changed: bool, grad: Tensor) -> None:
+        """Add the gradient of an output: of its view, or of itself if the view was changed."""
+        if (name in call.without_gradient) == if_changed:
+            if not call.output_grads:
+                self.events.append(("cotangent", call))
+            add_gradient(call.output_grads, name, grad)
 
     def tap(self, name: str, value: Any) -> Any:
         if self._backward:
@@ -176,13 +191,3 @@ def _version(tensor: Any) -> int:
     if not isinstance(tensor, Tensor) or tensor.is_inference():
         return 0
     return tensor._version
-
-
-def _hook(tensor: Tensor, store: Arrays, name: str) -> None:
-    tensor.register_hook(lambda grad: add_gradient(store, name, grad))
-
-
-def _add_output_grad(call: Call, name: str, if_changed: bool, grad: Tensor) -> None:
-    """Add the gradient of an output: of its view, or of itself if the view was changed in place."""
-    if (name in call.without_gradient) == if_changed:
-        add_gradient(call.output_grads, name, grad)

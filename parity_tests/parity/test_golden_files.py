@@ -242,6 +242,10 @@ def test_a_recording_names_what_it_cannot_hold(golden):
         with pytest.raises(ValueError, match="no such output"):
             recording["output gradient/z"] = np.ones(2)
     assert list(load_run(golden).calls) == ["y"]
+    with pytest.raises(ValueError, match="takes 'parameter/w' as well"):  # noqa: SIM117
+        with parity.record(golden) as recording:
+            recording["y"] = 1.0
+            recording["parameter gradient/w"] = np.ones(2)
 
 
 # Values
