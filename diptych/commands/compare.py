@@ -61,7 +61,8 @@ def compare_sides(
     if copy_weights:
         settings = {f.name: arguments[f.name] for f in fields(Options) if f.name in arguments}
         transfer(*models, Options(**settings))
-    report = replace(_run(run, arguments), reproducer=reproducer)
+    report = _run(run, arguments)
+    report = report if report.ok else replace(report, reproducer=reproducer)
     text = report.full() if verbose else str(report)
     console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
     for method, file in files.items():
@@ -86,6 +87,8 @@ def _run(run: Any, arguments: Mapping[str, Any]) -> Report:
         return run(**arguments)
     except ValueError:
         raise
+    except TypeError as error:  # of a side that is no model
+        raise ValueError(str(error)) from error
     except Exception as error:
         raise ValueError(f"the comparison raised {type(error).__name__}: {error}") from error
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diptych.parity.recording import record
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
-    from diptych.parity.saved_cases import save_case
+    from diptych.parity.saved_cases import load_case, save_case
     from diptych.parity.trace import tap, tap_gradient
 
 _MODULES = {
@@ -29,6 +29,7 @@ _MODULES = {
     "compare": "api",
     "compare_functions": "functions",
     "layer": "layers",
+    "load_case": "saved_cases",
     "pair": "cases",
     "record": "recording",
     "save_case": "saved_cases",
@@ -43,6 +44,7 @@ __all__ = [
     "compare",
     "compare_functions",
     "layer",
+    "load_case",
     "pair",
     "record",
     "save_case",

@@ -30,8 +30,8 @@ class RecordedSide(Side):
     def __init__(self, recording: str | os.PathLike[str] | Run, label: str) -> None:
         self.recorded = recording if isinstance(recording, Run) else load_run(recording)
         super().__init__(self.recorded, label)
-        if not isinstance(recording, Run):
-            self.title = os.path.basename(os.fspath(recording))
+        is_run = isinstance(recording, Run)
+        self.title = "recording" if is_run else os.path.basename(os.fspath(recording))
         self.inputs = self.recorded.inputs
         root = self.recorded.calls.get(self.recorded.root)
         self.cotangents = {} if root is None else root.output_grads
@@ -103,6 +103,16 @@ class RecordedSide(Side):
                         f"{self.label} was recorded on other inputs: argument {name} differs; "
                         "leave out the batch to use the recorded one"
                     )
+
+    def check_single(self) -> None:
+        """Note as a problem that the block made several calls, since a model is run once."""
+        calls = self.recorded.calls.values()
+        names = [c.name for c in calls if c.parent is None and c.method != "tap"]
+        if len(names) > 1:
+            self.problem = (
+                f"{self.label} is a recording of several calls ({', '.join(names)}); a model is "
+                "compared with a recording of one call"
+            )
 
     def twin(self) -> Self | None:
         return None

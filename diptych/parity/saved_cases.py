@@ -89,6 +89,7 @@ def save_case(
             raise ValueError(
                 f"makers: got none for the {side.label}, takes one for each model, or none at all"
             )
+        options = {"name": type(left).__name__, **options}
         runs = run_pair(left, right, batch, noise, options)
         sides = [_Side(label, run, None) for label, run in zip(LABELS, runs, strict=True)]
     metadata = {

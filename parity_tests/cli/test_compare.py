@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -19,10 +18,6 @@ from diptych.commands import compare as command
 from diptych.files import load_arrays, save_arrays
 from diptych.parity.makers import make, parse
 from diptych.parity.options import Options
-
-needs_engine = pytest.mark.skipif(
-    importlib.util.find_spec("diptych.parity.sides") is None, reason="needs the new engine"
-)
 
 
 @pytest.fixture
@@ -77,7 +72,6 @@ def test_weights_are_copied_through_names_and_layouts(folder):
         command.transfer(left, right, Options(rename={"0.weight": "w", "0.bias": "b", "2": "last"}))
 
 
-@needs_engine
 def test_a_map_renames_parameters_and_gives_their_layout(run, folder):
     sides = ("left.py:make", "right.py:Transposed")
     status, out, err = run(
@@ -98,7 +92,6 @@ def golden(folder):
     return folder / "golden.safetensors"
 
 
-@needs_engine
 def test_a_golden_file_is_compared_with_live_code_on_its_own_inputs(run, golden):
     assert run("compare", golden, "right.py:make")[0] == 0
     assert run("compare", golden, "right.py:make", *INPUT)[0] == 0
@@ -106,7 +99,6 @@ def test_a_golden_file_is_compared_with_live_code_on_its_own_inputs(run, golden)
     assert status == 1 and "1" in out.splitlines()[0]
 
 
-@needs_engine
 @pytest.mark.parametrize("key", ["call/0/output", "call/1/input gradient/0", "call/2/output"])
 def test_one_altered_value_of_a_golden_file_is_named(run, golden, key):
     arrays, metadata = load_arrays(golden)
@@ -121,7 +113,6 @@ def test_one_altered_value_of_a_golden_file_is_named(run, golden, key):
     assert status == 1 and key.split("/")[1] in out.splitlines()[0]
 
 
-@needs_engine
 def test_golden_files_of_different_roots_are_bad_input(run, folder, golden, vae):
     left, _, x, noise = vae
     with parity.record("loss.safetensors", left):
@@ -199,6 +190,9 @@ BAD_INPUT = [
     ([*GOOD, *INPUT, "--bound", "-1"], "--bound: got -1.0, takes a finite number above 0"),
     ([*GOOD, *INPUT, "--json", "r.txt"], "--json: got 'r.txt', takes a name that ends in .json"),
     ([*GOOD, *INPUT, "--html", "left.py/r.html"], "--html: got 'left.py/r.html', cannot write"),
+    (["left.py:number", "right.py:make", *INPUT], "left: got int, takes a numpy_ref.nn.Module"),
+    (["right.py:make", "left.py:make", *INPUT], "takes the NumPy module on the left"),
+    (["left.py:make", "right.py:raising", *INPUT], "right: 1 raised KeyError: 'no such entry'"),
     (["none.safetensors", "right.py:make"], "left: got 'none.safetensors', there is no such file"),
     (["text.safetensors", "right.py:make"], "text.safetensors: not a whole safetensors file"),
     (["text.safetensors"], "text.safetensors: not a whole safetensors file"),

@@ -54,6 +54,15 @@ def single():
     return random_weights().float()
 
 
+class Raising(nn.Module):
+    def forward(self, x):
+        return {}["no such entry"]
+
+
+def raising():
+    return make(Raising)
+
+
 class Transposed(nn.Module):
     def __init__(self):
         super().__init__()

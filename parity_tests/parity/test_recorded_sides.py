@@ -206,6 +206,52 @@ def test_activation_checkpointing_is_recorded_as_one_call(x):
         assert report.ok, report.full()
 
 
+def test_several_calls_are_compared_between_recordings_alone(mlp, x):
+    left, right = mlp
+    for name, model in (("left", left), ("right", right)):
+        with parity.record(f"{name}.safetensors", model):
+            for scale in (1.0, 2.0):
+                batch = scale * x
+                model(batch if model is left else torch.from_numpy(batch))
+    report = parity.compare("left.safetensors", "right.safetensors")
+    assert report.ok and {"forward", "forward#2", "1#2"} <= {row.name for row in report.rows}
+    report = parity.compare("left.safetensors", right)
+    assert not report.ok and "recording of several calls (forward, forward#2)" in report.verdict
+
+
+def test_a_module_that_stands_under_two_names_is_recorded_once(x):
+    class Shared(nn.Module):
+        def __init__(self, act, other):
+            super().__init__()
+            self.fc, self.a, self.b = nn.Linear(4, 4), act, other
+
+        def forward(self, v):
+            return self.b(self.fc(self.a(v)))
+
+    act = nn.Tanh()
+    shared, separate = Shared(act, act).double(), Shared(nn.Tanh(), nn.Tanh()).double()
+    separate.load_state_dict(shared.state_dict())
+    for first, second in ((shared, separate), (separate, shared)):
+        record("golden.safetensors", first, x)
+        record("second.safetensors", second, x)
+        for other in (second, "second.safetensors"):
+            report = parity.compare("golden.safetensors", other)
+            assert report.ok and {"a", "a#2"} <= {row.name for row in report.rows}, report.full()
+
+
+def test_wrapped_and_compiled_models_are_recorded_under_plain_names(mlp, x):
+    left, right = mlp
+    record("plain.safetensors", left, x)
+    record("wrapped.safetensors", nn.DataParallel(right), x)
+    report = parity.compare("plain.safetensors", "wrapped.safetensors")
+    assert report.ok and {"0", "1", "2"} <= {row.name for row in report.rows}
+    record("compiled.safetensors", torch.compile(right, backend="eager"), x)
+    report = parity.compare("plain.safetensors", "compiled.safetensors")
+    kinds = {row.kind for row in report.rows}
+    assert report.ok and {"output", "parameter gradient", "input gradient"} <= kinds
+    assert any("compiled" in note or "counterpart" in note for note in report.not_compared)
+
+
 # Programs without a model
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -16,9 +14,6 @@ from diptych.parity.run import Run
 from diptych.parity.saved_cases import load_case
 from model_specs.common.key import Key
 
-needs_engine = pytest.mark.skipif(
-    importlib.util.find_spec("diptych.parity.sides") is None, reason="needs the new engine"
-)
 CASE = "case.safetensors"
 
 
@@ -56,7 +51,6 @@ def test_two_models_without_makers_are_recorded(folder, vae):
     assert "right/parameter/posterior.mu.weight" in keys
 
 
-@needs_engine
 def test_recorded_models_are_compared_without_their_code(folder, vae):
     parity.save_case(CASE, *vae)
     assert load_case(CASE).compare().ok
