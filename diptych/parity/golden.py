@@ -133,6 +133,7 @@ def pack_run(writer: Writer, run: Run, prefix: str = "") -> dict[str, Any]:
         "frozen": sorted(run.frozen),
         "ties": [sorted(group) for group in run.ties],
         "sources": dict(run.sources),
+        "aliases": run.aliases,
     }
     packed |= pack_state(writer, run.state, run.parameters, prefix)
     packed["inputs"] = [
@@ -184,6 +185,7 @@ def unpack_run(reader: Reader, packed: Mapping[str, Any], prefix: str = "") -> R
         dtype=np.dtype(packed["dtype"]),
         device=packed["device"],
         sources=packed["sources"],
+        aliases=packed["aliases"],
         **{
             attribute: {name: reader.get(f"{prefix}{kind}/{name}") for name in packed[attribute]}
             for attribute, kind in _KINDS.items()

@@ -48,6 +48,10 @@ class RecordedSide(Side):
                 self._methods[call.unit].add("forward")
         self._methods[""].add(self.recorded.root or "forward")
         self.modules = {path: self._module(path) for path in self._methods}
+        for path, first in self.recorded.aliases.items():
+            if first in self.modules:
+                self.modules[path] = self.modules[first]
+                self._methods[path] = self._methods[first]
 
     def _module(self, path: str) -> Module:
         """A stand-in for a module, with its own parameters and buffers."""

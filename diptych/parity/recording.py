@@ -95,11 +95,18 @@ def _tracing(model: Any) -> Iterator[list[Run]]:
                 trace.end_forward()  # finds the outputs that were changed in place
         runs.append(_run_of(trace, before, side_of(model, "model").describe(), collect()))
         runs[0].dtype = side.dtype or runs[0].dtype
+        runs[0].aliases = aliases(side)
 
 
 def all_methods(side: Side) -> set[tuple[str, str]]:
     """(path, name) of all public methods of all modules."""
     return {(path, method) for path in side.modules for method in side.defines(path)}
+
+
+def aliases(side: Side) -> dict[str, str]:
+    """Further paths of each module that stands under several -> the first one."""
+    first = {id(module): path for path, module in reversed(side.modules.items())}
+    return {p: first[id(m)] for p, m in side.modules.items() if first[id(m)] != p}
 
 
 def _run_of(trace: Trace, before: Run, after: Run, gradients: dict[str, np.ndarray]) -> Run:
@@ -183,5 +190,5 @@ def run_pair(
         comparison.left_outputs = comparison.left_outputs or run.outputs
         names = ("state", "parameters", "frozen", "ties", "sources")
         described = {name: getattr(description, name) for name in names}
-        runs.append(replace(run, inputs=plan.inputs, **described))
+        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **described))
     return tuple(runs)

@@ -239,6 +239,7 @@ def test_a_module_that_stands_under_two_names_is_recorded_once(x):
             assert report.ok and {"a", "a#2"} <= {row.name for row in report.rows}, report.full()
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # inside torch.compile
 def test_wrapped_and_compiled_models_are_recorded_under_plain_names(mlp, x):
     left, right = mlp
     record("plain.safetensors", left, x)
