@@ -172,7 +172,7 @@ def unpack_run(reader: Reader, packed: Mapping[str, Any], prefix: str = "") -> R
     for item in packed["calls"]:
         if item["parent"] is not None:
             calls[item["name"]].parent = calls[item["parent"]]
-    return Run(
+    run = Run(
         root=packed["root"],
         calls=calls,
         events=[(phase, calls[name]) for phase, name in packed["events"]],
@@ -186,11 +186,11 @@ def unpack_run(reader: Reader, packed: Mapping[str, Any], prefix: str = "") -> R
         device=packed["device"],
         sources=packed["sources"],
         aliases=packed["aliases"],
-        **{
-            attribute: {name: reader.get(f"{prefix}{kind}/{name}") for name in packed[attribute]}
-            for attribute, kind in _KINDS.items()
-        },
     )
+    for attribute, kind in _KINDS.items():
+        arrays = {name: reader.get(f"{prefix}{kind}/{name}") for name in packed[attribute]}
+        setattr(run, attribute, arrays)
+    return run
 
 
 def pack_state(

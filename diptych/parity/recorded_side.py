@@ -30,8 +30,9 @@ class RecordedSide(Side):
     def __init__(self, recording: str | os.PathLike[str] | Run, label: str) -> None:
         self.recorded = recording if isinstance(recording, Run) else load_run(recording)
         super().__init__(self.recorded, label)
-        is_run = isinstance(recording, Run)
-        self.title = "recording" if is_run else os.path.basename(os.fspath(recording))
+        self.title = "recording"
+        if not isinstance(recording, Run):
+            self.title = os.path.basename(os.fspath(recording))
         self.inputs = self.recorded.inputs
         root = self.recorded.calls.get(self.recorded.root)
         self.cotangents = {} if root is None else root.output_grads

@@ -64,8 +64,13 @@ class TorchTrace(Trace):
                 call.without_gradient.setdefault(name, IN_PLACE)
         self._aliases.clear()
 
+    @property
+    def _in_backward(self) -> bool:
+        """True after `end_forward`, and inside a backward pass that the user runs."""
+        return self._backward or torch._C._current_graph_task_id() != -1
+
     def _enter_call(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        if self._backward:
+        if self._in_backward:
             return None
         args, kwargs = map_arrays(_alias, args), map_arrays(_alias, kwargs)
         signature = inspect.signature(unwrapped(module).forward)
@@ -78,7 +83,7 @@ class TorchTrace(Trace):
         return args, kwargs
 
     def _leave_call(self, path: str, module: Any, args: Any, kwargs: Any, result: Any) -> Any:
-        if self._backward or not self._open or self._open[-1].module != path:
+        if self._in_backward or not self._open or self._open[-1].module != path:
             return None  # a hook before `_enter_call` has raised an exception
         call = self._open.pop()
         self._entered.discard(call)
@@ -88,7 +93,7 @@ class TorchTrace(Trace):
         return self._watch_outputs(call, result)
 
     def _run(self, path: str, method: str, original: Any, *args: Any, **keywords: Any) -> Any:
-        if self._backward:
+        if self._in_backward:
             return original(*args, **keywords)
         current = self._open[-1] if method == "forward" and self._open else None
         if current and current.module == path and current not in self._entered:
@@ -155,7 +160,7 @@ class TorchTrace(Trace):
             add_gradient(call.output_grads, name, grad)
 
     def tap(self, name: str, value: Any) -> Any:
-        if self._backward:
+        if self._in_backward:
             return value
         call = self._new_call(name, "", "tap")
         return self._watch_outputs(call, value)

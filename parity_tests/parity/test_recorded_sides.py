@@ -186,7 +186,8 @@ def test_a_renamed_model_is_compared_with_a_recording(mlp, x):
         assert report.ok and {"0", "1", "2"} <= {row.name for row in report.rows}, report.full()
 
 
-def test_activation_checkpointing_is_recorded_as_one_call(x):
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activation_checkpointing_is_recorded_as_one_call(x, reentrant):
     class Net(nn.Module):
         def __init__(self, checkpointing):
             super().__init__()
@@ -194,7 +195,7 @@ def test_activation_checkpointing_is_recorded_as_one_call(x):
 
         def forward(self, v):
             if self.checkpointing:
-                return checkpoint(self.inner, v, use_reentrant=False)
+                return checkpoint(self.inner, v, use_reentrant=reentrant)
             return self.inner(v)
 
     plain, net = Net(False).double(), Net(True).double()

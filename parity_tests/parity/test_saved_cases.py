@@ -9,7 +9,10 @@ from helpers.maker_files import write_makers
 from safetensors import safe_open
 
 from diptych import parity
+from diptych.cli.comparing import read_options
+from diptych.commands.compare import transfer
 from diptych.parity.makers import make, parse
+from diptych.parity.options import Options
 from diptych.parity.run import Run
 from diptych.parity.saved_cases import load_case
 from model_specs.common.key import Key
@@ -58,6 +61,18 @@ def test_recorded_models_are_compared_without_their_code(folder, vae):
         vae[1].posterior.mu.bias += 1e-3
     parity.save_case(CASE, *vae)
     assert load_case(CASE).compare().first_divergence.name == "posterior.mu.bias"
+
+
+def test_names_and_layouts_of_a_case_are_kept(folder, x):
+    left, right = model("left.py:make"), model("right.py:Transposed")
+    options = read_options(folder / "map.toml", [], [], [])
+    transfer(left, right, Options(**options))
+    makers = ("left.py:make", "right.py:Transposed")
+    for settings in ({}, {"makers": makers}):
+        parity.save_case(CASE, left, right, x, **settings, **options)
+        report = load_case(CASE).compare()
+        assert report.ok and {"0.weight", "2"} <= {row.name for row in report.rows}, report.full()
+        assert report.options["layout"] == {"0.weight": "o i -> i o"}
 
 
 def test_makers_alone_store_the_weights_of_the_models_that_they_build(folder, x):
