@@ -14,6 +14,7 @@ from diptych.parity.bounds import check_precision
 from diptych.parity.items import Judge
 from diptych.parity.options import Options
 from diptych.parity.origins import Origins
+from diptych.parity.recorded_side import RecordedSide, common_part
 from diptych.parity.references import References
 from diptych.parity.report import Report
 from diptych.parity.rows import ROOT_CAUSE, Row, masks_equal
@@ -62,9 +63,9 @@ class Comparison:
             "take one of them on both"
         )
 
-    def report(self, name: str) -> Report:
-        """Run both sides and compare them."""
-        plan = Plan(
+    def left_plan(self) -> Plan:
+        """How the left is run."""
+        return Plan(
             self.root,
             self.inputs,
             self.options.kwargs,
@@ -72,17 +73,24 @@ class Comparison:
             self.alignment.left_methods,
             self.alignment.left_names,
         )
+
+    def right_plan(self) -> Plan:
+        """How the right is run, after the left, from whose outputs its cotangents follow."""
+        return replace(
+            self.left_plan(),
+            inputs=self._right_inputs(),
+            cotangents=self._right_cotangents,
+            methods=self.alignment.right_methods,
+            names=self.alignment.right_names,
+        )
+
+    def report(self, name: str) -> Report:
+        """Run both sides and compare them."""
+        plan = self.left_plan()
         left = self.left.run(plan)
         self.left_outputs = left.outputs
-        right = self.right.run(
-            replace(
-                plan,
-                inputs=self._right_inputs(),
-                cotangents=self._right_cotangents,
-                methods=self.alignment.right_methods,
-                names=self.alignment.right_names,
-            )
-        )
+        right = self.right.run(self.right_plan())
+        left, right = self._common(left, right)
         source, first = (self.left, left) if self.left.can_run else (self.right, right)
         self.references = References(source if source.can_run else None, plan, first)
         tensors = Tensors(self.left, self.descriptions, self.alignment, self.options, left, right)
@@ -99,6 +107,23 @@ class Comparison:
             sources=self._sources(rows),
             runs={"left": self.left.count, "right": self.right.count, **self.references.runs},
         )
+
+    def _common(self, left: Run, right: Run) -> tuple[Run, Run]:
+        """What both runs hold, if one is a recording that holds some values only."""
+        self.dropped: tuple[str, ...] = ()
+        if not self.right.can_run and not right.differentiated:
+            left = replace(left, differentiated=False)
+            self.left.without_gradients = self.right.without_gradients
+        for side, other in ((self.left, self.right), (self.right, self.left)):
+            if isinstance(side, RecordedSide) and other.can_run:
+                side.check_single()
+            if side.is_partial:
+                description = self.descriptions
+                states = common_part(*description, self.options)
+                self.descriptions = states[0], states[1]
+                left, right, dropped = common_part(left, right, self.options)
+                self.dropped = tuple(dict.fromkeys((*states[2], *dropped)))
+        return left, right
 
     @property
     def _problem(self) -> str:
@@ -145,7 +170,24 @@ class Comparison:
         return tuple(map_arrays(convert, array) for array in self.inputs)
 
     def _left_cotangents(self, outputs: Arrays) -> Arrays:
-        """One random cotangent for each output; arrays of ones would hide a transpose."""
+        """One random cotangent for each output; arrays of ones would hide a transpose.
+
+        A recording holds its own.
+        """
+        if self.left.cotangents:
+            zeros = {n: np.zeros(a.shape, self.dtype) for n, a in outputs.items() if is_float(a)}
+            return {name: self.left.cotangents.get(name, zero) for name, zero in zeros.items()}
+        if self.right.cotangents:
+            names = match_leaves(outputs, self.right.cotangents)
+            return {
+                name: np.asarray(
+                    self.options.to_left(f"output{name}", self.right.cotangents[names[name]])
+                )
+                if name in names
+                else np.zeros(array.shape, self.dtype)
+                for name, array in outputs.items()
+                if is_float(array)
+            }
         return {
             name: random.normal(
                 COTANGENTS.fold_in(name or "output"), tuple(array.shape), dtype=self.dtype
@@ -173,7 +215,9 @@ class Comparison:
 
     def _not_compared(self, tensors: Tensors) -> tuple[str, ...]:
         notes = [*self.left.notes, *self.right.notes, *tensors.notes]
-        if self.alignment.unmatched:
+        if self.dropped:
+            notes.append(f"{', '.join(self.dropped)} (on one side only)")
+        if self.alignment.unmatched and not (self.left.is_partial or self.right.is_partial):
             notes.append(f"{', '.join(self.alignment.unmatched)} (no counterpart of that name)")
         return tuple(dict.fromkeys(notes))
 

@@ -45,3 +45,5 @@ class Run:
     device: str = "cpu"
     sources: dict[str, str] = field(default_factory=dict)
     """File and line of each module's class, by module path"""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Further paths of a module that stands under several -> the first one; in recordings"""

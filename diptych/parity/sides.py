@@ -66,6 +66,10 @@ class Side(ABC):
         """How often the model was run"""
         self.can_run = True
         """False for a recording"""
+        self.is_partial = False
+        """True for a recording that holds some values only"""
+        self.cotangents: Arrays = {}
+        """The gradients of the root's outputs in a recording; empty for a model"""
         self.without_gradients = f"nothing requires a gradient on the {label}"
         """The reason why a run was not differentiated"""
         self.accumulation: dict[str, float] = {}

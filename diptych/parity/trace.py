@@ -7,10 +7,11 @@ each panel's gradients are recorded.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -213,6 +214,16 @@ def tap_gradient(name: str, gradient: Any) -> Any:
     if trace is not None:
         trace.tap_gradient(name, gradient)
     return gradient
+
+
+@contextlib.contextmanager
+def listening(listener: Any) -> Iterator[None]:
+    """Send the values of taps to `listener.tap` and `listener.tap_gradient` inside the block."""
+    token = _ACTIVE.set(listener)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
 
 
 def add_gradient(store: Arrays, name: str, gradient: Any) -> None:
