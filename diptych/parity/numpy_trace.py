@@ -42,7 +42,9 @@ class NumpyTrace(Trace):
 
     def _run_vjp(self, call: Call, vjp: Any, *cotangents: Any) -> Any:
         """Call a vjp, and record its cotangents and the gradients that it returns."""
-        if self.closed or self._open:  # of another run, or a gradient inside a forward
+        if self._open:
+            call.differentiated_inside = True
+        if self.closed or self._open:
             return vjp(*cotangents)
         first = not call.output_grads and not call.input_grads
         for name, cotangent in _named_cotangents(call, cotangents):

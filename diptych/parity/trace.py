@@ -52,6 +52,8 @@ class Call:
     """names of the inputs that have a gradient; all others are constants"""
     differentiable: bool = True
     """False if neither an input nor an output requires a gradient, or if there is no vjp"""
+    differentiated_inside: bool = False
+    """True if the vjp was called inside a forward, where gradients are intermediate values"""
     without_gradient: dict[str, str] = field(default_factory=dict)
     """inputs and outputs whose gradient cannot be recorded, each with the reason"""
     dtypes: dict[str, str] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Call:
     @property
     def is_root(self) -> bool:
         """True for the call that the comparison made."""
-        return self.parent is None and self.method != "tap"
+        return self.parent is None and not self.module and self.method != "tap"
 
     def inside(self, other: Call) -> bool:
         """True if `other` made this call, directly or through other calls."""
@@ -179,6 +181,16 @@ class Trace(AbstractContextManager["Trace"]):
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         """Run the original method, and record its outputs and gradients in `call`."""
         raise NotImplementedError
+
+    def root_call(self, method: str, arguments: Any, result: Any) -> Call:
+        """The call of the root method, recorded here if it went past the model's methods."""
+        root = next((call for call in self.calls.values() if call.is_root), None)
+        if root is None:
+            root = self._begin("", method, (), arguments)
+            self._open.remove(root)
+            self._end(root, result)
+            self.events.append(("vjp", root))
+        return root
 
     def tap(self, name: str, value: Any) -> Any:
         """Record `value` as the output of a call of its own; returns what to go on with."""
