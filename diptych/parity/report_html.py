@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from diptych.parity.outcome import Outcome
-from diptych.parity.report_text import details, status
+from diptych.parity.report_text import details, options_used, status
 from diptych.parity.rows import ROOT_CAUSE, Row
 from diptych.parity.verdict import element_of, format_number, verdict
 from diptych.parity.versions import versions
@@ -60,7 +59,7 @@ def to_html(outcome: Outcome) -> str:
         outcome=outcome,
         verdict=verdict(outcome),
         root=module_tree(outcome),
-        options=json.dumps(dict(outcome.options), indent=1, default=str),
+        options=options_used(outcome),
         versions=versions(),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -45,6 +44,8 @@ def render(outcome: Outcome, width: int, *, full: bool = False) -> str:
             print(line, file=sink)
     print(file=sink)
     _sentence(console, circumstances(outcome))
+    if outcome.options:
+        _sentence(console, f"options: {options_used(outcome)}")
     if outcome.reproducer:
         print(f"reproduce with: {outcome.reproducer}", file=sink)
     if outcome.not_compared:
@@ -108,14 +109,18 @@ def details(outcome: Outcome, row: Row) -> list[str]:
 
 
 def circumstances(outcome: Outcome) -> str:
-    """The dtype, the device, the key, the number of runs and the options, in one sentence."""
+    """The number of rows, the dtype, the device, the key and the number of runs."""
     parts = [f"{len(outcome.rows)} rows, {outcome.dtype} on {outcome.device}"]
     if outcome.key:
         parts.append(f"key {outcome.key}")
     if outcome.runs:
         parts.append("runs: " + ", ".join(f"{side} {n}" for side, n in outcome.runs.items()))
-    parts += [f"{name}={json.dumps(value, default=str)}" for name, value in outcome.options.items()]
     return "; ".join(parts)
+
+
+def options_used(outcome: Outcome) -> str:
+    """The options of `compare` that were used, as they are written in Python."""
+    return ", ".join(f"{name}={value!r}" for name, value in outcome.options.items())
 
 
 def _excerpt(outcome: Outcome) -> tuple[list[Row], int]:
