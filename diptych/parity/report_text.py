@@ -131,7 +131,7 @@ def _excerpt(outcome: Outcome) -> tuple[list[Row], int]:
     propagated = [row for row in failures if row.origin == PROPAGATED]
     others = [row for row in failures if row.origin != PROPAGATED]
     most = MOST_PROPAGATED + (len(propagated) == MOST_PROPAGATED + 1)
-    shown = [blamed, failures[0], *others[:MOST_CAUSES], *propagated[:most]]
+    shown = [blamed, *others[:MOST_CAUSES], *propagated[:most]]
     first, last = outcome.rows.index(failures[0]), outcome.rows.index(blamed)
     before = [row for row in outcome.rows[:first] if row.ok][-1:]
     after = [row for row in outcome.rows[last:] if row.ok][:1]

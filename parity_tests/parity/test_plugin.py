@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -113,15 +114,17 @@ def test_the_verdict_is_whole_in_the_error_and_in_the_summary_of_pytest(output):
     name = "FAILED test_pairs.py::build_tripled[tripled-float64-0]"
     (line,) = (line for line in lines if line.startswith(name))
     assert line.startswith(f"{name} - AssertionError: {VERDICT}")
-    assert line.endswith(" for 2.71 [float64 on cpu]") or " for " in line.rpartition(": ")[2]
+    assert line.endswith(" [float64 on cpu]") and " for " in line
     # what is not a verdict is still cut
     (line,) = (line for line in lines if line.startswith("FAILED test_pairs.py::test_that"))
     assert len(line) <= 80
 
 
-def test_in_a_ci_the_verdict_is_whole_too(folder):
-    output = run_pytest(folder, "-p", "no:xdist", "-k", "tripled", CI="true")
-    (line,) = (line for line in output.splitlines() if line.startswith("FAILED"))
+def test_vv_shows_every_row_and_a_ci_gets_the_whole_verdict_too(folder, output):
+    full = run_pytest(folder, "-p", "no:xdist", "-k", "tripled", "-vv", CI="true")
+    row = re.compile(r"forward +output +\[7, 5\] +0.0e\+00 +1e-13 +ok")
+    assert row.search(full) and "FAIL root cause" in output and not row.search(output)
+    (line,) = (line for line in full.splitlines() if line.startswith("FAILED"))
     assert f" - AssertionError: {VERDICT}" in line and line.count("AssertionError") == 1
 
 
@@ -165,14 +168,6 @@ def test_every_comparison_may_be_written_as_json_and_html(folder, output):
     assert (folder / "reports" / name.replace(".json", ".html")).read_text().startswith("<!doc")
 
 
-def test_vv_shows_every_row(folder):
-    brief, full = (
-        run_pytest(folder, "-p", "no:xdist", "-k", "in_the_test", *flags) for flags in ([], ["-vv"])
-    )
-    row = "forward     output          [7, 5]  0.0e+00  1e-13  ok"
-    assert row in full and "FAIL root cause" in brief and brief != full
-
-
 def test_a_decorated_function_still_returns_the_pair():
     left, right = Linear(5, 3), nn.Linear(5, 3).double()
     weights.transfer(right, left)
@@ -214,15 +209,15 @@ def test_floating_point_inputs_are_cast_to_the_dtype_and_others_are_not():
         def forward(self, x, index):
             return super().forward(x)
 
-    @parity.pair("p", inputs=[], dtypes=("float32",)) if False else (lambda function: function)
+    case = parity.case((np.ones((2, 5)), np.arange(3)))
+
+    @parity.pair("p", inputs=[case], dtypes=("float32",))
     def pair(dtype):
         left, right = Left(5, 3, dtype=dtype), Right(5, 3)
         weights.transfer(right, left)
         return left, right
 
-    case = parity.case((np.ones((2, 5)), np.arange(3)))
-    test = parity.pair("p", inputs=[case], dtypes=("float32",))(pair)
-    test("float32", (0, case))
+    pair("float32", (0, case))
     assert arrays[-1] == (np.float32, np.int64)
 
 
