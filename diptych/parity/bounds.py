@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from diptych.arrays import is_float
-from diptych.parity.rows import normwise
+from diptych.parity.errors import normwise
 from diptych.parity.trace import Call
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -48,14 +48,13 @@ def rounding_bound(dtype: np.dtype, roundings: int) -> float:
     return LAMBDA * float(np.finfo(dtype).eps) / 2 * math.sqrt(roundings)
 
 
-def check_precision(right: nn.Module, dtype: np.dtype) -> None:
-    """Check that the right model's parameters have this dtype, and that torch computes in it.
+def check_precision(own: np.dtype | None, dtype: np.dtype, label: str) -> None:
+    """Check that a side's parameters have the comparison's dtype, and that torch computes in it.
 
     Raises: ValueError for parameters of another dtype, and for float32 where torch may use TF32.
     """
-    dtypes = {str(p.dtype).removeprefix("torch.") for p in right.parameters()} - {dtype.name}
-    if dtypes:
-        raise ValueError(f"right: has parameters of {', '.join(sorted(dtypes))}, takes {dtype}")
+    if own is not None and own != dtype:
+        raise ValueError(f"{label}: has parameters of {own}, takes {dtype}")
     if dtype == np.float32 and torch.get_float32_matmul_precision() != "highest":
         precision = torch.get_float32_matmul_precision()
         raise ValueError(f"torch's float32 matmul precision: got {precision!r}, takes 'highest'")
@@ -89,10 +88,10 @@ def condition(reference: np.ndarray | None, perturbed: Sequence[np.ndarray | Non
     return max([1.0, *(ratio for ratio in ratios if math.isfinite(ratio))])
 
 
-def roundings(call: Call, module: Module, phase: str) -> int:
+def roundings(call: Call, module: Any, phase: str) -> int:
     """Number of roundings in one call: the length of its longest sum, plus ELEMENTWISE.
 
-    The lengths follow from shapes.
+    The lengths follow from shapes, with `module` a module of either panel or None.
     Forward: the fan-in of a weight (O, I, ...), or inputs summed into an output.
     Backward: the fan-out for the inputs' gradient, the rows for the weight's own.
     A transposed convolution's weight is (I, O, ...). Running statistics of C channels are sums
@@ -103,14 +102,25 @@ def roundings(call: Call, module: Module, phase: str) -> int:
     input_size = max((a.size for a in call.inputs.values()), default=1)
     lengths = [input_size // max(smallest_output, 1)]
     transposed = getattr(module, "transposed", False)
-    for value in vars(module).values():
-        shape: tuple[int, ...] = getattr(getattr(value, "data", None), "shape", ())
-        if len(shape) == 1 and isinstance(value, Buffer):
-            lengths.append(output_size // shape[0])
-        if len(shape) < 2 or not isinstance(value, Parameter):
-            continue  # a mask of several axes is no weight
+    weights, buffers = _own_shapes(module)
+    lengths += [output_size // shape[0] for shape in buffers if len(shape) == 1 and shape[0]]
+    for shape in weights:
+        if len(shape) < 2 or not math.prod(shape):
+            continue
         size = math.prod(shape)
         fan_in, fan_out = (size // n for n in (shape[:2][::-1] if transposed else shape[:2]))
         rows = (input_size if transposed else output_size) // shape[0]
         lengths += [fan_in] if phase == "forward" else [fan_out, rows]
     return max(1, *lengths) + ELEMENTWISE
+
+
+def _own_shapes(module: Any) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Shapes of the parameters and of the buffers that a module itself holds."""
+    if isinstance(module, nn.Module):
+        weights = [tuple(p.shape) for p in module.parameters(recurse=False)]
+        return weights, [tuple(b.shape) for b in module.buffers(recurse=False)]
+    values = vars(module).values() if isinstance(module, Module) else ()
+    return (
+        [v.data.shape for v in values if isinstance(v, Parameter)],
+        [v.data.shape for v in values if isinstance(v, Buffer)],
+    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diptych.arrays import to_numpy
+from diptych.parity.errors import in_ulp, islands, normwise
+
+Widen = Callable[[np.ndarray | None, float], float]
+"""(mask of elements, their error) -> their bound, no wider than is needed for the error"""
 
 ROOT_CAUSE = "root cause"
 """Origin of a failing row: the panels compute different values from the same inputs."""
@@ -79,11 +83,19 @@ def compare_arrays(
     reference: np.ndarray | None,
     bound: float,
     sides: tuple[str, str] = ("left", "right"),
+    *,
+    infinities: str = "error",
+    widen: Widen | None = None,
 ) -> Row:
     """Compare one tensor with its reference. Booleans and integers must be equal.
 
-    NaN or inf is a failure, on one side or on both: it would hide every other difference.
-    `sides` names the two in the notes.
+    The error is normwise in each island of magnitude (see `errors.islands`), so that one huge
+    element cannot hide the others; the row is that of the worst island.
+
+    NaN is a failure, on one side or on both: it would hide every other difference. So is inf, unless
+    `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" inf of either sign.
+    `sides` names the two in the notes. `widen(mask, error)` gives the bound for the elements of a
+    mask, wider where they are badly conditioned; it is called only if the error is over `bound`.
     """
     for side, present, other in ((sides[0], array, reference), (sides[1], reference, array)):
         if present is None:
@@ -98,20 +110,84 @@ def compare_arrays(
     row = Row(name, kind, reference.shape, 0.0, 0.0 if exact else bound, exact=exact)
     if array.size == 0:
         return row
-    a, b = array.astype(np.float64), reference.astype(np.float64)
-    finite = np.isfinite(a) & np.isfinite(b)
-    with np.errstate(invalid="ignore"):
-        distance = np.where(finite, np.abs(a - b), np.inf)
-    index = tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
-    row = replace(row, index=index, values=(float(a[index]), float(b[index])))
-    if not finite.all():
-        bad = [s for s, v in zip(sides, (a, b), strict=True) if not np.isfinite(v).all()]
-        return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
     if exact:
-        count = int((array != reference).sum())
-        note = f"{count} of {array.size} differ" if count else ""
-        return replace(row, error=math.inf if count else 0.0, note=note)
-    return replace(row, error=normwise(a, b))
+        return _compare_exactly(row, array, reference)
+    a, b = _as_float64(array), _as_float64(reference)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not finite.all():
+        masked = _equal_infinities(a, b, infinities)
+        if not (finite | masked).all() or not finite.any():
+            bad = [s for s, v in zip(sides, (a, b), strict=True) if not np.isfinite(v).all()]
+            row = _at(row, a, b, ~(finite | masked) if not (finite | masked).all() else ~finite)
+            return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
+        row = replace(row, note=f"{masked.sum()} elements are infinite on both sides")
+        a, b = np.where(masked, 0, a), np.where(masked, 0, b)
+    return _compare_floats(row, a, b, bound, widen)
+
+
+def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
+    different = array != reference
+    row = _at(row, array.astype(np.float64), reference.astype(np.float64), different)
+    count = int(different.sum())
+    note = f"{count} of {array.size} differ" if count else ""
+    return replace(row, error=math.inf if count else 0.0, note=note)
+
+
+def _compare_floats(
+    row: Row, a: np.ndarray, b: np.ndarray, bound: float, widen: Widen | None
+) -> Row:
+    """The row of the island with the largest error relative to its bound."""
+    results: list[tuple[float, float, float, np.ndarray | None]] = []
+    whole = normwise(a, b)
+    masks = list(islands(a, b))
+    for mask in masks if len(masks) > 1 else [None]:
+        error = whole if mask is None else normwise(a[mask], b[mask])
+        limit = bound if error <= bound or widen is None else widen(mask, error)
+        ratio = error / limit if limit else (math.inf if error else 0.0)
+        results.append((ratio, error, limit, mask))
+    _, error, limit, mask = max(results, key=lambda result: result[0])
+    row = _at(replace(row, error=error, bound=limit), a, b, mask)
+    if error > limit and whole <= bound:
+        size = float(np.abs(b).max())
+        note = f"hidden by elements of {size:.0e} in the norm of the whole tensor, {whole:.1e}"
+        row = replace(row, note="; ".join(filter(None, (row.note, note))))
+    return row
+
+
+def _at(row: Row, a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> Row:
+    """The row with the element of the largest difference among those of a mask."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(a - b)
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    if mask is not None and mask.any():
+        distance = np.where(mask, distance, -1.0)
+    index = tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
+    return replace(row, index=index, values=(float(a[index]), float(b[index])))
+
+
+def _equal_infinities(a: np.ndarray, b: np.ndarray, infinities: str) -> np.ndarray:
+    """Mask of the infinities that are equal on both sides and allowed."""
+    allowed = {"masked": np.isneginf(b), "equal": np.isinf(b)}.get(infinities, False)
+    return (a == b) & allowed
+
+
+def _as_float64(array: np.ndarray) -> np.ndarray:
+    """The array in float64; of a complex one the real and the imaginary parts."""
+    if np.iscomplexobj(array):
+        return np.stack([array.real, array.imag], -1).astype(np.float64)
+    return array.astype(np.float64)
+
+
+def add_statistics(row: Row, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> Row:
+    """The row with the median, the 99th percentile and the maximum of its errors in ulp."""
+    if row.exact or a.shape != b.shape or not a.size or row.error == 0:
+        return row
+    ulps = in_ulp(_as_float64(a), _as_float64(b), dtype)
+    ulps = ulps[np.isfinite(ulps)]
+    if not ulps.size:
+        return row
+    median, p99 = (float(q) for q in np.quantile(ulps, [0.5, 0.99]))
+    return replace(row, statistics=Statistics(median, p99, float(ulps.max())))
 
 
 def compare_named(left: Any, right: Any, kind: str, bound: float) -> list[Row]:
@@ -131,17 +207,7 @@ def masks_equal(rows: Iterable[Row]) -> bool | None:
 
 
 def _is_exact(array: np.ndarray | None) -> bool:
-    return array is not None and not np.issubdtype(array.dtype, np.floating)
-
-
-def normwise(array: np.ndarray, reference: np.ndarray) -> float:
-    """‖array - reference‖ / ‖reference‖; 0 where both are zero, inf where only one is."""
-    scale = float(np.abs(reference).max(initial=0.0))
-    if scale == 0:
-        return 0.0 if not array.any() else math.inf
-    # scaled first: squares of numbers below 1e-162 underflow, squares above 1e154 overflow
-    difference = np.linalg.norm(array / scale - reference / scale)
-    return float(difference / np.linalg.norm(reference / scale))
+    return array is not None and array.dtype.kind not in "fc"
 
 
 def worst_of(rows: Iterable[Row]) -> Row:

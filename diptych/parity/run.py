@@ -23,6 +23,8 @@ class Run:
     """Forward, cotangent and vjp of each call, in the order of computation"""
     state: Arrays
     """Parameters and buffers before the run"""
+    outputs: Arrays = field(default_factory=dict)
+    """Outputs of the root method"""
     gradients: Arrays = field(default_factory=dict)
     """Gradients of the parameters; a parameter that got none is absent"""
     buffers: Arrays = field(default_factory=dict)
