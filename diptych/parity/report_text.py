@@ -114,7 +114,7 @@ def circumstances(outcome: Outcome) -> str:
     if outcome.key:
         parts.append(f"key {outcome.key}")
     if outcome.runs:
-        parts.append("runs: " + ", ".join(f"{side} {n}" for side, n in outcome.runs.items()))
+        parts.append("runs: " + ", ".join(f"{side} {n}" for side, n in outcome.runs.items() if n))
     return "; ".join(parts)
 
 
