@@ -53,9 +53,7 @@ def run_pytest(folder: Path, *options: str) -> str:
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if result.returncode != 1:
-        sys.exit(
-            f"make.py: pytest ended with {result.returncode}, takes 1\n{result.stdout}{result.stderr}"
-        )
+        sys.exit(f"make.py: pytest ended with {result.returncode}, takes 1\n{result.stderr}")
     return result.stdout
 
 

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,3 +230,30 @@ def test_the_table_of_a_session_lists_failing_comparisons_first():
     assert table[2][4].startswith(" block2.act(x): input gradient off by")
     assert session_summary(rows[:1]).startswith("### Parity: 1 comparison agrees\n")
     assert session_summary([]) == "### Parity: nothing was compared\n\n"
+
+
+def luminance(colour):
+    channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_text_has_the_contrast_that_wcag_asks_for_in_light_and_in_dark():
+    schemes = re.findall(r"(--page:.*?)\}", report_of(agreeing_row("x")).to_html(), re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
+        for name in ("text", "quiet", "s0", "s1", "s2", "s3", "s4"):
+            for ground in ("page", "panel"):
+                light, dark = sorted(luminance(colours[n]) for n in (name, ground))[::-1]
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
+
+
+def test_the_examples_in_the_documentation_have_the_keys_of_today():
+    """If not, `python docs/reports/make.py` writes them anew."""
+    folder = Path(__file__).parents[2] / "docs" / "reports"
+    example = strict((folder / "report.json").read_text())
+    today = strict(fault_in_the_middle().to_json())
+    assert set(example) == set(today) and set(example["rows"][0]) == set(today["rows"][0])
+    for name in ("pytest.txt", "report.html", "report.txt", "junit.xml", "summary.md"):
+        assert "block2.act(x): input gradient off by" in (folder / name).read_text(), name
