@@ -57,27 +57,28 @@ def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
     """Apply `function` to each array in `value`; anything else is kept."""
     if is_array(value):
         return function(value)
-    if hasattr(value, "_fields") and isinstance(value, tuple):
-        return type(value)(*(map_arrays(function, item) for item in value))
-    if type(value) is dict:
-        return {key: map_arrays(function, item) for key, item in value.items()}
+    contents = items(value)
+    if contents is None:
+        return value
+    mapped = [map_arrays(function, item) for _, item in contents]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*mapped)
     if isinstance(value, Mapping):
-        return _map_mapping(function, value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        clone = copy.copy(value)
-        for name, item in items(value) or ():
-            object.__setattr__(clone, name[1:], map_arrays(function, item))
-        return clone
+        return _with_items(value, dict(zip(value, mapped, strict=True)))
     if isinstance(value, tuple | list):
-        mapped = [map_arrays(function, item) for item in value]
         # a subclass, such as torch.Size, may take other arguments
         return type(value)(mapped) if any(map(_contains_array, mapped)) else value
-    return value
+    clone = copy.copy(value)
+    names = (name[1:] for name, _ in items(value) or ())
+    for name, item in zip(names, mapped, strict=True):
+        object.__setattr__(clone, name, item)  # a dataclass may be frozen
+    return clone
 
 
-def _map_mapping(function: Callable[[Any], Any], value: Any) -> Any:
-    """A mapping of the same type; of a type that cannot be assigned to, a dict."""
-    mapped = {key: map_arrays(function, item) for key, item in value.items()}
+def _with_items(value: Any, mapped: dict[Any, Any]) -> Any:
+    """A mapping of the same type as `value`; of a type that cannot be assigned to, a dict."""
+    if type(value) is dict:
+        return mapped
     try:
         clone = copy.copy(value)
         for key, item in mapped.items():

@@ -26,6 +26,8 @@ class Alignment:
         for side in (left, right):
             for path in side.modules:
                 self._groups[side.label, path] = [(side.label, path)]
+        self._order = {node: i for i, node in enumerate(self._groups)}
+        for side in (left, right):
             for path, other in _same(side.modules):
                 self._join((side.label, path), (side.label, other))
         matches = {path: options.right_name(path) if path else "" for path in left.modules}
@@ -54,7 +56,7 @@ class Alignment:
 
     def _join(self, one: Node, two: Node) -> None:
         if self._groups[one] is not self._groups[two]:
-            merged = sorted(self._groups[one] + self._groups[two])
+            merged = sorted(self._groups[one] + self._groups[two], key=self._order.__getitem__)
             for node in merged:
                 self._groups[node] = merged
 
@@ -62,10 +64,8 @@ class Alignment:
         return len({side for side, _ in self._groups[label, path]}) == 2
 
     def _name(self, label: str, path: str) -> str:
-        group = self._groups[label, path]
-        order = [node for node in self._groups if node in group]
-        lefts = [p for side, p in order if side == "left"]
-        return lefts[0] if lefts else order[0][1]
+        """The first path of a group, of the left if it has one there."""
+        return self._groups[label, path][0][1]
 
 
 def _same(modules: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -20,7 +20,6 @@ from diptych.parity.sides import (
     Side,
     fail_in,
     outputs_of,
-    source_of,
     strange_outputs,
 )
 from diptych.parity.trace import Perturb, public_methods
@@ -63,7 +62,6 @@ class NumpySide(Side):
             self.state,
             parameters=frozenset(name for group in groups.values() for name in group),
             ties=[frozenset(group) for group in groups.values() if len(group) > 1],
-            sources={path: source_of(module) for path, module in self.modules.items()},
         )
 
     def _run(self, plan: Plan) -> Run:
@@ -78,7 +76,7 @@ class NumpySide(Side):
                 fail_in(trace, error)
                 raise
         run = Run(plan.root, trace.calls, trace.events, {}, differentiated=vjp is not None)
-        run.outputs = outputs_of(value)
+        run.outputs, run.helpers = outputs_of(value), frozenset(trace.helpers)
         run.gradients = {n: g.copy() for n, g in self.model.gradients().items()}
         run.buffers = {n: b.data.copy() for n, b in self.model.named_buffers()}
         return run

@@ -36,6 +36,8 @@ class NumpyTrace(Trace):
         # a method that is no layer, such as a helper, is not compared
         if call.method == "forward" or call.parent is None:
             self._end(call, result)
+        else:
+            self.helpers.add(call.name)
         return result
 
     def _run_vjp(self, call: Call, vjp: Any, *cotangents: Any) -> Any:

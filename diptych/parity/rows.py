@@ -92,8 +92,8 @@ def compare_arrays(
     The error is normwise in each island of magnitude (see `errors.islands`), so that one huge
     element cannot hide the others; the row is that of the worst island.
 
-    NaN is a failure, on one side or on both: it would hide every other difference. So is inf, unless
-    `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" inf of either sign.
+    NaN is a failure, on one side or on both: it would hide every other difference. So is inf,
+    unless `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" either sign.
     `sides` names the two in the notes. `widen(mask, error)` gives the bound for the elements of a
     mask, wider where they are badly conditioned; it is called only if the error is over `bound`.
     """
@@ -158,9 +158,9 @@ def _at(row: Row, a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> Row:
     """The row with the element of the largest difference among those of a mask."""
     with np.errstate(all="ignore"):
         distance = np.abs(a - b)
-    distance = np.where(np.isnan(distance), np.inf, distance)
     if mask is not None and mask.any():
         distance = np.where(mask, distance, -1.0)
+    # argmax takes a NaN for the maximum
     index = tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
     return replace(row, index=index, values=(float(a[index]), float(b[index])))
 

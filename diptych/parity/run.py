@@ -29,6 +29,8 @@ class Run:
     """Gradients of the parameters; a parameter that got none is absent"""
     buffers: Arrays = field(default_factory=dict)
     """Buffers after the run"""
+    helpers: frozenset[str] = frozenset()
+    """Calls of methods that are no layers: they have no vjp and are not compared"""
     parameters: frozenset[str] = frozenset()
     """The names in `state` that are parameters"""
     frozen: frozenset[str] = frozenset()

@@ -96,7 +96,7 @@ class Tensors:
             if (call.module, call.method) in methods or call.method in ("forward", "tap"):
                 array = next(iter(call.outputs.values()))
                 yield Item(name, "output", None, "", None, array, lambda _: None, total)
-            else:
+            elif name not in self.left.helpers:
                 silent.append(name)
         if silent:
             self.notes.append(f"{', '.join(silent)} (called on the right only)")

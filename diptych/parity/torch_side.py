@@ -20,7 +20,6 @@ from diptych.parity.sides import (
     Side,
     fail_in,
     outputs_of,
-    source_of,
     strange_outputs,
     total_of,
 )
@@ -138,7 +137,6 @@ class TorchSide(Side):
             frozen=frozenset(n for n, p in self.parameters.items() if not p.requires_grad),
             ties=[frozenset(group) for group in groups.values() if len(group) > 1],
             device=self.device,
-            sources={path: source_of(unwrapped(m)) for path, m in self.modules.items()},
         )
 
     def _run(self, plan: Plan) -> Run:
@@ -261,6 +259,6 @@ def _unusable(tensor: Tensor) -> str | None:
 def _non_persistent_buffers(model: nn.Module) -> set[str]:
     return {
         f"{path}.{name}" if path else name
-        for path, module in model.named_modules()
+        for path, module in model.named_modules(remove_duplicate=False)
         for name in module._non_persistent_buffers_set
     }

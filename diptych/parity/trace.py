@@ -95,6 +95,8 @@ class Trace(AbstractContextManager["Trace"]):
         self.modules, self.methods, self.names = modules, methods, names or {}
         self.calls: dict[str, Call] = {}
         self.events: list[tuple[Phase, Call]] = []
+        self.helpers: set[str] = set()
+        """names of the calls of methods that are no layers, which are not compared"""
         self.failed: str | None = None
         """name of the innermost call that raised an exception"""
         self._open: list[Call] = []
