@@ -116,6 +116,7 @@ def test_each_kind_of_fault_reads_as_a_sentence(row, sentence):
         (5e-324, 0.0, ("4.94e-324", "0.0")),
         (1234567.0, 1234568.0, ("1234567.0", "1234568.0")),
         (math.nan, 1.0, ("nan", "1.0")),
+        (0.0945119, math.nan, ("0.0945", "nan")),
         (math.inf, -math.inf, ("inf", "-inf")),
     ],
 )

@@ -134,13 +134,20 @@ def test_the_page_begins_with_the_verdict_and_has_every_row():
     assert "Agrees." in Page(report_of(agreeing_row("x")).to_html()).text
 
 
-def test_the_tree_opens_where_rows_fail_and_says_so_in_words():
+def test_the_tree_opens_on_the_way_to_the_root_cause_and_says_so_in_words():
     """Colour alone would tell nothing to a screen reader, nor to the colour-blind."""
-    page = Page(fault_in_the_middle(0).to_html())
-    modules = [a for a in page.with_tag("details") if a["class"].startswith("module")]
+
+    def open_modules(page):
+        modules = [a for a in page.with_tag("details") if a["class"].startswith("module")]
+        return ["open" in attributes for attributes in modules]
+
+    page = Page(fault_in_the_middle(3).to_html())
     # the root, block1, block2 and block2.act
-    assert ["open" in a for a in modules] == [True, False, True, True]
-    assert page.text.count("FAIL") == 5  # three modules, the row, and the title
+    assert open_modules(page) == [True, False, True, True]
+    assert page.text.count("FAIL") == 1 + 4 + 4  # the title, the modules and the rows
+    report = fault_in_the_middle(3)
+    rows = (row if row.ok else replace(row, origin="propagated") for row in report.rows)
+    assert all(open_modules(Page(replace(report, rows=tuple(rows)).to_html())))
     assert "root cause inside" in page.text
     assert all(a.get("aria-hidden") == "true" for a in page.with_tag("span") if a["class"] == "bar")
 
