@@ -47,9 +47,7 @@ class NumpySide(Side):
         return next(iter(dtypes), None)
 
     def defines(self, path: str) -> set[str]:
-        methods = public_methods(type(self.modules[path]), dir(Module))
-        placeholder = type(self.modules[path]).forward is Module.forward
-        return set(methods) - ({"forward"} if placeholder else set())
+        return public_methods(self.modules[path], Module)
 
     def describe(self) -> Run:
         groups: defaultdict[int, set[str]] = defaultdict(set)

@@ -121,8 +121,7 @@ class TorchSide(Side):
         module = unwrapped(self.modules[path])
         if isinstance(module, torch.jit.ScriptModule):
             return {"forward"}
-        methods = set(public_methods(type(module), dir(nn.Module)))
-        return methods - ({"forward"} if type(module).forward is nn.Module.forward else set())
+        return public_methods(module, nn.Module)
 
     def describe(self) -> Run:
         groups: defaultdict[int, set[str]] = defaultdict(set)

@@ -76,6 +76,11 @@ class Call:
         names = self.argument_names or ("input",)
         return names[min(position, len(names) - 1)], rest
 
+    @property
+    def is_root(self) -> bool:
+        """True for the call that the comparison made."""
+        return self.parent is None and self.method != "tap"
+
     def inside(self, other: Call) -> bool:
         """True if `other` made this call, directly or through other calls."""
         return self.parent is not None and (self.parent is other or self.parent.inside(other))
@@ -160,11 +165,10 @@ class Trace(AbstractContextManager["Trace"]):
 
     def _run(self, path: str, method: str, original: Any, *args: Any, **keywords: Any) -> Any:
         """Run the original method as a recorded call."""
-        signature = inspect.signature(original)
-        bound = signature.bind(*args, **keywords)
-        call = self._begin(path, method, tuple(signature.parameters), bound.args)
+        names, arguments, rest = bound_arguments(original, args, keywords)
+        call = self._begin(path, method, names, arguments)
         try:
-            return self._record(call, functools.partial(original, **bound.kwargs), *bound.args)
+            return self._record(call, functools.partial(original, **rest), *arguments)
         except Exception:
             self.failed = self.failed or call.name
             raise
@@ -220,11 +224,27 @@ def add_gradient(store: Arrays, name: str, gradient: Any) -> None:
         store[name] = store[name] + array if name in store else array
 
 
-def public_methods(cls: type, infrastructure: Iterable[str]) -> list[str]:
-    """Public functions of a class, without those of its framework, and `forward`."""
-    known = set(infrastructure)
+def bound_arguments(
+    function: Any, args: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[Any, ...], dict[str, Any]]:
+    """The names of a function's parameters, its positional arguments, and its keyword-only ones."""
+    try:
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **keywords)
+    except (TypeError, ValueError):  # a builtin, or a call that will say itself what is wrong
+        return (), args, keywords
+    return tuple(signature.parameters), bound.args, bound.kwargs
+
+
+def public_methods(module: Any, framework: type) -> set[str]:
+    """Public functions of a module's class that are not its framework's, and `forward`."""
+    cls, known = type(module), set(dir(framework))
     names = [m for m in dir(cls) if not m.startswith("_") and m not in known]
-    return [m for m in [*names, "forward"] if inspect.isfunction(getattr(cls, m, None))]
+    methods = {m for m in names if inspect.isfunction(getattr(cls, m, None))}
+    own_forward = getattr(cls, "forward", None) is not getattr(framework, "forward", None)
+    if own_forward or callable(vars(module).get("forward")):
+        methods.add("forward")
+    return methods
 
 
 def _copies(value: Any) -> Any:

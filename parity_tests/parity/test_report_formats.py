@@ -134,6 +134,19 @@ def test_the_page_begins_with_the_verdict_and_has_every_row():
     assert "Agrees." in Page(report_of(agreeing_row("x")).to_html()).text
 
 
+def test_a_comparison_without_rows_looks_like_a_failure_everywhere():
+    report = report_of(problem="right is not deterministic")
+    page = Page(report.to_html())
+    assert "Fails. pair: right is not deterministic" in " ".join(page.text.split())
+    assert "No tensor was compared." in page.text and not page.with_tag("details")
+    assert report.to_markdown().startswith("**Fails.** pair: right is not deterministic")
+    assert report_of().result == report_of(agreeing_row("x"), problem="p").result == "fails"
+    assert (report_of(agreeing_row("x")).result, fault_in_the_middle().result) == (
+        "agrees",
+        "diverges",
+    )
+
+
 def test_the_tree_opens_on_the_way_to_the_root_cause_and_says_so_in_words():
     """Colour alone would tell nothing to a screen reader, nor to the colour-blind."""
 
