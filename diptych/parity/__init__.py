@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
-<<<<<<< HEAD
     from diptych.parity.cases import case, pair
-=======
     from diptych.parity.functions import compare_functions
     from diptych.parity.layers import layer
->>>>>>> main
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
@@ -26,16 +23,11 @@ _MODULES = {
     "Report": "report",
     "Row": "rows",
     "assert_parity": "plugin",
-<<<<<<< HEAD
     "case": "cases",
-    "compare": "api",
-    "pair": "cases",
-}
-__all__ = ["Report", "Row", "assert_parity", "case", "compare", "pair"]
-=======
     "compare": "api",
     "compare_functions": "functions",
     "layer": "layers",
+    "pair": "cases",
     "tap": "trace",
     "tap_gradient": "trace",
 }
@@ -43,13 +35,14 @@ __all__ = [
     "Report",
     "Row",
     "assert_parity",
+    "case",
     "compare",
     "compare_functions",
     "layer",
+    "pair",
     "tap",
     "tap_gradient",
 ]
->>>>>>> main
 
 
 def __getattr__(name: str) -> Any:
