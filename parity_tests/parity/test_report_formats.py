@@ -61,9 +61,12 @@ def test_json_of_a_report_without_rows_has_no_worst_tensor():
 
 def test_json_is_strict_whatever_the_options_and_the_values_are():
     row = failing_row("x", error=math.inf, values=(math.nan, -math.inf))
+    row = replace(row, bound=np.float32(0.5), index=(np.int64(4), 1))
     options = {"bound": np.float64(1e-9), "kwargs": {"mask": object, 3: {math.inf}}}
     message = strict(report_of(row, options=options).to_json())
     assert message["rows"][0]["values"] == ["nan", "-inf"]
+    assert (message["rows"][0]["ok"], message["rows"][0]["bound"]) == (False, 0.5)
+    assert message["rows"][0]["index"] == [4, 1]
     assert message["rows"][0]["error"] == message["worst"]["error"] == "inf"
     assert message["options"]["bound"] == 1e-9 and message["options"]["kwargs"]["3"] == ["inf"]
 
