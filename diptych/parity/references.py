@@ -109,7 +109,8 @@ class References:
         if twin is None:
             return None
         self.runs["float32"] += 1
-        return twin.run_once(_cast(self.plan, np.dtype(np.float32)))
+        with np.errstate(all="ignore"):  # it may overflow
+            return twin.run_once(_cast(self.plan, np.dtype(np.float32)))
 
     def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
         values = (self._selected(select, other, mask) for other in (self.reference, run))
