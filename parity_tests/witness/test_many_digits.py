@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
+
 import mpmath
 import numpy as np
 import pytest
+from helpers import many_digits
 from helpers.many_digits import DIGITS, Number, many
 from helpers.witness.panel import (
     SERIES,
@@ -57,6 +60,10 @@ def test_operators_keep_50_digits_of_floats_and_integers_on_either_side(point):
             assert relative(result, expected) < 10.0 ** (1 - DIGITS)
     assert (x > 0) is True and (x == point) is True and (x < point) is False
     assert float(x) == point
+
+
+def test_the_examples_of_the_numbers_are_true():
+    assert doctest.testmod(many_digits) == (0, 3)
 
 
 def test_a_float_array_comes_back_exactly(rng):

@@ -30,8 +30,8 @@ __all__ = [
     "speed_page",
     "summary",
     "table",
-    "witness_page",
     "with_tables",
+    "witness_page",
 ]
 
 DTYPES = ("float64", "float32")

@@ -2,76 +2,68 @@
 
 from __future__ import annotations
 
-from diptych.runs.tables.markdown import Record, commands, table
+from diptych.runs.tables.markdown import Record, table
 
 PARTS = ("left_values", "left_gradients", "right_values", "right_gradients")
-ULP = "{:.1f}"
-CONDITIONED = 64
-"""Beyond this normwise error, in ulp, a point is listed by itself."""
+LIMITS = {"function": 64.0, "layer": 64.0, "model": 450.0}
+"""A point with a larger error of the norm, in ulp, is listed by itself."""
 LOST = 1e6
-"""Beyond this error of one element, in ulp, a point is listed by itself: six digits."""
+"""A point with a larger error of one element, in ulp, is listed as well: six digits."""
 
 
 def witness(records: list[Record]) -> str:
-    """The tables of one record: each function, layers and models, and the points of large error."""
-    return "\n\n".join(_of_record(record) for record in records)
+    """The tables of each record: by file, and of the points at which digits are lost."""
+    return "\n\n".join(_tables(record["metrics"]) for record in records)
 
 
-def _of_record(record: Record) -> str:
-    metrics = record["metrics"]
-    proofs = {name: row for name, row in metrics["proofs"].items() if _is_ordinary(row)}
-    functions = {row["function"]: [] for row in proofs.values() if row["kind"] == "function"}
+def _tables(metrics: Record) -> str:
+    proofs = metrics["proofs"]
+    groups: dict[str, list[Record]] = {}
     for row in proofs.values():
-        if row["kind"] == "function":
-            functions[row["function"]].append(row)
-    groups = {f"`{name}`": rows for name, rows in functions.items()}
-    for kind in ("layer", "model"):
-        rows = [row for row in proofs.values() if row["kind"] == kind]
-        groups[f"all {kind}s"] = rows
-    heads = ("function", "points", "error of the vjp", "left", "right")
-    lines = [
-        (name, str(len(rows)), f"{_worst(rows, 'vjp'):.0e}", _pair(rows, 0), _pair(rows, 2))
-        for name, rows in groups.items()
-    ]
-    worst = max(row["vjp"] for row in metrics["proofs"].values())
-    count = sum(row["gradients"] for row in metrics["proofs"].values())
-    text = (
-        f"{len(functions)} pure functions, all that have a vjp, and {len(metrics['proofs'])} points "
-        f"with {count:,} gradients in all: the largest relative error of a vjp is {worst:.0e}."
-    )
-    return "\n\n".join(
-        [text, table(heads, lines), _lost(record), commands([("", [record["command"]])])]
+        file = row["function"].rpartition(".")[0].replace(".", "/")
+        name = f"`{file}.py`" if row["kind"] == "function" else f"{row['kind']}s"
+        groups.setdefault(name, []).append(row)
+    names = {row["function"] for row in proofs.values() if row["kind"] == "function"}
+    count = sum(row["gradients"] for row in proofs.values())
+    heads = ("where", "functions", "points", "error of the vjp", "left, ulp", "right, ulp")
+    return (
+        f"{metrics['returning_vjps']} functions and methods return a vjp; {len(names)} are pure "
+        f"functions. {len(proofs)} points have {count:,} derivatives.\nThe largest relative error "
+        f"of a vjp is {max(row['vjp'] for row in proofs.values()):.0e}.\n\n"
+        f"{table(heads, [_row(name, rows) for name, rows in groups.items()])}\n\n"
+        "Points at which digits are lost, in ulp of the norm / of the worst element:\n\n"
+        f"{_lost(proofs)}"
     )
 
 
-def _lost(record: Record) -> str:
-    """The points where single elements lose their digits, or the norm does."""
+def _row(name: str, rows: list[Record]) -> tuple[str, ...]:
+    functions = {row["function"] for row in rows if row["kind"] == "function"}
+    ordinary = [row for row in rows if _is_ordinary(row)]
+    left, right = (
+        ", ".join(f"{max(row[part]['normwise'] for row in ordinary):.1f}" for part in parts)
+        for parts in (PARTS[:2], PARTS[2:])
+    )
+    worst = f"{max(row['vjp'] for row in rows):.0e}"
+    return name, str(len(functions) or "–"), str(len(rows)), worst, left, right
+
+
+def _lost(proofs: Record) -> str:
     heads = ("point", "left value", "left gradient", "right value", "right gradient")
     lines = [
-        (name, *(_ulps(row[part]) for part in PARTS))
-        for name, row in record["metrics"]["proofs"].items()
-        if row["kind"] != "model" and (not _is_ordinary(row) or _loses(row))
+        (name, *(f"{_ulp(row[p]['normwise'])} / {_ulp(row[p]['worst'])}" for p in PARTS))
+        for name, row in proofs.items()
+        if not _is_ordinary(row) or (row["kind"] != "model" and _loses_an_element(row))
     ]
-    return f"Points at which digits are lost, in ulp of the norm / of the worst element:\n\n{table(heads, lines)}"
+    return table(heads, lines)
 
 
 def _is_ordinary(row: Record) -> bool:
-    return all(row[part]["normwise"] <= CONDITIONED for part in PARTS)
+    return all(row[part]["normwise"] <= LIMITS[row["kind"]] for part in PARTS)
 
 
-def _loses(row: Record) -> bool:
+def _loses_an_element(row: Record) -> bool:
     return any(row[part]["worst"] > LOST for part in PARTS)
 
 
-def _worst(rows: list[Record], name: str) -> float:
-    return max(row[name] for row in rows)
-
-
-def _pair(rows: list[Record], first: int) -> str:
-    """The worst normwise errors of the values and of the gradients of one panel."""
-    worst = (max(row[part]["normwise"] for row in rows) for part in PARTS[first : first + 2])
-    return ", ".join(map(ULP.format, worst))
-
-
-def _ulps(errors: Record) -> str:
-    return " / ".join(ULP.format(v) if v < 1e4 else f"{v:.0e}" for v in errors.values())
+def _ulp(error: float) -> str:
+    return f"{error:.1f}" if error < 100 else f"{error:.0e}"
