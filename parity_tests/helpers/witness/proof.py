@@ -99,19 +99,16 @@ class Witness:
         for group in groups:
             directions = {name: self.directions[name] for name in group}
             products = (self.truth.gradients[name] * d for name, d in directions.items())
-            scale = float(sum(np.sum(abs(product)) for product in products))
-            errors["all" if self.case.together else group[0]] = self.gap(directions) / (scale or 1)
+            scale = float(sum(np.sum(abs(product)) for product in products)) or 1.0
+            label = "all" if self.case.together else group[0]
+            errors[label] = abs(float(self.gap(directions))) / scale
         return errors
 
-    def gap(self, directions: dict[str, np.ndarray]) -> float:
-        """|<g, d> - (F(h) - F(-h)) / 2 h|"""
-        expected = sum(np.sum(self.truth.gradients[name] * d) for name, d in directions.items())
-        return abs(float(self.difference(directions) - expected))
-
-    def difference(self, directions: dict[str, np.ndarray]) -> Number:
-        """(F(h) - F(-h)) / 2 h"""
+    def gap(self, directions: dict[str, np.ndarray]) -> Number:
+        """<g, d> - (F(h) - F(-h)) / 2 h"""
+        product = sum(np.sum(self.truth.gradients[name] * d) for name, d in directions.items())
         ahead, behind = self._product(directions, STEP), self._product(directions, -STEP)
-        return Number(ahead - behind) / (2 * STEP)
+        return Number(product - (ahead - behind) / (2 * STEP))
 
     def _product(self, directions: dict[str, np.ndarray], step: Number) -> Number:
         """F(s): <c, y> with the arrays moved by s along their directions."""
@@ -127,22 +124,30 @@ class Witness:
                 self.arrays[name][...] = start
 
     def first_error(self) -> str:
-        """The element of a gradient that is not the derivative, with both values, by bisection."""
-        name = max(self.directions, key=lambda n: self.gap({n: self.directions[n]}))
-        direction = self.directions[name]
+        """An element of a gradient that is not the derivative, with both values.
 
-        def part(indices: np.ndarray) -> dict[str, np.ndarray]:
-            mask = np.zeros(direction.size, bool)
-            mask[indices] = True
-            return {name: direction * mask.reshape(direction.shape)}
+        The errors of two halves add up to that of the whole: bisection follows the larger one.
+        """
+        places = [(n, index) for n, d in self.directions.items() for index in np.ndindex(d.shape)]
+        error = self.gap(self._part(places))
+        while len(places) > 1:
+            half = places[: len(places) // 2]
+            half_error = self.gap(self._part(half))
+            if abs(half_error) >= abs(error - half_error):
+                places, error = half, half_error
+            else:
+                places, error = places[len(half) :], error - half_error
+        ((name, index),) = places
+        value = self.truth.gradients[name][index]
+        expected = value - error / self.directions[name][index]
+        return f"{name} at {list(index)}: {value} for {expected}"
 
-        indices = np.arange(direction.size)
-        while len(indices) > 1:
-            indices = max(np.array_split(indices, 2), key=lambda half: self.gap(part(half)))
-        index = np.unravel_index(indices[0], direction.shape)
-        expected = self.difference(part(indices)) / direction[index]
-        place = f"{name} at {[int(i) for i in index]}"
-        return f"{place}: {self.truth.gradients[name][index]} for {expected}"
+    def _part(self, places: list[tuple[str, tuple[int, ...]]]) -> dict[str, np.ndarray]:
+        """The directions, 0 but at these places."""
+        part = {name: np.zeros(self.directions[name].shape) for name, _ in places}
+        for name, index in places:
+            part[name][index] = self.directions[name][index]
+        return part
 
 
 def _largest(arrays: list[np.ndarray], truths: list[np.ndarray]) -> Errors:
