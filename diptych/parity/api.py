@@ -75,6 +75,8 @@ def compare(
     options = Options(
         rename or {}, layout or {}, ignore, allow_unused, bound, infinities, kwargs or {}
     )
+    if not isinstance(key, Key):
+        raise ValueError(f"key: got {key!r}, takes a Key")
     if isinstance(left, str) and not _is_file(left):
         from diptych.parity.registered import compare_registered  # noqa: PLC0415
 

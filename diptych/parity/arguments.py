@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from diptych.arrays import is_array, is_float, leaves
-from diptych.parity.styles import has_float, label
 
 _POSITIONAL = (Argument.POSITIONAL_ONLY, Argument.POSITIONAL_OR_KEYWORD)
 
@@ -158,6 +157,19 @@ class Arguments:
         if isinstance(place, str) and self._order is not None:
             return place
         return self._names[position] if position < len(self._names) else f"x{position}"
+
+
+def has_float(argument: Any) -> bool:
+    """True if an argument is, or contains, a floating-point array."""
+    return any(is_float(array) for _, array in leaves(argument))
+
+
+def label(function: Any) -> str:
+    """The name of a function, of a pair of functions or of a partial one, for messages."""
+    if isinstance(function, tuple):
+        return label(function[0])
+    name = getattr(function, "__name__", None) or getattr(function, "func", type(function))
+    return name if isinstance(name, str) else label(name)
 
 
 def _positional(function: Callable[..., Any]) -> list[Argument]:

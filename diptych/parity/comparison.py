@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy
 from diptych.parity.alignment import Alignment, match_leaves
@@ -21,6 +22,7 @@ from diptych.parity.rows import ROOT_CAUSE, Row, masks_equal
 from diptych.parity.run import Run
 from diptych.parity.sides import Plan, Side
 from diptych.parity.tensors import Tensors
+from diptych.parity.torch_side import unusable
 from diptych.parity.trace import Arrays
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -42,10 +44,16 @@ class Comparison:
         for side in (left, right):
             check_precision(side.dtype, dtype, side.label)
         self.descriptions = left.describe(), right.describe()
+        options.check(
+            *([*d.state, *s.modules] for d, s in zip(self.descriptions, (left, right), strict=True))
+        )
         self.alignment = Alignment(left, right, options)
         self.root = self._root()
         inputs = batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
         inputs = (*inputs, noise) if self.root == "loss" and noise is not None else inputs
+        for name, array in leaves(inputs):
+            if isinstance(array, torch.Tensor) and (reason := unusable(array)) is not None:
+                raise ValueError(f"batch: {name} is {reason}")
         self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
         self.device = self.right.device if self.right.device != "cpu" else self.left.device
         self.arbitrated = dtype != np.float64 or self.device != "cpu"
@@ -151,6 +159,7 @@ class Comparison:
                     origin = origins.classify(row.bound, call, item.kind, item.leaf)
                 row = replace(row, origin=origin)
             rows.append(row)
+        self.options.check_patterns(row.name for row in rows)
         if ignored:
             tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
         return rows
@@ -169,7 +178,7 @@ class Comparison:
         def convert(array: np.ndarray) -> np.ndarray:
             name = next(names)
             name = f"input{name.removeprefix('[0]') if single else name}"
-            return np.ascontiguousarray(self.options.to_right(name, array))
+            return _contiguous(self.options.to_right(name, array))
 
         return tuple(map_arrays(convert, array) for array in self.inputs)
 
@@ -205,7 +214,7 @@ class Comparison:
         left = self._left_cotangents(self.left_outputs)
         matches = match_leaves(self.left_outputs, outputs)
         arrays = {
-            matches[name]: np.ascontiguousarray(self.options.to_right(f"output{name}", array))
+            matches[name]: _contiguous(self.options.to_right(f"output{name}", array))
             for name, array in left.items()
             if name in matches
         }
@@ -232,3 +241,8 @@ class Comparison:
             path: (self.left.source(path), self.right.source(self.options.right_name(path)))
             for path in sorted(paths)
         }
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """A copy in C order; np.ascontiguousarray would give a number an axis."""
+    return np.array(array, order="C")

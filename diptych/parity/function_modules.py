@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +23,8 @@ class FunctionModule(Module):
     _run: Callable[..., Any]
     _arguments: Arguments
     _function: Callable[..., Any]
-    """The user's function, for the file and line in a report"""
+    source_object: Any
+    """The user's function: its file and line stand in a report"""
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         for name, array in params.items():
@@ -42,6 +45,8 @@ class FunctionModule(Module):
                 vars(self)[name].grad += gradient
             return of_inputs[0] if len(of_inputs) == 1 else of_inputs
 
+        with contextlib.suppress(TypeError, ValueError):  # builtins have none
+            vjp.__signature__ = inspect.signature(function_vjp)  # type: ignore[attr-defined]
         return y, vjp
 
 
@@ -89,8 +94,14 @@ def subclass_of(
         "forward": forward,
         "_arguments": arguments,
         "_function": staticmethod(function),
+        "source_object": property(lambda self: inspect.unwrap(_innermost(function))),
         "__module__": getattr(function, "__module__", None) or __name__,
     }
     if run is not None:
         attributes["_run"] = staticmethod(run)
     return type(name, (base,), attributes)
+
+
+def _innermost(function: Any) -> Any:
+    """The function inside functools.partial."""
+    return _innermost(function.func) if isinstance(function, functools.partial) else function

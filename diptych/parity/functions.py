@@ -61,6 +61,7 @@ def compare_functions(
         "vjp"       y, vjp = f(*arguments);  gradients = vjp(*dys)
         "cache"     (forward, backward):  *ys, cache = forward(*arguments);
                     gradients = backward(*dys, cache)
+        "value_and_grad"  loss, gradients = f(*arguments); the loss is one number
         "autograd"  f is written with autograd.numpy
         "jax"       f is written with jax.numpy; runs in the dtypes of its arguments
         "layer"     an object with forward, backward, parameters, gradients: see `layer`
@@ -197,8 +198,8 @@ def _loaded(
 def _state(model: Any) -> dict[str, Any]:
     """The arrays or tensors of all parameters and buffers, under every name they have."""
     if isinstance(model, Module):
-        named = [*model.named_parameters(tied=True), *model.named_buffers()]
-        return {key: value.data for key, value in named}
+        state = {key: parameter.data for key, parameter in model.named_parameters(tied=True)}
+        return {**state, **{key: buffer.data for key, buffer in model.named_buffers()}}
     tensors = [
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),

@@ -55,8 +55,7 @@ def layer(
 
     arguments = Arguments(getattr(instance, forward), tuple(params), None)
     arguments.label = _type(instance)
-    method = getattr(type(instance), forward, run)
-    return subclass_of(FunctionModule, arguments, method, run)(params)
+    return subclass_of(FunctionModule, arguments, getattr(instance, forward), run)(params)
 
 
 class _Store:

@@ -49,7 +49,7 @@ class Layout:
         self.sizes = dict(_size(text, size, names) for size in sizes)
         for tokens in (left, right):
             _check_groups(text, tokens, self.sizes)
-        self.left, self.right = " ".join(left), " ".join(right)
+        self.left, self.right = _text(left), _text(right)
 
     def to_right(self, array: Any) -> Any:
         """Rearrange from the left's layout to the right's."""
@@ -66,6 +66,10 @@ class Layout:
             sizes = "".join(f", {name}={size}" for name, size in self.sizes.items())
             shape = tuple(array.shape)
             raise ValueError(f'got shape {shape}, takes the axes "{source}"{sizes}') from None
+
+
+def _text(tokens: list[str]) -> str:
+    return " ".join(tokens).replace("( ", "(").replace(" )", ")")
 
 
 def _tokens(text: str, side: str, short: bool) -> list[str]:

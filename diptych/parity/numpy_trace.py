@@ -42,7 +42,9 @@ class NumpyTrace(Trace):
 
     def _run_vjp(self, call: Call, vjp: Any, *cotangents: Any) -> Any:
         """Call a vjp, and record its cotangents and the gradients that it returns."""
-        if self.closed:
+        if self._open:
+            call.differentiated_inside = True
+        if self.closed or self._open:
             return vjp(*cotangents)
         first = not call.output_grads and not call.input_grads
         for name, cotangent in _named_cotangents(call, cotangents):
@@ -53,7 +55,7 @@ class NumpyTrace(Trace):
             cotangents = map_arrays(functools.partial(self.perturb, call.name), cotangents)
         result = vjp(*cotangents)
         # without inputs these are gradients of parameters, which are compared where they add up
-        for name, gradient in _named_gradients(call, result) if call.inputs else []:
+        for name, gradient in named_gradients(call, result) if call.inputs else []:
             add_gradient(call.input_grads, name, gradient)
             call.variables.add(name)
         if first:
@@ -86,19 +88,21 @@ def _named_cotangents(call: Call, cotangents: tuple[Any, ...]) -> list[tuple[str
     return list(zip(names, arrays, strict=False))
 
 
-def _named_gradients(call: Call, result: Any) -> list[tuple[str, Any]]:
+def named_gradients(call: Call, result: Any) -> list[tuple[str, Any]]:
     """(input name, gradient) of what a vjp returned: by position, or by argument in a mapping.
 
     A vjp may skip an argument that was None, or return a gradient for it too.
     """
     if isinstance(result, Mapping):
         positions = {name: str(i) for i, name in enumerate(call.argument_names)}
-        return [(positions[key], value) for key, value in result.items() if key in positions]
+        if not positions.keys() >= result.keys():  # of a mapping that is the only argument
+            positions = {key: f"0.{key}" for key in result}
+        return [leaf for key, value in result.items() for leaf in leaves(value, positions[key])]
     gradients, names = _flat((result,)), list[str | None](call.inputs)
     if len(gradients) > len(names):
         names = []
         for i, argument in enumerate(call.arguments):
-            names += [None] if argument is None else [n for n, _ in leaves(argument, str(i))]
+            names += [n for n, _ in leaves(argument, str(i))] or [None]
     if len(gradients) > len(names):
         counts = f"{len(gradients)} gradients for {len(call.inputs)} inputs"
         raise ValueError(f"{call.name}: its vjp gave {counts}")

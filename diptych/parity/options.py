@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,9 +12,16 @@ from diptych.arrays import is_array
 from diptych.names import suggestion
 from diptych.parity import slices
 from diptych.parity.layouts import Layout
-from diptych.parity.patterns import any_matches, lookup, matches
+from diptych.parity.option_checks import (
+    as_bound,
+    as_mapping,
+    as_patterns,
+    check_matched,
+    jsonable,
+    parsed,
+)
+from diptych.parity.patterns import any_matches, lookup
 
-Parsed = TypeVar("Parsed")
 INFINITIES = ("masked", "equal", "error")
 
 
@@ -48,21 +53,24 @@ class Options:
     """Keyword arguments of the root method on both sides"""
     _rename: Mapping[str, slices.SlicedName] = field(init=False, repr=False, compare=False)
     _layout: Mapping[str, Layout] = field(init=False, repr=False, compare=False)
+    _names: dict[str, dict[str, None]] = field(init=False, repr=False, compare=False)
+    """The names that were looked up, by option"""
 
     def __post_init__(self) -> None:
-        rename = _mapping("rename", self.rename, "left names to right names")
-        layout = _mapping("layout", self.layout, 'patterns of left names to "i o -> o i"')
+        rename = as_mapping("rename", self.rename, "left names to right names")
+        layout = as_mapping("layout", self.layout, 'patterns of left names to "i o -> o i"')
         checked: dict[str, Any] = {
             "rename": rename,
             "layout": layout,
-            "ignore": _patterns("ignore", self.ignore),
-            "bound": _bound(self.bound),
-            "kwargs": _mapping("kwargs", self.kwargs, "names of arguments to values"),
-            "_rename": {key: _parse("rename", key, rename[key], slices.parse) for key in rename},
-            "_layout": {key: _parse("layout", key, layout[key], Layout) for key in layout},
+            "ignore": as_patterns("ignore", self.ignore),
+            "bound": as_bound(self.bound),
+            "kwargs": as_mapping("kwargs", self.kwargs, "names of arguments to values"),
+            "_rename": {key: parsed("rename", key, rename[key], slices.parse) for key in rename},
+            "_names": {"layout": {}, "ignore": {}, "bound": {}},
+            "_layout": {key: parsed("layout", key, layout[key], Layout) for key in layout},
         }
         if not isinstance(self.allow_unused, bool):
-            checked["allow_unused"] = _patterns("allow_unused", self.allow_unused, "a bool or ")
+            checked["allow_unused"] = as_patterns("allow_unused", self.allow_unused, "a bool or ")
         if self.infinities not in INFINITIES:
             names = ", ".join(map(repr, INFINITIES))
             raise ValueError(f"infinities: got {self.infinities!r}, takes one of {names}")
@@ -113,7 +121,7 @@ class Options:
         for name in right_names:
             owners = self.left_names(name)
             targets = [self._target(owner) for owner in owners if owner in left]
-            whole = any(target.index is None for target in targets)
+            whole = any(target.slices is None for target in targets)
             complete = whole or (bool(targets) and left.issuperset(owners))
             if complete and not whole and isinstance(right_names, Mapping):
                 complete = _cover(targets, right_names[name])
@@ -131,6 +139,7 @@ class Options:
 
     def ignored(self, name: str) -> bool:
         """True if rows of this name are not compared."""
+        self._names["ignore"][name] = None
         return any_matches(self.ignore, name)
 
     def may_be_unused(self, name: str) -> bool:
@@ -141,6 +150,7 @@ class Options:
 
     def bound_for(self, name: str) -> float | None:
         """The bound set by hand for this row, or None."""
+        self._names["bound"][name] = None
         return lookup(self.bound, name) if isinstance(self.bound, Mapping) else self.bound
 
     def check(self, left_names: Iterable[str], right_names: Iterable[str]) -> None:
@@ -159,33 +169,34 @@ class Options:
                 raise ValueError(
                     f"rename: {key!r} -> got {target.name!r}, {takes} right model{hint}"
                 )
-            if target.index is not None and any(_below(target.name, n) for n in right):
+            if target.slices is not None and any(_below(target.name, n) for n in right):
                 raise ValueError(
                     f"rename: {key!r} -> got a slice of the module {target.name!r}, "
                     "takes slices of parameters and buffers"
                 )
         if not isinstance(self.allow_unused, bool):
-            _check_patterns("allow_unused", self.allow_unused, left)
+            check_matched("allow_unused", self.allow_unused, left)
 
-    def check_patterns(self, names: Iterable[str]) -> None:
-        """Check that each pattern of `layout`, `ignore` and `bound` matches one of the names.
+    def check_patterns(self, names: Iterable[str] = ()) -> None:
+        """Check that each pattern of `layout`, `ignore` and `bound` matches a name, after a run.
 
-        These are the left's parameters and buffers, the calls ("conv1"), their arguments
-        ("conv1(x)"), "input", "output" and, of several, "input[1]", and the names of all rows.
+        The names are those that were looked up in these options so far, and `names`.
         Raises: ValueError for a pattern that matches none, with the most similar names.
         """
-        known = list(names)
-        _check_patterns("layout", self.layout, known)
-        _check_patterns("ignore", self.ignore, known)
-        if isinstance(self.bound, Mapping):
-            _check_patterns("bound", self.bound, known)
+        bound = self.bound if isinstance(self.bound, Mapping) else ()
+        for option, patterns in (
+            ("layout", self.layout),
+            ("ignore", self.ignore),
+            ("bound", bound),
+        ):
+            check_matched(option, patterns, [*self._names[option], *names])
 
     def used(self) -> dict[str, Any]:
         """The options that are not at their default, ready for JSON."""
         default = Options()
         names = ("rename", "layout", "ignore", "allow_unused", "bound", "infinities", "kwargs")
         return {
-            name: _jsonable(getattr(self, name))
+            name: jsonable(getattr(self, name))
             for name in names
             if getattr(self, name) != getattr(default, name)
         }
@@ -203,6 +214,7 @@ class Options:
     def _rearrange(
         self, name: str, array: Any, side: str, direction: Callable[[Layout, Any], Any]
     ) -> Any:
+        self._names["layout"][name] = None
         layout = lookup(self._layout, name)
         if layout is None or array is None:
             return array
@@ -236,61 +248,3 @@ def _cover(targets: Sequence[slices.SlicedName], array: Any) -> bool:
     for target in targets:
         target.part_of(covered)[...] = True
     return bool(covered.all())
-
-
-def _mapping(option: str, value: Any, takes: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f"{option}: got {value!r}, takes a mapping from {takes}")
-    return dict(value)
-
-
-def _parse(option: str, key: str, value: Any, parse: Callable[[str], Parsed]) -> Parsed:
-    if not isinstance(value, str):
-        raise ValueError(f"{option}: {key!r} -> got {value!r}, takes text")
-    try:
-        return parse(value)
-    except ValueError as error:
-        raise ValueError(f"{option}: {key!r} -> {error}") from None
-
-
-def _patterns(option: str, value: Any, more: str = "") -> tuple[str, ...]:
-    """A tuple of patterns; one pattern may stand for itself."""
-    items = (value,) if isinstance(value, str) else value
-    if not isinstance(items, Sequence | set | frozenset) or not all(
-        isinstance(item, str) and item for item in items
-    ):
-        raise ValueError(f"{option}: got {value!r}, takes {more}a list of patterns of names")
-    return tuple(items)
-
-
-def _bound(value: Any) -> float | dict[str, float] | None:
-    if value is None:
-        return None
-    table = _mapping("bound", value, "patterns") if isinstance(value, Mapping) else {"": value}
-    for number in table.values():
-        real = isinstance(number, Real) and not isinstance(number, bool | np.bool_)
-        if not real or not math.isfinite(number) or number <= 0:
-            raise ValueError(
-                f"bound: got {value!r}, takes a finite number above 0, or a mapping from patterns "
-                "of names to such numbers"
-            )
-    numbers = {pattern: float(number) for pattern, number in table.items()}
-    return numbers if isinstance(value, Mapping) else numbers[""]
-
-
-def _check_patterns(option: str, patterns: Iterable[str], names: Iterable[str]) -> None:
-    for pattern in patterns:
-        if not any(matches(pattern, name) for name in names):
-            hint = suggestion(pattern, filter(None, names), 3)
-            raise ValueError(f"{option}: got {pattern!r}, which matches no name{hint}")
-
-
-def _jsonable(value: Any) -> Any:
-    """The value with tuples as lists, and arrays and other objects as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if is_array(value) and value.shape:
-        return f"array of shape {tuple(value.shape)}"
-    return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -12,7 +12,7 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -45,6 +45,8 @@ class Control:
 
     outputs: Arrays
     gradients: Arrays
+    input_grads: Arrays = field(default_factory=dict)
+    """Gradients of the root's inputs, by position and field"""
     strange: tuple[tuple[str, str], ...] = ()
     """Items of the result that are no arrays: name and type"""
 
@@ -118,18 +120,24 @@ class Side(ABC):
             reason = f"tracing it raised {type(error).__name__}"
         else:
             control = self._try_control(plan, None, run)
-            reason = ""
+            reason = self._gradient_reason(run, control)
             if difference := _first_difference(run.outputs, control.outputs, self.device):
                 again = self._control(plan, run)
                 if other := _first_difference(control.outputs, again.outputs, self.device):
-                    self.problem = self._not_deterministic(plan, run, other)
+                    self.problem = self._not_deterministic(plan, other)
                 else:
                     run = self._root_only(plan, control)
                     reason = f"tracing changes its output {difference[0] or plan.root}"
+            elif reason:
+                run = self._root_only(plan, control)
         if reason:
+            run.whole = False
             self.notes.append(f"modules inside the {self.label} model ({reason})")
         for name, kind in control.strange:
             self.notes.append(f"output {name or plan.root} of the {self.label} (a {kind})")
+        for call in run.calls.values():
+            if call.is_root:  # what the caller gets, whatever stands around the method
+                call.outputs = {n: control.outputs[n] for n in control.outputs}
         self._adopt(run, control)
         return run
 
@@ -163,18 +171,29 @@ class Side(ABC):
 
     def _root_only(self, plan: Plan, control: Control) -> Run:
         methods = {("", plan.root)}
-        run = self._guarded(Plan(**{**vars(plan), "methods": methods}))
+        run = self._guarded(replace(plan, methods=methods))
         if difference := _first_difference(run.outputs, control.outputs, self.device):
             name = difference[0] or plan.root
             self.problem = f"{self.label}: recording its {plan.root} changes the output {name}"
         return run
 
-    def _not_deterministic(self, plan: Plan, run: Run, output: tuple[str, float]) -> str:
+    def _gradient_reason(self, run: Run, control: Control) -> str:
+        """Why the gradients of the two runs differ by more than the order of their sums."""
+        bound = 1e-4 if self.dtype == np.float32 else 1e-9
+        for name, gradient in control.gradients.items():
+            traced = run.gradients.get(name)
+            if traced is None or not _close(traced, gradient, bound):
+                return f"tracing changes the gradient of {name}"
+        return ""
+
+    def _not_deterministic(self, plan: Plan, output: tuple[str, float]) -> str:
         """The sentence that names the first call whose outputs change between two equal runs."""
-        again = self._guarded(plan)
+        everything = {(path, "forward") for path in self.modules if self.defines(path)}
+        plan = replace(plan, methods=plan.methods | everything)
+        first_run, again = self._guarded(plan), self._guarded(plan)
         name, error = output[0] or plan.root, output[1]
         for call in again.calls.values():
-            first = run.calls.get(call.name)
+            first = first_run.calls.get(call.name)
             if first is None or _first_difference(first.inputs, call.inputs, self.device):
                 continue
             if difference := _first_difference(first.outputs, call.outputs, self.device):
@@ -236,3 +255,8 @@ def _first_difference(a: Arrays, b: Arrays, device: str) -> tuple[str, float] | 
             if device == "cpu" or not error <= 1e-5:
                 return name, error
     return None
+
+
+def _close(a: np.ndarray, b: np.ndarray, bound: float) -> bool:
+    with np.errstate(all="ignore"):
+        return np.array_equal(a, b, equal_nan=True) or normwise(a, b) <= bound

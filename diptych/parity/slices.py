@@ -15,27 +15,27 @@ class SlicedName(NamedTuple):
     """The name of an array, and the part of it that is meant; None is all of it."""
 
     name: str
-    index: Index | None = None
+    slices: Index | None = None
 
     def part_of(self, array: Any) -> Any:
         """The part of a NumPy array or a torch tensor.
 
         Raises: ValueError if the slice is empty or leaves the array.
         """
-        if self.index is None:
+        if self.slices is None:
             return array
         shape = tuple(array.shape)
-        items = [item for item in self.index if item is not Ellipsis]
+        items = [item for item in self.slices if item is not Ellipsis]
         fits = len(items) <= len(shape)
         if fits:
-            behind = len(self.index) - 1 - self.index.index(...) if ... in self.index else 0
+            behind = len(self.slices) - 1 - self.slices.index(...) if ... in self.slices else 0
             front = shape[: len(items) - behind]
             sizes = front + shape[len(shape) - behind :] if behind else front
             fits = all(_fits(item, size) for item, size in zip(items, sizes, strict=True))
         if not fits:
-            raise ValueError(f"got shape {shape}, takes one with the slice {_text(self.index)}")
-        open_end = () if ... in self.index else (...,)  # keeps a single element a view
-        return array[(*self.index, *open_end)]
+            raise ValueError(f"got shape {shape}, takes one with the slice {_text(self.slices)}")
+        open_end = () if ... in self.slices else (...,)  # keeps a single element a view
+        return array[(*self.slices, *open_end)]
 
 
 def parse(text: str) -> SlicedName:
@@ -44,7 +44,7 @@ def parse(text: str) -> SlicedName:
     Raises: ValueError for a slice of another form.
 
     >>> parse("c_attn.weight[:, 0:8]")
-    SlicedName(name='c_attn.weight', index=(slice(None, None, None), slice(0, 8, None)))
+    SlicedName(name='c_attn.weight', slices=(slice(None, None, None), slice(0, 8, None)))
     """
     match = _SLICED.fullmatch(text)
     if match is None:

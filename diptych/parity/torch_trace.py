@@ -9,7 +9,6 @@ the gradient of an output comes from its callers alone.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from diptych.arrays import leaves, map_arrays
-from diptych.parity.trace import Call, Methods, Trace, add_gradient
+from diptych.parity.trace import Call, Methods, Trace, add_gradient, bound_arguments
 
-IN_PLACE = "modified in place by the right model"
+IN_PLACE = "modified in place by the model"
+HOOKED = "changed by a backward hook of the module"
 
 
 class TorchTrace(Trace):
@@ -37,6 +37,7 @@ class TorchTrace(Trace):
         super().__init__(modules, methods, names)
         self._handles: list[Any] = []
         self._entered: set[Call] = set()
+        self._hooked: set[Call] = set()
         self._inputs: dict[Call, list[tuple[str, Any, int]]] = {}
         self._aliases: list[tuple[Call, str, Tensor, int]] = []
         self._backward = False
@@ -73,13 +74,11 @@ class TorchTrace(Trace):
         if self._in_backward:
             return None
         args, kwargs = map_arrays(_alias, args), map_arrays(_alias, kwargs)
-        signature = inspect.signature(unwrapped(module).forward)
-        try:
-            bound = signature.bind(*args, **kwargs).args
-        except TypeError:  # the call itself will say what is wrong
-            bound = args
-        call = self._begin(path, "forward", tuple(signature.parameters), bound)
+        names, bound, _ = bound_arguments(unwrapped(module).forward, args, kwargs)
+        call = self._begin(path, "forward", names, bound)
         self._watch_inputs(call, bound)
+        if module._backward_pre_hooks:
+            self._hooked.add(call)
         return args, kwargs
 
     def _leave_call(self, path: str, module: Any, args: Any, kwargs: Any, result: Any) -> Any:
@@ -128,9 +127,13 @@ class TorchTrace(Trace):
         aliased = map_arrays(_alias, result)
         self._end(call, aliased)
         tensors = dict(leaves(result))
-        call.differentiable = bool(call.variables) or any(map(_requires_grad, tensors.values()))
+        call.differentiable = any(map(_requires_grad, tensors.values())) or (
+            bool(call.variables) and torch.is_grad_enabled()
+        )
+        if call in self._hooked:
+            call.without_gradient.update(dict.fromkeys(tensors, HOOKED))
         for name, alias in leaves(aliased):
-            if not _requires_grad(alias):
+            if not _requires_grad(alias) or call in self._hooked:
                 continue
             tensor = _base_of(tensors[name], [t for _, t in changed])
             if tensor is None:
@@ -148,13 +151,15 @@ class TorchTrace(Trace):
         return aliased
 
     def _add_input_grad(self, call: Call, name: str, grad: Tensor) -> None:
+        if self._open:  # a gradient inside a forward
+            return
         if not call.input_grads:
             self.events.append(("vjp", call))
         add_gradient(call.input_grads, name, grad)
 
     def _add_output_grad(self, call: Call, name: str, if_changed: bool, grad: Tensor) -> None:
         """Add the gradient of an output: of its view, or of itself if the view was changed."""
-        if (name in call.without_gradient) == if_changed:
+        if (name in call.without_gradient) == if_changed and not self._open:
             if not call.output_grads:
                 self.events.append(("cotangent", call))
             add_gradient(call.output_grads, name, grad)
