@@ -95,8 +95,11 @@ def compare(
     common = _dtype(sides, batch)
     if dtype is not None and as_dtype(_dtype_name(dtype)) != common:
         raise ValueError(f"dtype: got {dtype!r}, the models have {common}")
+    if device is not None and not isinstance(device, str | torch.device):
+        raise ValueError(f"device: got {device!r}, takes cpu, cuda or cuda:N")
     if device is not None and as_device(device).type != as_device(sides[1].device).type:
         raise ValueError(f"device: got {device!r}, the right model is on {sides[1].device}")
+    options = replace(options, rename={k: sides[1].clean(v) for k, v in options.rename.items()})
     report = Comparison(*sides, batch, noise, options, common).report(name or sides[0].title)
     return replace(report, key=str(key)) if not report.key else report
 

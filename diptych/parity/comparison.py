@@ -100,7 +100,7 @@ class Comparison:
         right = self.right.run(self.right_plan())
         left, right = self._common(left, right)
         source, first = (self.left, left) if self.left.can_run else (self.right, right)
-        self.references = References(source if source.can_run else None, plan, first)
+        self.references = References(source if source.can_run else None, plan, first, self.dtype)
         tensors = Tensors(self.left, self.descriptions, self.alignment, self.options, left, right)
         rows = [] if self._problem else self._rows(tensors, left, right)
         return Report(
@@ -159,7 +159,8 @@ class Comparison:
                     origin = origins.classify(row.bound, call, item.kind, item.leaf)
                 row = replace(row, origin=origin)
             rows.append(row)
-        self.options.check_patterns(row.name for row in rows)
+        names = [name for d in self.descriptions for name in d.state]
+        self.options.check_patterns([*(row.name for row in rows), *names, *self.right.other_names])
         if ignored:
             tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
         return rows

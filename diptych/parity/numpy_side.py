@@ -23,7 +23,7 @@ from diptych.parity.sides import (
     strange_outputs,
     total_of,
 )
-from diptych.parity.trace import Arrays, Perturb, add_gradient, public_methods
+from diptych.parity.trace import Arrays, add_gradient, public_methods
 from numpy_ref.nn.module import Buffer, Module, Parameter
 
 
@@ -37,7 +37,6 @@ class NumpySide(Side):
         self.modules = dict(model.named_modules())
         self.state = model.state_dict()
         self.without_gradients = f"the {label} has no vjp"
-        self.perturb: Perturb | None = None
 
     @property
     def dtype(self) -> np.dtype | None:
@@ -66,7 +65,7 @@ class NumpySide(Side):
     def _run(self, plan: Plan) -> Run:
         self.restore()
         self.model.zero_grad()
-        with NumpyTrace(self.modules, plan.methods, plan.names, self.perturb) as trace:
+        with NumpyTrace(self.modules, plan.methods, plan.names) as trace:
             try:
                 value, vjp = self._forward(plan)
                 result = None if vjp is None else vjp(*_vjp_arguments(value, vjp, plan))
@@ -132,8 +131,8 @@ class NumpySide(Side):
             if not _equal(value.data, self.state[name]):
                 value.data[...] = self.state[name]
 
-    def twin(self) -> Self | None:
-        twin = self.model.astype(np.float64)
+    def twin(self, dtype: np.dtype) -> Self | None:
+        twin = self.model.astype(dtype)
         twin.load_state_dict(self.state)
         return type(self)(twin, self.label)
 

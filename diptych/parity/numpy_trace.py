@@ -6,25 +6,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.arrays import is_float, leaves, map_arrays
-from diptych.parity.trace import Call, Methods, Perturb, Trace, add_gradient
+from diptych.arrays import is_float, leaves
+from diptych.parity.trace import Call, Trace, add_gradient
 
 
 class NumpyTrace(Trace):
-    """The trace of a `numpy_ref` Module.
-
-    `perturb(name of the call, cotangent)`, if not None, replaces each cotangent of each call.
-    """
-
-    def __init__(
-        self,
-        modules: Mapping[str, Any],
-        methods: Methods,
-        names: Mapping[str, str] | None = None,
-        perturb: Perturb | None = None,
-    ) -> None:
-        super().__init__(modules, methods, names)
-        self.perturb = perturb
+    """The trace of a `numpy_ref` Module."""
 
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         result = original(*arguments)
@@ -51,8 +38,6 @@ class NumpyTrace(Trace):
             add_gradient(call.output_grads, name, cotangent)
         if first:
             self.events.append(("cotangent", call))
-        if self.perturb is not None:
-            cotangents = map_arrays(functools.partial(self.perturb, call.name), cotangents)
         result = vjp(*cotangents)
         # without inputs these are gradients of parameters, which are compared where they add up
         for name, gradient in named_gradients(call, result) if call.inputs else []:

@@ -136,7 +136,7 @@ class RecordedSide(Side):
                 "compared with a recording of one call"
             )
 
-    def twin(self) -> Self | None:
+    def twin(self, dtype: np.dtype) -> Self | None:
         return None
 
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:

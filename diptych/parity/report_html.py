@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from diptych.parity.outcome import Outcome
-from diptych.parity.report_text import details, status
+from diptych.parity.report_text import details, options_used, status
 from diptych.parity.rows import ROOT_CAUSE, Row
 from diptych.parity.verdict import element_of, format_number, verdict
 from diptych.parity.versions import versions
@@ -60,7 +59,8 @@ def to_html(outcome: Outcome) -> str:
         outcome=outcome,
         verdict=verdict(outcome),
         root=module_tree(outcome),
-        options=json.dumps(dict(outcome.options), indent=1, default=str),
+        is_open=functools.partial(_is_open, outcome),
+        options=options_used(outcome),
         versions=versions(),
     )
 
@@ -94,6 +94,11 @@ def severity(row: Row | None) -> int:
     if row.ok:
         return 1
     return 2 if row.error < 1e-6 else 3 if row.error < 1e-2 else 4
+
+
+def _is_open(outcome: Outcome, node: ModuleNode) -> bool:
+    """True for the root, and for modules on the way to a root cause, or else to any failing row."""
+    return not node.path or bool(node.has_root_cause if outcome.root_causes else node.failures)
 
 
 def _excess(row: Row) -> float:

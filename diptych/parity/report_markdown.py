@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diptych.parity.outcome import Outcome
-from diptych.parity.report_text import circumstances, status
+from diptych.parity.report_text import circumstances, options_used, status
 from diptych.parity.rows import PROPAGATED
 from diptych.parity.verdict import element_of, format_number, verdict
 
@@ -18,7 +18,7 @@ MOST_ROWS = 20
 def to_markdown(outcome: Outcome) -> str:
     """The verdict, the failing rows as a table, and totals."""
     failures = outcome.failures
-    blocks = [f"**{'Agrees' if outcome.ok else 'Diverges'}.** {escape(verdict(outcome))}"]
+    blocks = [f"**{outcome.result.capitalize()}.** {escape(verdict(outcome))}"]
     if failures:
         headings = ("tensor", "kind", "shape", "error", "bound", "worst element", "")
         cells = [
@@ -40,6 +40,8 @@ def to_markdown(outcome: Outcome) -> str:
     totals = f"{len(failures)} of {len(outcome.rows)} rows fail"
     totals += f", {propagated} of them propagated" if propagated else ""
     blocks.append(escape(f"{totals}; {circumstances(outcome).partition(' rows, ')[2]}."))
+    if outcome.options:
+        blocks.append(f"Options: {escape(options_used(outcome))}")
     if outcome.reproducer:
         blocks.append(f"```\n{outcome.reproducer}\n```")
     if outcome.not_compared:
@@ -52,7 +54,7 @@ def session_summary(comparisons: Sequence[Mapping[str, Any]]) -> str:
     if not comparisons:
         return "### Parity: nothing was compared\n\n"
     failures = sum(not row["ok"] for row in comparisons)
-    verdict = f"{failures} of {len(comparisons)} comparisons diverge"
+    verdict = f"{failures} of {len(comparisons)} comparisons diverge{'s' if failures == 1 else ''}"
     if not failures:
         verdict = f"{len(comparisons)} comparison{'s agree' if len(comparisons) > 1 else ' agrees'}"
     cells = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -45,6 +44,8 @@ def render(outcome: Outcome, width: int, *, full: bool = False) -> str:
             print(line, file=sink)
     print(file=sink)
     _sentence(console, circumstances(outcome))
+    if outcome.options:
+        _sentence(console, f"options: {options_used(outcome)}")
     if outcome.reproducer:
         print(f"reproduce with: {outcome.reproducer}", file=sink)
     if outcome.not_compared:
@@ -85,9 +86,9 @@ def _width(columns: Mapping[str, Sequence[str]]) -> int:
 
 
 def status(row: Row) -> str:
-    """The last cell of a row: "ok", or "FAIL" with the origin and the note."""
-    words = ["ok"] if row.ok else list(filter(None, (f"FAIL {row.origin}".strip(), row.note)))
-    return ", ".join([*words, *(["loosened by hand"] if row.loosened else [])])
+    """The last cell of a row: "ok", or "FAIL" with the origin; then its note."""
+    words = ["ok" if row.ok else f"FAIL {row.origin}".strip(), row.note]
+    return ", ".join(filter(None, [*words, "loosened by hand" if row.loosened else ""]))
 
 
 def details(outcome: Outcome, row: Row) -> list[str]:
@@ -108,14 +109,18 @@ def details(outcome: Outcome, row: Row) -> list[str]:
 
 
 def circumstances(outcome: Outcome) -> str:
-    """The dtype, the device, the key, the number of runs and the options, in one sentence."""
+    """The number of rows, the dtype, the device, the key and the number of runs."""
     parts = [f"{len(outcome.rows)} rows, {outcome.dtype} on {outcome.device}"]
     if outcome.key:
         parts.append(f"key {outcome.key}")
     if outcome.runs:
-        parts.append("runs: " + ", ".join(f"{side} {n}" for side, n in outcome.runs.items()))
-    parts += [f"{name}={json.dumps(value, default=str)}" for name, value in outcome.options.items()]
+        parts.append("runs: " + ", ".join(f"{side} {n}" for side, n in outcome.runs.items() if n))
     return "; ".join(parts)
+
+
+def options_used(outcome: Outcome) -> str:
+    """The options of `compare` that were used, as they are written in Python."""
+    return ", ".join(f"{name}={value!r}" for name, value in outcome.options.items())
 
 
 def _excerpt(outcome: Outcome) -> tuple[list[Row], int]:
@@ -126,7 +131,7 @@ def _excerpt(outcome: Outcome) -> tuple[list[Row], int]:
     propagated = [row for row in failures if row.origin == PROPAGATED]
     others = [row for row in failures if row.origin != PROPAGATED]
     most = MOST_PROPAGATED + (len(propagated) == MOST_PROPAGATED + 1)
-    shown = [blamed, failures[0], *others[:MOST_CAUSES], *propagated[:most]]
+    shown = [blamed, *others[:MOST_CAUSES], *propagated[:most]]
     first, last = outcome.rows.index(failures[0]), outcome.rows.index(blamed)
     before = [row for row in outcome.rows[:first] if row.ok][-1:]
     after = [row for row in outcome.rows[last:] if row.ok][:1]

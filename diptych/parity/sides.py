@@ -66,6 +66,8 @@ class Side(ABC):
         """Why this side gives no verdict, such as a random model"""
         self.count = 0
         """How often the model was run"""
+        self.other_names: tuple[str, ...] = ()
+        """Names that the model itself gives to parameters and buffers"""
         self.can_run = True
         """False for a recording"""
         self.is_partial = False
@@ -105,8 +107,12 @@ class Side(ABC):
         """Run the model again without a trace, from the same state."""
 
     @abstractmethod
-    def twin(self) -> Self | None:
-        """An independent copy in float64 in the first state; None if the model has none."""
+    def twin(self, dtype: np.dtype) -> Self | None:
+        """An independent copy in another dtype in the first state; None if the model has none."""
+
+    def clean(self, name: str) -> str:
+        """The name that a parameter has in a comparison."""
+        return name
 
     # The checks, which are the same for all
 
@@ -120,7 +126,7 @@ class Side(ABC):
             reason = f"tracing it raised {type(error).__name__}"
         else:
             control = self._try_control(plan, None, run)
-            reason = self._gradient_reason(run, control)
+            reason = self._replaced() or self._gradient_reason(run, control)
             if difference := _first_difference(run.outputs, control.outputs, self.device):
                 again = self._control(plan, run)
                 if other := _first_difference(control.outputs, again.outputs, self.device):
@@ -170,12 +176,15 @@ class Side(ABC):
             ) from (error or second)
 
     def _root_only(self, plan: Plan, control: Control) -> Run:
-        methods = {("", plan.root)}
-        run = self._guarded(replace(plan, methods=methods))
+        run = self._guarded(replace(plan, methods=set()))
         if difference := _first_difference(run.outputs, control.outputs, self.device):
             name = difference[0] or plan.root
             self.problem = f"{self.label}: recording its {plan.root} changes the output {name}"
         return run
+
+    def _replaced(self) -> str:
+        """Why the traced modules may not be those that the run used."""
+        return ""
 
     def _gradient_reason(self, run: Run, control: Control) -> str:
         """Why the gradients of the two runs differ by more than the order of their sums."""

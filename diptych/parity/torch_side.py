@@ -43,13 +43,14 @@ class TorchSide(Side):
         super().__init__(model, label)
         self.opaque: list[str] = []
         self.modules = dict(self._walk(model, "", False))
-        for path in self.opaque:
+        for path in dict.fromkeys(self.opaque):
             self.notes.append(f"modules inside {path or 'the ' + label + ' model'} (compiled)")
         self._compiled = any(_is_compiled(m) for m in model.modules())
         self.buffers = {
             n: b for n, b in self._named("buffers") if not _INSIDE_PARAMETRIZATION.search(n)
         }
         self.parameters = dict(self._named("parameters"))
+        self.other_names = tuple(n for n, _ in [*model.named_parameters(), *model.named_buffers()])
         self._check_tensors()
         self._state = {n: to_numpy(t) for n, t in (self.parameters | self.buffers).items()}
         self._all_buffers = [(b, b.detach().clone()) for b in model.buffers()]
@@ -76,9 +77,10 @@ class TorchSide(Side):
         transient = _non_persistent_buffers(self.model) if kind == "buffers" else set()
         for name, tensor in getattr(self.model, f"named_{kind}")(remove_duplicate=False):
             if name not in transient:
-                yield self._clean(name), tensor
+                yield self.clean(name), tensor
 
-    def _clean(self, name: str) -> str:
+    def clean(self, name: str) -> str:
+        """The name of a parameter without the prefixes of wrappers and parametrizations."""
         name = name.replace("_orig_mod.", "")
         if isinstance(self.model, _WRAPPERS):
             name = name.removeprefix("module.")
@@ -145,9 +147,9 @@ class TorchSide(Side):
         self.restore()
         self.model.zero_grad(set_to_none=True)
         traceable = {p: m for p, m in self.modules.items() if not _is_script(m)}
-        inputs, arguments = self._arguments(plan)
         with self._surroundings(), TorchTrace(traceable, plan.methods, plan.names) as trace:
             try:
+                inputs, arguments = self._arguments(plan)
                 result = self._forward(plan, arguments)
                 trace.end_forward()
                 differentiated = self._differentiate(plan, result)
@@ -155,8 +157,11 @@ class TorchSide(Side):
                 fail_in(trace, error)
                 raise
         root = trace.root_call(plan.root, arguments, result)
-        root.input_grads = _input_grads(inputs)  # through operations in place too
+        root.input_grads = input_grads(inputs)  # through operations in place too
         root.without_gradient.clear()
+        if plan.root == "forward":
+            named = (n for i, argument in enumerate(inputs) for n in leaves(argument, str(i)))
+            root.variables |= {name for name, tensor in named if tensor.requires_grad}
         run = Run(plan.root, trace.calls, trace.events, {}, differentiated=differentiated)
         run.outputs, run.gradients = outputs_of(result), self._gradients()
         run.changed = self._changed()
@@ -166,11 +171,11 @@ class TorchSide(Side):
     def _control(self, plan: Plan, run: Run) -> Control:
         self.restore()
         self.model.zero_grad(set_to_none=True)
-        inputs, arguments = self._arguments(plan)
         with self._surroundings():
+            inputs, arguments = self._arguments(plan)
             result = self._forward(plan, arguments)
             self._differentiate(plan, result)
-        gradients = self._gradients(), _input_grads(inputs)
+        gradients = self._gradients(), input_grads(inputs)
         return Control(outputs_of(result), *gradients, strange_outputs(result))
 
     def _adopt(self, run: Run, control: Control) -> None:
@@ -183,6 +188,11 @@ class TorchSide(Side):
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(torch.from_numpy(function(name, to_numpy(parameter))))
+
+    def _replaced(self) -> str:
+        now = dict(self._walk(self.model, "", False))
+        changed = [p for p, m in self.modules.items() if now.get(p) is not m]
+        return f"it replaces {', '.join(changed)}" if changed else ""
 
     def _changed(self) -> Arrays:
         """The parameters that a run has changed."""
@@ -247,9 +257,9 @@ class TorchSide(Side):
                 warnings.filterwarnings("ignore", message, UserWarning)
             yield
 
-    def twin(self) -> Self | None:
+    def twin(self, dtype: np.dtype) -> Self | None:
         try:
-            model = copy.deepcopy(unwrapped(self.model)).double()
+            model = copy.deepcopy(unwrapped(self.model)).to(getattr(torch, dtype.name))
         except Exception:  # a model with handles, locks or non-leaf tensors
             return None
         twin = type(self)(model, self.label)
@@ -259,7 +269,7 @@ class TorchSide(Side):
         return type(self)(model, self.label)
 
 
-def _input_grads(inputs: Any) -> Arrays:
+def input_grads(inputs: Any) -> Arrays:
     """The gradients of the root's inputs, by position and field."""
     named = (n for i, argument in enumerate(inputs) for n in leaves(argument, str(i)))
     return {n: to_numpy(t.grad) for n, t in named if t.is_leaf and t.grad is not None}

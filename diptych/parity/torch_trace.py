@@ -87,7 +87,7 @@ class TorchTrace(Trace):
         call = self._open.pop()
         self._entered.discard(call)
         if result is None and sys.exc_info()[0] is not None:
-            self.failed = self.failed or call.name
+            self._fail(call)
             return None
         return self._watch_outputs(call, result)
 

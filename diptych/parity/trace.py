@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -22,7 +22,6 @@ import numpy as np
 from diptych.arrays import is_array, leaves, map_arrays, to_numpy
 
 Arrays = dict[str, np.ndarray]
-Perturb = Callable[[str, Any], Any]
 Phase = Literal["forward", "cotangent", "vjp"]
 Methods = set[tuple[str, str]]
 
@@ -173,7 +172,7 @@ class Trace(AbstractContextManager["Trace"]):
         try:
             return self._record(call, functools.partial(original, **rest), *arguments)
         except Exception:
-            self.failed = self.failed or call.name
+            self._fail(call)
             raise
         finally:
             self._open.remove(call)
@@ -181,6 +180,11 @@ class Trace(AbstractContextManager["Trace"]):
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         """Run the original method, and record its outputs and gradients in `call`."""
         raise NotImplementedError
+
+    def _fail(self, call: Call) -> None:
+        """Forget a call that raised; a forward that catches the exception may make it again."""
+        self.failed = self.failed or call.name
+        self._counts[call.unit] -= 1
 
     def root_call(self, method: str, arguments: Any, result: Any) -> Call:
         """The call of the root method, recorded here if it went past the model's methods."""

@@ -58,10 +58,10 @@ def element_of(row: Row) -> str:
 
 def format_values(a: float, b: float, *, exact: bool = False) -> tuple[str, str]:
     """Two numbers with enough digits, three at least, to show two digits of their difference."""
-    if exact and a.is_integer() and b.is_integer():
+    if exact and float(a).is_integer() and float(b).is_integer():
         return str(int(a)), str(int(b))
     digits, scale = 3, max(abs(a), abs(b))
-    if math.isfinite(scale) and a != b:
+    if math.isfinite(a) and math.isfinite(b) and a != b:
         digits = max(3, 2 - math.floor(math.log10(abs(a / scale - b / scale))))
     texts = [repr(x) if digits > 16 else _short(x, digits) for x in (a, b)]
     return (texts[0], texts[1]) if texts[0] != texts[1] else (repr(a), repr(b))
@@ -90,10 +90,10 @@ def _consequences(outcome: Outcome, row: Row) -> str:
         parts.append(f"{_count(rest)} {'fails by itself' if rest == 1 else 'fail by themselves'}")
     if propagated:
         verb = "is" if propagated == 1 else "are"
-        parts.append(f"{_count(propagated)} {verb} propagated{'' if rest else ' from it'}")
-    if outcome.is_empty:
-        parts.append("nothing but parameters was compared")
-    return "".join(f"; {part}" for part in parts)
+        number = f"and {propagated}" if rest else _count(propagated)
+        parts.append(f"{number} {verb} propagated{'' if rest else ' from it'}")
+    text = f"; {', '.join(parts)}" if parts else ""
+    return text + ("; nothing but parameters was compared" if outcome.is_empty else "")
 
 
 def _count(number: int) -> str:
