@@ -15,7 +15,7 @@ from diptych.parity.bounds import check_precision
 from diptych.parity.items import Judge
 from diptych.parity.options import Options
 from diptych.parity.origins import Origins
-from diptych.parity.recorded_side import RecordedSide, common_part
+from diptych.parity.recorded_side import RecordedSide, common_part, other_cotangents
 from diptych.parity.references import References
 from diptych.parity.report import Report
 from diptych.parity.rows import ROOT_CAUSE, Row, masks_equal
@@ -122,6 +122,10 @@ class Comparison:
         if not self.right.can_run and not right.differentiated:
             left = replace(left, differentiated=False)
             self.left.without_gradients = self.right.without_gradients
+        if isinstance(self.left, RecordedSide) and isinstance(self.right, RecordedSide):
+            self.right.problem = self.right.problem or other_cotangents(
+                self.left, self.right, self.options
+            )
         for side, other in ((self.left, self.right), (self.right, self.left)):
             if isinstance(side, RecordedSide) and other.can_run:
                 side.check_single()

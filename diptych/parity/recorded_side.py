@@ -10,7 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from diptych.arrays import cast, leaves, to_numpy
+from diptych.arrays import cast, is_float, leaves, to_numpy
+from diptych.parity.alignment import match_leaves
+from diptych.parity.errors import normwise
 from diptych.parity.golden import load_run
 from diptych.parity.options import Options
 from diptych.parity.packing import Unsaved
@@ -18,6 +20,9 @@ from diptych.parity.run import Run
 from diptych.parity.sides import Control, Plan, Side
 from diptych.parity.trace import Arrays, Call
 from numpy_ref.nn.module import Buffer, Module, Parameter
+
+COTANGENTS_AGREE = 1e-5
+"""Relative error above which two cotangents are different ones, and not rounded differently"""
 
 
 class RecordedSide(Side):
@@ -97,6 +102,9 @@ class RecordedSide(Side):
 
     def _check_inputs(self, plan: Plan) -> None:
         """Note as a problem that the arguments are not those of the recording."""
+        if self.inputs and len(plan.inputs) != len(self.inputs):
+            counts = f"{len(self.inputs)} arguments; this comparison has {len(plan.inputs)}"
+            self.problem = f"{self.label} was recorded with {counts}"
         for i, (value, recorded) in enumerate(zip(plan.inputs, self.inputs, strict=False)):
             array_sets = [dict(leaves(item, str(i))) for item in (value, recorded)]
             for name in array_sets[0].keys() & array_sets[1].keys():
@@ -110,8 +118,17 @@ class RecordedSide(Side):
                     )
 
     def check_single(self) -> None:
-        """Note as a problem that the block made several calls, since a model is run once."""
+        """Note as a problem that the recorded block did what `compare` does not do with a model.
+
+        A model is called once, and a loss is differentiated by `loss.total.backward()`.
+        """
         calls = self.recorded.calls.values()
+        seeds = [seed for seed in self.cotangents.values() if seed.any()]
+        if self.recorded.root == "loss" and not all(np.all(seed == 1) for seed in seeds):
+            self.problem = (
+                f"{self.label} was recorded with another gradient of its loss than 1; takes "
+                "loss.total.backward()"
+            )
         names = [c.name for c in calls if c.parent is None and c.method != "tap"]
         if len(names) > 1:
             self.problem = (
@@ -133,6 +150,33 @@ class RecordedSide(Side):
 
     def _adopt(self, run: Run, control: Control) -> None:
         raise NotImplementedError("a recording is not run")
+
+
+def other_cotangents(left: RecordedSide, right: RecordedSide, options: Options) -> str:
+    """The problem that two recordings of equal outputs began their backward passes differently."""
+    pairs = []
+    for kind in ("outputs", "output_grads"):
+        lefts, rights = (
+            getattr(side.recorded.calls.get(side.recorded.root), kind, {}) for side in (left, right)
+        )
+        pairs.append(
+            [
+                (lefts[name], np.asarray(options.to_left(f"output{name}", rights[other])))
+                for name, other in match_leaves(lefts, rights).items()
+                if is_float(lefts[name])
+            ]
+        )
+    outputs, gradients = pairs
+    if all(_agree(*pair) for pair in outputs) and not all(_agree(*pair) for pair in gradients):
+        return (
+            "left and right were recorded with other gradients of their output: they differ, while "
+            "the outputs agree; pass the same gradient to both backward passes"
+        )
+    return ""
+
+
+def _agree(array: np.ndarray, other: np.ndarray) -> bool:
+    return array.shape == other.shape and normwise(array, other) <= COTANGENTS_AGREE
 
 
 def recorded_inputs(sides: Iterable[Side]) -> Any:

@@ -188,6 +188,17 @@ def test_copies_of_an_output_are_stored_once(golden, mlp):
     np.testing.assert_array_equal(run.calls["1"].arguments[0], run.calls["0"].outputs[""])
 
 
+def test_arrays_of_equal_bytes_and_another_shape_or_dtype_are_no_copies():
+    writer = Writer()
+    arrays = [np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 3), np.int64), np.zeros((2, 3))]
+    for i, array in enumerate(arrays):
+        writer.add(str(i), array, shared=True)
+    assert writer.copies == {"3": "0"}
+    reader = Reader(writer.arrays, writer.copies)
+    for i, array in enumerate(arrays):
+        assert reader.get(str(i)).shape == array.shape and reader.get(str(i)).dtype == array.dtype
+
+
 # Programs without a model
 
 
