@@ -1,4 +1,4 @@
-"""Reports as JSON, for a machine. docs/parity.md lists the keys."""
+"""Reports as JSON, for a machine. docs/report.md lists the keys."""
 
 from __future__ import annotations
 
