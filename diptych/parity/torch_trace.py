@@ -43,9 +43,10 @@ class TorchTrace(Trace):
         self._backward = False
 
     def _shadow(self, path: str, module: Any, method: str) -> None:
+        forward = unwrapped(module).forward  # before its shadow, which has no signature
         super()._shadow(path, module, method)
         if method == "forward":
-            enter = functools.partial(self._enter_call, path)
+            enter = functools.partial(self._enter_call, path, forward)
             leave = functools.partial(self._leave_call, path)
             self._handles += [
                 module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
@@ -70,11 +71,13 @@ class TorchTrace(Trace):
         """True after `end_forward`, and inside a backward pass that the user runs."""
         return self._backward or torch._C._current_graph_task_id() != -1
 
-    def _enter_call(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
+    def _enter_call(
+        self, path: str, forward: Any, module: nn.Module, args: Any, kwargs: Any
+    ) -> Any:
         if self._in_backward:
             return None
         args, kwargs = map_arrays(_alias, args), map_arrays(_alias, kwargs)
-        names, bound, _ = bound_arguments(unwrapped(module).forward, args, kwargs)
+        names, bound, _ = bound_arguments(forward, args, kwargs)
         call = self._begin(path, "forward", names, bound)
         self._watch_inputs(call, bound)
         if module._backward_pre_hooks:
