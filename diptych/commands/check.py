@@ -13,7 +13,7 @@ from diptych.display import Table
 from diptych.files import write_json
 from diptych.parity import streams
 from diptych.parity.api import compare
-from diptych.parity.report import Report
+from diptych.parity.reports.report import Report
 
 
 def check_pairs(
