@@ -13,6 +13,7 @@ from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy
 from diptych.parity.comparing.items import Judge
 from diptych.parity.comparing.origins import Origins
 from diptych.parity.comparing.references import References
+from diptych.parity.comparing.states import compare_states
 from diptych.parity.comparing.tensors import Tensors
 from diptych.parity.measures.bounds import check_precision
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, masks_equal
@@ -143,8 +144,11 @@ class Comparison:
 
     def _rows(self, tensors: Tensors, left: Run, right: Run) -> list[Row]:
         judge = Judge(self.dtype, self.references, self.options, arbitrated=self.arbitrated)
-        rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in tensors.states()]
-        differing = [row.name for row in rows if not row.ok]
+        states, notes = compare_states(*self.descriptions, self.options)
+        tensors.notes += notes
+        rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in states]
+        # another count explains no difference in a float
+        differing = [row.name for row in rows if not row.ok and not row.exact]
         origins = Origins(self.alignment, self.options, left, right, self.right, differing)
         ignored: Counter[str] = Counter()
         rows = [row for row in rows if not self._is_ignored(row.name, ignored)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from diptych.parity.comparing.items import Item
 from diptych.parity.comparing.roundings import roundings
-from diptych.parity.measures.rows import Row, compare_arrays
+from diptych.parity.comparing.states import tie_problems
 from diptych.parity.options.options import Options
 from diptych.parity.running.alignment import Alignment, layout_name, match_leaves
 from diptych.parity.running.run import Run
@@ -40,26 +40,8 @@ class Tensors:
         self.gradients = left.differentiated
         if not left.differentiated:
             self.notes.append(f"gradients ({side.without_gradients})")
-        self._tie_problems = dict(self._ties())
+        self._tie_problems = dict(tie_problems(self.left_state, self.right_state, options))
         self._without_gradient: dict[str, list[str]] = {}
-
-    def states(self) -> Iterator[Row]:
-        """Parameters and buffers before the run, which must be equal."""
-        left, right = self.left_state.state, self.right_state.state
-        missing: list[str] = []
-        for name, array in left.items():
-            other = self.options.from_right(name, right)
-            if other is None and array.dtype.kind in "iub":
-                missing.append(f"{name} of the left")  # such as num_batches_tracked
-            else:
-                yield compare_arrays(name, "parameter", array, other, 0.0, infinities="equal")
-        for name in self.options.unmatched(left, right):
-            if right[name].dtype.kind in "iub":
-                missing.append(f"{name} of the right")
-            else:
-                yield compare_arrays(name, "parameter", None, right[name], 0.0)
-        if missing:
-            self.notes.append(f"counters {', '.join(missing)} (no counterpart of that name)")
 
     def items(self) -> Iterator[Item]:
         """Every tensor besides the first parameters."""
@@ -236,25 +218,6 @@ class Tensors:
         yield Item(
             name, "buffer", call, name, left, right, lambda run: run.buffers.get(name), total
         )
-
-    def _ties(self) -> Iterator[tuple[str, str]]:
-        """(parameter, problem) of parameters that are one on one side and several on the other."""
-        left = list(self.left_state.ties)
-        names = {right: left for left in self.left_state.state for right in [self._right(left)]}
-        right = [
-            frozenset(names.get(name, name) for name in group) for group in self.right_state.ties
-        ]
-        for groups, others, side in ((left, right, "left"), (right, left, "right")):
-            for group in groups:
-                if not any(group <= other for other in others) and group <= set(
-                    self.left_state.state
-                ):
-                    for name in group:
-                        tied = ", ".join(sorted(group - {name}))
-                        yield name, f"tied to {tied} on the {side} only"
-
-    def _right(self, name: str) -> str:
-        return self.options.right_name(name)
 
     def _by_last_call(self, phase: Phase, named: Iterable[str]) -> dict[str, list[str]]:
         """Group names by the last call of their module in a phase.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -25,13 +24,9 @@ from diptych.parity.running.sides import (
     strange_outputs,
     total_of,
 )
+from diptych.parity.running.torch_names import TorchNames, is_compiled, is_script
 from diptych.parity.running.torch_trace import TorchTrace, unwrapped
 from diptych.parity.running.trace import Arrays, public_methods
-
-_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-_ORIGINAL = re.compile(r"(?:(.*)\.)?parametrizations\.(\w+)\.original(\d*)$")
-_INSIDE_PARAMETRIZATION = re.compile(r"(^|\.)parametrizations\.\w+\.\d+\.")
-_WEIGHT_NORM = {"0": "_g", "1": "_v"}
 
 
 class TorchSide(Side):
@@ -41,60 +36,18 @@ class TorchSide(Side):
 
     def __init__(self, model: nn.Module, label: str) -> None:
         super().__init__(model, label)
-        self.opaque: list[str] = []
-        self.modules = dict(self._walk(model, "", False))
-        for path in dict.fromkeys(self.opaque):
+        names = self._names = TorchNames(model)
+        self.modules, self.parameters, self.buffers = names.modules, names.parameters, names.buffers
+        for path in names.opaque:
             self.notes.append(f"modules inside {path or 'the ' + label + ' model'} (compiled)")
-        self._compiled = any(_is_compiled(m) for m in model.modules())
-        self.buffers = {
-            n: b for n, b in self._named("buffers") if not _INSIDE_PARAMETRIZATION.search(n)
-        }
-        self.parameters = dict(self._named("parameters"))
+        self._compiled = any(map(is_compiled, model.modules()))
         self.other_names = tuple(n for n, _ in [*model.named_parameters(), *model.named_buffers()])
         self._check_tensors()
         self._state = {n: to_numpy(t) for n, t in (self.parameters | self.buffers).items()}
         self._all_buffers = [(b, b.detach().clone()) for b in model.buffers()]
 
-    def _walk(self, module: nn.Module, path: str, opaque: bool) -> Iterator[tuple[str, nn.Module]]:
-        """(path, module) under clean paths, without what torch.compile or TorchScript has fused."""
-        if not opaque:
-            yield path, module
-        compiled = _is_compiled(module) or _is_script(module)
-        if compiled and not opaque:
-            self.opaque.append(path)
-        for name, child in module._modules.items() if not compiled else ():
-            if child is None or name == "parametrizations":
-                continue
-            inner = path if isinstance(module, _WRAPPERS) else ".".join(filter(None, (path, name)))
-            yield from (
-                (p, m)
-                for p, m in self._walk(child, inner, opaque)
-                if not (isinstance(module, _WRAPPERS) and p == path)
-            )
-
-    def _named(self, kind: str) -> Iterator[tuple[str, Tensor]]:
-        """(clean name, tensor) of all parameters or buffers of the state_dict, under every name."""
-        transient = _non_persistent_buffers(self.model) if kind == "buffers" else set()
-        for name, tensor in getattr(self.model, f"named_{kind}")(remove_duplicate=False):
-            if name not in transient:
-                yield self.clean(name), tensor
-
     def clean(self, name: str) -> str:
-        """The name of a parameter without the prefixes of wrappers and parametrizations."""
-        name = name.replace("_orig_mod.", "")
-        if isinstance(self.model, _WRAPPERS):
-            name = name.removeprefix("module.")
-        if match := _ORIGINAL.match(name):
-            owner, tensor, number = match.groups()
-            suffix = _WEIGHT_NORM.get(number, "") if self._is_weight_norm(owner, tensor) else ""
-            suffix = suffix or (f".original{number}" if number else "")
-            name = ".".join(filter(None, (owner, tensor + suffix)))
-        return name
-
-    def _is_weight_norm(self, owner: str | None, tensor: str) -> bool:
-        module: Any = self.modules.get(owner or "")
-        parametrization = getattr(module, "parametrizations", {})
-        return any(type(p).__name__ == "_WeightNorm" for p in parametrization[tensor])
+        return self._names.clean(name)
 
     def _check_tensors(self) -> None:
         """Raise ValueError for parameters that cannot be compared."""
@@ -146,7 +99,7 @@ class TorchSide(Side):
     def _run(self, plan: Plan) -> Run:
         self.restore()
         self.model.zero_grad(set_to_none=True)
-        traceable = {p: m for p, m in self.modules.items() if not _is_script(m)}
+        traceable = {p: m for p, m in self.modules.items() if not is_script(m)}
         with self._surroundings(), TorchTrace(traceable, plan.methods, plan.names) as trace:
             try:
                 inputs, arguments = self._arguments(plan)
@@ -165,7 +118,7 @@ class TorchSide(Side):
         run = Run(plan.root, trace.calls, trace.events, {}, differentiated=differentiated)
         run.outputs, run.gradients = outputs_of(result), self._gradients()
         run.changed = self._changed()
-        run.buffers = {n: to_numpy(b) for n, b in self._named("buffers")}
+        run.buffers = {n: to_numpy(b) for n, b in self._names.all_buffers()}
         return run
 
     def _control(self, plan: Plan, run: Run) -> Control:
@@ -190,7 +143,7 @@ class TorchSide(Side):
                 parameter.copy_(torch.from_numpy(function(name, to_numpy(parameter))))
 
     def _replaced(self) -> str:
-        now = dict(self._walk(self.model, "", False))
+        now = TorchNames(self.model).modules
         changed = [p for p, m in self.modules.items() if now.get(p) is not m]
         return f"it replaces {', '.join(changed)}" if changed else ""
 
@@ -275,14 +228,6 @@ def input_grads(inputs: Any) -> Arrays:
     return {n: to_numpy(t.grad) for n, t in named if t.is_leaf and t.grad is not None}
 
 
-def _is_compiled(module: Any) -> bool:
-    return unwrapped(module) is not module or module._compiled_call_impl is not None
-
-
-def _is_script(module: Any) -> bool:
-    return isinstance(module, torch.jit.ScriptModule)
-
-
 def unusable(tensor: Tensor) -> str | None:
     """What a tensor is that cannot be compared, and what is taken; None for a usable one."""
     if tensor.is_meta:
@@ -295,11 +240,3 @@ def unusable(tensor: Tensor) -> str | None:
         layout = str(tensor.layout).removeprefix("torch.")
         return f"{layout}, takes dense tensors (to_dense() it)"
     return None
-
-
-def _non_persistent_buffers(model: nn.Module) -> set[str]:
-    return {
-        f"{path}.{name}" if path else name
-        for path, module in model.named_modules(remove_duplicate=False)
-        for name in module._non_persistent_buffers_set
-    }
