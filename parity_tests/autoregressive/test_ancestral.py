@@ -1,28 +1,21 @@
-"""Ancestral sampling: both panels draw the naive loop's images to the last bit."""
+"""Ancestral sampling: both panels draw the naive loop's images to the last bit.
+
+For reconstructions see parity_tests/models/test_reconstruct.py.
+"""
 
 import numpy as np
 import pytest
 import torch
 from helpers.run_layers import tensors
-from helpers.small_vlaes import CONTEXTS, KEY, KINDS, binary_images, make_config, make_models
-from scipy.special import expit
+from helpers.small_vlaes import CONTEXTS, KEY, KINDS, make_config, make_models, naive_samples
 
 import numpy_ref.autoregressive.ancestral
 import torch_impl.autoregressive.ancestral
-from diptych.parity.report import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import Tanh
 
 each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
-
-
-def naive_samples(decode, u):
-    """x and p by one full forward pass per pixel: p(x) = prod_i p(x_i | pixels before i)."""
-    x, p = np.zeros_like(u), np.zeros_like(u)
-    for i, j in np.ndindex(u.shape[2:]):
-        p[:, :, i, j] = expit(decode(x)[:, :, i, j])
-        x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
-    return x, p
 
 
 def codes(left, count, dtype="float64"):
@@ -82,24 +75,6 @@ def test_images_are_binary_and_progress_counts_their_pixels(latent, context):
         np.testing.assert_array_equal(np.asarray(again), drawn)
         means = np.asarray(model.sample(KEY, 9))
         assert 0 < means.min() < means.max() < 1
-
-
-@pytest.mark.parametrize("latent", ["gaussian", "af_prior", "iaf_posterior"])
-def test_reconstructions_are_the_naive_samples_at_mu(latent):
-    left, right = make_models(make_config(latent))
-    x = binary_images(left.config, 4)
-    (mu, _), _ = left.encode(x)
-    code = left.latent.flow(mu)[0].eps if latent == "iaf_posterior" else mu
-    u = random.uniform(KEY.fold_in("x"), x.shape)
-    want, p = naive_samples(lambda x: left.decode(code, x)[0], u)
-    for model, model_inputs in ((left, x), (right, torch.from_numpy(x))):
-        counts = []
-        result = model.reconstruct(model_inputs, KEY, progress=counts.append)
-        np.testing.assert_array_equal(np.asarray(result), want)
-        assert normwise(np.asarray(model.reconstruct(model_inputs, KEY, mean=True)), p) <= 1e-13
-        part = np.asarray(model.reconstruct(model_inputs[2:], KEY, first=2))
-        np.testing.assert_array_equal(part, want[2:])
-        assert sum(counts) == 35
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
