@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
+import itertools
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -30,9 +31,8 @@ from mutations import Mutation, mutations
 
 ROOT = planting.ROOT
 PACKAGES = ("numpy_ref", "torch_impl", "diptych/parity")
-CHAPTERS = (
-    "models nn probability autoregressive recurrent parity evaluation exercises runs bench lab"
-)
+CHAPTERS = ["models", "nn", "probability", "autoregressive", "recurrent", "witness", "parity", "evaluation"]
+CHAPTERS += ["exercises", "runs", "bench", "lab"]
 EQUIVALENT = Path(__file__).parent / "mutants_equivalent.toml"
 FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 15.0
 """The first round takes at most so many seconds and tests; all rounds take at most ALL_SECONDS."""
@@ -87,7 +87,7 @@ class Tests:
 def record(file: Path) -> None:
     """Run the suite once and write which lines each test runs."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    folders = [f"parity_tests/{chapter}" for chapter in CHAPTERS.split()]
+    folders = [f"parity_tests/{chapter}" for chapter in CHAPTERS]
     command = [sys.executable, "-m", "pytest", "-p", "benchmarks.lines", *planting.OPTIONS[1:]]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "LINES": str(file)}
     environment["PYTHONPATH"] = str(ROOT)
@@ -109,11 +109,16 @@ def area(mutation: Mutation) -> str:
 
 
 def draw(package: str, count: int, seed: int) -> list[Mutation]:
-    """`count` mutations of a package, all equally likely; the same for equal sources and seeds."""
+    """`count` mutations of a package, all equally likely.
+
+    They are those with the least hashes of seed and name, so that a change of a source changes the
+    mutants of this source alone.
+    """
     every: list[Mutation] = []
     for path in sorted((ROOT / package).rglob("*.py")):
         every += mutations(path.relative_to(ROOT).as_posix(), path.read_text())
-    return random.Random(f"{seed} {package}").sample(every, min(count, len(every)))
+    every.sort(key=lambda m: hashlib.sha256(f"{seed} {m.key}".encode()).digest())
+    return every[:count]
 
 
 def equivalents() -> dict[str, str]:
@@ -188,7 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
         record(options.lines)
     count = 10**9 if options.mutant else options.count
     packages = options.package or PACKAGES
-    sample = [mutation for package in packages for mutation in draw(package, count, options.seed)]
+    samples = [draw(package, count, options.seed) for package in packages]
+    sample = [m for turn in itertools.zip_longest(*samples) for m in turn if m is not None]
     sample = [mutation for mutation in sample if (options.mutant or "") in mutation.key]
     log = (
         [json.loads(line) for line in options.log.read_text().splitlines()]
