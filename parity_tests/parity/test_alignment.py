@@ -1,0 +1,47 @@
+"""Modules are matched by their paths, and one module may stand under several."""
+
+import numpy as np
+import pytest
+import torch
+
+import numpy_ref.nn
+from diptych import parity, weights
+from numpy_ref.nn.functional import Tanh
+
+
+class Left(numpy_ref.nn.Module):
+    """A layer and its activation."""
+
+    def __init__(self):
+        self.linear = numpy_ref.nn.Linear(3, 2)
+        self.tanh = Tanh()
+
+    def forward(self, x):
+        h, h_vjp = self.linear(x)
+        y, y_vjp = self.tanh(h)
+        return y, lambda dy: h_vjp(y_vjp(dy))
+
+
+class Right(torch.nn.Module):
+    """The same, with the activation under a second name, and perhaps one layer more."""
+
+    def __init__(self, more):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 2, dtype=torch.float64)
+        self.tanh = self.alias = torch.nn.Tanh()
+        if more:
+            self.more = torch.nn.Tanh()
+
+    def forward(self, x):
+        return self.alias(self.linear(x))
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_second_name_of_a_matched_module_is_not_reported_as_left_out(more):
+    left, right = Left(), Right(more)
+    weights.transfer(left.linear, right.linear)
+    report = parity.compare(left, right, np.ones((4, 3)))
+    text = " ".join(map(str, report.not_compared))
+    assert "alias" not in text
+    assert ("module more of the right" in text) == more
+    assert report.ok
