@@ -66,7 +66,8 @@ class Tests:
             *(self.of_line[mutation.file, line] for line in range(first, last + 1))
         )
         covering = covering or self.of_file[mutation.file]  # a line that runs at import
-        covering = covering or {t for t in self.seconds if t.startswith(PROCESSES)}
+        if not covering:
+            return [[test for test in self.seconds if test.startswith(PROCESSES)]]
         covering = {test for test in covering if self.seconds[test] < SLOW} or covering
         fast = sorted(covering, key=lambda test: (-self.kills[test], self.seconds[test]))
         one_a_file = {test.split("::")[0]: test for test in reversed(fast)}

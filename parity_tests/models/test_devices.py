@@ -12,10 +12,11 @@ from torch_impl.nn import convolution, layers, random, weight_norm
 KEY = Key(5).fold_in("devices")
 
 
-NAMES = """
-mlp_vae mlp_vae[sigma] mlp_vae[deterministic] conv_vae vlae[8x8] vlae[iaf_posterior,affine]
-vlae[factorised,soft] vlae[stacks] vlae[unconditional] rnn[variational] lstm[words] lstm[recurrent]
-""".split()
+NAMES = [
+    *("mlp_vae", "mlp_vae[sigma]", "mlp_vae[deterministic]", "conv_vae"),
+    *("vlae[8x8]", "vlae[iaf_posterior,affine]", "vlae[factorised,soft]", "vlae[stacks]"),
+    *("vlae[unconditional]", "rnn[variational]", "lstm[words]", "lstm[recurrent]"),
+]
 """Pairs that together have every kind of layer, latent and mask."""
 
 
