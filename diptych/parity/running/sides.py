@@ -74,6 +74,8 @@ class Side(ABC):
         """True for a recording that holds some values only"""
         self.cotangents: Arrays = {}
         """The gradients of the root's outputs in a recording; empty for a model"""
+        self.gradients_are_optional = True
+        """False if a side without gradients differs from one that has them"""
         self.without_gradients = f"nothing requires a gradient on the {label}"
         """The reason why a run was not differentiated"""
         self.accumulation: dict[str, float] = {}

@@ -40,6 +40,7 @@ class TorchSide(Side):
         self.modules, self.parameters, self.buffers = names.modules, names.parameters, names.buffers
         for path in names.opaque:
             self.notes.append(f"modules inside {path or 'the ' + label + ' model'} (compiled)")
+        self.gradients_are_optional = False
         self._compiled = any(map(is_compiled, model.modules()))
         self.other_names = tuple(n for n, _ in [*model.named_parameters(), *model.named_buffers()])
         self._check_tensors()
