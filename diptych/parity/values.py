@@ -1,0 +1,183 @@
+"""Compare a registered pair in evaluation mode: its loss, and the values that it computes
+without gradients, such as samples and reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+
+from diptych import weights
+from diptych.arrays import leaves, to_numpy, to_tensors
+from diptych.pairs.pair import Pair, ValueFunction
+from diptych.parity.bounds import ELEMENTWISE, rounding_bound, roundings
+from diptych.parity.comparison import Comparison
+from diptych.parity.items import Item, Judge
+from diptych.parity.numpy_side import NumpySide
+from diptych.parity.options import Options
+from diptych.parity.references import References
+from diptych.parity.rows import PROPAGATED, ROOT_CAUSE, Row, compare_named
+from diptych.parity.run import Run
+from diptych.parity.sides import Plan
+from diptych.parity.torch_side import TorchSide
+from diptych.parity.trace import Arrays
+from model_specs.common.key import Key
+
+PREFIX = "eval: "
+"""The names of the rows of the loss in evaluation mode begin with it."""
+LOSS = f"{PREFIX}loss"
+FORWARD = ("noise", "output", "buffer")
+"""Kinds of the rows whose errors values inherit"""
+JUMPS = "its results change in jumps, compared in float64 alone"
+
+
+class Panels(NamedTuple):
+    """Both models of a pair, with equal parameters, and the batch for them in NumPy."""
+
+    left: Any
+    right: Any
+    batch: Any
+    batch_size: int
+    key: Key
+
+
+def compare_values(
+    pair: Pair,
+    config: Any,
+    panels: Panels,
+    options: Options,
+    dtype: np.dtype,
+    run: Run | None,
+    failures: tuple[Row, ...],
+) -> tuple[list[Row], tuple[str, ...]]:
+    """Rows of all values in evaluation mode, and a note on each that is not compared.
+
+    The right gets the left's buffers first, so that running statistics are used that are equal.
+    `run` is the left's run of the training loss: a value runs the same layers, and its bound in
+    float32 follows from their roundings. `failures` are the failing rows of training, from which
+    values inherit errors.
+    Raises: ValueError for a function that raises, with the side and its name.
+    """
+    left, right, key = panels.left, panels.right, panels.key
+    functions = {LOSS: _loss, **pair.values(config)}
+    draws = pair.draws(config)
+    notes = tuple(f"{name} ({JUMPS})" for name in draws) if dtype != np.float64 else ()
+    functions |= draws if dtype == np.float64 else {}
+    training = left.training, right.training
+    left.eval()
+    right.eval()
+    try:
+        weights.transfer(left, right)
+        noise_key = key.fold_in("noise")
+        noise = left.draw_noise(noise_key, panels.batch_size)
+        right_noise = right.draw_noise(noise_key, panels.batch_size)
+        bound = rounding_bound(dtype, ELEMENTWISE)
+        names = dict(leaves(noise, f"{PREFIX}noise")), dict(leaves(right_noise, f"{PREFIX}noise"))
+        rows = compare_named(*names, "noise", bound)
+        before = _buffers(left), _buffers(right)
+        rows += _value_rows(panels, functions, noise, options, dtype, run)
+        after = _buffers(left), _buffers(right)
+        for side, first, last in zip(("left", "right"), before, after, strict=True):
+            rows += [
+                replace(row, note=f"changed by evaluation on the {side}")
+                for row in compare_named(first, last, "buffer", 0.0)
+                if not row.ok
+            ]
+        inherited = any(row.kind in FORWARD for row in failures)
+        if not inherited and any(not r.ok and r.name.startswith(LOSS) for r in rows):
+            sides = NumpySide(left, "left"), TorchSide(right, "right")
+            report = Comparison(*sides, panels.batch, noise, options, dtype).report("")
+            calls = [replace(r, name=f"{PREFIX}{r.name}") for r in report.failures]
+            inherited = any(row.kind in FORWARD for row in calls)
+            known = {row.name for row in calls}
+            rows = [*calls, *(row for row in rows if row.name not in known)]
+    finally:
+        left.train(training[0])
+        right.train(training[1])
+    origin = PROPAGATED if inherited else ROOT_CAUSE
+    return [row if row.ok or row.origin else replace(row, origin=origin) for row in rows], notes
+
+
+def _loss(model: Any, batch: Any, noise: Any, key: Key) -> Any:
+    result = model.loss(batch, noise)
+    return result[0] if not hasattr(result, "_fields") else result  # the left's (terms, backward)
+
+
+def _buffers(model: Any) -> Arrays:
+    return {f"{PREFIX}{name}": to_numpy(getattr(b, "data", b)) for name, b in model.named_buffers()}
+
+
+def _value_rows(
+    panels: Panels,
+    functions: Mapping[str, ValueFunction],
+    noise: Any,
+    options: Options,
+    dtype: np.dtype,
+    run: Run | None,
+) -> list[Row]:
+    side = _NumpyValues(panels.left, functions, panels.key)
+    plan = Plan("loss", (panels.batch, noise), {}, lambda _: {}, set())
+    first = side.run_once(plan)
+    device = next(panels.right.parameters()).device
+    inputs = (to_tensors(array, device, track=False) for array in plan.inputs)
+    with torch.no_grad():
+        right = _evaluate("right", panels.right, functions, *inputs, panels.key)
+    arbitrated = dtype != np.float64 or device.type != "cpu"
+    judge = Judge(dtype, References(side, plan, first), options, arbitrated=arbitrated)
+    modules = dict(panels.left.named_modules())
+    events = run.events if run is not None else []
+    total = sum(roundings(c, modules.get(c.module), p) for p, c in events if p == "forward")
+    return [
+        judge.row(
+            Item(
+                name,
+                "value",
+                None,
+                name,
+                first.outputs.get(name),
+                right.get(name),
+                lambda run, name=name: run.outputs.get(name),  # type: ignore[misc]
+                total + ELEMENTWISE,
+            )
+        )
+        for name in dict.fromkeys([*first.outputs, *right])
+        if not options.ignored(name)
+    ]
+
+
+class _NumpyValues(NumpySide):
+    """The left panel with functions of it, whose results count as its outputs."""
+
+    def __init__(self, model: Any, functions: Mapping[str, ValueFunction], key: Key) -> None:
+        super().__init__(model, "left")
+        self.functions, self.key = functions, key
+
+    def _run(self, plan: Plan) -> Run:
+        outputs = _evaluate(self.label, self.model, self.functions, *plan.inputs, self.key)
+        return Run(plan.root, {}, [], {}, outputs=outputs)
+
+    def twin(self) -> Self:
+        return type(self)(self.model.astype(np.float64), self.functions, self.key)
+
+
+def _evaluate(
+    label: str,
+    model: Any,
+    functions: Mapping[str, ValueFunction],
+    batch: Any,
+    noise: Any,
+    key: Key,
+) -> Arrays:
+    """The arrays of all results by name."""
+    arrays: Arrays = {}
+    for name, function in functions.items():
+        try:
+            result = function(model, batch, noise, key.fold_in(name))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{label}: {name} raised {reason}") from error
+        arrays |= {leaf: to_numpy(array) for leaf, array in leaves(result, name)}
+    return arrays
