@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diptych.parity.api import compare
     from diptych.parity.cases import case, pair
+    from diptych.parity.functions import compare_functions
+    from diptych.parity.layers import layer
     from diptych.parity.plugin import assert_parity
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
+    from diptych.parity.trace import tap, tap_gradient
 
 _MODULES = {
     "Report": "report",
@@ -22,9 +25,24 @@ _MODULES = {
     "assert_parity": "plugin",
     "case": "cases",
     "compare": "api",
+    "compare_functions": "functions",
+    "layer": "layers",
     "pair": "cases",
+    "tap": "trace",
+    "tap_gradient": "trace",
 }
-__all__ = ["Report", "Row", "assert_parity", "case", "compare", "pair"]
+__all__ = [
+    "Report",
+    "Row",
+    "assert_parity",
+    "case",
+    "compare",
+    "compare_functions",
+    "layer",
+    "pair",
+    "tap",
+    "tap_gradient",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,6 @@ A bound is never chosen because it passes. docs/parity.md explains each of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from diptych.arrays import is_float
-from diptych.parity.errors import normwise
+from diptych.parity.errors import norm
 from diptych.parity.trace import Call
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -25,12 +24,12 @@ FLOAT64_BOUND = 1e-13
 AMPLIFICATION = 10.0
 """FLOAT64_BOUND holds up to this condition number; beyond it the bound grows in proportion."""
 PERTURBATION = 2.0**-30
-"""Relative size of the random perturbations that measure a condition number (see `condition`)."""
+"""Relative size of the random perturbations that measure a condition number (see `sensitivity`)."""
 PERTURBATIONS = 3
 """Number of random perturbations."""
-UNDETERMINED = 0.1 / PERTURBATION
-"""From this condition number on, a perturbation changes the first digit of a tensor: its exact
-value is 0, and rounding errors are all that it holds."""
+UNDETERMINED = 0.1
+"""If a perturbation changes a tensor by this share, so its first digit, then the exact value is 0
+and rounding errors are all that the tensor holds."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""
@@ -67,25 +66,24 @@ def perturb(key: Key, array: Any) -> Any:
     return array * (1 + PERTURBATION * random.normal(key, np.shape(array)))
 
 
-def condition(reference: np.ndarray | None, perturbed: Sequence[np.ndarray | None]) -> float:
-    """Condition number of a tensor: the amplification of a relative perturbation.
+def sensitivity(reference: np.ndarray | None, perturbed: np.ndarray | None) -> float:
+    """The change of a tensor for a relative perturbation: ‖y' - y‖ / PERTURBATION.
 
-        y = f(w),  y' = f(w (1 + delta n)):    condition = ‖y' - y‖ / ‖y‖ / delta
+        y = f(w),  y' = f(w (1 + delta n)):    condition = sensitivity / ‖y‖
 
-    with w every weight and noise, n standard normal and delta = PERTURBATION. `reference` is y,
-    `perturbed` holds one y' for each of a few random n; the largest ratio counts. It is measured on
-    the left panel in float64: about 1 to 5 in healthy layers, hundreds where a sum cancels or where
-    log(sigma^2) meets a sigma near 0. A rounding error is a relative perturbation too, of size u
-    instead of delta, so a bound has to grow with this number.
+    with w every weight and noise, n standard normal and delta = PERTURBATION. It is measured in
+    float64, for a few random n, of which the largest counts. The condition number is about 1 to 5
+    in healthy layers, hundreds where a sum cancels or where log(sigma^2) meets a sigma near 0. A
+    rounding error is a relative perturbation too, of size u instead of delta, so a bound has to
+    grow with this number.
 
-    At least 1; 1 also where the tensor is missing or not finite.
+    0 where a tensor is missing, has another shape or is not finite.
     """
-    if reference is None:
-        return 1.0
-    comparable = [a for a in perturbed if a is not None and a.shape == reference.shape]
+    if reference is None or perturbed is None or reference.shape != perturbed.shape:
+        return 0.0
     with np.errstate(all="ignore"):
-        ratios = [normwise(array, reference) / PERTURBATION for array in comparable]
-    return max([1.0, *(ratio for ratio in ratios if math.isfinite(ratio))])
+        change = norm(perturbed - reference)
+    return change / PERTURBATION if math.isfinite(change) else 0.0
 
 
 def roundings(call: Call, module: Any, phase: str) -> int:

@@ -21,6 +21,14 @@ def normwise(array: np.ndarray, reference: np.ndarray) -> float:
     return float(difference / np.linalg.norm(reference / scale))
 
 
+def norm(array: np.ndarray) -> float:
+    """‖array‖, which neither overflows nor underflows on the way."""
+    scale = float(np.abs(array).max(initial=0.0))
+    if scale == 0 or not math.isfinite(scale):
+        return scale
+    return scale * float(np.linalg.norm(array / scale))
+
+
 def islands(array: np.ndarray, reference: np.ndarray) -> Iterator[np.ndarray | None]:
     """Masks of the elements that lie together in magnitude, the largest island first.
 

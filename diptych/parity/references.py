@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from diptych.arrays import cast, map_arrays
-from diptych.parity.bounds import PERTURBATIONS, UNDETERMINED, condition, perturb
+from diptych.parity.bounds import (
+    PERTURBATION,
+    PERTURBATIONS,
+    UNDETERMINED,
+    perturb,
+    sensitivity,
+)
+from diptych.parity.errors import norm
 from diptych.parity.numpy_side import NumpySide
 from diptych.parity.run import Run
 from diptych.parity.sides import Plan, Side
@@ -59,33 +66,42 @@ class References:
         return twin.run_once(self.plan)
 
     def widen(
-        self, select: Select, bound: Callable[[float], float], mask: np.ndarray | None, error: float
+        self,
+        select: Select,
+        bound: Callable[[float], float],
+        mask: np.ndarray | None,
+        error: float,
+        size: float,
     ) -> float:
         """The bound for the elements of `mask`: `bound(condition number)`, measured as needed.
 
-        Each further run can only raise the condition number, so it stops when the error is allowed.
+        `size` is the norm that the error is relative to. Each further run can only raise the
+        condition number, so it stops when the error is allowed.
         """
-        limit = bound(1.0)
-        kappa = 1.0
+        limit, largest = bound(1.0), 0.0
         for i in range(PERTURBATIONS):
             if error <= limit:
                 return limit
-            kappa = max(kappa, self._condition(select, self._perturbation(i), mask))
-            limit = max(limit, bound(kappa))
-        if error > limit and kappa > UNDETERMINED:
-            kappa = max(kappa, self._condition(select, self._perturbed_backward, mask))
-            limit = max(limit, bound(kappa))
+            largest = max(largest, self._sensitivity(select, self._perturbation(i), mask))
+            limit = max(limit, bound(largest / size))
+        value = self._selected(select, self.reference, mask)
+        own = 0.0 if value is None else norm(value)
+        if error > limit and largest * PERTURBATION >= UNDETERMINED * own:
+            largest = max(largest, self._sensitivity(select, self._perturbed_backward, mask))
+            limit = max(limit, bound(largest / size))
         return limit
 
-    def _condition(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
-        if run is None or self.reference is None:
-            return 1.0
-        reference, perturbed = select(self.reference), select(run)
-        if mask is not None and reference is not None and perturbed is not None:
-            if not reference.shape == perturbed.shape == mask.shape:
-                return 1.0
-            reference, perturbed = reference[mask], perturbed[mask]
-        return condition(reference, [perturbed])
+    def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
+        values = (self._selected(select, other, mask) for other in (self.reference, run))
+        return sensitivity(*values)
+
+    @staticmethod
+    def _selected(select: Select, run: Run | None, mask: np.ndarray | None) -> np.ndarray | None:
+        """The elements of a mask of one tensor of a run."""
+        value = None if run is None else select(run)
+        if mask is None or value is None:
+            return value
+        return value[mask] if value.shape == mask.shape else None
 
     def _perturbation(self, i: int) -> Run | None:
         """The run with the i-th random perturbation of every weight and noise."""

@@ -80,8 +80,13 @@ def compare_registered(
         masks_equal=masks_equal(rows),
         not_compared=(*report.not_compared, *notes),
         key=str(key),
-        reproducer=f"diptych check {name!r} --dtype {left_dtype} --device {device} -v",
+        reproducer=reproduce(name, str(left_dtype), str(device)),
     )
+
+
+def reproduce(name: str, dtype: str, device: str) -> str:
+    """The command that repeats the comparison of a registered pair."""
+    return f"diptych check {name!r} --dtype {dtype} --device {device} -v"
 
 
 def _initialize(left: Any, batch: Any, noise: Any) -> Exception | None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from diptych.arrays import to_numpy
-from diptych.parity.errors import in_ulp, islands, normwise
+from diptych.parity.errors import in_ulp, islands, norm, normwise
 
-Widen = Callable[[np.ndarray | None, float], float]
-"""(mask of elements, their error) -> their bound, no wider than is needed for the error"""
+Widen = Callable[[np.ndarray | None, float, float], float]
+"""(mask of elements, error, norm that it is relative to) -> bound, no wider than the error needs"""
 
 ROOT_CAUSE = "root cause"
 """Origin of a failing row: the panels compute different values from the same inputs."""
@@ -94,8 +94,9 @@ def compare_arrays(
 
     NaN is a failure, on one side or on both: it would hide every other difference. So is inf,
     unless `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" either sign.
-    `sides` names the two in the notes. `widen(mask, error)` gives the bound for the elements of a
-    mask, wider where they are badly conditioned; it is called only if the error is over `bound`.
+    `sides` names the two in the notes. `widen(mask, error, norm)` gives the bound for the elements
+    of a mask, wider where they are badly conditioned; it is called only if the error is over
+    `bound`. Where the reference is 0, the error is relative to the array.
     """
     for side, present, other in ((sides[0], array, reference), (sides[1], reference, array)):
         if present is None:
@@ -141,8 +142,12 @@ def _compare_floats(
     whole = normwise(a, b)
     masks = list(islands(a, b))
     for mask in masks if len(masks) > 1 else [None]:
-        error = whole if mask is None else normwise(a[mask], b[mask])
-        limit = bound if error <= bound or widen is None else widen(mask, error)
+        x, y = (a, b) if mask is None else (a[mask], b[mask])
+        error, limit = whole if mask is None else normwise(x, y), bound
+        if error > bound and widen is not None:
+            relative = error if error < math.inf else 1.0
+            limit = widen(mask, relative, norm(y) or norm(x))
+            error = relative if relative <= limit else error
         ratio = error / limit if limit else (math.inf if error else 0.0)
         results.append((ratio, error, limit, mask))
     _, error, limit, mask = max(results, key=lambda result: result[0])
