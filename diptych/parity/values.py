@@ -80,12 +80,12 @@ def compare_values(
         before = _buffers(left), _buffers(right)
         rows += _value_rows(panels, functions, noise, options, dtype, run)
         after = _buffers(left), _buffers(right)
-        for side, first, last in zip(("left", "right"), before, after, strict=True):
-            rows += [
-                replace(row, note=f"changed by evaluation on the {side}")
-                for row in compare_named(first, last, "buffer", 0.0)
-                if not row.ok
-            ]
+        changed = [
+            replace(row, note=f"changed by evaluation on the {side}", origin=ROOT_CAUSE)
+            for side, *buffers in zip(("left", "right"), before, after, strict=True)
+            for row in compare_named(*buffers, "buffer", 0.0)
+            if not row.ok
+        ]
         inherited = any(row.kind in FORWARD for row in failures)
         if not inherited and any(not r.ok and r.name.startswith(LOSS) for r in rows):
             sides = NumpySide(left, "left"), TorchSide(right, "right")
@@ -94,6 +94,7 @@ def compare_values(
             inherited = any(row.kind in FORWARD for row in calls)
             known = {row.name for row in calls}
             rows = [*calls, *(row for row in rows if row.name not in known)]
+        rows += changed
     finally:
         left.train(training[0])
         right.train(training[1])
