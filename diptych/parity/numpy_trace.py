@@ -51,7 +51,11 @@ class NumpyTrace(Trace):
             self.events.append(("cotangent", call))
         if self.perturb is not None:
             cotangents = map_arrays(functools.partial(self.perturb, call.name), cotangents)
-        result = vjp(*cotangents)
+        try:
+            result = vjp(*cotangents)
+        except Exception:
+            self.failed = self.failed or call.name
+            raise
         # without inputs these are gradients of parameters, which are compared where they add up
         for name, gradient in _named_gradients(call, result) if call.inputs else []:
             add_gradient(call.input_grads, name, gradient)
