@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from diptych.parity.functions import compare_functions
     from diptych.parity.layers import layer
     from diptych.parity.plugin import assert_parity
+    from diptych.parity.recording import record
     from diptych.parity.report import Report
     from diptych.parity.rows import Row
+    from diptych.parity.saved_cases import load_case, save_case
     from diptych.parity.trace import tap, tap_gradient
 
 _MODULES = {
@@ -27,7 +29,10 @@ _MODULES = {
     "compare": "api",
     "compare_functions": "functions",
     "layer": "layers",
+    "load_case": "saved_cases",
     "pair": "cases",
+    "record": "recording",
+    "save_case": "saved_cases",
     "tap": "trace",
     "tap_gradient": "trace",
 }
@@ -39,7 +44,10 @@ __all__ = [
     "compare",
     "compare_functions",
     "layer",
+    "load_case",
     "pair",
+    "record",
+    "save_case",
     "tap",
     "tap_gradient",
 ]

@@ -15,7 +15,9 @@ from diptych.arrays import is_float, leaves
 from diptych.parity.comparison import Comparison
 from diptych.parity.numpy_side import NumpySide
 from diptych.parity.options import Options
+from diptych.parity.recorded_side import RecordedSide, recorded_inputs
 from diptych.parity.report import Report
+from diptych.parity.run import Run
 from diptych.parity.sides import Side
 from diptych.parity.torch_side import TorchSide
 from model_specs.common.key import Key
@@ -73,6 +75,8 @@ def compare(
     options = Options(
         rename or {}, layout or {}, ignore, allow_unused, bound, infinities, kwargs or {}
     )
+    if not isinstance(key, Key):
+        raise ValueError(f"key: got {key!r}, takes a Key")
     if isinstance(left, str) and not _is_file(left):
         from diptych.parity.registered import compare_registered  # noqa: PLC0415
 
@@ -87,12 +91,15 @@ def compare(
             "left: got a torch module and right: a NumPy module, takes the NumPy module on the left"
         )
     if batch is None:
-        batch = next((side.inputs for side in sides if not side.can_run), None)
+        batch = recorded_inputs(sides)
     common = _dtype(sides, batch)
     if dtype is not None and as_dtype(_dtype_name(dtype)) != common:
         raise ValueError(f"dtype: got {dtype!r}, the models have {common}")
+    if device is not None and not isinstance(device, str | torch.device):
+        raise ValueError(f"device: got {device!r}, takes cpu, cuda or cuda:N")
     if device is not None and as_device(device).type != as_device(sides[1].device).type:
         raise ValueError(f"device: got {device!r}, the right model is on {sides[1].device}")
+    options = replace(options, rename={k: sides[1].clean(v) for k, v in options.rename.items()})
     report = Comparison(*sides, batch, noise, options, common).report(name or sides[0].title)
     return replace(report, key=str(key)) if not report.key else report
 
@@ -102,6 +109,8 @@ def side_of(model: Any, label: str) -> Side:
 
     Raises: TypeError for anything that is no model, with what is taken.
     """
+    if isinstance(model, Run) or (isinstance(model, str | os.PathLike) and _is_file(model)):
+        return RecordedSide(model, label)
     if isinstance(model, Module):
         return NumpySide(model, label)
     if isinstance(model, nn.Module):
@@ -120,8 +129,8 @@ def side_of(model: Any, label: str) -> Side:
     )
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(".safetensors") or os.sep in name
+def _is_file(name: str | os.PathLike[str]) -> bool:
+    return os.fspath(name).endswith(".safetensors") or os.sep in os.fspath(name)
 
 
 def _dtype(sides: tuple[Side, Side], batch: Any) -> np.dtype:

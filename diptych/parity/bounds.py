@@ -27,9 +27,11 @@ PERTURBATION = 2.0**-30
 """Relative size of the random perturbations that measure a condition number (see `sensitivity`)."""
 PERTURBATIONS = 3
 """Number of random perturbations."""
-UNDETERMINED = 0.1
-"""If a perturbation changes a tensor by this share, so its first digit, then the exact value is 0
-and rounding errors are all that the tensor holds."""
+UNIT_ROUNDOFF = 2.0**-24
+"""Largest relative error of one rounding in float32."""
+VANISHING = 1e-3
+"""A tensor that is smaller by this factor in float64 than in float32 is exactly 0 but for rounding
+errors; those are smaller by 2e-9."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""

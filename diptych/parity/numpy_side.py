@@ -12,7 +12,7 @@ import numpy as np
 from diptych.arrays import is_float, items, leaves, map_arrays
 from diptych.parity.bounds import rounding_bound
 from diptych.parity.errors import normwise
-from diptych.parity.numpy_trace import NumpyTrace, has_vjp
+from diptych.parity.numpy_trace import NumpyTrace, has_vjp, named_gradients
 from diptych.parity.run import Run
 from diptych.parity.sides import (
     Control,
@@ -21,9 +21,10 @@ from diptych.parity.sides import (
     fail_in,
     outputs_of,
     strange_outputs,
+    total_of,
 )
-from diptych.parity.trace import Perturb, public_methods
-from numpy_ref.nn.module import Module
+from diptych.parity.trace import Arrays, add_gradient, public_methods
+from numpy_ref.nn.module import Buffer, Module, Parameter
 
 
 class NumpySide(Side):
@@ -36,7 +37,6 @@ class NumpySide(Side):
         self.modules = dict(model.named_modules())
         self.state = model.state_dict()
         self.without_gradients = f"the {label} has no vjp"
-        self.perturb: Perturb | None = None
 
     @property
     def dtype(self) -> np.dtype | None:
@@ -47,9 +47,7 @@ class NumpySide(Side):
         return next(iter(dtypes), None)
 
     def defines(self, path: str) -> set[str]:
-        methods = public_methods(type(self.modules[path]), dir(Module))
-        placeholder = type(self.modules[path]).forward is Module.forward
-        return set(methods) - ({"forward"} if placeholder else set())
+        return public_methods(self.modules[path], Module)
 
     def describe(self) -> Run:
         groups: defaultdict[int, set[str]] = defaultdict(set)
@@ -67,16 +65,21 @@ class NumpySide(Side):
     def _run(self, plan: Plan) -> Run:
         self.restore()
         self.model.zero_grad()
-        with NumpyTrace(self.modules, plan.methods, plan.names, self.perturb) as trace:
+        with NumpyTrace(self.modules, plan.methods, plan.names) as trace:
             try:
                 value, vjp = self._forward(plan)
-                if vjp is not None:
-                    vjp(*_vjp_arguments(value, vjp, plan))
+                result = None if vjp is None else vjp(*_vjp_arguments(value, vjp, plan))
             except Exception as error:
                 fail_in(trace, error)
                 raise
+        root = trace.root_call(plan.root, plan.inputs, value)
         run = Run(plan.root, trace.calls, trace.events, {}, differentiated=vjp is not None)
         run.outputs, run.helpers = outputs_of(value), frozenset(trace.helpers)
+        if vjp is not None and plan.root == "forward":
+            root.input_grads.clear()  # what the caller gets, whatever stands around the method
+            for name, gradient in named_gradients(root, result):
+                add_gradient(root.input_grads, name, gradient)
+        run.changed = self._changed()
         run.gradients = {n: g.copy() for n, g in self.model.gradients().items()}
         run.buffers = {n: b.data.copy() for n, b in self.model.named_buffers()}
         return run
@@ -88,7 +91,10 @@ class NumpySide(Side):
         if vjp is not None:
             vjp(*_vjp_arguments(value, vjp, plan))
         gradients = {n: g.copy() for n, g in self.model.gradients().items()}
-        return Control(outputs_of(value), gradients, strange_outputs(value))
+        return Control(outputs_of(value), gradients, strange=strange_outputs(value))
+
+    def _gradient_reason(self, run: Run, control: Control) -> str:
+        return ""  # the control run adds to the same gradients, see `_adopt`
 
     def _adopt(self, run: Run, control: Control) -> None:
         bound = rounding_bound(np.dtype(self.dtype or np.float64), 4)
@@ -102,6 +108,10 @@ class NumpySide(Side):
         for name, buffer in self.model.named_buffers():
             buffer.data[...] = run.buffers[name]
 
+    def _changed(self) -> Arrays:
+        named = self.model.named_parameters()
+        return {n: p.data.copy() for n, p in named if not _equal(p.data, self.state[n])}
+
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
         for name, parameter in self.model.named_parameters():
             parameter.data[...] = function(name, parameter.data)
@@ -110,16 +120,25 @@ class NumpySide(Side):
         inputs = map_arrays(np.array, plan.inputs)
         method = self.model if plan.root == "forward" else getattr(self.model, plan.root)
         result = method(*inputs, **plan.kwargs)
+        total = total_of(result[0] if has_vjp(result) else result) if plan.root == "loss" else 0.0
+        if np.size(total) != 1:
+            raise ValueError(f"its total has shape {np.shape(total)}, takes a scalar")
         return result if has_vjp(result) else (result, None)
 
     def restore(self) -> None:
-        for name, buffer in self.model.named_buffers():
-            buffer.data[...] = self.state[name]
+        values: list[tuple[str, Buffer | Parameter]] = [*self.model.named_buffers()]
+        for name, value in [*values, *self.model.named_parameters()]:
+            if not _equal(value.data, self.state[name]):
+                value.data[...] = self.state[name]
 
-    def twin(self) -> Self | None:
-        twin = self.model.astype(np.float64)
+    def twin(self, dtype: np.dtype) -> Self | None:
+        twin = self.model.astype(dtype)
         twin.load_state_dict(self.state)
         return type(self)(twin, self.label)
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 
 def _vjp_arguments(value: Any, vjp: Any, plan: Plan) -> tuple[Any, ...]:
@@ -130,7 +149,7 @@ def _vjp_arguments(value: Any, vjp: Any, plan: Plan) -> tuple[Any, ...]:
     cotangents = plan.cotangents(outputs_of(value))
     if isinstance(value, Mapping) and _accepts(vjp, 1) and not _accepts(vjp, len(outputs) + 1):
         return (_rebuilt(value, iter(cotangents.values())),)
-    floats = [n for n, array in outputs.items() if is_float(array) or isinstance(array, float)]
+    floats = [name for name, array in outputs.items() if is_float(array)]
     if _accepts(vjp, len(floats)):
         return tuple(cotangents[name] for name in floats)
     contents = list(items(value) or [])

@@ -6,25 +6,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.arrays import is_float, leaves, map_arrays
-from diptych.parity.trace import Call, Methods, Perturb, Trace, add_gradient
+from diptych.arrays import is_float, leaves
+from diptych.parity.trace import Call, Trace, add_gradient
 
 
 class NumpyTrace(Trace):
-    """The trace of a `numpy_ref` Module.
-
-    `perturb(name of the call, cotangent)`, if not None, replaces each cotangent of each call.
-    """
-
-    def __init__(
-        self,
-        modules: Mapping[str, Any],
-        methods: Methods,
-        names: Mapping[str, str] | None = None,
-        perturb: Perturb | None = None,
-    ) -> None:
-        super().__init__(modules, methods, names)
-        self.perturb = perturb
+    """The trace of a `numpy_ref` Module."""
 
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         result = original(*arguments)
@@ -42,22 +29,22 @@ class NumpyTrace(Trace):
 
     def _run_vjp(self, call: Call, vjp: Any, *cotangents: Any) -> Any:
         """Call a vjp, and record its cotangents and the gradients that it returns."""
-        if self.closed:
+        if self._open:
+            call.differentiated_inside = True
+        if self.closed or self._open:
             return vjp(*cotangents)
         first = not call.output_grads and not call.input_grads
         for name, cotangent in _named_cotangents(call, cotangents):
             add_gradient(call.output_grads, name, cotangent)
         if first:
             self.events.append(("cotangent", call))
-        if self.perturb is not None:
-            cotangents = map_arrays(functools.partial(self.perturb, call.name), cotangents)
         try:
             result = vjp(*cotangents)
         except Exception:
             self.failed = self.failed or call.name
             raise
         # without inputs these are gradients of parameters, which are compared where they add up
-        for name, gradient in _named_gradients(call, result) if call.inputs else []:
+        for name, gradient in named_gradients(call, result) if call.inputs else []:
             add_gradient(call.input_grads, name, gradient)
             call.variables.add(name)
         if first:
@@ -90,19 +77,21 @@ def _named_cotangents(call: Call, cotangents: tuple[Any, ...]) -> list[tuple[str
     return list(zip(names, arrays, strict=False))
 
 
-def _named_gradients(call: Call, result: Any) -> list[tuple[str, Any]]:
+def named_gradients(call: Call, result: Any) -> list[tuple[str, Any]]:
     """(input name, gradient) of what a vjp returned: by position, or by argument in a mapping.
 
     A vjp may skip an argument that was None, or return a gradient for it too.
     """
     if isinstance(result, Mapping):
         positions = {name: str(i) for i, name in enumerate(call.argument_names)}
-        return [(positions[key], value) for key, value in result.items() if key in positions]
+        if not positions.keys() >= result.keys():  # of a mapping that is the only argument
+            positions = {key: f"0.{key}" for key in result}
+        return [leaf for key, value in result.items() for leaf in leaves(value, positions[key])]
     gradients, names = _flat((result,)), list[str | None](call.inputs)
     if len(gradients) > len(names):
         names = []
         for i, argument in enumerate(call.arguments):
-            names += [None] if argument is None else [n for n, _ in leaves(argument, str(i))]
+            names += [n for n, _ in leaves(argument, str(i))] or [None]
     if len(gradients) > len(names):
         counts = f"{len(gradients)} gradients for {len(call.inputs)} inputs"
         raise ValueError(f"{call.name}: its vjp gave {counts}")

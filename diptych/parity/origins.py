@@ -23,8 +23,8 @@ from diptych.parity.alignment import Alignment, layout_name, match_leaves
 from diptych.parity.options import Options
 from diptych.parity.rows import PROPAGATED, ROOT_CAUSE, compare_arrays
 from diptych.parity.run import Run
-from diptych.parity.sides import Side, total_of
-from diptych.parity.torch_side import TorchSide
+from diptych.parity.sides import Side, outputs_of, total_of
+from diptych.parity.torch_side import TorchSide, input_grads
 from diptych.parity.torch_trace import TorchTrace, unwrapped
 from diptych.parity.trace import Arrays, Call, Trace
 
@@ -167,7 +167,7 @@ class Origins:
         with _buffers_restored(self.side):
             self.side.restore()
             for c in self._outermost_calls(call.module):
-                _call(module, c.method, self._arguments(c, track=False))
+                _call(module, c.method, self._arguments(c, track=False)[1])
             buffers = {n: to_numpy(b) for n, b in self.side.buffers.items()}
         return self.options.from_right(name, buffers)
 
@@ -176,23 +176,22 @@ class Origins:
         calls = [c for c in self.left.calls.values() if c.module == path and c.method != "tap"]
         return [c for c in calls if not any(c.inside(other) for other in calls)]
 
-    def _arguments(self, call: Call, *, track: bool) -> tuple[Any, ...]:
-        """The left's arguments of a call, as copies in the right's layout that may be changed."""
+    def _arguments(self, call: Call, *, track: bool) -> tuple[Any, Any]:
+        """The left's arguments of a call in the right's layout: leaves, and what the call gets."""
         assert self.side is not None
         arguments = []
         for i, argument in enumerate(call.arguments):
             names = iter([name for name, _ in leaves(argument, str(i))])
             arguments.append(
                 map_arrays(
-                    lambda a, names=names: np.ascontiguousarray(  # type: ignore[misc]
+                    lambda a, names=names: np.array(  # type: ignore[misc]
                         self.options.to_right(layout_name(call, "input gradient", next(names)), a)
                     ),
                     argument,
                 )
             )
         tensors = to_tensors(tuple(arguments), torch.device(self.side.device), track=track)
-        result: tuple[Any, ...] = map_arrays(lambda t: t.clone() if t.requires_grad else t, tensors)
-        return result
+        return tensors, map_arrays(lambda t: t.clone() if t.requires_grad else t, tensors)
 
     def _replay(self, call: Call) -> tuple[Trace, Arrays]:
         """Run one call on the right: its trace, and the gradients of the right's parameters."""
@@ -204,9 +203,13 @@ class Origins:
         try:
             with _buffers_restored(side), TorchTrace(modules, methods, names) as trace:
                 module = self.alignment.right_modules[call.module]
-                result = _call(module, call.method, self._arguments(call, track=True))
+                inputs, arguments = self._arguments(call, track=True)
+                result = _call(module, call.method, arguments)
                 trace.end_forward()
                 self._differentiate(call, result)
+            if call.is_root:  # what the caller gets, whatever stands around the method
+                root = trace.root_call(call.method, (), result)
+                root.outputs, root.input_grads = outputs_of(result), input_grads(inputs)
             grads = {n: to_numpy(p.grad) for n, p in side.parameters.items() if p.grad is not None}
         finally:
             for name, parameter in side.parameters.items():

@@ -41,6 +41,13 @@ class Outcome:
         return not self.problem and not self.is_empty and all(row.ok for row in self.rows)
 
     @property
+    def result(self) -> str:
+        """ "agrees", "diverges" if a row is off, or "fails" if the rows give no verdict."""
+        if self.ok:
+            return "agrees"
+        return "fails" if self.problem or not self.failures else "diverges"
+
+    @property
     def is_empty(self) -> bool:
         """True if nothing besides parameters was compared."""
         return all(row.kind == "parameter" for row in self.rows)

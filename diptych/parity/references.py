@@ -7,6 +7,7 @@ a tensor, by which its bound may grow.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,17 +16,15 @@ import numpy as np
 
 from diptych.arrays import cast, map_arrays
 from diptych.parity.bounds import (
-    PERTURBATION,
     PERTURBATIONS,
-    UNDETERMINED,
+    UNIT_ROUNDOFF,
+    VANISHING,
     perturb,
     sensitivity,
 )
 from diptych.parity.errors import norm
-from diptych.parity.numpy_side import NumpySide
 from diptych.parity.run import Run
 from diptych.parity.sides import Plan, Side
-from diptych.parity.trace import Arrays
 from model_specs.common.key import Key
 
 PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
@@ -40,26 +39,18 @@ class References:
     run again. `first` is the side's run of the comparison.
     """
 
-    def __init__(self, side: Side | None, plan: Plan, first: Run | None) -> None:
-        self.side, self.first = side, first
-        float64 = np.dtype(np.float64)
-        self.plan = replace(plan, inputs=map_arrays(lambda a: cast(a, float64), plan.inputs))
-        self.plan = replace(self.plan, cotangents=self._cotangents(plan))
-        self.runs = {"float64 reference": 0, "perturbed": 0}
+    def __init__(self, side: Side | None, plan: Plan, first: Run | None, dtype: np.dtype) -> None:
+        self.side, self.first, self.dtype = side, first, dtype
+        self.plan = _cast(plan, np.dtype(np.float64))
+        self.runs = {"float64 reference": 0, "perturbed": 0, "float32": 0}
         self._perturbed: list[Run | None] = []
-
-    @staticmethod
-    def _cotangents(plan: Plan) -> Callable[[Arrays], Arrays]:
-        return lambda outputs: {
-            name: array.astype(np.float64) for name, array in plan.cotangents(outputs).items()
-        }
 
     @functools.cached_property
     def reference(self) -> Run | None:
         """The run in float64; the run of the comparison if that is in float64."""
         if self.first is not None and self.first.dtype == np.float64 and self.first.device == "cpu":
             return self.first
-        twin = self.side.twin() if self.side is not None else None
+        twin = self.side.twin(np.dtype(np.float64)) if self.side is not None else None
         if twin is None:
             return None
         self.runs["float64 reference"] += 1
@@ -79,17 +70,47 @@ class References:
         condition number, so it stops when the error is allowed.
         """
         limit, largest = bound(1.0), 0.0
+        if not size:
+            return limit
         for i in range(PERTURBATIONS):
             if error <= limit:
                 return limit
             largest = max(largest, self._sensitivity(select, self._perturbation(i), mask))
             limit = max(limit, bound(largest / size))
-        value = self._selected(select, self.reference, mask)
-        own = 0.0 if value is None else norm(value)
-        if error > limit and largest * PERTURBATION >= UNDETERMINED * own:
-            largest = max(largest, self._sensitivity(select, self._perturbed_backward, mask))
-            limit = max(limit, bound(largest / size))
+        if error > limit:
+            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
         return limit
+
+    def _rounding_noise(self, select: Select, mask: np.ndarray | None) -> float:
+        """The change of a tensor between float64 and float32, per unit roundoff.
+
+        It shows what no perturbation shows: a cancellation inside a layer. Some sums are exactly 0
+        for all weights and cotangents, such as the gradient of a bias before a batch normalisation
+        or of the keys of an attention, and hold nothing but rounding errors. In a comparison of
+        float32 it counts for such sums only, whose values shrink with the unit roundoff; otherwise
+        the left's own error would excuse it.
+        """
+        exact, rounded = (self._selected(select, r, mask) for r in (self.reference, self._float32))
+        if exact is None or rounded is None or exact.shape != rounded.shape:
+            return 0.0
+        is_zero = norm(exact) <= VANISHING * norm(rounded)
+        if self.dtype == np.float32 and not is_zero:
+            return 0.0
+        with np.errstate(all="ignore"):
+            change = norm(rounded.astype(np.float64) - exact) / UNIT_ROUNDOFF
+        return change if math.isfinite(change) else 0.0
+
+    @functools.cached_property
+    def _float32(self) -> Run | None:
+        """The run in float32; the run of the comparison if that is in float32."""
+        if self.first is not None and self.dtype == np.float32:
+            return self.first
+        twin = self.side.twin(np.dtype(np.float32)) if self.side is not None else None
+        if twin is None:
+            return None
+        self.runs["float32"] += 1
+        with np.errstate(all="ignore"):  # it may overflow
+            return twin.run_once(_cast(self.plan, np.dtype(np.float32)))
 
     def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
         values = (self._selected(select, other, mask) for other in (self.reference, run))
@@ -110,7 +131,7 @@ class References:
         return self._perturbed[i]
 
     def _perturbed_run(self, i: int) -> Run | None:
-        twin = self.side.twin() if self.side is not None else None
+        twin = self.side.twin(np.dtype(np.float64)) if self.side is not None else None
         if twin is None:
             return None
         self.runs["perturbed"] += 1
@@ -125,17 +146,13 @@ class References:
         noise = key.fold_in("noise")
         return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
 
-    @functools.cached_property
-    def _perturbed_backward(self) -> Run | None:
-        """The run with all cotangents perturbed instead of weights and noise.
 
-        Some sums are exactly 0 for all weights and noises, such as the gradient of a bias before a
-        batch normalisation; only this perturbation shows the size of their summands.
-        """
-        twin = self.side.twin() if self.side is not None else None
-        if not isinstance(twin, NumpySide):
-            return None
-        self.runs["perturbed"] += 1
-        key = PERTURBATION_KEY.fold_in("cotangents")
-        twin.perturb = lambda name, array: perturb(key.fold_in(name), array)
-        return twin.run_once(self.plan)
+def _cast(plan: Plan, dtype: np.dtype) -> Plan:
+    """The plan with inputs and cotangents in another dtype."""
+    return replace(
+        plan,
+        inputs=map_arrays(lambda a: cast(a, dtype), plan.inputs),
+        cotangents=lambda outputs: {
+            name: cast(array, dtype) for name, array in plan.cotangents(outputs).items()
+        },
+    )

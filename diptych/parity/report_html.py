@@ -59,6 +59,7 @@ def to_html(outcome: Outcome) -> str:
         outcome=outcome,
         verdict=verdict(outcome),
         root=module_tree(outcome),
+        is_open=functools.partial(_is_open, outcome),
         options=options_used(outcome),
         versions=versions(),
     )
@@ -93,6 +94,11 @@ def severity(row: Row | None) -> int:
     if row.ok:
         return 1
     return 2 if row.error < 1e-6 else 3 if row.error < 1e-2 else 4
+
+
+def _is_open(outcome: Outcome, node: ModuleNode) -> bool:
+    """True for the root, and for modules on the way to a root cause, or else to any failing row."""
+    return not node.path or bool(node.has_root_cause if outcome.root_causes else node.failures)
 
 
 def _excess(row: Row) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from diptych.parity.outcome import Outcome
 from diptych.parity.rows import Row
 from diptych.parity.verdict import verdict
@@ -56,8 +58,10 @@ def to_json(outcome: Outcome) -> str:
 
 def to_json_value(value: Any) -> Any:
     """A value that strict JSON can hold: NaN and inf become strings, as do unknown types."""
-    if isinstance(value, float) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Mapping):

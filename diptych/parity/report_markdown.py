@@ -18,7 +18,7 @@ MOST_ROWS = 20
 def to_markdown(outcome: Outcome) -> str:
     """The verdict, the failing rows as a table, and totals."""
     failures = outcome.failures
-    blocks = [f"**{'Agrees' if outcome.ok else 'Diverges'}.** {escape(verdict(outcome))}"]
+    blocks = [f"**{outcome.result.capitalize()}.** {escape(verdict(outcome))}"]
     if failures:
         headings = ("tensor", "kind", "shape", "error", "bound", "worst element", "")
         cells = [

@@ -86,9 +86,9 @@ def _width(columns: Mapping[str, Sequence[str]]) -> int:
 
 
 def status(row: Row) -> str:
-    """The last cell of a row: "ok", or "FAIL" with the origin and the note."""
-    words = ["ok"] if row.ok else list(filter(None, (f"FAIL {row.origin}".strip(), row.note)))
-    return ", ".join([*words, *(["loosened by hand"] if row.loosened else [])])
+    """The last cell of a row: "ok", or "FAIL" with the origin; then its note."""
+    words = ["ok" if row.ok else f"FAIL {row.origin}".strip(), row.note]
+    return ", ".join(filter(None, [*words, "loosened by hand" if row.loosened else ""]))
 
 
 def details(outcome: Outcome, row: Row) -> list[str]:

@@ -117,7 +117,8 @@ def compare_arrays(
     finite = np.isfinite(a) & np.isfinite(b)
     if not finite.all():
         masked = _equal_infinities(a, b, infinities)
-        if not (finite | masked).all() or not finite.any():
+        nothing_left = not finite.any() and infinities != "equal"
+        if not (finite | masked).all() or nothing_left:
             bad = [s for s, v in zip(sides, (a, b), strict=True) if not np.isfinite(v).all()]
             row = _at(row, a, b, ~(finite | masked) if not (finite | masked).all() else ~finite)
             return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")

@@ -29,6 +29,10 @@ class Run:
     """Gradients of the parameters; a parameter that got none is absent"""
     buffers: Arrays = field(default_factory=dict)
     """Buffers after the run"""
+    whole: bool = True
+    """False if only the root method was recorded"""
+    changed: Arrays = field(default_factory=dict)
+    """Parameters that the run itself has changed"""
     helpers: frozenset[str] = frozenset()
     """Calls of methods that are no layers: they have no vjp and are not compared"""
     parameters: frozenset[str] = frozenset()
@@ -45,3 +49,5 @@ class Run:
     device: str = "cpu"
     sources: dict[str, str] = field(default_factory=dict)
     """File and line of each module's class, by module path"""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Further paths of a module that stands under several -> the first one; in recordings"""

@@ -12,7 +12,7 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -45,6 +45,8 @@ class Control:
 
     outputs: Arrays
     gradients: Arrays
+    input_grads: Arrays = field(default_factory=dict)
+    """Gradients of the root's inputs, by position and field"""
     strange: tuple[tuple[str, str], ...] = ()
     """Items of the result that are no arrays: name and type"""
 
@@ -64,8 +66,14 @@ class Side(ABC):
         """Why this side gives no verdict, such as a random model"""
         self.count = 0
         """How often the model was run"""
+        self.other_names: tuple[str, ...] = ()
+        """Names that the model itself gives to parameters and buffers"""
         self.can_run = True
         """False for a recording"""
+        self.is_partial = False
+        """True for a recording that holds some values only"""
+        self.cotangents: Arrays = {}
+        """The gradients of the root's outputs in a recording; empty for a model"""
         self.without_gradients = f"nothing requires a gradient on the {label}"
         """The reason why a run was not differentiated"""
         self.accumulation: dict[str, float] = {}
@@ -99,8 +107,12 @@ class Side(ABC):
         """Run the model again without a trace, from the same state."""
 
     @abstractmethod
-    def twin(self) -> Self | None:
-        """An independent copy in float64 in the first state; None if the model has none."""
+    def twin(self, dtype: np.dtype) -> Self | None:
+        """An independent copy in another dtype in the first state; None if the model has none."""
+
+    def clean(self, name: str) -> str:
+        """The name that a parameter has in a comparison."""
+        return name
 
     # The checks, which are the same for all
 
@@ -114,18 +126,24 @@ class Side(ABC):
             reason = f"tracing it raised {type(error).__name__}"
         else:
             control = self._try_control(plan, None, run)
-            reason = ""
+            reason = self._replaced() or self._gradient_reason(run, control)
             if difference := _first_difference(run.outputs, control.outputs, self.device):
                 again = self._control(plan, run)
                 if other := _first_difference(control.outputs, again.outputs, self.device):
-                    self.problem = self._not_deterministic(plan, run, other)
+                    self.problem = self._not_deterministic(plan, other)
                 else:
                     run = self._root_only(plan, control)
                     reason = f"tracing changes its output {difference[0] or plan.root}"
+            elif reason:
+                run = self._root_only(plan, control)
         if reason:
+            run.whole = False
             self.notes.append(f"modules inside the {self.label} model ({reason})")
         for name, kind in control.strange:
             self.notes.append(f"output {name or plan.root} of the {self.label} (a {kind})")
+        for call in run.calls.values():
+            if call.is_root:  # what the caller gets, whatever stands around the method
+                call.outputs = {n: control.outputs[n] for n in control.outputs}
         self._adopt(run, control)
         return run
 
@@ -158,19 +176,33 @@ class Side(ABC):
             ) from (error or second)
 
     def _root_only(self, plan: Plan, control: Control) -> Run:
-        methods = {("", plan.root)}
-        run = self._guarded(Plan(**{**vars(plan), "methods": methods}))
+        run = self._guarded(replace(plan, methods=set()))
         if difference := _first_difference(run.outputs, control.outputs, self.device):
             name = difference[0] or plan.root
             self.problem = f"{self.label}: recording its {plan.root} changes the output {name}"
         return run
 
-    def _not_deterministic(self, plan: Plan, run: Run, output: tuple[str, float]) -> str:
+    def _replaced(self) -> str:
+        """Why the traced modules may not be those that the run used."""
+        return ""
+
+    def _gradient_reason(self, run: Run, control: Control) -> str:
+        """Why the gradients of the two runs differ by more than the order of their sums."""
+        bound = 1e-4 if self.dtype == np.float32 else 1e-9
+        for name, gradient in control.gradients.items():
+            traced = run.gradients.get(name)
+            if traced is None or not _close(traced, gradient, bound):
+                return f"tracing changes the gradient of {name}"
+        return ""
+
+    def _not_deterministic(self, plan: Plan, output: tuple[str, float]) -> str:
         """The sentence that names the first call whose outputs change between two equal runs."""
-        again = self._guarded(plan)
+        everything = {(path, "forward") for path in self.modules if self.defines(path)}
+        plan = replace(plan, methods=plan.methods | everything)
+        first_run, again = self._guarded(plan), self._guarded(plan)
         name, error = output[0] or plan.root, output[1]
         for call in again.calls.values():
-            first = run.calls.get(call.name)
+            first = first_run.calls.get(call.name)
             if first is None or _first_difference(first.inputs, call.inputs, self.device):
                 continue
             if difference := _first_difference(first.outputs, call.outputs, self.device):
@@ -232,3 +264,8 @@ def _first_difference(a: Arrays, b: Arrays, device: str) -> tuple[str, float] | 
             if device == "cpu" or not error <= 1e-5:
                 return name, error
     return None
+
+
+def _close(a: np.ndarray, b: np.ndarray, bound: float) -> bool:
+    with np.errstate(all="ignore"):
+        return np.array_equal(a, b, equal_nan=True) or normwise(a, b) <= bound

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.arrays import is_array
 from diptych.parity.arguments import label
 from diptych.parity.traced_styles import autograd_style, jax_style
 
@@ -22,10 +23,15 @@ Function = Callable[..., Any]
 
 
 def vjp_style(function: Function) -> Function:
-    """`y, vjp = f(*arguments)`, `gradients = vjp(*dys)`: this project's own style."""
+    """`y, vjp = f(*arguments)`, `gradients = vjp(*dys)`: this project's own style.
+
+    A function that returns an array alone has no gradients.
+    """
 
     def run(*arguments: Any, **keywords: Any) -> Any:
         result = function(*arguments, **keywords)
+        if is_array(result):
+            return result, None
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
             raise ValueError(
                 f"{label(function)}: style 'vjp' takes a function that returns (y, vjp), "

@@ -52,7 +52,7 @@ class Tensors:
             if other is None and array.dtype.kind in "iub":
                 missing.append(f"{name} of the left")  # such as num_batches_tracked
             else:
-                yield compare_arrays(name, "parameter", array, other, 0.0)
+                yield compare_arrays(name, "parameter", array, other, 0.0, infinities="equal")
         for name in self.options.unmatched(left, right):
             if right[name].dtype.kind in "iub":
                 missing.append(f"{name} of the right")
@@ -82,7 +82,9 @@ class Tensors:
             yield from self._buffer(name, None, total)
         for name in (name for names in parameters.values() for name in names):
             yield from self._gradient(name, None, total)
-        yield from self._calls_of_the_right_alone(total)
+        yield from self._changed_parameters(total)
+        if self.left.whole and self.right.whole:
+            yield from self._calls_of_the_right_alone(total)
         for reason, titles in self._without_gradient.items():
             self.notes.append(f"gradients of {', '.join(titles)} ({reason})")
 
@@ -101,11 +103,24 @@ class Tensors:
         if silent:
             self.notes.append(f"{', '.join(silent)} (called on the right only)")
 
+    def _changed_parameters(self, total: int) -> Iterator[Item]:
+        """Parameters that a run has changed: their values after it."""
+        for name, array in self.left_state.state.items():
+            right_name = self.options.right_name(name)
+            if name not in self.left.changed and right_name not in self.right.changed:
+                continue
+            left = self.left.changed.get(name, array)
+            after = self.right_state.state | self.right.changed
+            right = self.options.from_right(name, after)
+            yield Item(name, "buffer", None, name, left, right, lambda run: None, total)
+
     def _items_of(
         self, call: Call, kind: str, arrays_of: Callable[[Call], Arrays], total: int
     ) -> Iterator[Item]:
         """The arrays of one kind in one call."""
         twin = self.right.calls.get(call.name)
+        if not call.is_root and not (self.left.whole and self.right.whole):
+            return
         matches = self._matches(call, twin, kind)
         rights = {} if twin is None else arrays_of(twin)
         if kind != "output" and twin is not None and not self._has_gradients(call, twin, kind):
@@ -147,6 +162,9 @@ class Tensors:
             return False
         if not call.differentiable and call.method != "tap":
             self._note(call.name, "the left has no vjp")
+        elif call.differentiated_inside and not call.output_grads:
+            self._note(call.name, "the left calls its vjp inside a forward")
+            return False
         elif not twin.differentiable and (call.output_grads or call.input_grads):
             self._note(call.name, "it requires no gradient on the right")
         if kind == "output gradient" and call.method == "tap":
@@ -188,7 +206,9 @@ class Tensors:
             right_name = self.options.right_name(name)
             known = right_name in self.right_state.state
             reason = FROZEN if right_name in self.right_state.frozen else UNUSED
-            if known and self.options.may_be_unused(name):
+            # an unfrozen parameter of which the left has a gradient was detached by mistake
+            harmless = reason == FROZEN or left is None or not left.any()
+            if known and harmless and self.options.may_be_unused(name):
                 self._note(name, reason.partition(":")[0])
                 return
             problem = problem or (reason if known else "")
@@ -272,7 +292,9 @@ def _accumulation_problem(times: float) -> str:
 
 def _is_constant(leaf: str, left: Any, right: Any, call: Call) -> bool:
     """True for an input without gradient: data, noise, or a use whose gradient is exactly 0."""
-    return leaf not in call.variables or (left is None and right is not None and not right.any())
+    one = right if left is None else left
+    alone = (left is None) != (right is None)
+    return leaf not in call.variables or (alone and one is not None and not one.any())
 
 
 _ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -41,12 +43,14 @@ class TorchSide(Side):
         super().__init__(model, label)
         self.opaque: list[str] = []
         self.modules = dict(self._walk(model, "", False))
-        for path in self.opaque:
+        for path in dict.fromkeys(self.opaque):
             self.notes.append(f"modules inside {path or 'the ' + label + ' model'} (compiled)")
+        self._compiled = any(_is_compiled(m) for m in model.modules())
         self.buffers = {
             n: b for n, b in self._named("buffers") if not _INSIDE_PARAMETRIZATION.search(n)
         }
         self.parameters = dict(self._named("parameters"))
+        self.other_names = tuple(n for n, _ in [*model.named_parameters(), *model.named_buffers()])
         self._check_tensors()
         self._state = {n: to_numpy(t) for n, t in (self.parameters | self.buffers).items()}
         self._all_buffers = [(b, b.detach().clone()) for b in model.buffers()]
@@ -55,7 +59,7 @@ class TorchSide(Side):
         """(path, module) under clean paths, without what torch.compile or TorchScript has fused."""
         if not opaque:
             yield path, module
-        compiled = unwrapped(module) is not module or isinstance(module, torch.jit.ScriptModule)
+        compiled = _is_compiled(module) or _is_script(module)
         if compiled and not opaque:
             self.opaque.append(path)
         for name, child in module._modules.items() if not compiled else ():
@@ -73,9 +77,10 @@ class TorchSide(Side):
         transient = _non_persistent_buffers(self.model) if kind == "buffers" else set()
         for name, tensor in getattr(self.model, f"named_{kind}")(remove_duplicate=False):
             if name not in transient:
-                yield self._clean(name), tensor
+                yield self.clean(name), tensor
 
-    def _clean(self, name: str) -> str:
+    def clean(self, name: str) -> str:
+        """The name of a parameter without the prefixes of wrappers and parametrizations."""
         name = name.replace("_orig_mod.", "")
         if isinstance(self.model, _WRAPPERS):
             name = name.removeprefix("module.")
@@ -98,7 +103,7 @@ class TorchSide(Side):
                 raise ValueError(
                     f"{self.label}: {name} is not initialised yet, takes a model that has been run"
                 )
-            if (reason := _unusable(tensor)) is not None:
+            if (reason := unusable(tensor)) is not None:
                 raise ValueError(f"{self.label}: {name} is {reason}")
 
     @property
@@ -121,8 +126,7 @@ class TorchSide(Side):
         module = unwrapped(self.modules[path])
         if isinstance(module, torch.jit.ScriptModule):
             return {"forward"}
-        methods = set(public_methods(type(module), dir(nn.Module)))
-        return methods - ({"forward"} if type(module).forward is nn.Module.forward else set())
+        return public_methods(module, nn.Module)
 
     def describe(self) -> Run:
         groups: defaultdict[int, set[str]] = defaultdict(set)
@@ -143,43 +147,57 @@ class TorchSide(Side):
         self.restore()
         self.model.zero_grad(set_to_none=True)
         traceable = {p: m for p, m in self.modules.items() if not _is_script(m)}
-        with TorchTrace(traceable, plan.methods, plan.names) as trace:
+        with self._surroundings(), TorchTrace(traceable, plan.methods, plan.names) as trace:
             try:
                 inputs, arguments = self._arguments(plan)
-                if _is_script(self.model):
-                    result = trace._run("", plan.root, self.model, *arguments, **plan.kwargs)
-                else:
-                    result = self._forward(plan, arguments)
+                result = self._forward(plan, arguments)
                 trace.end_forward()
                 differentiated = self._differentiate(plan, result)
             except Exception as error:
                 fail_in(trace, error)
                 raise
+        root = trace.root_call(plan.root, arguments, result)
+        root.input_grads = input_grads(inputs)  # through operations in place too
+        root.without_gradient.clear()
+        if plan.root == "forward":
+            named = (n for i, argument in enumerate(inputs) for n in leaves(argument, str(i)))
+            root.variables |= {name for name, tensor in named if tensor.requires_grad}
         run = Run(plan.root, trace.calls, trace.events, {}, differentiated=differentiated)
-        root = next((c for c in trace.calls.values() if c.parent is None), None)
-        for name, leaf in ((n, t) for i, a in enumerate(inputs) for n, t in leaves(a, str(i))):
-            if root and leaf.grad is not None:  # through operations in place too
-                root.input_grads[name] = to_numpy(leaf.grad)
-                root.without_gradient.pop(name, None)
-        run.outputs = outputs_of(result)
+        run.outputs, run.gradients = outputs_of(result), self._gradients()
+        run.changed = self._changed()
         run.buffers = {n: to_numpy(b) for n, b in self._named("buffers")}
         return run
 
     def _control(self, plan: Plan, run: Run) -> Control:
         self.restore()
         self.model.zero_grad(set_to_none=True)
-        _, arguments = self._arguments(plan)
-        result = self._forward(plan, arguments)
-        self._differentiate(plan, result)
-        return Control(outputs_of(result), self._gradients(), strange_outputs(result))
+        with self._surroundings():
+            inputs, arguments = self._arguments(plan)
+            result = self._forward(plan, arguments)
+            self._differentiate(plan, result)
+        gradients = self._gradients(), input_grads(inputs)
+        return Control(outputs_of(result), *gradients, strange_outputs(result))
 
     def _adopt(self, run: Run, control: Control) -> None:
         run.gradients = control.gradients
+        for call in run.calls.values():
+            if call.is_root and run.root == "forward":
+                call.input_grads = control.input_grads
 
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(torch.from_numpy(function(name, to_numpy(parameter))))
+
+    def _replaced(self) -> str:
+        now = dict(self._walk(self.model, "", False))
+        changed = [p for p, m in self.modules.items() if now.get(p) is not m]
+        return f"it replaces {', '.join(changed)}" if changed else ""
+
+    def _changed(self) -> Arrays:
+        """The parameters that a run has changed."""
+        arrays = {n: to_numpy(p) for n, p in self.parameters.items()}
+        return {n: a for n, a in arrays.items() if not np.array_equal(a, self._state[n])}
 
     def _gradients(self) -> Arrays:
         named = self.parameters.items()
@@ -198,7 +216,7 @@ class TorchSide(Side):
         method = self.model if plan.root == "forward" else getattr(self.model, plan.root)
         result = method(*arguments, **plan.kwargs)
         for name, tensor in leaves(result):
-            if isinstance(tensor, Tensor) and (reason := _unusable(tensor)) is not None:
+            if isinstance(tensor, Tensor) and (reason := unusable(tensor)) is not None:
                 raise ValueError(f"output {name or plan.root} is {reason}")
         return result
 
@@ -208,6 +226,8 @@ class TorchSide(Side):
             total = total_of(result)
             if not isinstance(total, Tensor) or not total.requires_grad:
                 return False
+            if total.numel() != 1:
+                raise ValueError(f"its total has shape {tuple(total.shape)}, takes a scalar")
             total.sum().backward()
             return True
         tensors = {n: t for n, t in leaves(result) if t.requires_grad and is_float(t)}
@@ -225,10 +245,21 @@ class TorchSide(Side):
         with torch.no_grad():
             for buffer, first in self._all_buffers:
                 buffer.copy_(first)
+            for name in self._changed():
+                self.parameters[name].copy_(torch.from_numpy(self._state[name].copy()))
 
-    def twin(self) -> Self | None:
+    @contextlib.contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        """Gradients are recorded, whatever mode the caller is in."""
+        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+            if self._compiled:  # dynamo reads the .grad of every input
+                message = "The .grad attribute of a Tensor that is not a leaf"
+                warnings.filterwarnings("ignore", message, UserWarning)
+            yield
+
+    def twin(self, dtype: np.dtype) -> Self | None:
         try:
-            model = copy.deepcopy(unwrapped(self.model)).double()
+            model = copy.deepcopy(unwrapped(self.model)).to(getattr(torch, dtype.name))
         except Exception:  # a model with handles, locks or non-leaf tensors
             return None
         twin = type(self)(model, self.label)
@@ -238,11 +269,21 @@ class TorchSide(Side):
         return type(self)(model, self.label)
 
 
+def input_grads(inputs: Any) -> Arrays:
+    """The gradients of the root's inputs, by position and field."""
+    named = (n for i, argument in enumerate(inputs) for n in leaves(argument, str(i)))
+    return {n: to_numpy(t.grad) for n, t in named if t.is_leaf and t.grad is not None}
+
+
+def _is_compiled(module: Any) -> bool:
+    return unwrapped(module) is not module or module._compiled_call_impl is not None
+
+
 def _is_script(module: Any) -> bool:
     return isinstance(module, torch.jit.ScriptModule)
 
 
-def _unusable(tensor: Tensor) -> str | None:
+def unusable(tensor: Tensor) -> str | None:
     """What a tensor is that cannot be compared, and what is taken; None for a usable one."""
     if tensor.is_meta:
         return "on the meta device, takes cpu or cuda"

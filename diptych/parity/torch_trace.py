@@ -9,7 +9,6 @@ the gradient of an output comes from its callers alone.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from diptych.arrays import leaves, map_arrays
-from diptych.parity.trace import Arrays, Call, Methods, Trace, add_gradient
+from diptych.parity.trace import Call, Methods, Trace, add_gradient, bound_arguments
 
-IN_PLACE = "modified in place by the right model"
+IN_PLACE = "modified in place by the model"
+HOOKED = "changed by a backward hook of the module"
 
 
 class TorchTrace(Trace):
@@ -37,6 +37,7 @@ class TorchTrace(Trace):
         super().__init__(modules, methods, names)
         self._handles: list[Any] = []
         self._entered: set[Call] = set()
+        self._hooked: set[Call] = set()
         self._inputs: dict[Call, list[tuple[str, Any, int]]] = {}
         self._aliases: list[tuple[Call, str, Tensor, int]] = []
         self._backward = False
@@ -64,31 +65,34 @@ class TorchTrace(Trace):
                 call.without_gradient.setdefault(name, IN_PLACE)
         self._aliases.clear()
 
+    @property
+    def _in_backward(self) -> bool:
+        """True after `end_forward`, and inside a backward pass that the user runs."""
+        return self._backward or torch._C._current_graph_task_id() != -1
+
     def _enter_call(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        if self._backward:
+        if self._in_backward:
             return None
         args, kwargs = map_arrays(_alias, args), map_arrays(_alias, kwargs)
-        signature = inspect.signature(unwrapped(module).forward)
-        try:
-            bound = signature.bind(*args, **kwargs).args
-        except TypeError:  # the call itself will say what is wrong
-            bound = args
-        call = self._begin(path, "forward", tuple(signature.parameters), bound)
+        names, bound, _ = bound_arguments(unwrapped(module).forward, args, kwargs)
+        call = self._begin(path, "forward", names, bound)
         self._watch_inputs(call, bound)
+        if module._backward_pre_hooks:
+            self._hooked.add(call)
         return args, kwargs
 
     def _leave_call(self, path: str, module: Any, args: Any, kwargs: Any, result: Any) -> Any:
-        if self._backward or not self._open or self._open[-1].module != path:
+        if self._in_backward or not self._open or self._open[-1].module != path:
             return None  # a hook before `_enter_call` has raised an exception
         call = self._open.pop()
         self._entered.discard(call)
         if result is None and sys.exc_info()[0] is not None:
-            self.failed = self.failed or call.name
+            self._fail(call)
             return None
         return self._watch_outputs(call, result)
 
     def _run(self, path: str, method: str, original: Any, *args: Any, **keywords: Any) -> Any:
-        if self._backward:
+        if self._in_backward:
             return original(*args, **keywords)
         current = self._open[-1] if method == "forward" and self._open else None
         if current and current.module == path and current not in self._entered:
@@ -109,7 +113,7 @@ class TorchTrace(Trace):
         for name, tensor in named:
             if _requires_grad(tensor):
                 call.variables.add(name)
-                _hook(tensor, call.input_grads, name)
+                tensor.register_hook(functools.partial(self._add_input_grad, call, name))
 
     def _watch_outputs(self, call: Call, result: Any) -> Any:
         """Record the outputs of a call and their gradients; returns views of the outputs."""
@@ -123,24 +127,45 @@ class TorchTrace(Trace):
         aliased = map_arrays(_alias, result)
         self._end(call, aliased)
         tensors = dict(leaves(result))
-        call.differentiable = bool(call.variables) or any(map(_requires_grad, tensors.values()))
+        call.differentiable = any(map(_requires_grad, tensors.values())) or (
+            bool(call.variables) and torch.is_grad_enabled()
+        )
+        if call in self._hooked:
+            call.without_gradient.update(dict.fromkeys(tensors, HOOKED))
         for name, alias in leaves(aliased):
-            if not _requires_grad(alias):
+            if not _requires_grad(alias) or call in self._hooked:
                 continue
             tensor = _base_of(tensors[name], [t for _, t in changed])
             if tensor is None:
                 # if the caller changes the view in place, its graph goes past the view
-                alias.register_hook(functools.partial(_add_output_grad, call, name, False))
-                tensors[name].register_hook(functools.partial(_add_output_grad, call, name, True))
+                for watched, if_changed in ((alias, False), (tensors[name], True)):
+                    watched.register_hook(
+                        functools.partial(self._add_output_grad, call, name, if_changed)
+                    )
                 self._aliases.append((call, name, alias, alias._version))
             elif tensor.shape == alias.shape:
-                _hook(tensor, call.output_grads, name)
+                changes = name in call.without_gradient
+                tensor.register_hook(functools.partial(self._add_output_grad, call, name, changes))
             else:
                 call.without_gradient[name] = IN_PLACE
         return aliased
 
+    def _add_input_grad(self, call: Call, name: str, grad: Tensor) -> None:
+        if self._open:  # a gradient inside a forward
+            return
+        if not call.input_grads:
+            self.events.append(("vjp", call))
+        add_gradient(call.input_grads, name, grad)
+
+    def _add_output_grad(self, call: Call, name: str, if_changed: bool, grad: Tensor) -> None:
+        """Add the gradient of an output: of its view, or of itself if the view was changed."""
+        if (name in call.without_gradient) == if_changed and not self._open:
+            if not call.output_grads:
+                self.events.append(("cotangent", call))
+            add_gradient(call.output_grads, name, grad)
+
     def tap(self, name: str, value: Any) -> Any:
-        if self._backward:
+        if self._in_backward:
             return value
         call = self._new_call(name, "", "tap")
         return self._watch_outputs(call, value)
@@ -176,13 +201,3 @@ def _version(tensor: Any) -> int:
     if not isinstance(tensor, Tensor) or tensor.is_inference():
         return 0
     return tensor._version
-
-
-def _hook(tensor: Tensor, store: Arrays, name: str) -> None:
-    tensor.register_hook(lambda grad: add_gradient(store, name, grad))
-
-
-def _add_output_grad(call: Call, name: str, if_changed: bool, grad: Tensor) -> None:
-    """Add the gradient of an output: of its view, or of itself if the view was changed in place."""
-    if (name in call.without_gradient) == if_changed:
-        add_gradient(call.output_grads, name, grad)

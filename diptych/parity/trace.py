@@ -7,10 +7,11 @@ each panel's gradients are recorded.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ import numpy as np
 from diptych.arrays import is_array, leaves, map_arrays, to_numpy
 
 Arrays = dict[str, np.ndarray]
-Perturb = Callable[[str, Any], Any]
 Phase = Literal["forward", "cotangent", "vjp"]
 Methods = set[tuple[str, str]]
 
@@ -51,6 +51,8 @@ class Call:
     """names of the inputs that have a gradient; all others are constants"""
     differentiable: bool = True
     """False if neither an input nor an output requires a gradient, or if there is no vjp"""
+    differentiated_inside: bool = False
+    """True if the vjp was called inside a forward, where gradients are intermediate values"""
     without_gradient: dict[str, str] = field(default_factory=dict)
     """inputs and outputs whose gradient cannot be recorded, each with the reason"""
     dtypes: dict[str, str] = field(default_factory=dict)
@@ -75,6 +77,11 @@ class Call:
         position, rest = int(leaf[:digits]), leaf[digits:]
         names = self.argument_names or ("input",)
         return names[min(position, len(names) - 1)], rest
+
+    @property
+    def is_root(self) -> bool:
+        """True for the call that the comparison made."""
+        return self.parent is None and not self.module and self.method != "tap"
 
     def inside(self, other: Call) -> bool:
         """True if `other` made this call, directly or through other calls."""
@@ -160,13 +167,12 @@ class Trace(AbstractContextManager["Trace"]):
 
     def _run(self, path: str, method: str, original: Any, *args: Any, **keywords: Any) -> Any:
         """Run the original method as a recorded call."""
-        signature = inspect.signature(original)
-        bound = signature.bind(*args, **keywords)
-        call = self._begin(path, method, tuple(signature.parameters), bound.args)
+        names, arguments, rest = bound_arguments(original, args, keywords)
+        call = self._begin(path, method, names, arguments)
         try:
-            return self._record(call, functools.partial(original, **bound.kwargs), *bound.args)
+            return self._record(call, functools.partial(original, **rest), *arguments)
         except Exception:
-            self.failed = self.failed or call.name
+            self._fail(call)
             raise
         finally:
             self._open.remove(call)
@@ -174,6 +180,21 @@ class Trace(AbstractContextManager["Trace"]):
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         """Run the original method, and record its outputs and gradients in `call`."""
         raise NotImplementedError
+
+    def _fail(self, call: Call) -> None:
+        """Forget a call that raised; a forward that catches the exception may make it again."""
+        self.failed = self.failed or call.name
+        self._counts[call.unit] -= 1
+
+    def root_call(self, method: str, arguments: Any, result: Any) -> Call:
+        """The call of the root method, recorded here if it went past the model's methods."""
+        root = next((call for call in self.calls.values() if call.is_root), None)
+        if root is None:
+            root = self._begin("", method, (), arguments)
+            self._open.remove(root)
+            self._end(root, result)
+            self.events.append(("vjp", root))
+        return root
 
     def tap(self, name: str, value: Any) -> Any:
         """Record `value` as the output of a call of its own; returns what to go on with."""
@@ -211,6 +232,16 @@ def tap_gradient(name: str, gradient: Any) -> Any:
     return gradient
 
 
+@contextlib.contextmanager
+def listening(listener: Any) -> Iterator[None]:
+    """Send the values of taps to `listener.tap` and `listener.tap_gradient` inside the block."""
+    token = _ACTIVE.set(listener)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
 def add_gradient(store: Arrays, name: str, gradient: Any) -> None:
     """Add a gradient to the stored one. None, the number 0 and empty arrays mean no gradient."""
     if gradient is None or (not is_array(gradient) and gradient == 0):
@@ -220,11 +251,27 @@ def add_gradient(store: Arrays, name: str, gradient: Any) -> None:
         store[name] = store[name] + array if name in store else array
 
 
-def public_methods(cls: type, infrastructure: Iterable[str]) -> list[str]:
-    """Public functions of a class, without those of its framework, and `forward`."""
-    known = set(infrastructure)
+def bound_arguments(
+    function: Any, args: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[Any, ...], dict[str, Any]]:
+    """The names of a function's parameters, its positional arguments, and its keyword-only ones."""
+    try:
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **keywords)
+    except (TypeError, ValueError):  # a builtin, or a call that will say itself what is wrong
+        return (), args, keywords
+    return tuple(signature.parameters), bound.args, bound.kwargs
+
+
+def public_methods(module: Any, framework: type) -> set[str]:
+    """Public functions of a module's class that are not its framework's, and `forward`."""
+    cls, known = type(module), set(dir(framework))
     names = [m for m in dir(cls) if not m.startswith("_") and m not in known]
-    return [m for m in [*names, "forward"] if inspect.isfunction(getattr(cls, m, None))]
+    methods = {m for m in names if inspect.isfunction(getattr(cls, m, None))}
+    own_forward = getattr(cls, "forward", None) is not getattr(framework, "forward", None)
+    if own_forward or callable(vars(module).get("forward")):
+        methods.add("forward")
+    return methods
 
 
 def _copies(value: Any) -> Any:

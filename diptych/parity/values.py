@@ -127,7 +127,7 @@ def _value_rows(
     with torch.no_grad():
         right = _evaluate("right", panels.right, functions, *inputs, panels.key)
     arbitrated = dtype != np.float64 or device.type != "cpu"
-    judge = Judge(dtype, References(side, plan, first), options, arbitrated=arbitrated)
+    judge = Judge(dtype, References(side, plan, first, dtype), options, arbitrated=arbitrated)
     modules = dict(panels.left.named_modules())
     events = run.events if run is not None else []
     total = sum(roundings(c, modules.get(c.module), p) for p, c in events if p == "forward")
@@ -160,8 +160,8 @@ class _NumpyValues(NumpySide):
         outputs = _evaluate(self.label, self.model, self.functions, *plan.inputs, self.key)
         return Run(plan.root, {}, [], {}, outputs=outputs)
 
-    def twin(self) -> Self:
-        return type(self)(self.model.astype(np.float64), self.functions, self.key)
+    def twin(self, dtype: np.dtype) -> Self:
+        return type(self)(self.model.astype(dtype), self.functions, self.key)
 
 
 def _evaluate(

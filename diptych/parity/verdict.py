@@ -61,7 +61,7 @@ def format_values(a: float, b: float, *, exact: bool = False) -> tuple[str, str]
     if exact and float(a).is_integer() and float(b).is_integer():
         return str(int(a)), str(int(b))
     digits, scale = 3, max(abs(a), abs(b))
-    if math.isfinite(scale) and a != b:
+    if math.isfinite(a) and math.isfinite(b) and a != b:
         digits = max(3, 2 - math.floor(math.log10(abs(a / scale - b / scale))))
     texts = [repr(x) if digits > 16 else _short(x, digits) for x in (a, b)]
     return (texts[0], texts[1]) if texts[0] != texts[1] else (repr(a), repr(b))

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from torch.nn import ConvTranspose2d
 
 import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
-from torch.nn import ConvTranspose2d
 from diptych.commands import check
 from numpy_ref.autoregressive.latents import FlowPrior
 from numpy_ref.nn.layers import BatchNorm2d

@@ -238,10 +238,6 @@ def compare(left=affine.affine_vjp, right=affine.affine_torch, inputs=(X,), para
             r"affine_forward: style .vjp. takes a function that returns \(y, vjp\), got a tuple",
         ),
         (
-            {"left": np.exp, "params": {}},
-            r"exp: style 'vjp' takes a function that returns \(y, vjp\), got ndarray alone",
-        ),
-        (
             {"left": (np.exp, np.exp), "params": {}, "style": "cache"},
             r"exp: style 'cache' takes a function that returns \(y, cache\), got ndarray alone",
         ),

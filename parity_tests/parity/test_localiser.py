@@ -211,7 +211,7 @@ def test_two_faults_are_two_root_causes_and_the_rest_is_propagated(vae):
     assert causes[0] == ("output", "encoder_hidden")
     assert ("input gradient", "decoder_logits(x)") in causes
     count = len(report.failures) - len(causes)
-    assert f", {count} of them only because their inputs differ" in report.verdict
+    assert f", and {count} are propagated" in report.verdict
     outputs = [
         row for row in report.failures if row.kind == "output" and row.name != "encoder_hidden"
     ]

@@ -64,6 +64,7 @@ def test_the_root_stands_for_everything_below_it():
     inside = Options(rename={"": "model"})
     assert inside.right_name("layer.weight") == "model.layer.weight"
     assert inside.left_names("model.layer.weight") == ("layer.weight",)
+    assert inside.right_name("") == ""
     outside = Options(rename={"model": ""})
     assert outside.right_name("model.layer.weight") == "layer.weight"
     assert outside.left_names("layer.weight") == ("model.layer.weight",)

@@ -116,6 +116,7 @@ def test_each_kind_of_fault_reads_as_a_sentence(row, sentence):
         (5e-324, 0.0, ("4.94e-324", "0.0")),
         (1234567.0, 1234568.0, ("1234567.0", "1234568.0")),
         (math.nan, 1.0, ("nan", "1.0")),
+        (0.0945119, math.nan, ("0.0945", "nan")),
         (math.inf, -math.inf, ("inf", "-inf")),
     ],
 )
@@ -174,6 +175,14 @@ def test_the_full_report_shows_every_row():
     lines = report.full(80).splitlines()
     rows = [line for line in lines if line.endswith(("ok", "root cause", "propagated"))]
     assert len(rows) == len(report.rows) and "left out" not in report.full(80)
+
+
+def test_the_note_of_a_row_and_a_bound_set_by_hand_stand_in_its_last_cell():
+    note = "2 elements are infinite on both sides"
+    row = agreeing_row("scores", note=note, bound=1e-9, loosened=True)
+    assert f"  1e-09  ok, {note}, loosened by hand" in report_of(row).full(140)
+    row = failing_row("gate", origin="propagated", note="the right panel is off")
+    assert "FAIL propagated, the right panel is off" in report_of(row).full(140)
 
 
 def test_the_report_tells_the_values_the_statistics_the_sources_and_how_to_repeat_it():

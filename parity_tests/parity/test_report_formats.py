@@ -61,9 +61,12 @@ def test_json_of_a_report_without_rows_has_no_worst_tensor():
 
 def test_json_is_strict_whatever_the_options_and_the_values_are():
     row = failing_row("x", error=math.inf, values=(math.nan, -math.inf))
+    row = replace(row, bound=np.float32(0.5), index=(np.int64(4), 1))
     options = {"bound": np.float64(1e-9), "kwargs": {"mask": object, 3: {math.inf}}}
     message = strict(report_of(row, options=options).to_json())
     assert message["rows"][0]["values"] == ["nan", "-inf"]
+    assert (message["rows"][0]["ok"], message["rows"][0]["bound"]) == (False, 0.5)
+    assert message["rows"][0]["index"] == [4, 1]
     assert message["rows"][0]["error"] == message["worst"]["error"] == "inf"
     assert message["options"]["bound"] == 1e-9 and message["options"]["kwargs"]["3"] == ["inf"]
 
@@ -134,13 +137,33 @@ def test_the_page_begins_with_the_verdict_and_has_every_row():
     assert "Agrees." in Page(report_of(agreeing_row("x")).to_html()).text
 
 
-def test_the_tree_opens_where_rows_fail_and_says_so_in_words():
+def test_a_comparison_without_rows_looks_like_a_failure_everywhere():
+    report = report_of(problem="right is not deterministic")
+    page = Page(report.to_html())
+    assert "Fails. pair: right is not deterministic" in " ".join(page.text.split())
+    assert "No tensor was compared." in page.text and not page.with_tag("details")
+    assert report.to_markdown().startswith("**Fails.** pair: right is not deterministic")
+    assert report_of().result == report_of(agreeing_row("x"), problem="p").result == "fails"
+    assert (report_of(agreeing_row("x")).result, fault_in_the_middle().result) == (
+        "agrees",
+        "diverges",
+    )
+
+
+def test_the_tree_opens_on_the_way_to_the_root_cause_and_says_so_in_words():
     """Colour alone would tell nothing to a screen reader, nor to the colour-blind."""
-    page = Page(fault_in_the_middle(0).to_html())
-    modules = [a for a in page.with_tag("details") if a["class"].startswith("module")]
+
+    def open_modules(page):
+        modules = [a for a in page.with_tag("details") if a["class"].startswith("module")]
+        return ["open" in attributes for attributes in modules]
+
+    page = Page(fault_in_the_middle(3).to_html())
     # the root, block1, block2 and block2.act
-    assert ["open" in a for a in modules] == [True, False, True, True]
-    assert page.text.count("FAIL") == 5  # three modules, the row, and the title
+    assert open_modules(page) == [True, False, True, True]
+    assert page.text.count("FAIL") == 1 + 4 + 4  # the title, the modules and the rows
+    report = fault_in_the_middle(3)
+    rows = (row if row.ok else replace(row, origin="propagated") for row in report.rows)
+    assert all(open_modules(Page(replace(report, rows=tuple(rows)).to_html())))
     assert "root cause inside" in page.text
     assert all(a.get("aria-hidden") == "true" for a in page.with_tag("span") if a["class"] == "bar")
 
