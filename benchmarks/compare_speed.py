@@ -26,7 +26,6 @@ import json, os, resource, sys, time
 import torch
 from diptych import pairs, parity
 from diptych.parity import api
-import diptych.parity.comparison
 torch.set_num_threads(1)
 channel = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)

@@ -15,7 +15,7 @@ from diptych.files import write_json
 from diptych.parity import streams
 from diptych.parity.api import compare
 from diptych.parity.registered import reproduce
-from diptych.parity.report import Report
+from diptych.parity.reports.report import Report
 from numpy_ref.nn.module import as_dtype
 from torch_impl.nn.module import as_device
 

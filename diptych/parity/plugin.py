@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from diptych.parity.report import Report
+    from diptych.parity.reports.report import Report
 
 PYTEST_MARGIN = 4
 """Columns that pytest puts before each line of an error."""
@@ -126,7 +126,7 @@ class Session:
 
     def pytest_sessionfinish(self) -> None:
         if self.summary_file and not self.is_worker:
-            from diptych.parity.report_markdown import session_summary
+            from diptych.parity.reports.report_markdown import session_summary
 
             path = Path(self.summary_file)
             path.parent.mkdir(parents=True, exist_ok=True)

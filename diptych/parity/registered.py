@@ -9,13 +9,13 @@ import torch
 
 from diptych import pairs, weights
 from diptych.arrays import leaves
-from diptych.parity.bounds import ELEMENTWISE, rounding_bound
-from diptych.parity.comparison import Comparison
-from diptych.parity.numpy_side import NumpySide
-from diptych.parity.options import Options
-from diptych.parity.report import Report
-from diptych.parity.rows import ROOT_CAUSE, compare_named, masks_equal
-from diptych.parity.torch_side import TorchSide
+from diptych.parity.comparing.comparison import Comparison
+from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
+from diptych.parity.measures.rows import ROOT_CAUSE, compare_named, masks_equal
+from diptych.parity.options.options import Options
+from diptych.parity.reports.report import Report
+from diptych.parity.running.numpy_side import NumpySide
+from diptych.parity.running.torch_side import TorchSide
 from diptych.parity.values import Panels, compare_values
 from diptych.parity.windows import NumpyWindows, TorchWindows
 from model_specs.common.key import Key

@@ -13,17 +13,18 @@ import torch
 from diptych import weights
 from diptych.arrays import leaves, to_numpy, to_tensors
 from diptych.pairs.pair import Pair, ValueFunction
-from diptych.parity.bounds import ELEMENTWISE, rounding_bound, roundings
-from diptych.parity.comparison import Comparison
-from diptych.parity.items import Item, Judge
-from diptych.parity.numpy_side import NumpySide
-from diptych.parity.options import Options
-from diptych.parity.references import References
-from diptych.parity.rows import PROPAGATED, ROOT_CAUSE, Row, compare_named
-from diptych.parity.run import Run
-from diptych.parity.sides import Plan
-from diptych.parity.torch_side import TorchSide
-from diptych.parity.trace import Arrays
+from diptych.parity.comparing.comparison import Comparison
+from diptych.parity.comparing.items import Item, Judge
+from diptych.parity.comparing.references import References
+from diptych.parity.comparing.roundings import roundings
+from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
+from diptych.parity.measures.rows import PROPAGATED, ROOT_CAUSE, Row, compare_named
+from diptych.parity.options.options import Options
+from diptych.parity.running.numpy_side import NumpySide
+from diptych.parity.running.run import Run
+from diptych.parity.running.sides import Plan
+from diptych.parity.running.torch_side import TorchSide
+from diptych.parity.running.trace import Arrays
 from model_specs.common.key import Key
 
 PREFIX = "eval: "

@@ -17,7 +17,7 @@ from diptych.cli.comparing import read_options
 from diptych.commands import compare as command
 from diptych.files import load_arrays, save_arrays
 from diptych.parity.makers import make, parse
-from diptych.parity.options import Options
+from diptych.parity.options.options import Options
 
 
 @pytest.fixture

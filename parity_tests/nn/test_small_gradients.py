@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.parity.rows import compare_arrays
+from diptych.parity.measures.rows import compare_arrays
 from numpy_ref.nn.functional import elu
 
 

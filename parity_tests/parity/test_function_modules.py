@@ -10,8 +10,8 @@ import torch
 from helpers import affine_functions as affine
 
 from diptych import parity
-from diptych.parity.function_modules import function_module
-from diptych.parity.functions import compare_functions
+from diptych.parity.functions.function_modules import function_module
+from diptych.parity.functions.functions import compare_functions
 
 X = np.arange(20.0).reshape(4, 5)
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from diptych import parity, weights
 from diptych.files import load_arrays, save_arrays
-from diptych.parity.golden import load_run, load_versions
-from diptych.parity.packing import Reader, Unsaved, Writer
+from diptych.parity.recordings.golden import load_run, load_versions
+from diptych.parity.recordings.packing import Reader, Unsaved, Writer
 from model_specs.common.key import Key
 from numpy_ref.nn.functional import Tanh
 from numpy_ref.nn.layers import Linear

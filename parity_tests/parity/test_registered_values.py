@@ -11,7 +11,7 @@ import numpy_ref.nn.layers
 import torch_impl.nn.random
 from diptych import pairs, parity
 from diptych.parity import registered
-from diptych.parity.rows import ROOT_CAUSE
+from diptych.parity.measures.rows import ROOT_CAUSE
 from numpy_ref.mlp_vae import MLPVAE as NumpyMLPVAE
 from torch_impl.mlp_vae import MLPVAE as TorchMLPVAE
 from torch_impl.recurrent import network
