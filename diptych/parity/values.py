@@ -71,7 +71,8 @@ def compare_values(
     left.eval()
     right.eval()
     try:
-        weights.transfer(left, right)
+        if _buffers(left):
+            weights.transfer(left, right)  # the parameters are equal already
         noise_key = key.fold_in("noise")
         noise = left.draw_noise(noise_key, panels.batch_size)
         right_noise = right.draw_noise(noise_key, panels.batch_size)
