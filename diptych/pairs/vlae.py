@@ -21,8 +21,8 @@ LEAST_MAPS = 16
 SMALL: dict[str, Any] = {"maps": 8, "hidden_dim": 64, "latent_dim": 16}
 SMALL |= {"flow_hidden_dim": 64, "flow_steps": 2, "flow_hidden_layers": 2, "decoder_maps": 8}
 
-SQUARE = ("height", "width", "maps", "hidden_dim", "latent_dim", "flow_hidden_dim")
-SQUARE += ("context_maps", "decoder_maps")
+SQUARE = ["height", "width", "maps", "hidden_dim", "latent_dim", "flow_hidden_dim"]
+SQUARE += ["context_maps", "decoder_maps"]
 
 
 def _batch(config: VLAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:

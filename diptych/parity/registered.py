@@ -28,7 +28,11 @@ BATCH_SIZE = 7
 def compare_registered(
     name: str, dtype: Any, device: torch.device, key: Key, options: Options
 ) -> Report:
-    """Compare a registered "pair" or "pair[variant]" on a random batch."""
+    """Compare a registered "pair" or "pair[variant]" on a random batch.
+
+    First the weights and the noise that each panel draws itself, then a training loss with all its
+    gradients, then the loss and other values in evaluation mode (see diptych.parity.values).
+    """
     pair, config = pairs.find(name)
     left_dtype = as_dtype(
         str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype | str) else dtype

@@ -3,7 +3,7 @@ without gradients, such as samples and reconstructions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -62,7 +62,7 @@ def compare_values(
     values inherit errors.
     Raises: ValueError for a function that raises, with the side and its name.
     """
-    left, right, key = panels.left, panels.right, panels.key
+    left, right = panels.left, panels.right
     functions = {LOSS: _loss, **pair.values(config)}
     draws = pair.draws(config)
     notes = tuple(f"{name} ({JUMPS})" for name in draws) if dtype != np.float64 else ()
@@ -71,46 +71,69 @@ def compare_values(
     left.eval()
     right.eval()
     try:
-        if _buffers(left):
+        buffers = _buffers(left)
+        if buffers:
             weights.transfer(left, right)  # the parameters are equal already
-        noise_key = key.fold_in("noise")
-        noise = left.draw_noise(noise_key, panels.batch_size)
-        right_noise = right.draw_noise(noise_key, panels.batch_size)
-        bound = rounding_bound(dtype, ELEMENTWISE)
-        names = dict(leaves(noise, f"{PREFIX}noise")), dict(leaves(right_noise, f"{PREFIX}noise"))
-        rows = compare_named(*names, "noise", bound)
-        before = _buffers(left), _buffers(right)
+        noise, rows = _noise(panels, dtype)
         rows += _value_rows(panels, functions, noise, options, dtype, run)
-        after = _buffers(left), _buffers(right)
         changed = [
-            replace(row, note=f"changed by evaluation on the {side}", origin=ROOT_CAUSE)
-            for side, *buffers in zip(("left", "right"), before, after, strict=True)
-            for row in compare_named(*buffers, "buffer", 0.0)
-            if not row.ok
+            row
+            for side in ("left", "right")
+            for row in _changes(buffers, getattr(panels, side), side)
         ]
-        inherited = any(row.kind in FORWARD for row in failures)
-        if not inherited and any(not r.ok and r.name.startswith(LOSS) for r in rows):
-            sides = NumpySide(left, "left"), TorchSide(right, "right")
-            report = Comparison(*sides, panels.batch, noise, options, dtype).report("")
-            calls = [replace(r, name=f"{PREFIX}{r.name}") for r in report.failures]
-            inherited = any(row.kind in FORWARD for row in calls)
+        inherited = _reaches_values(failures)
+        if not inherited and any(not row.ok and row.name.startswith(LOSS) for row in rows):
+            calls = _calls(panels, noise, options, dtype)
+            inherited = _reaches_values(calls)
             known = {row.name for row in calls}
             rows = [*calls, *(row for row in rows if row.name not in known)]
-        rows += changed
     finally:
         left.train(training[0])
         right.train(training[1])
     origin = PROPAGATED if inherited else ROOT_CAUSE
-    return [row if row.ok or row.origin else replace(row, origin=origin) for row in rows], notes
+    rows = [row if row.ok or row.origin else replace(row, origin=origin) for row in rows]
+    return [*rows, *changed], notes
+
+
+def _reaches_values(failures: Iterable[Row]) -> bool:
+    """True if one of the failing rows is of a forward pass, so that values inherit its error."""
+    return any(row.kind in FORWARD for row in failures)
+
+
+def _noise(panels: Panels, dtype: np.dtype) -> tuple[Any, list[Row]]:
+    """The left's noise in evaluation mode, and rows that compare it with the right's."""
+    noises = [
+        model.draw_noise(panels.key.fold_in("noise"), panels.batch_size)
+        for model in (panels.left, panels.right)
+    ]
+    left, right = (dict(leaves(noise, f"{PREFIX}noise")) for noise in noises)
+    return noises[0], compare_named(left, right, "noise", rounding_bound(dtype, ELEMENTWISE))
+
+
+def _calls(panels: Panels, noise: Any, options: Options, dtype: np.dtype) -> list[Row]:
+    """The failing rows of a comparison in evaluation mode, which locates the layer at fault."""
+    sides = NumpySide(panels.left, "left"), TorchSide(panels.right, "right")
+    report = Comparison(*sides, panels.batch, noise, options, dtype).report("")
+    return [replace(row, name=f"{PREFIX}{row.name}") for row in report.failures]
+
+
+def _buffers(model: Any) -> Arrays:
+    """Copies of all buffers by name."""
+    return {f"{PREFIX}{name}": to_numpy(getattr(b, "data", b)) for name, b in model.named_buffers()}
+
+
+def _changes(buffers: Arrays, model: Any, side: str) -> list[Row]:
+    """A failing row for each buffer that evaluation changed."""
+    return [
+        replace(row, note=f"changed by evaluation on the {side}", origin=ROOT_CAUSE)
+        for row in compare_named(_buffers(model), buffers, "buffer", 0.0)
+        if not row.ok
+    ]
 
 
 def _loss(model: Any, batch: Any, noise: Any, key: Key) -> Any:
     result = model.loss(batch, noise)
     return result[0] if not hasattr(result, "_fields") else result  # the left's (terms, backward)
-
-
-def _buffers(model: Any) -> Arrays:
-    return {f"{PREFIX}{name}": to_numpy(getattr(b, "data", b)) for name, b in model.named_buffers()}
 
 
 def _value_rows(
@@ -125,9 +148,9 @@ def _value_rows(
     plan = Plan("loss", (panels.batch, noise), {}, lambda _: {}, set())
     first = side.run_once(plan)
     device = next(panels.right.parameters()).device
-    inputs = (to_tensors(array, device, track=False) for array in plan.inputs)
     with torch.no_grad():
-        right = _evaluate("right", panels.right, functions, *inputs, panels.key)
+        batch, noise = (to_tensors(array, device, track=False) for array in plan.inputs)
+        right = _evaluate("right", panels.right, functions, batch, noise, panels.key)
     arbitrated = dtype != np.float64 or device.type != "cpu"
     judge = Judge(dtype, References(side, plan, first, dtype), options, arbitrated=arbitrated)
     modules = dict(panels.left.named_modules())
@@ -159,7 +182,8 @@ class _NumpyValues(NumpySide):
         self.functions, self.key = functions, key
 
     def _run(self, plan: Plan) -> Run:
-        outputs = _evaluate(self.label, self.model, self.functions, *plan.inputs, self.key)
+        batch, noise = plan.inputs
+        outputs = _evaluate(self.label, self.model, self.functions, batch, noise, self.key)
         return Run(plan.root, {}, [], {}, outputs=outputs)
 
     def twin(self, dtype: np.dtype) -> Self:

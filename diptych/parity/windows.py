@@ -34,7 +34,8 @@ class NumpyWindows(Module):
 
     def loss(self, batch: list[Any], noise: list[Any]) -> tuple[WindowsLoss, Callable[[], None]]:
         """The loss terms of all windows; `backward` runs from the last window to the first."""
-        losses, backwards = [], []
+        losses: list[Any] = []
+        backwards: list[Callable[[], None]] = []
         for window, window_noise in _windows(batch, noise, losses):
             terms, backward = _untraced_loss(self.model, window, window_noise)
             losses.append(terms)

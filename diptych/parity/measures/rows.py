@@ -36,8 +36,10 @@ class Row:
 
     name: str
     kind: str
-    """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer
+    """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer |
+    value
 
+    Values are those of registered pairs in evaluation mode, such as samples (see parity.values).
     The initial value of a buffer is compared among the parameters, its value after the run in a
     row of its own."""
     shape: tuple[int, ...]
