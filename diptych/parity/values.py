@@ -71,15 +71,15 @@ def compare_values(
     left.eval()
     right.eval()
     try:
-        buffers = _buffers(left)
-        if buffers:
+        if next(iter(left.named_buffers()), None) is not None:
             weights.transfer(left, right)  # the parameters are equal already
+        buffers = {"left": _buffers(left), "right": _buffers(right)}
         noise, rows = _noise(panels, dtype)
         rows += _value_rows(panels, functions, noise, options, dtype, run)
         changed = [
             row
-            for side in ("left", "right")
-            for row in _changes(buffers, getattr(panels, side), side)
+            for side, before in buffers.items()
+            for row in _changes(before, getattr(panels, side), side)
         ]
         inherited = _reaches_values(failures)
         if not inherited and any(not row.ok and row.name.startswith(LOSS) for row in rows):
