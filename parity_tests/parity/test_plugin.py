@@ -163,7 +163,7 @@ def test_the_summary_is_appended_and_complete_if_workers_run_the_tests(folder):
 
 def test_every_comparison_may_be_written_as_json_and_html(folder, output):
     files = sorted(path.name for path in (folder / "reports").iterdir())
-    assert len(files) == 2 * 9 and len({name.partition(".py")[0] for name in files}) == 1
+    assert len(files) == 2 * 9 + 2 and len({name.partition(".py")[0] for name in files}) == 1
     (name,) = (name for name in files if "tripled" in name and name.endswith(".json"))
     assert json.loads((folder / "reports" / name).read_text())["verdict"].startswith(VERDICT)
     assert (folder / "reports" / name.replace(".json", ".html")).read_text().startswith("<!doc")
@@ -230,3 +230,11 @@ def test_the_plugin_imports_neither_torch_nor_scipy():
         "assert not {'torch', 'scipy', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_failing_pair_is_saved_as_a_case_that_compare_reruns(folder, output):
+    (case,) = (folder / "reports").glob("*tripled*.safetensors")
+    report = json.loads(case.with_suffix(".json").read_text())
+    assert report["reproducer"] == f"diptych compare {case.relative_to(folder)}"
+    again = parity.load_case(case).compare()
+    assert not again.ok and again.root_cause.name == report["first_divergence"]["name"]

@@ -16,7 +16,11 @@ import numpy as np
 
 from diptych.arrays import cast, map_arrays
 from diptych.parity.measures.bounds import (
+    NOISE_RATIO,
+    PERTURBATION,
     PERTURBATIONS,
+    SMALL,
+    TINY,
     UNIT_ROUNDOFF,
     VANISHING,
     perturb,
@@ -30,6 +34,7 @@ from model_specs.common.key import Key
 PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
 
 Select = Callable[[Run], np.ndarray | None]
+Change = Callable[[str, np.ndarray], np.ndarray]
 
 
 class References:
@@ -50,11 +55,26 @@ class References:
         """The run in float64; the run of the comparison if that is in float64."""
         if self.first is not None and self.first.dtype == np.float64 and self.first.device == "cpu":
             return self.first
-        twin = self.side.twin(np.dtype(np.float64)) if self.side is not None else None
+        return self._extra_run("float64 reference", np.float64, self.plan)
+
+    def _extra_run(
+        self, purpose: str, dtype: type, plan: Plan, change: Change | None = None
+    ) -> Run | None:
+        """A run of a copy in another dtype or with changed parameters; None if that fails.
+
+        The copy may overflow, or raise: a model that mixes dtypes need not run in another one.
+        """
+        twin = self.side.twin(np.dtype(dtype)) if self.side is not None else None
         if twin is None:
             return None
-        self.runs["float64 reference"] += 1
-        return twin.run_once(self.plan)
+        self.runs[purpose] += 1
+        if change is not None:
+            twin.change_parameters(change)
+        try:
+            with np.errstate(all="ignore"):
+                return twin.run_once(plan)
+        except Exception:
+            return None
 
     def widen(
         self,
@@ -67,10 +87,13 @@ class References:
         """The bound for the elements of `mask`: `bound(condition number)`, measured as needed.
 
         `size` is the norm that the error is relative to. Each further run can only raise the
-        condition number, so it stops when the error is allowed.
+        condition number, so it stops when the error is allowed. It does not begin where no
+        condition number could allow the error: no perturbation changes a tensor by more than twice
+        its size.
         """
         limit, largest = bound(1.0), 0.0
-        if not size:
+        hopeless = error > bound(2 / PERTURBATION) and size > SMALL * self._scale
+        if not size or hopeless:
             return limit
         for i in range(PERTURBATIONS):
             if error <= limit:
@@ -79,7 +102,30 @@ class References:
             limit = max(limit, bound(largest / size))
         if error > limit:
             limit = max(limit, bound(self._rounding_noise(select, mask) / size))
+        if error > limit and largest and self._is_noise(select, mask, largest * PERTURBATION):
+            limit = max(limit, NOISE_RATIO * largest * PERTURBATION / size)
         return limit
+
+    def _is_noise(self, select: Select, mask: np.ndarray | None, change: float) -> bool:
+        """True for rounding errors: changed by any perturbation, and tiny beside the run's tensors.
+
+        It finds the sums that are exactly 0 where the left computes them in float64 whatever its
+        inputs are, as `1 / np.sqrt(n)` makes it do.
+        """
+        value = self._selected(select, self.reference, mask)
+        size = 0.0 if value is None else norm(value)
+        return change >= VANISHING * size and max(change, size) <= TINY * self._scale
+
+    @functools.cached_property
+    def _scale(self) -> float:
+        """The largest norm of a gradient or an output of the run."""
+        run = self.reference
+        if run is None:
+            return 0.0
+        roots = [call for call in run.calls.values() if call.is_root]
+        tensors = [*run.gradients.values(), *run.outputs.values()]
+        tensors += [gradient for call in roots for gradient in call.input_grads.values()]
+        return max((norm(t) for t in tensors if t.dtype.kind == "f"), default=0.0)
 
     def _rounding_noise(self, select: Select, mask: np.ndarray | None) -> float:
         """The change of a tensor between float64 and float32, per unit roundoff.
@@ -105,12 +151,9 @@ class References:
         """The run in float32; the run of the comparison if that is in float32."""
         if self.first is not None and self.dtype == np.float32:
             return self.first
-        twin = self.side.twin(np.dtype(np.float32)) if self.side is not None else None
-        if twin is None:
-            return None
-        self.runs["float32"] += 1
-        with np.errstate(all="ignore"):  # it may overflow
-            return twin.run_once(_cast(self.plan, np.dtype(np.float32)))
+        with np.errstate(all="ignore"):
+            plan = _cast(self.plan, np.dtype(np.float32))
+        return self._extra_run("float32", np.float32, plan)
 
     def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
         values = (self._selected(select, other, mask) for other in (self.reference, run))
@@ -131,13 +174,11 @@ class References:
         return self._perturbed[i]
 
     def _perturbed_run(self, i: int) -> Run | None:
-        twin = self.side.twin(np.dtype(np.float64)) if self.side is not None else None
-        if twin is None:
-            return None
-        self.runs["perturbed"] += 1
         key = PERTURBATION_KEY.fold_in(i)
-        twin.change_parameters(lambda name, array: perturb(key.fold_in(name), array))
-        return twin.run_once(replace(self.plan, inputs=self._perturbed_inputs(key)))
+        plan = replace(self.plan, inputs=self._perturbed_inputs(key))
+        return self._extra_run(
+            "perturbed", np.float64, plan, lambda name, array: perturb(key.fold_in(name), array)
+        )
 
     def _perturbed_inputs(self, key: Key) -> tuple[Any, ...]:
         """The inputs with perturbed noise. The batch of a loss may not leave its range."""

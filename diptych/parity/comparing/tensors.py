@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -37,8 +36,9 @@ class Tensors:
         self.left_state, self.right_state = states
         self.modules, self.accumulation = side.modules, side.accumulation
         self.notes: list[str] = []
-        self.gradients = left.differentiated
-        if not left.differentiated:
+        optional = side.gradients_are_optional or not right.differentiated
+        self.gradients = left.differentiated or not optional
+        if not self.gradients:
             self.notes.append(f"gradients ({side.without_gradients})")
         self._tie_problems = dict(tie_problems(self.left_state, self.right_state, options))
         self._without_gradient: dict[str, list[str]] = {}
@@ -64,11 +64,21 @@ class Tensors:
             yield from self._buffer(name, None, total)
         for name in (name for names in parameters.values() for name in names):
             yield from self._gradient(name, None, total)
+        yield from self._gradients_of_the_right_alone(total)
         yield from self._changed_parameters(total)
         if self.left.whole and self.right.whole:
             yield from self._calls_of_the_right_alone(total)
         for reason, titles in self._without_gradient.items():
             self.notes.append(f"gradients of {', '.join(titles)} ({reason})")
+
+    def _gradients_of_the_right_alone(self, total: int) -> Iterator[Item]:
+        """Gradients of calls through which no gradient of the left went."""
+        reached = {(phase, call) for phase, call in self.left.events}
+        for call in self.left.calls.values():
+            if ("cotangent", call) not in reached and not call.is_root:
+                yield from self._items_of(call, *_ARRAYS["cotangent"], total)
+            if ("vjp", call) not in reached:
+                yield from self._items_of(call, *_ARRAYS["vjp"], total)
 
     def _calls_of_the_right_alone(self, total: int) -> Iterator[Item]:
         """Calls that only the right model made: of a method that the left called less often."""
@@ -113,7 +123,8 @@ class Tensors:
         for leaf in dict.fromkeys([*names, *(n for n, m in matches.items() if m in rights)]):
             left, right = lefts.get(leaf), rights.get(matches.get(leaf, leaf))
             if kind != "output" and twin is not None:
-                if kind == "input gradient" and _is_constant(leaf, left, right, twin):
+                is_constant = kind == "input gradient" and leaf not in twin.variables
+                if is_constant or _is_zero(left, right):
                     continue
                 reason = twin.without_gradient.get(matches.get(leaf, leaf))
                 if reason and (right is None or kind == "input gradient"):
@@ -149,8 +160,10 @@ class Tensors:
             return False
         elif not twin.differentiable and (call.output_grads or call.input_grads):
             self._note(call.name, "it requires no gradient on the right")
-        if kind == "output gradient" and call.method == "tap":
-            return bool(call.output_grads)
+        if call.method == "tap" and not call.output_grads:
+            if twin.output_grads:
+                self._note(call.name, "the left has none")
+            return False
         return call.differentiable and twin.differentiable
 
     def _note(self, title: str, reason: str) -> None:
@@ -253,11 +266,10 @@ def _accumulation_problem(times: float) -> str:
     return f"added {times:.3g} times on the left in two backward passes, takes 2"
 
 
-def _is_constant(leaf: str, left: Any, right: Any, call: Call) -> bool:
-    """True for an input without gradient: data, noise, or a use whose gradient is exactly 0."""
+def _is_zero(left: np.ndarray | None, right: np.ndarray | None) -> bool:
+    """True for a gradient that one side does not have and that is exactly 0 on the other."""
     one = right if left is None else left
-    alone = (left is None) != (right is None)
-    return leaf not in call.variables or (alone and one is not None and not one.any())
+    return (left is None) != (right is None) and one is not None and not one.any()
 
 
 _ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {

@@ -29,6 +29,14 @@ UNIT_ROUNDOFF = 2.0**-24
 VANISHING = 1e-3
 """A tensor that is smaller by this factor in float64 than in float32 is exactly 0 but for rounding
 errors; those are smaller by 2e-9."""
+TINY = 1e-12
+"""A tensor this much smaller than the largest of its run may be nothing but rounding errors."""
+SMALL = 1e-6
+"""A tensor that is not this much smaller than the largest of its run is no sum of exactly 0, in
+either dtype."""
+NOISE_RATIO = 100.0
+"""Two correct implementations of a sum that is exactly 0 may differ in their rounding errors by
+this factor: they add its terms in another order."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""

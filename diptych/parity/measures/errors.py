@@ -29,7 +29,9 @@ def norm(array: np.ndarray) -> float:
     return scale * float(np.linalg.norm(array / scale))
 
 
-def islands(array: np.ndarray, reference: np.ndarray) -> Iterator[np.ndarray | None]:
+def islands(
+    array: np.ndarray, reference: np.ndarray, least_normal: float = 0.0
+) -> Iterator[np.ndarray | None]:
     """Masks of the elements that lie together in magnitude, the largest island first.
 
     A norm over a whole tensor is blind to elements far below the largest: beside one masked score
@@ -38,16 +40,18 @@ def islands(array: np.ndarray, reference: np.ndarray) -> Iterator[np.ndarray | N
     hold no element (max(|array|, |reference|) counts). The tensors of most layers are one island;
     then the only item is None, which stands for all elements.
 
-    Elements that are 0 on both sides belong to none.
+    Elements that are 0 on both sides belong to none, nor do those below `least_normal`, the
+    smallest normal number of the dtype: they are rounded to multiples of the smallest subnormal,
+    or to 0, and so have no relative precision of their own.
     """
     magnitudes = np.maximum(np.abs(array), np.abs(reference))
-    nonzero = magnitudes > 0
+    nonzero = magnitudes > least_normal
     exponents = np.frexp(magnitudes)[1]
-    if not nonzero.any():
+    known = exponents[nonzero]
+    if not known.size or known.max() - (least := known.min()) <= GAP:
         yield None
         return
-    least = exponents[nonzero].min()
-    present = np.flatnonzero(np.bincount(exponents[nonzero] - least))
+    present = np.flatnonzero(np.bincount(known - least))
     breaks = np.flatnonzero(np.diff(present) > GAP)
     if not breaks.size:
         yield None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.arrays import to_numpy
+from diptych.arrays import is_float, to_numpy
 from diptych.parity.measures.errors import in_ulp, islands, norm, normwise
 
 Widen = Callable[[np.ndarray | None, float, float], float]
@@ -36,8 +36,10 @@ class Row:
 
     name: str
     kind: str
-    """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer
+    """parameter | noise | output | output gradient | input gradient | parameter gradient | buffer |
+    value
 
+    Values are those of registered pairs in evaluation mode, such as samples (see parity.values).
     The initial value of a buffer is compared among the parameters, its value after the run in a
     row of its own."""
     shape: tuple[int, ...]
@@ -124,7 +126,9 @@ def compare_arrays(
             return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
         row = replace(row, note=f"{masked.sum()} elements are infinite on both sides")
         a, b = np.where(masked, 0, a), np.where(masked, 0, b)
-    return _compare_floats(row, a, b, bound, widen)
+    tiny = (float(np.finfo(x.dtype).tiny) for x in (array, reference) if is_float(x))
+    least_normal = max(tiny, default=0.0)
+    return _compare_floats(row, a, b, bound, widen, least_normal)
 
 
 def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
@@ -136,12 +140,17 @@ def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
 
 
 def _compare_floats(
-    row: Row, a: np.ndarray, b: np.ndarray, bound: float, widen: Widen | None
+    row: Row,
+    a: np.ndarray,
+    b: np.ndarray,
+    bound: float,
+    widen: Widen | None,
+    least_normal: float,
 ) -> Row:
     """The row of the island with the largest error relative to its bound."""
     results: list[tuple[float, float, float, np.ndarray | None]] = []
     whole = normwise(a, b)
-    masks = list(islands(a, b))
+    masks = list(islands(a, b, least_normal))
     for mask in masks if len(masks) > 1 else [None]:
         x, y = (a, b) if mask is None else (a[mask], b[mask])
         error, limit = whole if mask is None else normwise(x, y), bound

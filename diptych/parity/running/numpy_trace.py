@@ -38,7 +38,11 @@ class NumpyTrace(Trace):
             add_gradient(call.output_grads, name, cotangent)
         if first:
             self.events.append(("cotangent", call))
-        result = vjp(*cotangents)
+        try:
+            result = vjp(*cotangents)
+        except Exception:
+            self.failed = self.failed or call.name
+            raise
         # without inputs these are gradients of parameters, which are compared where they add up
         for name, gradient in named_gradients(call, result) if call.inputs else []:
             add_gradient(call.input_grads, name, gradient)

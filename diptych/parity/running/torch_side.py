@@ -40,6 +40,7 @@ class TorchSide(Side):
         self.modules, self.parameters, self.buffers = names.modules, names.parameters, names.buffers
         for path in names.opaque:
             self.notes.append(f"modules inside {path or 'the ' + label + ' model'} (compiled)")
+        self.gradients_are_optional = False
         self._compiled = any(map(is_compiled, model.modules()))
         self.other_names = tuple(n for n, _ in [*model.named_parameters(), *model.named_buffers()])
         self._check_tensors()
@@ -141,6 +142,7 @@ class TorchSide(Side):
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(torch.from_numpy(function(name, to_numpy(parameter))))
+                self._state[name] = to_numpy(parameter)  # or the next run would restore the first
 
     def _replaced(self) -> str:
         now = TorchNames(self.model).modules
