@@ -6,7 +6,11 @@ import torch
 
 from diptych import pairs
 from diptych.arrays import leaves
+from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
+from torch_impl.autoregressive.flow import MaskedLinear
+from torch_impl.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
+from torch_impl.autoregressive.stacked_pixel_cnn import StackedConv2d, WNStackedConv2d
 from torch_impl.nn import convolution, layers, random, weight_norm
 
 KEY = Key(5).fold_in("devices")
@@ -60,9 +64,15 @@ def test_random_numbers_are_on_their_device(draw):
         lambda **options: weight_norm.WNLinear(3, 2, **options),
         lambda **options: weight_norm.WNConv2d(3, 2, 3, **options),
         lambda **options: weight_norm.WNConvTranspose2d(3, 2, 3, **options),
+        lambda **options: MaskedLinear((1, 2, 3), (1, 2), **options),
+        lambda **options: MaskedConv2d(3, 2, Window.raster(3), "B", **options),
+        lambda **options: WNMaskedConv2d(3, 2, Window.raster(3), "B", **options),
+        lambda **options: StackedConv2d(3, 2, 3, "B", **options),
+        lambda **options: WNStackedConv2d(3, 2, 3, "B", **options),
     ],
 )
 def test_layers_are_on_their_device_and_in_their_dtype(make):
     for device, dtype in (("meta", torch.float32), ("cpu", torch.float64)):
-        for parameter in make(device=device, dtype=dtype).parameters():
-            assert parameter.device.type == device and parameter.dtype == dtype
+        layer = make(device=device, dtype=dtype)
+        assert all(p.device.type == device and p.dtype == dtype for p in layer.parameters())
+        assert all(mask.device.type == device for mask in layer.buffers())
