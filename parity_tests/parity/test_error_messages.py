@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,3 +69,27 @@ def test_a_layer_that_only_passes_on_randomness_is_not_blamed():
     report = parity.compare(left, right, X)
     assert not report.ok and "right is not deterministic" in str(report)
     assert "linear" not in report.problem
+
+
+ROWS = [{"verdict": "fc: output off by 1"}]
+CRASH = SimpleNamespace(reprcrash=SimpleNamespace(message="AssertionError: fc: output off by 1\n…"))
+
+
+@pytest.mark.parametrize(
+    ("longrepr", "failed", "rows", "expected"),
+    [
+        (CRASH, True, ROWS, ROWS[0]),
+        (CRASH, False, ROWS, None),  # an expected failure
+        (None, True, ROWS, None),
+        (None, False, ROWS, None),
+        ("skipped", False, ROWS, None),
+        (SimpleNamespace(reprcrash=None), True, ROWS, None),
+        (CRASH, True, [], None),
+        (CRASH, True, [{"verdict": "all agree"}], None),  # it failed for another reason
+    ],
+)
+def test_the_comparison_that_failed_a_test_is_the_one_in_its_message(
+    longrepr, failed, rows, expected
+):
+    report = SimpleNamespace(longrepr=longrepr, failed=failed, parity=rows)
+    assert plugin._failing_comparison(report) == expected

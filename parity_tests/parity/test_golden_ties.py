@@ -27,7 +27,7 @@ def test_ties_are_recorded_and_compared(tmp_path):
     for model in (twin, untied):
         weights.transfer(tied, model)
     with parity.record(golden, tied):
-        tied(torch.from_numpy(x)).sum().backward()
+        tied(torch.from_numpy(x).requires_grad_()).sum().backward()
     assert load_run(golden).ties == (frozenset({"a.bias", "b.bias"}),)
     assert parity.compare(golden, twin, x).ok
     report = parity.compare(golden, untied, x)
