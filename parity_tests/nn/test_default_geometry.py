@@ -32,3 +32,9 @@ def test_the_output_has_the_size_that_torchs_layer_gives(make, reference, geomet
     else:
         assert layer(x)[0].shape == tuple(expected)
     assert layer.bias is not None
+
+
+@pytest.mark.parametrize(("make", "reference"), LAYERS)
+def test_a_layer_has_a_bias_by_default(make, reference):
+    assert make(2, 3, 3, bias=False).bias is None
+    assert make(2, 3, 3).bias.data.shape == (3,)
