@@ -67,7 +67,15 @@ class Tests:
         )
         covering = covering or self.of_file[mutation.file]  # a line that runs at import
         if not covering:
-            return [[test for test in self.seconds if test.startswith(PROCESSES)]]
+            folder = os.path.dirname(mutation.file)
+            near = {
+                t
+                for f, tests in self.of_file.items()
+                if os.path.dirname(f) == folder
+                for t in tests
+            }
+            fast = sorted(near, key=self.seconds.__getitem__)[:FIRST_TESTS]
+            return [fast, [test for test in self.seconds if test.startswith(PROCESSES)]]
         covering = {test for test in covering if self.seconds[test] < SLOW} or covering
         fast = sorted(covering, key=lambda test: (-self.kills[test], self.seconds[test]))
         one_a_file = {test.split("::")[0]: test for test in reversed(fast)}
