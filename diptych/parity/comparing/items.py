@@ -15,6 +15,7 @@ from diptych.parity.comparing.references import References, Select
 from diptych.parity.measures.bounds import (
     AMPLIFICATION,
     FLOAT64_BOUND,
+    TERMS,
     VANISHING,
     WITNESS_CAP,
     WITNESS_RATIO,
@@ -38,6 +39,8 @@ class Item(NamedTuple):
     select: Select
     """Takes the tensor from a further run of the left model"""
     roundings: int
+    scale: float = 0.0
+    """Size of the terms that it is made of, if that is known: a gradient's cotangents"""
     problem: str = ""
     """The reason why it fails whatever the values, such as a parameter tied on one side only"""
     dtypes: tuple[str, ...] = ()
@@ -94,6 +97,7 @@ class Judge:
                     bound(1.0),
                     sides,
                     infinities=self.options.infinities,
+                    floor=TERMS * float(np.finfo(self.dtype).eps) / 2 * item.scale,
                     widen=functools.partial(self._widen, item, bound, witness, other),
                 )
             )
@@ -122,11 +126,13 @@ class Judge:
         """
         if witness is not None and reference is not None and witness.shape == reference.shape:
             noise = np.abs(witness.astype(np.float64) - reference)
-            level = noise_level(noise, reference, mask) / size if size else 0.0
-            limit = WITNESS_RATIO * level
+            limit = WITNESS_RATIO * noise_level(noise, reference, mask) / size if size else 0.0
+            if error > limit and witness is item.left and size:
+                noise32 = self.references.float32_noise(item.select, mask)
+                limit = max(limit, WITNESS_RATIO * noise32 / size)
             exact = norm(reference if mask is None else reference[mask])
             value = norm(witness if mask is None else witness[mask])
-            if error <= limit and (limit <= WITNESS_CAP or exact <= VANISHING * value):
+            if error <= limit and (error <= WITNESS_CAP or exact <= VANISHING * value):
                 return limit
         return self.references.widen(item.select, bound, mask, error, size)
 

@@ -7,6 +7,7 @@ a tensor, by which its bound may grow.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from diptych.arrays import cast, map_arrays
 from diptych.parity.measures.bounds import (
+    FLOAT32_SAMPLES,
     NOISE_RATIO,
     PERTURBATION,
     PERTURBATIONS,
@@ -30,6 +32,7 @@ from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
 from model_specs.common.key import Key
 
+_FLOAT32 = np.dtype(np.float32)
 PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
 
 Select = Callable[[Run], np.ndarray | None]
@@ -144,12 +147,36 @@ class References:
             level = noise_level(np.where(np.isfinite(noise), noise, 0), exact, mask)
         return level / UNIT_ROUNDOFF
 
+    def float32_noise(self, select: Select, mask: np.ndarray | None) -> float:
+        """The largest error of the left in float32, over runs whose inputs are perturbed by a
+        rounding: one run may have a small error by chance."""
+        exact = None if self.reference is None else select(self.reference)
+        levels = [0.0]
+        for run in self._float32_samples:
+            value = None if run is None else select(run)
+            if value is not None and exact is not None and value.shape == exact.shape:
+                noise = np.abs(value.astype(np.float64) - exact)
+                levels.append(noise_level(noise, exact, mask))
+        return max(level for level in levels if math.isfinite(level))
+
+    @functools.cached_property
+    def _float32_samples(self) -> list[Run | None]:
+        runs: list[Run | None] = []
+        for i in range(FLOAT32_SAMPLES):
+            key = PERTURBATION_KEY.fold_in("float32").fold_in(i)
+            change = functools.partial(self._rounded, key)
+            plan = _cast(replace(self.plan, inputs=self._changed_inputs(change)), _FLOAT32)
+            runs.append(self._extra_run("float32", np.float32, plan, change))
+        return runs
+
+    @staticmethod
+    def _rounded(key: Key, name: str, array: np.ndarray) -> np.ndarray:
+        return perturb(key.fold_in(name), array, UNIT_ROUNDOFF).astype(array.dtype)
+
     @functools.cached_property
     def _float32(self) -> Run | None:
         """The run in float32."""
-        with np.errstate(all="ignore"):  # it may overflow
-            plan = _cast(self.plan, np.dtype(np.float32))
-        return self._extra_run("float32", np.float32, plan)
+        return self._extra_run("float32", np.float32, _cast(self.plan, _FLOAT32))
 
     def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
         values = (self._selected(select, other, mask) for other in (self.reference, run))
@@ -171,26 +198,30 @@ class References:
 
     def _perturbed_run(self, i: int) -> Run | None:
         key = PERTURBATION_KEY.fold_in(i)
-        plan = replace(self.plan, inputs=self._perturbed_inputs(key))
-        return self._extra_run(
-            "perturbed", np.float64, plan, lambda name, array: perturb(key.fold_in(name), array)
-        )
 
-    def _perturbed_inputs(self, key: Key) -> tuple[Any, ...]:
-        """The inputs with perturbed noise. The batch of a loss may not leave its range."""
+        def change(name: str, array: np.ndarray) -> np.ndarray:
+            return perturb(key.fold_in(name), array)
+
+        plan = replace(self.plan, inputs=self._changed_inputs(change))
+        return self._extra_run("perturbed", np.float64, plan, change)
+
+    def _changed_inputs(self, change: Change) -> tuple[Any, ...]:
+        """The inputs with changed noise. The batch of a loss may not leave its range."""
         inputs = self.plan.inputs
         fixed = len(inputs) - 1 if self.plan.root == "loss" else 0
-        noise = key.fold_in("noise")
-        return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
+        return (*inputs[:fixed], *map_arrays(lambda a: change("noise", a), inputs[fixed:]))
 
 
 def _cast(plan: Plan, dtype: np.dtype) -> Plan:
-    """The plan with inputs and cotangents in another dtype."""
+    """The plan with inputs and cotangents in another dtype; they may overflow."""
+
+    def cast_all(value: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return map_arrays(lambda a: cast(a, dtype), value)
+
     return replace(
         plan,
         dtype=dtype,
-        inputs=map_arrays(lambda a: cast(a, dtype), plan.inputs),
-        cotangents=lambda outputs: {
-            name: cast(array, dtype) for name, array in plan.cotangents(outputs).items()
-        },
+        inputs=cast_all(plan.inputs),
+        cotangents=lambda outputs: cast_all(plan.cotangents(outputs)),
     )

@@ -33,7 +33,7 @@ def norm(array: np.ndarray) -> float:
 
 
 def unexplained(
-    array: np.ndarray, reference: np.ndarray, bound: float, unit: float, least_normal: float = 0.0
+    array: np.ndarray, reference: np.ndarray, bound: float, unit: float, floor: float
 ) -> np.ndarray | None:
     """Mask of the elements whose difference is no rounding error, by a first and cheap test.
 
@@ -45,9 +45,10 @@ def unexplained(
     1. difference <= bound * size.
     2. The element is at rounding level, size <= ROUNDING_LEVEL * unit * the largest size of all
        elements that differ: what is left of a sum that cancels. Constants, such as masked scores,
-       do not differ, so they do not count. Nor is a difference below `least_normal`, the smallest
-       normal number, more than rounding.
-    3. Elements up to WINDOW binades larger, or of its own binade, have explained differences of at
+       do not differ, so they do not count.
+    3. difference <= floor, the rounding errors of the terms that the element is made of; at least
+       the smallest normal number.
+    4. Elements up to WINDOW binades larger, or of its own binade, have explained differences of at
        least 1 / NEIGHBOURS of its own: the rounding errors of a sum depend on its summands, and so
        are alike in large and in small elements.
 
@@ -56,12 +57,12 @@ def unexplained(
     with np.errstate(all="ignore"):
         difference = np.abs(array - reference)
     size = np.maximum(np.abs(array), np.abs(reference))
-    bad = difference > bound * size
+    bad = difference > np.maximum(bound * size, floor)
     if not bad.any():
         return None
     differing = difference > 0
     largest = float(size[differing].max())
-    bad &= size > max(ROUNDING_LEVEL * unit * largest, least_normal)
+    bad &= size > ROUNDING_LEVEL * unit * largest
     if not bad.any():
         return None
     exponents = np.frexp(size)[1]

@@ -88,6 +88,7 @@ def compare_arrays(
     *,
     infinities: str = "error",
     widen: Widen | None = None,
+    floor: float = 0.0,
 ) -> Row:
     """Compare one tensor with its reference. Booleans and integers must be equal.
 
@@ -98,7 +99,8 @@ def compare_arrays(
     unless `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" either sign.
     `sides` names the two in the notes. `widen(mask, error, norm)` gives the bound for the elements
     of a mask, wider where they are badly conditioned; it is called only if the error is over
-    `bound`. Where the reference is 0, the error is relative to the array.
+    `bound`. Where the reference is 0, the error is relative to the array. A difference of at most
+    `floor` is rounding, however small the element.
     """
     for side, present, other in ((sides[0], array, reference), (sides[1], reference, array)):
         if present is None:
@@ -126,7 +128,7 @@ def compare_arrays(
             return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
         row = replace(row, note=f"{masked.sum()} elements are infinite on both sides")
         a, b = np.where(masked, 0, a), np.where(masked, 0, b)
-    return _compare_floats(row, a, b, bound, widen, _coarser(array, reference))
+    return _compare_floats(row, a, b, bound, widen, floor, _coarser(array, reference))
 
 
 def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
@@ -138,16 +140,24 @@ def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
 
 
 def _compare_floats(
-    row: Row, a: np.ndarray, b: np.ndarray, bound: float, widen: Widen | None, dtype: np.dtype
+    row: Row,
+    a: np.ndarray,
+    b: np.ndarray,
+    bound: float,
+    widen: Widen | None,
+    floor: float,
+    dtype: np.dtype,
 ) -> Row:
     """The row over the whole tensor; or over the elements that hide in it and are over theirs."""
     info = np.finfo(dtype)
     whole = normwise(a, b)
+    if whole > bound and np.abs(a - b).max() <= floor:
+        return _at(replace(row, error=whole, bound=whole), a, b, None)
     error, limit = _widened(a, b, bound, widen, None)
     row = _at(replace(row, error=error, bound=limit), a, b, None)
     if error > limit:
         return row
-    mask = unexplained(a, b, limit, float(info.eps) / 2, float(info.tiny))
+    mask = unexplained(a, b, limit, float(info.eps) / 2, max(floor, float(info.tiny)))
     if mask is None:
         return row
     error, limit = _widened(a, b, limit, widen, mask)
