@@ -1,0 +1,40 @@
+"""A recurrent network as jax's `lax.scan`, against torch's RNN."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from torch import nn
+
+from diptych import parity
+
+jax.config.update("jax_enable_x64", True)
+
+
+def rnn(params, h0, xs):
+    """h_t = tanh(W_x x_t + W_h h_{t-1} + b); h0 (B, H), xs (T, B, D) -> hs (T, B, H), h_T"""
+
+    def step(h, x):
+        new_h = jnp.tanh(x @ params["wx"] + h @ params["wh"] + params["b"])
+        return new_h, new_h
+
+    h_last, hs = jax.lax.scan(step, h0, xs)
+    return hs, h_last
+
+
+rng = np.random.default_rng(11)
+xs, h0 = rng.normal(size=(6, 2, 3)), rng.normal(size=(2, 4))
+params = {"wx": rng.normal(size=(3, 4)), "wh": rng.normal(size=(4, 4)), "b": rng.normal(size=4)}
+
+
+def compare():
+    # adapter
+    def left(xs, h0, wx, wh, b):
+        return rnn({"wx": wx, "wh": wh, "b": b}, h0, xs)
+
+    right = nn.RNN(3, 4).double()
+    nn.init.zeros_(right.bias_hh_l0)  # jax's network has one bias
+    names = {"wx": "weight_ih_l0", "wh": "weight_hh_l0", "b": "bias_ih_l0"}
+    layout = {"w?": "i o -> o i", "input[1]": "b h -> 1 b h", "output[1]": "b h -> 1 b h"}
+    options = {"names": names, "layout": layout, "style": "jax", "ignore": ["bias_hh_l0"]}
+    return parity.compare_functions(left, right, [xs, h0], params, **options)
+    # end of adapter
