@@ -1,7 +1,10 @@
 """A multilayer perceptron in the manner of HIPS autograd's examples, against torch's modules."""
 
+from itertools import pairwise
+
 import autograd.numpy as np
 from autograd.extend import defvjp, primitive
+from autograd.tracer import getval  # noqa: F401  (for the faults)
 from numpy.random import RandomState
 from torch import nn
 
@@ -20,10 +23,7 @@ defvjp(logsumexp, lambda ans, x: lambda g: g * np.exp(x - ans))
 
 def init_random_params(scale, layer_sizes, rs):
     """A list of (weights, biases) tuples, one for each layer."""
-    return [
-        (scale * rs.randn(m, n), scale * rs.randn(n))
-        for m, n in zip(layer_sizes[:-1], layer_sizes[1:], strict=True)
-    ]
+    return [(scale * rs.randn(m, n), scale * rs.randn(n)) for m, n in pairwise(layer_sizes)]
 
 
 def neural_net_predict(params, inputs):
@@ -53,11 +53,11 @@ params = init_random_params(0.7, [6, 5, 4, 3], rs)
 
 def compare():
     # adapter
-    def left(x, W0, b0, W1, b1, W2, b2):
-        return neural_net_predict([(W0, b0), (W1, b1), (W2, b2)], x)
+    def left(x, *flat):
+        return neural_net_predict(list(zip(flat[::2], flat[1::2], strict=True)), x)
 
-    named = {f"{k}{i}": a for i, layer in enumerate(params) for k, a in zip("Wb", layer)}
-    names = {k: f"layers.{k[1]}." + {"W": "weight", "b": "bias"}[k[0]] for k in named}
-    options = {"names": names, "layout": {"W?": "i o -> o i"}, "style": "autograd"}
-    return parity.compare_functions(left, Net([6, 5, 4, 3]).double(), [inputs], named, **options)
+    right = Net([6, 5, 4, 3]).double()
+    named = dict(zip(dict(right.named_parameters()), sum(params, ()), strict=True))
+    options = {"layout": {"*.weight": "i o -> o i"}, "style": "autograd"}
+    return parity.compare_functions(left, right, [inputs], named, **options)
     # end of adapter

@@ -106,8 +106,8 @@ params = {
 
 def compare():
     # adapter
-    def left(*arrays):
-        x, *weights = values = [np.vectorize(Value)(a) for a in arrays]
+    def left(x, *weights):
+        x, *weights = values = [np.vectorize(Value)(a) for a in (x, *weights)]
         y = np.array(list(map(MLP(*weights), x)))
 
         def vjp(dy):
