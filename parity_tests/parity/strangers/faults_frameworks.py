@@ -6,6 +6,7 @@ JAX_DENSE = [
     ('jnp.dot(x, params["w"])', 'jnp.dot(x.astype("float32"), params["w"])', "z: output"),
     ("return silu(z)", "return jax.nn.gelu(z)", "forward: output"),
     ("return x * s, (x, s)", "return x * s + 1e-9, (x, s)", "forward: output"),
+    ("return x * jax", "return (1 + 1e-9) * x * jax", "forward: output"),  # without a gradient only
     ("return x * s, (x, s)", "return x * s, (s, s)", "z: output gradient"),
     ("s + x * s * (1 - s)", "s + x * (1 - s)", "z: output gradient"),
     ("s + x * s * (1 - s)", "s * (1 - s)", "z: output gradient"),
