@@ -1,40 +1,95 @@
-"""Iterate over, map and convert arrays nested in tuples, NamedTuples, lists and dicts."""
+"""Iterate over, map and convert arrays nested in tuples, lists, mappings and dataclasses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (name, array) for each array in `value`: names such as ".mu", "[1]" or ".state.h"."""
-    if is_array(value):
+def items(value: Any) -> Iterator[tuple[str, Any]] | None:
+    """(name, item) of each item of a container: ".mu", ".state" or "[1]". None for anything else.
+
+    Containers are NamedTuples, dataclasses, mappings, tuples and lists. A mapping that also has
+    attributes, such as the ModelOutput of transformers, counts as a mapping.
+    """
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return ((f".{field}", getattr(value, field)) for field in value._fields)
+    if isinstance(value, Mapping):
+        return ((f".{key}", item) for key, item in value.items())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (field.name for field in dataclasses.fields(value))
+        return ((f".{name}", getattr(value, name)) for name in fields if hasattr(value, name))
+    if isinstance(value, tuple | list):
+        return ((f"[{i}]", item) for i, item in enumerate(value))
+    return None
+
+
+def leaves(value: Any, name: str = "", *, numbers: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield (name, array) for each array in `value`: names such as ".mu", "[1]" or ".state.h".
+
+    With `numbers`, Python's numbers count as arrays too.
+    """
+    if is_array(value) or (numbers and isinstance(value, bool | int | float | complex)):
         yield name, value
-    elif hasattr(value, "_fields"):
-        for field in value._fields:
-            yield from leaves(getattr(value, field), f"{name}.{field}")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, f"{name}.{key}")
-    elif isinstance(value, tuple | list):
-        for i, item in enumerate(value):
-            yield from leaves(item, f"{name}[{i}]")
+        return
+    for suffix, item in items(value) or ():
+        yield from leaves(item, f"{name}{suffix}", numbers=numbers)
+
+
+def strange_leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (name, type) of each item that is neither an array, a container, a number nor None."""
+    if is_array(value) or value is None or isinstance(value, bool | int | float | complex | str):
+        return
+    contents = items(value)
+    if contents is None:
+        yield name, type(value).__name__
+        return
+    for suffix, item in contents:
+        yield from strange_leaves(item, f"{name}{suffix}")
 
 
 def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
     """Apply `function` to each array in `value`; anything else is kept."""
     if is_array(value):
         return function(value)
-    if hasattr(value, "_fields"):
-        return type(value)(*(map_arrays(function, item) for item in value))
-    if isinstance(value, dict):
-        return {key: map_arrays(function, item) for key, item in value.items()}
+    contents = items(value)
+    if contents is None:
+        return value
+    mapped = [map_arrays(function, item) for _, item in contents]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*mapped)
+    if isinstance(value, Mapping):
+        return _with_items(value, dict(zip(value, mapped, strict=True)))
     if isinstance(value, tuple | list):
-        return type(value)(map_arrays(function, item) for item in value)
-    return value
+        # a subclass, such as torch.Size, may take other arguments
+        return type(value)(mapped) if any(map(_contains_array, mapped)) else value
+    clone = copy.copy(value)
+    names = (name[1:] for name, _ in items(value) or ())
+    for name, item in zip(names, mapped, strict=True):
+        object.__setattr__(clone, name, item)  # a dataclass may be frozen
+    return clone
+
+
+def _with_items(value: Any, mapped: dict[Any, Any]) -> Any:
+    """A mapping of the same type as `value`; of a type that cannot be assigned to, a dict."""
+    if type(value) is dict:
+        return mapped
+    try:
+        clone = copy.copy(value)
+        for key, item in mapped.items():
+            clone[key] = item
+    except TypeError:
+        return mapped
+    return clone
+
+
+def _contains_array(value: Any) -> bool:
+    return next(leaves(value), None) is not None
 
 
 def is_array(value: Any) -> bool:
@@ -43,10 +98,18 @@ def is_array(value: Any) -> bool:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """Copy an array or a tensor to a NumPy array."""
+    """Copy an array or a tensor to a NumPy array: sparse tensors dense, bfloat16 as float32."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
+        value = value.detach()
+        if value.layout is not torch.strided:
+            value = value.to_dense()
+        if value.dtype in _WITHOUT_NUMPY_DTYPE:
+            value = value.float()
+        value = value.cpu().resolve_conj().resolve_neg().numpy()
     return np.array(value)
+
+
+_WITHOUT_NUMPY_DTYPE = {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
 
 
 def is_float(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model_specs.conv_vae import ConvVAEConfig
@@ -32,6 +32,11 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """Return table[name]. Raises: ValueError that lists the names and suggests the most similar."""
     if name in table:
         return table[name]
-    similar = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
-    hint = f"; did you mean {similar[0]!r}?" if similar else ""
-    raise ValueError(f"{kind}: got {name!r}, takes one of {', '.join(filter(None, table))}{hint}")
+    names = ", ".join(filter(None, table))
+    raise ValueError(f"{kind}: got {name!r}, takes one of {names}{suggestion(name, table)}")
+
+
+def suggestion(name: str, names: Iterable[str], count: int = 1) -> str:
+    """The end of an error message: "; did you mean 'rnn'?", or "" if no name is similar."""
+    similar = difflib.get_close_matches(name, list(names), n=count, cutoff=0.4)
+    return f"; did you mean {' or '.join(map(repr, similar))}?" if similar else ""

@@ -1,5 +1,5 @@
-"""The command line: `diptych check | train | evaluate | sample | curves | bench | lab | study`,
-and `diptych list`."""
+"""The command line: `diptych check | compare | train | evaluate | sample | curves | bench | lab |
+study`, and `diptych list`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from diptych import __version__
-from diptych.cli import listing, proofs, runs, terminal, training
-from diptych.cli.errors import fail, name_options
+from diptych.cli import comparing, listing, proofs, runs, terminal, training
+from diptych.cli.errors import BadInputError, fail, name_options
 
 __all__ = ["app", "main", "terminal"]
 
@@ -46,6 +46,7 @@ def _root(
 
 for command in (
     proofs.check,
+    comparing.compare,
     training.train,
     runs.evaluate,
     runs.sample,
@@ -73,4 +74,5 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         usage = getattr(error, "format_message", None)
         message = usage() if usage else name_options(str(error), command, arguments)
-        fail(" ".join(message.split()), 2 if usage else 1)
+        is_usage = usage or isinstance(error, BadInputError)
+        fail(" ".join(message.split()), 2 if is_usage else 1)

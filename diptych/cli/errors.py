@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.markup import escape
@@ -19,6 +20,22 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "lab": {"name": "data", "root": "data_root"},
 }
 """For each command: the option that sets an argument of the library with another name."""
+
+
+class BadInputError(ValueError):
+    """An error in what a command was given, for commands whose exit status 1 means something else.
+
+    The exit status is 2.
+    """
+
+
+@contextlib.contextmanager
+def bad_input() -> Iterator[None]:
+    """Turn the errors inside the block into BadInputError."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        raise BadInputError(str(error)) from error
 
 
 def fail(message: str, status: int) -> NoReturn:

@@ -50,16 +50,23 @@ def check_pairs(
             reports.append(report)
             table.add_row(*_line(report))
     console.print(table)
-    for report in reports:
-        if verbose:
-            console.print(report.table())
-        if report.first_divergence is not None:
-            console.print(report.diagnosis, markup=False, soft_wrap=True)
-            reproducer = f"  reproduce with: {report.reproducer}"  # in one line, to be pasted
-            console.print(reproducer, markup=False, soft_wrap=True)
+    _print_reports(reports, console, verbose=verbose)
     if json_file is not None:
         write_json(json_file, {"pairs": [report.summary() for report in reports]}, allow_nan=False)
     return reports
+
+
+def _print_reports(reports: list[Report], console: Console, *, verbose: bool) -> None:
+    """Print the full reports if verbose; else the first failing one, and the other verdicts."""
+    failures = [report for report in reports if not report.ok]
+    for report in reports if verbose else failures[:1]:
+        text = report.full(console.width) if verbose else report.brief(console.width)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    for report in [] if verbose else failures[1:]:
+        console.print(report.verdict, markup=False, highlight=False, soft_wrap=True)
+        if report.reproducer:
+            reproducer = f"  reproduce with: {report.reproducer}"  # in one line, to be pasted
+            console.print(reproducer, markup=False, highlight=False, soft_wrap=True)
 
 
 def _expand(model: str) -> list[str]:
@@ -72,12 +79,12 @@ def _expand(model: str) -> list[str]:
 def _line(report: Report) -> tuple[str, ...]:
     """Return the cells of one report in the table."""
     masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
-    worst = report.worst
+    worst = report.worst if report.rows else None
     return (
         escape(report.name),
         str(len(report.rows)),
         "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
         masks,
-        f"{worst.error:.1e}",
-        escape(worst.name),
+        f"{worst.error:.1e}" if worst else "",
+        escape(worst.name) if worst else "",
     )

@@ -11,11 +11,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.parity.api import compare
+    from diptych.parity.cases import case, pair
+    from diptych.parity.functions import compare_functions
+    from diptych.parity.layers import layer
     from diptych.parity.plugin import assert_parity
-    from diptych.parity.report import Report, Row
+    from diptych.parity.recording import record
+    from diptych.parity.report import Report
+    from diptych.parity.rows import Row
+    from diptych.parity.saved_cases import load_case, save_case
+    from diptych.parity.trace import tap, tap_gradient
 
-_MODULES = {"Report": "report", "Row": "report", "assert_parity": "plugin", "compare": "api"}
-__all__ = ["Report", "Row", "assert_parity", "compare"]
+_MODULES = {
+    "Report": "report",
+    "Row": "rows",
+    "assert_parity": "plugin",
+    "case": "cases",
+    "compare": "api",
+    "compare_functions": "functions",
+    "layer": "layers",
+    "load_case": "saved_cases",
+    "pair": "cases",
+    "record": "recording",
+    "save_case": "saved_cases",
+    "tap": "trace",
+    "tap_gradient": "trace",
+}
+__all__ = [
+    "Report",
+    "Row",
+    "assert_parity",
+    "case",
+    "compare",
+    "compare_functions",
+    "layer",
+    "load_case",
+    "pair",
+    "record",
+    "save_case",
+    "tap",
+    "tap_gradient",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,29 +1,33 @@
-"""Compare a pair: run both panels on one batch and one noise, and compare every tensor."""
+"""Compare a pair: run both sides on one batch and one noise, and compare every tensor."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
-from diptych import pairs, weights
 from diptych.arrays import is_float, leaves
-from diptych.parity.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.comparison import Comparison
-from diptych.parity.report import ROOT_CAUSE, Report, compare_named, masks_equal
+from diptych.parity.numpy_side import NumpySide
+from diptych.parity.options import Options
+from diptych.parity.recorded_side import RecordedSide, recorded_inputs
+from diptych.parity.report import Report
+from diptych.parity.run import Run
+from diptych.parity.sides import Side
+from diptych.parity.torch_side import TorchSide
 from model_specs.common.key import Key
 from numpy_ref.nn.module import Module, as_dtype
 from torch_impl.nn.module import as_device
 
-BATCH_SIZE = 7
-"""Batch size for a registered pair: odd, and different from every other dimension."""
-
 
 def compare(
-    left: Module | str,
-    right: nn.Module | None = None,
+    left: Any,
+    right: Any = None,
     batch: Any = None,
     noise: Any = None,
     *,
@@ -31,81 +35,116 @@ def compare(
     device: torch.device | str | None = None,
     key: Key = Key(0),  # noqa: B008  (immutable)
     name: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    layout: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
+    allow_unused: bool | Sequence[str] = False,
+    bound: float | Mapping[str, float] | None = None,
+    infinities: Literal["masked", "equal", "error"] = "masked",
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Report:
     """Run a pair and compare every parameter, output, loss term and gradient.
 
         compare(left, right, batch, noise)                    two models of your own
         compare("mlp_vae", dtype="float32", device="cuda")    a registered "pair" or "pair[variant]"
+        compare("golden.safetensors", right, batch)           a recording (see `parity.record`)
 
-    `left` is any numpy_ref Module, `right` any torch Module: modules are matched by path, methods
-    by name. Where both have a `loss(batch, noise)` it is run and differentiated; otherwise their
-    `forward(*batch)` is, with random cotangents. Arrays may be of either panel. Both models keep
-    the gradients of the run, and their buffers are updated as in training.
+    `left` and `right` are NumPy modules (`numpy_ref.nn.Module`), torch modules or recordings, in
+    any combination except torch on the left of NumPy: modules are matched by path, methods by name.
+    Where both have a `loss` it is run on `(*batch, noise)` and differentiated; otherwise their
+    `forward` is run on `batch`, with random cotangents. Arrays may be of either panel, and each run
+    gets copies of them. Both models keep the gradients of the run, and their buffers are updated
+    as in training.
 
-    Errors are normwise, ‖a - b‖ / ‖b‖. In float64 on the CPU, b is the right panel and the bound
-    is 1e-13. In float32, or on CUDA, both panels are compared with the left panel in float64, and
-    the bound follows from dtype and size. The bound grows with the measured condition number of
-    the tensor (see diptych.parity.bounds).
+    Errors are normwise, ‖a - b‖ / ‖b‖, in each island of magnitude (`errors.islands`). In float64
+    on the CPU, b is the right side and the bound is 1e-13. In float32, or on CUDA, both sides are
+    compared with the left in float64, and the bound follows from dtype and size. A bound grows with
+    the measured condition number of its tensor (see diptych.parity.bounds).
 
-    The dtype and device of two models of your own are read off their parameters; if you pass them
-    as well, they must match.
+    Runs: each side twice, with the trace and without it as a control, on the same input. In float32
+    or on CUDA the left once more in float64. Up to 4 further runs of the left in float64, with
+    perturbed weights, only if a tensor exceeds the bound of a well-conditioned one. Each vjp is
+    called once. A failing tensor costs further calls of modules of the right.
 
-    Raises: ValueError for an unknown pair, dtype or device; for models without a common method or
-    with different dtypes; and if torch may compute in TF32 instead of float32.
+    The options are explained in `diptych.parity.options` and shown in the report when used.
+
+    Raises: ValueError for an unknown pair, dtype or device; for sides that cannot be compared, with
+    what is taken; for a model that raises, with the path of its module; and if torch may compute in
+    TF32 instead of float32.
     """
-    if isinstance(left, str):
-        return _compare_registered(left, dtype or "float64", as_device(device), key)
+    options = Options(
+        rename or {}, layout or {}, ignore, allow_unused, bound, infinities, kwargs or {}
+    )
+    if not isinstance(key, Key):
+        raise ValueError(f"key: got {key!r}, takes a Key")
+    if isinstance(left, str) and not _is_file(left):
+        from diptych.parity.registered import compare_registered  # noqa: PLC0415
+
+        if right is not None:
+            raise ValueError(f"left: got {left!r} with a right model, takes a model or a file")
+        return compare_registered(left, dtype or "float64", as_device(device), key, options)
     if right is None:
         raise ValueError("right: got None, takes the torch module to compare with")
-    dtypes = {p.data.dtype for p in left.parameters()}
-    if not dtypes:
-        dtypes = {next(a.dtype for _, a in leaves(batch) if is_float(a))}
-    if len(dtypes) > 1:
+    sides = side_of(left, "left"), side_of(right, "right")
+    if isinstance(sides[0], TorchSide) and isinstance(sides[1], NumpySide):
         raise ValueError(
-            f"left: parameters of several dtypes {sorted(map(str, dtypes))}, takes one"
+            "left: got a torch module and right: a NumPy module, takes the NumPy module on the left"
         )
-    comparison = Comparison(left, right, batch, noise, as_dtype(dtypes.pop()))
-    if dtype is not None and as_dtype(_dtype_name(dtype)) != comparison.dtype:
-        raise ValueError(f"dtype: got {dtype!r}, the models have {comparison.dtype}")
-    if device is not None and as_device(device).type != comparison.device.type:
-        raise ValueError(f"device: got {device!r}, the right model is on {comparison.device}")
-    return comparison.report(name or type(left).__name__)
+    if batch is None:
+        batch = recorded_inputs(sides)
+    common = _dtype(sides, batch)
+    if dtype is not None and as_dtype(_dtype_name(dtype)) != common:
+        raise ValueError(f"dtype: got {dtype!r}, the models have {common}")
+    if device is not None and not isinstance(device, str | torch.device):
+        raise ValueError(f"device: got {device!r}, takes cpu, cuda or cuda:N")
+    if device is not None and as_device(device).type != as_device(sides[1].device).type:
+        raise ValueError(f"device: got {device!r}, the right model is on {sides[1].device}")
+    options = replace(options, rename={k: sides[1].clean(v) for k, v in options.rename.items()})
+    report = Comparison(*sides, batch, noise, options, common).report(name or sides[0].title)
+    return replace(report, key=str(key)) if not report.key else report
+
+
+def side_of(model: Any, label: str) -> Side:
+    """The side of a comparison that a model is.
+
+    Raises: TypeError for anything that is no model, with what is taken.
+    """
+    if isinstance(model, Run) or (isinstance(model, str | os.PathLike) and _is_file(model)):
+        return RecordedSide(model, label)
+    if isinstance(model, Module):
+        return NumpySide(model, label)
+    if isinstance(model, nn.Module):
+        return TorchSide(model, label)
+    if isinstance(model, type):
+        raise TypeError(f"{label}: got the class {model.__name__}, takes an instance of it")
+    if callable(model) or isinstance(model, tuple):
+        described = getattr(model, "__name__", type(model).__name__)
+        raise TypeError(
+            f"{label}: got {described}, takes a numpy_ref.nn.Module or a torch.nn.Module; "
+            "parity.compare_functions takes plain functions and other classes"
+        )
+    raise TypeError(
+        f"{label}: got {type(model).__name__}, takes a numpy_ref.nn.Module, a torch.nn.Module or "
+        "the path of a recording"
+    )
+
+
+def _is_file(name: str | os.PathLike[str]) -> bool:
+    return os.fspath(name).endswith(".safetensors") or os.sep in os.fspath(name)
+
+
+def _dtype(sides: tuple[Side, Side], batch: Any) -> np.dtype:
+    """The dtype of the left's parameters; without any, of the right's, and else of the batch."""
+    for side in sides:
+        if side.dtype is not None:
+            return side.dtype
+    for _, array in leaves(batch):
+        if is_float(array):
+            return as_dtype(str(array.dtype).removeprefix("torch."))
+    return np.dtype(np.float64)
 
 
 def _dtype_name(dtype: Any) -> Any:
     """Strip the prefix of torch.float32 and "torch.float32"; return other dtypes unchanged."""
     is_torch = isinstance(dtype, torch.dtype | str)
     return str(dtype).removeprefix("torch.") if is_torch else dtype
-
-
-def _compare_registered(name: str, dtype: Any, device: torch.device, key: Key) -> Report:
-    """Compare a registered pair on a random batch."""
-    pair, config = pairs.find(name)
-    left_dtype = as_dtype(_dtype_name(dtype))
-    left = pair.left(config, key.fold_in("weights"), dtype=left_dtype)
-    right = pair.right(
-        config,
-        key.fold_in("weights"),
-        dtype=str(left_dtype),
-        device=device,
-        **pairs.right_options(name),
-    )
-    batch = pair.batch(config, key.fold_in("batch"), left_dtype, BATCH_SIZE)
-    noise = left.draw_noise(key.fold_in("noise"), BATCH_SIZE)
-    right_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE)
-
-    # each panel draws its own weights and noise; after their comparison both use the left panel's
-    bound = rounding_bound(left_dtype, ELEMENTWISE)
-    draws = compare_named(
-        left.state_dict(), weights.to_arrays(right.state_dict()), "parameter", bound
-    )
-    draws += compare_named(
-        dict(leaves(noise, "noise")), dict(leaves(right_noise, "noise")), "noise", bound
-    )
-    draws = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in draws]
-    if hasattr(left, "initialize"):
-        left.initialize(batch, noise)  # as training does; before it every bias is 0
-    weights.transfer(left, right)
-    report = Comparison(left, right, batch, noise, left_dtype).report(name)
-    rows = (*draws, *(row for row in report.rows if row.kind != "parameter"))
-    return replace(report, rows=rows, masks_equal=masks_equal(rows))

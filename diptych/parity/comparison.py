@@ -1,255 +1,245 @@
-"""Run a pair on one batch and one noise, and compare what the two panels computed."""
+"""Run two models on one batch and one noise, and compare what they computed."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from diptych.arrays import cast, leaves, map_arrays, to_numpy, to_tensors
-from diptych.parity.bounds import (
-    PERTURBATIONS,
-    UNDETERMINED,
-    check_precision,
-    condition,
-    perturb,
-    rounding_bound,
-    roundings,
-)
-from diptych.parity.items import Item, compare_item
+from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy
+from diptych.parity.alignment import Alignment, match_leaves
+from diptych.parity.bounds import check_precision
+from diptych.parity.items import Judge
+from diptych.parity.options import Options
 from diptych.parity.origins import Origins
-from diptych.parity.report import ROOT_CAUSE, Report, compare_named, masks_equal, normwise
-from diptych.parity.trace import Arrays, Call, LeftTrace, Perturb, RightTrace, Trace, shared_methods
+from diptych.parity.recorded_side import RecordedSide, common_part
+from diptych.parity.references import References
+from diptych.parity.report import Report
+from diptych.parity.rows import ROOT_CAUSE, Row, masks_equal
+from diptych.parity.run import Run
+from diptych.parity.sides import Plan, Side
+from diptych.parity.tensors import Tensors
+from diptych.parity.torch_side import unusable
+from diptych.parity.trace import Arrays
 from model_specs.common.key import Key
 from numpy_ref.nn import random
-from numpy_ref.nn.module import Module
 
 COTANGENTS = Key(0).fold_in("cotangents")
-PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
 
 
 class Comparison:
-    """Runs both panels, and the left one in float64 as reference and for the condition numbers.
+    """Compares two sides: parameters first, then every tensor in the left's order of computation.
 
-    In float64 on the CPU the two panels are compared with each other. In float32 or on CUDA
-    (`arbitrated`) each is compared with the left panel in float64.
+    In float64 on the CPU the two sides are compared with each other. In float32 or on CUDA
+    (`arbitrated`) each is compared with the left side in float64.
     """
 
     def __init__(
-        self, left: Module, right: nn.Module, batch: Any, noise: Any, dtype: np.dtype
+        self, left: Side, right: Side, batch: Any, noise: Any, options: Options, dtype: np.dtype
     ) -> None:
-        check_precision(right, dtype)
-        first = next(right.parameters(), None)
-        self.device = torch.device("cpu") if first is None else first.device
-        self.dtype, self.left, self.right = dtype, left, right
-        self.states = left.state_dict(), map_arrays(to_numpy, dict(right.state_dict()))
-        self.methods = shared_methods(left, right)
-        self.root = "loss" if ("", "loss") in self.methods else "forward"
-        if ("", self.root) not in self.methods:
-            raise ValueError(
-                f"pair: {type(left).__name__} and {type(right).__name__} share neither "
-                "`loss` nor `forward`, take one of them on both"
-            )
+        self.left, self.right, self.options, self.dtype = left, right, options, dtype
+        for side in (left, right):
+            check_precision(side.dtype, dtype, side.label)
+        self.descriptions = left.describe(), right.describe()
+        options.check(
+            *([*d.state, *s.modules] for d, s in zip(self.descriptions, (left, right), strict=True))
+        )
+        self.alignment = Alignment(left, right, options)
+        self.root = self._root()
         inputs = batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
-        inputs = (*inputs, noise) if self.root == "loss" else inputs
+        inputs = (*inputs, noise) if self.root == "loss" and noise is not None else inputs
+        for name, array in leaves(inputs):
+            if isinstance(array, torch.Tensor) and (reason := unusable(array)) is not None:
+                raise ValueError(f"batch: {name} is {reason}")
         self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
+        self.device = self.right.device if self.right.device != "cpu" else self.left.device
+        self.arbitrated = dtype != np.float64 or self.device != "cpu"
+        self.left_outputs: Arrays = {}
 
-        self.arbitrated = dtype != np.float64 or self.device.type != "cpu"
-        self.reference = left.astype(np.float64)
-        self.perturbed_models: list[Module] = []
-        self.reference_trace = self._run_left(self.reference)
-        self.perturbed_models = [left.astype(np.float64) for _ in range(PERTURBATIONS)]
-        self.perturbed_traces = [self._run_left(model) for model in self.perturbed_models]
-        self._left_models = left, self.reference, *self.perturbed_models
-        self.trace = self._run_left(left)
-        # methods without a vjp are not compared
-        self.methods = {(call.module, call.method) for call in self.trace.calls.values()}
-        self.right_trace = self._run_right()
+    def _root(self) -> str:
+        """The method that is run: `loss` if both have it, else `forward`."""
+        methods = {m for path, m in self.alignment.left_methods if path == ""}
+        for root in ("loss", "forward"):
+            if root in methods:
+                return root
+        names = [type(side.model).__name__ for side in (self.left, self.right)]
+        raise ValueError(
+            f"pair: {names[0]} and {names[1]} share neither `loss` nor `forward`, "
+            "take one of them on both"
+        )
+
+    def left_plan(self) -> Plan:
+        """How the left is run."""
+        return Plan(
+            self.root,
+            self.inputs,
+            self.options.kwargs,
+            self._left_cotangents,
+            self.alignment.left_methods,
+            self.alignment.left_names,
+        )
+
+    def right_plan(self) -> Plan:
+        """How the right is run, after the left, from whose outputs its cotangents follow."""
+        return replace(
+            self.left_plan(),
+            inputs=self._right_inputs(),
+            cotangents=self._right_cotangents,
+            methods=self.alignment.right_methods,
+            names=self.alignment.right_names,
+        )
 
     def report(self, name: str) -> Report:
-        """Compare every tensor: parameters first, then in the left panel's order of computation."""
-        rows = compare_named(*self.states, "parameter", 0.0)
-        rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in rows]
-        same_weights = all(row.ok for row in rows)
-        origins = Origins(
-            self.trace, self.right, self.methods, self.device, same_weights, self.states[1]
+        """Run both sides and compare them."""
+        plan = self.left_plan()
+        left = self.left.run(plan)
+        self.left_outputs = left.outputs
+        right = self.right.run(self.right_plan())
+        left, right = self._common(left, right)
+        source, first = (self.left, left) if self.left.can_run else (self.right, right)
+        self.references = References(source if source.can_run else None, plan, first, self.dtype)
+        tensors = Tensors(self.left, self.descriptions, self.alignment, self.options, left, right)
+        rows = [] if self._problem else self._rows(tensors, left, right)
+        return Report(
+            name,
+            str(self.dtype),
+            self.device,
+            tuple(rows),
+            masks_equal(rows),
+            problem=self._problem,
+            not_compared=self._not_compared(tensors),
+            options=self.options.used(),
+            sources=self._sources(rows),
+            runs={"left": self.left.count, "right": self.right.count, **self.references.runs},
         )
-        for item in self._items():
-            row = compare_item(item, self.dtype, arbitrated=self.arbitrated)
+
+    def _common(self, left: Run, right: Run) -> tuple[Run, Run]:
+        """What both runs hold, if one is a recording that holds some values only."""
+        self.dropped: tuple[str, ...] = ()
+        if not self.right.can_run and not right.differentiated:
+            left = replace(left, differentiated=False)
+            self.left.without_gradients = self.right.without_gradients
+        for side, other in ((self.left, self.right), (self.right, self.left)):
+            if isinstance(side, RecordedSide) and other.can_run:
+                side.check_single()
+            if side.is_partial:
+                description = self.descriptions
+                states = common_part(*description, self.options)
+                self.descriptions = states[0], states[1]
+                left, right, dropped = common_part(left, right, self.options)
+                self.dropped = tuple(dict.fromkeys((*states[2], *dropped)))
+        return left, right
+
+    @property
+    def _problem(self) -> str:
+        return self.left.problem or self.right.problem
+
+    def _rows(self, tensors: Tensors, left: Run, right: Run) -> list[Row]:
+        judge = Judge(self.dtype, self.references, self.options, arbitrated=self.arbitrated)
+        rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in tensors.states()]
+        differing = [row.name for row in rows if not row.ok]
+        origins = Origins(self.alignment, self.options, left, right, self.right, differing)
+        ignored: Counter[str] = Counter()
+        rows = [row for row in rows if not self._is_ignored(row.name, ignored)]
+        for item in tensors.items():
+            if self._is_ignored(item.title, ignored):
+                continue
+            row = judge.row(item)
             if not row.ok and not row.origin:
                 call = item.call
                 origin = ROOT_CAUSE
-                if call:
+                if call is not None:
                     origin = origins.classify(row.bound, call, item.kind, item.leaf)
                 row = replace(row, origin=origin)
             rows.append(row)
-        return Report(name, str(self.dtype), str(self.device), tuple(rows), masks_equal(rows))
+        names = [name for d in self.descriptions for name in d.state]
+        self.options.check_patterns([*(row.name for row in rows), *names, *self.right.other_names])
+        if ignored:
+            tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
+        return rows
 
-    def _run_left(self, model: Module, perturb: Perturb | None = None) -> Trace:
-        inputs = self.inputs
-        if model is not self.left:
-            inputs = map_arrays(lambda a: cast(a, np.dtype(np.float64)), inputs)
-        if any(model is twin for twin in self.perturbed_models):
-            inputs = self._perturb(model, inputs)
-        model.zero_grad()
-        with LeftTrace(model, self.methods, perturb) as trace:
-            result, vjp = getattr(model, self.root)(*inputs)
-            cotangents = () if self.root == "loss" else self._cotangents(result)
-            if model is not self.left:
-                cotangents = tuple(c.astype(np.float64) for c in cotangents)
-            vjp(*cotangents)
-        if model is self.left:
-            self.accumulated = self._accumulates(lambda: vjp(*cotangents))
-        return trace
+    def _is_ignored(self, name: str, ignored: Counter[str]) -> bool:
+        if self.options.ignored(name):
+            ignored[name] += 1
+            return True
+        return False
 
-    def _perturb(self, model: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Perturb every weight of the model in place, and return the inputs with perturbed noise.
+    def _right_inputs(self) -> tuple[Any, ...]:
+        """The root's inputs in the right's layout."""
+        names = iter([name for i, a in enumerate(self.inputs) for name, _ in leaves(a, f"[{i}]")])
+        single = len(self.inputs) == 1
 
-        The batch of a loss is not perturbed, because it may not leave its range.
+        def convert(array: np.ndarray) -> np.ndarray:
+            name = next(names)
+            name = f"input{name.removeprefix('[0]') if single else name}"
+            return _contiguous(self.options.to_right(name, array))
+
+        return tuple(map_arrays(convert, array) for array in self.inputs)
+
+    def _left_cotangents(self, outputs: Arrays) -> Arrays:
+        """One random cotangent for each output; arrays of ones would hide a transpose.
+
+        A recording holds its own.
         """
-        key = PERTURBATION_KEY.fold_in(
-            next(i for i, m in enumerate(self.perturbed_models) if m is model)
-        )
+        if self.left.cotangents:
+            zeros = {n: np.zeros(a.shape, self.dtype) for n, a in outputs.items() if is_float(a)}
+            return {name: self.left.cotangents.get(name, zero) for name, zero in zeros.items()}
+        if self.right.cotangents:
+            names = match_leaves(outputs, self.right.cotangents)
+            return {
+                name: np.asarray(
+                    self.options.to_left(f"output{name}", self.right.cotangents[names[name]])
+                )
+                if name in names
+                else np.zeros(array.shape, self.dtype)
+                for name, array in outputs.items()
+                if is_float(array)
+            }
+        return {
+            name: random.normal(
+                COTANGENTS.fold_in(name or "output"), tuple(array.shape), dtype=self.dtype
+            )
+            for name, array in outputs.items()
+            if is_float(array)
+        }
 
-        for name, parameter in model.named_parameters():
-            parameter.data[...] = perturb(key.fold_in(name), parameter.data)
-        fixed = len(inputs) - 1 if self.root == "loss" else 0
-        noise = key.fold_in("noise")
-        return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
+    def _right_cotangents(self, outputs: Arrays) -> Arrays:
+        """The left's cotangents in the right's layout, for outputs of the right's names."""
+        left = self._left_cotangents(self.left_outputs)
+        matches = match_leaves(self.left_outputs, outputs)
+        arrays = {
+            matches[name]: _contiguous(self.options.to_right(f"output{name}", array))
+            for name, array in left.items()
+            if name in matches
+        }
+        # a shape of its own is a row of its own; the backward pass must run all the same
+        return {
+            name: array
+            if (array := arrays.get(name)) is not None and array.shape == output.shape
+            else np.zeros(output.shape, self.dtype)
+            for name, output in outputs.items()
+        }
 
-    @functools.cached_property
-    def _perturbed_backward(self) -> dict[str, np.ndarray]:
-        """Gradients after a perturbation of all cotangents instead of weights and noise.
+    def _not_compared(self, tensors: Tensors) -> tuple[str, ...]:
+        notes = [*self.left.notes, *self.right.notes, *tensors.notes]
+        if self.dropped:
+            notes.append(f"{', '.join(self.dropped)} (on one side only)")
+        if self.alignment.unmatched and not (self.left.is_partial or self.right.is_partial):
+            notes.append(f"{', '.join(self.alignment.unmatched)} (no counterpart of that name)")
+        return tuple(dict.fromkeys(notes))
 
-        Some sums are exactly 0 for all weights and noises, such as the gradient of a bias before a
-        batch normalisation; only this perturbation shows the size of their summands.
-        """
-        model, key = self.left.astype(np.float64), PERTURBATION_KEY.fold_in("cotangents")
-        self._run_left(model, lambda name, array: perturb(key.fold_in(name), array))
-        return model.gradients()
-
-    def _accumulates(self, backward: Callable[[], Any]) -> dict[str, bool]:
-        """True for each gradient that a second backward pass doubles: a vjp must add to it."""
-        once = {name: grad.copy() for name, grad in self.left.gradients().items()}
-        backward()
-        twice = self.left.gradients()
-        bound = rounding_bound(self.dtype, 4)
-        doubled = {name: normwise(twice[name], 2 * grad) <= bound for name, grad in once.items()}
-        for name, parameter in self.left.named_parameters():
-            parameter.grad[...] = once[name]
-        return doubled
-
-    def _run_right(self) -> Trace:
-        # a layer's inputs need gradients, the batch of a loss does not
-        inputs = to_tensors(self.inputs, self.device, track=self.root == "forward")
-        self.right.zero_grad(set_to_none=True)
-        with RightTrace(self.right, self.methods) as trace:
-            result = getattr(self.right, self.root)(*inputs)
-            if self.root == "loss":
-                result.total.backward()
-            else:
-                result = [tensor for _, tensor in leaves(result)]
-                cotangents = to_tensors(self._cotangents(result), self.device, track=False)
-                torch.autograd.backward(result, list(cotangents))
-        return trace
-
-    def _cotangents(self, result: Any) -> tuple[np.ndarray, ...]:
-        """Draw one random cotangent for each output; arrays of ones would hide a transpose."""
-        return tuple(
-            random.normal(COTANGENTS.fold_in(i), tuple(array.shape), dtype=self.dtype)
-            for i, (_, array) in enumerate(leaves(result))
-        )
-
-    def _items(self) -> Iterator[Item]:
-        """Every tensor besides parameters, in the left panel's order of computation."""
-        modules = dict(self.left.named_modules())
-        parameters = self._by_last_call("vjp", self.left.named_parameters())
-        buffers = self._by_last_call("forward", self.left.named_buffers())
-        total = 0  # roundings up to here
-        for phase, call in self.trace.events:
-            if phase != "cotangent":
-                total += roundings(call, modules[call.module], phase)
-            # the cotangent of the root method is drawn here, not computed
-            if phase != "cotangent" or call.parent is not None:
-                yield from self._items_of(call, *_ARRAYS[phase], total)
-            if phase == "forward":
-                for name in buffers.pop(call.name, []):
-                    yield self._buffer(name, call, total)
-            if phase == "vjp":
-                for name in parameters.pop(call.name, []):
-                    yield self._gradient(name, call, total)
-        for name in (name for names in buffers.values() for name in names):
-            yield self._buffer(name, None, total)
-        for name in (name for names in parameters.values() for name in names):
-            yield self._gradient(name, None, total)
-        for name in self.right_trace.calls.keys() - self.trace.calls.keys():
-            extra = next(iter(self.right_trace.calls[name].outputs.values()))
-            yield Item(name, "output", None, "", None, extra, None, 1.0, total)
-
-    def _items_of(
-        self, call: Call, kind: str, arrays_of: Callable[[Call], Arrays], total: int
-    ) -> Iterator[Item]:
-        """The arrays of one kind in one call."""
-        traces = (self.trace, self.right_trace, self.reference_trace, *self.perturbed_traces)
-        calls = [trace.calls.get(call.name) for trace in traces]
-        if kind != "output" and calls[1] and not calls[1].differentiable:
-            return
-        runs = [arrays_of(twin) if twin else {} for twin in calls]
-        for leaf in runs[0] | runs[1]:
-            left, right, reference, *perturbed = (arrays.get(leaf) for arrays in runs)
-            if kind == "input gradient" and calls[1] and _is_constant(leaf, left, right, calls[1]):
-                continue
-            kappa = condition(reference, perturbed)
-            title = call.title(kind, leaf)
-            yield Item(title, kind, call, leaf, left, right, reference, kappa, total)
-
-    def _gradient(self, name: str, call: Call | None, total: int) -> Item:
-        """The gradient of one parameter."""
-        parameter = dict(self.right.named_parameters()).get(name)
-        right = None if parameter is None or parameter.grad is None else to_numpy(parameter.grad)
-        left, reference, *perturbed = (model.gradients()[name] for model in self._left_models)
-        kappa = condition(reference, perturbed)
-        if kappa > UNDETERMINED:
-            kappa = max(kappa, condition(reference, [self._perturbed_backward[name]]))
-        adds = self.accumulated[name]
-        kind = "parameter gradient"
-        return Item(name, kind, call, name, left, right, reference, kappa, total, adds)
-
-    def _buffer(self, name: str, call: Call | None, total: int) -> Item:
-        """The value of one buffer after the run; its initial value is among the parameters."""
-        buffer = dict(self.right.named_buffers()).get(name)
-        right = None if buffer is None else to_numpy(buffer)
-        left, reference, *perturbed = (
-            dict(model.named_buffers())[name].data for model in self._left_models
-        )
-        kappa = condition(reference, perturbed)
-        return Item(name, "buffer", call, name, left, right, reference, kappa, total)
-
-    def _by_last_call(self, phase: str, named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
-        """Group names by the last call of their module in a phase.
-
-        That call is the last to update a buffer, or the one whose vjp is the last to add to a
-        gradient, so the value is final after it.
-        """
-        last = {call.module: call.name for event, call in self.trace.events if event == phase}
-        groups: dict[str, list[str]] = {}
-        for name, _ in named:
-            groups.setdefault(last.get(name.rpartition(".")[0], ""), []).append(name)
-        return groups
+    def _sources(self, rows: list[Row]) -> dict[str, tuple[str, str]]:
+        """Where the modules of the failing rows are defined."""
+        paths = {row.module for row in rows if not row.ok and row.module is not None}
+        return {
+            path: (self.left.source(path), self.right.source(self.options.right_name(path)))
+            for path in sorted(paths)
+        }
 
 
-def _is_constant(leaf: str, left: Any, right: Any, call: Call) -> bool:
-    """True for an input without gradient: data, noise, or a use whose gradient is exactly 0."""
-    return leaf not in call.variables or (left is None and right is not None and not right.any())
-
-
-_ARRAYS: dict[str, tuple[str, Callable[[Call], Arrays]]] = {
-    "forward": ("output", lambda call: call.outputs),
-    "cotangent": ("output gradient", lambda call: call.output_grads),
-    "vjp": ("input gradient", lambda call: call.input_grads),
-}
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """A copy in C order; np.ascontiguousarray would give a number an axis."""
+    return np.array(array, order="C")

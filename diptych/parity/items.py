@@ -1,7 +1,8 @@
-"""Compare one tensor between several runs, within its own error bound."""
+"""Compare one tensor between the runs, within its own error bound."""
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,12 +11,14 @@ import numpy as np
 
 from diptych.arrays import is_float
 from diptych.parity.bounds import AMPLIFICATION, FLOAT64_BOUND, rounding_bound
-from diptych.parity.report import ROOT_CAUSE, Row, compare_arrays, worst_of
+from diptych.parity.options import Options
+from diptych.parity.references import References, Select
+from diptych.parity.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
 from diptych.parity.trace import Call
 
 
 class Item(NamedTuple):
-    """One tensor as each run computed it, and the numbers that its bound depends on."""
+    """One tensor of both sides, and what its bound depends on."""
 
     title: str
     kind: str
@@ -23,54 +26,113 @@ class Item(NamedTuple):
     leaf: str
     left: np.ndarray | None
     right: np.ndarray | None
-    reference: np.ndarray | None
-    """The left panel's value in float64."""
-    condition: float
+    select: Select
+    """Takes the tensor from a further run of the left model"""
     roundings: int
-    accumulates: bool = True
-    """False for a parameter's gradient that a vjp overwrites instead of adding to it"""
+    problem: str = ""
+    """The reason why it fails whatever the values, such as a parameter tied on one side only"""
+    dtypes: tuple[str, ...] = ()
+    """Dtypes of the two sides that NumPy lacks, or "number" for a Python number"""
 
 
-def compare_item(item: Item, dtype: np.dtype, *, arbitrated: bool) -> Row:
-    """Compare left with right or, if arbitrated, each with the reference: the worse of the two."""
-    if item.kind == "parameter gradient" and item.right is None:
-        row = compare_arrays(item.title, item.kind, item.left, None, FLOAT64_BOUND)
-        return replace(row, note="unused: no gradient reached it on the right")
-    if not item.accumulates:
-        row = compare_arrays(item.title, item.kind, item.left, item.right, FLOAT64_BOUND)
-        note = "overwritten on the left: a second backward pass does not double it"
-        return replace(row, error=math.inf, note=note, origin=ROOT_CAUSE)
-    bound = error_bound(item, dtype, arbitrated=arbitrated)
-    if not arbitrated:
-        return compare_arrays(item.title, item.kind, item.left, item.right, bound)
-    rows = {
-        side: compare_arrays(
-            item.title, item.kind, array, item.reference, bound, (side, "float64 left")
-        )
-        for array, side in ((item.left, "left"), (item.right, "right"))
-    }
-    worst = worst_of(rows.values())
-    side = next(side for side, row in rows.items() if row is worst)
-    if worst.ok and _dtypes(item.left, item.right) not in ((), (dtype,)):
-        dtypes = " and ".join(map(str, _dtypes(item.left, item.right)))
-        return replace(worst, error=math.inf, note=f"computed in {dtypes}, not {dtype}")
-    return worst if worst.ok else replace(worst, note=worst.note or f"the {side} panel is off")
+class Judge:
+    """Compares items.
 
-
-def error_bound(item: Item, dtype: np.dtype, *, arbitrated: bool) -> float:
-    """The error bound of one tensor.
-
-        float64 on the CPU:    FLOAT64_BOUND max(1, condition / AMPLIFICATION)
-        arbitrated:            LAMBDA u sqrt(roundings) condition
-
-    On CUDA in float64 the second bound is at least FLOAT64_BOUND.
+    In float64 on the CPU, left is compared with right. If `arbitrated`, each is compared with a run
+    in float64, and the worse of the two counts.
     """
-    if not arbitrated:
-        return FLOAT64_BOUND * max(1.0, item.condition / AMPLIFICATION)
-    floor = FLOAT64_BOUND if dtype == np.float64 else 0.0
-    return max(floor, rounding_bound(dtype, item.roundings) * item.condition)
+
+    def __init__(
+        self, dtype: np.dtype, references: References, options: Options, *, arbitrated: bool
+    ) -> None:
+        self.dtype, self.references, self.options = dtype, references, options
+        self.arbitrated = arbitrated and references.reference is not None
+        self.by_rounding = arbitrated
+
+    def row(self, item: Item) -> Row:
+        """The row of one item, without its origin."""
+        row = self._row(item)
+        module = None if item.call is None else item.call.module
+        row = replace(row, module=module)
+        if not row.ok and item.left is not None and item.right is not None:
+            row = add_statistics(row, item.left, item.right, self.dtype)
+        return row
+
+    def _row(self, item: Item) -> Row:
+        by_hand = self.options.bound_for(item.title)
+        bound = functools.partial(self._bound, item) if by_hand is None else lambda _: by_hand
+        if item.problem:
+            row = compare_arrays(item.title, item.kind, item.left, item.right, bound(1.0))
+            note = item.problem if row.error != math.inf else f"{item.problem}; {row.note}"
+            return replace(row, error=math.inf, note=note.rstrip("; "), origin=ROOT_CAUSE)
+        pairs = [(item.left, item.right, ("left", "right"))]
+        if self.arbitrated and item.left is not None and item.right is not None:
+            reference = self._reference(item)
+            if _is_float(reference):
+                pairs = [
+                    (item.left, reference, ("left", "float64 left")),
+                    (item.right, reference, ("right", "float64 left")),
+                ]
+        rows = [
+            compare_arrays(
+                item.title,
+                item.kind,
+                array,
+                other,
+                bound(1.0),
+                sides,
+                infinities=self.options.infinities,
+                widen=functools.partial(self.references.widen, item.select, bound),
+            )
+            for array, other, sides in pairs
+        ]
+        row = max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
+        row = replace(row, loosened=by_hand is not None)
+        if not row.ok and len(pairs) == 2:
+            side = pairs[rows.index(_worst(rows))][2][0]
+            return replace(row, note=row.note or f"the {side} panel is off")
+        return self._with_dtypes(row, item) if row.ok and by_hand is None else row
+
+    def _bound(self, item: Item, condition: float) -> float:
+        """The error bound of one tensor.
+
+            float64 on the CPU:    FLOAT64_BOUND max(1, condition / AMPLIFICATION)
+            float32 or CUDA:       LAMBDA u sqrt(roundings) condition
+
+        On CUDA in float64 the second bound is at least FLOAT64_BOUND.
+        """
+        if not self.by_rounding:
+            return FLOAT64_BOUND * max(1.0, condition / AMPLIFICATION)
+        floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
+        return max(floor, rounding_bound(self.dtype, item.roundings) * condition)
+
+    def _reference(self, item: Item) -> np.ndarray | None:
+        """The tensor in float64; the dtype's own extremes count as they are on both sides."""
+        run = self.references.reference
+        reference = None if run is None else item.select(run)
+        if not _is_float(reference) or reference is None or item.right is None or item.left is None:
+            return reference
+        if reference.shape == item.right.shape == item.left.shape:
+            extreme = np.abs(item.right) == np.finfo(self.dtype).max
+            if extreme.any():
+                reference = np.where(extreme & (item.left == item.right), item.right, reference)
+        return reference
+
+    def _with_dtypes(self, row: Row, item: Item) -> Row:
+        """The row, failing if a tensor was computed in another dtype than the comparison's."""
+        names = [*item.dtypes]
+        if "number" not in names:
+            names += [str(a.dtype) for a in (item.left, item.right) if _is_float(a)]  # type: ignore[union-attr]
+        if set(names) <= {str(self.dtype), "number"}:
+            return row
+        names = list(dict.fromkeys(names))
+        note = f"computed in {' and '.join(names)}, not {self.dtype}"
+        return replace(row, error=math.inf, note=note)
 
 
-def _dtypes(*arrays: np.ndarray | None) -> tuple[np.dtype, ...]:
-    """The distinct float dtypes of the arrays."""
-    return tuple({a.dtype: None for a in arrays if a is not None and is_float(a)})
+def _worst(rows: list[Row]) -> Row:
+    return max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
+
+
+def _is_float(array: np.ndarray | None) -> bool:
+    return array is not None and is_float(array)

@@ -1,30 +1,31 @@
-"""Record the inputs, outputs and gradients of every method call of a panel.
+"""Record the inputs, outputs and gradients of every method call of a model.
 
-A method is traced if both panels have it under the same module path and name, and if the left one
-returns `(y, vjp)`. While a trace is open, a recording method shadows it on the instance; closing
-the trace removes the shadow. No model is treated specially.
+While a trace is open, a recording method shadows each traced method on its instance; closing the
+trace removes the shadows. No model is treated specially. `numpy_trace` and `torch_trace` say how
+each panel's gradients are recorded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from torch import Tensor, nn
 
-from diptych.arrays import is_float, leaves, map_arrays, to_numpy
-from numpy_ref.nn.module import Module
+from diptych.arrays import is_array, leaves, map_arrays, to_numpy
 
 Arrays = dict[str, np.ndarray]
-Perturb = Callable[[str, Any], Any]
 Phase = Literal["forward", "cotangent", "vjp"]
-_INFRASTRUCTURE = set(dir(Module)) | set(dir(nn.Module))
+Methods = set[tuple[str, str]]
+
+_ACTIVE: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
 @dataclass(eq=False)
@@ -47,18 +48,40 @@ class Call:
     output_grads: Arrays = field(default_factory=dict)
     input_grads: Arrays = field(default_factory=dict)
     variables: set[str] = field(default_factory=set)
-    """right panel: names of the inputs that require a gradient; all others are constants"""
+    """names of the inputs that have a gradient; all others are constants"""
     differentiable: bool = True
-    """right panel: False if neither an input nor an output requires a gradient"""
+    """False if neither an input nor an output requires a gradient, or if there is no vjp"""
+    differentiated_inside: bool = False
+    """True if the vjp was called inside a forward, where gradients are intermediate values"""
+    without_gradient: dict[str, str] = field(default_factory=dict)
+    """inputs and outputs whose gradient cannot be recorded, each with the reason"""
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """outputs in a dtype that NumPy lacks, and Python numbers ("number")"""
+
+    @property
+    def unit(self) -> str:
+        """The name without the number of the call."""
+        return self.name.partition("#")[0]
 
     def title(self, kind: str, leaf: str) -> str:
         """The name of one of this call's arrays in a report."""
         if kind != "input gradient":
             forward = self.method == "forward" and leaf and self.module
             return f"{self.name}{'.forward' if forward else ''}{leaf}"
-        position, dot, rest = leaf.partition(".")
-        argument = self.argument_names[min(int(position), len(self.argument_names) - 1)]
-        return f"{self.name}({argument}{dot}{rest})"
+        argument, rest = self._argument(leaf)
+        return f"{self.name}({argument}{rest})"
+
+    def _argument(self, leaf: str) -> tuple[str, str]:
+        """The argument's name and the field within it, of an input named "1.eps" or "0[2]"."""
+        digits = len(leaf) - len(leaf.lstrip("0123456789"))
+        position, rest = int(leaf[:digits]), leaf[digits:]
+        names = self.argument_names or ("input",)
+        return names[min(position, len(names) - 1)], rest
+
+    @property
+    def is_root(self) -> bool:
+        """True for the call that the comparison made."""
+        return self.parent is None and not self.module and self.method != "tap"
 
     def inside(self, other: Call) -> bool:
         """True if `other` made this call, directly or through other calls."""
@@ -66,64 +89,91 @@ class Call:
 
 
 class Trace(AbstractContextManager["Trace"]):
-    """Records the calls of the given methods of a model, in order; the base of both panels' traces.
+    """Records the calls of methods of a model, in order; the base of both panels' traces.
 
-    `methods` are (module path, method name) pairs.
+    `modules` holds the model and its submodules by path, and `methods` the (path, method name)
+    pairs to record. `names` gives a path another name in the calls; so two modules of this model
+    that are one module in the other are recorded under one name.
     """
 
-    def __init__(self, model: Any, methods: set[tuple[str, str]]) -> None:
-        self.model, self.methods = model, methods
+    def __init__(
+        self, modules: Mapping[str, Any], methods: Methods, names: Mapping[str, str] | None = None
+    ) -> None:
+        self.modules, self.methods, self.names = modules, methods, names or {}
         self.calls: dict[str, Call] = {}
         self.events: list[tuple[Phase, Call]] = []
+        self.helpers: set[str] = set()
+        """names of the calls of methods that are no layers, which are not compared"""
+        self.failed: str | None = None
+        """name of the innermost call that raised an exception"""
         self._open: list[Call] = []
         self._counts: Counter[str] = Counter()
         self._shadowed: list[tuple[Any, str, Any]] = []
+        self._token: Token[Trace | None] | None = None
         self.closed = False
 
-    def __enter__(self) -> Trace:
-        for path, module in self.model.named_modules():
+    def __enter__(self) -> Self:
+        visited: set[tuple[int, str]] = set()
+        for path, module in self.modules.items():
             for method in sorted(name for owner, name in self.methods if owner == path):
-                original = getattr(module, method)
-                # a method assigned to the instance itself is traced as well
-                self._shadowed.append((module, method, vars(module).get(method)))
-                # not setattr: nn.Module's inspects the value first
-                vars(module)[method] = functools.partial(self._run, path, method, original)
+                if (id(module), method) not in visited:
+                    visited.add((id(module), method))
+                    self._shadow(self.names.get(path, path), module, method)
+        self._token = _ACTIVE.set(self)
         return self
 
+    def _shadow(self, path: str, module: Any, method: str) -> None:
+        """Put a recording method in front of a method of one instance."""
+        original = getattr(module, method)
+        # a method assigned to the instance itself is traced as well
+        self._shadowed.append((module, method, vars(module).get(method)))
+        # not setattr: nn.Module's inspects the value first
+        vars(module)[method] = functools.partial(self._run, path, method, original)
+
     def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _ACTIVE.reset(self._token)
+            self._token = None
         for module, method, instance_method in self._shadowed:
             if instance_method is None:
-                del vars(module)[method]
+                vars(module).pop(method, None)
             else:
                 vars(module)[method] = instance_method
         self._shadowed.clear()
         self.closed = True
 
-    def _begin(self, path: str, method: str, original: Any, arguments: tuple[Any, ...]) -> Call:
+    def _begin(self, path: str, method: str, names: tuple[str, ...], arguments: Any) -> Call:
         """Open a call, named by its path and method and numbered from its second use on."""
         unit = path if method == "forward" and path else ".".join(filter(None, (path, method)))
-        self._counts[unit] += 1
-        name = unit if self._counts[unit] == 1 else f"{unit}#{self._counts[unit]}"
-        call = Call(name, path, method, self._open[-1] if self._open else None)
-        call.arguments = map_arrays(_copy, arguments)
-        call.argument_names = tuple(inspect.signature(original).parameters)
+        call = self._new_call(unit, path, method)
+        call.arguments, call.argument_names = _copies(arguments), names
         for i, argument in enumerate(arguments):
             call.inputs.update((name, to_numpy(a)) for name, a in leaves(argument, str(i)))
         self._open.append(call)
         return call
 
+    def _new_call(self, unit: str, path: str, method: str) -> Call:
+        self._counts[unit] += 1
+        name = unit if self._counts[unit] == 1 else f"{unit}#{self._counts[unit]}"
+        return Call(name, path, method, self._open[-1] if self._open else None)
+
     def _end(self, call: Call, result: Any) -> None:
-        """Record the outputs of a call."""
-        call.outputs = {name: to_numpy(array) for name, array in leaves(result)}
+        """Record the outputs of a call. Python's numbers count as outputs of the root."""
+        outputs = dict(leaves(result, numbers=call.parent is None))
+        call.outputs = {name: to_numpy(array) for name, array in outputs.items()}
+        call.dtypes = {name: d for name, array in outputs.items() if (d := _unusual_dtype(array))}
         self.calls[call.name] = call
         self.events.append(("forward", call))
 
     def _run(self, path: str, method: str, original: Any, *args: Any, **keywords: Any) -> Any:
         """Run the original method as a recorded call."""
-        bound = inspect.signature(original).bind(*args, **keywords)
-        call = self._begin(path, method, original, bound.args)
+        names, arguments, rest = bound_arguments(original, args, keywords)
+        call = self._begin(path, method, names, arguments)
         try:
-            return self._record(call, functools.partial(original, **bound.kwargs), *bound.args)
+            return self._record(call, functools.partial(original, **rest), *arguments)
+        except Exception:
+            self._fail(call)
+            raise
         finally:
             self._open.remove(call)
 
@@ -131,145 +181,106 @@ class Trace(AbstractContextManager["Trace"]):
         """Run the original method, and record its outputs and gradients in `call`."""
         raise NotImplementedError
 
+    def _fail(self, call: Call) -> None:
+        """Forget a call that raised; a forward that catches the exception may make it again."""
+        self.failed = self.failed or call.name
+        self._counts[call.unit] -= 1
 
-class LeftTrace(Trace):
-    """The trace of a NumPy module. It records cotangents and input gradients as vjps are called.
+    def root_call(self, method: str, arguments: Any, result: Any) -> Call:
+        """The call of the root method, recorded here if it went past the model's methods."""
+        root = next((call for call in self.calls.values() if call.is_root), None)
+        if root is None:
+            root = self._begin("", method, (), arguments)
+            self._open.remove(root)
+            self._end(root, result)
+            self.events.append(("vjp", root))
+        return root
 
-    `perturb(name of the call, cotangent)`, if not None, replaces each cotangent of each call.
+    def tap(self, name: str, value: Any) -> Any:
+        """Record `value` as the output of a call of its own; returns what to go on with."""
+        raise NotImplementedError
+
+    def tap_gradient(self, name: str, gradient: Any) -> None:
+        """Record the gradient of a tap, by a vjp that runs backwards: the last tap comes first."""
+        taps = [c for c in self.calls.values() if c.method == "tap" and c.unit == name]
+        waiting = [call for call in taps if not call.output_grads]
+        if not waiting:
+            raise ValueError(f"tap_gradient: got {name!r}, takes the name of an earlier tap")
+        call = waiting[-1]
+        call.output_grads = {leaf: to_numpy(array) for leaf, array in leaves(gradient)}
+        call.differentiable = True
+        self.events.append(("cotangent", call))
+
+
+def tap(name: str, value: Any) -> Any:
+    """Record an intermediate value of a function under `name`; returns the value.
+
+        scores = parity.tap("scores", q @ k.T)
+
+    Outside a comparison it does nothing. In PyTorch the gradient of the value is recorded too; in
+    NumPy pass it to `tap_gradient` in the vjp.
     """
-
-    def __init__(
-        self, model: Any, methods: set[tuple[str, str]], perturb: Perturb | None = None
-    ) -> None:
-        super().__init__(model, methods)
-        self.perturb = perturb
-
-    def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
-        result = original(*arguments)
-        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            return result  # no vjp: nothing to record
-        self._end(call, result[0])
-        return result[0], functools.partial(self._run_vjp, call, result[1])
-
-    def _run_vjp(self, call: Call, vjp: Any, *cotangents: Any) -> Any:
-        """Call a vjp, and record its cotangents and the gradients that it returns."""
-        if self.closed:
-            return vjp(*cotangents)
-        first = not call.output_grads and not call.input_grads
-        arrays = _flat(cotangents)
-        if arrays and len(arrays) != len(call.outputs):
-            raise ValueError(
-                f"{call.name}: its vjp got {len(arrays)} cotangents for {len(call.outputs)} outputs"
-            )
-        for name, cotangent in zip(call.outputs, arrays, strict=False):
-            _add(call.output_grads, name, cotangent)
-        if first:
-            self.events.append(("cotangent", call))
-        if self.perturb is not None:
-            cotangents = map_arrays(functools.partial(self.perturb, call.name), cotangents)
-        result = vjp(*cotangents)
-        gradients = _flat((result,))
-        # without inputs these are gradients of parameters, which are compared where they add up
-        names = _gradient_names(call, len(gradients)) if call.inputs else []
-        for argument, gradient in zip(names, gradients, strict=False):
-            if argument is not None:
-                _add(call.input_grads, argument, gradient)
-        if first:
-            self.events.append(("vjp", call))
-        return result
+    trace = _ACTIVE.get()
+    return value if trace is None else trace.tap(name, value)
 
 
-class RightTrace(Trace):
-    """The trace of a PyTorch module. Tensor hooks record the gradients.
-
-    Each call gets aliases of its inputs and returns aliases of its outputs. So the gradient of an
-    input is the contribution of this call alone, and the gradient of an output comes from its
-    callers alone.
-    """
-
-    def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
-        arguments = map_arrays(_alias, arguments)
-        tensors = [tensor for argument in arguments for _, tensor in leaves(argument)]
-        for name, tensor in zip(call.inputs, tensors, strict=True):
-            if _requires_grad(tensor):
-                call.variables.add(name)
-            _hook(tensor, call.input_grads, name)
-        result = map_arrays(_alias, original(*arguments))
-        self._end(call, result)
-        call.differentiable = bool(call.variables) or any(
-            _requires_grad(tensor) for _, tensor in leaves(result)
-        )
-        for name, tensor in leaves(result):
-            _hook(tensor, call.output_grads, name)
-        return result
+def tap_gradient(name: str, gradient: Any) -> Any:
+    """Record the gradient of the value that `tap` recorded under `name`; returns the gradient."""
+    trace = _ACTIVE.get()
+    if trace is not None:
+        trace.tap_gradient(name, gradient)
+    return gradient
 
 
-def shared_methods(left: Module, right: nn.Module) -> set[tuple[str, str]]:
-    """(module path, method) of each public method that both models have, `forward` included."""
-    right_modules = dict(right.named_modules())
-    return {
-        (path, method)
-        for path, module in left.named_modules()
-        if path in right_modules
-        for method in [*_public(module), "forward"]
-        if _defines(module, method) and _defines(right_modules[path], method)
-    }
+@contextlib.contextmanager
+def listening(listener: Any) -> Iterator[None]:
+    """Send the values of taps to `listener.tap` and `listener.tap_gradient` inside the block."""
+    token = _ACTIVE.set(listener)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
 
 
-def _public(module: Module) -> Iterator[str]:
-    return (m for m in dir(type(module)) if not m.startswith("_") and m not in _INFRASTRUCTURE)
-
-
-def _defines(module: Any, method: str) -> bool:
-    function = getattr(type(module), method, None)
-    placeholders = (Module.forward, nn.Module.forward)
-    return inspect.isfunction(function) and function not in placeholders
-
-
-def _copy(array: Any) -> Any:
-    return array.detach().clone() if isinstance(array, Tensor) else np.array(array)
-
-
-def _alias(array: Any) -> Any:
-    return array.clone() if _requires_grad(array) else array
-
-
-def _requires_grad(array: Any) -> bool:
-    return isinstance(array, Tensor) and array.requires_grad and is_float(array)
-
-
-def _flat(values: tuple[Any, ...]) -> list[Any]:
-    """The items of tuples within tuples; None and numbers stay items."""
-    return [
-        item for value in values for item in (_flat(value) if isinstance(value, tuple) else [value])
-    ]
-
-
-def _gradient_names(call: Call, count: int) -> list[str | None]:
-    """The inputs that the gradients of a vjp belong to; None where an argument was None.
-
-    A vjp may skip an argument that was None, or return a gradient for it too.
-    """
-    names: list[str | None] = [*call.inputs]
-    if count > len(names):
-        names = []
-        for i, argument in enumerate(call.arguments):
-            names += [None] if argument is None else [n for n, _ in leaves(argument, str(i))]
-    if count > len(names):
-        counts = f"{count} gradients for {len(call.inputs)} inputs"
-        raise ValueError(f"{call.name}: its vjp gave {counts}")
-    return names
-
-
-def _hook(tensor: Any, store: Arrays, name: str) -> None:
-    if _requires_grad(tensor):
-        tensor.register_hook(lambda grad: _add(store, name, grad))
-
-
-def _add(store: Arrays, name: str, gradient: Any) -> None:
+def add_gradient(store: Arrays, name: str, gradient: Any) -> None:
     """Add a gradient to the stored one. None, the number 0 and empty arrays mean no gradient."""
-    if gradient is None or (not isinstance(gradient, np.ndarray | Tensor) and gradient == 0):
+    if gradient is None or (not is_array(gradient) and gradient == 0):
         return
     array = to_numpy(gradient)
     if array.size:
         store[name] = store[name] + array if name in store else array
+
+
+def bound_arguments(
+    function: Any, args: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[Any, ...], dict[str, Any]]:
+    """The names of a function's parameters, its positional arguments, and its keyword-only ones."""
+    try:
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **keywords)
+    except (TypeError, ValueError):  # a builtin, or a call that will say itself what is wrong
+        return (), args, keywords
+    return tuple(signature.parameters), bound.args, bound.kwargs
+
+
+def public_methods(module: Any, framework: type) -> set[str]:
+    """Public functions of a module's class that are not its framework's, and `forward`."""
+    cls, known = type(module), set(dir(framework))
+    names = [m for m in dir(cls) if not m.startswith("_") and m not in known]
+    methods = {m for m in names if inspect.isfunction(getattr(cls, m, None))}
+    own_forward = getattr(cls, "forward", None) is not getattr(framework, "forward", None)
+    if own_forward or callable(vars(module).get("forward")):
+        methods.add("forward")
+    return methods
+
+
+def _copies(value: Any) -> Any:
+    return map_arrays(lambda a: a.detach().clone() if hasattr(a, "detach") else np.array(a), value)
+
+
+def _unusual_dtype(array: Any) -> str:
+    """The dtype of a number or of a tensor that NumPy lacks, "" for any other."""
+    if not is_array(array):
+        return "number"
+    name = str(array.dtype).removeprefix("torch.")
+    return name if "bfloat" in name or "float8" in name else ""

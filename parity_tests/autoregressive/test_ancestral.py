@@ -1,28 +1,21 @@
-"""Ancestral sampling: both panels draw the naive loop's images to the last bit."""
+"""Ancestral sampling: both panels draw the naive loop's images to the last bit.
+
+For reconstructions see parity_tests/models/test_reconstruct.py.
+"""
 
 import numpy as np
 import pytest
 import torch
 from helpers.run_layers import tensors
-from helpers.small_vlaes import CONTEXTS, KEY, KINDS, binary_images, make_config, make_models
-from scipy.special import expit
+from helpers.small_vlaes import CONTEXTS, KEY, KINDS, make_config, make_models, naive_samples
 
 import numpy_ref.autoregressive.ancestral
 import torch_impl.autoregressive.ancestral
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import Tanh
 
 each_kind = pytest.mark.parametrize(("latent", "context"), KINDS)
-
-
-def naive_samples(decode, u):
-    """x and p by one full forward pass per pixel: p(x) = prod_i p(x_i | pixels before i)."""
-    x, p = np.zeros_like(u), np.zeros_like(u)
-    for i, j in np.ndindex(u.shape[2:]):
-        p[:, :, i, j] = expit(decode(x)[:, :, i, j])
-        x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
-    return x, p
 
 
 def codes(left, count, dtype="float64"):
@@ -84,22 +77,26 @@ def test_images_are_binary_and_progress_counts_their_pixels(latent, context):
         assert 0 < means.min() < means.max() < 1
 
 
-@pytest.mark.parametrize("latent", ["gaussian", "af_prior", "iaf_posterior"])
-def test_reconstructions_are_the_naive_samples_at_mu(latent):
-    left, right = make_models(make_config(latent))
-    x = binary_images(left.config, 4)
-    (mu, _), _ = left.encode(x)
-    code = left.latent.flow(mu)[0].eps if latent == "iaf_posterior" else mu
-    u = random.uniform(KEY.fold_in("x"), x.shape)
-    want, p = naive_samples(lambda x: left.decode(code, x)[0], u)
-    for model, model_inputs in ((left, x), (right, torch.from_numpy(x))):
-        counts = []
-        result = model.reconstruct(model_inputs, KEY, progress=counts.append)
-        np.testing.assert_array_equal(np.asarray(result), want)
-        assert normwise(np.asarray(model.reconstruct(model_inputs, KEY, mean=True)), p) <= 1e-13
-        part = np.asarray(model.reconstruct(model_inputs[2:], KEY, first=2))
-        np.testing.assert_array_equal(part, want[2:])
-        assert sum(counts) == 35
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_pixel_is_1_where_its_uniform_is_below_its_probability_and_0_at_it(context):
+    """Shown at the first pixel, whose probability depends on no other."""
+    left, right = make_models(make_config(context=context))
+    maps, _ = left.decoder(codes(left, 3))
+    u = random.uniform(KEY, (3, *left.config.example_shape))
+    for module, decoder, convert in (
+        (numpy_ref.autoregressive.ancestral, left.pixels, np.asarray),
+        (torch_impl.autoregressive.ancestral, right.pixels, torch.from_numpy),
+    ):
+
+        def first_pixels(module=module, decoder=decoder, convert=convert):
+            with torch.no_grad():
+                x, p = module.sample_pixels(decoder, convert(maps), convert(u.copy()))
+            return np.asarray(x)[:, 0, 0, 0], np.asarray(p)[:, 0, 0, 0]
+
+        _, p = first_pixels()
+        for value, expected in ((p, 0), (np.nextafter(p, 0), 1), (np.nextafter(p, 1), 0)):
+            u[:, 0, 0, 0] = value
+            assert first_pixels()[0].tolist() == [expected] * 3
 
 
 def test_frequencies_are_the_probabilities():

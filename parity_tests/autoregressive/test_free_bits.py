@@ -8,7 +8,7 @@ from helpers.layers_with_same_weights import small_config
 from helpers.run_layers import normwise_errors, outputs_and_gradients
 
 from diptych import weights
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from model_specs.vlae import FREE_BITS
 from numpy_ref.autoregressive import latents as left_side
 from torch_impl.autoregressive import latents as right_side

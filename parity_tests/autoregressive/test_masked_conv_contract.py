@@ -12,7 +12,7 @@ from torch import nn
 
 from diptych import weights
 from diptych.parity.bounds import ELEMENTWISE, roundings
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from diptych.parity.trace import Call
 from model_specs.autoregressive import windows
 from model_specs.autoregressive.windows import Window

@@ -59,7 +59,8 @@ def test_check_of_everything_compares_the_random_streams_too(run, tmp_path, monk
     assert status == 0 and message["name"] == "random" and message["masks_equal"] is True
     monkeypatch.setattr(random, "keep_threshold", lambda rate: round((1 - rate) * 2**32))
     status, out, _ = run("check", "random")
-    assert status == 1 and "DIFFER" in out and "first divergence: noise dropout_mask" in out
+    assert status == 1 and "DIFFER" in out
+    assert "random: dropout_mask, rate 0.3: noise differs in " in out
 
 
 def test_check_of_one_variant_shows_every_tensor(run):
@@ -71,7 +72,7 @@ def test_check_that_diverges_exits_1_and_names_the_tensor(run, monkeypatch, tmp_
     monkeypatch.setattr(ReLU, "forward", lambda self, x: (abs(x), lambda dy: dy))
     status, out, _ = run("check", "mlp_vae", "--json", tmp_path / "c.json")
     assert status == 1 and "DIVERGES" in out
-    assert "first divergence: output encoder_activation" in out and "diptych check 'mlp_vae'" in out
+    assert "mlp_vae: encoder_activation: output off by " in out and "FAIL root cause" in out
     assert json.loads((tmp_path / "c.json").read_text())["pairs"][0]["ok"] is False
 
 

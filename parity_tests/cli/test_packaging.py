@@ -68,8 +68,9 @@ def installed(dist, tmp_path_factory) -> Path:
 
 
 def expected_files() -> set[str]:
-    """The modules of the four packages, and the mark that each of them is typed."""
-    modules = (path for name in PACKAGES for path in (CHECKOUT / name).rglob("*.py"))
+    """The modules and templates of the four packages, and the mark that each of them is typed."""
+    patterns = ("*.py", "*.j2")
+    modules = (f for name in PACKAGES for p in patterns for f in (CHECKOUT / name).rglob(p))
     paths = {str(path.relative_to(CHECKOUT)) for path in modules}
     return paths | {f"{name}/py.typed" for name in PACKAGES}
 

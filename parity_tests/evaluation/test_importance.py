@@ -149,11 +149,42 @@ def test_more_samples_tighten_the_bound_on_average():
     assert single.nll == pytest.approx(-single.elbo, rel=1e-14)
 
 
-def test_units_and_the_standard_error():
-    result = importance_weighted(panel("numpy"), X, KEY, samples=4)
-    assert result.bits_per_dim == pytest.approx(result.nll / (6 * math.log(2)), rel=1e-14)
-    assert (result.examples, result.samples) == (5, 4) and result.nll_standard_error > 0
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("samples", [1, 4])
+def test_every_number_of_an_evaluation_by_its_definition(backend, samples):
+    """Computed from the log weights of each example and sample, at two numbers of examples.
+
+    The standard error of the mean over N examples is std / sqrt(N), with N - 1 in the variance.
+    """
+    small = panel(backend)
+    for count in (2, 5):
+        x = X[:count]
+        noise = small.model.draw_noise(KEY, count, samples=samples)
+        log_w = to_numpy(small.model.log_weight(small.array(x), noise))
+        nll = [-math.log(np.mean(np.exp(row))) for row in log_w]
+        mean = sum(nll) / count
+        variance = sum((value - mean) ** 2 for value in nll) / (count - 1)
+        result = importance_weighted(small, x, KEY, samples=samples)
+        assert (result.examples, result.samples) == (count, samples)
+        assert result.nll == pytest.approx(mean, rel=1e-12)
+        assert result.nll_standard_error == pytest.approx(math.sqrt(variance / count), rel=1e-11)
+        assert result.elbo == pytest.approx(np.mean(log_w), rel=1e-12)
+        assert result.bits_per_dim == pytest.approx(mean / math.log(2) / 6, rel=1e-12)
+
+
+def test_one_example_has_no_standard_error():
     assert importance_weighted(panel("numpy"), X[:1], KEY, samples=2).nll_standard_error is None
+
+
+def test_the_standard_error_is_the_spread_of_the_estimate_over_data_sets():
+    """Estimates from 300 sets of 20 examples vary by about the standard error of one of them."""
+    small, generator = panel("numpy"), np.random.default_rng(5)
+    x = np.round(random.uniform(KEY.fold_in("population"), (400, 6)))
+    log_w = small.model.log_weight(x, small.model.draw_noise(KEY, 400, samples=3))
+    nll = math.log(3) - logsumexp(log_w, axis=1)
+    means = [nll[generator.choice(400, 20)].mean() for _ in range(300)]
+    error = importance_weighted(small, x[:20], KEY, samples=3).nll_standard_error
+    assert error == pytest.approx(np.std(means), rel=0.4)
 
 
 class UntouchedError(Exception):

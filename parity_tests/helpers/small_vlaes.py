@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from diptych import pairs, weights
 from model_specs.common.key import Key
@@ -52,3 +54,17 @@ def make_models(config: VLAEConfig, dtype: str = "float64") -> Any:
             parameter.data += 0.1 * random.normal(Key(64).fold_in(name), parameter.data.shape)
     weights.transfer(left, right)
     return left, right
+
+
+def naive_samples(
+    decode: Callable[[np.ndarray], np.ndarray], u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """x and p by one full forward pass per pixel: p(x) = prod_i p(x_i | pixels before i).
+
+    `decode` maps images to logits; pixel i is 1 where u_i < p_i.
+    """
+    x, p = np.zeros_like(u), np.zeros_like(u)
+    for i, j in np.ndindex(u.shape[2:]):
+        p[:, :, i, j] = expit(decode(x)[:, :, i, j])
+        x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
+    return x, p

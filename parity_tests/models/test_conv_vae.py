@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors, total_loss
+from helpers.small_conv_vaes import KEY, SMALL, images, make
 from torch import distributions as td
 from torch.nn import functional as F
 
 import numpy_ref.conv_vae
 import torch_impl.conv_vae
-from diptych import parity, weights
-from diptych.parity.report import normwise
-from model_specs.common.key import Key
+from diptych import parity
+from diptych.parity.rows import normwise
 from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfig, ConvVAENoise
-from numpy_ref.nn import optim, random
+from numpy_ref.nn import optim
 
 
 def test_conv_vae_left_equals_right():
@@ -43,33 +43,11 @@ def test_conv_vae_left_equals_right():
         np.testing.assert_allclose(gradient, parameter.grad, rtol=0, atol=atol, err_msg=name)
 
 
-KEY = Key(41)
-SMALL = {"latent_dim": 3, "base_channels": 2, "image_size": 16, "beta": 0.7, "gaussian_std": 1.3}
 GRID = [
     {"out_activation": activation, "recon_type": recon, "reduction": reduction}
     for activation, recon, reduction in itertools.product(SUPPORTS, RECON_TYPES, REDUCTIONS)
     if activation == "sigmoid" or recon != "bce"
 ]
-
-
-def make(config, dtype="float64"):
-    """Both panels with the same weights, none of them 0, and running statistics of 20 batches:
-    with the initial ones, hardly a ReLU of the decoder is active."""
-    left = numpy_ref.conv_vae.ConvVAE(config, KEY, dtype)
-    right = torch_impl.conv_vae.ConvVAE(config, KEY, dtype)
-    for name, parameter in left.named_parameters():
-        parameter.data += 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape, dtype=dtype)
-    for _ in range(20):
-        left(images(config, 8, dtype), left.draw_noise(KEY, 8))
-    weights.transfer(left, right)
-    return left, right
-
-
-def images(config, count, dtype="float64", key=KEY):
-    low, high = (max(-2.0, min(2.0, end)) for end in SUPPORTS[config.out_activation])
-    shape = (count, config.in_channels, config.image_size, config.image_size)
-    u = random.uniform(key.fold_in("x"), shape, dtype=dtype)
-    return (low + (high - low) * u).astype(dtype)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -17,7 +17,7 @@ from diptych.parity.bounds import (
     perturb,
     rounding_bound,
 )
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from model_specs import mlp_vae as spec
 from model_specs.common.key import Key
 from model_specs.mlp_vae import BASELINES, MLPVAEConfig, MLPVAENoise

@@ -9,7 +9,7 @@ from torch import nn
 
 from diptych import parity, weights
 from diptych.parity.bounds import ELEMENTWISE, rounding_bound, roundings
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from diptych.parity.trace import Call
 from model_specs.common.key import Key
 from numpy_ref.nn import init

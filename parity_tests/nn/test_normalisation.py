@@ -9,7 +9,7 @@ from torch import nn
 
 from diptych import weights
 from diptych.parity.bounds import rounding_bound
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from model_specs.common.key import Key
 from numpy_ref.nn import init, optim
 from numpy_ref.nn.convolution import Conv2d

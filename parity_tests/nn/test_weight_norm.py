@@ -22,7 +22,7 @@ import numpy_ref.nn.init
 import torch_impl.nn.init
 from diptych import weights
 from diptych.parity.bounds import rounding_bound
-from diptych.parity.report import normwise
+from diptych.parity.rows import normwise
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
 from numpy_ref.autoregressive.pixel_cnn import PixelCNN

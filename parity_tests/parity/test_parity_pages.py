@@ -35,16 +35,16 @@ def test_each_snippet_prints_what_the_page_shows(code, expected):
 
 def test_the_pairs_of_the_page_agree_and_a_fault_is_located(tmp_path):
     files = {name: code for name, code, _ in snippets("parity.md") if name}
-    assert set(files) == {"test_gated.py", "test_denoiser.py"}
+    assert set(files) == {"test_gated.py", "test_denoiser.py", "test_registry.py"}
     files["test_faulty.py"] = files["test_gated.py"].replace("dy * t * s * (1 - s)", "dy * t * s")
     assert files["test_faulty.py"] != files["test_gated.py"]
     for name, code in files.items():
         (tmp_path / name).write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "1 failed, 2 passed" in result.stdout, result.stdout
+    assert "1 failed, 6 passed" in result.stdout, result.stdout
     assert "FAILED test_faulty.py::test_gated" in result.stdout
-    assert "first divergence: input gradient gate(g): relative error" in result.stdout
+    assert "AssertionError: Gated: gate(g): input gradient off by " in result.stdout
 
 
 @pytest.mark.parametrize("page", PAGES)

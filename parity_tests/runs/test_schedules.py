@@ -1,9 +1,15 @@
-"""Learning-rate schedules, compared with torch.optim.lr_scheduler and with the papers' words."""
+"""Learning-rate schedules: torch.optim.lr_scheduler's, the papers' words, and literal rates."""
 
 import pytest
 import torch
+from helpers.golden_values import RATES
+from helpers.short_runs import short_run
 
+from diptych.panels import BACKENDS
 from diptych.runs import schedules
+from diptych.runs.config import SCHEDULES
+from diptych.training.step import training_step
+from diptych.training.train import train
 
 
 @pytest.mark.parametrize(
@@ -50,3 +56,37 @@ def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma,
         schedules.constant_then_decay_lr(1.0, e, constant_epochs=constant_epochs, gamma=gamma)
         for e in range(len(rates))
     ] == (pytest.approx(rates, rel=1e-15))
+
+
+@pytest.mark.parametrize(("schedule", "epochs"), RATES)
+def test_the_rates_of_a_run_are_the_literal_sequence(schedule, epochs):
+    """Also for numbers of epochs whose milestones are no whole epochs."""
+    settings = {"schedule": schedule, "epochs": epochs, "constant_epochs": 3, "decay": 0.5}
+    for lr in (1.0, 0.25):
+        run = short_run(lr=lr, **settings)
+        rates = [run.lr_at(epoch) for epoch in range(epochs)]
+        expected = [lr * rate for rate in RATES[schedule, epochs]]
+        assert rates == pytest.approx(expected, rel=1e-14)
+
+
+def test_every_schedule_has_a_literal_sequence():
+    assert {schedule for schedule, _ in RATES} == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_epoch_is_trained_with_its_own_rate(few_digits, tmp_path, monkeypatch, backend):
+    """Every step passes lr_at(its epoch), counted from 0, and the metrics have the same rate."""
+    rates = []
+
+    def step(panel, batch, lr, clip=None):
+        rates.append(lr)
+        return training_step(panel, batch, lr, clip)
+
+    monkeypatch.setattr("diptych.training.trainer.training_step", step)
+    run = short_run(backend=backend, lr=0.25, schedule="step", epochs=7)
+    outcome = train(run, few_digits, tmp_path / "run")
+    expected = [0.25 * rate for rate in RATES["step", 7]]
+    assert rates == [rate for rate in expected for _ in range(3)]
+    lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
+    assert [line["lr"] for line in lines] == expected
+    assert [line["epoch"] for line in lines] == list(range(7))
