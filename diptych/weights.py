@@ -42,12 +42,52 @@ def load(model: Any, path: str | os.PathLike[str]) -> None:
     load_state(model, arrays, source=str(path))
 
 
-def transfer(source: Any, target: Any) -> None:
+def transfer(
+    source: Any,
+    target: Any,
+    *,
+    rename: Mapping[str, str] | None = None,
+    layout: Mapping[str, str] | None = None,
+) -> None:
     """Copy the weights of a model into another, of the same panel or of the other one.
+
+        transfer(ours, gpt2, rename={"q.*": "c_attn.*[..., 0:768]"}, layout={"q.weight": "oi->io"})
+
+    `rename` and `layout` are those of `parity.compare`, with `source` on the left. A weight of the
+    target of which slices are named keeps its values elsewhere.
 
     Raises: ValueError that lists every missing, unexpected and misshapen entry.
     """
-    load_state(target, to_arrays(source.state_dict()), source=type(source).__name__)
+    arrays = to_arrays(source.state_dict())
+    if rename or layout:
+        arrays = _converted(arrays, to_arrays(target.state_dict()), rename or {}, layout or {})
+    load_state(target, arrays, source=type(source).__name__)
+
+
+def _converted(
+    arrays: Mapping[str, np.ndarray],
+    own: Mapping[str, np.ndarray],
+    rename: Mapping[str, str],
+    layout: Mapping[str, str],
+) -> dict[str, np.ndarray]:
+    """The arrays under the target's names and in its layouts; `own` are the target's."""
+    from diptych.parity.options import Options  # noqa: PLC0415  (parity needs this module)
+
+    options = Options(rename=rename, layout=layout)
+    options.check(arrays, own)
+    result = {
+        options.right_name(name): np.array(own.get(options.right_name(name))) for name in arrays
+    }
+    for name, array in arrays.items():
+        value, part = options.to_right(name, array), options.part_of_right(name, result)
+        if options.is_sliced(name) and part.shape != value.shape:
+            raise ValueError(f"{name}: got shape {value.shape}, takes {part.shape} of the target")
+        if options.is_sliced(name):
+            part[...] = value
+        else:
+            result[options.right_name(name)] = value
+    options.check_patterns()
+    return result
 
 
 def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> None:

@@ -53,11 +53,7 @@ params = init_random_params(0.7, [6, 5, 4, 3], rs)
 
 def compare():
     # adapter
-    def left(x, *flat):
-        return neural_net_predict(list(zip(flat[::2], flat[1::2], strict=True)), x)
-
     right = Net([6, 5, 4, 3]).double()
-    named = dict(zip(dict(right.named_parameters()), sum(params, ()), strict=True))
-    options = {"layout": {"*.weight": "i o -> o i"}, "style": "autograd"}
-    return parity.compare_functions(left, right, [inputs], named, **options)
+    options = {"names": "order", "layout": {"*.0": "i o -> o i"}, "style": "autograd"}
+    return parity.compare_functions(neural_net_predict, right, [inputs], params, **options)
     # end of adapter

@@ -1,5 +1,7 @@
 """A convolution in four loops, with the signatures of CS231n's `layers.py`, against Conv2d."""
 
+from functools import partial
+
 import numpy as np
 from torch import nn
 
@@ -52,10 +54,8 @@ params = {"w": rng.normal(size=(4, 3, 3, 2)), "b": rng.normal(size=4)}
 
 def compare():
     # adapter
-    def forward(x, w, b):
-        return conv_forward_naive(x, w, b, {"stride": 2, "pad": 1})
-
-    left, right = (forward, conv_backward_naive), nn.Conv2d(3, 4, (3, 2), 2, 1).double()
+    left = partial(conv_forward_naive, conv_param={"stride": 2, "pad": 1}), conv_backward_naive
+    right = nn.Conv2d(3, 4, (3, 2), 2, 1).double()
     names = {"w": "weight", "b": "bias"}
     return parity.compare_functions(left, right, [x], params, names=names, style="cache")
     # end of adapter

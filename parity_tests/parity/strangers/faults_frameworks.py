@@ -6,7 +6,7 @@ JAX_DENSE = [
     ('jnp.dot(x, params["w"])', 'jnp.dot(x.astype("float32"), params["w"])', "z: output"),
     ("return silu(z)", "return jax.nn.gelu(z)", "forward: output"),
     ("return x * s, (x, s)", "return x * s + 1e-9, (x, s)", "forward: output"),
-    ("return x * jax", "return (1 + 1e-9) * x * jax", "forward: output"),  # without a gradient only
+    ("return x * jax", "return (1 + 1e-9) * x * jax", "custom_vjp"),  # without a gradient only
     ("return x * s, (x, s)", "return x * s, (s, s)", "z: output gradient"),
     ("s + x * s * (1 - s)", "s + x * (1 - s)", "z: output gradient"),
     ("s + x * s * (1 - s)", "s * (1 - s)", "z: output gradient"),
@@ -60,12 +60,12 @@ CONV1D = [
         "self.c_fc(hidden_states.detach())",
         "forward(hidden_states): input gradient",
     ),
-    ("self.weight)", "self.weight.detach())", "c_fc.weight: parameter gradient"),
-    ("addmm(self.bias", "addmm(self.bias.detach()", "c_fc.bias: parameter gradient"),
+    ("self.weight)", "self.weight.detach())", "c_proj.weight: parameter gradient"),
+    ("addmm(self.bias", "addmm(self.bias.detach()", "c_proj.bias: parameter gradient"),
     (
         "(torch.randn(nf))",
         "(torch.randn(nf), requires_grad=False)",
-        "c_fc.bias: parameter gradient",
+        "c_proj.bias: parameter gradient",
     ),
     (
         "return parity",
@@ -98,19 +98,37 @@ FUSED = [
     ("return self.c_proj(", "return hidden_states + self.c_proj(", "forward: output"),
     ("key.transpose(-1, -2)", "key.transpose(-1, -2).detach()", "key: output gradient"),
     ("matmul(query, ", "matmul(query.detach(), ", "query: output gradient"),
-    ("matmul(weights, value)", "matmul(weights, value.detach())", "value: output gradient"),
-    ("matmul(weights, value)", "matmul(weights.detach(), value)", "weights: output gradient"),
+    (
+        "matmul(attn_weights, value)",
+        "matmul(attn_weights, value.detach())",
+        "value: output gradient",
+    ),
+    (
+        "matmul(attn_weights, value)",
+        "matmul(attn_weights.detach(), value)",
+        "weights: output gradient",
+    ),
     (
         "x @ self.weight + self.bias",
         "x @ self.weight + self.bias.detach()",
-        "q.bias: parameter gradient",
+        "o.bias: parameter gradient",
     ),
     (
         "x @ self.weight + self.bias",
         "x @ self.weight.detach() + self.bias",
-        "q.weight: parameter gradient",
+        "o.weight: parameter gradient",
     ),
-    ("bias.copy_(biases[3])", "bias.copy_(biases[2])", "o.bias: parameter"),
+    (
+        "return parity",
+        "right.c_proj.bias.data.copy_(left.v.bias.data)\n    return parity",
+        "o.bias: parameter",
+    ),
+    ('"8:16", "16:24"', '"16:24", "8:16"', "key: output"),
+    (
+        "return parity",
+        "right.c_attn.weight.data[:, :8] = left.q.weight.data\n    return parity",
+        "q.weight: parameter",
+    ),
 ]
 
 COMPILED = [

@@ -108,7 +108,7 @@ ATTENTION = [
         "heads: output gradient",
     ),
     ('"o", self.Z, dLdY', '"o", self.X, dLdY', "Wo: parameter gradient"),
-    ("return dQ, dK, dV", "return dK, dQ, dV", "all_k: output gradient"),
+    ("return dQ, dK, dV", "return dK, dQ, dV", "all_q: output gradient"),
 ]
 
 LAYERNORM = [

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from diptych import parity
+from diptych import parity, weights
 
 
 class Conv1D(nn.Module):
@@ -40,9 +40,9 @@ class GPT2Attention(nn.Module):
         scores = torch.matmul(query, key.transpose(-1, -2)) / value.size(-1) ** 0.5
         causal = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
         scores = parity.tap("scores", torch.where(causal, scores, -1e4))
-        weights = parity.tap("weights", nn.functional.softmax(scores, dim=-1))
-        merged = torch.matmul(weights, value).permute(0, 2, 1, 3).contiguous()
-        return self.c_proj(parity.tap("merged", merged.view(hidden_states.shape)))
+        attn_weights = parity.tap("weights", nn.functional.softmax(scores, dim=-1))
+        attn_output = torch.matmul(attn_weights, value).permute(0, 2, 1, 3).contiguous()
+        return self.c_proj(parity.tap("merged", attn_output.view(hidden_states.shape)))
 
 
 class Attention(nn.Module):
@@ -61,24 +61,19 @@ class Attention(nn.Module):
         )
         future = torch.ones(T, T, dtype=torch.bool).triu(1)
         scores = (q @ k.mT / (C // self.heads) ** 0.5).masked_fill(future, -1e4)
-        weights = parity.tap("weights", parity.tap("scores", scores).softmax(-1))
-        return self.o(parity.tap("merged", (weights @ v).transpose(1, 2).flatten(2)))
+        probabilities = parity.tap("weights", parity.tap("scores", scores).softmax(-1))
+        return self.o(parity.tap("merged", (probabilities @ v).transpose(1, 2).flatten(2)))
 
 
 x = np.random.default_rng(13).normal(size=(3, 5, 8))
+torch.manual_seed(0)
 
 
 def compare():
     # adapter
-    torch.manual_seed(0)
     left, right = Attention(8, 2).double(), GPT2Attention(8, 2).double()
-    rename = {"o": "c_proj"}
-    for i, name in enumerate("qkv"):
-        rename[f"{name}.weight"] = f"c_attn.weight[:, {8 * i}:{8 * i + 8}]"
-        rename[f"{name}.bias"] = f"c_attn.bias[{8 * i}:{8 * i + 8}]"
-    weights, biases = ([getattr(getattr(left, n), k) for n in "qkvo"] for k in ("weight", "bias"))
-    with torch.no_grad():
-        right.c_attn.weight.copy_(torch.cat(weights[:3]).T), right.c_proj.weight.copy_(weights[3].T)
-        right.c_attn.bias.copy_(torch.cat(biases[:3])), right.c_proj.bias.copy_(biases[3])
+    parts = zip("qkv", ("0:8", "8:16", "16:24"), strict=True)
+    rename = {"o": "c_proj"} | {f"{name}.*": f"c_attn.*[..., {part}]" for name, part in parts}
+    weights.transfer(left, right, rename=rename, layout={"*.weight": "o i -> i o"})
     return parity.compare(left, right, x, rename=rename, layout={"*.weight": "o i -> i o"})
     # end of adapter

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from diptych import parity
+from diptych import parity, weights
 
 
 class Conv1D(nn.Module):
@@ -52,14 +52,13 @@ class MLP(nn.Module):
 
 
 x = np.random.default_rng(12).normal(size=(2, 5, 4))
+torch.manual_seed(0)
 
 
 def compare():
     # adapter
-    torch.manual_seed(0)
     left, right = GPT2MLP(6, 4).double(), MLP(4, 6).double()
-    values = (v.T if v.ndim == 2 else v for v in left.state_dict().values())
-    right.load_state_dict(dict(zip(right.state_dict(), values, strict=True)))
     rename, layout = {"c_fc": "up", "c_proj": "down"}, {"*.weight": "i o -> o i"}
+    weights.transfer(left, right, rename=rename, layout=layout)
     return parity.compare(left, right, x, rename=rename, layout=layout)
     # end of adapter

@@ -50,10 +50,7 @@ params = {"w": rng.normal(size=(4, 3)), "b": rng.normal(size=3)}
 
 def compare():
     # adapter
-    def left(x, w, b):
-        return dense({"w": w, "b": b}, x)
-
     names, layout = {"w": "linear.weight", "b": "linear.bias"}, {"w": "i o -> o i"}
     options = {"names": names, "layout": layout, "style": "jax"}
-    return parity.compare_functions(left, Dense(4, 3).double(), [x], params, **options)
+    return parity.compare_functions(dense, Dense(4, 3).double(), [x], params, **options)
     # end of adapter

@@ -10,8 +10,8 @@ from diptych import parity
 jax.config.update("jax_enable_x64", True)
 
 
-def rnn(params, h0, xs):
-    """h_t = tanh(W_x x_t + W_h h_{t-1} + b); h0 (B, H), xs (T, B, D) -> hs (T, B, H), h_T"""
+def rnn(params, xs, h0):
+    """h_t = tanh(W_x x_t + W_h h_{t-1} + b); xs (T, B, D), h0 (B, H) -> hs (T, B, H), h_T"""
 
     def step(h, x):
         new_h = jnp.tanh(x @ params["wx"] + h @ params["wh"] + params["b"])
@@ -28,13 +28,11 @@ params = {"wx": rng.normal(size=(3, 4)), "wh": rng.normal(size=(4, 4)), "b": rng
 
 def compare():
     # adapter
-    def left(xs, h0, wx, wh, b):
-        return rnn({"wx": wx, "wh": wh, "b": b}, h0, xs)
-
     right = nn.RNN(3, 4).double()
     nn.init.zeros_(right.bias_hh_l0)  # jax's network has one bias
     names = {"wx": "weight_ih_l0", "wh": "weight_hh_l0", "b": "bias_ih_l0"}
-    layout = {"w?": "i o -> o i", "input[1]": "b h -> 1 b h", "output[1]": "b h -> 1 b h"}
-    options = {"names": names, "layout": layout, "style": "jax", "ignore": ["bias_hh_l0"]}
-    return parity.compare_functions(left, right, [xs, h0], params, **options)
+    options = {"ignore": ["bias_hh_l0"], "layout": {"w?": "io->oi", "*put[1]": "bh->1bh"}}
+    return parity.compare_functions(
+        rnn, right, [xs, h0], params, names=names, style="jax", **options
+    )
     # end of adapter

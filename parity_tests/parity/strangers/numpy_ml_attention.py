@@ -92,12 +92,8 @@ params |= {f"b{name}": rng.normal(size=6) for name in "qkvo"}
 
 def compare():
     # adapter
-    def left(X, *arrays):
-        layer = MultiHeadedAttention(2)
-        layer.parameters.update(zip(params, arrays, strict=True))
-        return layer.forward(X), lambda dY: (layer.backward(dY), *map(layer.gradients.get, params))
-
+    left, right = MultiHeadedAttention(2), Attention(6, 2).double()
     names = {k: f"{k[1]}." + {"W": "weight", "b": "bias"}[k[0]] for k in params}
-    options = {"names": names, "layout": {"W?": "i o -> o i"}}
-    return parity.compare_functions(left, Attention(6, 2).double(), [X], params, **options)
+    options = {"names": names, "layout": {"W?": "i o -> o i"}, "style": "layer"}
+    return parity.compare_functions(left, right, [X], params, **options)
     # end of adapter

@@ -59,14 +59,8 @@ params = {"W": rng.normal(size=(3, 2, 3, 4)), "b": rng.normal(size=(1, 1, 1, 4))
 
 def compare():
     # adapter
-    def left(X, W, b):
-        layer = Conv2D(4, (3, 2), pad=1, stride=2)
-        layer.parameters.update(W=W, b=b)
-        return layer.forward(X), lambda dY: (layer.backward(dY), *layer.gradients.values())
-
-    layout = {"W": "h w i o -> o i h w", "b": "1 1 1 o -> o"}
-    layout |= dict.fromkeys(["input", "output"], "n h w c -> n c h w")
-    options = {"names": {"W": "weight", "b": "bias"}, "layout": layout}
-    right = nn.Conv2d(3, 4, (3, 2), 2, 1).double()
+    left, right = Conv2D(4, (3, 2), pad=1, stride=2), nn.Conv2d(3, 4, (3, 2), 2, 1).double()
+    layout = {"W": "h w i o -> o i h w", "b": "1 1 1 o -> o", "*put": "n h w c -> n c h w"}
+    options = {"names": {"W": "weight", "b": "bias"}, "layout": layout, "style": "layer"}
     return parity.compare_functions(left, right, [X], params, **options)
     # end of adapter

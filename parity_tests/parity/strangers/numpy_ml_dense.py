@@ -61,13 +61,8 @@ params = {"W": rng.normal(size=(4, 5)), "b": rng.normal(size=(1, 5))}
 
 def compare():
     # adapter
-    def left(X, W, b):
-        layer = FullyConnected(5, Tanh())
-        layer.parameters.update(W=W, b=b)
-        layer.flush_gradients()
-        return layer.forward(X), lambda dY: (layer.backward(dY), *layer.gradients.values())
-
+    left, right = FullyConnected(5, Tanh()), Dense(4, 5).double()
     names, layout = {"W": "linear.weight", "b": "linear.bias"}, {"W": "i o -> o i", "b": "1 o -> o"}
-    right = Dense(4, 5).double()
-    return parity.compare_functions(left, right, [X], params, names=names, layout=layout)
+    options = {"names": names, "layout": layout, "style": "layer"}
+    return parity.compare_functions(left, right, [X], params, **options)
     # end of adapter
