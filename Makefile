@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help study test lint bench results clean
+.PHONY: help study test lint bench faults results clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ lint: $(STAMP) ## format, lint, types, import contracts
 
 bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
 	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= -o 'python_files=bench_*.py' --benchmark-only --benchmark-group-by=group
+
+faults: $(STAMP) ## plant faults in copies of the checkout; every one must be noticed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py
 
 results: $(STAMP) ## make the tables of README.md and docs/ from benchmarks/results
 	$(BIN)/python -m diptych.runs.results

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diptych import data, pairs, parity, weights
     from diptych.parity.api import compare
     from diptych.parity.plugin import assert_parity
-    from diptych.parity.report import Report
+    from diptych.parity.reports.report import Report
 
 __all__ = [
     "ConvVAEConfig",
@@ -56,7 +56,7 @@ __version__ = "0.1.0"
 
 _MODULES = ("data", "pairs", "parity", "weights")
 _HOME = {
-    "Report": "diptych.parity.report",
+    "Report": "diptych.parity.reports.report",
     "assert_parity": "diptych.parity.plugin",
     "compare": "diptych.parity.api",
 }

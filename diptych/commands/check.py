@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,7 +14,10 @@ from diptych.display import Table
 from diptych.files import write_json
 from diptych.parity import streams
 from diptych.parity.api import compare
-from diptych.parity.report import Report
+from diptych.parity.registered import reproduce
+from diptych.parity.reports.report import Report
+from numpy_ref.nn.module import as_dtype
+from torch_impl.nn.module import as_device
 
 
 def check_pairs(
@@ -30,9 +34,11 @@ def check_pairs(
     The name "random" stands for the random streams, which are compared like a pair.
 
     {"pairs": [summary, ...]} is written to `json_file` (see Report.summary), also if a pair
-    diverges.
+    diverges. A pair that raises fails, with the reason as "problem", and the others go on.
     Raises: ValueError for an unknown pair, dtype or device, before any pair is run.
     """
+    as_dtype(dtype)
+    as_device(device)
     reports = []
     table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
     for heading in ("pair", "tensors", "verdict", "masks", "worst error", "in tensor"):
@@ -43,17 +49,31 @@ def check_pairs(
     with console.status("comparing") as status:
         for name in names:
             status.update(f"comparing {name}")
-            if name == streams.NAME:
-                report = streams.compare_streams(dtype, device)
-            else:
-                report = compare(name, dtype=dtype, device=device)
+            report = _report(name, dtype, device)
             reports.append(report)
             table.add_row(*_line(report))
     console.print(table)
     _print_reports(reports, console, verbose=verbose)
     if json_file is not None:
-        write_json(json_file, {"pairs": [report.summary() for report in reports]}, allow_nan=False)
+        write_json(json_file, {"pairs": [_summary(report) for report in reports]}, allow_nan=False)
     return reports
+
+
+def _report(name: str, dtype: str, device: str) -> Report:
+    """Compare one pair; an exception, such as that of a layer, is the problem of its report."""
+    try:
+        if name == streams.NAME:
+            return streams.compare_streams(dtype, device)
+        return compare(name, dtype=dtype, device=device)
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        reproducer = reproduce(name, dtype, device)
+        return Report(name, dtype, device, (), problem=f"{kind}{error}", reproducer=reproducer)
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    """The summary of a report for JSON, with its problem if it has one."""
+    return report.summary() | ({"problem": report.problem} if report.problem else {})
 
 
 def _print_reports(reports: list[Report], console: Console, *, verbose: bool) -> None:

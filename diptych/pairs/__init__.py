@@ -12,6 +12,7 @@ from diptych.pairs.lookup import (
     parse_fields,
     right_options,
     traits,
+    windows,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "parse_fields",
     "right_options",
     "traits",
+    "windows",
 ]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy_ref.conv_vae
 import torch_impl.conv_vae
 from diptych.data import Data, Dataset
-from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
+from diptych.pairs import autoencoders
+from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.common.key import Key
 from model_specs.conv_vae import STRIDES, ConvVAEConfig
 from numpy_ref.nn import random
@@ -72,6 +73,7 @@ def _variants() -> dict[str, ConvVAEConfig]:
         "tanh": {"out_activation": "tanh", "reduction": "sum"},
         "none,grey": {"out_activation": "none", "in_channels": 1, "init": "normal"},
         "32": {"image_size": 32, "base_channels": 2, "in_channels": 3},
+        "square": {"in_channels": 2, "base_channels": 2, "latent_dim": 16},  # 16 features
     }
     return {name: ConvVAEConfig(**odd | change) for name, change in changes.items()}
 
@@ -92,6 +94,12 @@ def _traits(config: ConvVAEConfig) -> Traits:
     )
 
 
+def _draws(config: ConvVAEConfig) -> dict[str, ValueFunction]:
+    if config.recon_type == "mse":  # no likelihood, no draws
+        return {}
+    return {"sample, drawn": autoencoders.sample(mean=False)}
+
+
 PAIR = Pair(
     left=numpy_ref.conv_vae.ConvVAE,
     right=torch_impl.conv_vae.ConvVAE,
@@ -103,4 +111,6 @@ PAIR = Pair(
     to_batch=_to_batch,
     to_images=_to_images,
     traits=_traits,
+    values=lambda config: autoencoders.values(likelihood=config.recon_type != "mse"),
+    draws=_draws,
 )

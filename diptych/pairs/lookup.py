@@ -56,6 +56,12 @@ def right_options(name: str) -> dict[str, Any]:
     return dict(get(base).right_options.get(variant, {}))
 
 
+def windows(name: str) -> int:
+    """Return the number of consecutive windows in the loss of "pair" or "pair[variant]"."""
+    base, variant = _split(name)
+    return get(base).windows.get(variant, 1)
+
+
 def _split(name: str) -> tuple[str, str]:
     """Split "pair[variant]" into (pair, variant), and "pair" into (pair, "")."""
     base, bracket, variant = name.partition("[")

@@ -63,4 +63,6 @@ PAIR = Pair(
     data="topics",
     window=_window,
     right_options=recurrent.RIGHT_OPTIONS,
+    values=recurrent.values,
+    windows=recurrent.WINDOWS,
 )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
 from diptych.data import Data, Dataset
+from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
@@ -48,6 +49,7 @@ def _variants() -> dict[str, MLPVAEConfig]:
         "deterministic": {"posterior": "deterministic"},
         "beta=4,sum": {"beta": 4.0, "reduction": "sum"},
         "tanh": {"activation": "tanh"},
+        "square": {"input_dim": 5, "hidden_dim": 5, "latent_dim": 5},
     }
     named = {name: MLPVAEConfig(**odd | change) for name, change in changes.items()}
     return {"": MLPVAEConfig(**small), **named, "784-400-20": MLPVAEConfig(init="torch")}
@@ -87,4 +89,6 @@ PAIR = Pair(
     to_batch=_to_batch,
     to_images=_to_images,
     traits=_traits,
+    values=lambda config: autoencoders.values(likelihood=config.posterior != "deterministic"),
+    draws=lambda config: {"sample, drawn": autoencoders.sample(mean=False)},
 )

@@ -12,6 +12,8 @@ from diptych.data import Data
 from model_specs.common.key import Key
 
 Shape = tuple[int, int, int]
+ValueFunction = Callable[[Any, Any, Any, Key], Any]
+"""A function (model of either panel, batch, noise, key) -> arrays, without gradients"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,15 @@ class Pair:
     """Extra keywords of the right panel's constructor, by the name of the variant."""
     traits: Callable[[Any], Traits] = lambda config: Traits()
     """A function (config) -> its Traits."""
+    values: Callable[[Any], Mapping[str, ValueFunction]] = lambda config: {}
+    """A function (config) -> the values that `diptych check` compares in evaluation mode besides
+    the loss, by name."""
+    draws: Callable[[Any], Mapping[str, ValueFunction]] = lambda config: {}
+    """Further values that change in jumps, as a random number falls below its threshold or not.
+    They are compared in float64 alone: there a probability is off by about 1e-15, so that one draw
+    in about 1e15 differs; in float32, one in about 1e6, and all pixels after it."""
+    windows: Mapping[str, int] = field(default_factory=dict)
+    """The number of consecutive windows of a variant's loss, by its name; 1 for all others."""
 
     @property
     def config(self) -> Any:

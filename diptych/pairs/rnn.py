@@ -96,5 +96,7 @@ PAIR = Pair(
     data="topics/characters",
     window=_window,
     right_options=recurrent.RIGHT_OPTIONS,
+    values=recurrent.values,
+    windows=recurrent.WINDOWS,
     traits=lambda config: Traits(likelihood=config.likelihood == "cross_entropy"),
 )

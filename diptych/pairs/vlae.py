@@ -10,7 +10,8 @@ import numpy as np
 import numpy_ref.vlae
 import torch_impl.vlae
 from diptych.data import Data, Dataset
-from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
+from diptych.pairs import autoencoders
+from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.common.key import Key
 from model_specs.vlae import KERNEL_SIZE, VLAEConfig
 from numpy_ref.nn import random
@@ -19,6 +20,9 @@ LEAST_MAPS = 16
 """torch may pad a layer of fewer feature maps to this number."""
 SMALL: dict[str, Any] = {"maps": 8, "hidden_dim": 64, "latent_dim": 16}
 SMALL |= {"flow_hidden_dim": 64, "flow_steps": 2, "flow_hidden_layers": 2, "decoder_maps": 8}
+
+SQUARE = ["height", "width", "maps", "hidden_dim", "latent_dim", "flow_hidden_dim"]
+SQUARE += ["context_maps", "decoder_maps"]
 
 
 def _batch(config: VLAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
@@ -60,6 +64,7 @@ def _variants() -> dict[str, VLAEConfig]:
         "factorised,soft": {"context": "none", "free_bits_of": "soft"},
         "local,none": {"context": "local", "window_width": 4, "free_bits_of": "none"},
         "stacks": {"context": "stacks", "tied": False},
+        "square": dict.fromkeys(SQUARE, 6),
         "8x8": {"height": 8, "width": 8} | SMALL,
         "28x28": {"height": 28, "width": 28, "maps": 2, "masked_layers": 6},
     }
@@ -92,6 +97,23 @@ def _memory(config: VLAEConfig) -> Memory:
     )
 
 
+def _values(config: VLAEConfig) -> dict[str, ValueFunction]:
+    """The code of a sample and the bound; pixels are drawn in turn, so they are draws."""
+    return {
+        "generate": lambda model, x, noise, key: model.latent.generate(noise.eps),
+        "log_weight": autoencoders.log_weight,
+    }
+
+
+def _draws(config: VLAEConfig) -> dict[str, ValueFunction]:
+    """The probability of each pixel depends on all pixels drawn before it."""
+    return {
+        "sample": autoencoders.sample(mean=True),
+        "reconstruct": lambda model, x, noise, key: model.reconstruct(x, key, mean=True),
+        "reconstruct, drawn": lambda model, x, noise, key: model.reconstruct(x, key),
+    }
+
+
 PAIR = Pair(
     left=numpy_ref.vlae.VLAE,
     right=torch_impl.vlae.VLAE,
@@ -106,4 +128,6 @@ PAIR = Pair(
     to_batch=_to_batch,
     to_images=_to_images,
     traits=_traits,
+    values=_values,
+    draws=_draws,
 )

@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diptych.parity.api import compare
     from diptych.parity.cases import case, pair
-    from diptych.parity.functions import compare_functions
-    from diptych.parity.layers import layer
+    from diptych.parity.functions.functions import compare_functions
+    from diptych.parity.functions.layers import layer
+    from diptych.parity.measures.rows import Row
     from diptych.parity.plugin import assert_parity
     from diptych.parity.recording import record
-    from diptych.parity.report import Report
-    from diptych.parity.rows import Row
+    from diptych.parity.reports.report import Report
+    from diptych.parity.running.trace import tap, tap_gradient
     from diptych.parity.saved_cases import load_case, save_case
-    from diptych.parity.trace import tap, tap_gradient
 
 _MODULES = {
-    "Report": "report",
-    "Row": "rows",
+    "Report": "reports.report",
+    "Row": "measures.rows",
     "assert_parity": "plugin",
     "case": "cases",
     "compare": "api",
-    "compare_functions": "functions",
-    "layer": "layers",
+    "compare_functions": "functions.functions",
+    "layer": "functions.layers",
     "load_case": "saved_cases",
     "pair": "cases",
     "record": "recording",
     "save_case": "saved_cases",
-    "tap": "trace",
-    "tap_gradient": "trace",
+    "tap": "running.trace",
+    "tap_gradient": "running.trace",
 }
 __all__ = [
     "Report",

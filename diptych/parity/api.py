@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from diptych.arrays import is_float, leaves
-from diptych.parity.comparison import Comparison
-from diptych.parity.numpy_side import NumpySide
-from diptych.parity.options import Options
-from diptych.parity.recorded_side import RecordedSide, recorded_inputs
-from diptych.parity.report import Report
-from diptych.parity.run import Run
-from diptych.parity.sides import Side
-from diptych.parity.torch_side import TorchSide
+from diptych.parity.comparing.comparison import Comparison
+from diptych.parity.options.options import Options
+from diptych.parity.recordings.recorded_side import RecordedSide, recorded_inputs
+from diptych.parity.reports.report import Report
+from diptych.parity.running.numpy_side import NumpySide
+from diptych.parity.running.run import Run
+from diptych.parity.running.sides import Side
+from diptych.parity.running.torch_side import TorchSide
 from model_specs.common.key import Key
 from numpy_ref.nn.module import Module, as_dtype
 from torch_impl.nn.module import as_device
@@ -59,14 +59,14 @@ def compare(
     Errors are normwise, ‖a - b‖ / ‖b‖, in each island of magnitude (`errors.islands`). In float64
     on the CPU, b is the right side and the bound is 1e-13. In float32, or on CUDA, both sides are
     compared with the left in float64, and the bound follows from dtype and size. A bound grows with
-    the measured condition number of its tensor (see diptych.parity.bounds).
+    the measured condition number of its tensor (see diptych.parity.measures.bounds).
 
     Runs: each side twice, with the trace and without it as a control, on the same input. In float32
     or on CUDA the left once more in float64. Up to 4 further runs of the left in float64, with
     perturbed weights, only if a tensor exceeds the bound of a well-conditioned one. Each vjp is
     called once. A failing tensor costs further calls of modules of the right.
 
-    The options are explained in `diptych.parity.options` and shown in the report when used.
+    The options are explained in `diptych.parity.options.options` and shown in the report when used.
 
     Raises: ValueError for an unknown pair, dtype or device; for sides that cannot be compared, with
     what is taken; for a model that raises, with the path of its module; and if torch may compute in
@@ -101,7 +101,9 @@ def compare(
         raise ValueError(f"device: got {device!r}, the right model is on {sides[1].device}")
     options = replace(options, rename={k: sides[1].clean(v) for k, v in options.rename.items()})
     report = Comparison(*sides, batch, noise, options, common).report(name or sides[0].title)
-    return replace(report, key=str(key)) if not report.key else report
+    case = f"{report.name}.safetensors"
+    hint = f"parity.save_case({case!r}, left, right, batch), then: diptych compare {case}"
+    return replace(report, key=str(key), reproducer=hint)
 
 
 def side_of(model: Any, label: str) -> Side:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from diptych.parity.report import Report
+    from diptych.parity.reports.report import Report
 
 PYTEST_MARGIN = 4
 """Columns that pytest puts before each line of an error."""
@@ -43,13 +44,30 @@ def assert_parity(
     report = compare(left, right, batch, noise, **options)
     session = _sessions[-1] if _sessions else None
     if session is not None:
-        session.record(report)
+        stem = session.file_stem(report)
+        if stem is not None and not report.ok and not isinstance(left, str):
+            report = _saved(report, Path(f"{stem}.safetensors"), left, right, batch, noise, options)
+        session.record(report, stem)
     if not report.ok:
         margin = PYTEST_MARGIN if session else 0
         width = shutil.get_terminal_size((80, 24)).columns - margin
         is_full = session is not None and session.verbosity > 1
         raise AssertionError(report.full(width) if is_full else report.brief(width))
     return report
+
+
+def _saved(report: Report, path: Path, *pair: Any) -> Report:
+    """Save a failing case beside its report; returns the report with the command that reruns it."""
+    from dataclasses import replace
+
+    from diptych.parity.saved_cases import save_case
+
+    *arguments, options = pair
+    try:
+        save_case(path, *arguments, **options)
+    except ValueError:  # a value that no file can hold
+        return report
+    return replace(report, reproducer=f"diptych compare {shlex.quote(str(path))}")
 
 
 @pytest.fixture
@@ -68,7 +86,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--parity-reports",
         metavar="FOLDER",
-        help="write the report of each comparison to FOLDER, as JSON and as HTML",
+        help="write the report of each comparison to FOLDER, as JSON and as HTML, and each failing "
+        "pair as a case that `diptych compare` reruns",
     )
 
 
@@ -94,18 +113,23 @@ class Session:
         self.comparisons: list[dict[str, Any]] = []
         self._pending: list[dict[str, Any]] = []
 
-    def record(self, report: Report) -> None:
+    def file_stem(self, report: Report) -> Path | None:
+        """The path of the next report's files without their suffix; None if no folder was given."""
+        if not self.folder:
+            return None
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        test = os.environ.get("PYTEST_CURRENT_TEST", report.name).rpartition(" (")[0]
+        name = re.sub(r"[^\w.-]+", "_", test).strip("_")
+        number = f"-{len(self._pending) + 1}" if self._pending else ""
+        return folder / f"{name}{number}"
+
+    def record(self, report: Report, stem: Path | None) -> None:
         """Keep the verdict for the report of the running test, and write the files asked for."""
-        row = report.summary() | {"verdict": report.verdict}
-        self._pending.append(row)
-        if self.folder:
-            folder = Path(self.folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            test = os.environ.get("PYTEST_CURRENT_TEST", report.name).rpartition(" (")[0]
-            name = re.sub(r"[^\w.-]+", "_", test).strip("_")
-            number = f"-{len(self._pending)}" if len(self._pending) > 1 else ""
-            (folder / f"{name}{number}.json").write_text(report.to_json(), encoding="utf-8")
-            (folder / f"{name}{number}.html").write_text(report.to_html(), encoding="utf-8")
+        self._pending.append(report.summary() | {"verdict": report.verdict})
+        if stem is not None:
+            Path(f"{stem}.json").write_text(report.to_json(), encoding="utf-8")
+            Path(f"{stem}.html").write_text(report.to_html(), encoding="utf-8")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, Any, Any]:
@@ -126,7 +150,7 @@ class Session:
 
     def pytest_sessionfinish(self) -> None:
         if self.summary_file and not self.is_worker:
-            from diptych.parity.report_markdown import session_summary
+            from diptych.parity.reports.report_markdown import session_summary
 
             path = Path(self.summary_file)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from diptych.arrays import to_numpy
 from diptych.parity.api import side_of
-from diptych.parity.comparison import Comparison
-from diptych.parity.golden import SUFFIX, save_run
-from diptych.parity.named_values import Recording
-from diptych.parity.numpy_trace import NumpyTrace
-from diptych.parity.options import Options
-from diptych.parity.run import Run
-from diptych.parity.sides import Side
-from diptych.parity.torch_trace import TorchTrace
-from diptych.parity.trace import Trace, listening
+from diptych.parity.comparing.comparison import Comparison
+from diptych.parity.options.options import Options
+from diptych.parity.recordings.golden import SUFFIX, save_run
+from diptych.parity.recordings.named_values import Recording
+from diptych.parity.running.numpy_trace import NumpyTrace
+from diptych.parity.running.run import Run
+from diptych.parity.running.sides import Side
+from diptych.parity.running.torch_trace import TorchTrace
+from diptych.parity.running.trace import Trace, listening
 from numpy_ref.nn.module import Module
 
 

@@ -9,13 +9,15 @@ import torch
 
 from diptych import pairs, weights
 from diptych.arrays import leaves
-from diptych.parity.bounds import ELEMENTWISE, rounding_bound
-from diptych.parity.comparison import Comparison
-from diptych.parity.numpy_side import NumpySide
-from diptych.parity.options import Options
-from diptych.parity.report import Report
-from diptych.parity.rows import ROOT_CAUSE, compare_named, masks_equal
-from diptych.parity.torch_side import TorchSide
+from diptych.parity.comparing.comparison import Comparison
+from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
+from diptych.parity.measures.rows import ROOT_CAUSE, compare_named, masks_equal
+from diptych.parity.options.options import Options
+from diptych.parity.reports.report import Report
+from diptych.parity.running.numpy_side import NumpySide
+from diptych.parity.running.torch_side import TorchSide
+from diptych.parity.values import Panels, compare_values
+from diptych.parity.windows import NumpyWindows, TorchWindows
 from model_specs.common.key import Key
 from numpy_ref.nn.module import as_dtype
 
@@ -26,7 +28,11 @@ BATCH_SIZE = 7
 def compare_registered(
     name: str, dtype: Any, device: torch.device, key: Key, options: Options
 ) -> Report:
-    """Compare a registered "pair" or "pair[variant]" on a random batch."""
+    """Compare a registered "pair" or "pair[variant]" on a random batch.
+
+    First the weights and the noise that each panel draws itself, then a training loss with all its
+    gradients, then the loss and other values in evaluation mode (see diptych.parity.values).
+    """
     pair, config = pairs.find(name)
     left_dtype = as_dtype(
         str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype | str) else dtype
@@ -40,8 +46,14 @@ def compare_registered(
         **pairs.right_options(name),
     )
     batch = pair.batch(config, key.fold_in("batch"), left_dtype, BATCH_SIZE)
-    noise = left.draw_noise(key.fold_in("noise"), BATCH_SIZE)
-    right_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE)
+    panels = Panels(left, right, batch, BATCH_SIZE, key)
+    draw: dict[str, Any] = {}
+    if (count := pairs.windows(name)) > 1:
+        left, right, draw = NumpyWindows(left), TorchWindows(right), {"windows": count}
+        later = [key.fold_in("batch").fold_in(i) for i in range(1, count)]
+        batch = [batch, *(pair.batch(config, k, left_dtype, BATCH_SIZE) for k in later)]
+    noise = left.draw_noise(key.fold_in("noise"), BATCH_SIZE, **draw)
+    right_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE, **draw)
 
     # each panel draws its own weights and noise; after their comparison both use the left panel's
     bound = rounding_bound(left_dtype, ELEMENTWISE)
@@ -52,16 +64,43 @@ def compare_registered(
         dict(leaves(noise, "noise")), dict(leaves(right_noise, "noise")), "noise", bound
     )
     draws = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in draws]
-    if hasattr(left, "initialize"):
-        left.initialize(batch, noise)  # as training does; before it every bias is 0
+    raised = _initialize(left, batch, noise)
     weights.transfer(left, right)
     sides = NumpySide(left, "left"), TorchSide(right, "right")
-    report = Comparison(*sides, batch, noise, options, left_dtype).report(name)
-    rows = (*draws, *(row for row in report.rows if row.kind != "parameter"))
+    comparison = Comparison(*sides, batch, noise, options, left_dtype)
+    report = comparison.report(name)
+    if raised is not None:  # by no layer, or the comparison would have named it
+        raise ValueError(f"left: initialize raised {type(raised).__name__}: {raised}") from raised
+    rows = [*draws, *(row for row in report.rows if row.kind != "parameter")]
+    notes: tuple[str, ...] = ()
+    if not report.problem:
+        failures = tuple(row for row in rows if not row.ok)
+        run = comparison.references.first
+        values, notes = compare_values(pair, config, panels, options, left_dtype, run, failures)
+        rows += values
     return replace(
         report,
-        rows=rows,
+        rows=tuple(rows),
         masks_equal=masks_equal(rows),
+        not_compared=(*report.not_compared, *notes),
         key=str(key),
-        reproducer=f"diptych check {name!r} --dtype {left_dtype} --device {device} -v",
+        reproducer=reproduce(name, str(left_dtype), str(device)),
     )
+
+
+def reproduce(name: str, dtype: str, device: str) -> str:
+    """The command that repeats the comparison of a registered pair."""
+    return f"diptych check {name!r} --dtype {dtype} --device {device} -v"
+
+
+def _initialize(left: Any, batch: Any, noise: Any) -> Exception | None:
+    """Initialise the left by the batch, as training does; before it every bias is 0.
+
+    An exception is returned: the comparison that follows names the layer that raised it.
+    """
+    try:
+        if hasattr(left, "initialize"):
+            left.initialize(batch, noise)
+    except Exception as error:
+        return error
+    return None

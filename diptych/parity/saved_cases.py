@@ -14,14 +14,14 @@ import torch
 from diptych import weights
 from diptych.files import save_arrays
 from diptych.names import lookup
-from diptych.parity import golden
 from diptych.parity.api import compare
 from diptych.parity.makers import make, parse
-from diptych.parity.options import Options
-from diptych.parity.packing import Reader, Writer
+from diptych.parity.options.options import Options
 from diptych.parity.recording import check_path, run_pair
-from diptych.parity.report import Report
-from diptych.parity.run import Run
+from diptych.parity.recordings import golden
+from diptych.parity.recordings.packing import Reader, Writer
+from diptych.parity.reports.report import Report
+from diptych.parity.running.run import Run
 from diptych.parity.versions import versions
 
 FORMAT = "diptych case"

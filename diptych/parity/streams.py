@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from diptych.arrays import to_numpy
-from diptych.parity.bounds import ELEMENTWISE, rounding_bound
-from diptych.parity.report import Report
-from diptych.parity.rows import compare_arrays, masks_equal
+from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
+from diptych.parity.measures.rows import compare_arrays, masks_equal
+from diptych.parity.reports.report import Report
 from model_specs.common.key import Key
 from numpy_ref.nn import random as left
 from numpy_ref.nn.module import as_dtype

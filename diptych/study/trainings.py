@@ -12,7 +12,7 @@ from rich.console import Console
 
 from diptych.data import Data
 from diptych.panels import BACKENDS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs.config import RunConfig
 from diptych.runs.folder import RunFolder
 from diptych.training.train import Outcome, train

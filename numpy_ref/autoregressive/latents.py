@@ -138,8 +138,7 @@ def mean_kl(kl: Array) -> tuple[Array, Vjp]:
     >>> float(penalty), vjp(1.0)[0]
     (5.0, array([0.5, 0.5]))
     """
-    share = 1 / len(kl)
-    return share * kl.sum(), lambda dpenalty: np.full_like(kl, share * dpenalty)
+    return kl.sum() / len(kl), lambda dpenalty: np.full_like(kl, dpenalty / len(kl))
 
 
 def total_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:

@@ -165,7 +165,8 @@ def elu(x: Array) -> tuple[Array, Vjp]:
     """
     y = np.expm1(np.minimum(x, 0))
     np.maximum(y, x, out=y)  # e^x - 1 is never below x
-    return y, lambda dy: dy * (np.minimum(y, 0) + 1)
+    # not y + 1, which is 0 from x = -37 on, and loses digits before
+    return y, lambda dy: dy * np.exp(np.minimum(x, 0))
 
 
 class ELU(Module):

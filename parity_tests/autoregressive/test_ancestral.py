@@ -11,7 +11,7 @@ from helpers.small_vlaes import CONTEXTS, KEY, KINDS, make_config, make_models, 
 
 import numpy_ref.autoregressive.ancestral
 import torch_impl.autoregressive.ancestral
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import Tanh
 

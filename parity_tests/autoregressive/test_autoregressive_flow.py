@@ -19,7 +19,7 @@ from helpers.small_flows import (
 
 from diptych import parity, weights
 from diptych.arrays import to_numpy
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, made_degrees
 from model_specs.common.key import Key
 from numpy_ref.autoregressive import flow as left_side

@@ -16,7 +16,7 @@ from helpers.small_flows import KINDS
 from torch import distributions as td
 
 from diptych.arrays import to_numpy
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 
 each_kind = pytest.mark.parametrize("kind", LATENTS)
 GRADIENTS = {"gaussian": ("mu", "logvar", "z"), "af_prior": ("logvar", "z")}

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from diptych import parity, weights
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.autoregressive.windows import MASK_TYPES, Window
 from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
 from numpy_ref.nn.functional import Tanh

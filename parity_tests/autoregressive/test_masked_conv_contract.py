@@ -11,9 +11,10 @@ from helpers.random_weights import randomized
 from torch import nn
 
 from diptych import weights
-from diptych.parity.bounds import ELEMENTWISE, roundings
-from diptych.parity.rows import normwise
-from diptych.parity.trace import Call
+from diptych.parity.comparing.roundings import roundings
+from diptych.parity.measures.bounds import ELEMENTWISE
+from diptych.parity.measures.rows import normwise
+from diptych.parity.running.trace import Call
 from model_specs.autoregressive import windows
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key

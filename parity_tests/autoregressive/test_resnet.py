@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from diptych import weights
 from diptych.arrays import to_numpy
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.autoregressive import resnet as left_side
 from torch_impl.autoregressive import resnet as right_side
 

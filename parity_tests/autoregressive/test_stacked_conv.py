@@ -13,7 +13,7 @@ from helpers.small_stacked_nets import StackedNet, make_nets, make_pair
 from torch.nn import functional as F
 
 from diptych import parity
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from numpy_ref.autoregressive.stacked_pixel_cnn import StackedConv2d
 from numpy_ref.nn import init

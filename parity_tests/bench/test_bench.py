@@ -13,7 +13,7 @@ from diptych import bench, pairs
 from diptych.arrays import map_arrays, to_numpy
 from diptych.bench import recurrent
 from diptych.bench.recurrent import OPERATIONS, PLAIN
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 
 SIZE = "H 5, T 4, batch 3"
 FIELDS = {

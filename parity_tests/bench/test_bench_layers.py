@@ -8,7 +8,7 @@ from diptych import bench
 from diptych.arrays import to_numpy
 from diptych.bench import convolutional, whole
 from diptych.bench.convolutional import LAYERS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn.correlation import BLOCK
 
 SIZE = "c 64, 3 x 32 x 32, batch 64"

@@ -13,7 +13,7 @@ from diptych.arrays import to_numpy
 from diptych.bench import autoregressive, whole
 from diptych.bench.autoregressive import INVERSE, NAIVE, PARTS, SAMPLING
 from diptych.bench.passes import numpy_backward, torch_backward
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs import results, tables
 from model_specs.vlae import VLAEConfig
 

@@ -17,7 +17,7 @@ from diptych.cli.comparing import read_options
 from diptych.commands import compare as command
 from diptych.files import load_arrays, save_arrays
 from diptych.parity.makers import make, parse
-from diptych.parity.options import Options
+from diptych.parity.options.options import Options
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_options_of_the_file_and_of_the_command_add_up(folder):
     options = read_options(folder / "map.toml", ["1e-9", "2.*=1e-6"], ["3"], ["0.bias"])
     assert options["rename"] == {"0.weight": "w", "0.bias": "b", "2": "last"}
     assert options["bound"] == {"*": 1e-9, "2.*": 1e-6}
-    assert options["ignore"] == ["1", "3"] and options["allow_unused"] == ["0.bias"]
+    assert options["ignore"] == ["forward(*", "3"] and options["allow_unused"] == ["0.bias"]
     assert read_options(None, ["1e-9"], [], []) == {"bound": 1e-9}
     Options(**options)
 

@@ -26,7 +26,7 @@ from diptych import data, pairs
 from diptych.data import Split
 from diptych.exercises import fit
 from diptych.panels import BACKENDS, make_panel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs import schedules
 from diptych.runs.config import RunConfig
 from diptych.training.train import build, train

@@ -20,7 +20,7 @@ from torch import distributions as td
 
 from diptych.exercises import Predictor, evaluate
 from diptych.panels import BACKENDS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.mlp_vae import POSTERIORS
 from model_specs.vlae import VLAEConfig
 

@@ -9,7 +9,7 @@ from helpers.run_layers import outputs_of
 from torch import nn
 
 from diptych import weights
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn import weight_norm as left_side
 from torch_impl.nn import weight_norm as right_side
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diptych import weights
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
 from numpy_ref.nn.layers import BatchNorm2d
 from numpy_ref.nn.module import Module

@@ -75,7 +75,7 @@ class Transposed(nn.Module):
 """
 
 MAP = """\
-ignore = ["1"]
+ignore = ["forward(*"]
 
 [rename]
 "0.weight" = "w"

@@ -7,7 +7,7 @@ import pytest
 
 from diptych import pairs
 from diptych.panels import BACKENDS, make_panel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.lstm import LSTMConfig

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from diptych.arrays import leaves, to_numpy
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 
 
 def tensors(*arrays: np.ndarray) -> tuple[torch.Tensor, ...]:

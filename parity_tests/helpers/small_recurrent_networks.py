@@ -17,7 +17,7 @@ import torch_impl.rnn
 from diptych import pairs, weights
 from diptych.arrays import map_arrays, to_tensors
 from diptych.panels import make_panel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.lstm import LSTMConfig
 from model_specs.recurrent.dropout import Masks

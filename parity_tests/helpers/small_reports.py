@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from diptych.parity.report import Report
-from diptych.parity.rows import Row, Statistics
+from diptych.parity.measures.rows import Row, Statistics
+from diptych.parity.reports.report import Report
 
 
 def agreeing_row(name: str, kind: str = "output", **fields: Any) -> Row:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import numpy_ref.conv_vae
 import torch_impl.conv_vae
 from diptych import parity
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfig, ConvVAENoise
 from numpy_ref.nn import optim
 

@@ -10,7 +10,7 @@ from helpers.call_either_panel import call
 from helpers.random_vae_batches import KEY, ODD, batch
 from helpers.small_conv_vaes import SMALL, images, make
 
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.conv_vae import ConvVAEConfig, ConvVAENoise
 from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig, MLPVAENoise
 

@@ -32,7 +32,7 @@ import torch_impl.lstm
 import torch_impl.recurrent.network
 from diptych import parity
 from diptych.arrays import to_numpy
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.lstm import LSTMBatch, LSTMConfig
 from model_specs.recurrent.dropout import Masks
 from numpy_ref.lstm import lstm_cell

@@ -15,7 +15,7 @@ import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
 from diptych import pairs, parity
 from diptych.panels import make_panel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs import mlp_vae as spec
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise

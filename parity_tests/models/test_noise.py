@@ -15,7 +15,7 @@ from helpers.small_vlaes import make_config as make_vlae_config
 
 from diptych import pairs
 from diptych.arrays import leaves, to_numpy
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.mlp_vae import MLPVAEConfig
 

@@ -17,7 +17,7 @@ from helpers.small_vlaes import (
     naive_samples,
 )
 
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.mlp_vae import LIKELIHOODS, POSTERIORS, MLPVAEConfig

@@ -13,7 +13,7 @@ from helpers.random_vae_batches import ODD
 from helpers.small_conv_vaes import SMALL, make
 from helpers.small_vlaes import make_config, make_models
 
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig

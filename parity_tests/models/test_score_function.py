@@ -11,13 +11,13 @@ from scipy import integrate, stats
 from torch import distributions as td
 
 from diptych import weights
-from diptych.parity.bounds import (
+from diptych.parity.measures.bounds import (
     ELEMENTWISE,
     condition,
     perturb,
     rounding_bound,
 )
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs import mlp_vae as spec
 from model_specs.common.key import Key
 from model_specs.mlp_vae import BASELINES, MLPVAEConfig, MLPVAENoise

@@ -17,7 +17,7 @@ import torch_impl.nn.optim
 import torch_impl.vlae
 from diptych import parity
 from diptych.panels import NumpyPanel, TorchPanel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.vlae import FREE_BITS, VLAEConfig, VLAENoise
 

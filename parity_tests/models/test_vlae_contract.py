@@ -9,7 +9,7 @@ from helpers.run_layers import tensors
 from helpers.small_vlaes import KEY, KINDS, binary_images, make_config, make_models
 
 from diptych import pairs, weights
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
 from numpy_ref.nn.weight_norm import WeightNorm

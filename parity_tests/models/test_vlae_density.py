@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import logsumexp
 from torch import distributions as td
 
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.vlae import VLAENoise
 from numpy_ref.autoregressive.latents import FlowPosterior, FlowPrior
 from numpy_ref.nn import random

@@ -8,7 +8,7 @@ from torch import nn
 
 from diptych import files, parity, weights
 from diptych.panels import NumpyPanel, TorchPanel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from numpy_ref.nn import init
 from numpy_ref.nn.convolution import Conv2d

@@ -10,7 +10,7 @@ from helpers.random_weights import randomized
 from torch import nn
 
 from diptych import weights
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn import correlation
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
 

@@ -8,9 +8,10 @@ from helpers.random_weights import randomized
 from torch import nn
 
 from diptych import parity, weights
-from diptych.parity.bounds import ELEMENTWISE, rounding_bound, roundings
-from diptych.parity.rows import normwise
-from diptych.parity.trace import Call
+from diptych.parity.comparing.roundings import roundings
+from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
+from diptych.parity.measures.rows import normwise
+from diptych.parity.running.trace import Call
 from model_specs.common.key import Key
 from numpy_ref.nn import init
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d

@@ -7,7 +7,7 @@ from scipy import special
 
 import numpy_ref.nn.functional
 import torch_impl.nn.functional
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn.functional import ELU
 
 NAMES = ("softmax", "log_softmax", "logsumexp")

@@ -8,8 +8,8 @@ from helpers.finite_differences import derivative_errors
 from torch import nn
 
 from diptych import weights
-from diptych.parity.bounds import rounding_bound
-from diptych.parity.rows import normwise
+from diptych.parity.measures.bounds import rounding_bound
+from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from numpy_ref.nn import init, optim
 from numpy_ref.nn.convolution import Conv2d

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.nn import optim
 from numpy_ref.nn.module import Parameter
 

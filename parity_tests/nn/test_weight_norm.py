@@ -21,8 +21,8 @@ from torch.nn.utils.parametrizations import weight_norm
 import numpy_ref.nn.init
 import torch_impl.nn.init
 from diptych import weights
-from diptych.parity.bounds import rounding_bound
-from diptych.parity.rows import normwise
+from diptych.parity.measures.bounds import rounding_bound
+from diptych.parity.measures.rows import normwise
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
 from numpy_ref.autoregressive.pixel_cnn import PixelCNN

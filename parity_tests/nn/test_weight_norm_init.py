@@ -23,7 +23,7 @@ from helpers.run_layers import outputs_of
 from torch.nn import functional as F
 
 from diptych import weights
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from numpy_ref.autoregressive import pixel_cnn as left_pixels
 from numpy_ref.autoregressive import resnet
 from numpy_ref.nn import weight_norm as left_side

@@ -13,8 +13,8 @@ from torch import nn
 
 from diptych import parity, weights
 from diptych.files import load_arrays, save_arrays
-from diptych.parity.golden import load_run, load_versions
-from diptych.parity.packing import Reader, Unsaved, Writer
+from diptych.parity.recordings.golden import load_run, load_versions
+from diptych.parity.recordings.packing import Reader, Unsaved, Writer
 from model_specs.common.key import Key
 from numpy_ref.nn.functional import Tanh
 from numpy_ref.nn.layers import Linear
@@ -186,6 +186,17 @@ def test_copies_of_an_output_are_stored_once(golden, mlp):
     run = load_run(golden)
     np.testing.assert_array_equal(run.calls["1"].inputs["0"], run.calls["0"].outputs[""])
     np.testing.assert_array_equal(run.calls["1"].arguments[0], run.calls["0"].outputs[""])
+
+
+def test_arrays_of_equal_bytes_and_another_shape_or_dtype_are_no_copies():
+    writer = Writer()
+    arrays = [np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 3), np.int64), np.zeros((2, 3))]
+    for i, array in enumerate(arrays):
+        writer.add(str(i), array, shared=True)
+    assert writer.copies == {"3": "0"}
+    reader = Reader(writer.arrays, writer.copies)
+    for i, array in enumerate(arrays):
+        assert reader.get(str(i)).shape == array.shape and reader.get(str(i)).dtype == array.dtype
 
 
 # Programs without a model

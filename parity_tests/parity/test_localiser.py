@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diptych import parity
-from diptych.parity.bounds import rounding_bound
+from diptych.parity.measures.bounds import rounding_bound
 from model_specs.mlp_vae import LogvarParams, MLPVAELoss
 from numpy_ref.nn.module import Parameter
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from diptych import pairs, parity, weights
-from diptych.parity.rows import compare_arrays, masks_equal, normwise
+from diptych.parity.measures.rows import compare_arrays, masks_equal, normwise
 from model_specs.common.key import Key
 from numpy_ref.nn.functional import ReLU, Tanh
 from numpy_ref.nn.layers import Linear

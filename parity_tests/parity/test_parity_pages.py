@@ -1,4 +1,4 @@
-"""The snippets of docs/parity.md and docs/findings.md run as they are printed there."""
+"""The snippets of the pages about parity run as they are printed there."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("parity.md", "findings.md")
+PAGES = ("parity.md", "ci.md", "report.md", "findings.md")
 BLOCK = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def test_each_snippet_prints_what_the_page_shows(code, expected):
 
 
 def test_the_pairs_of_the_page_agree_and_a_fault_is_located(tmp_path):
-    files = {name: code for name, code, _ in snippets("parity.md") if name}
+    files = {name: code for name, code, _ in snippets("ci.md") if name}
     assert set(files) == {"test_gated.py", "test_denoiser.py", "test_registry.py"}
     files["test_faulty.py"] = files["test_gated.py"].replace("dy * t * s * (1 - s)", "dy * t * s")
     assert files["test_faulty.py"] != files["test_gated.py"]

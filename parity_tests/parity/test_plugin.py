@@ -230,3 +230,11 @@ def test_the_plugin_imports_neither_torch_nor_scipy():
         "assert not {'torch', 'scipy', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_failing_pair_is_saved_as_a_case_that_compare_reruns(folder, output):
+    (case,) = (folder / "reports").glob("*tripled*.safetensors")
+    report = json.loads(case.with_suffix(".json").read_text())
+    assert report["reproducer"] == f"diptych compare {case.relative_to(folder)}"
+    again = parity.load_case(case).compare()
+    assert not again.ok and again.root_cause.name == report["first_divergence"]["name"]

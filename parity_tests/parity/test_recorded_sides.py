@@ -120,6 +120,36 @@ def test_another_batch_than_the_recorded_one_is_a_problem(mlp, x):
     assert not report.ok and "recorded on other inputs" in report.verdict
 
 
+def test_recordings_with_other_gradients_of_the_output_are_a_problem(mlp, x):
+    left, right = mlp
+    record("golden.safetensors", left, x)
+    with parity.record("sum.safetensors", right):
+        right(torch.from_numpy(x)).sum().backward()
+    assert parity.compare("sum.safetensors", right).ok  # with the recorded gradient
+    assert parity.compare(left, "sum.safetensors", x).ok
+    report = parity.compare("golden.safetensors", "sum.safetensors")
+    assert not report.ok and "other gradients of their output" in report.verdict
+
+
+def test_a_loss_that_was_not_differentiated_by_its_total_is_a_problem(vae):
+    _, right, batch, noise = vae
+    tensors = torch.from_numpy(batch), type(noise)(*map(torch.from_numpy, noise))
+    with parity.record("golden.safetensors", right):
+        (2 * right.loss(*tensors).total).backward()
+    report = parity.compare("golden.safetensors", right)
+    assert not report.ok and "another gradient of its loss than 1" in report.verdict
+
+
+def test_another_number_of_arguments_than_recorded_is_a_problem(vae):
+    left, right, batch, noise = vae
+    with parity.record("golden.safetensors", left):
+        left.loss(batch, noise)
+    report = parity.compare("golden.safetensors", right, batch, noise)
+    assert report.ok
+    report = parity.compare("golden.safetensors", "golden.safetensors", batch)
+    assert not report.ok and "recorded with 2 arguments; this comparison has 1" in report.verdict
+
+
 def test_a_recording_without_a_backward_pass_compares_values(mlp, x):
     left, right = mlp
     record("golden.safetensors", left, x, backward=False)

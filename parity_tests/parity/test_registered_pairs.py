@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diptych import pairs, parity
-from diptych.parity.bounds import rounding_bound
+from diptych.parity.measures.bounds import rounding_bound
 from model_specs.common.key import Key
 
 

@@ -12,7 +12,7 @@ from helpers.small_reports import (
     report_of,
 )
 
-from diptych.parity.verdict import fault, format_values
+from diptych.parity.reports.verdict import fault, format_values
 
 
 def test_the_verdict_names_the_tensor_its_error_its_element_and_what_inherits_from_it():

@@ -12,8 +12,8 @@ import pytest
 from helpers.small_reports import agreeing_row, failing_row, fault_in_the_middle, report_of
 
 from diptych import parity
-from diptych.parity.report_html import module_tree, position, severity
-from diptych.parity.report_markdown import session_summary
+from diptych.parity.reports.report_html import module_tree, position, severity
+from diptych.parity.reports.report_markdown import session_summary
 
 SUMMARY = {"name", "dtype", "device", "ok", "tensors", "worst", "masks_equal"}
 HOSTILE = "<script>alert(1)</script>|`*_[x](y)"

@@ -110,7 +110,7 @@ def test_files_of_other_programs_are_read_and_unsupported_dtypes_are_refused(sav
     tensors = {name: torch.from_numpy(a) for name, a in arrays.items()}
     tensors["posterior.mu.bias"] = tensors["posterior.mu.bias"].bfloat16()
     save_torch_file(tensors, file)
-    with pytest.raises(ValueError, match="holds a dtype that NumPy lacks"):
+    with pytest.raises(ValueError, match=r"holds a dtype that NumPy lacks|bias is bfloat16"):
         weights.load(left, file)
     save_file(arrays | {"posterior.mu.bias": np.array([True, False, True])}, file)
     with pytest.raises(ValueError, match=r"posterior\.mu\.bias is bool: weights are float32 or"):

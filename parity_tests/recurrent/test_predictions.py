@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 
 from diptych.arrays import map_arrays, to_numpy
 from diptych.panels import BACKENDS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.tasks.sequences import window
 from model_specs.recurrent.dropout import SCHEMES, Masks
 

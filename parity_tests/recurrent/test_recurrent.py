@@ -21,7 +21,7 @@ from helpers.small_recurrent_networks import (
 )
 
 from diptych.arrays import leaves, to_numpy, to_tensors
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from model_specs.recurrent.dropout import Masks
 
 STATES = {"rnn": "h", "lstm": "hc"}

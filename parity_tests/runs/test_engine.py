@@ -15,7 +15,7 @@ from diptych.data import Corpus
 from diptych.panels import make_panel
 from diptych.panels.engine import Engine
 from diptych.panels.right import AMP_DTYPES
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.training.presets import settings
 from diptych.training.train import train
 from model_specs.common.key import Key

@@ -11,7 +11,7 @@ from diptych.arrays import to_numpy
 from diptych.pairs import Traits
 from diptych.panels import BACKENDS
 from diptych.panels.ranks import Ranks
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.tasks import make_task
 from diptych.training.train import Trainer, build, train
 from model_specs.common.key import Key

@@ -20,7 +20,7 @@ from diptych import data
 from diptych.arrays import to_numpy
 from diptych.files import load_arrays
 from diptych.panels import BACKENDS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.tasks import make_task
 from diptych.training.train import build, train

@@ -21,7 +21,7 @@ from diptych.arrays import to_numpy
 from diptych.files import load_arrays
 from diptych.panels import make_panel
 from diptych.panels.ranks import Ranks, joined
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.training.presets import settings
 from diptych.training.train import train

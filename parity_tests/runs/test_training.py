@@ -12,7 +12,7 @@ from diptych import data
 from diptych.data import Dataset, Split
 from diptych.files import load_arrays
 from diptych.panels import BACKENDS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs.config import SCHEDULES
 from diptych.training import step
 from diptych.training.train import NonFiniteError, build, train

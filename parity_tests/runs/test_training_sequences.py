@@ -20,7 +20,7 @@ from diptych.arrays import leaves, to_numpy
 from diptych.data import ContiguousBatches
 from diptych.files import load_arrays
 from diptych.panels import BACKENDS
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.tasks import language, memory
 from diptych.tasks.sequences import window

@@ -15,7 +15,7 @@ from helpers.short_runs import arrays_of, short_run
 
 from diptych.arrays import to_numpy
 from diptych.panels import BACKENDS, OPTIMIZERS, make_panel
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.training.train import build, train
 from model_specs.common.key import Key
 

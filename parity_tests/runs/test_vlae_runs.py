@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from diptych import data, pairs
 from diptych.evaluation.elbo import reconstruction_error
 from diptych.panels.ranks import Ranks
-from diptych.parity.rows import normwise
+from diptych.parity.measures.rows import normwise
 from diptych.training.presets import settings
 from diptych.training.train import build, train
 

@@ -1,4 +1,4 @@
-"""Tables of the measured results for README.md, docs/results.md and docs/speed.md.
+"""Tables of the measured results for README.md and the pages under docs/.
 
 The records are read by diptych.runs.results. A cell holds at most 80 characters, so that a row
 can be read where the page is shown; the commands that measured a table stand below it.
@@ -21,8 +21,18 @@ from diptych.runs.tables.trained import (
     reconstruction,
     select,
 )
+from diptych.runs.tables.witness import witness
 
-__all__ = ["CELL", "PAGES", "results_page", "speed_page", "summary", "table", "with_tables"]
+__all__ = [
+    "CELL",
+    "PAGES",
+    "results_page",
+    "speed_page",
+    "summary",
+    "table",
+    "with_tables",
+    "witness_page",
+]
 
 DTYPES = ("float64", "float32")
 
@@ -45,6 +55,11 @@ def results_page(records: list[Record]) -> str:
 def speed_page(records: list[Record]) -> str:
     """The tables of docs/speed.md: both panels timed in turn."""
     return "\n\n".join(speed(record) for record in select(records, "rounds"))
+
+
+def witness_page(records: list[Record]) -> str:
+    """The tables of docs/witness.md: proofs in 50 digits."""
+    return witness(select(records, "proofs"))
 
 
 def summary(records: list[Record]) -> str:
@@ -76,5 +91,6 @@ PAGES: dict[str, Callable[[list[Record]], str]] = {
     "README.md": summary,
     "docs/results.md": results_page,
     "docs/speed.md": speed_page,
+    "docs/witness.md": witness_page,
 }
 """The function that makes the tables of each page."""

@@ -106,9 +106,10 @@ def frozen_parameter_that_is_allowed(allowed):
 
 @situation("2", differs=[False, ["v"]], says="w.*frozen|frozen.*w")
 def frozen_parameter_that_is_not_allowed(allowed):
-    model = _right_linear()
-    model.w.requires_grad_(False)
-    return pair(_linear(), model, X, allow_unused=allowed)
+    twins = _linear(), _right_linear(v=V)
+    twins[0].v = left(v=V).v
+    twins[1].w.requires_grad_(False)
+    return pair(*twins, X, allow_unused=allowed)
 
 
 def _with_unused(options, factor=1.0):

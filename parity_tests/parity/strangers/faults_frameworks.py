@@ -5,7 +5,7 @@ JAX_DENSE = [
     ('+ params["b"]', '+ 2 * params["b"]', "z: output"),
     ('jnp.dot(x, params["w"])', 'jnp.dot(x.astype("float32"), params["w"])', "z: output"),
     ("return silu(z)", "return jax.nn.gelu(z)", "forward: output"),
-    ("return x * s, (x, s)", "return x * s + 1e-9, (x, s)", "forward: output"),
+    ("return x * s, (x, s)", "return x * s + 1e-9, (x, s)", "custom_vjp"),
     ("return x * jax", "return (1 + 1e-9) * x * jax", "custom_vjp"),  # without a gradient only
     ("return x * s, (x, s)", "return x * s, (s, s)", "z: output gradient"),
     ("s + x * s * (1 - s)", "s + x * (1 - s)", "z: output gradient"),
@@ -40,7 +40,7 @@ CONV1D = [
     ("addmm(self.bias", "addmm(0 * self.bias", "c_fc: output"),
     ("0.044715", "0.044175", "act: output"),
     ("torch.pow(x, 3.0)", "torch.pow(x, 2.0)", "act: output"),
-    ("torch.pow(x, 3.0)", "torch.pow(x.float(), 3.0).double()", "act: output"),
+    ("torch.pow(x, 3.0)", "torch.pow(x.float(), 3.0).to(x)", "act: output"),
     ("(2 / torch.pi) ** 0.5", "2 / torch.pi", "act: output"),
     ("(1.0 + torch.tanh", "(1.0 - torch.tanh", "act: output"),
     ('approximate="tanh"', 'approximate="none"', "act: output"),

@@ -12,11 +12,11 @@ AUTOGRAD = [
     ("g * np.exp(x - ans)", "-g * np.exp(x - ans)", "layer2: output gradient"),
     ("g * np.exp(x - ans)", "g * np.ones_like(x) / x.shape[-1]", "layer2: output gradient"),
     ("g * np.exp(x - ans)", "g * np.exp(x - x.max())", "layer2: output gradient"),
-    ("np.dot(inputs, W) + b", "np.dot(inputs, W) + getval(b)", "layers.0.bias: parameter gradient"),
+    ("np.dot(inputs, W) + b", "np.dot(inputs, W) + getval(b)", "0.1: parameter gradient"),
     (
         "np.dot(inputs, W) + b",
         "np.dot(inputs, getval(W)) + b",
-        "layers.0.weight: parameter gradient",
+        "0.0: parameter gradient",
     ),
     ("np.dot(inputs, W) + b", "np.dot(getval(inputs), W) + b", "layer1: output gradient"),
 ]

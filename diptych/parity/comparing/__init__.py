@@ -1,0 +1,1 @@
+"""Compare two runs tensor by tensor, and find the origin of a difference."""

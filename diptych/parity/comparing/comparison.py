@@ -1,0 +1,253 @@
+"""Run two models on one batch and one noise, and compare what they computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy
+from diptych.parity.comparing.items import Judge
+from diptych.parity.comparing.origins import Origins
+from diptych.parity.comparing.references import References
+from diptych.parity.comparing.states import compare_states
+from diptych.parity.comparing.tensors import Tensors
+from diptych.parity.measures.bounds import check_precision
+from diptych.parity.measures.rows import ROOT_CAUSE, Row, masks_equal
+from diptych.parity.options.options import Options
+from diptych.parity.recordings.recorded_side import RecordedSide, common_part, other_cotangents
+from diptych.parity.reports.report import Report
+from diptych.parity.running.alignment import Alignment, match_leaves
+from diptych.parity.running.run import Run
+from diptych.parity.running.sides import Plan, Side
+from diptych.parity.running.torch_side import unusable
+from diptych.parity.running.trace import Arrays
+from model_specs.common.key import Key
+from numpy_ref.nn import random
+
+COTANGENTS = Key(0).fold_in("cotangents")
+
+
+class Comparison:
+    """Compares two sides: parameters first, then every tensor in the left's order of computation.
+
+    In float64 on the CPU the two sides are compared with each other. In float32 or on CUDA
+    (`arbitrated`) each is compared with the left side in float64.
+    """
+
+    def __init__(
+        self, left: Side, right: Side, batch: Any, noise: Any, options: Options, dtype: np.dtype
+    ) -> None:
+        self.left, self.right, self.options, self.dtype = left, right, options, dtype
+        for side in (left, right):
+            check_precision(side.dtype, dtype, side.label)
+        self.descriptions = left.describe(), right.describe()
+        options.check(
+            *([*d.state, *s.modules] for d, s in zip(self.descriptions, (left, right), strict=True))
+        )
+        self.alignment = Alignment(left, right, options)
+        self.root = self._root()
+        inputs = batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
+        inputs = (*inputs, noise) if self.root == "loss" and noise is not None else inputs
+        for name, array in leaves(inputs):
+            if isinstance(array, torch.Tensor) and (reason := unusable(array)) is not None:
+                raise ValueError(f"batch: {name} is {reason}")
+        self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
+        self.device = self.right.device if self.right.device != "cpu" else self.left.device
+        self.arbitrated = dtype != np.float64 or self.device != "cpu"
+        self.left_outputs: Arrays = {}
+
+    def _root(self) -> str:
+        """The method that is run: `loss` if both have it, else `forward`."""
+        methods = {m for path, m in self.alignment.left_methods if path == ""}
+        for root in ("loss", "forward"):
+            if root in methods:
+                return root
+        names = [type(side.model).__name__ for side in (self.left, self.right)]
+        raise ValueError(
+            f"pair: {names[0]} and {names[1]} share neither `loss` nor `forward`, "
+            "take one of them on both"
+        )
+
+    def left_plan(self) -> Plan:
+        """How the left is run."""
+        return Plan(
+            self.root,
+            self.inputs,
+            self.options.kwargs,
+            self._left_cotangents,
+            self.alignment.left_methods,
+            self.alignment.left_names,
+        )
+
+    def right_plan(self) -> Plan:
+        """How the right is run, after the left, from whose outputs its cotangents follow."""
+        return replace(
+            self.left_plan(),
+            inputs=self._right_inputs(),
+            cotangents=self._right_cotangents,
+            methods=self.alignment.right_methods,
+            names=self.alignment.right_names,
+        )
+
+    def report(self, name: str) -> Report:
+        """Run both sides and compare them."""
+        plan = self.left_plan()
+        left = self.left.run(plan)
+        self.left_outputs = left.outputs
+        right = self.right.run(self.right_plan())
+        left, right = self._common(left, right)
+        source, first = (self.left, left) if self.left.can_run else (self.right, right)
+        self.references = References(source if source.can_run else None, plan, first, self.dtype)
+        tensors = Tensors(self.left, self.descriptions, self.alignment, self.options, left, right)
+        rows = [] if self._problem else self._rows(tensors, left, right)
+        return Report(
+            name,
+            str(self.dtype),
+            self.device,
+            tuple(rows),
+            masks_equal(rows),
+            problem=self._problem,
+            not_compared=self._not_compared(tensors),
+            options=self.options.used(),
+            sources=self._sources(rows),
+            runs={"left": self.left.count, "right": self.right.count, **self.references.runs},
+        )
+
+    def _common(self, left: Run, right: Run) -> tuple[Run, Run]:
+        """What both runs hold, if one is a recording that holds some values only."""
+        self.dropped: tuple[str, ...] = ()
+        if not self.right.can_run and not right.differentiated:
+            left = replace(left, differentiated=False)
+            self.left.without_gradients = self.right.without_gradients
+        if isinstance(self.left, RecordedSide) and isinstance(self.right, RecordedSide):
+            self.right.problem = self.right.problem or other_cotangents(
+                self.left, self.right, self.options
+            )
+        for side, other in ((self.left, self.right), (self.right, self.left)):
+            if isinstance(side, RecordedSide) and other.can_run:
+                side.check_single()
+            if side.is_partial:
+                description = self.descriptions
+                states = common_part(*description, self.options)
+                self.descriptions = states[0], states[1]
+                left, right, dropped = common_part(left, right, self.options)
+                self.dropped = tuple(dict.fromkeys((*states[2], *dropped)))
+        return left, right
+
+    @property
+    def _problem(self) -> str:
+        return self.left.problem or self.right.problem
+
+    def _rows(self, tensors: Tensors, left: Run, right: Run) -> list[Row]:
+        judge = Judge(self.dtype, self.references, self.options, arbitrated=self.arbitrated)
+        states, notes = compare_states(*self.descriptions, self.options)
+        tensors.notes += notes
+        rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in states]
+        # another count explains no difference in a float
+        differing = [row.name for row in rows if not row.ok and not row.exact]
+        origins = Origins(self.alignment, self.options, left, right, self.right, differing)
+        ignored: Counter[str] = Counter()
+        rows = [row for row in rows if not self._is_ignored(row.name, ignored)]
+        for item in tensors.items():
+            if self._is_ignored(item.title, ignored):
+                continue
+            row = judge.row(item)
+            if not row.ok and not row.origin:
+                call = item.call
+                origin = ROOT_CAUSE
+                if call is not None:
+                    origin = origins.classify(row.bound, call, item.kind, item.leaf)
+                row = replace(row, origin=origin)
+            rows.append(row)
+        names = [name for d in self.descriptions for name in d.state]
+        self.options.check_patterns([*(row.name for row in rows), *names, *self.right.other_names])
+        if ignored:
+            tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
+        return rows
+
+    def _is_ignored(self, name: str, ignored: Counter[str]) -> bool:
+        if self.options.ignored(name):
+            ignored[name] += 1
+            return True
+        return False
+
+    def _right_inputs(self) -> tuple[Any, ...]:
+        """The root's inputs in the right's layout."""
+        names = iter([name for i, a in enumerate(self.inputs) for name, _ in leaves(a, f"[{i}]")])
+        single = len(self.inputs) == 1
+
+        def convert(array: np.ndarray) -> np.ndarray:
+            name = next(names)
+            name = f"input{name.removeprefix('[0]') if single else name}"
+            return _contiguous(self.options.to_right(name, array))
+
+        return tuple(map_arrays(convert, array) for array in self.inputs)
+
+    def _left_cotangents(self, outputs: Arrays) -> Arrays:
+        """One random cotangent for each output; arrays of ones would hide a transpose.
+
+        A recording holds its own.
+        """
+        if self.left.cotangents:
+            zeros = {n: np.zeros(a.shape, self.dtype) for n, a in outputs.items() if is_float(a)}
+            return {name: self.left.cotangents.get(name, zero) for name, zero in zeros.items()}
+        if self.right.cotangents:
+            names = match_leaves(outputs, self.right.cotangents)
+            return {
+                name: np.asarray(
+                    self.options.to_left(f"output{name}", self.right.cotangents[names[name]])
+                )
+                if name in names
+                else np.zeros(array.shape, self.dtype)
+                for name, array in outputs.items()
+                if is_float(array)
+            }
+        return {
+            name: random.normal(
+                COTANGENTS.fold_in(name or "output"), tuple(array.shape), dtype=self.dtype
+            )
+            for name, array in outputs.items()
+            if is_float(array)
+        }
+
+    def _right_cotangents(self, outputs: Arrays) -> Arrays:
+        """The left's cotangents in the right's layout, for outputs of the right's names."""
+        left = self._left_cotangents(self.left_outputs)
+        matches = match_leaves(self.left_outputs, outputs)
+        arrays = {
+            matches[name]: _contiguous(self.options.to_right(f"output{name}", array))
+            for name, array in left.items()
+            if name in matches
+        }
+        # a shape of its own is a row of its own; the backward pass must run all the same
+        return {
+            name: array
+            if (array := arrays.get(name)) is not None and array.shape == output.shape
+            else np.zeros(output.shape, self.dtype)
+            for name, output in outputs.items()
+        }
+
+    def _not_compared(self, tensors: Tensors) -> tuple[str, ...]:
+        notes = [*self.left.notes, *self.right.notes, *tensors.notes]
+        if self.dropped:
+            notes.append(f"{', '.join(self.dropped)} (on one side only)")
+        if self.alignment.unmatched and not (self.left.is_partial or self.right.is_partial):
+            notes.append(f"{', '.join(self.alignment.unmatched)} (no counterpart of that name)")
+        return tuple(dict.fromkeys(notes))
+
+    def _sources(self, rows: list[Row]) -> dict[str, tuple[str, str]]:
+        """Where the modules of the failing rows are defined."""
+        paths = {row.module for row in rows if not row.ok and row.module is not None}
+        return {
+            path: (self.left.source(path), self.right.source(self.options.right_name(path)))
+            for path in sorted(paths)
+        }
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """A copy in C order; np.ascontiguousarray would give a number an axis."""
+    return np.array(array, order="C")

@@ -1,0 +1,195 @@
+"""Further runs in float64, made only when a verdict needs them: a reference, and perturbed runs.
+
+The reference is the arbiter in float32 and on CUDA. Perturbed runs measure the condition number of
+a tensor, by which its bound may grow.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diptych.arrays import cast, map_arrays
+from diptych.parity.measures.bounds import (
+    NOISE_RATIO,
+    PERTURBATION,
+    PERTURBATIONS,
+    TINY,
+    UNIT_ROUNDOFF,
+    VANISHING,
+    perturb,
+    sensitivity,
+)
+from diptych.parity.measures.errors import norm
+from diptych.parity.running.run import Run
+from diptych.parity.running.sides import Plan, Side
+from model_specs.common.key import Key
+
+PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
+
+Select = Callable[[Run], np.ndarray | None]
+Change = Callable[[str, np.ndarray], np.ndarray]
+
+
+class References:
+    """Runs of one side in float64. `runs` counts them by purpose.
+
+    `side` is the left model, or the right one if the left is a recording; None if neither can be
+    run again. `first` is the side's run of the comparison.
+    """
+
+    def __init__(self, side: Side | None, plan: Plan, first: Run | None, dtype: np.dtype) -> None:
+        self.side, self.first, self.dtype = side, first, dtype
+        self.plan = _cast(plan, np.dtype(np.float64))
+        self.runs = {"float64 reference": 0, "perturbed": 0, "float32": 0}
+        self._perturbed: list[Run | None] = []
+
+    @functools.cached_property
+    def reference(self) -> Run | None:
+        """The run in float64; the run of the comparison if that is in float64."""
+        if self.first is not None and self.first.dtype == np.float64 and self.first.device == "cpu":
+            return self.first
+        return self._extra_run("float64 reference", np.float64, self.plan)
+
+    def _extra_run(
+        self, purpose: str, dtype: type, plan: Plan, change: Change | None = None
+    ) -> Run | None:
+        """A run of a copy in another dtype or with changed parameters; None if that fails.
+
+        The copy may overflow, or raise: a model that mixes dtypes need not run in another one.
+        """
+        twin = self.side.twin(np.dtype(dtype)) if self.side is not None else None
+        if twin is None:
+            return None
+        self.runs[purpose] += 1
+        if change is not None:
+            twin.change_parameters(change)
+        try:
+            with np.errstate(all="ignore"):
+                return twin.run_once(plan)
+        except Exception:
+            return None
+
+    def widen(
+        self,
+        select: Select,
+        bound: Callable[[float], float],
+        mask: np.ndarray | None,
+        error: float,
+        size: float,
+    ) -> float:
+        """The bound for the elements of `mask`: `bound(condition number)`, measured as needed.
+
+        `size` is the norm that the error is relative to. Each further run can only raise the
+        condition number, so it stops when the error is allowed.
+        """
+        limit, largest = bound(1.0), 0.0
+        if not size:
+            return limit
+        for i in range(PERTURBATIONS):
+            if error <= limit:
+                return limit
+            largest = max(largest, self._sensitivity(select, self._perturbation(i), mask))
+            limit = max(limit, bound(largest / size))
+        if error > limit:
+            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
+        if error > limit and largest and self._is_noise(select, mask, largest * PERTURBATION):
+            limit = max(limit, NOISE_RATIO * largest * PERTURBATION / size)
+        return limit
+
+    def _is_noise(self, select: Select, mask: np.ndarray | None, change: float) -> bool:
+        """True for rounding errors: changed by any perturbation, and tiny beside the run's tensors.
+
+        It finds the sums that are exactly 0 where the left computes them in float64 whatever its
+        inputs are, as `1 / np.sqrt(n)` makes it do.
+        """
+        value = self._selected(select, self.reference, mask)
+        size = 0.0 if value is None else norm(value)
+        return change >= VANISHING * size and max(change, size) <= TINY * self._scale
+
+    @functools.cached_property
+    def _scale(self) -> float:
+        """The largest norm of a gradient or an output of the run."""
+        run = self.reference
+        if run is None:
+            return 0.0
+        roots = [call for call in run.calls.values() if call.is_root]
+        tensors = [*run.gradients.values(), *run.outputs.values()]
+        tensors += [gradient for call in roots for gradient in call.input_grads.values()]
+        return max((norm(t) for t in tensors if t.dtype.kind == "f"), default=0.0)
+
+    def _rounding_noise(self, select: Select, mask: np.ndarray | None) -> float:
+        """The change of a tensor between float64 and float32, per unit roundoff.
+
+        It shows what no perturbation shows: a cancellation inside a layer. Some sums are exactly 0
+        for all weights and cotangents, such as the gradient of a bias before a batch normalisation
+        or of the keys of an attention, and hold nothing but rounding errors. In a comparison of
+        float32 it counts for such sums only, whose values shrink with the unit roundoff; otherwise
+        the left's own error would excuse it.
+        """
+        exact, rounded = (self._selected(select, r, mask) for r in (self.reference, self._float32))
+        if exact is None or rounded is None or exact.shape != rounded.shape:
+            return 0.0
+        is_zero = norm(exact) <= VANISHING * norm(rounded)
+        if self.dtype == np.float32 and not is_zero:
+            return 0.0
+        with np.errstate(all="ignore"):
+            change = norm(rounded.astype(np.float64) - exact) / UNIT_ROUNDOFF
+        return change if math.isfinite(change) else 0.0
+
+    @functools.cached_property
+    def _float32(self) -> Run | None:
+        """The run in float32; the run of the comparison if that is in float32."""
+        if self.first is not None and self.dtype == np.float32:
+            return self.first
+        with np.errstate(all="ignore"):
+            plan = _cast(self.plan, np.dtype(np.float32))
+        return self._extra_run("float32", np.float32, plan)
+
+    def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
+        values = (self._selected(select, other, mask) for other in (self.reference, run))
+        return sensitivity(*values)
+
+    @staticmethod
+    def _selected(select: Select, run: Run | None, mask: np.ndarray | None) -> np.ndarray | None:
+        """The elements of a mask of one tensor of a run."""
+        value = None if run is None else select(run)
+        if mask is None or value is None:
+            return value
+        return value[mask] if value.shape == mask.shape else None
+
+    def _perturbation(self, i: int) -> Run | None:
+        """The run with the i-th random perturbation of every weight and noise."""
+        while len(self._perturbed) <= i:
+            self._perturbed.append(self._perturbed_run(len(self._perturbed)))
+        return self._perturbed[i]
+
+    def _perturbed_run(self, i: int) -> Run | None:
+        key = PERTURBATION_KEY.fold_in(i)
+        plan = replace(self.plan, inputs=self._perturbed_inputs(key))
+        return self._extra_run(
+            "perturbed", np.float64, plan, lambda name, array: perturb(key.fold_in(name), array)
+        )
+
+    def _perturbed_inputs(self, key: Key) -> tuple[Any, ...]:
+        """The inputs with perturbed noise. The batch of a loss may not leave its range."""
+        inputs = self.plan.inputs
+        fixed = len(inputs) - 1 if self.plan.root == "loss" else 0
+        noise = key.fold_in("noise")
+        return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
+
+
+def _cast(plan: Plan, dtype: np.dtype) -> Plan:
+    """The plan with inputs and cotangents in another dtype."""
+    return replace(
+        plan,
+        inputs=map_arrays(lambda a: cast(a, dtype), plan.inputs),
+        cotangents=lambda outputs: {
+            name: cast(array, dtype) for name, array in plan.cotangents(outputs).items()
+        },
+    )

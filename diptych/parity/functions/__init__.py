@@ -1,0 +1,1 @@
+"""Plain functions and layers of other libraries as modules."""

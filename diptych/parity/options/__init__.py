@@ -1,0 +1,1 @@
+"""The options of a comparison: names, layouts, exceptions and bounds."""

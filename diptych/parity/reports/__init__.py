@@ -1,0 +1,1 @@
+"""The report of a comparison, as text, JSON, Markdown and HTML."""
