@@ -62,10 +62,10 @@ class TorchFunction(nn.Module):
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         super().__init__()
         for name, array in params.items():
-            try:
-                self.register_parameter(name, nn.Parameter(torch.from_numpy(np.array(array))))
-            except KeyError as error:
-                raise ValueError(f"params: got the name {name!r}: {error.args[0]}") from None
+            if not name or hasattr(self, name):
+                raise ValueError(f"params: got the name {name!r}, which a module uses itself")
+            # not register_parameter, which takes no name with a dot
+            self._parameters[name] = nn.Parameter(torch.from_numpy(np.array(array)))
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         return self._function(*self._arguments.fill(inputs, self._parameters), **keywords)

@@ -13,10 +13,9 @@ from torch import nn
 from diptych.arrays import cast, is_array, map_arrays, to_numpy
 from diptych.names import suggestion
 from diptych.parity.api import compare
-from diptych.parity.functions import nested_params
 from diptych.parity.functions.function_modules import function_module
 from diptych.parity.functions.layers import layer
-from diptych.parity.functions.nested_params import flattened, named_arrays
+from diptych.parity.functions.nested_params import flattened, named_arrays, takes_nest
 from diptych.parity.functions.styles import PAIRS, STYLES, label
 from diptych.parity.options.options import Options
 from numpy_ref.nn.module import DTYPES, Module
@@ -87,13 +86,16 @@ def compare_functions(
     """
     left_style, right_style = _styles(style, right)
     arguments = (inputs,) if is_array(inputs) else tuple(inputs)
-    arrays = _params(params)
+    sides = (left, left_style), (right, right_style)
+    arrays = _params(params, nested=any(takes_nest(*side, params) for side in sides))
     if options.get("dtype") is not None:
         dtype = np.dtype(str(options["dtype"]).removeprefix("torch."))
         arrays = {key: array.astype(dtype) for key, array in arrays.items()}
         arguments = map_arrays(lambda array: cast(to_numpy(array), dtype), arguments)
-    left = _with_flat_params(left, left_style, params)
-    right = _with_flat_params(right, right_style, params)
+    left, right = (
+        flattened(function, params) if takes_nest(function, style, params) else function
+        for function, style in sides
+    )
     left_model = _model("left", left, left_style, arrays, len(arguments))
     if params is None and isinstance(left_model, Module):
         arrays = {key: parameter.data for key, parameter in left_model.named_parameters()}
@@ -125,9 +127,9 @@ def _styles(style: Any, right: Any) -> tuple[str, str]:
     return both
 
 
-def _params(params: Any) -> dict[str, np.ndarray]:
+def _params(params: Any, *, nested: bool) -> dict[str, np.ndarray]:
     """The parameters as float arrays of one dtype."""
-    if params is not None and not isinstance(params, Mapping | tuple | list):
+    if params is not None and not isinstance(params, Mapping) and not nested:
         raise ValueError(f"params: got {type(params).__name__}, takes a dict from names to arrays")
     arrays = named_arrays(params or {})
     for key, array in arrays.items():
@@ -169,14 +171,6 @@ def _in_order(arrays: Mapping[str, np.ndarray], right: Any) -> dict[str, str]:
             "number in `params` and in a module on the right"
         )
     return dict(zip(arrays, own, strict=True))
-
-
-def _with_flat_params(function: Any, style: str, params: Any) -> Any:
-    """The function, with the arrays of `params` as its last arguments if it takes them at once."""
-    takes_them = style in nested_params.STYLES and callable(function)
-    if isinstance(function, nn.Module | Module) or not takes_them:
-        return function
-    return flattened(function, params)
 
 
 def _kind(function: Any) -> str:

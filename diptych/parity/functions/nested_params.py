@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from diptych.arrays import is_array, leaves, map_arrays, to_numpy
 from diptych.parity.functions.arguments import positional
 from diptych.parity.functions.traced_styles import Structure
+from numpy_ref.nn.module import Module
 
 ARGUMENT = "params"
 """The name of the argument that gets all parameters at once"""
@@ -32,18 +34,18 @@ def named_arrays(params: Any) -> dict[str, np.ndarray]:
     return {name: to_numpy(array) for name, array in named}
 
 
-def flattened(function: Callable[..., Any], params: Any) -> Callable[..., Any]:
-    """A function of (params, *inputs), in any order, as one of (*inputs, *arrays of params).
+def takes_nest(function: Any, style: str, params: Any) -> bool:
+    """True for a function of one of the styles whose argument `params` gets all parameters."""
+    if params is None or style not in STYLES or isinstance(function, nn.Module | Module):
+        return False
+    own_name = isinstance(params, Mapping) and ARGUMENT in params  # one parameter of that name
+    names = [argument.name for argument in positional(function)] if callable(function) else []
+    return ARGUMENT in names and not own_name
 
-    A function without an argument named `params` is returned as it is.
-    """
+
+def flattened(function: Callable[..., Any], params: Any) -> Callable[..., Any]:
+    """A function of `params` and inputs, in any order, as one of inputs and then the arrays."""
     names = [argument.name for argument in positional(function)]
-    if (
-        ARGUMENT not in names
-        or params is None
-        or (isinstance(params, Mapping) and ARGUMENT in params)
-    ):
-        return function
     position, nest = names.index(ARGUMENT), Structure()
     count = len(nest.split(map_arrays(to_numpy, params))[0])
 
