@@ -58,7 +58,7 @@ CONV1D = [
     (
         "self.c_fc(hidden_states)",
         "self.c_fc(hidden_states.detach())",
-        "forward(hidden_states): input gradient",
+        "c_fc(x): input gradient",
     ),
     ("self.weight)", "self.weight.detach())", "c_proj.weight: parameter gradient"),
     ("addmm(self.bias", "addmm(self.bias.detach()", "c_proj.bias: parameter gradient"),

@@ -22,7 +22,7 @@ def rnn(params, xs, h0):
 
 
 rng = np.random.default_rng(11)
-xs, h0 = rng.normal(size=(4, 2, 3)), rng.normal(size=(2, 4))
+xs, h0 = rng.normal(size=(3, 2, 3)), rng.normal(size=(2, 4))
 params = {"wx": rng.normal(size=(3, 4)), "wh": rng.normal(size=(4, 4)), "b": rng.normal(size=4)}
 
 
