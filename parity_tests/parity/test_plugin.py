@@ -163,7 +163,7 @@ def test_the_summary_is_appended_and_complete_if_workers_run_the_tests(folder):
 
 def test_every_comparison_may_be_written_as_json_and_html(folder, output):
     files = sorted(path.name for path in (folder / "reports").iterdir())
-    assert len(files) == 2 * 9 and len({name.partition(".py")[0] for name in files}) == 1
+    assert len(files) == 2 * 9 + 2 and len({name.partition(".py")[0] for name in files}) == 1
     (name,) = (name for name in files if "tripled" in name and name.endswith(".json"))
     assert json.loads((folder / "reports" / name).read_text())["verdict"].startswith(VERDICT)
     assert (folder / "reports" / name.replace(".json", ".html")).read_text().startswith("<!doc")

@@ -19,6 +19,7 @@ from diptych.parity.measures.bounds import (
     NOISE_RATIO,
     PERTURBATION,
     PERTURBATIONS,
+    SMALL,
     TINY,
     UNIT_ROUNDOFF,
     VANISHING,
@@ -86,10 +87,13 @@ class References:
         """The bound for the elements of `mask`: `bound(condition number)`, measured as needed.
 
         `size` is the norm that the error is relative to. Each further run can only raise the
-        condition number, so it stops when the error is allowed.
+        condition number, so it stops when the error is allowed. It does not begin where no
+        condition number could allow the error: no perturbation changes a tensor by more than twice
+        its size.
         """
         limit, largest = bound(1.0), 0.0
-        if not size:
+        hopeless = error > bound(2 / PERTURBATION) and size > SMALL * self._scale
+        if not size or hopeless:
             return limit
         for i in range(PERTURBATIONS):
             if error <= limit:

@@ -31,6 +31,9 @@ VANISHING = 1e-3
 errors; those are smaller by 2e-9."""
 TINY = 1e-12
 """A tensor this much smaller than the largest of its run may be nothing but rounding errors."""
+SMALL = 1e-6
+"""A tensor that is not this much smaller than the largest of its run is no sum of exactly 0, in
+either dtype."""
 NOISE_RATIO = 100.0
 """Two correct implementations of a sum that is exactly 0 may differ in their rounding errors by
 this factor: they add its terms in another order."""

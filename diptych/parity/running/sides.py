@@ -18,7 +18,8 @@ from typing import Any, Self
 import numpy as np
 
 from diptych.arrays import is_array, leaves, strange_leaves, to_numpy
-from diptych.parity.measures.errors import normwise
+from diptych.parity.measures.bounds import SMALL
+from diptych.parity.measures.errors import norm, normwise
 from diptych.parity.running.run import Run
 from diptych.parity.running.trace import Arrays, Methods, Trace
 
@@ -191,9 +192,11 @@ class Side(ABC):
     def _gradient_reason(self, run: Run, control: Control) -> str:
         """Why the gradients of the two runs differ by more than the order of their sums."""
         bound = 1e-4 if self.dtype == np.float32 else 1e-9
+        # a gradient of exactly 0 is noise, which the order of a sum may change altogether
+        least = SMALL * max(map(norm, control.gradients.values()), default=0.0)
         for name, gradient in control.gradients.items():
             traced = run.gradients.get(name)
-            if traced is None or not _close(traced, gradient, bound):
+            if traced is None or not _close(traced, gradient, bound, least):
                 return f"tracing changes the gradient of {name}"
         return ""
 
@@ -268,6 +271,7 @@ def _first_difference(a: Arrays, b: Arrays, device: str) -> tuple[str, float] | 
     return None
 
 
-def _close(a: np.ndarray, b: np.ndarray, bound: float) -> bool:
+def _close(a: np.ndarray, b: np.ndarray, bound: float, least: float) -> bool:
+    """True if the arrays differ by at most `bound`, relative to their norm or to `least`."""
     with np.errstate(all="ignore"):
-        return np.array_equal(a, b, equal_nan=True) or normwise(a, b) <= bound
+        return np.array_equal(a, b, equal_nan=True) or norm(a - b) <= bound * max(norm(b), least)
