@@ -75,17 +75,19 @@ def _converted(
 
     options = Options(rename=rename, layout=layout)
     options.check(arrays, own)
-    result = {
-        options.right_name(name): np.array(own.get(options.right_name(name))) for name in arrays
-    }
+    result: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
-        value, part = options.to_right(name, array), options.part_of_right(name, result)
-        if options.is_sliced(name) and part.shape != value.shape:
+        right_name, value = options.right_name(name), options.to_right(name, array)
+        if not options.is_sliced(name):
+            result[right_name] = value
+            continue
+        if right_name not in own:
+            raise ValueError(f"{name}: got the name {right_name!r}, takes a weight of the target")
+        result.setdefault(right_name, own[right_name].copy())
+        part = np.asarray(options.part_of_right(name, result))
+        if part.shape != value.shape:
             raise ValueError(f"{name}: got shape {value.shape}, takes {part.shape} of the target")
-        if options.is_sliced(name):
-            part[...] = value
-        else:
-            result[options.right_name(name)] = value
+        part[...] = value
     options.check_patterns()
     return result
 

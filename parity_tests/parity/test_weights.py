@@ -194,6 +194,10 @@ def test_weights_are_transferred_under_other_names_and_in_other_layouts():
         ({"rename": FUSION | {"o": "ot"}, "layout": LAYOUT}, "'ot', .* did you mean 'out'"),
         ({"rename": FUSION, "layout": LAYOUT | {"p": "io->oi"}}, "'p', which matches no name"),
         ({"rename": {"o": "out"}}, "k.weight"),
+        (
+            {"rename": FUSION | {"q": "qk.x[0:2]"}, "layout": LAYOUT},
+            "rename: 'q' -> got 'qk.x', takes a parameter",
+        ),
         ({"rename": FUSION, "layout": LAYOUT | {"o.weight": "o i -> i o"}}, "out.weight"),
     ],
 )

@@ -163,8 +163,8 @@ def _model(
 
 def _in_order(arrays: Mapping[str, np.ndarray], right: Any) -> dict[str, str]:
     """The parameters of a module on the right, by those of the left in the same order."""
-    named = getattr(right, "named_parameters", dict)()
-    own = [name.replace("_orig_mod.", "") for name, _ in named]
+    is_module = isinstance(right, nn.Module | Module)
+    own = [n.replace("_orig_mod.", "") for n, _ in right.named_parameters()] if is_module else []
     if len(own) != len(arrays):
         raise ValueError(
             f'names: got "order" for {len(arrays)} and {len(own)} parameters, takes the same '
