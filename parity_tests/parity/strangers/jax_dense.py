@@ -7,8 +7,6 @@ from torch import nn
 
 from diptych import parity
 
-jax.config.update("jax_enable_x64", True)
-
 
 @jax.custom_vjp
 def silu(x):

@@ -7,8 +7,6 @@ from torch import nn
 
 from diptych import parity
 
-jax.config.update("jax_enable_x64", True)
-
 
 def rnn(params, xs, h0):
     """h_t = tanh(W_x x_t + W_h h_{t-1} + b); xs (T, B, D), h0 (B, H) -> hs (T, B, H), h_T"""
