@@ -42,6 +42,11 @@ def test_names_of_nested_arrays():
     assert list(named_arrays({"0.weight": W})) == ["0.weight"]
 
 
+def test_two_arrays_of_one_name_are_an_error():
+    with pytest.raises(ValueError, match=r"params: got two arrays of the name 'a\.b', takes one"):
+        named_arrays({"a.b": W, "a": {"b": V}})
+
+
 @pytest.mark.parametrize(
     ("function", "nest"), [(network, NESTS[0]), (network_of_dict, NESTS[1]), (network, NESTS[2])]
 )

@@ -30,8 +30,13 @@ def named_arrays(params: Any) -> dict[str, np.ndarray]:
     """
     if isinstance(params, Mapping) and not any(map(_is_nested, params.values())):
         return {name: to_numpy(array) for name, array in params.items()}
-    named = ((re.sub(r"[.\[\]]+", ".", name).strip("."), array) for name, array in leaves(params))
-    return {name: to_numpy(array) for name, array in named}
+    arrays: dict[str, np.ndarray] = {}
+    for field, array in leaves(params):
+        name = re.sub(r"[.\[\]]+", ".", field).strip(".")
+        if name in arrays:
+            raise ValueError(f"params: got two arrays of the name {name!r}, takes one")
+        arrays[name] = to_numpy(array)
+    return arrays
 
 
 def takes_nest(function: Any, style: str, params: Any) -> bool:
