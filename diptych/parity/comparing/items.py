@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +12,15 @@ import numpy as np
 
 from diptych.arrays import is_float
 from diptych.parity.comparing.references import References, Select
-from diptych.parity.measures.bounds import AMPLIFICATION, FLOAT64_BOUND, rounding_bound
+from diptych.parity.measures.bounds import (
+    AMPLIFICATION,
+    FLOAT64_BOUND,
+    VANISHING,
+    WITNESS_CAP,
+    WITNESS_RATIO,
+    rounding_bound,
+)
+from diptych.parity.measures.errors import noise_level, norm
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
 from diptych.parity.options.options import Options
 from diptych.parity.running.trace import Call
@@ -73,25 +82,53 @@ class Judge:
                     (item.left, reference, ("left", "float64 left")),
                     (item.right, reference, ("right", "float64 left")),
                 ]
-        rows = [
-            compare_arrays(
-                item.title,
-                item.kind,
-                array,
-                other,
-                bound(1.0),
-                sides,
-                infinities=self.options.infinities,
-                widen=functools.partial(self.references.widen, item.select, bound),
+        rows = []
+        for array, other, sides in pairs:
+            witness = next((a for a, _, s in pairs if s != sides), None)
+            rows.append(
+                compare_arrays(
+                    item.title,
+                    item.kind,
+                    array,
+                    other,
+                    bound(1.0),
+                    sides,
+                    infinities=self.options.infinities,
+                    widen=functools.partial(self._widen, item, bound, witness, other),
+                )
             )
-            for array, other, sides in pairs
-        ]
         row = max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
         row = replace(row, loosened=by_hand is not None)
         if not row.ok and len(pairs) == 2:
             side = pairs[rows.index(_worst(rows))][2][0]
             return replace(row, note=row.note or f"the {side} panel is off")
         return self._with_dtypes(row, item) if row.ok and by_hand is None else row
+
+    def _widen(
+        self,
+        item: Item,
+        bound: Callable[[float], float],
+        witness: np.ndarray | None,
+        reference: np.ndarray | None,
+        mask: np.ndarray | None,
+        error: float,
+        size: float,
+    ) -> float:
+        """The bound for the elements of a mask.
+
+        Where both sides are compared with a reference in float64, each is the other's witness: if
+        both are off alike, then that is the rounding error of this tensor in this dtype. A fault
+        is on one side. An error without a correct digit is no witness, unless the exact value is 0.
+        """
+        if witness is not None and reference is not None and witness.shape == reference.shape:
+            noise = np.abs(witness.astype(np.float64) - reference)
+            level = noise_level(noise, reference, mask) / size if size else 0.0
+            limit = WITNESS_RATIO * level
+            exact = norm(reference if mask is None else reference[mask])
+            value = norm(witness if mask is None else witness[mask])
+            if error <= limit and (limit <= WITNESS_CAP or exact <= VANISHING * value):
+                return limit
+        return self.references.widen(item.select, bound, mask, error, size)
 
     def _bound(self, item: Item, condition: float) -> float:
         """The error bound of one tensor.

@@ -7,7 +7,6 @@ a tensor, by which its bound may grow.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -26,7 +25,7 @@ from diptych.parity.measures.bounds import (
     perturb,
     sensitivity,
 )
-from diptych.parity.measures.errors import norm
+from diptych.parity.measures.errors import noise_level, norm
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
 from model_specs.common.key import Key
@@ -95,13 +94,13 @@ class References:
         hopeless = error > bound(2 / PERTURBATION) and size > SMALL * self._scale
         if not size or hopeless:
             return limit
+        if self.dtype == np.float64:
+            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
         for i in range(PERTURBATIONS):
             if error <= limit:
                 return limit
             largest = max(largest, self._sensitivity(select, self._perturbation(i), mask))
             limit = max(limit, bound(largest / size))
-        if error > limit:
-            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
         if error > limit and largest and self._is_noise(select, mask, largest * PERTURBATION):
             limit = max(limit, NOISE_RATIO * largest * PERTURBATION / size)
         return limit
@@ -132,26 +131,23 @@ class References:
 
         It shows what no perturbation shows: a cancellation inside a layer. Some sums are exactly 0
         for all weights and cotangents, such as the gradient of a bias before a batch normalisation
-        or of the keys of an attention, and hold nothing but rounding errors. In a comparison of
-        float32 it counts for such sums only, whose values shrink with the unit roundoff; otherwise
-        the left's own error would excuse it.
+        or of the keys of an attention, and hold nothing but rounding errors.
         """
-        exact, rounded = (self._selected(select, r, mask) for r in (self.reference, self._float32))
+        exact = None if self.reference is None else select(self.reference)
+        rounded = None if self._float32 is None else select(self._float32)
         if exact is None or rounded is None or exact.shape != rounded.shape:
             return 0.0
-        is_zero = norm(exact) <= VANISHING * norm(rounded)
-        if self.dtype == np.float32 and not is_zero:
+        if mask is not None and mask.shape != exact.shape:
             return 0.0
         with np.errstate(all="ignore"):
-            change = norm(rounded.astype(np.float64) - exact) / UNIT_ROUNDOFF
-        return change if math.isfinite(change) else 0.0
+            noise = np.abs(rounded.astype(np.float64) - exact)
+            level = noise_level(np.where(np.isfinite(noise), noise, 0), exact, mask)
+        return level / UNIT_ROUNDOFF
 
     @functools.cached_property
     def _float32(self) -> Run | None:
-        """The run in float32; the run of the comparison if that is in float32."""
-        if self.first is not None and self.dtype == np.float32:
-            return self.first
-        with np.errstate(all="ignore"):
+        """The run in float32."""
+        with np.errstate(all="ignore"):  # it may overflow
             plan = _cast(self.plan, np.dtype(np.float32))
         return self._extra_run("float32", np.float32, plan)
 
@@ -192,6 +188,7 @@ def _cast(plan: Plan, dtype: np.dtype) -> Plan:
     """The plan with inputs and cotangents in another dtype."""
     return replace(
         plan,
+        dtype=dtype,
         inputs=map_arrays(lambda a: cast(a, dtype), plan.inputs),
         cotangents=lambda outputs: {
             name: cast(array, dtype) for name, array in plan.cotangents(outputs).items()

@@ -37,6 +37,10 @@ either dtype."""
 NOISE_RATIO = 100.0
 """Two correct implementations of a sum that is exactly 0 may differ in their rounding errors by
 this factor: they add its terms in another order."""
+WITNESS_RATIO = 16.0
+"""Two correct implementations in one dtype have rounding errors alike within this factor."""
+WITNESS_CAP = 0.1
+"""Beyond this error two implementations that are off alike prove nothing."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""
