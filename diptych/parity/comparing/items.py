@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,16 +11,7 @@ import numpy as np
 
 from diptych.arrays import is_float
 from diptych.parity.comparing.references import References, Select
-from diptych.parity.measures.bounds import (
-    AMPLIFICATION,
-    FLOAT64_BOUND,
-    TERMS,
-    VANISHING,
-    WITNESS_CAP,
-    WITNESS_RATIO,
-    rounding_bound,
-)
-from diptych.parity.measures.errors import noise_level, norm
+from diptych.parity.measures.bounds import FLOAT64_BOUND, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
 from diptych.parity.options.options import Options
 from diptych.parity.running.trace import Call
@@ -39,8 +29,6 @@ class Item(NamedTuple):
     select: Select
     """Takes the tensor from a further run of the left model"""
     roundings: int
-    scale: float = 0.0
-    """Size of the terms that it is made of, if that is known: a gradient's cotangents"""
     problem: str = ""
     """The reason why it fails whatever the values, such as a parameter tied on one side only"""
     dtypes: tuple[str, ...] = ()
@@ -72,9 +60,9 @@ class Judge:
 
     def _row(self, item: Item) -> Row:
         by_hand = self.options.bound_for(item.title)
-        bound = functools.partial(self._bound, item) if by_hand is None else lambda _: by_hand
+        bound = self._bound(item) if by_hand is None else by_hand
         if item.problem:
-            row = compare_arrays(item.title, item.kind, item.left, item.right, bound(1.0))
+            row = compare_arrays(item.title, item.kind, item.left, item.right, bound)
             note = item.problem if row.error != math.inf else f"{item.problem}; {row.note}"
             return replace(row, error=math.inf, note=note.rstrip("; "), origin=ROOT_CAUSE)
         pairs = [(item.left, item.right, ("left", "right"))]
@@ -85,22 +73,19 @@ class Judge:
                     (item.left, reference, ("left", "float64 left")),
                     (item.right, reference, ("right", "float64 left")),
                 ]
-        rows = []
-        for array, other, sides in pairs:
-            witness = next((a for a, _, s in pairs if s != sides), None)
-            rows.append(
-                compare_arrays(
-                    item.title,
-                    item.kind,
-                    array,
-                    other,
-                    bound(1.0),
-                    sides,
-                    infinities=self.options.infinities,
-                    floor=TERMS * float(np.finfo(self.dtype).eps) / 2 * item.scale,
-                    widen=functools.partial(self._widen, item, bound, witness, other),
-                )
+        rows = [
+            compare_arrays(
+                item.title,
+                item.kind,
+                array,
+                other,
+                bound,
+                sides,
+                infinities=self.options.infinities,
+                widen=functools.partial(self.references.widen, item.select, bound),
             )
+            for array, other, sides in pairs
+        ]
         row = max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
         row = replace(row, loosened=by_hand is not None)
         if not row.ok and len(pairs) == 2:
@@ -108,46 +93,18 @@ class Judge:
             return replace(row, note=row.note or f"the {side} panel is off")
         return self._with_dtypes(row, item) if row.ok and by_hand is None else row
 
-    def _widen(
-        self,
-        item: Item,
-        bound: Callable[[float], float],
-        witness: np.ndarray | None,
-        reference: np.ndarray | None,
-        mask: np.ndarray | None,
-        error: float,
-        size: float,
-    ) -> float:
-        """The bound for the elements of a mask.
+    def _bound(self, item: Item) -> float:
+        """The error bound of one tensor, before it is widened by noisy runs.
 
-        Where both sides are compared with a reference in float64, each is the other's witness: if
-        both are off alike, then that is the rounding error of this tensor in this dtype. A fault
-        is on one side. An error without a correct digit is no witness, unless the exact value is 0.
-        """
-        if witness is not None and reference is not None and witness.shape == reference.shape:
-            noise = np.abs(witness.astype(np.float64) - reference)
-            limit = WITNESS_RATIO * noise_level(noise, reference, mask) / size if size else 0.0
-            if error > limit and witness is item.left and size:
-                noise32 = self.references.float32_noise(item.select, mask)
-                limit = max(limit, WITNESS_RATIO * noise32 / size)
-            exact = norm(reference if mask is None else reference[mask])
-            value = norm(witness if mask is None else witness[mask])
-            if error <= limit and (error <= WITNESS_CAP or exact <= VANISHING * value):
-                return limit
-        return self.references.widen(item.select, bound, mask, error, size)
-
-    def _bound(self, item: Item, condition: float) -> float:
-        """The error bound of one tensor.
-
-            float64 on the CPU:    FLOAT64_BOUND max(1, condition / AMPLIFICATION)
-            float32 or CUDA:       LAMBDA u sqrt(roundings) condition
+            float64 on the CPU:    FLOAT64_BOUND
+            float32 or CUDA:       LAMBDA u sqrt(roundings)
 
         On CUDA in float64 the second bound is at least FLOAT64_BOUND.
         """
         if not self.by_rounding:
-            return FLOAT64_BOUND * max(1.0, condition / AMPLIFICATION)
+            return FLOAT64_BOUND
         floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
-        return max(floor, rounding_bound(self.dtype, item.roundings) * condition)
+        return max(floor, rounding_bound(self.dtype, item.roundings))
 
     def _reference(self, item: Item) -> np.ndarray | None:
         """The tensor in float64; the dtype's own extremes count as they are on both sides."""

@@ -41,7 +41,6 @@ class Tensors:
         if not self.gradients:
             self.notes.append(f"gradients ({side.without_gradients})")
         self._tie_problems = dict(tie_problems(self.left_state, self.right_state, options))
-        self._last_scale = 0.0
         self._without_gradient: dict[str, list[str]] = {}
 
     def items(self) -> Iterator[Item]:
@@ -148,20 +147,12 @@ class Tensors:
                 right,
                 lambda run, leaf=leaf: _array_of(run, call.name, arrays_of, leaf),  # type: ignore[misc]
                 total,
-                self._scale(call, kind),
                 dtypes=tuple(
                     c.dtypes[n]
                     for c, n in ((call, leaf), (twin, matches.get(leaf, leaf)))
                     if kind == "output" and c is not None and n in c.dtypes
                 ),
             )
-
-    def _scale(self, call: Call, kind: str) -> float:
-        """Size of the cotangents behind a gradient; an output's stem from the calls just before."""
-        if kind == "input gradient":
-            sizes = (np.abs(g).max(initial=0.0) for g in call.output_grads.values())
-            self._last_scale = max((float(s) for s in sizes), default=0.0)
-        return self._last_scale if kind != "output" else 0.0
 
     def _has_gradients(self, call: Call, twin: Call, kind: str) -> bool:
         """False, with a note, if one side records no gradients for this call."""

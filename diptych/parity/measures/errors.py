@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 
-ROUNDING_LEVEL = 32
-"""Units in the last place of the largest element that may be left of a sum that cancels."""
 WINDOW = 6
 """Binades over which the differences of larger elements explain those of smaller ones."""
 NEIGHBOURS = 8
@@ -33,7 +31,7 @@ def norm(array: np.ndarray) -> float:
 
 
 def unexplained(
-    array: np.ndarray, reference: np.ndarray, bound: float, unit: float, floor: float
+    array: np.ndarray, reference: np.ndarray, bound: float, least_normal: float
 ) -> np.ndarray | None:
     """Mask of the elements whose difference is no rounding error, by a first and cheap test.
 
@@ -43,28 +41,20 @@ def unexplained(
     |reference|:
 
     1. difference <= bound * size.
-    2. The element is at rounding level, size <= ROUNDING_LEVEL * unit * the largest size of all
-       elements that differ: what is left of a sum that cancels. Constants, such as masked scores,
-       do not differ, so they do not count.
-    3. difference <= floor, the rounding errors of the terms that the element is made of; at least
-       the smallest normal number.
-    4. Elements up to WINDOW binades larger, or of its own binade, have explained differences of at
+    2. difference <= least_normal, the smallest normal number.
+    3. Elements up to WINDOW binades larger, or of its own binade, have explained differences of at
        least 1 / NEIGHBOURS of its own: the rounding errors of a sum depend on its summands, and so
        are alike in large and in small elements.
 
-    `unit` is the unit roundoff of the dtype. None if every element is explained.
+    None if every element is explained.
     """
     with np.errstate(all="ignore"):
         difference = np.abs(array - reference)
     size = np.maximum(np.abs(array), np.abs(reference))
-    bad = difference > np.maximum(bound * size, floor)
+    bad = difference > np.maximum(bound * size, least_normal)
     if not bad.any():
         return None
     differing = difference > 0
-    largest = float(size[differing].max())
-    bad &= size > ROUNDING_LEVEL * unit * largest
-    if not bad.any():
-        return None
     exponents = np.frexp(size)[1]
     explained: dict[int, float] = {}
     for binade in sorted({int(e) for e in np.unique(exponents[differing])}, reverse=True):

@@ -88,7 +88,6 @@ def compare_arrays(
     *,
     infinities: str = "error",
     widen: Widen | None = None,
-    floor: float = 0.0,
 ) -> Row:
     """Compare one tensor with its reference. Booleans and integers must be equal.
 
@@ -99,19 +98,14 @@ def compare_arrays(
     unless `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" either sign.
     `sides` names the two in the notes. `widen(mask, error, norm)` gives the bound for the elements
     of a mask, wider where they are badly conditioned; it is called only if the error is over
-    `bound`. Where the reference is 0, the error is relative to the array. A difference of at most
-    `floor` is rounding, however small the element.
+    `bound`. Where the reference is 0, the error is relative to the array.
     """
-    for side, present, other in ((sides[0], array, reference), (sides[1], reference, array)):
-        if present is None:
-            shape = () if other is None else other.shape
-            note = f"missing on the {side}"
-            return Row(name, kind, shape, math.inf, bound, note=note, exact=_is_exact(other))
-    assert array is not None and reference is not None
+    problem = _problem(array, reference, sides)
+    if problem or array is None or reference is None:
+        shape = next((a.shape for a in (reference, array) if a is not None), ())
+        exact = _is_exact(array if reference is None else reference)
+        return Row(name, kind, shape, math.inf, bound, note=problem, exact=exact)
     exact = _is_exact(reference)
-    if array.shape != reference.shape:
-        note = f"shape {array.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
-        return Row(name, kind, reference.shape, math.inf, bound, note=note, exact=exact)
     row = Row(name, kind, reference.shape, 0.0, 0.0 if exact else bound, exact=exact)
     if array.size == 0:
         return row
@@ -128,7 +122,20 @@ def compare_arrays(
             return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
         row = replace(row, note=f"{masked.sum()} elements are infinite on both sides")
         a, b = np.where(masked, 0, a), np.where(masked, 0, b)
-    return _compare_floats(row, a, b, bound, widen, floor, _coarser(array, reference))
+    return _compare_floats(row, a, b, bound, widen, _coarser(array, reference))
+
+
+def _problem(array: np.ndarray | None, reference: np.ndarray | None, sides: tuple[str, str]) -> str:
+    """Why two arrays cannot be compared, or ""."""
+    for side, value in zip(sides, (array, reference), strict=True):
+        if value is None:
+            return f"missing on the {side}"
+        if value.dtype.kind not in "biufc":
+            return f"dtype {value.dtype} on the {side}"
+    assert array is not None and reference is not None
+    if array.shape != reference.shape:
+        return f"shape {array.shape} on the {sides[0]}, {reference.shape} on the {sides[1]}"
+    return ""
 
 
 def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
@@ -145,19 +152,15 @@ def _compare_floats(
     b: np.ndarray,
     bound: float,
     widen: Widen | None,
-    floor: float,
     dtype: np.dtype,
 ) -> Row:
     """The row over the whole tensor; or over the elements that hide in it and are over theirs."""
-    info = np.finfo(dtype)
     whole = normwise(a, b)
-    if whole > bound and np.abs(a - b).max() <= floor:
-        return _at(replace(row, error=whole, bound=whole), a, b, None)
     error, limit = _widened(a, b, bound, widen, None)
     row = _at(replace(row, error=error, bound=limit), a, b, None)
     if error > limit:
         return row
-    mask = unexplained(a, b, limit, float(info.eps) / 2, max(floor, float(info.tiny)))
+    mask = unexplained(a, b, limit, float(np.finfo(dtype).tiny))
     if mask is None:
         return row
     error, limit = _widened(a, b, limit, widen, mask)

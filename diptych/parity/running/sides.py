@@ -160,6 +160,10 @@ class Side(ABC):
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
         """Replace each parameter by `function(name, array)`."""
 
+    @abstractmethod
+    def run_noisily(self, plan: Plan, seed: int, size: float) -> Run:
+        """Run the model with a trace, and a random relative error in every operation."""
+
     def run_once(self, plan: Plan) -> Run:
         """Run the model with a trace alone."""
         return self._guarded(plan)
