@@ -3,6 +3,7 @@ without gradients, such as samples and reconstructions."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
@@ -21,6 +22,7 @@ from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.measures.rows import PROPAGATED, ROOT_CAUSE, Row, compare_named
 from diptych.parity.options.options import Options
 from diptych.parity.running.numpy_side import NumpySide
+from diptych.parity.running.numpy_trace import NumpyTrace
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan
 from diptych.parity.running.torch_side import TorchSide
@@ -183,7 +185,11 @@ class _NumpyValues(NumpySide):
 
     def _run(self, plan: Plan) -> Run:
         batch, noise = plan.inputs
-        outputs = _evaluate(self.label, self.model, self.functions, batch, noise, self.key)
+        methods = {(path, m) for path in self.modules for m in self.defines(path)}
+        # the trace puts an error into the results of each layer of a noisy run
+        trace = NumpyTrace(self.modules, methods, noise=self._noise)
+        with trace if self._noise is not None else contextlib.nullcontext():
+            outputs = _evaluate(self.label, self.model, self.functions, batch, noise, self.key)
         return Run(plan.root, {}, [], {}, outputs=outputs)
 
     def twin(self, dtype: np.dtype) -> Self:

@@ -81,6 +81,7 @@ class Comparison:
             self._left_cotangents,
             self.alignment.left_methods,
             self.alignment.left_names,
+            self.dtype,
         )
 
     def right_plan(self) -> Plan:

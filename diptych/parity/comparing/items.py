@@ -11,7 +11,7 @@ import numpy as np
 
 from diptych.arrays import is_float
 from diptych.parity.comparing.references import References, Select
-from diptych.parity.measures.bounds import AMPLIFICATION, FLOAT64_BOUND, rounding_bound
+from diptych.parity.measures.bounds import FLOAT64_BOUND, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
 from diptych.parity.options.options import Options
 from diptych.parity.running.trace import Call
@@ -60,9 +60,9 @@ class Judge:
 
     def _row(self, item: Item) -> Row:
         by_hand = self.options.bound_for(item.title)
-        bound = functools.partial(self._bound, item) if by_hand is None else lambda _: by_hand
+        bound = self._bound(item) if by_hand is None else by_hand
         if item.problem:
-            row = compare_arrays(item.title, item.kind, item.left, item.right, bound(1.0))
+            row = compare_arrays(item.title, item.kind, item.left, item.right, bound)
             note = item.problem if row.error != math.inf else f"{item.problem}; {row.note}"
             return replace(row, error=math.inf, note=note.rstrip("; "), origin=ROOT_CAUSE)
         pairs = [(item.left, item.right, ("left", "right"))]
@@ -79,7 +79,7 @@ class Judge:
                 item.kind,
                 array,
                 other,
-                bound(1.0),
+                bound,
                 sides,
                 infinities=self.options.infinities,
                 widen=functools.partial(self.references.widen, item.select, bound),
@@ -93,18 +93,18 @@ class Judge:
             return replace(row, note=row.note or f"the {side} panel is off")
         return self._with_dtypes(row, item) if row.ok and by_hand is None else row
 
-    def _bound(self, item: Item, condition: float) -> float:
-        """The error bound of one tensor.
+    def _bound(self, item: Item) -> float:
+        """The error bound of one tensor, before it is widened by noisy runs.
 
-            float64 on the CPU:    FLOAT64_BOUND max(1, condition / AMPLIFICATION)
-            float32 or CUDA:       LAMBDA u sqrt(roundings) condition
+            float64 on the CPU:    FLOAT64_BOUND
+            float32 or CUDA:       LAMBDA u sqrt(roundings)
 
         On CUDA in float64 the second bound is at least FLOAT64_BOUND.
         """
         if not self.by_rounding:
-            return FLOAT64_BOUND * max(1.0, condition / AMPLIFICATION)
+            return FLOAT64_BOUND
         floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
-        return max(floor, rounding_bound(self.dtype, item.roundings) * condition)
+        return max(floor, rounding_bound(self.dtype, item.roundings))
 
     def _reference(self, item: Item) -> np.ndarray | None:
         """The tensor in float64; the dtype's own extremes count as they are on both sides."""

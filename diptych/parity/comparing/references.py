@@ -1,13 +1,12 @@
-"""Further runs in float64, made only when a verdict needs them: a reference, and perturbed runs.
+"""Further runs in float64, made only when a verdict needs them: a reference, and noisy runs.
 
-The reference is the arbiter in float32 and on CUDA. Perturbed runs measure the condition number of
-a tensor, by which its bound may grow.
+The reference is the arbiter in float32 and on CUDA. Noisy runs measure how large the rounding
+errors of a tensor are; its bound may grow with them.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,25 +15,21 @@ import numpy as np
 
 from diptych.arrays import cast, map_arrays
 from diptych.parity.measures.bounds import (
+    NO_DIGIT,
+    NOISE,
     NOISE_RATIO,
-    PERTURBATION,
-    PERTURBATIONS,
+    NOISY_RUNS,
     SMALL,
-    TINY,
-    UNIT_ROUNDOFF,
-    VANISHING,
     perturb,
-    sensitivity,
 )
-from diptych.parity.measures.errors import norm
+from diptych.parity.measures.errors import noise_level, norm
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
 from model_specs.common.key import Key
 
-PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
+NOISE_KEY = Key(0).fold_in("nudges")
 
 Select = Callable[[Run], np.ndarray | None]
-Change = Callable[[str, np.ndarray], np.ndarray]
 
 
 class References:
@@ -45,76 +40,56 @@ class References:
     """
 
     def __init__(self, side: Side | None, plan: Plan, first: Run | None, dtype: np.dtype) -> None:
-        self.side, self.first, self.dtype = side, first, dtype
-        self.plan = _cast(plan, np.dtype(np.float64))
-        self.runs = {"float64 reference": 0, "perturbed": 0, "float32": 0}
-        self._perturbed: list[Run | None] = []
+        self.side, self.first = side, first
+        self.unit = float(np.finfo(dtype).eps) / 2
+        self.plan = _in_float64(plan)
+        self.runs = {"float64 reference": 0, "noisy": 0}
+        self._noisy: list[Run | None] = []
 
     @functools.cached_property
     def reference(self) -> Run | None:
         """The run in float64; the run of the comparison if that is in float64."""
         if self.first is not None and self.first.dtype == np.float64 and self.first.device == "cpu":
             return self.first
-        return self._extra_run("float64 reference", np.float64, self.plan)
-
-    def _extra_run(
-        self, purpose: str, dtype: type, plan: Plan, change: Change | None = None
-    ) -> Run | None:
-        """A run of a copy in another dtype or with changed parameters; None if that fails.
-
-        The copy may overflow, or raise: a model that mixes dtypes need not run in another one.
-        """
-        twin = self.side.twin(np.dtype(dtype)) if self.side is not None else None
-        if twin is None:
-            return None
-        self.runs[purpose] += 1
-        if change is not None:
-            twin.change_parameters(change)
-        try:
-            with np.errstate(all="ignore"):
-                return twin.run_once(plan)
-        except Exception:
-            return None
+        return self._extra_run("float64 reference", lambda twin: twin.run_once(self.plan))
 
     def widen(
-        self,
-        select: Select,
-        bound: Callable[[float], float],
-        mask: np.ndarray | None,
-        error: float,
-        size: float,
+        self, select: Select, bound: float, mask: np.ndarray | None, error: float, size: float
     ) -> float:
-        """The bound for the elements of `mask`: `bound(condition number)`, measured as needed.
+        """The bound for the elements of `mask`, which grows with their rounding errors.
 
-        `size` is the norm that the error is relative to. Each further run can only raise the
-        condition number, so it stops when the error is allowed. It does not begin where no
-        condition number could allow the error: no perturbation changes a tensor by more than twice
-        its size.
+            max(bound, NOISE_RATIO * unit roundoff * change in a noisy run / NOISE / size)
+
+        `size` is the norm that the error is relative to. Each noisy run can only raise the bound,
+        so they stop when the error is allowed.
         """
-        limit, largest = bound(1.0), 0.0
-        hopeless = error > bound(2 / PERTURBATION) and size > SMALL * self._scale
-        if not size or hopeless:
-            return limit
-        for i in range(PERTURBATIONS):
-            if error <= limit:
-                return limit
-            largest = max(largest, self._sensitivity(select, self._perturbation(i), mask))
-            limit = max(limit, bound(largest / size))
-        if error > limit:
-            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
-        if error > limit and largest and self._is_noise(select, mask, largest * PERTURBATION):
-            limit = max(limit, NOISE_RATIO * largest * PERTURBATION / size)
-        return limit
+        for i in range(NOISY_RUNS):
+            if error <= bound or not size:
+                break
+            change, exact = self._change(select, self._noisy_run(i), mask)
+            noise = NOISE_RATIO * self.unit * change / NOISE / size
+            if mask is None and exact > SMALL * self._scale:
+                noise = min(noise, NO_DIGIT)
+            bound = max(bound, noise)
+        return bound
 
-    def _is_noise(self, select: Select, mask: np.ndarray | None, change: float) -> bool:
-        """True for rounding errors: changed by any perturbation, and tiny beside the run's tensors.
+    def _change(
+        self, select: Select, run: Run | None, mask: np.ndarray | None
+    ) -> tuple[float, float]:
+        """Norms of the change of a tensor's elements in a noisy run, and of the elements.
 
-        It finds the sums that are exactly 0 where the left computes them in float64 whatever its
-        inputs are, as `1 / np.sqrt(n)` makes it do.
+        The change is 0 if it is not known.
         """
-        value = self._selected(select, self.reference, mask)
-        size = 0.0 if value is None else norm(value)
-        return change >= VANISHING * size and max(change, size) <= TINY * self._scale
+        values = [None if r is None else select(r) for r in (self.reference, run)]
+        exact, noisy = values
+        if exact is None or noisy is None or exact.shape != noisy.shape:
+            return 0.0, 0.0
+        if mask is not None and mask.shape != exact.shape:
+            return 0.0, 0.0
+        with np.errstate(all="ignore"):
+            change = np.abs(noisy - exact)
+            level = noise_level(np.where(np.isfinite(change), change, 0.0), exact, mask)
+        return level, norm(exact if mask is None else exact[mask])
 
     @functools.cached_property
     def _scale(self) -> float:
@@ -127,73 +102,46 @@ class References:
         tensors += [gradient for call in roots for gradient in call.input_grads.values()]
         return max((norm(t) for t in tensors if t.dtype.kind == "f"), default=0.0)
 
-    def _rounding_noise(self, select: Select, mask: np.ndarray | None) -> float:
-        """The change of a tensor between float64 and float32, per unit roundoff.
+    def _noisy_run(self, i: int) -> Run | None:
+        """The run with the i-th random errors in parameters, noise and every operation."""
+        while len(self._noisy) <= i:
+            key = NOISE_KEY.fold_in(len(self._noisy))
+            self._noisy.append(self._extra_run("noisy", functools.partial(self._run_noisily, key)))
+        return self._noisy[i]
 
-        It shows what no perturbation shows: a cancellation inside a layer. Some sums are exactly 0
-        for all weights and cotangents, such as the gradient of a bias before a batch normalisation
-        or of the keys of an attention, and hold nothing but rounding errors. In a comparison of
-        float32 it counts for such sums only, whose values shrink with the unit roundoff; otherwise
-        the left's own error would excuse it.
-        """
-        exact, rounded = (self._selected(select, r, mask) for r in (self.reference, self._float32))
-        if exact is None or rounded is None or exact.shape != rounded.shape:
-            return 0.0
-        is_zero = norm(exact) <= VANISHING * norm(rounded)
-        if self.dtype == np.float32 and not is_zero:
-            return 0.0
-        with np.errstate(all="ignore"):
-            change = norm(rounded.astype(np.float64) - exact) / UNIT_ROUNDOFF
-        return change if math.isfinite(change) else 0.0
-
-    @functools.cached_property
-    def _float32(self) -> Run | None:
-        """The run in float32; the run of the comparison if that is in float32."""
-        if self.first is not None and self.dtype == np.float32:
-            return self.first
-        with np.errstate(all="ignore"):
-            plan = _cast(self.plan, np.dtype(np.float32))
-        return self._extra_run("float32", np.float32, plan)
-
-    def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
-        values = (self._selected(select, other, mask) for other in (self.reference, run))
-        return sensitivity(*values)
-
-    @staticmethod
-    def _selected(select: Select, run: Run | None, mask: np.ndarray | None) -> np.ndarray | None:
-        """The elements of a mask of one tensor of a run."""
-        value = None if run is None else select(run)
-        if mask is None or value is None:
-            return value
-        return value[mask] if value.shape == mask.shape else None
-
-    def _perturbation(self, i: int) -> Run | None:
-        """The run with the i-th random perturbation of every weight and noise."""
-        while len(self._perturbed) <= i:
-            self._perturbed.append(self._perturbed_run(len(self._perturbed)))
-        return self._perturbed[i]
-
-    def _perturbed_run(self, i: int) -> Run | None:
-        key = PERTURBATION_KEY.fold_in(i)
-        plan = replace(self.plan, inputs=self._perturbed_inputs(key))
-        return self._extra_run(
-            "perturbed", np.float64, plan, lambda name, array: perturb(key.fold_in(name), array)
-        )
-
-    def _perturbed_inputs(self, key: Key) -> tuple[Any, ...]:
-        """The inputs with perturbed noise. The batch of a loss may not leave its range."""
+    def _run_noisily(self, key: Key, twin: Side) -> Run:
+        twin.change_parameters(lambda name, array: perturb(key.fold_in(name), array))
         inputs = self.plan.inputs
+        # the batch of a loss may not leave its range
         fixed = len(inputs) - 1 if self.plan.root == "loss" else 0
         noise = key.fold_in("noise")
-        return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
+        changed = map_arrays(lambda a: perturb(noise, a), inputs[fixed:])
+        plan = replace(self.plan, inputs=(*inputs[:fixed], *changed))
+        return twin.run_noisily(plan, key.words[0], NOISE)
+
+    def _extra_run(self, purpose: str, run: Callable[[Side], Run]) -> Run | None:
+        """A run of a copy in float64; None if there is no copy or if it raises."""
+        try:
+            twin = self.side.twin(np.dtype(np.float64)) if self.side is not None else None
+            if twin is None:
+                return None
+            self.runs[purpose] += 1
+            with np.errstate(all="ignore"):
+                return run(twin)
+        except Exception:
+            return None
 
 
-def _cast(plan: Plan, dtype: np.dtype) -> Plan:
-    """The plan with inputs and cotangents in another dtype."""
+def _in_float64(plan: Plan) -> Plan:
+    """The plan with inputs and cotangents in float64."""
+    dtype = np.dtype(np.float64)
+
+    def convert(value: Any) -> Any:
+        return map_arrays(lambda a: cast(a, dtype), value)
+
     return replace(
         plan,
-        inputs=map_arrays(lambda a: cast(a, dtype), plan.inputs),
-        cotangents=lambda outputs: {
-            name: cast(array, dtype) for name, array in plan.cotangents(outputs).items()
-        },
+        dtype=dtype,
+        inputs=convert(plan.inputs),
+        cotangents=lambda outputs: convert(plan.cotangents(outputs)),
     )

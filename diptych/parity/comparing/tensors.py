@@ -123,11 +123,16 @@ class Tensors:
         for leaf in dict.fromkeys([*names, *(n for n, m in matches.items() if m in rights)]):
             left, right = lefts.get(leaf), rights.get(matches.get(leaf, leaf))
             if kind != "output" and twin is not None:
-                is_constant = kind == "input gradient" and leaf not in twin.variables
+                is_input = kind == "input gradient"
+                is_constant = is_input and leaf not in twin.variables
                 if is_constant or _is_zero(left, right):
                     continue
-                reason = twin.without_gradient.get(matches.get(leaf, leaf))
-                if reason and (right is None or kind == "input gradient"):
+                reasons = (
+                    (call.without_gradient.get(leaf), left),
+                    (twin.without_gradient.get(matches.get(leaf, leaf)), right),
+                )
+                reason = next((r for r, g in reasons if r and (g is None or is_input)), None)
+                if reason:
                     self._note(call.title(kind, leaf), reason)
                     continue
             title = call.title(kind, leaf)
@@ -219,7 +224,7 @@ class Tensors:
             None if right is None else np.asarray(right),
             lambda run: run.gradients.get(name),
             total,
-            problem,
+            problem=problem,
         )
 
     def _buffer(self, name: str, call: Call | None, total: int) -> Iterator[Item]:

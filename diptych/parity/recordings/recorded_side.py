@@ -136,6 +136,9 @@ class RecordedSide(Side):
                 "compared with a recording of one call"
             )
 
+    def run_noisily(self, plan: Plan, seed: int, size: float) -> Run:
+        raise NotImplementedError("a recording cannot be run")
+
     def twin(self, dtype: np.dtype) -> Self | None:
         return None
 

@@ -12,6 +12,7 @@ import numpy as np
 from diptych.arrays import is_float, items, leaves, map_arrays
 from diptych.parity.measures.bounds import rounding_bound
 from diptych.parity.measures.errors import normwise
+from diptych.parity.running.noisy import Noise
 from diptych.parity.running.numpy_trace import NumpyTrace, has_vjp, named_gradients
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import (
@@ -36,6 +37,7 @@ class NumpySide(Side):
         super().__init__(model, label)
         self.modules = dict(model.named_modules())
         self.state = model.state_dict()
+        self._noise: Noise | None = None
         self.without_gradients = f"the {label} has no vjp"
 
     @property
@@ -65,7 +67,7 @@ class NumpySide(Side):
     def _run(self, plan: Plan) -> Run:
         self.restore()
         self.model.zero_grad()
-        with NumpyTrace(self.modules, plan.methods, plan.names) as trace:
+        with NumpyTrace(self.modules, plan.methods, plan.names, self._noise) as trace:
             try:
                 value, vjp = self._forward(plan)
                 result = None if vjp is None else vjp(*_vjp_arguments(value, vjp, plan))
@@ -108,6 +110,14 @@ class NumpySide(Side):
         for name, buffer in self.model.named_buffers():
             buffer.data[...] = run.buffers[name]
 
+    def run_noisily(self, plan: Plan, seed: int, size: float) -> Run:
+        self._noise = noise = Noise(seed, size)
+        for parameter in self.model.parameters():
+            parameter.data = noise.wrap(parameter.data)
+        for _, buffer in self.model.named_buffers():
+            buffer.data = noise.wrap(buffer.data)
+        return self._guarded(plan)
+
     def _changed(self) -> Arrays:
         named = self.model.named_parameters()
         return {n: p.data.copy() for n, p in named if not _equal(p.data, self.state[n])}
@@ -119,6 +129,8 @@ class NumpySide(Side):
 
     def _forward(self, plan: Plan) -> tuple[Any, Any]:
         inputs = map_arrays(np.array, plan.inputs)
+        if self._noise is not None:
+            inputs = map_arrays(self._noise.wrap, inputs)
         method = self.model if plan.root == "forward" else getattr(self.model, plan.root)
         result = method(*inputs, **plan.kwargs)
         total = total_of(result[0] if has_vjp(result) else result) if plan.root == "loss" else 0.0

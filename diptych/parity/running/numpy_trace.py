@@ -6,15 +6,28 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from diptych.arrays import is_float, leaves
-from diptych.parity.running.trace import Call, Trace, add_gradient
+from diptych.arrays import is_float, leaves, map_arrays
+from diptych.parity.running.noisy import Noise
+from diptych.parity.running.trace import Call, Methods, Trace, add_gradient
 
 
 class NumpyTrace(Trace):
-    """The trace of a `numpy_ref` Module."""
+    """The trace of a `numpy_ref` Module. With `noise`, each call has an error in its results."""
+
+    def __init__(
+        self,
+        modules: Mapping[str, Any],
+        methods: Methods,
+        names: Mapping[str, str] | None = None,
+        noise: Noise | None = None,
+    ) -> None:
+        super().__init__(modules, methods, names)
+        self.noise = noise
 
     def _record(self, call: Call, original: Any, *arguments: Any) -> Any:
         result = original(*arguments)
+        if self.noise is not None:
+            result = map_arrays(self.noise.perturbed, result)
         if has_vjp(result):
             self._end(call, result[0])
             vjp = functools.partial(self._run_vjp, call, result[1])

@@ -38,6 +38,8 @@ class Plan:
     methods: Methods
     names: Mapping[str, str] = field(default_factory=dict)
     """Other names of module paths in the calls"""
+    dtype: np.dtype = np.dtype(np.float64)  # noqa: RUF009  (immutable)
+    """The dtype of the inputs"""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,10 @@ class Side(ABC):
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
         """Replace each parameter by `function(name, array)`."""
 
+    @abstractmethod
+    def run_noisily(self, plan: Plan, seed: int, size: float) -> Run:
+        """Run the model with a trace, and a random relative error in every operation."""
+
     def run_once(self, plan: Plan) -> Run:
         """Run the model with a trace alone."""
         return self._guarded(plan)
@@ -165,7 +171,7 @@ class Side(ABC):
     def _guarded(self, plan: Plan) -> Run:
         self.count += 1
         run = self._run(plan)
-        run.dtype, run.device = np.dtype(self.dtype or np.float64), self.device
+        run.dtype, run.device = self.dtype or plan.dtype, self.device
         return run
 
     def _try_control(self, plan: Plan, error: Exception | None, run: Run | None = None) -> Control:

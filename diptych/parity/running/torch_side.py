@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.arrays import is_float, leaves, map_arrays, to_numpy, to_tensors
+from diptych.parity.running.noisy import NoisyTorch
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import (
     Control,
@@ -148,6 +149,10 @@ class TorchSide(Side):
         now = TorchNames(self.model).modules
         changed = [p for p, m in self.modules.items() if now.get(p) is not m]
         return f"it replaces {', '.join(changed)}" if changed else ""
+
+    def run_noisily(self, plan: Plan, seed: int, size: float) -> Run:
+        with NoisyTorch(seed, size):
+            return self._guarded(plan)
 
     def _changed(self) -> Arrays:
         """The parameters that a run has changed."""
