@@ -49,10 +49,10 @@ class Tests:
         records = json.loads(file.read_text())
         self.seconds = {test: record["seconds"] for test, record in records.items()}
         self.of_line: dict[tuple[str, int], set[str]] = defaultdict(set)
-        self.of_file: dict[str, set[str]] = defaultdict(set)
+        self.sources = {test: set(record["lines"]) for test, record in records.items()}
+        self.files = set().union(*self.sources.values())
         for test, record in records.items():
             for source, lines in record["lines"].items():
-                self.of_file[source].add(test)
                 for line in lines:
                     self.of_line[source, line].add(test)
         self.kills: Counter[str] = Counter()
@@ -65,17 +65,8 @@ class Tests:
         covering = set().union(
             *(self.of_line[mutation.file, line] for line in range(first, last + 1))
         )
-        covering = covering or self.of_file[mutation.file]  # a line that runs at import
-        if not covering:
-            folder = os.path.dirname(mutation.file)
-            near = {
-                t
-                for f, tests in self.of_file.items()
-                if os.path.dirname(f) == folder
-                for t in tests
-            }
-            fast = sorted(near, key=self.seconds.__getitem__)[:FIRST_TESTS]
-            return [fast, [test for test in self.seconds if test.startswith(PROCESSES)]]
+        if not covering:  # a line that runs at import, or in another process
+            return [self.near(mutation.file), [t for t in self.seconds if t.startswith(PROCESSES)]]
         covering = {test for test in covering if self.seconds[test] < SLOW} or covering
         fast = sorted(covering, key=lambda test: (-self.kills[test], self.seconds[test]))
         one_a_file = {test.split("::")[0]: test for test in reversed(fast)}
@@ -91,6 +82,18 @@ class Tests:
             if test not in chosen and seconds <= ALL_SECONDS:
                 rest.append(test)
         return [part for part in (list(chosen), rest) if part]
+
+    def near(self, file: str) -> list[str]:
+        """The fastest tests of a file, or of its folder if no test runs a line of it."""
+        folder, chosen, seconds = os.path.dirname(file), [], 0.0
+        for test in sorted(self.seconds, key=self.seconds.__getitem__):
+            sources = self.sources[test]
+            if file in sources or (
+                file not in self.files and folder in map(os.path.dirname, sources)
+            ):
+                seconds += self.seconds[test]
+                chosen += [test] if seconds <= ALL_SECONDS else []
+        return chosen
 
 
 def record(file: Path) -> None:
