@@ -62,3 +62,6 @@ def test_the_bound_is_widened_only_for_what_is_over_it():
     ((mask, error, norm),) = calls
     assert mask is None and norm == pytest.approx(5) and error == pytest.approx(1e-6)
     assert not row([3.0, 4.1], [3.0, 4.0], widen=widen).ok
+    assert calls[-1][2] == 5  # the norm of the reference
+    assert not row([3.0, 4.0], [0.0, 0.0], widen=widen).ok
+    assert calls[-1][2] == 5  # that of the array, where the reference is 0
