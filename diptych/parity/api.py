@@ -101,7 +101,8 @@ def compare(
         raise ValueError(f"device: got {device!r}, the right model is on {sides[1].device}")
     options = replace(options, rename={k: sides[1].clean(v) for k, v in options.rename.items()})
     report = Comparison(*sides, batch, noise, options, common).report(name or sides[0].title)
-    case = f"{report.name}.safetensors"
+    is_file = report.name.endswith(".safetensors")
+    case = f"{'case-of-' if is_file else ''}{report.name.removesuffix('.safetensors')}.safetensors"
     hint = f"parity.save_case({case!r}, left, right, batch), then: diptych compare {case}"
     return replace(report, key=str(key), reproducer=hint)
 

@@ -14,7 +14,7 @@ from diptych import weights
 from diptych.arrays import leaves, to_numpy, to_tensors
 from diptych.pairs.pair import Pair, ValueFunction
 from diptych.parity.comparing.comparison import Comparison
-from diptych.parity.comparing.items import Item, Judge
+from diptych.parity.comparing.items import Item, TensorComparison
 from diptych.parity.comparing.references import References
 from diptych.parity.comparing.roundings import roundings
 from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
@@ -152,12 +152,13 @@ def _value_rows(
         batch, noise = (to_tensors(array, device, track=False) for array in plan.inputs)
         right = _evaluate("right", panels.right, functions, batch, noise, panels.key)
     arbitrated = dtype != np.float64 or device.type != "cpu"
-    judge = Judge(dtype, References(side, plan, first, dtype), options, arbitrated=arbitrated)
+    references = References(side, plan, first, dtype)
+    comparison = TensorComparison(dtype, references, options, arbitrated=arbitrated)
     modules = dict(panels.left.named_modules())
     events = run.events if run is not None else []
     total = sum(roundings(c, modules.get(c.module), p) for p, c in events if p == "forward")
     return [
-        judge.row(
+        comparison.row(
             Item(
                 name,
                 "value",

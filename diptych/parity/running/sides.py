@@ -29,7 +29,7 @@ Cotangents = Callable[[Arrays], Arrays]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a side is run: its root method, the arguments, and what is differentiated."""
+    """The root method of a run, its arguments, and the cotangents of its outputs."""
 
     root: str
     inputs: tuple[Any, ...]
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Control:
-    """What a run without a trace gave."""
+    """The outputs and the gradients of a run without a trace."""
 
     outputs: Arrays
     gradients: Arrays
@@ -173,9 +173,9 @@ class Side(ABC):
         try:
             return self._control(plan, run or Run(plan.root, {}, [], {}))
         except Exception as second:
-            where = getattr(error or second, "parity_call", "")
+            call = getattr(error or second, "parity_call", "") or plan.root
             raise ValueError(
-                f"{self.label}: {where or plan.root} raised {type(second).__name__}: {second}"
+                f"{self.label}: {call} raised {type(second).__name__}: {second}"
             ) from (error or second)
 
     def _root_only(self, plan: Plan, control: Control) -> Run:
@@ -228,7 +228,7 @@ def source_of(module: Any) -> str:
     target = getattr(module, "source_object", None) or type(module)
     try:
         file, line = inspect.getsourcefile(target), inspect.getsourcelines(target)[1]
-    except (OSError, TypeError):
+    except Exception:  # also a SyntaxError, if the file was edited after its import
         return ""
     relative = os.path.relpath(file) if file else ""
     return f"{file if relative.startswith('..') else relative}:{line}"
@@ -246,11 +246,12 @@ def outputs_of(result: Any) -> Arrays:
 
 
 def strange_outputs(result: Any) -> tuple[tuple[str, str], ...]:
+    """(name, type) of each item of a result that cannot be compared, such as text."""
     return tuple(strange_leaves(result))
 
 
 def total_of(result: Any) -> Any:
-    """What of a loss is differentiated: `total`, else `loss`, else the first entry."""
+    """The number that is differentiated: `total` of a loss, else `loss`, else its first entry."""
     for name in ("total", "loss"):
         if isinstance(result, Mapping) and name in result:
             return result[name]
