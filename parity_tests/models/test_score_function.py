@@ -13,10 +13,11 @@ from torch import distributions as td
 from diptych import weights
 from diptych.parity.measures.bounds import (
     ELEMENTWISE,
-    condition,
     perturb,
     rounding_bound,
+    sensitivity,
 )
+from diptych.parity.measures.errors import norm
 from diptych.parity.measures.rows import normwise
 from model_specs import mlp_vae as spec
 from model_specs.common.key import Key
@@ -83,7 +84,8 @@ def condition_numbers(reference, x, noise, baseline):
         perturbed_noise = MLPVAENoise(perturb(key.fold_in("eps"), noise.eps))
         perturbed_gradients.append(left_gradients(twin, x, perturbed_noise, baseline)[1])
     return truth, {
-        name: condition(truth[name], [m[name] for m in perturbed_gradients]) for name in truth
+        name: max(1.0, *(sensitivity(array, m[name]) / norm(array) for m in perturbed_gradients))
+        for name, array in truth.items()
     }
 
 

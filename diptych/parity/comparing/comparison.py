@@ -146,11 +146,11 @@ class Comparison:
         states, notes = compare_states(*self.descriptions, self.options)
         tensors.notes += notes
         rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in states]
+        ignored: Counter[str] = Counter()
+        rows = [row for row in rows if not self._is_ignored(row.name, ignored)]
         # another count explains no difference in a float
         differing = [row.name for row in rows if not row.ok and not row.exact]
         origins = Origins(self.alignment, self.options, left, right, self.right, differing)
-        ignored: Counter[str] = Counter()
-        rows = [row for row in rows if not self._is_ignored(row.name, ignored)]
         for item in tensors.items():
             if self._is_ignored(item.title, ignored):
                 continue

@@ -83,7 +83,8 @@ def _consequences(outcome: Outcome, row: Row) -> str:
     propagated = sum(failure.origin == PROPAGATED for failure in others)
     rest = len(others) - propagated
     if row.origin == PROPAGATED:
-        more = f", as are {_count(propagated)}" if propagated else ""
+        verb = "is" if propagated == 1 else "are"
+        more = f", as {verb} {_count(propagated)}" if propagated else ""
         return f"; it is propagated{more}, and no compared call is at fault"
     parts = []
     if rest:

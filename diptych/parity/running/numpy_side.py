@@ -115,6 +115,7 @@ class NumpySide(Side):
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
         for name, parameter in self.model.named_parameters():
             parameter.data[...] = function(name, parameter.data)
+            self.state[name] = parameter.data.copy()  # or the next run would restore the first
 
     def _forward(self, plan: Plan) -> tuple[Any, Any]:
         inputs = map_arrays(np.array, plan.inputs)

@@ -142,6 +142,7 @@ class TorchSide(Side):
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(torch.from_numpy(function(name, to_numpy(parameter))))
+                self._state[name] = to_numpy(parameter)  # or the next run would restore the first
 
     def _replaced(self) -> str:
         now = TorchNames(self.model).modules
