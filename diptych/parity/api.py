@@ -66,7 +66,19 @@ def compare(
     perturbed weights, only if a tensor exceeds the bound of a well-conditioned one. Each vjp is
     called once. A failing tensor costs further calls of modules of the right.
 
-    The options are explained in `diptych.parity.options.options` and shown in the report when used.
+    Args:
+        left: A NumPy module, a torch module, a recording, or the name of a registered pair.
+        right: A torch module, a NumPy module or a recording; None for a registered pair.
+        batch: The argument of the root method, or a tuple of arguments. Default: the arguments in
+            the recording; a registered pair has its own.
+        noise: The last argument of `loss`.
+        dtype: The dtype of a registered pair, by default float64. For models of your own it is only
+            checked against that of their parameters.
+        device: The device of the right model of a registered pair; otherwise likewise checked.
+        key: The random key of a registered pair: its weights, batch and noise follow from it.
+        name: The name of the comparison in the report.
+        rename, layout, ignore, allow_unused, bound, infinities, kwargs: See docs/functions.md and
+            `diptych.parity.options.options`. The report shows those that were used.
 
     Raises: ValueError for an unknown pair, dtype or device; for sides that cannot be compared, with
     what is taken; for a model that raises, with the path of its module; and if torch may compute in
@@ -84,7 +96,7 @@ def compare(
             raise ValueError(f"left: got {left!r} with a right model, takes a model or a file")
         return compare_registered(left, dtype or "float64", as_device(device), key, options)
     if right is None:
-        raise ValueError("right: got None, takes the torch module to compare with")
+        raise ValueError("right: got None, takes the model or the recording to compare with")
     sides = side_of(left, "left"), side_of(right, "right")
     if isinstance(sides[0], TorchSide) and isinstance(sides[1], NumpySide):
         raise ValueError(
@@ -121,9 +133,9 @@ def side_of(model: Any, label: str) -> Side:
     if isinstance(model, type):
         raise TypeError(f"{label}: got the class {model.__name__}, takes an instance of it")
     if callable(model) or isinstance(model, tuple):
-        described = getattr(model, "__name__", type(model).__name__)
+        kind = getattr(model, "__name__", type(model).__name__)
         raise TypeError(
-            f"{label}: got {described}, takes a numpy_ref.nn.Module or a torch.nn.Module; "
+            f"{label}: got {kind}, takes a numpy_ref.nn.Module or a torch.nn.Module; "
             "parity.compare_functions takes plain functions and other classes"
         )
     raise TypeError(

@@ -189,6 +189,6 @@ def run_pair(
             raise ValueError(side.problem)
         comparison.cotangents.left_outputs = comparison.cotangents.left_outputs or run.outputs
         names = ("state", "parameters", "frozen", "ties", "sources")
-        described = {name: getattr(description, name) for name in names}
-        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **described))
+        state = {name: getattr(description, name) for name in names}
+        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **state))
     return tuple(runs)

@@ -28,11 +28,11 @@ from diptych.parity.running.trace import Arrays
 from model_specs.common.key import Key
 
 PREFIX = "eval: "
-"""The names of the rows of the loss in evaluation mode begin with it."""
+"""Prefix of the names of rows of the loss in evaluation mode."""
 LOSS = f"{PREFIX}loss"
 FORWARD = ("noise", "output", "buffer")
 """Kinds of the rows whose errors values inherit"""
-JUMPS = "its results change in jumps, compared in float64 alone"
+JUMPS = "one rounding can change its discrete results, so it is compared in float64 only"
 
 
 class Panels(NamedTuple):

@@ -1,4 +1,4 @@
-"""One side of a comparison: a model, how it is run, and how it is checked that tracing is harmless.
+"""One side of a comparison: a model, its runs, and the check that the trace does not change it.
 
 A side is run twice on copies of the same inputs and from the same state: with a trace, and without
 one as the control run. The control run is what the user's model does, so both must give the same
@@ -62,11 +62,11 @@ class Side(ABC):
         self.inputs: Any = None
         """The inputs of a recording"""
         self.notes: list[str] = []
-        """What was not compared on this side, and why"""
+        """Tensors and modules of this side that are not compared, each with its reason"""
         self.problem = ""
-        """Why this side gives no verdict, such as a random model"""
+        """The reason why this side gives no verdict, such as a random model; "" without any"""
         self.count = 0
-        """How often the model was run"""
+        """Number of runs of the model"""
         self.other_names: tuple[str, ...] = ()
         """Names that the model itself gives to parameters and buffers"""
         self.can_run = True
@@ -80,7 +80,7 @@ class Side(ABC):
         self.without_gradients = f"nothing requires a gradient on the {label}"
         """The reason why a run was not differentiated"""
         self.accumulation: dict[str, float] = {}
-        """For each gradient that two backward passes do not double: how often it was added"""
+        """Gradients that two backward passes do not double -> the factor by which they grow"""
 
     # What a kind of model must provide
 
@@ -99,7 +99,8 @@ class Side(ABC):
 
     @abstractmethod
     def describe(self) -> Run:
-        """A Run without calls: copies of parameters and buffers, which are frozen or tied."""
+        """A Run without calls: copies of parameters and buffers, and the names of frozen and tied
+        ones."""
 
     @abstractmethod
     def _run(self, plan: Plan) -> Run:
@@ -152,7 +153,7 @@ class Side(ABC):
 
     @abstractmethod
     def _adopt(self, run: Run, control: Control) -> None:
-        """Take over from the control run what it computed."""
+        """Take the gradients of the control run into the run, or check them against it."""
 
     @abstractmethod
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
@@ -186,11 +187,11 @@ class Side(ABC):
         return run
 
     def _replaced(self) -> str:
-        """Why the traced modules may not be those that the run used."""
+        """The reason why the run may have used other modules than the traced ones, or ""."""
         return ""
 
     def _gradient_reason(self, run: Run, control: Control) -> str:
-        """Why the gradients of the two runs differ by more than the order of their sums."""
+        """The reason why the trace changes gradients by more than their rounding errors, or ""."""
         bound = 1e-4 if self.dtype == np.float32 else 1e-9
         # a gradient of exactly 0 is noise, which the order of a sum may change altogether
         least = SMALL * max(map(norm, control.gradients.values()), default=0.0)
