@@ -20,13 +20,18 @@ def items(value: Any) -> Iterator[tuple[str, Any]] | None:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return ((f".{field}", getattr(value, field)) for field in value._fields)
     if isinstance(value, Mapping):
-        return ((f".{key}", item) for key, item in value.items())
+        return ((_key_name(key), item) for key, item in value.items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (field.name for field in dataclasses.fields(value))
         return ((f".{name}", getattr(value, name)) for name in fields if hasattr(value, name))
     if isinstance(value, tuple | list):
         return ((f"[{i}]", item) for i, item in enumerate(value))
     return None
+
+
+def _key_name(key: Any) -> str:
+    """ ".mu" for a name, "[0]" or "['a.b']" for any other key."""
+    return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]"
 
 
 def leaves(value: Any, name: str = "", *, numbers: bool = False) -> Iterator[tuple[str, Any]]:

@@ -32,6 +32,6 @@ def test_the_jax_function_agrees():
 
 @pytest.mark.parametrize("name", ["patterns", "layouts", "slices"])
 def test_docstring_examples(name):
-    result = doctest.testmod(importlib.import_module(f"diptych.parity.{name}"))
+    result = doctest.testmod(importlib.import_module(f"diptych.parity.options.{name}"))
     assert result.attempted
     assert not result.failed

@@ -77,6 +77,7 @@ class Comparison:
             self.cotangents.of_left,
             self.alignment.left_methods,
             self.alignment.left_names,
+            self.dtype,
         )
 
     def right_plan(self) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +12,16 @@ import numpy as np
 
 from diptych.arrays import is_float
 from diptych.parity.comparing.references import References, Select
-from diptych.parity.measures.bounds import AMPLIFICATION, FLOAT64_BOUND, rounding_bound
+from diptych.parity.measures.bounds import (
+    AMPLIFICATION,
+    FLOAT64_BOUND,
+    TERMS,
+    VANISHING,
+    WITNESS_CAP,
+    WITNESS_RATIO,
+    rounding_bound,
+)
+from diptych.parity.measures.errors import noise_level, norm
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
 from diptych.parity.options.options import Options
 from diptych.parity.running.trace import Call
@@ -29,6 +39,8 @@ class Item(NamedTuple):
     select: Select
     """Takes the tensor from a further run of the left model"""
     roundings: int
+    scale: float = 0.0
+    """Size of the terms that it is made of, if that is known: a gradient's cotangents"""
     problem: str = ""
     """The reason why it fails whatever the values, such as a parameter tied on one side only"""
     dtypes: tuple[str, ...] = ()
@@ -73,25 +85,56 @@ class TensorComparison:
                     (item.left, reference, ("left", "float64 left")),
                     (item.right, reference, ("right", "float64 left")),
                 ]
-        rows = [
-            compare_arrays(
-                item.title,
-                item.kind,
-                array,
-                other,
-                bound(1.0),
-                sides,
-                infinities=self.options.infinities,
-                widen=functools.partial(self.references.widen, item.select, bound),
+        rows = []
+        for array, other, sides in pairs:
+            witness = next((a for a, _, s in pairs if s != sides), None)
+            rows.append(
+                compare_arrays(
+                    item.title,
+                    item.kind,
+                    array,
+                    other,
+                    bound(1.0),
+                    sides,
+                    infinities=self.options.infinities,
+                    floor=TERMS * float(np.finfo(self.dtype).eps) / 2 * item.scale,
+                    widen=functools.partial(self._widen, item, bound, witness, other),
+                )
             )
-            for array, other, sides in pairs
-        ]
         worst = max(range(len(rows)), key=lambda i: rows[i].excess)
         row = replace(rows[worst], loosened=by_hand is not None)
         if not row.ok and len(pairs) == 2:
             side = pairs[worst][2][0]
             return replace(row, note=row.note or f"the {side} panel is off")
         return self._with_dtypes(row, item) if row.ok and by_hand is None else row
+
+    def _widen(
+        self,
+        item: Item,
+        bound: Callable[[float], float],
+        witness: np.ndarray | None,
+        reference: np.ndarray | None,
+        mask: np.ndarray | None,
+        error: float,
+        size: float,
+    ) -> float:
+        """The bound for the elements of a mask.
+
+        Where both sides are compared with a reference in float64, each is the other's witness: if
+        both are off alike, then that is the rounding error of this tensor in this dtype. A fault
+        is on one side. An error without a correct digit is no witness, unless the exact value is 0.
+        """
+        if witness is not None and reference is not None and witness.shape == reference.shape:
+            noise = np.abs(witness.astype(np.float64) - reference)
+            limit = WITNESS_RATIO * noise_level(noise, reference, mask) / size if size else 0.0
+            if error > limit and witness is item.left and size:
+                noise32 = self.references.float32_noise(item.select, mask)
+                limit = max(limit, WITNESS_RATIO * noise32 / size)
+            exact = norm(reference if mask is None else reference[mask])
+            value = norm(witness if mask is None else witness[mask])
+            if error <= limit and (error <= WITNESS_CAP or exact <= VANISHING * value):
+                return limit
+        return self.references.widen(item.select, bound, mask, error, size)
 
     def _bound(self, item: Item, condition: float) -> float:
         """The error bound of one tensor.

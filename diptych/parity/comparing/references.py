@@ -16,6 +16,7 @@ import numpy as np
 
 from diptych.arrays import cast, map_arrays
 from diptych.parity.measures.bounds import (
+    FLOAT32_SAMPLES,
     NOISE_RATIO,
     PERTURBATION,
     PERTURBATIONS,
@@ -26,11 +27,12 @@ from diptych.parity.measures.bounds import (
     perturb,
     sensitivity,
 )
-from diptych.parity.measures.errors import norm
+from diptych.parity.measures.errors import noise_level, norm
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
 from model_specs.common.key import Key
 
+_FLOAT32 = np.dtype(np.float32)
 PERTURBATION_KEY = Key(0).fold_in("nudges")  # another stream would move the measured bounds
 
 Select = Callable[[Run], np.ndarray | None]
@@ -95,13 +97,13 @@ class References:
         hopeless = error > bound(2 / PERTURBATION) and size > SMALL * self._scale
         if not size or hopeless:
             return limit
+        if self.dtype == np.float64:
+            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
         for i in range(PERTURBATIONS):
             if error <= limit:
                 return limit
             largest = max(largest, self._sensitivity(select, self._perturbation(i), mask))
             limit = max(limit, bound(largest / size))
-        if error > limit:
-            limit = max(limit, bound(self._rounding_noise(select, mask) / size))
         if error > limit and largest and self._is_noise(select, mask, largest * PERTURBATION):
             limit = max(limit, NOISE_RATIO * largest * PERTURBATION / size)
         return limit
@@ -132,28 +134,49 @@ class References:
 
         It shows what no perturbation shows: a cancellation inside a layer. Some sums are exactly 0
         for all weights and cotangents, such as the gradient of a bias before a batch normalisation
-        or of the keys of an attention, and hold nothing but rounding errors. In a comparison of
-        float32 it counts for such sums only, whose values shrink with the unit roundoff; otherwise
-        the left's own error would excuse it.
+        or of the keys of an attention, and hold nothing but rounding errors.
         """
-        exact, rounded = (self._selected(select, r, mask) for r in (self.reference, self._float32))
+        exact = None if self.reference is None else select(self.reference)
+        rounded = None if self._float32 is None else select(self._float32)
         if exact is None or rounded is None or exact.shape != rounded.shape:
             return 0.0
-        is_zero = norm(exact) <= VANISHING * norm(rounded)
-        if self.dtype == np.float32 and not is_zero:
+        if mask is not None and mask.shape != exact.shape:
             return 0.0
         with np.errstate(all="ignore"):
-            change = norm(rounded.astype(np.float64) - exact) / UNIT_ROUNDOFF
-        return change if math.isfinite(change) else 0.0
+            noise = np.abs(rounded.astype(np.float64) - exact)
+            level = noise_level(np.where(np.isfinite(noise), noise, 0), exact, mask)
+        return level / UNIT_ROUNDOFF
+
+    def float32_noise(self, select: Select, mask: np.ndarray | None) -> float:
+        """The largest error of the left in float32, over runs whose inputs are perturbed by a
+        rounding: one run may have a small error by chance."""
+        exact = None if self.reference is None else select(self.reference)
+        levels = [0.0]
+        for run in self._float32_samples:
+            value = None if run is None else select(run)
+            if value is not None and exact is not None and value.shape == exact.shape:
+                noise = np.abs(value.astype(np.float64) - exact)
+                levels.append(noise_level(noise, exact, mask))
+        return max(level for level in levels if math.isfinite(level))
+
+    @functools.cached_property
+    def _float32_samples(self) -> list[Run | None]:
+        runs: list[Run | None] = []
+        for i in range(FLOAT32_SAMPLES):
+            key = PERTURBATION_KEY.fold_in("float32").fold_in(i)
+            change = functools.partial(self._rounded, key)
+            plan = _cast(replace(self.plan, inputs=self._changed_inputs(change)), _FLOAT32)
+            runs.append(self._extra_run("float32", np.float32, plan, change))
+        return runs
+
+    @staticmethod
+    def _rounded(key: Key, name: str, array: np.ndarray) -> np.ndarray:
+        return perturb(key.fold_in(name), array, UNIT_ROUNDOFF).astype(array.dtype)
 
     @functools.cached_property
     def _float32(self) -> Run | None:
-        """The run in float32; the run of the comparison if that is in float32."""
-        if self.first is not None and self.dtype == np.float32:
-            return self.first
-        with np.errstate(all="ignore"):
-            plan = _cast(self.plan, np.dtype(np.float32))
-        return self._extra_run("float32", np.float32, plan)
+        """The run in float32."""
+        return self._extra_run("float32", np.float32, _cast(self.plan, _FLOAT32))
 
     def _sensitivity(self, select: Select, run: Run | None, mask: np.ndarray | None) -> float:
         values = (self._selected(select, other, mask) for other in (self.reference, run))
@@ -175,25 +198,30 @@ class References:
 
     def _perturbed_run(self, i: int) -> Run | None:
         key = PERTURBATION_KEY.fold_in(i)
-        plan = replace(self.plan, inputs=self._perturbed_inputs(key))
-        return self._extra_run(
-            "perturbed", np.float64, plan, lambda name, array: perturb(key.fold_in(name), array)
-        )
 
-    def _perturbed_inputs(self, key: Key) -> tuple[Any, ...]:
-        """The inputs with perturbed noise. The batch of a loss may not leave its range."""
+        def change(name: str, array: np.ndarray) -> np.ndarray:
+            return perturb(key.fold_in(name), array)
+
+        plan = replace(self.plan, inputs=self._changed_inputs(change))
+        return self._extra_run("perturbed", np.float64, plan, change)
+
+    def _changed_inputs(self, change: Change) -> tuple[Any, ...]:
+        """The inputs with changed noise. The batch of a loss may not leave its range."""
         inputs = self.plan.inputs
         fixed = len(inputs) - 1 if self.plan.root == "loss" else 0
-        noise = key.fold_in("noise")
-        return (*inputs[:fixed], *map_arrays(lambda a: perturb(noise, a), inputs[fixed:]))
+        return (*inputs[:fixed], *map_arrays(lambda a: change("noise", a), inputs[fixed:]))
 
 
 def _cast(plan: Plan, dtype: np.dtype) -> Plan:
-    """The plan with inputs and cotangents in another dtype."""
+    """The plan with inputs and cotangents in another dtype; they may overflow."""
+
+    def cast_all(value: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return map_arrays(lambda a: cast(a, dtype), value)
+
     return replace(
         plan,
-        inputs=map_arrays(lambda a: cast(a, dtype), plan.inputs),
-        cotangents=lambda outputs: {
-            name: cast(array, dtype) for name, array in plan.cotangents(outputs).items()
-        },
+        dtype=dtype,
+        inputs=cast_all(plan.inputs),
+        cotangents=lambda outputs: cast_all(plan.cotangents(outputs)),
     )

@@ -42,6 +42,7 @@ class Tensors:
         if not self.gradients:
             self.notes.append(f"gradients ({side.without_gradients})")
         self._tie_problems = dict(tie_problems(self.left_state, self.right_state, options))
+        self._last_scale = 0.0
         self._without_gradient: dict[str, list[str]] = {}
 
     def items(self) -> Iterator[Item]:
@@ -124,14 +125,19 @@ class Tensors:
         for leaf in dict.fromkeys([*names, *(n for n, m in matches.items() if m in rights)]):
             left, right = lefts.get(leaf), rights.get(matches.get(leaf, leaf))
             if kind != "output" and twin is not None:
-                is_constant = kind == "input gradient" and leaf not in twin.variables
+                is_input = kind == "input gradient"
+                is_constant = is_input and leaf not in twin.variables
                 if is_constant or _is_zero(left, right):
                     continue
-                if self._is_recorded and kind == "input gradient" and leaf not in call.variables:
+                if self._is_recorded and is_input and leaf not in call.variables:
                     self._note(call.title(kind, leaf), "it required no gradient in the recording")
                     continue
-                reason = twin.without_gradient.get(matches.get(leaf, leaf))
-                if reason and (right is None or kind == "input gradient"):
+                reasons = (
+                    (call.without_gradient.get(leaf), left),
+                    (twin.without_gradient.get(matches.get(leaf, leaf)), right),
+                )
+                reason = next((r for r, g in reasons if r and (g is None or is_input)), None)
+                if reason:
                     self._note(call.title(kind, leaf), reason)
                     continue
             title = call.title(kind, leaf)
@@ -146,12 +152,20 @@ class Tensors:
                 right,
                 lambda run, leaf=leaf: _array_of(run, call.name, arrays_of, leaf),  # type: ignore[misc]
                 total,
+                self._scale(call, kind),
                 dtypes=tuple(
                     c.dtypes[n]
                     for c, n in ((call, leaf), (twin, matches.get(leaf, leaf)))
                     if kind == "output" and c is not None and n in c.dtypes
                 ),
             )
+
+    def _scale(self, call: Call, kind: str) -> float:
+        """Size of the cotangents behind a gradient; an output's stem from the calls just before."""
+        if kind == "input gradient":
+            sizes = (np.abs(g).max(initial=0.0) for g in call.output_grads.values())
+            self._last_scale = max((float(s) for s in sizes), default=0.0)
+        return self._last_scale if kind != "output" else 0.0
 
     def _has_gradients(self, call: Call, twin: Call, kind: str) -> bool:
         """False, with a note, if one side records no gradients for this call."""
@@ -224,7 +238,7 @@ class Tensors:
             None if right is None else np.asarray(right),
             lambda run: run.gradients.get(name),
             total,
-            problem,
+            problem=problem,
         )
 
     def _buffer(self, name: str, call: Call | None, total: int) -> Iterator[Item]:

@@ -37,6 +37,15 @@ either dtype."""
 NOISE_RATIO = 100.0
 """Two correct implementations of a sum that is exactly 0 may differ in their rounding errors by
 this factor: they add its terms in another order."""
+TERMS = 8.0
+"""Units in the last place of a call's largest cotangent that its input gradients may be off by: the
+gradient of a saturated function is a difference of terms of that size."""
+WITNESS_RATIO = 64.0
+"""Two correct implementations in one dtype have rounding errors alike within this factor."""
+FLOAT32_SAMPLES = 2
+"""Further runs in float32 that show how large rounding errors are."""
+WITNESS_CAP = 0.1
+"""Beyond this error two implementations that are off alike prove nothing."""
 LAMBDA = 8.0
 """Higham & Mary (2019), theorem 2.4: a sum of n products has a relative backward error of at most
 LAMBDA sqrt(n) u with probability over 1 - 2 n exp(-LAMBDA^2 / 2), here 1 - 3e-14 n."""
@@ -66,11 +75,11 @@ def check_precision(own: np.dtype | None, dtype: np.dtype, label: str) -> None:
         raise ValueError(f"torch's float32 matmul precision: got {precision!r}, takes 'highest'")
 
 
-def perturb(key: Key, array: Any) -> Any:
-    """array * (1 + PERTURBATION * n), n standard normal; integers and masks stay unchanged."""
+def perturb(key: Key, array: Any, size: float = PERTURBATION) -> Any:
+    """array * (1 + size * n), n standard normal; integers and masks stay unchanged."""
     if not is_float(array):
         return array
-    return array * (1 + PERTURBATION * random.normal(key, np.shape(array)))
+    return array * (1 + size * random.normal(key, np.shape(array)))
 
 
 def sensitivity(reference: np.ndarray | None, perturbed: np.ndarray | None) -> float:

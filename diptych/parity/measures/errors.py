@@ -1,14 +1,17 @@
-"""The error of a tensor: normwise, by islands of magnitude, and in units in the last place."""
+"""The error of a tensor: normwise, by element, and in units in the last place."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
-GAP = 10
-"""Binades that hold no element and so separate two islands of magnitude: a factor of 1024."""
+ROUNDING_LEVEL = 32
+"""Units in the last place of the largest element that may be left of a sum that cancels."""
+WINDOW = 6
+"""Binades over which the differences of larger elements explain those of smaller ones."""
+NEIGHBOURS = 8
+"""Ratio of the differences of two elements that both are rounding errors of like sums."""
 
 
 def normwise(array: np.ndarray, reference: np.ndarray) -> float:
@@ -29,38 +32,63 @@ def norm(array: np.ndarray) -> float:
     return scale * float(np.linalg.norm(array / scale))
 
 
-def islands(
-    array: np.ndarray, reference: np.ndarray, least_normal: float = 0.0
-) -> Iterator[np.ndarray | None]:
-    """Masks of the elements that lie together in magnitude, the largest island first.
+def unexplained(
+    array: np.ndarray, reference: np.ndarray, bound: float, unit: float, floor: float
+) -> np.ndarray | None:
+    """Mask of the elements whose difference is no rounding error, by a first and cheap test.
 
     A norm over a whole tensor is blind to elements far below the largest: beside one masked score
-    of -1e9, a difference of 1e-5 in all others is an error of 1e-14. So a tensor is judged in
-    islands: two elements are in different islands if at least GAP consecutive binades between them
-    hold no element (max(|array|, |reference|) counts). The tensors of most layers are one island;
-    then the only item is None, which stands for all elements.
+    of -1e9, a difference of 1e-5 in all others is an error of 1e-14. So each element is judged by
+    itself. Its difference is explained if one of these holds, with size the larger of |array| and
+    |reference|:
 
-    Elements that are 0 on both sides belong to none, nor do those below `least_normal`, the
-    smallest normal number of the dtype: they are rounded to multiples of the smallest subnormal,
-    or to 0, and so have no relative precision of their own.
+    1. difference <= bound * size.
+    2. The element is at rounding level, size <= ROUNDING_LEVEL * unit * the largest size of all
+       elements that differ: what is left of a sum that cancels. Constants, such as masked scores,
+       do not differ, so they do not count.
+    3. difference <= floor, the rounding errors of the terms that the element is made of; at least
+       the smallest normal number.
+    4. Elements up to WINDOW binades larger, or of its own binade, have explained differences of at
+       least 1 / NEIGHBOURS of its own: the rounding errors of a sum depend on its summands, and so
+       are alike in large and in small elements.
+
+    `unit` is the unit roundoff of the dtype. None if every element is explained.
     """
-    magnitudes = np.maximum(np.abs(array), np.abs(reference))
-    nonzero = magnitudes > least_normal
-    exponents = np.frexp(magnitudes)[1]
-    known = exponents[nonzero]
-    if not known.size or known.max() - (least := known.min()) <= GAP:
-        yield None
-        return
-    present = np.flatnonzero(np.bincount(known - least))
-    breaks = np.flatnonzero(np.diff(present) > GAP)
-    if not breaks.size:
-        yield None
-        return
-    starts = [present[0], *present[breaks + 1]]
-    ends = [*present[breaks], present[-1]]
-    for start, end in zip(reversed(starts), reversed(ends), strict=True):
-        inside = (exponents - least >= start) & (exponents - least <= end)
-        yield inside & nonzero
+    with np.errstate(all="ignore"):
+        difference = np.abs(array - reference)
+    size = np.maximum(np.abs(array), np.abs(reference))
+    bad = difference > np.maximum(bound * size, floor)
+    if not bad.any():
+        return None
+    differing = difference > 0
+    largest = float(size[differing].max())
+    bad &= size > ROUNDING_LEVEL * unit * largest
+    if not bad.any():
+        return None
+    exponents = np.frexp(size)[1]
+    explained: dict[int, float] = {}
+    for binade in sorted({int(e) for e in np.unique(exponents[differing])}, reverse=True):
+        inside = differing & (exponents == binade)
+        own = float(difference[inside & ~bad].max(initial=0.0))
+        nearby = (explained.get(binade + i, 0.0) for i in range(1, WINDOW + 1))
+        accepted = inside & bad & (difference <= NEIGHBOURS * max(own, *nearby))
+        bad &= ~accepted
+        explained[binade] = max(own, float(difference[accepted].max(initial=0.0)))
+    return bad if bad.any() else None
+
+
+def noise_level(noise: np.ndarray, reference: np.ndarray, mask: np.ndarray | None) -> float:
+    """The norm of the noise in the elements of a mask.
+
+    A single element may have little noise by chance. So it is at least the root mean square over
+    all elements of about the same size.
+    """
+    if mask is None:
+        return norm(noise)
+    size = np.abs(reference)
+    similar = (size >= size[mask].min() / 8) & (size <= size[mask].max() * 8)
+    count, all_similar = int(mask.sum()), int(similar.sum())
+    return max(norm(noise[mask]), norm(noise[similar]) * math.sqrt(count / all_similar))
 
 
 def in_ulp(array: np.ndarray, reference: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.arrays import is_float, to_numpy
-from diptych.parity.measures.errors import in_ulp, islands, norm, normwise
+from diptych.arrays import to_numpy
+from diptych.parity.measures.errors import in_ulp, norm, normwise, unexplained
 
 Widen = Callable[[np.ndarray | None, float, float], float]
 """(mask of elements, error, norm that it is relative to) -> bound, no wider than the error needs"""
@@ -93,17 +93,19 @@ def compare_arrays(
     *,
     infinities: str = "error",
     widen: Widen | None = None,
+    floor: float = 0.0,
 ) -> Row:
     """Compare one tensor with its reference. Booleans and integers must be equal.
 
-    The error is normwise in each island of magnitude (see `errors.islands`), so that one huge
-    element cannot hide the others; the row is that of the worst island.
+    The error is normwise over the whole tensor, and over the elements that it cannot explain (see
+    `errors.unexplained`), so that one huge element cannot hide the others.
 
     NaN is a failure, on one side or on both: it would hide every other difference. So is inf,
     unless `infinities` allows equal ones: "masked" allows -inf on both sides, "equal" either sign.
     `sides` names the two in the notes. `widen(mask, error, norm)` gives the bound for the elements
     of a mask, wider where they are badly conditioned; it is called only if the error is over
-    `bound`. Where the reference is 0, the error is relative to the array.
+    `bound`. Where the reference is 0, the error is relative to the array. A difference of at most
+    `floor` is rounding, however small the element.
     """
     for side, present, other in ((sides[0], array, reference), (sides[1], reference, array)):
         if present is None:
@@ -131,9 +133,7 @@ def compare_arrays(
             return replace(row, error=math.inf, note=f"NaN or inf on the {' and the '.join(bad)}")
         row = replace(row, note=f"{masked.sum()} elements are infinite on both sides")
         a, b = np.where(masked, 0, a), np.where(masked, 0, b)
-    tiny = (float(np.finfo(x.dtype).tiny) for x in (array, reference) if is_float(x))
-    least_normal = max(tiny, default=0.0)
-    return _compare_floats(row, a, b, bound, widen, least_normal)
+    return _compare_floats(row, a, b, bound, widen, floor, _coarser(array, reference))
 
 
 def _compare_exactly(row: Row, array: np.ndarray, reference: np.ndarray) -> Row:
@@ -150,28 +150,50 @@ def _compare_floats(
     b: np.ndarray,
     bound: float,
     widen: Widen | None,
-    least_normal: float,
+    floor: float,
+    dtype: np.dtype,
 ) -> Row:
-    """The row of the island with the largest error relative to its bound."""
-    results: list[tuple[float, float, float, np.ndarray | None]] = []
+    """The row over the whole tensor; or over the elements that hide in it and are over theirs."""
+    info = np.finfo(dtype)
     whole = normwise(a, b)
-    masks = list(islands(a, b, least_normal))
-    for mask in masks if len(masks) > 1 else [None]:
-        x, y = (a, b) if mask is None else (a[mask], b[mask])
-        error, limit = whole if mask is None else normwise(x, y), bound
-        if error > bound and widen is not None:
-            relative = error if error < math.inf else 1.0
-            limit = widen(mask, relative, norm(y) or norm(x))
-            error = relative if relative <= limit else error
-        ratio = error / limit if limit else (math.inf if error else 0.0)
-        results.append((ratio, error, limit, mask))
-    _, error, limit, mask = max(results, key=lambda result: result[0])
-    row = _at(replace(row, error=error, bound=limit), a, b, mask)
-    if error > limit and whole <= bound:
-        size = float(np.abs(b).max())
-        note = f"hidden by elements of {size:.0e} in the norm of the whole tensor, {whole:.1e}"
-        row = replace(row, note="; ".join(filter(None, (row.note, note))))
-    return row
+    if whole > bound and np.abs(a - b).max() <= floor:
+        return _at(replace(row, error=whole, bound=whole), a, b, None)
+    error, limit = _widened(a, b, bound, widen, None)
+    row = _at(replace(row, error=error, bound=limit), a, b, None)
+    if error > limit:
+        return row
+    mask = unexplained(a, b, limit, float(info.eps) / 2, max(floor, float(info.tiny)))
+    if mask is None:
+        return row
+    error, limit = _widened(a, b, limit, widen, mask)
+    if error <= limit:
+        return row
+    size = float(np.abs(b).max())
+    note = f"hidden by elements of {size:.0e} in the norm of the whole tensor, {whole:.1e}"
+    note = "; ".join(filter(None, (row.note, note)))
+    return _at(replace(row, error=error, bound=limit, note=note), a, b, mask)
+
+
+def _widened(
+    a: np.ndarray, b: np.ndarray, bound: float, widen: Widen | None, mask: np.ndarray | None
+) -> tuple[float, float]:
+    """The error of the elements of a mask and its bound, which is widened if that helps."""
+    x, y = (a, b) if mask is None else (a[mask], b[mask])
+    error = normwise(x, y)
+    if error <= bound or widen is None:
+        return error, bound
+    relative = error if error < math.inf else 1.0
+    limit = widen(mask, relative, norm(y) or norm(x))
+    return (relative if relative <= limit else error), limit
+
+
+def _coarser(array: np.ndarray, reference: np.ndarray) -> np.dtype:
+    """The dtype of the two with fewer digits."""
+    dtypes = [
+        np.dtype(f"f{x.dtype.itemsize // (2 if x.dtype.kind == 'c' else 1)}")
+        for x in (array, reference)
+    ]
+    return min(dtypes, key=lambda dtype: dtype.itemsize)
 
 
 def _at(row: Row, a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> Row:

@@ -38,6 +38,8 @@ class Plan:
     methods: Methods
     names: Mapping[str, str] = field(default_factory=dict)
     """Other names of module paths in the calls"""
+    dtype: np.dtype = np.dtype(np.float64)  # noqa: RUF009  (immutable)
+    """The dtype of the inputs"""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Side(ABC):
     def _guarded(self, plan: Plan) -> Run:
         self.count += 1
         run = self._run(plan)
-        run.dtype, run.device = np.dtype(self.dtype or np.float64), self.device
+        run.dtype, run.device = self.dtype or plan.dtype, self.device
         return run
 
     def _try_control(self, plan: Plan, error: Exception | None, run: Run | None = None) -> Control:
