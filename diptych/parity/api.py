@@ -56,8 +56,8 @@ def compare(
     gets copies of them. Both models keep the gradients of the run, and their buffers are updated
     as in training.
 
-    Errors are normwise, ‖a - b‖ / ‖b‖, in each island of magnitude (`errors.islands`). In float64
-    on the CPU, b is the right side and the bound is 1e-13. In float32, or on CUDA, both sides are
+    Errors are normwise, ‖a - b‖ / ‖b‖, over the whole tensor and over the elements that hide in its
+    norm (`errors.unexplained`). In float64 on the CPU, b is the right side and the bound is 1e-13. In float32, or on CUDA, both sides are
     compared with the left in float64, and the bound follows from dtype and size. A bound grows with
     the measured condition number of its tensor (see diptych.parity.measures.bounds).
 
