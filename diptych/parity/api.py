@@ -57,9 +57,10 @@ def compare(
     as in training.
 
     Errors are normwise, ‖a - b‖ / ‖b‖, over the whole tensor and over the elements that hide in its
-    norm (`errors.unexplained`). In float64 on the CPU, b is the right side and the bound is 1e-13. In float32, or on CUDA, both sides are
-    compared with the left in float64, and the bound follows from dtype and size. A bound grows with
-    the measured condition number of its tensor (see diptych.parity.measures.bounds).
+    norm (`errors.unexplained`). In float64 on the CPU, b is the right side and the bound is 1e-13.
+    In float32, or on CUDA, both sides are compared with the left in float64, and the bound follows
+    from dtype and size. A bound grows with the measured condition number of its tensor (see
+    diptych.parity.measures.bounds).
 
     Runs: each side twice, with the trace and without it as a control, on the same input. In float32
     or on CUDA the left once more in float64. Up to 4 further runs of the left in float64, with
