@@ -42,12 +42,54 @@ def load(model: Any, path: str | os.PathLike[str]) -> None:
     load_state(model, arrays, source=str(path))
 
 
-def transfer(source: Any, target: Any) -> None:
+def transfer(
+    source: Any,
+    target: Any,
+    *,
+    rename: Mapping[str, str] | None = None,
+    layout: Mapping[str, str] | None = None,
+) -> None:
     """Copy the weights of a model into another, of the same panel or of the other one.
+
+        transfer(ours, gpt2, rename={"q.*": "c_attn.*[..., 0:768]"}, layout={"q.weight": "oi->io"})
+
+    `rename` and `layout` are those of `parity.compare`, with `source` on the left. A weight of the
+    target of which slices are named keeps its values elsewhere.
 
     Raises: ValueError that lists every missing, unexpected and misshapen entry.
     """
-    load_state(target, to_arrays(source.state_dict()), source=type(source).__name__)
+    arrays = to_arrays(source.state_dict())
+    if rename or layout:
+        arrays = _converted(arrays, to_arrays(target.state_dict()), rename or {}, layout or {})
+    load_state(target, arrays, source=type(source).__name__)
+
+
+def _converted(
+    arrays: Mapping[str, np.ndarray],
+    own: Mapping[str, np.ndarray],
+    rename: Mapping[str, str],
+    layout: Mapping[str, str],
+) -> dict[str, np.ndarray]:
+    """The arrays under the target's names and in its layouts; `own` are the target's."""
+    from diptych.parity.options.options import Options  # noqa: PLC0415  (parity needs this module)
+
+    options = Options(rename=rename, layout=layout)
+    options.check(arrays, own)
+    result: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        right_name, value = options.right_name(name), options.to_right(name, array)
+        if not options.is_sliced(name):
+            result[right_name] = value
+            continue
+        if right_name not in own:
+            raise ValueError(f"{name}: got the name {right_name!r}, takes a weight of the target")
+        result.setdefault(right_name, own[right_name].copy())
+        part = np.asarray(options.part_of_right(name, result))
+        if part.shape != value.shape:
+            raise ValueError(f"{name}: got shape {value.shape}, takes {part.shape} of the target")
+        part[...] = value
+    options.check_patterns()
+    return result
 
 
 def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> None:

@@ -130,3 +130,24 @@ def test_parameters_that_are_no_arrays_yet_are_one_error(rng):
         ValueError, match="layer: parameter 'W' of Dense is NoneType, takes an array"
     ):
         parity.layer(dense)
+
+
+class Unbuilt(Dense):
+    """A layer whose parameters are made in its first forward."""
+
+    def __init__(self):
+        self.parameters, self.gradients, self.X = {"W": None, "b": None}, {}, []
+
+
+def test_a_layer_without_parameters_gets_those_of_the_comparison(rng):
+    params = {"W": rng.normal(size=(5, 3)), "b": rng.normal(size=(1, 3))}
+    right, x = nn.Linear(5, 3).double(), rng.normal(size=(4, 5))
+    report = parity.compare_functions(Unbuilt(), right, [x], params, style="layer", **NAMES)
+    assert report.ok, str(report)
+    assert {row.name for row in report.rows if row.kind == "parameter gradient"} == {"W", "b"}
+
+
+def test_params_that_a_layer_does_not_have_are_an_error(rng):
+    params = {"W": rng.normal(size=(5, 3)), "c": rng.normal(size=3)}
+    with pytest.raises(ValueError, match="layer: got params c, takes W, b"):
+        parity.layer(Attributes(rng), **ATTRIBUTES, params=params)

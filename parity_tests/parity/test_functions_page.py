@@ -30,7 +30,9 @@ def test_the_jax_function_agrees():
     namespace["test_scan"]()
 
 
-@pytest.mark.parametrize("name", ["patterns", "layouts", "slices"])
+@pytest.mark.parametrize(
+    "name", ["options.patterns", "options.layouts", "options.slices", "functions.nested_params"]
+)
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(f"diptych.parity.options.{name}"))
     assert result.attempted

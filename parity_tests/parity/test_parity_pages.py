@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("parity.md", "ci.md", "report.md", "findings.md")
+PAGES = ("parity.md", "ci.md", "report.md", "strangers.md", "findings.md")
 BLOCK = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 
 

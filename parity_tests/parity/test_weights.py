@@ -156,3 +156,54 @@ def test_scalars_and_metadata_are_read_back_unchanged(tmp_path):
     assert loaded["step"].shape == () and loaded["step"] == 7
     np.testing.assert_array_equal(loaded["m"], arrays["m"])
     assert metadata["position"]["x"] == 0.1 + 0.2
+
+
+class Fused(torch.nn.Module):
+    """Two projections in one weight, which is transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.qk, self.out = torch.nn.Module(), torch.nn.Linear(4, 3)
+        self.qk.weight = torch.nn.Parameter(torch.zeros(3, 4))
+        self.qk.bias = torch.nn.Parameter(torch.zeros(4))
+
+
+def split():
+    names = {"q": (3, 2), "k": (3, 2), "o": (4, 3)}
+    return torch.nn.ModuleDict({name: torch.nn.Linear(*sizes) for name, sizes in names.items()})
+
+
+FUSION = {"q.*": "qk.*[..., 0:2]", "k.*": "qk.*[..., 2:4]", "o": "out"}
+LAYOUT = {"[qk].weight": "o i -> i o"}
+
+
+def test_weights_are_transferred_under_other_names_and_in_other_layouts():
+    source, target = split(), Fused()
+    weights.transfer(source, target, rename=FUSION, layout=LAYOUT)
+    parts = [source["q"].weight.T, source["k"].weight.T]
+    torch.testing.assert_close(target.qk.weight, torch.cat(parts, 1), rtol=0, atol=0)
+    biases = torch.cat([source["q"].bias, source["k"].bias])
+    torch.testing.assert_close(target.qk.bias, biases, rtol=0, atol=0)
+    torch.testing.assert_close(target.out.weight, source["o"].weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rename": FUSION}, r"q.weight: got shape \(2, 3\), takes \(3, 2\) of the target"),
+        ({"rename": FUSION | {"o": "ot"}, "layout": LAYOUT}, "'ot', .* did you mean 'out'"),
+        ({"rename": FUSION, "layout": LAYOUT | {"p": "io->oi"}}, "'p', which matches no name"),
+        ({"rename": {"o": "out"}}, "k.weight"),
+        (
+            {"rename": FUSION | {"q": "qk.x[0:2]"}, "layout": LAYOUT},
+            "rename: 'q' -> got 'qk.x', takes a parameter",
+        ),
+        ({"rename": FUSION, "layout": LAYOUT | {"o.weight": "o i -> i o"}}, "out.weight"),
+    ],
+)
+def test_a_transfer_that_does_not_fit_is_one_error_and_copies_nothing(options, message):
+    target = Fused()
+    before = states(target)
+    with pytest.raises(ValueError, match=message):
+        weights.transfer(split(), target, **options)
+    assert all(same(*pair) for pair in zip(before, states(target), strict=True))

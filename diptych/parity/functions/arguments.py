@@ -26,7 +26,7 @@ class Arguments:
         self, function: Callable[..., Any], params: Sequence[str], input_count: int | None
     ) -> None:
         self.label, self.params = label(function), tuple(params)
-        own = _positional(function)
+        own = positional(function)
         by_name = bool(params) and {argument.name for argument in own}.issuperset(params)
         self._order = [argument.name for argument in own] if by_name else None
         self._names = [argument.name for argument in own]
@@ -75,8 +75,7 @@ class Arguments:
         `result` is what the function's vjp returned: one gradient, a sequence with one for each
         argument or for each argument with floating-point arrays, or a dict with the names of
         arguments or "d" + name. None is no gradient.
-        Raises: ValueError for another number of gradients or an unknown name, and for a gradient
-        of a parameter that has another shape.
+        Raises: ValueError for another number of gradients or an unknown name.
         """
         places, arguments = self.places(len(inputs)), self.fill(inputs, params)
         names = [self._name(place, i) for i, place in enumerate(places)]
@@ -87,13 +86,7 @@ class Arguments:
             if isinstance(place, int):
                 of_inputs[place] = self._flat(gradient, argument, name)
             elif gradient is not None:
-                array = np.asarray(gradient)
-                if array.shape != argument.shape:
-                    raise ValueError(
-                        f"{self.label}: got a gradient of shape {array.shape} for {place!r}, "
-                        f"takes {argument.shape}"
-                    )
-                of_params[place] = array
+                of_params[place] = np.asarray(gradient)
         return of_params, tuple(g for i in range(len(inputs)) for g in of_inputs[i])
 
     def _by_place(
@@ -172,7 +165,7 @@ def label(function: Any) -> str:
     return name if isinstance(name, str) else label(name)
 
 
-def _positional(function: Callable[..., Any]) -> list[Argument]:
+def positional(function: Callable[..., Any]) -> list[Argument]:
     """The positional arguments of a function; none if it does not tell."""
     try:
         arguments = inspect.signature(function).parameters.values()

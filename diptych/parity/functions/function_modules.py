@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from diptych.parity.functions.arguments import Arguments
-from diptych.parity.functions.styles import STYLES
+from diptych.parity.functions.styles import PAIRS, STYLES
 from numpy_ref.nn.module import Module, Parameter
 
 
@@ -42,7 +42,10 @@ class FunctionModule(Module):
         def vjp(*dys: Any) -> Any:
             of_params, of_inputs = self._arguments.gradients(function_vjp(*dys), inputs, params)
             for name, gradient in of_params.items():
-                vars(self)[name].grad += gradient
+                parameter = vars(self)[name]
+                if parameter.grad.shape != gradient.shape:  # the comparison reports it
+                    parameter.grad = np.zeros(gradient.shape, gradient.dtype)
+                parameter.grad += gradient
             return of_inputs[0] if len(of_inputs) == 1 else of_inputs
 
         with contextlib.suppress(TypeError, ValueError):  # builtins have none
@@ -59,10 +62,10 @@ class TorchFunction(nn.Module):
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         super().__init__()
         for name, array in params.items():
-            try:
-                self.register_parameter(name, nn.Parameter(torch.from_numpy(np.array(array))))
-            except KeyError as error:
-                raise ValueError(f"params: got the name {name!r}: {error.args[0]}") from None
+            if not name or hasattr(self, name):
+                raise ValueError(f"params: got the name {name!r}, which a module uses itself")
+            # not register_parameter, which takes no name with a dot
+            self._parameters[name] = nn.Parameter(torch.from_numpy(np.array(array)))
 
     def _forward(self, *inputs: Any, **keywords: Any) -> Any:
         return self._function(*self._arguments.fill(inputs, self._parameters), **keywords)
@@ -72,7 +75,7 @@ def function_module(
     function: Any, style: str, params: Mapping[str, np.ndarray], input_count: int
 ) -> Module | TorchFunction:
     """The module of a function of one of the styles, or of "torch"."""
-    forward = function[0] if style == "cache" else function
+    forward = function[0] if style in PAIRS else function
     arguments = Arguments(forward, tuple(params), input_count)
     if style == "torch":
         return subclass_of(TorchFunction, arguments, forward)(params)

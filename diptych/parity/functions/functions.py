@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from diptych.names import suggestion
 from diptych.parity.api import compare
 from diptych.parity.functions.function_modules import function_module
 from diptych.parity.functions.layers import layer
-from diptych.parity.functions.styles import STYLES, label
+from diptych.parity.functions.nested_params import flattened, named_arrays, takes_nest
+from diptych.parity.functions.styles import PAIRS, STYLES, label
 from diptych.parity.options.options import Options
 from numpy_ref.nn.module import DTYPES, Module
 
@@ -29,9 +30,9 @@ def compare_functions(
     left: Any,
     right: Any,
     inputs: Any,
-    params: Mapping[str, Any] | None = None,
+    params: Any = None,
     *,
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | Literal["order"] | None = None,
     layout: Mapping[str, str] | None = None,
     style: str | Sequence[str] = "vjp",
     name: str | None = None,
@@ -50,9 +51,12 @@ def compare_functions(
         inputs: The list of arguments, which are compared by their gradients. Integer arrays have
             none; anything but arrays (a dict of settings, None) is passed as it is.
         params: Arrays by name. If every name is one of the function's arguments, they are passed
-            there; otherwise they follow the inputs in the order of the dict. Default: those of the
-            left, if it is a module or layer.
-        names: Left name of a parameter -> right name, as `rename` of `compare`.
+            there. In the styles "autograd", "jax", "torch" and "forward" an argument `params` gets
+            them all, and they may be nested: their names are then "0.w" or "layers.0.w". Otherwise
+            they follow the inputs in the order of the dict. Default: those of the left, if it is a
+            module or layer.
+        names: Left name of a parameter -> right name, as `rename` of `compare`; or "order", if
+            the right is a module whose parameters are those of the left in the same order.
         layout: Left name -> "i o -> o i", as in `compare`.
         style: The style of the left, or of both sides.
         name: The name of the comparison in the report, by default that of the left function.
@@ -63,6 +67,7 @@ def compare_functions(
         "cache"     (forward, backward):  *ys, cache = forward(*arguments);
                     gradients = backward(*dys, cache)
         "value_and_grad"  loss, gradients = f(*arguments); the loss is one number
+        "scalars"   (f, Value): f takes and returns arrays of scalars like micrograd's Value
         "autograd"  f is written with autograd.numpy
         "jax"       f is written with jax.numpy; runs in the dtypes of its arguments
         "layer"     an object with forward, backward, parameters, gradients: see `layer`
@@ -82,20 +87,25 @@ def compare_functions(
     """
     left_style, right_style = _styles(style, right)
     arguments = (inputs,) if is_array(inputs) else tuple(inputs)
-    arrays = _params(params)
+    sides = (left, left_style), (right, right_style)
+    arrays = _params(params, nested=any(takes_nest(*side, params) for side in sides))
     if options.get("dtype") is not None:
         dtype = np.dtype(str(options["dtype"]).removeprefix("torch."))
         arrays = {key: array.astype(dtype) for key, array in arrays.items()}
         arguments = map_arrays(lambda array: cast(to_numpy(array), dtype), arguments)
+    left, right = (
+        flattened(function, params) if takes_nest(function, style, params) else function
+        for function, style in sides
+    )
+    left_model = _model("left", left, left_style, arrays, len(arguments))
+    if params is None and isinstance(left_model, Module):
+        arrays = {key: parameter.data for key, parameter in left_model.named_parameters()}
+    names = _in_order(arrays, right) if names == "order" else names
     rename = {**options.pop("rename", {}), **(names or {})}
     settings = Options(rename=rename, layout=layout or {})
     for option, value in (("rename", rename), ("layout", layout)):
         if value:
             options[option] = value
-
-    left_model = _model("left", left, left_style, arrays, len(arguments))
-    if params is None and isinstance(left_model, Module):
-        arrays = {key: parameter.data for key, parameter in left_model.named_parameters()}
     right_arrays = arrays if isinstance(right, nn.Module | Module) else _renamed(arrays, settings)
     right_model = _model("right", right, right_style, right_arrays, len(arguments))
     if options.get("device") is not None and right_model is not right:
@@ -118,11 +128,11 @@ def _styles(style: Any, right: Any) -> tuple[str, str]:
     return both
 
 
-def _params(params: Any) -> dict[str, np.ndarray]:
+def _params(params: Any, *, nested: bool) -> dict[str, np.ndarray]:
     """The parameters as float arrays of one dtype."""
-    if params is not None and not isinstance(params, Mapping):
+    if params is not None and not isinstance(params, Mapping) and not nested:
         raise ValueError(f"params: got {type(params).__name__}, takes a dict from names to arrays")
-    arrays = {key: to_numpy(value) for key, value in (params or {}).items()}
+    arrays = named_arrays(params or {})
     for key, array in arrays.items():
         if array.dtype not in DTYPES:
             raise ValueError(f"params: {key!r} is {array.dtype}, takes float32 or float64")
@@ -139,16 +149,29 @@ def _model(
     if isinstance(function, Module | nn.Module):
         return function
     if style == "layer":
-        return layer(function)
+        return layer(function, params=params or None)
     is_pair = isinstance(function, tuple) and len(function) == 2 and all(map(callable, function))
-    if style == "cache" and not is_pair:
-        raise ValueError(f"{side}: got {_kind(function)}, style 'cache' takes (forward, backward)")
-    if style != "cache" and not callable(function):
+    if style in PAIRS and not is_pair:
+        pair = "(forward, backward)" if style == "cache" else "(function, Value)"
+        raise ValueError(f"{side}: got {_kind(function)}, style {style!r} takes {pair}")
+    if style not in PAIRS and not callable(function):
         hint = "; a pair (forward, backward) has style='cache'" if is_pair else ""
         raise ValueError(
             f"{side}: got {_kind(function)}, style {style!r} takes a function or a module{hint}"
         )
     return function_module(function, style, params, input_count)
+
+
+def _in_order(arrays: Mapping[str, np.ndarray], right: Any) -> dict[str, str]:
+    """The parameters of a module on the right, by those of the left in the same order."""
+    is_module = isinstance(right, nn.Module | Module)
+    own = [n.replace("_orig_mod.", "") for n, _ in right.named_parameters()] if is_module else []
+    if len(own) != len(arrays):
+        raise ValueError(
+            f'names: got "order" for {len(arrays)} and {len(own)} parameters, takes the same '
+            "number in `params` and in a module on the right"
+        )
+    return dict(zip(arrays, own, strict=True))
 
 
 def _kind(function: Any) -> str:

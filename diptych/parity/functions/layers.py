@@ -19,6 +19,7 @@ def layer(
     backward: str = "backward",
     parameters: str | Mapping[str, str] = "parameters",
     gradients: str = "gradients",
+    params: Mapping[str, Any] | None = None,
 ) -> Module:
     """A layer of another library as a module: an object with a forward and a backward method.
 
@@ -26,8 +27,9 @@ def layer(
         layer(dense, parameters={"W": "dW", "b": "db"})      attributes: parameter, its gradient
 
     `parameters` and `gradients` are the attributes that hold the dicts; an entry of `parameters`
-    without a gradient is left alone. Each call works on a copy of the object, so nothing that it
-    stores is carried from call to call.
+    without a gradient is left alone. `params` are the values of the parameters; by default those
+    that the object has. Each call works on a copy of the object, so nothing that it stores is
+    carried from call to call.
 
     Raises: ValueError for an object without these methods and attributes, and for parameters that
     are not arrays yet.
@@ -35,13 +37,13 @@ def layer(
     for method in (forward, backward):
         if not callable(getattr(instance, method, None)):
             raise ValueError(f"layer: got {_type(instance)} without a method {method!r}")
-    store = _Store(instance, parameters, gradients)
-    params = store.read(instance)
+    store = _Store(instance, parameters, gradients, params)
+    values = store.read(instance) if params is None else dict(params)
 
     def run(*arguments: Any, **keywords: Any) -> Any:
-        count = len(arguments) - len(params)
+        count = len(arguments) - len(values)
         fresh = copy.deepcopy(instance)
-        store.write(fresh, dict(zip(params, arguments[count:], strict=True)))
+        store.write(fresh, dict(zip(values, arguments[count:], strict=True)))
         y = getattr(fresh, forward)(*arguments[:count], **keywords)
 
         def vjp(*dys: Any) -> tuple[Any, ...]:
@@ -53,15 +55,21 @@ def layer(
 
         return y, vjp
 
-    arguments = Arguments(getattr(instance, forward), tuple(params), None)
+    arguments = Arguments(getattr(instance, forward), tuple(values), None)
     arguments.label = _type(instance)
-    return subclass_of(FunctionModule, arguments, getattr(instance, forward), run)(params)
+    return subclass_of(FunctionModule, arguments, getattr(instance, forward), run)(values)
 
 
 class _Store:
     """The parameters and gradients of a layer's object: two dicts, or attributes."""
 
-    def __init__(self, instance: Any, parameters: str | Mapping[str, str], gradients: str) -> None:
+    def __init__(
+        self,
+        instance: Any,
+        parameters: str | Mapping[str, str],
+        gradients: str,
+        params: Mapping[str, Any] | None,
+    ) -> None:
         self._table = parameters
         self._gradients = gradients
         dicts = (parameters, gradients) if isinstance(parameters, str) else ()
@@ -70,7 +78,12 @@ class _Store:
             if not hasattr(instance, attribute) or (dicts and not isinstance(value, Mapping)):
                 kind = "a dict" if dicts else "an attribute"
                 raise ValueError(f"layer: got {_type(instance)} without {kind} {attribute!r}")
-        if isinstance(parameters, str):
+        if params is not None:
+            self.names = list(params)
+            if not isinstance(parameters, str) and not params.keys() <= parameters.keys():
+                unknown = ", ".join(params.keys() - parameters.keys())
+                raise ValueError(f"layer: got params {unknown}, takes {', '.join(parameters)}")
+        elif isinstance(parameters, str):
             own, grads = getattr(instance, parameters), getattr(instance, gradients)
             self.names = [name for name in own if name in grads]
         else:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from diptych.arrays import is_array
-from diptych.parity.functions.arguments import label
+from diptych.parity.functions.arguments import has_float, label
 from diptych.parity.functions.traced_styles import autograd_style, jax_style
 
 Function = Callable[..., Any]
@@ -82,6 +82,30 @@ def value_and_grad_style(function: Function) -> Function:
     return run
 
 
+def scalars_style(functions: tuple[Function, type]) -> Function:
+    """`(function, Value)`: a function of arrays of scalars that know their gradients: micrograd's.
+
+    `Value(x)` has `.data`, `.grad` and `.backward()`. The function returns one array, or nested
+    lists, of such values.
+    """
+    function, scalar = functions
+    to_scalars = np.vectorize(scalar, otypes=[object])
+
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        values = [to_scalars(a) if has_float(a) else a for a in arguments]
+        y = np.asarray(function(*values, **keywords), dtype=object)
+        dtype = np.result_type(*filter(has_float, arguments))
+
+        def vjp(dy: Any) -> list[Any]:
+            (np.ravel(y) * np.ravel(dy)).sum().backward()
+            pairs = zip(values, arguments, strict=True)
+            return [None if v is a else _attributes(v, "grad", dtype) for v, a in pairs]
+
+        return _attributes(y, "data", dtype), vjp
+
+    return run
+
+
 def forward_style(function: Function) -> Function:
     """`y = f(*arguments)`: values only."""
     return lambda *arguments, **keywords: (function(*arguments, **keywords), None)
@@ -91,11 +115,14 @@ STYLES: dict[str, Callable[[Any], Function]] = {
     "vjp": vjp_style,
     "cache": cache_style,
     "value_and_grad": value_and_grad_style,
+    "scalars": scalars_style,
     "autograd": autograd_style,
     "jax": jax_style,
     "forward": forward_style,
 }
 """The styles of NumPy functions."""
+PAIRS = ("cache", "scalars")
+"""The styles that take a pair."""
 
 
 def _without_last(signature: inspect.Signature) -> inspect.Signature:
@@ -112,6 +139,11 @@ def _scaled(gradients: Any, factor: Any) -> Any:
     if isinstance(gradients, tuple | list):
         return [_scaled(gradient, factor) for gradient in gradients]
     return None if gradients is None else factor * np.asarray(gradients)
+
+
+def _attributes(objects: np.ndarray, name: str, dtype: np.dtype) -> np.ndarray:
+    """An attribute of each object of an array, as an array of numbers."""
+    return np.vectorize(lambda value: getattr(value, name), otypes=[dtype])(objects)
 
 
 def _kind(result: Any) -> str:

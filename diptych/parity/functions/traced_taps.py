@@ -22,6 +22,11 @@ _jax_trace: Any = None
 """The trace that the callbacks of jax record in: a compiled function keeps its callbacks"""
 
 
+def is_tracing() -> bool:
+    """True while a comparison records what is computed."""
+    return _ACTIVE.get() is not None
+
+
 @contextlib.contextmanager
 def autograd_taps() -> Iterator[None]:
     """Record the taps of a function that autograd traces, in the active trace."""

@@ -23,6 +23,7 @@ from diptych.parity.options.option_checks import (
 from diptych.parity.options.patterns import any_matches, lookup
 
 INFINITIES = ("masked", "equal", "error")
+STAR = ".*"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Options:
 
     rename: Mapping[str, str] = field(default_factory=dict)
     """Left name of a parameter, buffer or module -> right name, which may be sliced. The name of a
-    module renames everything below it; the longest name wins."""
+    module renames everything below it; the longest name wins. "q.*" -> "c_attn.*[..., 0:8]" renames
+    all parameters below a module, but not the module."""
     layout: Mapping[str, str] = field(default_factory=dict)
     """Pattern of left names -> "i o -> o i", from the left's layout to the right's"""
     ignore: Sequence[str] = ()
@@ -58,6 +60,7 @@ class Options:
 
     def __post_init__(self) -> None:
         rename = as_mapping("rename", self.rename, "left names to right names")
+        _check_stars(rename)
         layout = as_mapping("layout", self.layout, 'patterns of left names to "i o -> o i"')
         checked: dict[str, Any] = {
             "rename": rename,
@@ -84,11 +87,15 @@ class Options:
     def left_names(self, right_name: str) -> Iterable[str]:
         """Every left name of a right parameter, buffer or module path; several if it is sliced."""
         rests = {key: _below(target.name, right_name) for key, target in self._rename.items()}
-        renamed = [_join(key, rest) for key, rest in rests.items() if rest is not None]
+        renamed = [_replaced(key, rest) for key, rest in rests.items() if rest is not None]
         names = [name for name in dict.fromkeys(renamed) if self.right_name(name) == right_name]
         if not names and self.right_name(right_name) == right_name:
             names = [right_name]
         return tuple(names)
+
+    def is_sliced(self, left_name: str) -> bool:
+        """True if a left name stands for a slice of a right one."""
+        return self._target(left_name).slices is not None
 
     def from_right(self, left_name: str, right_arrays: Mapping[str, Any]) -> Any | None:
         """The right panel's array (NumPy or torch) for a left name: sliced, in the left's layout.
@@ -161,18 +168,19 @@ class Options:
         left, right = _with_prefixes(left_names), _with_prefixes(right_names)
         takes = "takes a parameter, buffer or module of the"
         for key, target in self._rename.items():
-            if key not in left:
+            if _without_star(key) not in left:
                 hint = suggestion(key, left, 3)
                 raise ValueError(f"rename: got {key!r}, {takes} left model{hint}")
-            if target.name not in right:
+            if _without_star(target.name) not in right:
                 hint = suggestion(target.name, right, 3)
                 raise ValueError(
                     f"rename: {key!r} -> got {target.name!r}, {takes} right model{hint}"
                 )
-            if target.slices is not None and any(_below(target.name, n) for n in right):
+            is_module = any(_below(target.name, name) for name in right)
+            if target.slices is not None and is_module and not key.endswith(STAR):
                 raise ValueError(
-                    f"rename: {key!r} -> got a slice of the module {target.name!r}, "
-                    "takes slices of parameters and buffers"
+                    f"rename: {key!r} -> got a slice of the module {target.name!r}, takes "
+                    f"slices of parameters and buffers, of all with {target.name + STAR!r}"
                 )
         if not isinstance(self.allow_unused, bool):
             check_matched("allow_unused", self.allow_unused, left)
@@ -205,10 +213,11 @@ class Options:
         """The right name and slice of a left name; the longest prefix in `rename` decides."""
         for length in range(left_name.count(".") + 1, -1, -1):
             prefix = ".".join(left_name.split(".")[:length])
-            if prefix in self._rename and left_name:
-                target = self._rename[prefix]
-                rest = _below(prefix, left_name)
-                return target._replace(name=_join(target.name, rest or ""))
+            for key in (prefix, prefix + STAR) if prefix else (prefix,):
+                rest = _below(key, left_name)
+                if key in self._rename and left_name and rest is not None:
+                    target = self._rename[key]
+                    return target._replace(name=_replaced(target.name, rest))
         return slices.SlicedName(left_name)
 
     def _rearrange(
@@ -225,14 +234,37 @@ class Options:
 
 
 def _below(prefix: str, name: str) -> str | None:
-    """The part of a dotted name behind a prefix of it: "" for the name itself, None if none."""
+    """The part of a dotted name behind a prefix of it: "" for the name itself, None if none.
+
+    With a star behind the prefix, the name itself does not count.
+    """
+    if prefix.endswith(STAR):
+        return _below(_without_star(prefix), name) or None
     if prefix in (name, ""):
         return "" if prefix == name else name
     return name[len(prefix) + 1 :] if name.startswith(f"{prefix}.") else None
 
 
-def _join(path: str, rest: str) -> str:
+def _check_stars(rename: Mapping[str, str]) -> None:
+    """Raise ValueError unless both names of a pair end in a star, or none has one."""
+    for key, target in rename.items():
+        name = str(target).partition("[")[0]
+        elsewhere = "*" in _without_star(key) + _without_star(name)
+        if elsewhere or key.endswith(STAR) != name.endswith(STAR):
+            raise ValueError(
+                f"rename: {key!r} -> got {target!r}, takes a star at the end of both names, "
+                'as in "q.*" -> "query.*"'
+            )
+
+
+def _replaced(prefix: str, rest: str) -> str:
+    """The name that stands below a prefix, with or without a star."""
+    path = _without_star(prefix)
     return f"{path}.{rest}" if path and rest else path or rest
+
+
+def _without_star(prefix: str) -> str:
+    return prefix.removesuffix(STAR)
 
 
 def _with_prefixes(names: Iterable[str]) -> dict[str, None]:
