@@ -34,6 +34,6 @@ def test_the_jax_function_agrees():
     "name", ["options.patterns", "options.layouts", "options.slices", "functions.nested_params"]
 )
 def test_docstring_examples(name):
-    result = doctest.testmod(importlib.import_module(f"diptych.parity.options.{name}"))
+    result = doctest.testmod(importlib.import_module(f"diptych.parity.{name}"))
     assert result.attempted
     assert not result.failed
