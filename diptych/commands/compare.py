@@ -55,8 +55,8 @@ def compare_sides(
         if inputs is None and not any(isinstance(model, str) for model in models):
             raise ValueError("inputs: got none, takes a file, since no golden file holds them")
 
-        def run(**given: Any) -> Report:
-            return compare(*models, batch, noise, **given)
+        def run(**settings: Any) -> Report:
+            return compare(*models, batch, noise, **settings)
 
     if copy_weights:
         settings = {f.name: arguments[f.name] for f in fields(Options) if f.name in arguments}

@@ -187,8 +187,8 @@ def run_pair(
         run = side.run(plan)
         if side.problem:
             raise ValueError(side.problem)
-        comparison.left_outputs = comparison.left_outputs or run.outputs
+        comparison.cotangents.left_outputs = comparison.cotangents.left_outputs or run.outputs
         names = ("state", "parameters", "frozen", "ties", "sources")
-        described = {name: getattr(description, name) for name in names}
-        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **described))
+        state = {name: getattr(description, name) for name in names}
+        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **state))
     return tuple(runs)

@@ -69,7 +69,7 @@ def compare_registered(
     sides = NumpySide(left, "left"), TorchSide(right, "right")
     comparison = Comparison(*sides, batch, noise, options, left_dtype)
     report = comparison.report(name)
-    if raised is not None:  # by no layer, or the comparison would have named it
+    if raised is not None:  # a layer would have raised in the comparison as well
         raise ValueError(f"left: initialize raised {type(raised).__name__}: {raised}") from raised
     rows = [*draws, *(row for row in report.rows if row.kind != "parameter")]
     notes: tuple[str, ...] = ()

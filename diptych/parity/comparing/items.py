@@ -35,8 +35,8 @@ class Item(NamedTuple):
     """Dtypes of the two sides that NumPy lacks, or "number" for a Python number"""
 
 
-class Judge:
-    """Compares items.
+class TensorComparison:
+    """Compares the two arrays of an item within the bound of that item.
 
     In float64 on the CPU, left is compared with right. If `arbitrated`, each is compared with a run
     in float64, and the worse of the two counts.
@@ -86,10 +86,10 @@ class Judge:
             )
             for array, other, sides in pairs
         ]
-        row = max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
-        row = replace(row, loosened=by_hand is not None)
+        worst = max(range(len(rows)), key=lambda i: rows[i].excess)
+        row = replace(rows[worst], loosened=by_hand is not None)
         if not row.ok and len(pairs) == 2:
-            side = pairs[rows.index(_worst(rows))][2][0]
+            side = pairs[worst][2][0]
             return replace(row, note=row.note or f"the {side} panel is off")
         return self._with_dtypes(row, item) if row.ok and by_hand is None else row
 
@@ -107,7 +107,11 @@ class Judge:
         return max(floor, rounding_bound(self.dtype, item.roundings))
 
     def _reference(self, item: Item) -> np.ndarray | None:
-        """The tensor in float64; the dtype's own extremes count as they are on both sides."""
+        """The tensor in float64.
+
+        Elements that are the largest number of the dtype on both sides, as in masked scores, keep
+        that value: in float64 the largest number is another one.
+        """
         run = self.references.reference
         reference = None if run is None else item.select(run)
         if not _is_float(reference) or reference is None or item.right is None or item.left is None:
@@ -128,10 +132,6 @@ class Judge:
         names = list(dict.fromkeys(names))
         note = f"computed in {' and '.join(names)}, not {self.dtype}"
         return replace(row, error=math.inf, note=note)
-
-
-def _worst(rows: list[Row]) -> Row:
-    return max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
 
 
 def _is_float(array: np.ndarray | None) -> bool:

@@ -7,6 +7,7 @@ errors of a tensor are; its bound may grow with them.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -63,6 +64,8 @@ class References:
         `size` is the norm that the error is relative to. Each noisy run can only raise the bound,
         so they stop when the error is allowed.
         """
+        if self.side is None and mask is not None and size:
+            return max(bound, self._rounding_of_largest(select, mask) / size)
         for i in range(NOISY_RUNS):
             if error <= bound or not size:
                 break
@@ -72,6 +75,17 @@ class References:
                 noise = min(noise, NO_DIGIT)
             bound = max(bound, noise)
         return bound
+
+    def _rounding_of_largest(self, select: Select, mask: np.ndarray) -> float:
+        """Rounding errors of the tensor's largest element, in each element of the mask.
+
+        It stands for the noise between two recordings, of which nothing can be run again.
+        """
+        exact = None if self.first is None else select(self.first)
+        if exact is None or exact.shape != mask.shape:
+            return 0.0
+        largest = float(np.abs(exact).max(initial=0.0))
+        return NOISE_RATIO * self.unit * largest * math.sqrt(int(mask.sum()))
 
     def _change(
         self, select: Select, run: Run | None, mask: np.ndarray | None

@@ -59,6 +59,7 @@ def compare_functions(
             the right is a module whose parameters are those of the left in the same order.
         layout: Left name -> "i o -> o i", as in `compare`.
         style: The style of the left, or of both sides.
+        name: The name of the comparison in the report, by default that of the left function.
         options: All other options of `compare`. With `dtype`, inputs and params are cast.
 
     Styles:
@@ -195,7 +196,7 @@ def _loaded(
         key: value.clone() if isinstance(value, torch.Tensor) else value.copy()
         for key, value in own.items()
     }
-    touched = {settings.right_name(key) for key in arrays}
+    targets = {settings.right_name(key) for key in arrays}
     try:
         for key, array in arrays.items():
             part = settings.part_of_right(key, own)
@@ -214,7 +215,7 @@ def _loaded(
             _assign(part, value)
         yield
     finally:
-        for key in touched & own.keys():
+        for key in targets & own.keys():
             _assign(own[key], saved[key])
 
 

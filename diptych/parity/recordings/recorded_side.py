@@ -228,7 +228,8 @@ def common_part(left: Run, right: Run, options: Options) -> tuple[Run, Run, tupl
 
 
 def _only(arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
-    return {name: array for name, array in arrays.items() if name in set(names)}
+    members = set(names)
+    return {name: array for name, array in arrays.items() if name in members}
 
 
 def _with_calls(run: Run, kept: Mapping[Call, Call], root: Call | None) -> Run:

@@ -156,8 +156,8 @@ class TorchSide(Side):
 
     def _changed(self) -> Arrays:
         """The parameters that a run has changed."""
-        arrays = {n: to_numpy(p) for n, p in self.parameters.items()}
-        return {n: a for n, a in arrays.items() if not np.array_equal(a, self._state[n])}
+        arrays = ((n, to_numpy(p)) for n, p in self.parameters.items())  # one copy at a time
+        return {n: a for n, a in arrays if not np.array_equal(a, self._state[n], equal_nan=True)}
 
     def _gradients(self) -> Arrays:
         named = self.parameters.items()
@@ -211,11 +211,14 @@ class TorchSide(Side):
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
         """Gradients are recorded, whatever mode the caller is in."""
-        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
-            if self._compiled:  # dynamo reads the .grad of every input
+        with torch.inference_mode(False), torch.enable_grad():
+            if not self._compiled:  # the warnings' filters belong to all threads: leave them alone
+                yield
+                return
+            with warnings.catch_warnings():  # dynamo reads the .grad of every input
                 message = "The .grad attribute of a Tensor that is not a leaf"
                 warnings.filterwarnings("ignore", message, UserWarning)
-            yield
+                yield
 
     def twin(self, dtype: np.dtype) -> Self | None:
         try:
@@ -236,7 +239,7 @@ def input_grads(inputs: Any) -> Arrays:
 
 
 def unusable(tensor: Tensor) -> str | None:
-    """What a tensor is that cannot be compared, and what is taken; None for a usable one."""
+    """The reason why a tensor cannot be compared, and what is taken; None for a usable one."""
     if tensor.is_meta:
         return "on the meta device, takes cpu or cuda"
     if tensor.is_quantized:
