@@ -54,6 +54,27 @@ def causal_mask_with_a_slope(error):
     return _pair(scores(0.0), scores(error), draw(4, 8, 32, 32).astype(np.float32))
 
 
+FILLS = [-1e4, -65504.0, -1e6, -1e9, -1e12, float(np.finfo(np.float32).min)]
+
+
+def _added(fill, error):
+    """A mask that is added in float32: it leaves masked scores with a large rounding error."""
+    causal = torch.ones(32, 32, dtype=torch.bool).tril()
+    mask, shift = torch.where(causal, 0.0, fill), torch.where(causal, error, 0.0)
+    x = draw(4, 8, 32, 32).astype(np.float32)
+    return _pair(lambda x: 4 * x + mask, lambda x: 4 * x + shift + mask, x)
+
+
+@situation("1", agrees=FILLS)
+def mask_that_is_added(fill):
+    return _added(fill, 0.0)
+
+
+@situation("1", differs=FILLS, first="forward")
+def mask_that_is_added_to_wrong_scores(fill):
+    return _added(fill, 1e-2)
+
+
 STEPS = [1, 2, 2.5, 3]
 
 
@@ -109,7 +130,7 @@ def float32_gradient_of_one_weight(error):
     return pair(model, other, draw(64, 512).astype(np.float32))
 
 
-@situation("1", agrees=[1e-5], differs=[1e-12, 1e-6], first="forward")
+@situation("1", agrees=[1e-5], differs=[1e-12, 1e-6], says="forward")
 def float32_model_without_parameters(eps):
     """Its reference in float64 is a run in float64, not its own run in float32."""
     x = draw(50, 40).astype(np.float32)
