@@ -73,7 +73,7 @@ class Comparison:
         return Plan(
             self.root,
             self.inputs,
-            self.options.kwargs,
+            map_arrays(lambda array: cast(to_numpy(array), self.dtype), dict(self.options.kwargs)),
             self.cotangents.of_left,
             self.alignment.left_methods,
             self.alignment.left_names,
@@ -144,7 +144,7 @@ class Comparison:
         comparison = TensorComparison(
             self.dtype, self.references, self.options, arbitrated=arbitrated
         )
-        states, notes = compare_states(*self.descriptions, self.options)
+        states, notes = compare_states(*self.descriptions, self.options, right.gradients)
         tensors.notes += notes
         rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in states]
         ignored: Counter[str] = Counter()
@@ -165,9 +165,16 @@ class Comparison:
             rows.append(row)
         names = [name for d in self.descriptions for name in d.state]
         self.options.check_patterns([*(row.name for row in rows), *names, *self.right.other_names])
+        if idle := self._idle_methods(left):
+            tensors.notes.append(f"{', '.join(idle)} (not called by {self.root})")
         if ignored:
             tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
         return rows
+
+    def _idle_methods(self, left: Run) -> list[str]:
+        """Public methods of both models that the run did not call."""
+        called = {c.method for c in left.calls.values() if not c.module} | set(left.helpers)
+        return sorted({m for path, m in self.alignment.left_methods if not path} - called)
 
     def _is_ignored(self, name: str, ignored: Counter[str]) -> bool:
         if self.options.ignored(name):

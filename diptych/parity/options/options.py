@@ -183,7 +183,7 @@ class Options:
                     f"slices of parameters and buffers, of all with {target.name + STAR!r}"
                 )
         if not isinstance(self.allow_unused, bool):
-            check_matched("allow_unused", self.allow_unused, left)
+            check_matched("allow_unused", self.allow_unused, left | right)
 
     def check_patterns(self, names: Iterable[str] = ()) -> None:
         """Check that each pattern of `layout`, `ignore` and `bound` matches a name, after a run.

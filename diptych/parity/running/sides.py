@@ -145,6 +145,12 @@ class Side(ABC):
         if reason:
             run.whole = False
             self.notes.append(f"modules inside the {self.label} model ({reason})")
+        if control.strange and not control.outputs:
+            kinds = ", ".join(dict.fromkeys(kind for _, kind in control.strange))
+            self.problem = (
+                f"{self.label}: {plan.root} returned {kinds}, takes arrays, numbers, and tuples, "
+                "lists, mappings and dataclasses of them"
+            )
         for name, kind in control.strange:
             self.notes.append(f"output {name or plan.root} of the {self.label} (a {kind})")
         for call in run.calls.values():
@@ -182,7 +188,7 @@ class Side(ABC):
         except Exception as second:
             call = getattr(error or second, "parity_call", "") or plan.root
             raise ValueError(
-                f"{self.label}: {call} raised {type(second).__name__}: {second}"
+                f"{self.label}: {call} raised {type(second).__name__}: {_message(second)}"
             ) from (error or second)
 
     def _root_only(self, plan: Plan, control: Control) -> Run:
@@ -239,6 +245,14 @@ def source_of(module: Any) -> str:
         return ""
     relative = os.path.relpath(file) if file else ""
     return f"{file if relative.startswith('..') else relative}:{line}"
+
+
+def _message(error: Exception) -> str:
+    """The message of an exception in one line."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # of its own __str__
+        return "no message"
 
 
 def fail_in(trace: Trace, error: Exception) -> None:

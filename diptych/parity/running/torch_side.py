@@ -79,9 +79,9 @@ class TorchSide(Side):
 
     def defines(self, path: str) -> set[str]:
         module = unwrapped(self.modules[path])
-        if isinstance(module, torch.jit.ScriptModule):
-            return {"forward"}
-        return public_methods(module, nn.Module)
+        methods = {"forward"} if is_script(module) else public_methods(module, nn.Module)
+        # what torch.compile has fused calls no other method
+        return methods & {"forward", "loss"} if is_compiled(self.modules[path]) else methods
 
     def describe(self) -> Run:
         groups: defaultdict[int, set[str]] = defaultdict(set)
@@ -174,7 +174,8 @@ class TorchSide(Side):
 
     def _forward(self, plan: Plan, arguments: Any) -> Any:
         method = self.model if plan.root == "forward" else getattr(self.model, plan.root)
-        result = method(*arguments, **plan.kwargs)
+        kwargs = to_tensors(dict(plan.kwargs), torch.device(self.device), track=False)
+        result = method(*arguments, **kwargs)
         for name, tensor in leaves(result):
             if isinstance(tensor, Tensor) and (reason := unusable(tensor)) is not None:
                 raise ValueError(f"output {name or plan.root} is {reason}")
@@ -190,7 +191,11 @@ class TorchSide(Side):
                 raise ValueError(f"its total has shape {tuple(total.shape)}, takes a scalar")
             total.sum().backward()
             return True
-        tensors = {n: t for n, t in leaves(result) if t.requires_grad and is_float(t)}
+        tensors = {
+            name: tensor
+            for name, tensor in leaves(result)
+            if isinstance(tensor, Tensor) and tensor.requires_grad and is_float(tensor)
+        }
         if not tensors:
             return False
         cotangents = plan.cotangents(outputs_of(result))
