@@ -38,8 +38,8 @@ class Item(NamedTuple):
 class TensorComparison:
     """Compares the two arrays of an item within the bound of that item.
 
-    Left is compared with right. If `arbitrated` and they differ, then each is compared with a run in
-    float64, and the worse of the two counts.
+    Left is compared with right. If `arbitrated` and they differ, then each is compared with a run
+    in float64, and the worse of the two counts.
     """
 
     def __init__(

@@ -184,7 +184,7 @@ class Origins:
             names = iter([name for name, _ in leaves(argument, str(i))])
             arguments.append(
                 map_arrays(
-                    lambda a, names=names: np.array(  # type: ignore[misc]
+                    lambda a, names=names: to_numpy(  # type: ignore[misc]
                         self.options.to_right(layout_name(call, "input gradient", next(names)), a)
                     ),
                     argument,
