@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
+import itertools
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -30,11 +31,10 @@ from mutations import Mutation, mutations
 
 ROOT = planting.ROOT
 PACKAGES = ("numpy_ref", "torch_impl", "diptych/parity")
-CHAPTERS = (
-    "models nn probability autoregressive recurrent parity evaluation exercises runs bench lab"
-)
+CHAPTERS = ["models", "nn", "probability", "autoregressive", "recurrent", "witness", "parity"]
+CHAPTERS += ["evaluation", "exercises", "runs", "bench", "lab"]
 EQUIVALENT = Path(__file__).parent / "mutants_equivalent.toml"
-FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 25.0
+FIRST_SECONDS, FIRST_TESTS, ALL_SECONDS = 6.0, 60, 15.0
 """The first round takes at most so many seconds and tests; all rounds take at most ALL_SECONDS."""
 PROCESSES = ("parity_tests/runs/test_ranks.py", "parity_tests/cli/")
 """Tests that start processes, whose lines are not recorded; for lines that no other test runs."""
@@ -49,10 +49,10 @@ class Tests:
         records = json.loads(file.read_text())
         self.seconds = {test: record["seconds"] for test, record in records.items()}
         self.of_line: dict[tuple[str, int], set[str]] = defaultdict(set)
-        self.of_file: dict[str, set[str]] = defaultdict(set)
+        self.sources = {test: set(record["lines"]) for test, record in records.items()}
+        self.files = set().union(*self.sources.values())
         for test, record in records.items():
             for source, lines in record["lines"].items():
-                self.of_file[source].add(test)
                 for line in lines:
                     self.of_line[source, line].add(test)
         self.kills: Counter[str] = Counter()
@@ -65,8 +65,8 @@ class Tests:
         covering = set().union(
             *(self.of_line[mutation.file, line] for line in range(first, last + 1))
         )
-        covering = covering or self.of_file[mutation.file]  # a line that runs at import
-        covering = covering or {t for t in self.seconds if t.startswith(PROCESSES)}
+        if not covering:  # a line that runs at import, or in another process
+            return [self.near(mutation.file), [t for t in self.seconds if t.startswith(PROCESSES)]]
         covering = {test for test in covering if self.seconds[test] < SLOW} or covering
         fast = sorted(covering, key=lambda test: (-self.kills[test], self.seconds[test]))
         one_a_file = {test.split("::")[0]: test for test in reversed(fast)}
@@ -83,11 +83,23 @@ class Tests:
                 rest.append(test)
         return [part for part in (list(chosen), rest) if part]
 
+    def near(self, file: str) -> list[str]:
+        """The fastest tests of a file, or of its folder if no test runs a line of it."""
+        folder, chosen, seconds = os.path.dirname(file), [], 0.0
+        for test in sorted(self.seconds, key=self.seconds.__getitem__):
+            sources = self.sources[test]
+            if file in sources or (
+                file not in self.files and folder in map(os.path.dirname, sources)
+            ):
+                seconds += self.seconds[test]
+                chosen += [test] if seconds <= ALL_SECONDS else []
+        return chosen
+
 
 def record(file: Path) -> None:
     """Run the suite once and write which lines each test runs."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    folders = [f"parity_tests/{chapter}" for chapter in CHAPTERS.split()]
+    folders = [f"parity_tests/{chapter}" for chapter in CHAPTERS]
     command = [sys.executable, "-m", "pytest", "-p", "benchmarks.lines", *planting.OPTIONS[1:]]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "LINES": str(file)}
     environment["PYTHONPATH"] = str(ROOT)
@@ -109,11 +121,16 @@ def area(mutation: Mutation) -> str:
 
 
 def draw(package: str, count: int, seed: int) -> list[Mutation]:
-    """`count` mutations of a package, all equally likely; the same for equal sources and seeds."""
+    """`count` mutations of a package, all equally likely.
+
+    They are those with the least hashes of seed and name, so that a change of a source changes the
+    mutants of this source alone.
+    """
     every: list[Mutation] = []
     for path in sorted((ROOT / package).rglob("*.py")):
         every += mutations(path.relative_to(ROOT).as_posix(), path.read_text())
-    return random.Random(f"{seed} {package}").sample(every, min(count, len(every)))
+    every.sort(key=lambda m: hashlib.sha256(f"{seed} {m.key}".encode()).digest())
+    return every[:count]
 
 
 def equivalents() -> dict[str, str]:
@@ -188,7 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
         record(options.lines)
     count = 10**9 if options.mutant else options.count
     packages = options.package or PACKAGES
-    sample = [mutation for package in packages for mutation in draw(package, count, options.seed)]
+    samples = [draw(package, count, options.seed) for package in packages]
+    sample = [m for turn in itertools.zip_longest(*samples) for m in turn if m is not None]
     sample = [mutation for mutation in sample if (options.mutant or "") in mutation.key]
     log = (
         [json.loads(line) for line in options.log.read_text().splitlines()]

@@ -64,6 +64,14 @@ def test_float32_draws_the_images_of_float64(context):
         np.testing.assert_array_equal(result, exact)
 
 
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_single_image_counts_its_own_pixels(context):
+    for model in make_models(make_config("gaussian", context)):
+        counts = []
+        assert model.sample(KEY, 1, progress=counts.append).shape == (1, 1, 5, 7)
+        assert sum(counts) == 35
+
+
 @each_kind
 def test_images_are_binary_and_progress_counts_their_pixels(latent, context):
     for model in make_models(make_config(latent, context)):

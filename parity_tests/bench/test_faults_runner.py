@@ -92,4 +92,8 @@ def test_every_planted_fault_fits_the_present_sources(monkeypatch):
     for entry in shipped:
         entry.texts(ROOT)  # raises FaultError unless each edit fits at one place
         for test in entry.tests:
-            assert (ROOT / test.split("::")[0]).exists(), f"{entry.name}: {test}"
+            file, *names = test.split("::")
+            assert (ROOT / file).exists(), f"{entry.name}: {file}"
+            for name in names:
+                text = (ROOT / file).read_text()
+                assert f" {name.split('[')[0]}(" in text, f"{entry.name}: {test}"

@@ -74,13 +74,14 @@ def test_a_deterministic_posterior_has_no_kl_term_and_no_density(make_pair):
     config = MLPVAEConfig(**ODD, posterior="deterministic")
     left, right = make_pair(config)
     assert not any("logvar" in name or "sigma" in name for name in left.state_dict())
-    x, other = batch(5, 13), np.full((5, 1, 3), 7.0)
+    x, others = batch(5, 13), (np.full((5, 1, 3), 7.0), np.zeros((5, 1, 3)))
     noise = left.draw_noise(KEY, 5, samples=2)
-    ours = [left.loss(x, n)[0] for n in (noise, MLPVAENoise(other))]
-    theirs = [right.loss(*tensors(x), MLPVAENoise(*tensors(n))) for n in (noise.eps, other)]
-    for loss, again in (ours, theirs):
+    ours = [left.loss(x, n)[0] for n in (noise, *map(MLPVAENoise, others))]
+    theirs = [right.loss(*tensors(x), MLPVAENoise(*tensors(n))) for n in (noise.eps, *others)]
+    for loss, *again in (ours, theirs):
         assert loss.kl.item() == 0 and loss.total.item() == loss.recon.item()
-        assert again.total.item() == pytest.approx(loss.total.item(), rel=1e-14)
+        for other in again:
+            assert other.total.item() == pytest.approx(loss.total.item(), rel=1e-14)
     no_density = "posterior: got 'deterministic', which has no density"
     with pytest.raises(ValueError, match=no_density):
         left.log_weight(x, noise)

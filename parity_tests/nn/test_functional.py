@@ -132,6 +132,15 @@ def test_logsumexp_is_between_its_bounds(rng):
     assert left("logsumexp", np.full(9, -3.0))[0] == pytest.approx(np.log(9) - 3, rel=1e-15)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_default_axis_is_the_last(rng, name):
+    x = rng.normal(size=(4, 3, 6))
+    ours = getattr(numpy_ref.nn.functional, name)(x)[0]
+    theirs = getattr(torch_impl.nn.functional, name)(torch.from_numpy(x)).numpy()
+    for y in (ours, theirs):
+        np.testing.assert_allclose(y, getattr(special, name)(x, axis=-1), rtol=1e-13)
+
+
 def test_the_input_is_not_changed(rng):
     x = rng.normal(size=(3, 4))
     original = x.copy()

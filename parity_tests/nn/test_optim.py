@@ -92,6 +92,23 @@ def test_plain_parameters_are_named_by_position(rng):
     }
 
 
+def test_a_saved_state_does_not_follow_the_optimiser(rng):
+    """state_dict copies, and so does load_state_dict: later steps change neither."""
+    ours, theirs = _twins(rng)
+    optimizer = optim.Adam(ours.items())
+    _draw_gradients(rng, ours, theirs)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    kept = {name: array.copy() for name, array in saved.items()}
+    optimizer.load_state_dict(saved)
+    for _ in range(2):
+        optimizer.step()
+    assert all(np.array_equal(saved[name], kept[name]) for name in kept)
+    assert not np.array_equal(optimizer.state_dict()["step"], kept["step"])
+    optimizer.load_state_dict(saved)
+    assert all(np.array_equal(optimizer.state_dict()[name], kept[name]) for name in kept)
+
+
 @pytest.mark.parametrize("max_norm", [0.5, 1e3])
 def test_clipping_is_that_of_torch(max_norm, rng):
     ours, theirs = _twins(rng)

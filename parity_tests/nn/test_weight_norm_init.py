@@ -93,6 +93,30 @@ def test_a_constant_output_keeps_its_length(panel, rng):
 
 
 @each_panel
+@pytest.mark.parametrize(
+    ("mean", "deviation", "is_constant"),
+    [
+        (0.0, 2e-5, False),
+        (0.0, 0.5e-5, True),
+        (0.9, 2e-5, False),
+        (100.0, 2e-3, False),  # the deviation counts relative to the mean where that is over 1
+        (-100.0, 2e-3, False),
+        (100.0, 0.5e-3, True),
+        (-100.0, 0.5e-3, True),
+    ],
+)
+def test_an_output_is_constant_below_a_deviation_of_1e_5(panel, mean, deviation, is_constant):
+    layer = {"numpy": left_side, "torch": right_side}[panel].WNLinear(1, 1)
+    state = {"weight_v": np.full((1, 1), 3.0), "weight_g": np.full((1, 1), 7.0), "bias": np.ones(1)}
+    weights.load_state(layer, state, "")
+    initialize_by(layer, np.array([[mean - deviation], [mean + deviation]]))
+    scale = 1 if is_constant else 1 / deviation
+    after = state_of(layer)
+    assert after["weight_g"].item() == pytest.approx(scale, rel=1e-6)
+    assert after["bias"].item() == pytest.approx(-mean * scale, rel=1e-6)
+
+
+@each_panel
 def test_an_interrupted_run_leaves_no_layer_to_be_initialised(panel, rng):
     side = {"numpy": left_side, "torch": right_side}[panel]
     pixels = {"numpy": left_pixels, "torch": right_pixels}[panel]

@@ -313,6 +313,7 @@ def test_values_that_a_program_named_are_compared_and_no_others(mlp, x):
         expected |= {("1", "output"), ("forward", "output"), ("1", "output gradient")}
         assert rows == expected | {("2.weight", "parameter gradient")}
         assert any("2.bias" in note and "one side only" in note for note in report.not_compared)
+        assert not any("no counterpart" in note for note in report.not_compared)  # of modules
     report = parity.compare(mlp[0], "hand.safetensors", x)
     assert report.ok and len(report.rows) == 7, report.full()
     assert parity.compare("hand.safetensors", "hand.safetensors").ok

@@ -249,3 +249,11 @@ def test_the_width_is_that_of_the_terminal(monkeypatch):
     assert str(report) == report.brief(200) != report.brief(80)
     monkeypatch.setenv("COLUMNS", "80")
     assert str(report) == report.brief(80)
+
+
+def test_long_lines_are_broken_at_spaces_and_lose_no_word():
+    names = [f"encoder.block{i}.weight" for i in range(20)]
+    report = report_of(failing_row("a", origin="root cause"), options={"ignore": names})
+    text = report.full(50)
+    assert all(len(line) <= 50 for line in text.splitlines()[1:])
+    assert all(name in text for name in names)

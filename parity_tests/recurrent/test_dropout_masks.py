@@ -20,7 +20,9 @@ from helpers.small_recurrent_networks import (
     tensors,
 )
 
+import numpy_ref.recurrent.masks
 import numpy_ref.recurrent.network
+import torch_impl.recurrent.masks
 import torch_impl.recurrent.network
 from diptych import pairs
 from diptych.arrays import leaves, map_arrays, to_numpy
@@ -51,6 +53,21 @@ def test_masks_are_equal_to_the_bit_on_every_path(cell, scheme):
             assert to_numpy(theirs).dtype == bool
             axis = 0 if name == ".words" else 1
             np.testing.assert_array_equal(ours.take([3, 4], axis), to_numpy(some))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_by_default_masks_begin_at_the_first_example_and_last_for_the_whole_window(side):
+    draw_masks = {"left": numpy_ref.recurrent.masks, "right": torch_impl.recurrent.masks}[
+        side
+    ].draw_masks
+    model = draw("rnn", "per_step", side)[1]
+    default, explicit = (
+        dict(leaves(draw_masks(model.rnn, KEY, B, **options)))
+        for options in ({}, {"length": model.config.seq_len, "first": 0})
+    )
+    assert default.keys() == explicit.keys() and default
+    for name, mask in default.items():
+        np.testing.assert_array_equal(to_numpy(mask), to_numpy(explicit[name]))
 
 
 @on_both_cells
