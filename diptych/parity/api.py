@@ -57,15 +57,14 @@ def compare(
     as in training.
 
     Errors are normwise, ‖a - b‖ / ‖b‖, over the whole tensor and over the elements that hide in its
-    norm (`errors.unexplained`). In float64 on the CPU, b is the right side and the bound is 1e-13.
-    In float32, or on CUDA, both sides are compared with the left in float64, and the bound follows
-    from dtype and size. A bound grows with the measured condition number of its tensor (see
-    diptych.parity.measures.bounds).
+    norm (`errors.unexplained`). In float64 on the CPU the bound is 1e-13; in float32 and on CUDA it
+    follows from dtype and size, and where the sides differ each is compared with the left in
+    float64. A bound grows with the rounding errors that noisy runs measure (`running.noisy`).
 
-    Runs: each side twice, with the trace and without it as a control, on the same input. In float32
-    or on CUDA the left once more in float64. Up to 4 further runs of the left in float64, with
-    perturbed weights, only if a tensor exceeds the bound of a well-conditioned one. Each vjp is
-    called once. A failing tensor costs further calls of modules of the right.
+    Runs: each side twice on the same input, with the trace, and without it as a control. In float32
+    or on CUDA the left once more in float64, if the sides differ. Up to 3 noisy runs of the left in
+    float64, if a tensor exceeds its bound. Each vjp is called once. A failing tensor costs further
+    calls of modules of the right.
 
     Args:
         left: A NumPy module, a torch module, a recording, or the name of a registered pair.
