@@ -25,6 +25,7 @@ from diptych.parity.running.alignment import Alignment
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
 from diptych.parity.running.torch_side import unusable
+from diptych.parity.running.trace import Arrays
 
 
 class Comparison:
@@ -97,8 +98,13 @@ class Comparison:
         self.cotangents.left_outputs = left.outputs
         right = self.right.run(self.right_plan())
         left, right = self._common(left, right)
-        source, first = (self.left, left) if self.left.can_run else (self.right, right)
-        self.references = References(source if source.can_run else None, plan, first, self.dtype)
+        if self.left.can_run:
+            self.references = References(self.left, plan, left, self.dtype)
+        else:
+            side = self.right if self.right.can_run else None
+            self.references = References(
+                side, self.right_plan(), right, self.dtype, self._under_left_names
+            )
         tensors = Tensors(self.left, self.descriptions, self.alignment, self.options, left, right)
         rows = [] if self._problem else self._rows(tensors, left, right)
         return Report(
@@ -170,6 +176,15 @@ class Comparison:
         if ignored:
             tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
         return rows
+
+    def _under_left_names(self, run: Run) -> Run:
+        """A run of the right with gradients and buffers under the left's names."""
+
+        def renamed(arrays: Arrays) -> Arrays:
+            named = {n: self.options.from_right(n, arrays) for n in self.descriptions[0].state}
+            return {name: np.asarray(a) for name, a in named.items() if a is not None}
+
+        return replace(run, gradients=renamed(run.gradients), buffers=renamed(run.buffers))
 
     def _idle_methods(self, left: Run) -> list[str]:
         """Public methods of both models that the run did not call."""

@@ -37,11 +37,20 @@ class References:
     """Runs of one side in float64. `runs` counts them by purpose.
 
     `side` is the left model, or the right one if the left is a recording; None if neither can be
-    run again. `first` is the side's run of the comparison.
+    run again. `first` is the side's run of the comparison. `translate` puts a run under the left's
+    names.
     """
 
-    def __init__(self, side: Side | None, plan: Plan, first: Run | None, dtype: np.dtype) -> None:
-        self.side, self.first = side, first
+    def __init__(
+        self,
+        side: Side | None,
+        plan: Plan,
+        first: Run | None,
+        dtype: np.dtype,
+        translate: Callable[[Run], Run] = lambda run: run,
+    ) -> None:
+        self.side, self.translate = side, translate
+        self.first = None if first is None else translate(first)
         self.unit = float(np.finfo(dtype).eps) / 2
         self.plan = _in_float64(plan)
         self.runs = {"float64 reference": 0, "noisy": 0}
@@ -141,7 +150,7 @@ class References:
                 return None
             self.runs[purpose] += 1
             with np.errstate(all="ignore"):
-                return run(twin)
+                return self.translate(run(twin))
         except Exception:
             return None
 
