@@ -14,9 +14,9 @@ from rich.console import Console
 
 from diptych import weights
 from diptych.files import load_arrays, write_atomically
+from diptych.options.options import Options
 from diptych.parity.api import compare
 from diptych.parity.makers import make, parse
-from diptych.parity.options.options import Options
 from diptych.parity.recordings import golden
 from diptych.parity.reports.report import Report
 from diptych.parity.saved_cases import FORMAT, load_case

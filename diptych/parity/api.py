@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from diptych.arrays import is_float, leaves
+from diptych.options.options import Options
 from diptych.parity.comparing.comparison import Comparison
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.recorded_side import RecordedSide, recorded_inputs
 from diptych.parity.reports.report import Report
 from diptych.parity.running.numpy_side import NumpySide
@@ -78,7 +78,7 @@ def compare(
         key: The random key of a registered pair: its weights, batch and noise follow from it.
         name: The name of the comparison in the report.
         rename, layout, ignore, allow_unused, bound, infinities, kwargs: See docs/functions.md and
-            `diptych.parity.options.options`. The report shows those that were used.
+            `diptych.options.options`. The report shows those that were used.
 
     Raises: ValueError for an unknown pair, dtype or device; for sides that cannot be compared, with
     what is taken; for a model that raises, with the path of its module; and if torch may compute in

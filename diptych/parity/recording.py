@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from diptych.arrays import to_numpy
+from diptych.options.options import Options
 from diptych.parity.api import side_of
 from diptych.parity.comparing.comparison import Comparison
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.golden import SUFFIX, save_run
 from diptych.parity.recordings.named_values import Recording
 from diptych.parity.running.numpy_trace import NumpyTrace

@@ -9,10 +9,10 @@ import torch
 
 from diptych import pairs, weights
 from diptych.arrays import leaves
+from diptych.options.options import Options
 from diptych.parity.comparing.comparison import Comparison
 from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, compare_named, masks_equal
-from diptych.parity.options.options import Options
 from diptych.parity.reports.report import Report
 from diptych.parity.running.numpy_side import NumpySide
 from diptych.parity.running.torch_side import TorchSide

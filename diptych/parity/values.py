@@ -13,6 +13,7 @@ import torch
 
 from diptych import weights
 from diptych.arrays import leaves, to_numpy, to_tensors
+from diptych.options.options import Options
 from diptych.pairs.pair import Pair, ValueFunction
 from diptych.parity.comparing.comparison import Comparison
 from diptych.parity.comparing.items import Item, TensorComparison
@@ -20,7 +21,6 @@ from diptych.parity.comparing.references import References
 from diptych.parity.comparing.roundings import roundings
 from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.measures.rows import PROPAGATED, ROOT_CAUSE, Row, compare_named
-from diptych.parity.options.options import Options
 from diptych.parity.running.numpy_side import NumpySide
 from diptych.parity.running.numpy_trace import NumpyTrace
 from diptych.parity.running.run import Run

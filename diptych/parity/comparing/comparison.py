@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from diptych.arrays import cast, leaves, map_arrays, to_numpy
+from diptych.options.options import Options
 from diptych.parity.comparing.cotangents import Cotangents, contiguous
 from diptych.parity.comparing.items import TensorComparison
 from diptych.parity.comparing.origins import Origins
@@ -18,7 +19,6 @@ from diptych.parity.comparing.states import compare_states
 from diptych.parity.comparing.tensors import Tensors
 from diptych.parity.measures.bounds import check_precision
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, masks_equal
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.recorded_side import RecordedSide, common_part, other_cotangents
 from diptych.parity.reports.report import Report
 from diptych.parity.running.alignment import Alignment

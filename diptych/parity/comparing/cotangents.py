@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diptych.arrays import is_float
-from diptych.parity.options.options import Options
+from diptych.options.options import Options
 from diptych.parity.running.alignment import match_leaves
 from diptych.parity.running.trace import Arrays
 from model_specs.common.key import Key

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from diptych.arrays import is_float
+from diptych.options.options import Options
 from diptych.parity.comparing.references import References, Select
 from diptych.parity.measures.bounds import FLOAT64_BOUND, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
-from diptych.parity.options.options import Options
 from diptych.parity.running.trace import Call
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from diptych.options.options import Options
 from diptych.parity.measures.rows import Row, compare_arrays
-from diptych.parity.options.options import Options
 from diptych.parity.running.run import Run
 from diptych.parity.running.trace import Arrays
 

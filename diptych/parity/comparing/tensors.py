@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from diptych.options.options import Options
 from diptych.parity.comparing.items import Item
 from diptych.parity.comparing.roundings import roundings
 from diptych.parity.comparing.states import tie_problems
-from diptych.parity.options.options import Options
 from diptych.parity.running.alignment import Alignment, layout_name, match_leaves
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Side

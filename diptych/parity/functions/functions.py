@@ -12,12 +12,12 @@ from torch import nn
 
 from diptych.arrays import cast, is_array, map_arrays, to_numpy
 from diptych.names import suggestion
+from diptych.options.options import Options
 from diptych.parity.api import compare
 from diptych.parity.functions.function_modules import function_module
 from diptych.parity.functions.layers import layer
 from diptych.parity.functions.nested_params import flattened, named_arrays, takes_nest
 from diptych.parity.functions.styles import PAIRS, STYLES, label
-from diptych.parity.options.options import Options
 from numpy_ref.nn.module import DTYPES, Module
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from diptych.arrays import cast, is_float, leaves, to_numpy
+from diptych.options.options import Options
 from diptych.parity.measures.errors import normwise
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.golden import load_run
 from diptych.parity.recordings.packing import Unsaved
 from diptych.parity.running.alignment import match_leaves

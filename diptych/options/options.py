@@ -10,9 +10,9 @@ import numpy as np
 
 from diptych.arrays import is_array
 from diptych.names import suggestion
-from diptych.parity.options import slices
-from diptych.parity.options.layouts import Layout
-from diptych.parity.options.option_checks import (
+from diptych.options import slices
+from diptych.options.layouts import Layout
+from diptych.options.option_checks import (
     as_bound,
     as_mapping,
     as_patterns,
@@ -20,7 +20,7 @@ from diptych.parity.options.option_checks import (
     jsonable,
     parsed,
 )
-from diptych.parity.options.patterns import any_matches, lookup
+from diptych.options.patterns import any_matches, lookup
 
 INFINITIES = ("masked", "equal", "error")
 STAR = ".*"
