@@ -38,7 +38,6 @@ class Layout:
     def __init__(self, text: str) -> None:
         if not isinstance(text, str) or text.count("->") != 1:
             raise ValueError(f"got {text!r}, {TAKES}")
-        self.text = text
         axes, *sizes = text.split(",")
         sides = axes.split("->")
         if len(sides) != 2:

@@ -6,6 +6,7 @@ import torch
 
 import numpy_ref.nn
 from diptych import parity, weights
+from diptych.parity.running.torch_side import TorchSide
 from numpy_ref.nn.functional import Tanh
 
 
@@ -54,3 +55,13 @@ def test_a_pair_that_agrees_needs_neither_a_reference_nor_a_noisy_run():
         assert report.ok and report.dtype == dtype
         assert report.runs["left"] == report.runs["right"] == 2
         assert report.runs["float64 reference"] == report.runs["noisy"] == 0
+
+
+def test_the_device_of_a_report_is_that_of_the_model_that_is_not_on_the_cpu(monkeypatch):
+    """ "cpu:0" stands for a device of another name."""
+    monkeypatch.setattr(TorchSide, "device", property(lambda side: "cpu:0"))
+    left, right = Left(), Right(more=False)
+    weights.transfer(left.linear, right.linear)
+    report = parity.compare(left, right, np.ones((4, 3)))
+    assert report.ok and report.device == "cpu:0"
+    assert "save_case" in report.reproducer and report.key == "Key(0)"

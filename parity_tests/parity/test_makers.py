@@ -34,6 +34,14 @@ def test_a_function_of_a_module_is_called():
     assert build("collections:OrderedDict") == {}
 
 
+def test_a_module_of_the_working_folder_is_found(write, monkeypatch, tmp_path):
+    write("module_of_a_maker.py", "def make():\n    return 7\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert build("module_of_a_maker:make") == 7
+    assert sys.path.count(str(tmp_path)) == 1
+
+
 def test_a_file_imports_its_neighbours_and_leaves_the_path_unchanged(write):
     write("neighbour_of_a_maker.py", "value = 5\n")
     path = write(
