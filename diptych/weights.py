@@ -71,7 +71,7 @@ def _converted(
     layout: Mapping[str, str],
 ) -> dict[str, np.ndarray]:
     """The arrays under the target's names and in its layouts; `own` are the target's."""
-    from diptych.parity.options.options import Options  # noqa: PLC0415  (parity needs this module)
+    from diptych.options.options import Options  # noqa: PLC0415  (parity needs this module)
 
     options = Options(rename=rename, layout=layout)
     options.check(arrays, own)

@@ -103,7 +103,7 @@ def _line(report: Report) -> tuple[str, ...]:
     return (
         escape(report.name),
         str(len(report.rows)),
-        "[green]agrees[/]" if report.ok else "[bold red]DIVERGES[/]",
+        "[green]agrees[/]" if report.ok else f"[bold red]{report.result.upper()}[/]",
         masks,
         f"{worst.error:.1e}" if worst else "",
         escape(worst.name) if worst else "",

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from diptych import weights
 from diptych.files import load_arrays, write_atomically
+from diptych.options.options import Options
 from diptych.parity.api import compare
 from diptych.parity.makers import make, parse
-from diptych.parity.options.options import Options
 from diptych.parity.recordings import golden
 from diptych.parity.reports.report import Report
 from diptych.parity.saved_cases import FORMAT, load_case
@@ -55,8 +55,8 @@ def compare_sides(
         if inputs is None and not any(isinstance(model, str) for model in models):
             raise ValueError("inputs: got none, takes a file, since no golden file holds them")
 
-        def run(**given: Any) -> Report:
-            return compare(*models, batch, noise, **given)
+        def run(**settings: Any) -> Report:
+            return compare(*models, batch, noise, **settings)
 
     if copy_weights:
         settings = {f.name: arguments[f.name] for f in fields(Options) if f.name in arguments}

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from diptych.arrays import is_float, leaves
+from diptych.options.options import Options
 from diptych.parity.comparing.comparison import Comparison
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.recorded_side import RecordedSide, recorded_inputs
 from diptych.parity.reports.report import Report
 from diptych.parity.running.numpy_side import NumpySide
@@ -56,17 +56,29 @@ def compare(
     gets copies of them. Both models keep the gradients of the run, and their buffers are updated
     as in training.
 
-    Errors are normwise, ‖a - b‖ / ‖b‖, in each island of magnitude (`errors.islands`). In float64
-    on the CPU, b is the right side and the bound is 1e-13. In float32, or on CUDA, both sides are
-    compared with the left in float64, and the bound follows from dtype and size. A bound grows with
-    the measured condition number of its tensor (see diptych.parity.measures.bounds).
+    Errors are normwise, ‖a - b‖ / ‖b‖, over the whole tensor and over the elements that hide in its
+    norm (`errors.unexplained`). In float64 on the CPU the bound is 1e-13; in float32 and on CUDA it
+    follows from dtype and size, and where the sides differ each is compared with the left in
+    float64. A bound grows with the rounding errors that noisy runs measure (`running.noisy`).
 
-    Runs: each side twice, with the trace and without it as a control, on the same input. In float32
-    or on CUDA the left once more in float64. Up to 4 further runs of the left in float64, with
-    perturbed weights, only if a tensor exceeds the bound of a well-conditioned one. Each vjp is
-    called once. A failing tensor costs further calls of modules of the right.
+    Runs: each side twice on the same input, with the trace, and without it as a control. In float32
+    or on CUDA the left once more in float64, if the sides differ. Up to 3 noisy runs of the left in
+    float64, if a tensor exceeds its bound. Each vjp is called once. A failing tensor costs further
+    calls of modules of the right.
 
-    The options are explained in `diptych.parity.options.options` and shown in the report when used.
+    Args:
+        left: A NumPy module, a torch module, a recording, or the name of a registered pair.
+        right: A torch module, a NumPy module or a recording; None for a registered pair.
+        batch: The argument of the root method, or a tuple of arguments. Default: the arguments in
+            the recording; a registered pair has its own.
+        noise: The last argument of `loss`.
+        dtype: The dtype of a registered pair, by default float64. For models of your own it is only
+            checked against that of their parameters.
+        device: The device of the right model of a registered pair; otherwise likewise checked.
+        key: The random key of a registered pair: its weights, batch and noise follow from it.
+        name: The name of the comparison in the report.
+        rename, layout, ignore, allow_unused, bound, infinities, kwargs: See docs/functions.md and
+            `diptych.options.options`. The report shows those that were used.
 
     Raises: ValueError for an unknown pair, dtype or device; for sides that cannot be compared, with
     what is taken; for a model that raises, with the path of its module; and if torch may compute in
@@ -84,7 +96,7 @@ def compare(
             raise ValueError(f"left: got {left!r} with a right model, takes a model or a file")
         return compare_registered(left, dtype or "float64", as_device(device), key, options)
     if right is None:
-        raise ValueError("right: got None, takes the torch module to compare with")
+        raise ValueError("right: got None, takes the model or the recording to compare with")
     sides = side_of(left, "left"), side_of(right, "right")
     if isinstance(sides[0], TorchSide) and isinstance(sides[1], NumpySide):
         raise ValueError(
@@ -101,7 +113,8 @@ def compare(
         raise ValueError(f"device: got {device!r}, the right model is on {sides[1].device}")
     options = replace(options, rename={k: sides[1].clean(v) for k, v in options.rename.items()})
     report = Comparison(*sides, batch, noise, options, common).report(name or sides[0].title)
-    case = f"{report.name}.safetensors"
+    is_file = report.name.endswith(".safetensors")
+    case = f"{'case-of-' if is_file else ''}{report.name.removesuffix('.safetensors')}.safetensors"
     hint = f"parity.save_case({case!r}, left, right, batch), then: diptych compare {case}"
     return replace(report, key=str(key), reproducer=hint)
 
@@ -120,9 +133,9 @@ def side_of(model: Any, label: str) -> Side:
     if isinstance(model, type):
         raise TypeError(f"{label}: got the class {model.__name__}, takes an instance of it")
     if callable(model) or isinstance(model, tuple):
-        described = getattr(model, "__name__", type(model).__name__)
+        kind = getattr(model, "__name__", type(model).__name__)
         raise TypeError(
-            f"{label}: got {described}, takes a numpy_ref.nn.Module or a torch.nn.Module; "
+            f"{label}: got {kind}, takes a numpy_ref.nn.Module or a torch.nn.Module; "
             "parity.compare_functions takes plain functions and other classes"
         )
     raise TypeError(

@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from diptych.arrays import to_numpy
+from diptych.options.options import Options
 from diptych.parity.api import side_of
 from diptych.parity.comparing.comparison import Comparison
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.golden import SUFFIX, save_run
 from diptych.parity.recordings.named_values import Recording
 from diptych.parity.running.numpy_trace import NumpyTrace
@@ -187,8 +187,8 @@ def run_pair(
         run = side.run(plan)
         if side.problem:
             raise ValueError(side.problem)
-        comparison.left_outputs = comparison.left_outputs or run.outputs
+        comparison.cotangents.left_outputs = comparison.cotangents.left_outputs or run.outputs
         names = ("state", "parameters", "frozen", "ties", "sources")
-        described = {name: getattr(description, name) for name in names}
-        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **described))
+        state = {name: getattr(description, name) for name in names}
+        runs.append(replace(run, inputs=plan.inputs, aliases=aliases(side), **state))
     return tuple(runs)

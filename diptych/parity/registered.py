@@ -9,10 +9,10 @@ import torch
 
 from diptych import pairs, weights
 from diptych.arrays import leaves
+from diptych.options.options import Options
 from diptych.parity.comparing.comparison import Comparison
 from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, compare_named, masks_equal
-from diptych.parity.options.options import Options
 from diptych.parity.reports.report import Report
 from diptych.parity.running.numpy_side import NumpySide
 from diptych.parity.running.torch_side import TorchSide
@@ -69,7 +69,7 @@ def compare_registered(
     sides = NumpySide(left, "left"), TorchSide(right, "right")
     comparison = Comparison(*sides, batch, noise, options, left_dtype)
     report = comparison.report(name)
-    if raised is not None:  # by no layer, or the comparison would have named it
+    if raised is not None:  # a layer would have raised in the comparison as well
         raise ValueError(f"left: initialize raised {type(raised).__name__}: {raised}") from raised
     rows = [*draws, *(row for row in report.rows if row.kind != "parameter")]
     notes: tuple[str, ...] = ()

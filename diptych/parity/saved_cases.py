@@ -14,9 +14,9 @@ import torch
 from diptych import weights
 from diptych.files import save_arrays
 from diptych.names import lookup
+from diptych.options.options import Options
 from diptych.parity.api import compare
 from diptych.parity.makers import make, parse
-from diptych.parity.options.options import Options
 from diptych.parity.recording import check_path, run_pair
 from diptych.parity.recordings import golden
 from diptych.parity.recordings.packing import Reader, Writer

@@ -13,14 +13,14 @@ import torch
 
 from diptych import weights
 from diptych.arrays import leaves, to_numpy, to_tensors
+from diptych.options.options import Options
 from diptych.pairs.pair import Pair, ValueFunction
 from diptych.parity.comparing.comparison import Comparison
-from diptych.parity.comparing.items import Item, Judge
+from diptych.parity.comparing.items import Item, TensorComparison
 from diptych.parity.comparing.references import References
 from diptych.parity.comparing.roundings import roundings
 from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.measures.rows import PROPAGATED, ROOT_CAUSE, Row, compare_named
-from diptych.parity.options.options import Options
 from diptych.parity.running.numpy_side import NumpySide
 from diptych.parity.running.numpy_trace import NumpyTrace
 from diptych.parity.running.run import Run
@@ -30,11 +30,11 @@ from diptych.parity.running.trace import Arrays
 from model_specs.common.key import Key
 
 PREFIX = "eval: "
-"""The names of the rows of the loss in evaluation mode begin with it."""
+"""Prefix of the names of rows of the loss in evaluation mode."""
 LOSS = f"{PREFIX}loss"
 FORWARD = ("noise", "output", "buffer")
 """Kinds of the rows whose errors values inherit"""
-JUMPS = "its results change in jumps, compared in float64 alone"
+JUMPS = "one rounding can change its discrete results, so it is compared in float64 only"
 
 
 class Panels(NamedTuple):
@@ -154,12 +154,13 @@ def _value_rows(
         batch, noise = (to_tensors(array, device, track=False) for array in plan.inputs)
         right = _evaluate("right", panels.right, functions, batch, noise, panels.key)
     arbitrated = dtype != np.float64 or device.type != "cpu"
-    judge = Judge(dtype, References(side, plan, first, dtype), options, arbitrated=arbitrated)
+    references = References(side, plan, first, dtype)
+    comparison = TensorComparison(dtype, references, options, arbitrated=arbitrated)
     modules = dict(panels.left.named_modules())
     events = run.events if run is not None else []
     total = sum(roundings(c, modules.get(c.module), p) for p, c in events if p == "forward")
     return [
-        judge.row(
+        comparison.row(
             Item(
                 name,
                 "value",

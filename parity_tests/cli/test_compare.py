@@ -16,8 +16,8 @@ from diptych import parity
 from diptych.cli.comparing import read_options
 from diptych.commands import compare as command
 from diptych.files import load_arrays, save_arrays
+from diptych.options.options import Options
 from diptych.parity.makers import make, parse
-from diptych.parity.options.options import Options
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.parity.options.layouts import Layout
+from diptych.options.layouts import Layout
 
 
 @pytest.mark.parametrize(

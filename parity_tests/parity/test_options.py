@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.parity.options.options import Options
+from diptych.options.options import Options
 
 QKV = {
     "q.weight": "c_attn.weight[:, 0:8]",

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from diptych import parity
 from diptych.cli.comparing import read_options
 from diptych.commands.compare import transfer
+from diptych.options.options import Options
 from diptych.parity.makers import make, parse
-from diptych.parity.options.options import Options
 from diptych.parity.running.run import Run
 from diptych.parity.saved_cases import load_case
 from model_specs.common.key import Key

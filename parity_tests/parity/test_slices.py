@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from diptych.parity.options.slices import parse
+from diptych.options.slices import parse
 
 ARRAY = np.arange(24).reshape(2, 3, 4)
 ITEMS = {"...": ..., ":": slice(None), "2": 2, "-3": -3, "1:3": slice(1, 3), "-4:-2": slice(-4, -2)}

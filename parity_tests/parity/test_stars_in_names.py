@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diptych.parity.options.options import Options
+from diptych.options.options import Options
 
 LEFT = ["encoder.0.weight", "encoder.0.bias", "head.weight"]
 RIGHT = ["body.0.weight", "body.0.bias", "out.weight"]

@@ -9,26 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.arrays import cast, is_float, leaves, map_arrays, to_numpy
-from diptych.parity.comparing.items import Judge
+from diptych.arrays import cast, leaves, map_arrays, to_numpy
+from diptych.options.options import Options
+from diptych.parity.comparing.cotangents import Cotangents, contiguous
+from diptych.parity.comparing.items import TensorComparison
 from diptych.parity.comparing.origins import Origins
 from diptych.parity.comparing.references import References
 from diptych.parity.comparing.states import compare_states
 from diptych.parity.comparing.tensors import Tensors
 from diptych.parity.measures.bounds import check_precision
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, masks_equal
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.recorded_side import RecordedSide, common_part, other_cotangents
 from diptych.parity.reports.report import Report
-from diptych.parity.running.alignment import Alignment, match_leaves
+from diptych.parity.running.alignment import Alignment
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
 from diptych.parity.running.torch_side import unusable
 from diptych.parity.running.trace import Arrays
-from model_specs.common.key import Key
-from numpy_ref.nn import random
-
-COTANGENTS = Key(0).fold_in("cotangents")
 
 
 class Comparison:
@@ -58,7 +55,7 @@ class Comparison:
         self.inputs = map_arrays(lambda array: cast(to_numpy(array), dtype), inputs)
         self.device = self.right.device if self.right.device != "cpu" else self.left.device
         self.arbitrated = dtype != np.float64 or self.device != "cpu"
-        self.left_outputs: Arrays = {}
+        self.cotangents = Cotangents(left.cotangents, right.cotangents, options, dtype)
 
     def _root(self) -> str:
         """The method that is run: `loss` if both have it, else `forward`."""
@@ -73,23 +70,23 @@ class Comparison:
         )
 
     def left_plan(self) -> Plan:
-        """How the left is run."""
+        """The plan of the left's runs."""
         return Plan(
             self.root,
             self.inputs,
-            self.options.kwargs,
-            self._left_cotangents,
+            map_arrays(lambda array: cast(to_numpy(array), self.dtype), dict(self.options.kwargs)),
+            self.cotangents.of_left,
             self.alignment.left_methods,
             self.alignment.left_names,
             self.dtype,
         )
 
     def right_plan(self) -> Plan:
-        """How the right is run, after the left, from whose outputs its cotangents follow."""
+        """The plan of the right's runs, whose cotangents follow from the outputs of the left's."""
         return replace(
             self.left_plan(),
             inputs=self._right_inputs(),
-            cotangents=self._right_cotangents,
+            cotangents=self.cotangents.of_right,
             methods=self.alignment.right_methods,
             names=self.alignment.right_names,
         )
@@ -98,11 +95,16 @@ class Comparison:
         """Run both sides and compare them."""
         plan = self.left_plan()
         left = self.left.run(plan)
-        self.left_outputs = left.outputs
+        self.cotangents.left_outputs = left.outputs
         right = self.right.run(self.right_plan())
         left, right = self._common(left, right)
-        source, first = (self.left, left) if self.left.can_run else (self.right, right)
-        self.references = References(source if source.can_run else None, plan, first, self.dtype)
+        if self.left.can_run:
+            self.references = References(self.left, plan, left, self.dtype)
+        else:
+            side = self.right if self.right.can_run else None
+            self.references = References(
+                side, self.right_plan(), right, self.dtype, self._under_left_names
+            )
         tensors = Tensors(self.left, self.descriptions, self.alignment, self.options, left, right)
         rows = [] if self._problem else self._rows(tensors, left, right)
         return Report(
@@ -119,7 +121,7 @@ class Comparison:
         )
 
     def _common(self, left: Run, right: Run) -> tuple[Run, Run]:
-        """What both runs hold, if one is a recording that holds some values only."""
+        """The two runs without the tensors that a partial recording on the other side lacks."""
         self.dropped: tuple[str, ...] = ()
         if not self.right.can_run and not right.differentiated:
             left = replace(left, differentiated=False)
@@ -144,8 +146,11 @@ class Comparison:
         return self.left.problem or self.right.problem
 
     def _rows(self, tensors: Tensors, left: Run, right: Run) -> list[Row]:
-        judge = Judge(self.dtype, self.references, self.options, arbitrated=self.arbitrated)
-        states, notes = compare_states(*self.descriptions, self.options)
+        arbitrated = self.arbitrated
+        comparison = TensorComparison(
+            self.dtype, self.references, self.options, arbitrated=arbitrated
+        )
+        states, notes = compare_states(*self.descriptions, self.options, right.gradients)
         tensors.notes += notes
         rows = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in states]
         ignored: Counter[str] = Counter()
@@ -156,7 +161,7 @@ class Comparison:
         for item in tensors.items():
             if self._is_ignored(item.title, ignored):
                 continue
-            row = judge.row(item)
+            row = comparison.row(item)
             if not row.ok and not row.origin:
                 call = item.call
                 origin = ROOT_CAUSE
@@ -166,9 +171,25 @@ class Comparison:
             rows.append(row)
         names = [name for d in self.descriptions for name in d.state]
         self.options.check_patterns([*(row.name for row in rows), *names, *self.right.other_names])
+        if idle := self._idle_methods(left):
+            tensors.notes.append(f"{', '.join(idle)} (not called by {self.root})")
         if ignored:
             tensors.notes.append(f"{', '.join(ignored)} (ignored by hand)")
         return rows
+
+    def _under_left_names(self, run: Run) -> Run:
+        """A run of the right with gradients and buffers under the left's names."""
+
+        def renamed(arrays: Arrays) -> Arrays:
+            named = {n: self.options.from_right(n, arrays) for n in self.descriptions[0].state}
+            return {name: np.asarray(a) for name, a in named.items() if a is not None}
+
+        return replace(run, gradients=renamed(run.gradients), buffers=renamed(run.buffers))
+
+    def _idle_methods(self, left: Run) -> list[str]:
+        """Public methods of both models that the run did not call."""
+        called = {c.method for c in left.calls.values() if not c.module} | set(left.helpers)
+        return sorted({m for path, m in self.alignment.left_methods if not path} - called)
 
     def _is_ignored(self, name: str, ignored: Counter[str]) -> bool:
         if self.options.ignored(name):
@@ -184,53 +205,9 @@ class Comparison:
         def convert(array: np.ndarray) -> np.ndarray:
             name = next(names)
             name = f"input{name.removeprefix('[0]') if single else name}"
-            return _contiguous(self.options.to_right(name, array))
+            return contiguous(self.options.to_right(name, array))
 
         return tuple(map_arrays(convert, array) for array in self.inputs)
-
-    def _left_cotangents(self, outputs: Arrays) -> Arrays:
-        """One random cotangent for each output; arrays of ones would hide a transpose.
-
-        A recording holds its own.
-        """
-        if self.left.cotangents:
-            zeros = {n: np.zeros(a.shape, self.dtype) for n, a in outputs.items() if is_float(a)}
-            return {name: self.left.cotangents.get(name, zero) for name, zero in zeros.items()}
-        if self.right.cotangents:
-            names = match_leaves(outputs, self.right.cotangents)
-            return {
-                name: np.asarray(
-                    self.options.to_left(f"output{name}", self.right.cotangents[names[name]])
-                )
-                if name in names
-                else np.zeros(array.shape, self.dtype)
-                for name, array in outputs.items()
-                if is_float(array)
-            }
-        return {
-            name: random.normal(
-                COTANGENTS.fold_in(name or "output"), tuple(array.shape), dtype=self.dtype
-            )
-            for name, array in outputs.items()
-            if is_float(array)
-        }
-
-    def _right_cotangents(self, outputs: Arrays) -> Arrays:
-        """The left's cotangents in the right's layout, for outputs of the right's names."""
-        left = self._left_cotangents(self.left_outputs)
-        matches = match_leaves(self.left_outputs, outputs)
-        arrays = {
-            matches[name]: _contiguous(self.options.to_right(f"output{name}", array))
-            for name, array in left.items()
-            if name in matches
-        }
-        # a shape of its own is a row of its own; the backward pass must run all the same
-        return {
-            name: array
-            if (array := arrays.get(name)) is not None and array.shape == output.shape
-            else np.zeros(output.shape, self.dtype)
-            for name, output in outputs.items()
-        }
 
     def _not_compared(self, tensors: Tensors) -> tuple[str, ...]:
         notes = [*self.left.notes, *self.right.notes, *tensors.notes]
@@ -247,8 +224,3 @@ class Comparison:
             path: (self.left.source(path), self.right.source(self.options.right_name(path)))
             for path in sorted(paths)
         }
-
-
-def _contiguous(array: np.ndarray) -> np.ndarray:
-    """A copy in C order; np.ascontiguousarray would give a number an axis."""
-    return np.array(array, order="C")

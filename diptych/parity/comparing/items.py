@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from diptych.arrays import is_float
+from diptych.options.options import Options
 from diptych.parity.comparing.references import References, Select
 from diptych.parity.measures.bounds import FLOAT64_BOUND, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, Row, add_statistics, compare_arrays
-from diptych.parity.options.options import Options
 from diptych.parity.running.trace import Call
 
 
@@ -35,10 +35,10 @@ class Item(NamedTuple):
     """Dtypes of the two sides that NumPy lacks, or "number" for a Python number"""
 
 
-class Judge:
-    """Compares items.
+class TensorComparison:
+    """Compares the two arrays of an item within the bound of that item.
 
-    In float64 on the CPU, left is compared with right. If `arbitrated`, each is compared with a run
+    Left is compared with right. If `arbitrated` and they differ, then each is compared with a run
     in float64, and the worse of the two counts.
     """
 
@@ -46,8 +46,7 @@ class Judge:
         self, dtype: np.dtype, references: References, options: Options, *, arbitrated: bool
     ) -> None:
         self.dtype, self.references, self.options = dtype, references, options
-        self.arbitrated = arbitrated and references.reference is not None
-        self.by_rounding = arbitrated
+        self.arbitrated = arbitrated
 
     def row(self, item: Item) -> Row:
         """The row of one item, without its origin."""
@@ -65,33 +64,47 @@ class Judge:
             row = compare_arrays(item.title, item.kind, item.left, item.right, bound)
             note = item.problem if row.error != math.inf else f"{item.problem}; {row.note}"
             return replace(row, error=math.inf, note=note.rstrip("; "), origin=ROOT_CAUSE)
-        pairs = [(item.left, item.right, ("left", "right"))]
-        if self.arbitrated and item.left is not None and item.right is not None:
+        direct = self._compare(item, bound, item.left, item.right, ("left", "right"))
+        reference = None
+        if self.arbitrated and not direct.ok and item.left is not None and item.right is not None:
             reference = self._reference(item)
-            if _is_float(reference):
-                pairs = [
-                    (item.left, reference, ("left", "float64 left")),
-                    (item.right, reference, ("right", "float64 left")),
-                ]
-        rows = [
-            compare_arrays(
-                item.title,
-                item.kind,
-                array,
-                other,
-                bound,
-                sides,
-                infinities=self.options.infinities,
-                widen=functools.partial(self.references.widen, item.select, bound),
+        row = direct
+        if reference is not None and is_float(reference):
+            row = max(
+                (
+                    self._compare(item, bound, array, reference, (side, "float64 left"))
+                    for array, side in ((item.left, "left"), (item.right, "right"))
+                ),
+                key=lambda row: row.excess,
             )
-            for array, other, sides in pairs
-        ]
-        row = max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
         row = replace(row, loosened=by_hand is not None)
-        if not row.ok and len(pairs) == 2:
-            side = pairs[rows.index(_worst(rows))][2][0]
-            return replace(row, note=row.note or f"the {side} panel is off")
         return self._with_dtypes(row, item) if row.ok and by_hand is None else row
+
+    def _compare(
+        self,
+        item: Item,
+        bound: float,
+        array: np.ndarray | None,
+        other: np.ndarray | None,
+        sides: tuple[str, str],
+    ) -> Row:
+        """The row of one array and its reference."""
+        is_last = not self.arbitrated or sides[1] != "right"  # the arbiter is asked next
+        widen = functools.partial(self.references.widen, item.select, bound)
+        row = compare_arrays(
+            item.title,
+            item.kind,
+            array,
+            other,
+            bound,
+            sides,
+            infinities=self.options.infinities,
+            widen=widen if is_last or self.references.side is None else None,
+        )
+        is_arbiter = sides[1] != "right"
+        if row.ok or not is_arbiter or row.note:
+            return row
+        return replace(row, note=f"the {sides[0]} panel is off")
 
     def _bound(self, item: Item) -> float:
         """The error bound of one tensor, before it is widened by noisy runs.
@@ -101,13 +114,17 @@ class Judge:
 
         On CUDA in float64 the second bound is at least FLOAT64_BOUND.
         """
-        if not self.by_rounding:
+        if not self.arbitrated:
             return FLOAT64_BOUND
         floor = FLOAT64_BOUND if self.dtype == np.float64 else 0.0
         return max(floor, rounding_bound(self.dtype, item.roundings))
 
     def _reference(self, item: Item) -> np.ndarray | None:
-        """The tensor in float64; the dtype's own extremes count as they are on both sides."""
+        """The tensor in float64.
+
+        Elements that are the largest number of the dtype on both sides, as in masked scores, keep
+        that value: in float64 the largest number is another one.
+        """
         run = self.references.reference
         reference = None if run is None else item.select(run)
         if not _is_float(reference) or reference is None or item.right is None or item.left is None:
@@ -128,10 +145,6 @@ class Judge:
         names = list(dict.fromkeys(names))
         note = f"computed in {' and '.join(names)}, not {self.dtype}"
         return replace(row, error=math.inf, note=note)
-
-
-def _worst(rows: list[Row]) -> Row:
-    return max(rows, key=lambda r: r.error / r.bound if r.bound else r.error)
 
 
 def _is_float(array: np.ndarray | None) -> bool:

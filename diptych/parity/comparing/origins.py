@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from diptych.arrays import leaves, map_arrays, to_numpy, to_tensors
+from diptych.options.options import Options
 from diptych.parity.measures.rows import PROPAGATED, ROOT_CAUSE, compare_arrays
-from diptych.parity.options.options import Options
 from diptych.parity.running.alignment import Alignment, layout_name, match_leaves
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Side, outputs_of, total_of
@@ -184,7 +184,7 @@ class Origins:
             names = iter([name for name, _ in leaves(argument, str(i))])
             arguments.append(
                 map_arrays(
-                    lambda a, names=names: np.array(  # type: ignore[misc]
+                    lambda a, names=names: to_numpy(  # type: ignore[misc]
                         self.options.to_right(layout_name(call, "input gradient", next(names)), a)
                     ),
                     argument,

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from diptych.options.options import Options
 from diptych.parity.comparing.items import Item
 from diptych.parity.comparing.roundings import roundings
 from diptych.parity.comparing.states import tie_problems
-from diptych.parity.options.options import Options
 from diptych.parity.running.alignment import Alignment, layout_name, match_leaves
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Side
@@ -35,6 +35,7 @@ class Tensors:
         self.left, self.right = left, right
         self.left_state, self.right_state = states
         self.modules, self.accumulation = side.modules, side.accumulation
+        self._is_recorded = not side.can_run
         self.notes: list[str] = []
         optional = side.gradients_are_optional or not right.differentiated
         self.gradients = left.differentiated or not optional
@@ -127,6 +128,9 @@ class Tensors:
                 is_constant = is_input and leaf not in twin.variables
                 if is_constant or _is_zero(left, right):
                     continue
+                if self._is_recorded and is_input and leaf not in call.variables:
+                    self._note(call.title(kind, leaf), "it required no gradient in the recording")
+                    continue
                 reasons = (
                     (call.without_gradient.get(leaf), left),
                     (twin.without_gradient.get(matches.get(leaf, leaf)), right),
@@ -190,7 +194,8 @@ class Tensors:
         return [n for n in self._in_order(self.left_state.parameters) if n not in later]
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
-        return [name for name in self.left_state.state if name in set(names)]
+        members = set(names)
+        return [name for name in self.left_state.state if name in members]
 
     def _gradient(self, name: str, call: Call | None, total: int) -> Iterator[Item]:
         """The gradient of one parameter."""

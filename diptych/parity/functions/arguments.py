@@ -102,9 +102,9 @@ class Arguments:
             return items
         floats = [has_float(argument) for argument in arguments]
         if len(items) != sum(floats):
-            wanted = ", ".join(n for n, is_float in zip(names, floats, strict=True) if is_float)
+            expected = ", ".join(n for n, is_float in zip(names, floats, strict=True) if is_float)
             raise ValueError(
-                f"{self.label}: got {len(items)} gradients, takes {sum(floats)}: of {wanted}"
+                f"{self.label}: got {len(items)} gradients, takes {sum(floats)}: of {expected}"
             )
         remaining = iter(items)
         return [next(remaining) if floating else None for floating in floats]

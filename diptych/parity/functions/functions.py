@@ -12,12 +12,12 @@ from torch import nn
 
 from diptych.arrays import cast, is_array, map_arrays, to_numpy
 from diptych.names import suggestion
+from diptych.options.options import Options
 from diptych.parity.api import compare
 from diptych.parity.functions.function_modules import function_module
 from diptych.parity.functions.layers import layer
 from diptych.parity.functions.nested_params import flattened, named_arrays, takes_nest
 from diptych.parity.functions.styles import PAIRS, STYLES, label
-from diptych.parity.options.options import Options
 from numpy_ref.nn.module import DTYPES, Module
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def compare_functions(
             the right is a module whose parameters are those of the left in the same order.
         layout: Left name -> "i o -> o i", as in `compare`.
         style: The style of the left, or of both sides.
+        name: The name of the comparison in the report, by default that of the left function.
         options: All other options of `compare`. With `dtype`, inputs and params are cast.
 
     Styles:
@@ -195,7 +196,7 @@ def _loaded(
         key: value.clone() if isinstance(value, torch.Tensor) else value.copy()
         for key, value in own.items()
     }
-    touched = {settings.right_name(key) for key in arrays}
+    targets = {settings.right_name(key) for key in arrays}
     try:
         for key, array in arrays.items():
             part = settings.part_of_right(key, own)
@@ -214,7 +215,7 @@ def _loaded(
             _assign(part, value)
         yield
     finally:
-        for key in touched & own.keys():
+        for key in targets & own.keys():
             _assign(own[key], saved[key])
 
 

@@ -32,7 +32,7 @@ def named_arrays(params: Any) -> dict[str, np.ndarray]:
         return {name: to_numpy(array) for name, array in params.items()}
     arrays: dict[str, np.ndarray] = {}
     for field, array in leaves(params):
-        name = re.sub(r"[.\[\]]+", ".", field).strip(".")
+        name = re.sub(r"[.'\[\]]+", ".", field).strip(".")
         if name in arrays:
             raise ValueError(f"params: got two arrays of the name {name!r}, takes one")
         arrays[name] = to_numpy(array)

@@ -21,10 +21,10 @@ NOISE = 2.0**-30
 """Relative size of the random errors in a noisy run, which measures rounding errors."""
 NOISY_RUNS = 3
 """Number of noisy runs."""
-NOISE_RATIO = 64.0
+NOISE_RATIO = 32.0
 """Ratio of the difference of two correct implementations to the change in a noisy run, scaled to
-the unit roundoff: LAMBDA for the tail of the distribution, and as much again for other orders of
-the operations and for a run that has little noise by chance."""
+the unit roundoff: LAMBDA for the tail of the distribution, 2 for errors on both sides, and 2 for
+noisy runs that have little noise by chance."""
 NO_DIGIT = 0.1
 """The largest bound of a tensor: beyond it no digit is correct, and nothing can be compared."""
 SMALL = 1e-6

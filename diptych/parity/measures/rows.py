@@ -65,6 +65,11 @@ class Row:
     def ok(self) -> bool:
         return self.error <= self.bound
 
+    @property
+    def excess(self) -> float:
+        """The error relative to its bound; the error itself if the bound is 0."""
+        return self.error / self.bound if self.bound else self.error
+
     def __str__(self) -> str:
         element = "" if self.index is None else f", worst at {list(self.index)}"
         values = (
@@ -248,8 +253,3 @@ def masks_equal(rows: Iterable[Row]) -> bool | None:
 
 def _is_exact(array: np.ndarray | None) -> bool:
     return array is not None and array.dtype.kind not in "fc"
-
-
-def worst_of(rows: Iterable[Row]) -> Row:
-    """The row with the largest error; the first one among equals."""
-    return max(rows, key=lambda row: row.error)

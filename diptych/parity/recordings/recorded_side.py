@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from diptych.arrays import cast, is_float, leaves, to_numpy
+from diptych.options.options import Options
 from diptych.parity.measures.errors import normwise
-from diptych.parity.options.options import Options
 from diptych.parity.recordings.golden import load_run
 from diptych.parity.recordings.packing import Unsaved
 from diptych.parity.running.alignment import match_leaves
@@ -228,7 +228,8 @@ def common_part(left: Run, right: Run, options: Options) -> tuple[Run, Run, tupl
 
 
 def _only(arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
-    return {name: array for name, array in arrays.items() if name in set(names)}
+    members = set(names)
+    return {name: array for name, array in arrays.items() if name in members}
 
 
 def _with_calls(run: Run, kept: Mapping[Call, Call], root: Call | None) -> Run:

@@ -55,7 +55,7 @@ class Outcome:
     @property
     def worst(self) -> Row:
         """The row with the largest error relative to its bound."""
-        return max(self.rows, key=lambda row: row.error / row.bound if row.bound else row.error)
+        return max(self.rows, key=lambda row: row.excess)
 
     @property
     def failures(self) -> tuple[Row, ...]:

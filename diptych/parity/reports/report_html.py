@@ -42,7 +42,7 @@ class ModuleNode:
     @property
     def worst(self) -> Row | None:
         """The row with the largest error relative to its bound, also from the modules inside."""
-        return max(self.all_rows(), key=_excess, default=None)
+        return max(self.all_rows(), key=lambda row: row.excess, default=None)
 
     @property
     def failures(self) -> list[Row]:
@@ -99,10 +99,6 @@ def severity(row: Row | None) -> int:
 def _is_open(outcome: Outcome, node: ModuleNode) -> bool:
     """True for the root, and for modules on the way to a root cause, or else to any failing row."""
     return not node.path or bool(node.has_root_cause if outcome.root_causes else node.failures)
-
-
-def _excess(row: Row) -> float:
-    return row.error / row.bound if row.bound else row.error
 
 
 @functools.cache

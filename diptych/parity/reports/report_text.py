@@ -131,11 +131,11 @@ def _excerpt(outcome: Outcome) -> tuple[list[Row], int]:
     propagated = [row for row in failures if row.origin == PROPAGATED]
     others = [row for row in failures if row.origin != PROPAGATED]
     most = MOST_PROPAGATED + (len(propagated) == MOST_PROPAGATED + 1)
-    shown = [blamed, *others[:MOST_CAUSES], *propagated[:most]]
+    excerpt = [blamed, *others[:MOST_CAUSES], *propagated[:most]]
     first, last = outcome.rows.index(failures[0]), outcome.rows.index(blamed)
     before = [row for row in outcome.rows[:first] if row.ok][-1:]
     after = [row for row in outcome.rows[last:] if row.ok][:1]
-    identities = {id(row) for row in [*before, *shown, *after]}
+    identities = {id(row) for row in [*before, *excerpt, *after]}
     rows = [row for row in outcome.rows if id(row) in identities]
     return rows, len(failures) - sum(not row.ok for row in rows)
 

@@ -1,1 +1,1 @@
-"""How a model is run and recorded, and how two models are matched."""
+"""Run a model and record its calls, and match the modules of two models."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from diptych.parity.options.options import Options
+from diptych.options.options import Options
 from diptych.parity.running.sides import Side
 from diptych.parity.running.trace import Arrays, Call, Methods
 

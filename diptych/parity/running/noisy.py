@@ -17,10 +17,35 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._decomp import get_decompositions
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from diptych.arrays import is_float
+
+FUSED = (
+    "_softmax",
+    "_softmax_backward_data",
+    "_log_softmax",
+    "_log_softmax_backward_data",
+    "logsumexp",
+    "gelu",
+    "gelu_backward",
+    "silu_backward",
+    "tanh_backward",
+    "sigmoid_backward",
+    "elu_backward",
+    "softplus_backward",
+    "native_layer_norm",
+    "native_layer_norm_backward",
+    "native_group_norm",
+    "native_group_norm_backward",
+    "native_batch_norm_backward",
+    "var",
+    "var_mean",
+    "binary_cross_entropy_with_logits",
+)
+"""Operations of torch that cancel inside; a noisy run computes them by their definitions."""
 
 
 class Noise:
@@ -97,10 +122,15 @@ class NoisyTorch(TorchDispatchMode):
         self.size = size
         self.generators: dict[torch.device, torch.Generator] = {}
         self.seed = seed
+        # a fused operation cancels inside, where it would have no error
+        self.decompositions = get_decompositions([getattr(torch.ops.aten, op) for op in FUSED])
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        if function in self.decompositions:
+            with self:
+                return self.decompositions[function](*args, **(kwargs or {}))
         result = function(*args, **(kwargs or {}))
         aliases = [r.alias_info for r in function._schema.returns]
         if any(alias is not None and not alias.is_write for alias in aliases):

@@ -1,4 +1,4 @@
-"""What one model of a comparison computed: its calls, state and gradients."""
+"""The run of one model of a comparison: its calls, its state and its gradients."""
 
 from __future__ import annotations
 

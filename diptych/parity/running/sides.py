@@ -1,4 +1,4 @@
-"""One side of a comparison: a model, how it is run, and how it is checked that tracing is harmless.
+"""One side of a comparison: a model, its runs, and the check that the trace does not change it.
 
 A side is run twice on copies of the same inputs and from the same state: with a trace, and without
 one as the control run. The control run is what the user's model does, so both must give the same
@@ -29,7 +29,7 @@ Cotangents = Callable[[Arrays], Arrays]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a side is run: its root method, the arguments, and what is differentiated."""
+    """The root method of a run, its arguments, and the cotangents of its outputs."""
 
     root: str
     inputs: tuple[Any, ...]
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Control:
-    """What a run without a trace gave."""
+    """The outputs and the gradients of a run without a trace."""
 
     outputs: Arrays
     gradients: Arrays
@@ -64,11 +64,11 @@ class Side(ABC):
         self.inputs: Any = None
         """The inputs of a recording"""
         self.notes: list[str] = []
-        """What was not compared on this side, and why"""
+        """Tensors and modules of this side that are not compared, each with its reason"""
         self.problem = ""
-        """Why this side gives no verdict, such as a random model"""
+        """The reason why this side gives no verdict, such as a random model; "" without any"""
         self.count = 0
-        """How often the model was run"""
+        """Number of runs of the model"""
         self.other_names: tuple[str, ...] = ()
         """Names that the model itself gives to parameters and buffers"""
         self.can_run = True
@@ -82,7 +82,7 @@ class Side(ABC):
         self.without_gradients = f"nothing requires a gradient on the {label}"
         """The reason why a run was not differentiated"""
         self.accumulation: dict[str, float] = {}
-        """For each gradient that two backward passes do not double: how often it was added"""
+        """Gradients that two backward passes do not double -> the factor by which they grow"""
 
     # What a kind of model must provide
 
@@ -101,7 +101,8 @@ class Side(ABC):
 
     @abstractmethod
     def describe(self) -> Run:
-        """A Run without calls: copies of parameters and buffers, which are frozen or tied."""
+        """A Run without calls: copies of parameters and buffers, and the names of frozen and tied
+        ones."""
 
     @abstractmethod
     def _run(self, plan: Plan) -> Run:
@@ -144,6 +145,12 @@ class Side(ABC):
         if reason:
             run.whole = False
             self.notes.append(f"modules inside the {self.label} model ({reason})")
+        if control.strange and not control.outputs:
+            kinds = ", ".join(dict.fromkeys(kind for _, kind in control.strange))
+            self.problem = (
+                f"{self.label}: {plan.root} returned {kinds}, takes arrays, numbers, and tuples, "
+                "lists, mappings and dataclasses of them"
+            )
         for name, kind in control.strange:
             self.notes.append(f"output {name or plan.root} of the {self.label} (a {kind})")
         for call in run.calls.values():
@@ -154,7 +161,7 @@ class Side(ABC):
 
     @abstractmethod
     def _adopt(self, run: Run, control: Control) -> None:
-        """Take over from the control run what it computed."""
+        """Take the gradients of the control run into the run, or check them against it."""
 
     @abstractmethod
     def change_parameters(self, function: Callable[[str, np.ndarray], np.ndarray]) -> None:
@@ -179,9 +186,9 @@ class Side(ABC):
         try:
             return self._control(plan, run or Run(plan.root, {}, [], {}))
         except Exception as second:
-            where = getattr(error or second, "parity_call", "")
+            call = getattr(error or second, "parity_call", "") or plan.root
             raise ValueError(
-                f"{self.label}: {where or plan.root} raised {type(second).__name__}: {second}"
+                f"{self.label}: {call} raised {type(second).__name__}: {_message(second)}"
             ) from (error or second)
 
     def _root_only(self, plan: Plan, control: Control) -> Run:
@@ -192,11 +199,11 @@ class Side(ABC):
         return run
 
     def _replaced(self) -> str:
-        """Why the traced modules may not be those that the run used."""
+        """The reason why the run may have used other modules than the traced ones, or ""."""
         return ""
 
     def _gradient_reason(self, run: Run, control: Control) -> str:
-        """Why the gradients of the two runs differ by more than the order of their sums."""
+        """The reason why the trace changes gradients by more than their rounding errors, or ""."""
         bound = 1e-4 if self.dtype == np.float32 else 1e-9
         # a gradient of exactly 0 is noise, which the order of a sum may change altogether
         least = SMALL * max(map(norm, control.gradients.values()), default=0.0)
@@ -234,10 +241,18 @@ def source_of(module: Any) -> str:
     target = getattr(module, "source_object", None) or type(module)
     try:
         file, line = inspect.getsourcefile(target), inspect.getsourcelines(target)[1]
-    except (OSError, TypeError):
+    except Exception:  # also a SyntaxError, if the file was edited after its import
         return ""
     relative = os.path.relpath(file) if file else ""
     return f"{file if relative.startswith('..') else relative}:{line}"
+
+
+def _message(error: Exception) -> str:
+    """The message of an exception in one line."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # of its own __str__
+        return "no message"
 
 
 def fail_in(trace: Trace, error: Exception) -> None:
@@ -252,11 +267,12 @@ def outputs_of(result: Any) -> Arrays:
 
 
 def strange_outputs(result: Any) -> tuple[tuple[str, str], ...]:
+    """(name, type) of each item of a result that cannot be compared, such as text."""
     return tuple(strange_leaves(result))
 
 
 def total_of(result: Any) -> Any:
-    """What of a loss is differentiated: `total`, else `loss`, else the first entry."""
+    """The number that is differentiated: `total` of a loss, else `loss`, else its first entry."""
     for name in ("total", "loss"):
         if isinstance(result, Mapping) and name in result:
             return result[name]

@@ -79,9 +79,9 @@ class TorchSide(Side):
 
     def defines(self, path: str) -> set[str]:
         module = unwrapped(self.modules[path])
-        if isinstance(module, torch.jit.ScriptModule):
-            return {"forward"}
-        return public_methods(module, nn.Module)
+        methods = {"forward"} if is_script(module) else public_methods(module, nn.Module)
+        # what torch.compile has fused calls no other method
+        return methods & {"forward", "loss"} if is_compiled(self.modules[path]) else methods
 
     def describe(self) -> Run:
         groups: defaultdict[int, set[str]] = defaultdict(set)
@@ -156,8 +156,8 @@ class TorchSide(Side):
 
     def _changed(self) -> Arrays:
         """The parameters that a run has changed."""
-        arrays = {n: to_numpy(p) for n, p in self.parameters.items()}
-        return {n: a for n, a in arrays.items() if not np.array_equal(a, self._state[n])}
+        arrays = ((n, to_numpy(p)) for n, p in self.parameters.items())  # one copy at a time
+        return {n: a for n, a in arrays if not np.array_equal(a, self._state[n], equal_nan=True)}
 
     def _gradients(self) -> Arrays:
         named = self.parameters.items()
@@ -174,7 +174,8 @@ class TorchSide(Side):
 
     def _forward(self, plan: Plan, arguments: Any) -> Any:
         method = self.model if plan.root == "forward" else getattr(self.model, plan.root)
-        result = method(*arguments, **plan.kwargs)
+        kwargs = to_tensors(dict(plan.kwargs), torch.device(self.device), track=False)
+        result = method(*arguments, **kwargs)
         for name, tensor in leaves(result):
             if isinstance(tensor, Tensor) and (reason := unusable(tensor)) is not None:
                 raise ValueError(f"output {name or plan.root} is {reason}")
@@ -190,7 +191,11 @@ class TorchSide(Side):
                 raise ValueError(f"its total has shape {tuple(total.shape)}, takes a scalar")
             total.sum().backward()
             return True
-        tensors = {n: t for n, t in leaves(result) if t.requires_grad and is_float(t)}
+        tensors = {
+            name: tensor
+            for name, tensor in leaves(result)
+            if isinstance(tensor, Tensor) and tensor.requires_grad and is_float(tensor)
+        }
         if not tensors:
             return False
         cotangents = plan.cotangents(outputs_of(result))
@@ -211,11 +216,14 @@ class TorchSide(Side):
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
         """Gradients are recorded, whatever mode the caller is in."""
-        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
-            if self._compiled:  # dynamo reads the .grad of every input
+        with torch.inference_mode(False), torch.enable_grad():
+            if not self._compiled:  # the warnings' filters belong to all threads: leave them alone
+                yield
+                return
+            with warnings.catch_warnings():  # dynamo reads the .grad of every input
                 message = "The .grad attribute of a Tensor that is not a leaf"
                 warnings.filterwarnings("ignore", message, UserWarning)
-            yield
+                yield
 
     def twin(self, dtype: np.dtype) -> Self | None:
         try:
@@ -236,7 +244,7 @@ def input_grads(inputs: Any) -> Arrays:
 
 
 def unusable(tensor: Tensor) -> str | None:
-    """What a tensor is that cannot be compared, and what is taken; None for a usable one."""
+    """The reason why a tensor cannot be compared, and what is taken; None for a usable one."""
     if tensor.is_meta:
         return "on the meta device, takes cpu or cuda"
     if tensor.is_quantized:

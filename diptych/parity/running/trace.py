@@ -114,11 +114,18 @@ class Trace(AbstractContextManager["Trace"]):
 
     def __enter__(self) -> Self:
         visited: set[tuple[int, str]] = set()
-        for path, module in self.modules.items():
-            for method in sorted(name for owner, name in self.methods if owner == path):
-                if (id(module), method) not in visited:
-                    visited.add((id(module), method))
-                    self._shadow(self.names.get(path, path), module, method)
+        by_path: dict[str, list[str]] = {}
+        for path, method in sorted(self.methods):
+            by_path.setdefault(path, []).append(method)
+        try:
+            for path, module in self.modules.items():
+                for method in by_path.get(path, ()):
+                    if (id(module), method) not in visited:
+                        visited.add((id(module), method))
+                        self._shadow(self.names.get(path, path), module, method)
+        except BaseException:
+            self.__exit__()
+            raise
         self._token = _ACTIVE.set(self)
         return self
 
@@ -131,9 +138,6 @@ class Trace(AbstractContextManager["Trace"]):
         vars(module)[method] = functools.partial(self._run, path, method, original)
 
     def __exit__(self, *_: object) -> None:
-        if self._token is not None:
-            _ACTIVE.reset(self._token)
-            self._token = None
         for module, method, instance_method in self._shadowed:
             if instance_method is None:
                 vars(module).pop(method, None)
@@ -141,14 +145,18 @@ class Trace(AbstractContextManager["Trace"]):
                 vars(module)[method] = instance_method
         self._shadowed.clear()
         self.closed = True
+        if self._token is not None:  # last: it raises in another context than that of __enter__
+            token, self._token = self._token, None
+            _ACTIVE.reset(token)
 
     def _begin(self, path: str, method: str, names: tuple[str, ...], arguments: Any) -> Call:
         """Open a call, named by its path and method and numbered from its second use on."""
         unit = path if method == "forward" and path else ".".join(filter(None, (path, method)))
         call = self._new_call(unit, path, method)
         call.arguments, call.argument_names = _copies(arguments), names
-        for i, argument in enumerate(arguments):
-            call.inputs.update((name, to_numpy(a)) for name, a in leaves(argument, str(i)))
+        for i, argument in enumerate(call.arguments):
+            named = leaves(argument, str(i))  # arrays of NumPy are copies already
+            call.inputs |= {n: a if type(a) is np.ndarray else to_numpy(a) for n, a in named}
         self._open.append(call)
         return call
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from diptych.arrays import is_array
 from diptych.names import suggestion
-from diptych.parity.options.patterns import matches
+from diptych.options.patterns import matches
 
 Parsed = TypeVar("Parsed")
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from diptych.arrays import is_array
 from diptych.names import suggestion
-from diptych.parity.options import slices
-from diptych.parity.options.layouts import Layout
-from diptych.parity.options.option_checks import (
+from diptych.options import slices
+from diptych.options.layouts import Layout
+from diptych.options.option_checks import (
     as_bound,
     as_mapping,
     as_patterns,
@@ -20,7 +20,7 @@ from diptych.parity.options.option_checks import (
     jsonable,
     parsed,
 )
-from diptych.parity.options.patterns import any_matches, lookup
+from diptych.options.patterns import any_matches, lookup
 
 INFINITIES = ("masked", "equal", "error")
 STAR = ".*"
@@ -183,7 +183,7 @@ class Options:
                     f"slices of parameters and buffers, of all with {target.name + STAR!r}"
                 )
         if not isinstance(self.allow_unused, bool):
-            check_matched("allow_unused", self.allow_unused, left)
+            check_matched("allow_unused", self.allow_unused, left | right)
 
     def check_patterns(self, names: Iterable[str] = ()) -> None:
         """Check that each pattern of `layout`, `ignore` and `bound` matches a name, after a run.
