@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from diptych.parity.measures.rows import compare_arrays
+from diptych.parity.measures.rows import Row, compare_arrays
 
 INF, NAN = math.inf, math.nan
 
@@ -65,3 +65,9 @@ def test_the_bound_is_widened_only_for_what_is_over_it():
     assert calls[-1][2] == 5  # the norm of the reference
     assert not row([3.0, 4.0], [0.0, 0.0], widen=widen).ok
     assert calls[-1][2] == 5  # that of the array, where the reference is 0
+
+
+def test_the_excess_of_a_row_is_its_error_in_units_of_its_bound():
+    assert row([3.0, 4.5], [3.0, 4.0]).excess == pytest.approx(0.1 / 1e-13)
+    assert Row("w", "parameter", (2,), 0.25, 0.0).excess == 0.25  # without a bound
+    assert Row("w", "parameter", (2,), 0.25, 0.5).excess == 0.5
