@@ -5,8 +5,8 @@ PYTHONPATH=. python parity_tests/parity/strangers/measure.py
 
 import contextlib
 import importlib
-import json
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from typing import NamedTuple
 import faults_cs231n
 import faults_frameworks
 import faults_numpy
+
+from diptych.runs import results
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER.parents[2] / "benchmarks/results/strangers.json"
@@ -88,17 +90,17 @@ def tap_lines(name):
 
 
 def main():
-    table = {}
+    begun, table = time.perf_counter(), {}
     for name in FAULTS:
-        results = list(outcomes(name))
+        planted = list(outcomes(name))
         table[name] = {
             "adapter lines": len(adapter(name)),
             "lines with taps": tap_lines(name),
             "agrees": report(name).ok,
-            "faults": len(results),
-            "detected": sum(r.detected for r in results),
-            "located": sum(r.located for r in results),
-            "planted": [r._asdict() for r in results],
+            "faults": len(planted),
+            "detected": sum(r.detected for r in planted),
+            "located": sum(r.located for r in planted),
+            "planted": [r._asdict() for r in planted],
             "not located": NOT_LOCATED.get(name, {}),
         }
         print(name, *list(table[name].values())[:6])
@@ -107,7 +109,16 @@ def main():
     }
     total["rate of detection"] = total["detected"] / total["faults"]
     total["rate of localisation"] = total["located"] / total["faults"]
-    RESULTS.write_text(json.dumps({"total": total, "pairs": table}, indent=1) + "\n")
+    results.write(
+        RESULTS,
+        name="strangers",
+        command="python parity_tests/parity/strangers/measure.py",
+        seed=0,
+        data="random numbers and weights",
+        device="cpu",
+        time_s=time.perf_counter() - begun,
+        metrics={"total": total, "pairs": table},
+    )
     print(total)
 
 

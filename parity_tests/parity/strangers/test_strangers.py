@@ -53,7 +53,7 @@ def test_both_implementations_are_independent_of_the_project(name):
 
 def test_the_recorded_faults_are_those_of_today(pair):
     """Run measure.py again after a change of a pair or of its faults."""
-    recorded = json.loads(measure.RESULTS.read_text())["pairs"][pair]
+    recorded = json.loads(measure.RESULTS.read_text())["metrics"]["pairs"][pair]
     assert recorded["adapter lines"] == len(measure.adapter(pair))
     planted = [(f["code"], f["faulty_code"], f["place"]) for f in recorded["planted"]]
     assert planted == measure.FAULTS[pair]
