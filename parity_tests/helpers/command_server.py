@@ -114,6 +114,7 @@ def run(program: str, arguments: list[str]) -> int:
 
             return int(pytest.main(["-p", "no:cacheprovider", *arguments]))
         if program == "run_block":
+            sys.path.insert(0, os.getcwd())  # a program may import what its page has saved
             runpy.run_path(arguments[0], run_name="__main__")
             return 0
         if os.environ.get("SHORTENED"):

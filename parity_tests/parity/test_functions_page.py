@@ -31,9 +31,10 @@ def test_the_jax_function_agrees():
 
 
 @pytest.mark.parametrize(
-    "name", ["options.patterns", "options.layouts", "options.slices", "functions.nested_params"]
+    "name",
+    ["options.patterns", "options.layouts", "options.slices", "parity.functions.nested_params"],
 )
 def test_docstring_examples(name):
-    result = doctest.testmod(importlib.import_module(f"diptych.parity.{name}"))
+    result = doctest.testmod(importlib.import_module(f"diptych.{name}"))
     assert result.attempted
     assert not result.failed
