@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-WINDOW = 6
+WINDOW = 8
 """Binades over which the differences of larger elements explain those of smaller ones."""
-NEIGHBOURS = 8
+NEIGHBOURS = 16
 """Ratio of the differences of two elements that both are rounding errors of like sums."""
 
 
