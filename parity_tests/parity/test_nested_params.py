@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from diptych.parity.functions.functions.nested_params import flattened, named_arrays
 from torch import nn
 
 from diptych import parity
+from diptych.parity.functions.nested_params import flattened, named_arrays
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 5))
