@@ -2,58 +2,35 @@
 
 import pytest
 from helpers.situations import draw, left, pair, right, situation, situations_of
+from helpers.small_hooked_models import roots_with_child, scaled_root, triple_root
 
 X, WEIGHT = draw(5, 4), draw(3, 4)
 
 
-def _scaled(factor, gradient_factor=None):
-    """The left root y = 3 factor x, whose gradient may have a factor of its own."""
-    slope = factor if gradient_factor is None else gradient_factor
-    return left(forward=lambda self, x: (3 * factor * x, lambda dy: 3 * slope * dy))
-
-
-def _triple():
-    return right(forward=lambda self, x: 3 * x)
-
-
-def _with_child(factor=1.0, gradient_factor=None, shift=0.0):
-    """Two pairs of roots y = 2 child(x + shift), child y = factor x."""
-    slope = factor if gradient_factor is None else gradient_factor
-
-    def left_forward(self, x):
-        y, vjp = self.child(x)
-        return 2 * y, lambda dy: vjp(2 * dy)
-
-    child = left(forward=lambda self, x: (factor * (x + shift), lambda dy: slope * dy))
-    right_child = right(forward=lambda self, x: 1.0 * x)
-    root = right(forward=lambda self, x: 2 * self.child(x), child=right_child)
-    return left(forward=left_forward, child=child), root
-
-
 @situation("1", agrees=[2.0], differs=[1.0], first="forward(x)")
 def full_backward_hook_on_the_root(slope):
-    model = _triple()
+    model = triple_root()
     model.register_full_backward_hook(lambda module, grad_x, grad_y: (2 * grad_x[0],))
-    return pair(_scaled(1.0, slope), model, X)
+    return pair(scaled_root(1.0, slope), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0])
 def full_backward_hook_on_a_child(slope):
-    model_left, model = _with_child(1.0, slope)
+    model_left, model = roots_with_child(1.0, slope)
     model.child.register_full_backward_hook(lambda module, grad_x, grad_y: (2 * grad_x[0],))
     return pair(model_left, model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0])
 def full_backward_pre_hook_on_a_child(slope):
-    model_left, model = _with_child(1.0, slope)
+    model_left, model = roots_with_child(1.0, slope)
     model.child.register_full_backward_pre_hook(lambda module, grad_y: (2 * grad_y[0],))
     return pair(model_left, model, X)
 
 
 @situation("1", agrees=[0.0], differs=[1.0])
 def backward_hook_that_removes_a_gradient(slope):
-    model_left, model = _with_child(1.0, slope)
+    model_left, model = roots_with_child(1.0, slope)
     model.child.register_full_backward_hook(lambda module, grad_x, grad_y: (0 * grad_x[0],))
     return pair(model_left, model, X)
 
@@ -65,7 +42,7 @@ def tensor_hook_inside_a_forward(slope):
         h.register_hook(lambda gradient: 2 * gradient)
         return h
 
-    return pair(_scaled(1.0, slope), right(forward=forward), X)
+    return pair(scaled_root(1.0, slope), right(forward=forward), X)
 
 
 def _linear_left(factor):

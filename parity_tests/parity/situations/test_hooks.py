@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.situations import draw, left, pair, right, situation, situations_of
+from helpers.small_hooked_models import roots_with_child, scaled_root, triple_root
 from torch import nn
 from torch.nn.modules import module as torch_module
 
@@ -13,68 +14,44 @@ X = draw(5, 4)
 WEIGHT = draw(3, 4)
 
 
-def _scaled(factor, gradient_factor=None):
-    """The left root y = 3 factor x, whose gradient may have a factor of its own."""
-    slope = factor if gradient_factor is None else gradient_factor
-    return left(forward=lambda self, x: (3 * factor * x, lambda dy: 3 * slope * dy))
-
-
-def _triple():
-    return right(forward=lambda self, x: 3 * x)
-
-
-def _with_child(factor=1.0, gradient_factor=None, shift=0.0):
-    """Two pairs of roots y = 2 child(x + shift), child y = factor x."""
-    slope = factor if gradient_factor is None else gradient_factor
-
-    def left_forward(self, x):
-        y, vjp = self.child(x)
-        return 2 * y, lambda dy: vjp(2 * dy)
-
-    child = left(forward=lambda self, x: (factor * (x + shift), lambda dy: slope * dy))
-    right_child = right(forward=lambda self, x: 1.0 * x)
-    root = right(forward=lambda self, x: 2 * self.child(x), child=right_child)
-    return left(forward=left_forward, child=child), root
-
-
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def forward_hook_on_the_root(factor):
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(lambda module, arguments, y: 2 * y)
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def forward_hook_on_the_root_that_edits_in_place(factor):
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(lambda module, arguments, y: y.mul_(2))
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def forward_pre_hook_on_the_root(factor):
-    model = _triple()
+    model = triple_root()
     model.register_forward_pre_hook(lambda module, arguments: (2 * arguments[0],))
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def forward_hook_with_keyword_arguments(factor):
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(lambda module, arguments, keywords, y: 2 * y, with_kwargs=True)
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0])
 def forward_hook_on_a_child(factor):
-    model_left, model = _with_child(factor)
+    model_left, model = roots_with_child(factor)
     model.child.register_forward_hook(lambda module, arguments, y: 2 * y)
     return pair(model_left, model, X)
 
 
 @situation("1", agrees=[0.5], differs=[0.0])
 def forward_pre_hook_on_a_child(shift):
-    model_left, model = _with_child(shift=shift)
+    model_left, model = roots_with_child(shift=shift)
     model.child.register_forward_pre_hook(lambda module, arguments: (arguments[0] + 0.5,))
     return pair(model_left, model, X)
 
@@ -108,7 +85,7 @@ def global_forward_hook(factor):
 @situation("1", agrees=[4.0], differs=[1.0])
 def global_forward_pre_hook(factor):
     """The hook doubles the input of the root and that of its child."""
-    model_left, model = _with_child()
+    model_left, model = roots_with_child()
     slope = factor / 4
 
     def forward(self, x):
@@ -123,16 +100,16 @@ def global_forward_pre_hook(factor):
 
 @situation("1", agrees=[1.0], differs=[2.0], first="forward")
 def hook_that_was_removed_again(factor):
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(lambda module, arguments, y: 2 * y).remove()
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[1.0], differs=[2.0], first="forward")
 def hook_that_only_records(factor):
-    model, activations = _triple(), []
+    model, activations = triple_root(), []
     model.register_forward_hook(lambda module, arguments, y: activations.append(y))
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
@@ -143,16 +120,16 @@ def hook_that_swallows_its_own_exception(factor):
         except RuntimeError:
             return 2 * y
 
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(hook)
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def hook_that_always_runs(factor):
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(lambda module, arguments, y: 2 * y, always_call=True)
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
@@ -164,13 +141,13 @@ def call_operator_of_the_root_overridden(factor):
         def forward(self, x):
             return 3 * x
 
-    return pair(_scaled(factor), Doubled(), X)
+    return pair(scaled_root(factor), Doubled(), X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def call_operator_of_the_left_root_overridden(factor):
     """The user calls `left(x)`, so that the overridden operator counts here as well."""
-    model = _scaled(1.0)
+    model = scaled_root(1.0)
 
     def call(self, x):
         y, vjp = self.forward(x)
@@ -182,10 +159,10 @@ def call_operator_of_the_left_root_overridden(factor):
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
 def forward_replaced_on_the_instance(factor):
-    model = _triple()
+    model = triple_root()
     original = model.forward
     model.forward = lambda x: 2 * original(x)
-    return pair(_scaled(factor), model, X)
+    return pair(scaled_root(factor), model, X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="forward")
@@ -202,7 +179,7 @@ def hook_registered_by_the_constructor_of_a_layer(factor):
         def forward(self, x):
             return 3 * x
 
-    return pair(_scaled(factor), Clipped(), X)
+    return pair(scaled_root(factor), Clipped(), X)
 
 
 @situation("1", agrees=[2.0], differs=[1.0], first="loss.total")
@@ -232,9 +209,9 @@ def test_the_verdict_on_models_with_hooks(case):
 
 
 def test_a_comparison_leaves_the_hooks_of_a_model_in_place():
-    model = _triple()
+    model = triple_root()
     model.register_forward_hook(lambda module, arguments, y: 2 * y)
     hooks = dict(model._forward_hooks)
-    pair(_scaled(2.0), model, X).run()
+    pair(scaled_root(2.0), model, X).run()
     assert dict(model._forward_hooks) == hooks and not model._forward_pre_hooks
     assert torch.equal(model(torch.ones(1)), torch.tensor([6.0]))
