@@ -9,28 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from torch import nn
 
-from diptych import parity, weights
+from diptych import parity
 from diptych.parity.recordings.golden import load_run
 from diptych.parity.recordings.packing import Reader, Unsaved, Writer
 from model_specs.common.key import Key
-from numpy_ref.nn.functional import Tanh
-from numpy_ref.nn.layers import Linear
-from numpy_ref.nn.module import Sequential
-
-
-@pytest.fixture
-def golden(tmp_path):
-    return tmp_path / "golden.safetensors"
-
-
-@pytest.fixture
-def mlp():
-    left = Sequential(Linear(4, 6, Key(1)), Tanh(), Linear(6, 3, Key(2)))
-    right = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
-    weights.transfer(left, right)
-    return left, right, np.random.default_rng(7).normal(size=(5, 4))
 
 
 def keys_of(path):
