@@ -1,0 +1,1 @@
+"""Planted faults, and what the report says of each."""

@@ -1,0 +1,63 @@
+"""Write the site to a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
+
+from diptych.files import write_atomically
+from diptych.site.sources.highlight import Highlighter
+from diptych.site.sources.read import read_page
+from diptych.site.sources.twin_files import twin_files
+
+FOLDER = Path(__file__).parent
+SCRIPTS: tuple[str, ...] = ()
+STYLES: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site that was written: its index, and what is wrong with it."""
+
+    index: Path
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if every definition has its twin and every pair agrees."""
+        return not self.problems
+
+
+def build_site(out: Path, console: Console, *, check: bool = True, reports: Any = None) -> Site:
+    """Write the site to `out`; with `check`, after a parity run of every pair."""
+    environment = Environment(
+        loader=PackageLoader("diptych.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages = [read_page(file) for file in twin_files()]
+    for page in pages:
+        html = environment.get_template("page.html.j2").render(
+            root="../", pages=pages, here=page.file.slug, page=page, code=Highlighter(page)
+        )
+        write_atomically(out / "pages" / f"{page.file.slug}.html", html.encode())
+    html = environment.get_template("index.html.j2").render(root="", pages=pages, here="")
+    write_atomically(out / "index.html", html.encode())
+    _write_assets(out / "assets")
+    return Site(out / "index.html", tuple(m for page in pages for m in page.missing_twins))
+
+
+def _write_assets(folder: Path) -> None:
+    for name, parts in (("site.js", SCRIPTS), ("site.css", STYLES)):
+        write_atomically(folder / name, _join(parts).encode())
+
+
+def _join(names: Sequence[str]) -> str:
+    return "\n".join((FOLDER / "static" / name).read_text() for name in names)

@@ -1,0 +1,1 @@
+"""What a parity run measures for each statement of a page."""

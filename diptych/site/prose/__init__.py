@@ -1,0 +1,1 @@
+"""Docstrings as sentences, lists and equations."""

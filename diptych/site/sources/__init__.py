@@ -1,0 +1,1 @@
+"""Cut both panels into statements, align them, and highlight their code."""

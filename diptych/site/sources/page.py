@@ -1,0 +1,127 @@
+"""The parts of a page: definitions, groups of aligned statements, statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+SideName = Literal["left", "right"]
+GroupKind = Literal["head", "pair", "left", "right", "vjp"]
+
+
+@dataclass(frozen=True)
+class TwinFile:
+    """A file of both panels, such as "nn/layers"; one side is None if only one panel has it."""
+
+    stem: str
+    left: Path | None
+    right: Path | None
+
+    @property
+    def slug(self) -> str:
+        """The name of its page: "nn.layers" for pages/nn.layers.html."""
+        return self.stem.replace("/", ".")
+
+    @property
+    def chapter(self) -> str:
+        """The folder within the panel; "" for the models."""
+        return self.stem.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, or the first lines of a block, function or class: lines first to last."""
+
+    node: ast.AST
+    first: int
+    last: int
+    kind: Literal["code", "head", "vjp"] = "code"
+    blank_before: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row of a page: statements of the left beside those of the right that do the same.
+
+    kind: "head" the line of a def or class; "pair" statements with a twin; "left" and "right"
+    statements of one panel alone; "vjp" the hand-written backward pass of the left panel.
+    """
+
+    id: str
+    """unique on the page and stable: "LSTM.features.3" is the third group of LSTM.features"""
+    kind: GroupKind
+    left: tuple[Statement, ...] = ()
+    right: tuple[Statement, ...] = ()
+    remark: str = ""
+    """why a side is empty, in words: it is shown there ("autograd does this")"""
+
+    @property
+    def is_fold(self) -> bool:
+        """True if several statements of one side stand beside those of the other."""
+        return self.kind == "pair" and (len(self.left) > 1 or len(self.right) > 1)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class, method or function of both panels with its docstrings and groups."""
+
+    name: str
+    """qualified within the file: "LSTM.features" """
+    kind: Literal["class", "method", "function", "module"]
+    left: ast.AST | None
+    right: ast.AST | None
+    groups: tuple[Group, ...] = ()
+    children: tuple[Definition, ...] = ()
+    remark: str = ""
+    """why only one panel has it, such as "torch supplies this: nn.Linear" """
+    missing_twin: str = ""
+    """the error message if one panel lacks it without a reason"""
+
+    @property
+    def only(self) -> SideName | None:
+        """The panel that has it, if the other has not."""
+        if self.left is None:
+            return "right"
+        return "left" if self.right is None else None
+
+    def walk(self) -> Iterator[Definition]:
+        """This definition and all that it contains."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of the left panel's statements outside vjps."""
+
+    statements: int = 0
+    aligned: int = 0
+    one_to_one: int = 0
+    explained: int = 0
+    """statements without a twin whose group says why"""
+
+
+@dataclass(frozen=True)
+class SourcePage:
+    """Both panels of one file, aligned."""
+
+    file: TwinFile
+    title: str
+    definitions: tuple[Definition, ...]
+    texts: dict[SideName, str] = field(repr=False)
+    """the whole source of each side; "" for a side that the file lacks"""
+    tally: Tally = Tally()
+
+    def walk(self) -> Iterator[Definition]:
+        """All definitions of the page, from top to bottom."""
+        for definition in self.definitions:
+            yield from definition.walk()
+
+    @property
+    def missing_twins(self) -> list[str]:
+        """The error messages for definitions that one panel lacks without a reason."""
+        return [d.missing_twin for d in self.walk() if d.missing_twin]
