@@ -77,9 +77,13 @@ def _page(book: Notebook, prose: Prose) -> NotebookPage:
     html, outline = Markup(), []
     for is_folded, cells in _runs(book.cells):
         block = Markup().join(_cell(cell, prose, outputs) for cell in cells)
-        html += Markup(
-            '<details class="answer"><summary>Answer</summary>\n{}</details>\n'
-        ).format(block) if is_folded else block
+        html += (
+            Markup('<details class="answer"><summary>Answer</summary>\n{}</details>\n').format(
+                block
+            )
+            if is_folded
+            else block
+        )
     for cell in book.cells:
         if cell.cell_type == "markdown":
             outline += prose.headings(cell.source)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from itertools import pairwise
 from typing import Any
 
-from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from diptych.site.books.code import highlight
+from diptych.site.books.formulas import mathml
 
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 FILE = re.compile(r"(?:numpy_ref|torch_impl)/([a-z_0-9/]+)\.py")
@@ -51,7 +51,7 @@ class Prose:
         tokens = self._markdown.parse(text)
         return [
             (anchor(after.content), Markup(self._markdown.renderInline(after.content)))
-            for token, after in zip(tokens, tokens[1:], strict=False)
+            for token, after in pairwise(tokens)
             if token.type == "heading_open" and token.tag == f"h{level}"
         ]
 
@@ -77,7 +77,7 @@ class Prose:
         return Markup('<a href="{}">{}</a>').format(address, html) if address else html
 
     def _math_inline(self, tokens: Sequence[Token], i: int, *_: Any) -> str:
-        return mathml(tokens[i].content)
+        return str(mathml(tokens[i].content))
 
     def _math_block(self, tokens: Sequence[Token], i: int, *_: Any) -> str:
         text = tokens[i].content
@@ -94,20 +94,6 @@ class Prose:
 
     def _heading_open(self, tokens: Sequence[Token], i: int, *_: Any) -> str:
         return f'<{tokens[i].tag} id="{anchor(tokens[i + 1].content)}">'
-
-
-@cache
-def mathml(latex: str, display: str = "inline") -> str:
-    """MathML of a formula.
-
-    Raises: ValueError that names a command which the library does not know: it would stay on the
-    page as text.
-    """
-    result = str(convert(latex, display=display))
-    if "\\" in result:
-        command = result[result.index("\\") :].split("<")[0]
-        raise ValueError(f"latex: got {latex!r} with {command}, which has no MathML")
-    return result
 
 
 def anchor(text: str) -> str:
