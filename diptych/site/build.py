@@ -16,8 +16,8 @@ from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 
 FOLDER = Path(__file__).parent
-SCRIPTS: tuple[str, ...] = ()
-STYLES: tuple[str, ...] = ()
+SCRIPTS = ("site.js", "code.js", "gutter.js", "values.js")
+STYLES = ("site.css", "code.css", "gutter.css", "values.css")
 
 
 @dataclass(frozen=True)
