@@ -130,7 +130,7 @@
   document.addEventListener("focusin", (event) => nameOf(event.target) && light(nameOf(event.target)));
   document.addEventListener("focusout", (event) => nameOf(event.target) && light(pinned));
   document.addEventListener("click", (event) => {
-    if (event.target.closest(".follow, .step, .tape, .contents, .bar")) return;
+    if (event.target.closest(".follow, .step, .tape, .side, .bar")) return;
     const name = nameOf(event.target);
     pinned = name && name !== pinned ? name : null;
     light(pinned);

@@ -63,13 +63,13 @@
   showPanels(site.parameter("panels"));
 
   // --- the menu of small screens; a chosen entry closes it
-  const contents = $(".contents"), menu = $(".menu");
+  const side = $(".side"), menu = $(".menu");
   menu?.addEventListener("click", () => {
-    contents.toggleAttribute("data-open");
-    menu.setAttribute("aria-expanded", contents.hasAttribute("data-open"));
+    side.toggleAttribute("data-open");
+    menu.setAttribute("aria-expanded", side.hasAttribute("data-open"));
   });
-  contents?.addEventListener("click", (event) => {
-    if (event.target.closest(".inside a")) { contents.removeAttribute("data-open"); menu.setAttribute("aria-expanded", "false"); }
+  side?.addEventListener("click", (event) => {
+    if (event.target.closest(".inside a")) { side.removeAttribute("data-open"); menu.setAttribute("aria-expanded", "false"); }
   });
 
   // --- the entry of the definition that is being read
@@ -80,7 +80,7 @@
     for (const link of links.values()) link.classList.toggle("here", link === links.get(entry.target.id));
     const link = links.get(entry.target.id), box = link.getBoundingClientRect();
     if (box.bottom > innerHeight - 20 || box.top < 20)
-      contents.scrollTop += box.top - innerHeight / 2;
+      side.scrollTop += box.top - innerHeight / 2;
   }, { rootMargin: "-12% 0px -80% 0px" });
   for (const section of $$(".def")) reading.observe(section);
 
