@@ -17,8 +17,8 @@ from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 
 FOLDER = Path(__file__).parent
-SCRIPTS: tuple[str, ...] = ("search.js",)
-STYLES: tuple[str, ...] = ("index.css",)
+SCRIPTS = ("site.js", "code.js", "gutter.js", "values.js", "search.js")
+STYLES = ("site.css", "code.css", "gutter.css", "values.css", "index.css")
 
 
 @dataclass(frozen=True)
