@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diptych.site.sources.page import Statement
-from diptych.site.sources.vocabulary import Words, words_of
+from diptych.site.sources.vocabulary import IGNORED, Words, common, words_of
 
 FOLDS = (2, 3, 4, 5)
+FOLDED = ("assign", "return", "expr", "raise")
 SAME_TARGET, OTHER_TARGET, OTHER_KIND, FOLD = 0.25, 0.6, 0.45, 0.6
 """The least share of common words for a pair with the same target, with another target, for
 statements that assign nothing, and for a fold."""
@@ -78,9 +79,11 @@ def _as_one(run: Sequence[Words]) -> _Run | None:
         return _Run(last.kind, last.targets, last.words, last.callees)
     words, callees = Counter(last.words), set(last.callees)
     names: set[str] = set()
+    if last.kind not in FOLDED:
+        return None
     for k, step in enumerate(steps):
         later = set().union(*(w.all_reads for w in run[k + 1 :]))
-        if step.kind != "assign" or not step.all_targets & later:
+        if step.kind != "assign" or not _is_used(step, later):
             return None
         words.update(step.words)
         callees |= step.callees
@@ -88,6 +91,13 @@ def _as_one(run: Sequence[Words]) -> _Run | None:
     for name in names:
         del words[name]
     return _Run(last.kind, last.targets, words, frozenset(callees))
+
+
+def _is_used(step: Words, later: set[str]) -> bool:
+    """True if a later statement reads all names that the step assigns, or its vjp."""
+    if set(step.targets) <= IGNORED:
+        return not step.targets and bool(step.all_targets & later)
+    return set(step.targets) <= {common(name) for name in later}
 
 
 def _common_share(a: Counter[str], b: Counter[str]) -> float:

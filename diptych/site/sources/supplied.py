@@ -166,7 +166,8 @@ def _uses_in(slug: str, path: Path) -> Iterator[_Use]:
         name = _dotted(node, aliases)
         if name.startswith("torch."):
             line = (call or node).lineno
-            source = ast.unparse(call) if call else lines[line - 1].strip()
+            whole = not call or call.end_lineno == line
+            source = lines[line - 1].strip() if whole else ast.unparse(call)
             yield _Use(name, Quote(slug, where, definition, line, source))
 
 

@@ -98,23 +98,23 @@ def _words(node: ast.AST) -> Words:
     for part in parts:
         for n in ast.walk(part):
             if isinstance(n, ast.Name):
-                words[_common(n.id)] += 1
+                words[common(n.id)] += 1
             elif isinstance(n, ast.Attribute):
-                words[_common(n.attr)] += 1
+                words[common(n.attr)] += 1
             elif isinstance(n, ast.keyword) and n.arg:
-                words[_common(n.arg)] += 1
+                words[common(n.arg)] += 1
             elif isinstance(n, ast.Constant) and n.value is not None:
                 words[repr(n.value)] += 1
             elif isinstance(n, ast.alias):
-                words[_common(n.name.rpartition(".")[2])] += 1
+                words[common(n.name.rpartition(".")[2])] += 1
             if isinstance(n, ast.Call):
-                callees.add(_common(_last_name(n.func)))
+                callees.add(common(_last_name(n.func)))
     for ignored in [w for w in words if w in IGNORED or is_vjp_name(w) or w == ""]:
         del words[ignored]
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
     return Words(
         kind,
-        tuple(_common(t) for t in targets),
+        tuple(common(t) for t in targets),
         words,
         frozenset(callees - IGNORED),
         frozenset(n.id for n in names if isinstance(n.ctx, ast.Store)),
@@ -122,7 +122,8 @@ def _words(node: ast.AST) -> Words:
     )
 
 
-def _common(name: str) -> str:
+def common(name: str) -> str:
+    """The word by which names of both panels that mean the same are compared."""
     name = twin(name)
     return SAME.get(name, name)
 
@@ -188,8 +189,8 @@ def _targets(place: ast.expr) -> list[str]:
         return [name for element in place.elts for name in _targets(element)]
     if isinstance(place, ast.Starred):
         return _targets(place.value)
-    if isinstance(place, ast.Subscript):
-        return _targets(place.value)
+    if isinstance(place, ast.Subscript):  # writes into an array, and is no name
+        return []
     if isinstance(place, ast.Attribute):
         return [place.attr if place.attr != "data" else _last_name(place.value)]
     return [place.id] if isinstance(place, ast.Name) and place.id != "_" else []
