@@ -11,13 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 
 from diptych.files import write_atomically
+from diptych.site.home.home import home_files
 from diptych.site.sources.highlight import Highlighter
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 
 FOLDER = Path(__file__).parent
-SCRIPTS: tuple[str, ...] = ()
-STYLES: tuple[str, ...] = ()
+SCRIPTS = ("site.js", "code.js", "gutter.js", "values.js", "search.js")
+STYLES = ("site.css", "code.css", "gutter.css", "values.css", "index.css")
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
             root="../", pages=pages, here=page.file.slug, page=page, code=Highlighter(page)
         )
         write_atomically(out / "pages" / f"{page.file.slug}.html", html.encode())
-    html = environment.get_template("index.html.j2").render(root="", pages=pages, here="")
-    write_atomically(out / "index.html", html.encode())
+    for name, contents in home_files(environment, pages, out):
+        write_atomically(out / name, contents)
     _write_assets(out / "assets")
     return Site(out / "index.html", tuple(m for page in pages for m in page.missing_twins))
 
