@@ -14,7 +14,7 @@ ANSWER = "answer"
 """The tag of a cell that is folded: the answer to an exercise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Notebook:
     """An executed notebook: its cells, and what its metadata say of it.
 
