@@ -14,6 +14,7 @@ from diptych.files import write_atomically
 from diptych.site import pictures
 from diptych.site.home.home import home_files
 from diptych.site.home.search import Entry
+from diptych.site.prose.pages import page_docs
 from diptych.site.sources.highlight import Highlighter
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
@@ -29,6 +30,7 @@ STYLES = (
     "index.css",
     "pictures.css",
     "notebook.css",
+    "prose.css",
 )
 
 
@@ -56,6 +58,7 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
     )
     pages = [read_page(file) for file in twin_files()]
     entries: list[Entry] = []
+    docs = page_docs(environment)
     for page in pages:
         slug = page.file.slug
         drawn = pictures.for_page(slug)
@@ -66,6 +69,7 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
             here=slug,
             page=page,
             code=Highlighter(page),
+            docs=docs,
             pictures=drawn,
             related=[],
         )
