@@ -178,8 +178,9 @@ def _owners(frames: list[Frame]) -> dict[Any, list[tuple[Any, Frame]]]:
     for frame in frames:
         result = frame.result
         if frame.side == "left" and isinstance(result, tuple) and len(result) == 2:
-            if hasattr(result[1], "__code__"):
-                owners[result[1].__code__].append((result[1], frame))
+            code = getattr(result[1], "__code__", None)
+            if code is not None:
+                owners[code].append((result[1], frame))
     return owners
 
 

@@ -60,6 +60,8 @@ class VariantRows:
     pages: dict[str, Rows] = field(default_factory=dict)
     reached: dict[str, set[str]] = field(default_factory=dict)
     """names of the definitions that the run executed, by page"""
+    problem: str = ""
+    """the reason why it could not be traced"""
 
     def rows(self, slug: str, place: str) -> list[GutterRow]:
         """The rows of a group or a definition, to be added to."""
@@ -77,8 +79,6 @@ def gutter_of_values(
     for value in values:
         slug = places.slugs[value.stem]
         result.reached.setdefault(slug, set()).add(value.place.definition)
-        if value.name.startswith("return") and _repeats(value, result, slug):
-            continue
         row = GutterRow(value.name, value.kind, value.array.shape)
         comparison = compared.get(value.key)
         if comparison is not None:
@@ -92,13 +92,8 @@ def gutter_of_values(
             rows.append(row)
 
 
-def _repeats(value: JoinedValue, result: VariantRows, slug: str) -> bool:
-    return False
-
-
 def gutter_of_report(result: VariantRows, placed: list[PlacedRow], places: Places) -> None:
     """Add the rows of the report to the methods that compute them."""
-    counts = Counter((row.stem, row.definition) for row in placed)
     order = {id(row): n for n, row in enumerate(placed)}
     by_excess = sorted(placed, key=lambda row: -row.row.excess)
     chosen: Counter[tuple[str, str]] = Counter()
@@ -115,7 +110,6 @@ def gutter_of_report(result: VariantRows, placed: list[PlacedRow], places: Place
             result.rows(slug, item.definition).append(
                 GutterRow(row.name, kind(row), row.shape, row.error, row.bound, 1)
             )
-    del counts
 
 
 def number(value: float | None, digits: int = 2) -> Any:

@@ -120,6 +120,8 @@ def _join_results(left: Frame, right: Frame, twins: Twins) -> None:
     """Join what two calls of one function return."""
     ours = dict(leaves(value_of(left.result)))
     theirs = dict(leaves(right.result))
+    if len(ours) != len(theirs):  # the left returns something else, such as a state without h
+        return
     for name, other in match_leaves(ours, theirs).items():
         if name in ours and other in theirs:
             twins.add_object(ours[name], to_numpy(theirs[other]))

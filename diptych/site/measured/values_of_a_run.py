@@ -103,9 +103,7 @@ def _part(array: np.ndarray, most: int, stacked: bool) -> tuple[np.ndarray, str]
 
 
 def _rows(matrix: np.ndarray, digits: int) -> Any:
-    """Rows of rounded numbers; 0 if all are 0."""
-    if not matrix.any():
-        return 0 if digits == 2 else matrix.astype(int).tolist()
+    """Rows of rounded numbers."""
     if matrix.dtype.kind in "biu":
         return matrix.astype(int).tolist()
     return [[_round(float(x), digits) for x in row] for row in matrix]
