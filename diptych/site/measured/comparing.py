@@ -87,7 +87,7 @@ class TracedSide(NumpySide):
         with contextlib.suppress(Exception):  # a noisy value may leave its range
             left.loss(trace)
             left.evaluate(trace)
-        outputs: Arrays = {key: value.array for key, *_, value in left_values(trace.frames)}
+        outputs: Arrays = {key: value.array for key, _, _, value in left_values(trace.frames)}
         return Run(plan.root, {}, [], {}, outputs=outputs)
 
     def _initialize(self, trace: LineTrace) -> None:

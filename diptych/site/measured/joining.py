@@ -31,10 +31,10 @@ class JoinedValue:
     kind: str
     """value | gradient | mask"""
     phase: str
-    frame: int
-    """number of the call of the function among those of its phase"""
-    parent: int
-    """number of the call that made it; -1 without one"""
+    chain: tuple[Frame, ...]
+    """the call of the function, the one that made it, and so on"""
+    source: int
+    """the id of the array: a value that is handed on keeps it"""
     key: str
     """the same in every run of the left panel"""
     line: int
@@ -60,22 +60,20 @@ def join(run: TracedRun, places: Places) -> list[JoinedValue]:
             value.name,
             _kind(frame, value),
             frame.phase,
-            number,
-            parent,
+            frame.chain,
+            id(value.source),
             key,
             execution.site.line,
             value.array,
             twins.of(frame, execution, value),
         )
-        for key, frame, number, parent, execution, value in left_values(frames)
+        for key, frame, execution, value in left_values(frames)
         if (place := places.of(frame.stem, "left", execution.site.line)) is not None
     ]
 
 
-def left_values(
-    frames: list[Frame],
-) -> Iterator[tuple[str, Frame, int, int, Execution, Value]]:
-    """(key, call, its number, its caller's number, execution, value) in the order of computation.
+def left_values(frames: list[Frame]) -> Iterator[tuple[str, Frame, Execution, Value]]:
+    """(key, call, execution, value) in the order of computation.
 
     Keys are equal in every run of the left panel that takes the same branches.
     """
@@ -87,11 +85,8 @@ def left_values(
             counts[frame.phase] += 1
     executions = [(e, n, f) for f in numbers for n, e in enumerate(f.executions)]
     for execution, n, frame in sorted(executions, key=lambda item: item[0].order):
-        number = numbers[frame]
-        parent = numbers[frame.parent] if frame.parent is not None else -1
         for value in execution.values:
-            key = f"{frame.phase}|{number}|{n}|{value.name}"
-            yield key, frame, number, parent, execution, value
+            yield f"{frame.phase}|{numbers[frame]}|{n}|{value.name}", frame, execution, value
 
 
 def _kind(frame: Frame, value: Value) -> str:
@@ -142,7 +137,7 @@ def _by_group(frame: Frame, places: Places) -> dict[tuple[str, str], list[tuple[
     filled = filled_names(frame.function.node)
     for execution in frame.executions:
         place = places.of(frame.stem, frame.side, execution.site.line)
-        if place is None or allocates(execution.site.node):
+        if place is None or allocates(execution.site.node) or execution.site.returned is not None:
             continue
         for value in execution.values:
             if value.name.partition("[")[0] not in filled or value.name.endswith("]"):

@@ -27,23 +27,42 @@ def steps(
     A statement that runs several times within one call, such as a step of a loop over time, and a
     function that one call makes several times, are one step whose first axis counts them.
     """
-    chosen = [v for v in values if v.stem == stem and v.phase in (LOSS, BACKWARD)]
-    chosen = [v for v in chosen if v.array.size and v.array.dtype.kind in "fbiu"]
-    runs: dict[Any, list[JoinedValue]] = {}
-    for value in chosen:
-        runs.setdefault(_run_of(value, chosen), []).append(value)
-    result = [_step(run, most_numbers) for run in runs.values() if _is_shown(run)]
-    return _thinned(result, most_steps)
+    own = [v for v in values if v.stem == stem and v.phase in (LOSS, BACKWARD) and _is_shown(v)]
+    named = {v.source for v in own if not v.name.startswith("return")}
+    chosen, known = [], set[Any]()
+    for value in own:
+        content = value.array.shape, value.array.tobytes()
+        is_handed_on = value.array.ndim > 0 and content in known
+        if not is_handed_on and not (value.name.startswith("return") and value.source in named):
+            chosen.append(value)
+            known.add(content)
+    return _thinned([_step(run, most_numbers) for run in _runs(chosen)], most_steps)
 
 
-def _run_of(value: JoinedValue, chosen: list[JoinedValue]) -> Any:
-    """Values of one run: the same name at the same place, in calls of one caller."""
-    return value.phase, value.place.group, value.line, value.name, value.parent
+def _is_shown(value: JoinedValue) -> bool:
+    return value.array.size > 0 and value.array.dtype.kind in "fbiu"
 
 
-def _is_shown(run: list[JoinedValue]) -> bool:
-    """True unless the value only hands on what a statement before has shown."""
-    return not (run[0].name == "return" and len(run[0].array.shape) == 0)
+def _runs(values: list[JoinedValue]) -> list[list[JoinedValue]]:
+    """Values of one name at one place, together if one call higher up made them in a loop."""
+    alike: dict[Any, list[JoinedValue]] = {}
+    for value in values:
+        calls = tuple(frame.function.definition for frame in value.chain)
+        key = value.phase, value.place.group, value.line, value.name, calls
+        alike.setdefault(key, []).append(value)
+    runs: list[list[JoinedValue]] = []
+    for same in alike.values():
+        depth = len(same[0].chain)
+        level = next(
+            (n for n in range(depth) if len({v.chain[n] for v in same}) < len(same)), depth
+        )
+        by_caller: dict[Any, list[JoinedValue]] = {}
+        for value in same:
+            caller = value.chain[level] if level < depth else value.key
+            by_caller.setdefault(caller, []).append(value)
+        runs += by_caller.values()
+    order = {id(value): n for n, value in enumerate(values)}
+    return sorted(runs, key=lambda run: order[id(run[0])])
 
 
 def _thinned(result: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
@@ -65,7 +84,7 @@ def _step(run: list[JoinedValue], most_numbers: int) -> dict[str, Any]:
         array = np.stack([v.array for v in same])
         twins = [v.twin for v in same]
         twin = None if any(t is None for t in twins) else np.stack(twins)  # type: ignore[arg-type]
-        times = f"t = 0 … {len(same) - 1}"
+        times = _times(same)
     shape = list(first.array.shape)
     array, part = _part(array, most_numbers, bool(times))
     difference = None
@@ -83,6 +102,15 @@ def _step(run: list[JoinedValue], most_numbers: int) -> dict[str, Any]:
         "left": _rows(array, DIGITS),
         "difference": difference,
     }
+
+
+def _times(run: list[JoinedValue]) -> str:
+    """How often a value was computed: "t = 0 … 8" in a loop over a range, else "9 times"."""
+    caller = next(
+        (a for a, b in zip(run[0].chain, run[1].chain, strict=True) if a is b), run[0].chain[-1]
+    )
+    variable = caller.function.loop_variable
+    return f"{variable} = 0 … {len(run) - 1}" if variable else f"{len(run)} times"
 
 
 def _part(array: np.ndarray, most: int, stacked: bool) -> tuple[np.ndarray, str]:
