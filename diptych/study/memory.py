@@ -28,11 +28,11 @@ from diptych.runs.config import RunConfig
 from diptych.runs.environment import environment
 from diptych.runs.folder import RunFolder
 from diptych.study.trainings import train_from_scratch
-from diptych.study.workers import run_jobs
 from diptych.tasks import Options, make_task
 from diptych.tasks.memory import TOLERANCE
 from diptych.training.presets import settings
 from diptych.training.train import NonFiniteError, train
+from diptych.workers import run_jobs
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.recurrent.dropout import SCHEMES
 
