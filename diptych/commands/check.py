@@ -49,7 +49,7 @@ def check_pairs(
             group = []
             for name in variants:
                 status.update(f"comparing {name}")
-                group.append(_report(name, dtype, device))
+                group.append(check_pair(name, dtype, device))
         console.print(_table(f"{model}, {dtype} on {device}", group))
         reports += group
     _print_reports(reports, console, verbose=verbose)
@@ -70,7 +70,7 @@ def _table(title: str, reports: list[Report]) -> Table:
     return table
 
 
-def _report(name: str, dtype: str, device: str) -> Report:
+def check_pair(name: str, dtype: str, device: str) -> Report:
     """Compare one pair; an exception, such as that of a layer, is the problem of its report."""
     try:
         if name == streams.NAME:

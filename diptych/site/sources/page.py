@@ -10,6 +10,7 @@ from typing import Literal
 
 SideName = Literal["left", "right"]
 GroupKind = Literal["head", "pair", "left", "right", "vjp"]
+DefinitionKind = Literal["class", "method", "function", "module"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,20 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """A line of source that a page shows from another place: where the right panel calls torch."""
+
+    slug: str
+    """the page that has the line, "" if none has"""
+    path: str
+    """the file: "torch_impl/lstm.py" """
+    definition: str
+    """the definition around them, "" outside of any"""
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Group:
     """One row of a page: statements of the left beside those of the right that do the same.
 
@@ -57,6 +72,10 @@ class Group:
     right: tuple[Statement, ...] = ()
     remark: str = ""
     """why a side is empty, in words: it is shown there ("autograd does this")"""
+    repeats_remark: bool = False
+    """True if the row above has the same remark, which needs no second display"""
+    part_of: str = ""
+    """the id of a pair above, of whose left side this is the rest, after a vjp"""
 
     @property
     def is_fold(self) -> bool:
@@ -66,11 +85,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Definition:
-    """A class, method or function of both panels with its docstrings and groups."""
+    """A class, method or function of both panels with its docstrings and groups.
+
+    kind "module": the imports, or constants that stand between functions and classes.
+    """
 
     name: str
     """qualified within the file: "LSTM.features" """
-    kind: Literal["class", "method", "function", "module"]
+    kind: DefinitionKind
     left: ast.AST | None
     right: ast.AST | None
     groups: tuple[Group, ...] = ()
@@ -79,6 +101,10 @@ class Definition:
     """why only one panel has it, such as "torch supplies this: nn.Linear" """
     missing_twin: str = ""
     """the error message if one panel lacks it without a reason"""
+    torch_name: str = ""
+    """what torch supplies in its place, such as "torch.nn.functional.linear" """
+    quotes: tuple[Quote, ...] = ()
+    """lines of the other panel that stand for it: the calls of `torch_name`"""
 
     @property
     def only(self) -> SideName | None:
@@ -96,13 +122,21 @@ class Definition:
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of the left panel's statements outside vjps."""
+    """Counts of the left panel's statements outside vjps, imports and the lines of defs apart."""
 
     statements: int = 0
+    """those that can have a twin: all but the supplied ones"""
     aligned: int = 0
     one_to_one: int = 0
     explained: int = 0
-    """statements without a twin whose group says why"""
+    """statements without a twin whose group or definition says why"""
+    supplied: int = 0
+    """statements of definitions that torch supplies on the right"""
+
+    @property
+    def share(self) -> float:
+        """The part of the statements that is aligned with a twin; 1 if there are no statements."""
+        return self.aligned / self.statements if self.statements else 1.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +149,16 @@ class SourcePage:
     texts: dict[SideName, str] = field(repr=False)
     """the whole source of each side; "" for a side that the file lacks"""
     tally: Tally = Tally()
+    lede: str = ""
+    """the first sentence of the file's docstring"""
+    source: str = ""
+    """the paper, from the docstring's "Source:"; "" if it names none"""
+    remark: str = ""
+    """for a file of one panel: what stands for it on the other"""
+    missing_file: str = ""
+    """the error message if one panel lacks the file without a reason"""
+    quotes: tuple[Quote, ...] = ()
+    """lines of the other panel that stand for a file of one panel"""
 
     def walk(self) -> Iterator[Definition]:
         """All definitions of the page, from top to bottom."""
@@ -124,4 +168,5 @@ class SourcePage:
     @property
     def missing_twins(self) -> list[str]:
         """The error messages for definitions that one panel lacks without a reason."""
-        return [d.missing_twin for d in self.walk() if d.missing_twin]
+        messages = [d.missing_twin for d in self.walk() if d.missing_twin]
+        return [self.missing_file, *messages] if self.missing_file else messages

@@ -2,68 +2,136 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import get_args
 
-from diptych.site.sources.alignment import align
-from diptych.site.sources.page import Definition, Group, SourcePage, Tally, TwinFile
-from diptych.site.sources.statements import Function, flatten, head
+from diptych.site.sources import twins
+from diptych.site.sources.groups import group
+from diptych.site.sources.page import Definition, DefinitionKind, SideName, SourcePage, TwinFile
+from diptych.site.sources.statements import Unit, cut
+from diptych.site.sources.supplied import quotes_of, supplied_by
+from diptych.site.sources.tally import tally
+from diptych.site.sources.titles import lede, source, title
+
+Twins = tuple[Unit | None, Unit | None]
 
 
 def read_page(file: TwinFile) -> SourcePage:
     """Read both panels of a file and align their definitions and statements."""
-    texts = {side: path.read_text() if path else "" for side, path in _sides(file)}
-    trees = {side: ast.parse(text) for side, text in texts.items()}
-    definitions = tuple(
-        _definition(left, right, "", texts["left"].splitlines(), texts["right"].splitlines())
-        for left, right in _match(trees["left"].body, trees["right"].body)
+    paths = {"left": file.left, "right": file.right}
+    texts: dict[SideName, str] = {
+        side: path.read_text() if (path := paths[side]) else "" for side in get_args(SideName)
+    }
+    reader = _Reader(file.stem, has_twin=bool(file.left and file.right))
+    units = [cut(texts[side], side) for side in get_args(SideName)]
+    remark, torch_names = twins.FILES.get(file.stem, ("", ()))
+    text = texts["left"] or texts["right"]
+    page = SourcePage(
+        file,
+        title(text),
+        tuple(reader.definitions(*units)),
+        texts,
+        lede=lede(text),
+        source=source(text),
+        remark=remark,
+        missing_file=twins.missing_file(file),
+        quotes=tuple(quotes_of(name, file.stem)[0] for name in torch_names),
     )
-    page = SourcePage(file, file.stem, definitions, texts)  # type: ignore[arg-type]
-    groups = [g for d in page.walk() for g in d.groups if g.kind != "head" and g.left]
-    groups = [g for g in groups if g.kind != "vjp"]
-    tally = Tally(
-        statements=sum(len(g.left) for g in groups),
-        aligned=sum(len(g.left) for g in groups if g.right),
-        one_to_one=sum(len(g.left) == len(g.right) == 1 for g in groups),
-    )
-    return SourcePage(file, file.stem, definitions, texts, tally)  # type: ignore[arg-type]
+    return replace(page, tally=tally(page))
 
 
-def _sides(file: TwinFile) -> list[tuple[str, Path | None]]:
-    return [("left", file.left), ("right", file.right)]
+def match(
+    left: Sequence[Unit], right: Sequence[Unit], renamed: dict[str, str] | None = None
+) -> list[Twins]:
+    """Units of both sides by name, in the order of the left; the right's own after their neighbour.
 
-
-def _match(left: list[ast.stmt], right: list[ast.stmt]) -> list[tuple[ast.AST | None, ...]]:
-    """Definitions of both bodies by name, in the order of the left."""
-    kinds = Function | ast.ClassDef
-    ours = {n.name: n for n in left if isinstance(n, kinds)}
-    theirs = {n.name: n for n in right if isinstance(n, kinds)}
+    `renamed` maps a name of the left to that of its twin.
+    """
+    names = {theirs: ours for ours, theirs in (renamed or {}).items()}
+    ours, theirs = {u.name: u for u in left}, {names.get(u.name, u.name): u for u in right}
     order = list(ours)
-    for name in theirs:
+    for k, name in enumerate(theirs):
         if name not in ours:
-            before = [n for n in list(theirs)[: list(theirs).index(name)] if n in order]
+            before = [n for n in list(theirs)[:k] if n in order]
             order.insert(order.index(before[-1]) + 1 if before else 0, name)
     return [(ours.get(name), theirs.get(name)) for name in order]
 
 
-def _definition(
-    left: ast.AST | None, right: ast.AST | None, prefix: str, a: list[str], b: list[str]
-) -> Definition:
-    node = left or right
-    assert isinstance(node, Function | ast.ClassDef)
-    name = f"{prefix}{node.name}"
-    children: tuple[Definition, ...] = ()
-    heads = [(head(n),) if n else () for n in (left, right)]  # type: ignore[arg-type]
-    groups = [Group(f"{name}.0", "head", *heads)]
-    if isinstance(node, ast.ClassDef):
-        bodies = [n.body if n else [] for n in (left, right)]  # type: ignore[attr-defined]
-        children = tuple(_definition(x, y, f"{name}.", a, b) for x, y in _match(*bodies))
-        return Definition(name, "class", left, right, tuple(groups), children)
-    ours = flatten(left.body, a, head(left).last) if left else []  # type: ignore
-    theirs = flatten(right.body, b, head(right).last) if right else []  # type: ignore
-    for number, (p, q) in enumerate(align(ours, theirs), 1):
-        is_vjp = bool(p) and p[0].kind == "vjp"
-        kind = "vjp" if is_vjp else "pair" if p and q else "left" if p else "right"
-        remark = "autograd does this" if is_vjp else ""
-        groups.append(Group(f"{name}.{number}", kind, p, q, remark))  # type: ignore[arg-type]
-    return Definition(name, "method" if prefix else "function", left, right, tuple(groups))
+@dataclass(frozen=True)
+class _Reader:
+    """Makes the definitions of one file."""
+
+    stem: str
+    has_twin: bool
+
+    def definitions(
+        self, left: Sequence[Unit], right: Sequence[Unit], parent: Definition | None = None
+    ) -> list[Definition]:
+        """The definitions of two bodies; constants that follow each other are one."""
+        result = []
+        pairs = match(left, right, twins.RENAMED.get(self.stem))
+        for kind, run in groupby(pairs, lambda pair: _some(pair).kind):
+            if kind in ("imports", "constants"):
+                result.append(self._module(list(run)))
+            else:
+                result += [self._definition(pair, pairs, parent) for pair in run]
+        return result
+
+    def _module(self, run: list[Twins]) -> Definition:
+        name = _some(run[0]).name
+        left = [s for ours, _ in run if ours for s in ours.statements]
+        right = [s for _, theirs in run if theirs for s in theirs.statements]
+        groups = group(self.stem, name, (), (), left, right)
+        nodes = [next((u.node for pair in run if (u := pair[k])), None) for k in (0, 1)]
+        return Definition(name, "module", *nodes, groups)
+
+    def _definition(
+        self, pair: Twins, siblings: list[Twins], parent: Definition | None
+    ) -> Definition:
+        unit = _some(pair)
+        name = f"{parent.name}.{unit.name}" if parent else unit.name
+        kind: DefinitionKind = (
+            "class" if unit.kind == "class" else "method" if parent else "function"
+        )
+        ours, theirs = (u.statements if u else [] for u in pair)
+        result = Definition(
+            name,
+            kind,
+            *(u.node if u else None for u in pair),
+            groups=group(self.stem, name, ours[:1], theirs[:1], ours[1:], theirs[1:]),
+        )
+        if result.only:
+            result = self._alone(result, siblings, parent)
+        children = self.definitions(*(u.children if u else [] for u in pair), parent=result)
+        return replace(result, children=tuple(children))
+
+    def _alone(
+        self, definition: Definition, siblings: list[Twins], parent: Definition | None
+    ) -> Definition:
+        """A definition of one panel with the reason, or with the error message."""
+        side = definition.only
+        assert side
+        torch_name, remark = supplied_by(self.stem, definition.name)
+        if torch_name and side == "left":
+            quotes = quotes_of(torch_name, self.stem)
+            return replace(definition, remark=remark, torch_name=torch_name, quotes=quotes)
+        if remark := twins.reason(self.stem, definition.name, side):
+            return replace(definition, remark=remark)
+        if parent and parent.only:
+            return replace(definition, remark=parent.remark, torch_name=parent.torch_name)
+        if not self.has_twin:
+            return definition
+        others = [u.name for pair in siblings if not pair[side == "right"] for u in pair if u]
+        prefix = f"{parent.name}." if parent else ""
+        message = twins.missing_twin(
+            self.stem, definition.name, side, [f"{prefix}{name}" for name in others]
+        )
+        return replace(definition, missing_twin=message)
+
+
+def _some(pair: Twins) -> Unit:
+    unit = pair[0] or pair[1]
+    assert unit
+    return unit
