@@ -94,7 +94,7 @@
     under.textContent = "";
     const step = steps[at], group = groupOf(step);
     $(".count", strip).textContent = `${step.phase}, ${at + 1} of ${steps.length}`;
-    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest(".def").id}, line ${$(".ln > i", group)?.textContent}` : ""}`;
+    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest("[id]").id}, line ${$(".ln > i", group)?.textContent}` : ""}`;
     follow.hidden = !group;
     for (const [i, button] of buttons.entries()) {
       button.setAttribute("aria-selected", i === at);
