@@ -49,7 +49,7 @@ def check_pairs(
     with console.status("comparing") as status:
         for name in names:
             status.update(f"comparing {name}")
-            report = _report(name, dtype, device)
+            report = check_pair(name, dtype, device)
             reports.append(report)
             table.add_row(*_line(report))
     console.print(table)
@@ -59,7 +59,7 @@ def check_pairs(
     return reports
 
 
-def _report(name: str, dtype: str, device: str) -> Report:
+def check_pair(name: str, dtype: str, device: str) -> Report:
     """Compare one pair; an exception, such as that of a layer, is the problem of its report."""
     try:
         if name == streams.NAME:

@@ -11,14 +11,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 
 from diptych.files import write_atomically
+from diptych.site import pictures
 from diptych.site.home.home import home_files
+from diptych.site.home.search import Entry
 from diptych.site.sources.highlight import Highlighter
+from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("site.js", "code.js", "gutter.js", "values.js", "search.js")
-STYLES = ("site.css", "code.css", "gutter.css", "values.css", "index.css")
+SCRIPTS = ("site.js", "code.js", "gutter.js", "values.js", "search.js", "pictures.js")
+STYLES = (
+    "site.css",
+    "code.css",
+    "gutter.css",
+    "values.css",
+    "index.css",
+    "pictures.css",
+    "notebook.css",
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +55,22 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
         lstrip_blocks=True,
     )
     pages = [read_page(file) for file in twin_files()]
+    entries: list[Entry] = []
     for page in pages:
+        slug = page.file.slug
+        drawn = pictures.for_page(slug)
+        entries += [(p.title, "picture", f"pages/{slug}.html#{p.id}", page.title) for p in drawn]
         html = environment.get_template("page.html.j2").render(
-            root="../", pages=pages, here=page.file.slug, page=page, code=Highlighter(page)
+            root="../",
+            pages=pages,
+            here=slug,
+            page=page,
+            code=Highlighter(page),
+            pictures=drawn,
+            related=[],
         )
-        write_atomically(out / "pages" / f"{page.file.slug}.html", html.encode())
-    for name, contents in home_files(environment, pages, out):
+        write_atomically(out / "pages" / f"{slug}.html", html.encode())
+    for name, contents in home_files(environment, pages, out, extra=entries):
         write_atomically(out / name, contents)
     _write_assets(out / "assets")
     return Site(out / "index.html", tuple(m for page in pages for m in page.missing_twins))

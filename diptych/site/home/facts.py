@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from diptych.site.home.rows import Row
 
 
@@ -23,7 +25,8 @@ def facts(models: Iterable[Row], rows: Iterable[Row]) -> list[Fact]:
     models, rows = list(models), list(rows)
     result = [fact for dtype in ("float64", "float32") for fact in _parity(models, dtype)]
     left, right = (sum(row.lines[side] for row in rows) for side in (0, 1))
-    result.append(Fact("Lines", f"{left:,} | {right:,}", "left | right"))
+    count = Markup('<span class="l">{:,}</span> <span class="r">{:,}</span>').format(left, right)
+    result.append(Fact("Lines", count, "left, right"))
     statements = sum(row.page.tally.statements for row in rows)
     aligned = sum(row.page.tally.aligned for row in rows)
     share = 100 * aligned / max(1, statements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,5 +73,6 @@ def rows_by_chapter(
 
 
 def first_sentence(text: str) -> str:
-    """The first line of a module's docstring."""
-    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    """The first sentence of a module's docstring, without its remark on the other panel."""
+    line = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return re.sub(r"\.? (Left|Right) panel: .*", ".", line)

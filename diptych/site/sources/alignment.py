@@ -76,11 +76,11 @@ def _as_one(run: Sequence[Words]) -> _Run | None:
     *steps, last = run
     if not steps:
         return _Run(last.kind, last.targets, last.words, last.callees)
-    words, names = Counter(last.words), set()
-    callees = set(last.callees)
+    words, callees = Counter(last.words), set(last.callees)
+    names: set[str] = set()
     for k, step in enumerate(steps):
-        later = set().union(*(w.words for w in run[k + 1 :]))
-        if step.kind != "assign" or not step.targets or not set(step.targets) <= later:
+        later = set().union(*(w.all_reads for w in run[k + 1 :]))
+        if step.kind != "assign" or not step.all_targets & later:
             return None
         words.update(step.words)
         callees |= step.callees

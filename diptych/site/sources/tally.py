@@ -20,17 +20,18 @@ def tally(page: SourcePage) -> Tally:
         if group.right or group.part_of:
             aligned += count
             one_to_one += count * (len(group.left) == len(group.right) == 1)
-        elif group.remark or definition.remark:
+        elif group.remark or definition.remark or page.remark:
             explained += count
     return Tally(statements, aligned, one_to_one, explained, supplied)
 
 
 def unexplained(page: SourcePage) -> list[Group]:
-    """The rows of one panel alone that neither have a remark nor belong to a definition with one."""
+    """The rows of one panel alone for which neither row nor definition nor page says why."""
     return [
         group
         for definition, group in _rows(page, every=True)
-        if not (group.left and group.right) and not (group.remark or definition.remark)
+        if not (group.left and group.right)
+        and not (group.remark or definition.remark or page.remark)
     ]
 
 

@@ -79,7 +79,10 @@ class Words:
     targets: tuple[str, ...]
     words: Counter[str]
     callees: frozenset[str]
-    reads: frozenset[str]
+    all_targets: frozenset[str]
+    """the names that it assigns, those of vjps too"""
+    all_reads: frozenset[str]
+    """the names that it reads anywhere, in a lambda too"""
 
 
 def words_of(statement: Statement) -> Words:
@@ -91,12 +94,11 @@ def words_of(statement: Statement) -> Words:
 def _words(node: ast.AST) -> Words:
     kind, targets, parts = _forward_part(node)
     words: Counter[str] = Counter()
-    callees, reads = set(), set()
+    callees = set()
     for part in parts:
         for n in ast.walk(part):
             if isinstance(n, ast.Name):
                 words[_common(n.id)] += 1
-                reads.add(n.id)
             elif isinstance(n, ast.Attribute):
                 words[_common(n.attr)] += 1
             elif isinstance(n, ast.keyword) and n.arg:
@@ -109,8 +111,15 @@ def _words(node: ast.AST) -> Words:
                 callees.add(_common(_last_name(n.func)))
     for ignored in [w for w in words if w in IGNORED or is_vjp_name(w) or w == ""]:
         del words[ignored]
-    names = tuple(_common(t) for t in targets)
-    return Words(kind, names, words, frozenset(callees - IGNORED), frozenset(reads))
+    names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+    return Words(
+        kind,
+        tuple(_common(t) for t in targets),
+        words,
+        frozenset(callees - IGNORED),
+        frozenset(n.id for n in names if isinstance(n.ctx, ast.Store)),
+        frozenset(n.id for n in names if isinstance(n.ctx, ast.Load)),
+    )
 
 
 def _common(name: str) -> str:
@@ -122,6 +131,11 @@ def _last_name(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def forward_part(node: ast.AST) -> list[ast.AST]:
+    """The parts of a statement that the right panel has too: without vjps and their lambdas."""
+    return _forward_part(node)[2]
 
 
 def _forward_part(node: ast.AST) -> tuple[str, list[str], list[ast.AST]]:
@@ -145,11 +159,11 @@ def _forward_part(node: ast.AST) -> tuple[str, list[str], list[ast.AST]]:
     if isinstance(node, Branch):
         return node.word, [], []
     if isinstance(node, Function | ast.ClassDef):
-        return "def", [node.name], [ast.Name(node.name)]
+        return "def", [node.name], [ast.Name(node.name, ast.Load())]
     if isinstance(node, ast.Import | ast.ImportFrom):
         module = getattr(node, "module", None) or ""
         first = module.rpartition("numpy_ref.")[2].rpartition("torch_impl.")[2]
-        return "import", [], [*node.names, *([ast.Name(first)] if first else [])]
+        return "import", [], [*node.names, *([ast.Name(first, ast.Load())] if first else [])]
     return type(node).__name__.lower(), [], [node]
 
 

@@ -1,0 +1,162 @@
+"""Join the values of both panels: each value of the left with the one of the right that is equal
+in meaning, if there is one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.arrays import leaves, to_numpy
+from diptych.parity.running.alignment import match_leaves
+from diptych.site.measured.gradient_twins import GradientTwins
+from diptych.site.measured.line_trace import Execution, Frame, Value
+from diptych.site.measured.places import Place, Places
+from diptych.site.measured.traced_run import BACKWARD, LOSS, TracedRun
+from diptych.site.measured.twins import Twins
+from diptych.site.sources.page import SideName
+
+
+@dataclass(frozen=True)
+class JoinedValue:
+    """A value of the left panel at its statement, and its twin on the right."""
+
+    place: Place
+    stem: str
+    name: str
+    kind: str
+    """value | gradient | mask"""
+    phase: str
+    frame: int
+    """number of the call of the function, and of the function that called it"""
+    parent: int
+    line: int
+    array: np.ndarray
+    twin: np.ndarray | None
+
+
+def join(run: TracedRun, places: Places) -> list[JoinedValue]:
+    """All values of the left panel in the order of computation."""
+    frames = run.trace.frames
+    twins = Twins()
+    pairs = match_frames(frames)
+    _join_module_calls(run, frames, twins, pairs)
+    for left, right in pairs.items():
+        _join_results(left, right, twins)
+        _join_names(left, right, places, twins)
+    gradients = GradientTwins(run, pairs, twins)
+    gradients.join()
+    numbers = {frame: n for n, frame in enumerate(frames)}
+    executions = [
+        (execution, frame) for frame in frames if frame.side == "left"
+        for execution in frame.executions
+    ]
+    result = []
+    for execution, frame in sorted(executions, key=lambda item: item[0].order):
+        place = places.of(frame.stem, "left", execution.site.line)
+        if place is None:
+            continue
+        for value in execution.values:
+            twin = twins.of(frame, execution, value)
+            result.append(
+                JoinedValue(
+                    place, frame.stem, value.name, _kind(frame, value), frame.phase,
+                    numbers[frame], numbers.get(frame.parent, -1) if frame.parent else -1,
+                    execution.site.line, value.array, twin,
+                )
+            )
+    return result
+
+
+def _kind(frame: Frame, value: Value) -> str:
+    if value.array.dtype.kind == "b":
+        return "mask"
+    is_gradient = value.name.startswith(("d", "return")) or value.name.endswith("grad")
+    return "gradient" if frame.phase == BACKWARD and is_gradient else "value"
+
+
+def match_frames(frames: list[Frame]) -> dict[Frame, Frame]:
+    """Calls of the left -> calls of the right of the same function, if both made equally many."""
+    by_key: defaultdict[tuple[str, ...], dict[SideName, list[Frame]]] = defaultdict(
+        lambda: {"left": [], "right": []}
+    )
+    for frame in frames:
+        if not frame.function.nested:
+            by_key[frame.key][frame.side].append(frame)
+    pairs = {}
+    for sides in by_key.values():
+        if len(sides["left"]) == len(sides["right"]):
+            pairs.update(zip(sides["left"], sides["right"], strict=True))
+    return pairs
+
+
+def _join_results(left: Frame, right: Frame, twins: Twins) -> None:
+    """Join what two calls of one function return."""
+    ours = dict(leaves(value_of(left.result)))
+    theirs = dict(leaves(right.result))
+    for name, other in match_leaves(ours, theirs).items():
+        if name in ours and other in theirs:
+            twins.add_object(ours[name], to_numpy(theirs[other]))
+
+
+def _join_names(left: Frame, right: Frame, places: Places, twins: Twins) -> None:
+    """Join what statements of one group assign to one name, the n-th time with the n-th time."""
+    ours, theirs = _by_group(left, places), _by_group(right, places)
+    for key, values in ours.items():
+        others = theirs.get(key, [])
+        if len(values) == len(others):
+            for (execution, value), (_, other) in zip(values, others, strict=True):
+                twins.add_value(left, execution, value, other)
+
+
+def _by_group(
+    frame: Frame, places: Places
+) -> dict[tuple[str, str], list[tuple[Execution, Value]]]:
+    groups: defaultdict[tuple[str, str], list[tuple[Execution, Value]]] = defaultdict(list)
+    for execution in frame.executions:
+        place = places.of(frame.stem, frame.side, execution.site.line)
+        for value in execution.values if place is not None else ():
+            assert place is not None
+            groups[place.group, value.key].append((execution, value))
+    return groups
+
+
+def _join_module_calls(
+    run: TracedRun, frames: list[Frame], twins: Twins, pairs: dict[Frame, Frame]
+) -> None:
+    """Join the outputs of modules that torch supplies, by the path of the module."""
+    calls = defaultdict(list)
+    for call in run.module_calls:
+        calls[call.path].append(call)
+    ours = defaultdict(list)
+    for frame in frames:
+        if is_module_call(frame):
+            ours[frame.path].append(frame)
+    for path, lefts in ours.items():
+        if len(lefts) == len(calls[path]):
+            for left, call in zip(lefts, calls[path], strict=True):
+                twins.module_calls[left] = call
+                mine, theirs = dict(leaves(value_of(left.result))), dict(leaves(call.output))
+                for name, other in match_leaves(mine, theirs).items():
+                    twins.add_object(mine[name], to_numpy(theirs[other]))
+
+
+def is_module_call(frame: Frame) -> bool:
+    """True for the forward of a module of the left panel in the training loss."""
+    return (
+        frame.side == "left"
+        and frame.phase == LOSS
+        and frame.function.definition.endswith(".forward")
+        and not frame.function.nested
+        and not (frame.parent is not None and frame.parent.owner is frame.owner
+                 and frame.parent.function.definition.endswith(".forward"))
+    )
+
+
+def value_of(result: object) -> object:
+    """The value of (value, vjp), or the result itself."""
+    if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
+        return result[0]
+    return result
