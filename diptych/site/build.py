@@ -14,6 +14,7 @@ from diptych.files import write_atomically
 from diptych.site import pictures
 from diptych.site.home.home import home_files
 from diptych.site.home.search import Entry
+from diptych.site.prose.documentation import documentation
 from diptych.site.sources.highlight import Highlighter
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
@@ -25,6 +26,7 @@ STYLES = (
     "site.css",
     "code.css",
     "gutter.css",
+    "prose.css",
     "values.css",
     "index.css",
     "pictures.css",
@@ -67,6 +69,7 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
             page=page,
             code=Highlighter(page),
             pictures=drawn,
+            docs=documentation,
             related=[],
         )
         write_atomically(out / "pages" / f"{slug}.html", html.encode())
