@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +25,10 @@ _TERM = re.compile(
     r"|Where\s+we\s+differ[^:.]*|(?:Right|Left) panel):\s+"
     r"|[ ]{3,}(?P<column>[^\n]+)"
 )
-_SHAPES = re.compile(r"-> .*\(|^(?:All|Any|Both) |^\w+ \((?!.* = )")
+_SHAPES = re.compile(
+    r"(?!.* [=~] )(?=.*(?<!\w)\((?:\.\.\.|[A-Z\d]|count|[^()]*,)|\w+$)(?:.*->|\w+ \(|All )|Any shape"
+)
+"""sizes in brackets with an arrow, such as "x (N, D) -> (N)", or "x (N, D)", "All are (N, Z)" """
 _ANY_SHAPE = re.compile(r"(?:^|(?<=\. ))(Any shape(?:, [^.]*)?\.)(?: |$)")
 
 
@@ -74,7 +78,7 @@ def _block_items(block: list[str]) -> Iterator[Item]:
     if block[0].startswith(">>>"):
         yield Item("doctest", text)
     elif block[0].startswith("    "):
-        yield Item("display", inspect.cleandoc(text))
+        yield Item("display", textwrap.dedent(text))
     elif block[0].startswith("* "):
         yield Item("list", text)
     else:
@@ -91,7 +95,7 @@ def _paragraph(text: str) -> Iterator[Item]:
             term += between
         else:
             sentences += between
-        if match["column"] and not _SHAPES.search(match["column"]):
+        if match["column"] and not _SHAPES.match(match["column"]):
             sentences += " " + match["column"]
             continue
         yield from _term(name, term)

@@ -77,7 +77,7 @@ def _row(line: str) -> Row:
     if rest and not formulas(first):
         label, (first, *rest) = first, rest
     remarks: list[str] = []
-    for part in rest:
+    for part in (r.removeprefix("; ") for r in rest):
         if relation(part) and not part.startswith("(") and not remarks:
             first += (" " if first.endswith((";", ",")) else "; ") + part
         else:

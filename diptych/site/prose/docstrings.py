@@ -13,7 +13,10 @@ from diptych.site.prose.equations import relation
 from diptych.site.prose.inline import formulas, prose
 
 EMPTY = Markup()
-_SENTENCE = re.compile(r"(?<=[.:?])\s+(?=[A-Z`(])")
+_SENTENCE = re.compile(r"(?<=[.?])\s+(?=[A-Z`(])")
+
+_REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")
+"""the comma between a chain of arrows and a remark on it"""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,7 @@ def document(text: str | None, right: str | None = None) -> Doc:
     if rest:
         body.insert(0, ("p", prose(rest)))
     title, derivation = _derivation([item for item in ours if item.in_derivation])
-    terms = tuple((item.name, prose(item.text)) for item in shown if item.kind == "term")
-    return Doc(summary, tuple(body), terms, title, derivation, _besides(ours, theirs))
+    return Doc(summary, tuple(body), _terms(shown), title, derivation, _besides(ours, theirs))
 
 
 def _is_pointer(item: Item) -> bool:
@@ -59,13 +61,25 @@ def _is_pointer(item: Item) -> bool:
 def _summary(text: str) -> tuple[Markup, str]:
     """The first sentence, as an equation if it is one, and the rest of the paragraph."""
     first, *rest = _SENTENCE.split(text, maxsplit=1)
+    if first.count(" -> ") > 1:
+        return equation(_REMARK.sub("   ", first)), " ".join(rest)
     spans = formulas(first)
     if spans and spans[0][0] == 0 and relation(first[: spans[0][1]]):
         end = spans[-1][1]
         covered = sum(b - a for a, b in spans)
-        if covered > 0.8 * len(first):
-            return equation(first[:end] + "   " + first[end:].strip(" .,")), " ".join(rest)
+        if covered > 0.6 * len(first):
+            return equation(first[:end] + "   " + first[end:].strip(" .,;")), " ".join(rest)
     return prose(first), " ".join(rest)
+
+
+def _terms(parts: list[Item]) -> tuple[tuple[str, Markup], ...]:
+    """The terms; those of one name are one."""
+    texts: dict[str, str] = {}
+    for item in parts:
+        if item.kind == "term":
+            before = texts.get(item.name, "")
+            texts[item.name] = f"{before.rstrip('.')}. {item.text}" if before else item.text
+    return tuple((name, prose(text)) for name, text in texts.items())
 
 
 def _body(item: Item) -> tuple[str, Markup]:
@@ -98,7 +112,7 @@ def _besides(ours: list[Item], theirs: list[Item]) -> Markup:
     for item in theirs:
         if item.kind == "doctest" or _is_pointer(item):
             continue
-        other = [s for s in _sentences(item) if s not in known]
+        other = [s for s in _sentences(item) if not any(s.rstrip(".") in k for k in known)]
         if other and item.kind == "display":
             result.append(display(item.text)[1])
         elif other:

@@ -76,20 +76,23 @@ class Factors(Cursor):
         name = self.take().text
         if name in BIG:
             return Node(self._limits(BIG[name]), is_prefix=True)
+        if (code := self._code_name(name)) != name:
+            return self._attach(Node(rf"\texttt{{{code}}}", is_word=True))
         if name in FUNCTIONS or name in WORD_FUNCTIONS:
             latex = self._scripts(FUNCTIONS.get(name, rf"\text{{{name}}}"))
             if self._has_argument():
                 return self._attach(Node(f"{latex}{self._group().latex}"))
             return Node(latex, is_prefix=True)
-        if self._has_argument():
-            if name in ACCENTS:
-                return self._attach(Node(f"{ACCENTS[name]}{{{self._group().bare}}}"))
-            if name in ("floor", "ceil"):
-                return self._attach(Node(rf"\left\l{name} {self._group().bare} \right\r{name}"))
+        if self._has_argument() and name in (*ACCENTS, "floor", "ceil"):
+            inner = self._group().bare
+            floor = rf"\left\l{name} {inner} \right\r{name}"
+            return self._attach(Node(f"{ACCENTS[name]}{{{inner}}}" if name in ACCENTS else floor))
         return self._attach(self._symbol(name))
 
     def _symbol(self, name: str) -> Node:
         """A name: a symbol, the gradient d of one, a letter with a number, code, or a word."""
+        if not name.isidentifier() and "." not in name:
+            raise NotationError(f"equation: got {name!r} where a name should be")
         if name in SYMBOLS:
             return Node(SYMBOLS[name])
         if len(name) == 1:
@@ -99,8 +102,8 @@ class Factors(Cursor):
         rest = name[1:]
         if name[0] == "d" and (len(rest) == 1 or rest in SYMBOLS or rest in QUANTITIES):
             return Node(DIFFERENTIAL + self._symbol(rest).latex)
-        if (code := self._code_name(name)) != name or "." in name:
-            return Node(rf"\texttt{{{code}}}", is_word=True)
+        if "." in name:
+            return Node(rf"\texttt{{{name}}}", is_word=True)
         return Node(rf"\text{{{name}}}", is_word=True)
 
     def _letter(self, name: str) -> str:
@@ -127,7 +130,9 @@ class Factors(Cursor):
         return "/" in texts and not {*RELATIONS, "+", "-"} & {*texts[: texts.index("/")]}
 
     def _code_name(self, name: str) -> str:
-        """The whole of a name of code such as running_mean."""
+        """The whole of a name of code such as running_mean; c_prev is a letter with a subscript."""
+        if len(name) == 1 or name in BIG or name in SYMBOLS or name[1:] in SYMBOLS or len(name) < 3:
+            return name
         while self.token.text == "_" and self.peek(1).kind == "name" and len(self.peek(1).text) > 1:
             self.take()
             name += f"_{self.take().text}"

@@ -56,11 +56,12 @@ def _is_formula(text: str) -> bool:
 
 def _accepted(text: str, run: list[Atom]) -> list[tuple[int, int]]:
     """The run without signs and words at its ends, if the rest is a formula."""
-    while run and run[-1].kind in ("operator", "function"):
+    while run and (run[-1].kind in ("operator", "function") or _is_stray_name(run)):
         run = run[:-1]
     while run and run[0].kind == "operator" and not _is_sign_of_next(run):
         run = run[1:]
-    if not {a.kind for a in run} & {"formula", "letter"}:
+    kinds = {a.kind for a in run}
+    if not kinds & {"formula", "letter"} and not kinds >= {"number", "operator", "name"}:
         return []
     start, end = run[0].start, run[-1].end
     before = text[:start].rsplit(maxsplit=1)[-1:]
@@ -71,6 +72,11 @@ def _accepted(text: str, run: list[Atom]) -> list[tuple[int, int]]:
     except NotationError:
         return []
     return [(start, end)]
+
+
+def _is_stray_name(run: list[Atom]) -> bool:
+    """True for a word at the end that no sign joins to the formula."""
+    return run[-1].kind == "name" and (len(run) == 1 or run[-2].kind != "operator")
 
 
 def _is_sign_of_next(run: list[Atom]) -> bool:
