@@ -23,7 +23,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "nn/functional": {
         "linear": "torch.nn.functional.linear",
         "embedding": "torch.nn.functional.embedding",
-        "add_rows": "torch.nn.functional.embedding; its backward adds up the gradients of equal ids",
+        "add_rows": "torch.nn.functional.embedding; its backward sums the gradients of equal ids",
         "add_product": "torch.nn.functional.linear; its backward computes the weight's gradient",
         "relu": "torch.nn.functional.relu",
         "ReLU": "torch.nn.ReLU",
@@ -181,8 +181,8 @@ def _uses_in(slug: str, path: Path) -> Iterator[_Use]:
         name = _dotted(node, aliases)
         if name.startswith("torch."):
             line = (call or node).lineno
-            whole = not call or call.end_lineno == line
-            source = lines[line - 1].strip() if whole else ast.unparse(call)
+            is_long = call is not None and call.end_lineno != line
+            source = ast.unparse(call) if call and is_long else lines[line - 1].strip()
             yield _Use(name, Quote(slug, where, definition, line, source))
 
 
