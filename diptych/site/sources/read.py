@@ -30,7 +30,7 @@ def read_page(file: TwinFile) -> SourcePage:
     text = texts["left"] or texts["right"]
     page = SourcePage(
         file,
-        title(text),
+        title(file.stem, text),
         tuple(reader.definitions(units[0], units[1])),
         texts,
         lede=lede(text),
