@@ -1,1 +1,13 @@
-"""The notebooks as pages."""
+"""The notebooks as pages of the site.
+
+reading.py         find and read the notebooks
+prose.py           Markdown with formulas as HTML
+formulas.py        LaTeX as MathML
+code.py            Python with highlighting
+outputs.py         what a cell printed, drew or showed, as HTML and image files
+notebook_pages.py  the pages, and which notebooks tell of a file
+"""
+
+from diptych.site.books.notebook_pages import NotebookPage, for_page, pages, write_pages
+
+__all__ = ["NotebookPage", "for_page", "pages", "write_pages"]

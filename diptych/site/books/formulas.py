@@ -1,0 +1,111 @@
+"""Formulas in LaTeX as MathML that browsers set well.
+
+latex2mathml makes the MathML. Browsers implement MathML Core, which has no script or double-struck
+letters by attribute, and sets no space after the name of a function: both are repaired here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from latex2mathml.converter import convert
+from markupsafe import Markup
+
+NAMESPACE = ' xmlns="http://www.w3.org/1998/Math/MathML"'
+LETTERS = {"script": 0x1D49C, "double-struck": 0x1D538}
+"""The first capital of an alphabet in Unicode's mathematical letters."""
+OLDER = {"script": dict(zip("BEFHILMR", "ℬℰℱℋℐℒℳℛ", strict=True))}
+OLDER["double-struck"] = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
+"""The letters that Unicode had before it had the alphabets."""
+BOLD_ZERO = 0x1D7CE
+ROWS = ("math", "mrow", "mtd", "mstyle", "mpadded")
+SPACED = ("mi", "mo", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "mrow")
+"""Elements that a function's name stands apart from; parentheses are none of them."""
+
+
+@cache
+def mathml(latex: str, display: str = "inline") -> Markup:
+    """MathML of a formula; `display` is "inline" or "block".
+
+    Raises: ValueError that names a command which the library does not know: it would stay on the
+    page as text.
+    """
+    text = convert(latex, display=display)
+    if "\\" in text:
+        command = text[text.index("\\") :].split("<")[0]
+        raise ValueError(f"latex: got {latex!r} with {command}, which has no MathML")
+    root = ElementTree.fromstring(text.replace(NAMESPACE, "", 1))
+    for element in list(root.iter()):
+        _join_letters(element)
+        _set_letter(element)
+        _set_signs(element)
+    for element in list(root.iter()):
+        _space_names(element)
+    return Markup(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>"))
+
+
+def _join_letters(element: Element) -> None:
+    """Neighbouring upright letters are one name, such as kl."""
+    previous: Element | None = None
+    for child in list(element):
+        if child.tag == "mi" and child.get("mathvariant") == "normal":
+            if previous is not None:
+                previous.text = (previous.text or "") + (child.text or "")
+                element.remove(child)
+                continue
+            previous = child
+        else:
+            previous = None
+
+
+def _set_letter(element: Element) -> None:
+    variant, text = element.get("mathvariant"), element.text or ""
+    if variant in LETTERS and len(text) == 1 and text.isupper():
+        letter = OLDER[variant].get(text) or chr(LETTERS[variant] + ord(text) - ord("A"))
+        element.text = letter
+    elif variant == "bold" and text.isdigit():
+        element.text = "".join(chr(BOLD_ZERO + int(digit)) for digit in text)
+    elif variant == "normal" and len(text) > 1:
+        pass  # a name of several letters is upright anyway
+    else:
+        return
+    del element.attrib["mathvariant"]
+
+
+def _set_signs(element: Element) -> None:
+    """Set the space around bars and semicolons, and overlines that stretch."""
+    if element.tag == "mo" and element.text == "|":
+        element.attrib.update(lspace="0", rspace="0")
+    if element.tag == "mi" and element.text == ";":
+        element.tag = "mo"
+    if element.tag == "mo" and _is_name(element):
+        element.tag = "mi"
+    if element.tag == "mo" and element.text == "―":  # \overline
+        element.text = "¯"
+        element.set("stretchy", "true")
+
+
+def _space_names(element: Element) -> None:
+    """A thin space between the name of a function and what it is applied to."""
+    if element.tag not in ROWS:
+        return
+    for child, after in pairwise(list(element)):
+        is_open = (after.text or "") in "([⟨" and after.tag == "mo" and after.text
+        if _is_name(child) and after.tag in SPACED and not is_open and not _is_operator(after):
+            space = Element("mspace", {"width": "0.167em"})
+            element.insert(list(element).index(after), space)
+
+
+def _is_name(element: Element) -> bool:
+    """True for log, Var, tanh^2 and other names of functions."""
+    if element.tag in ("msub", "msup", "msubsup", "munder"):
+        element = element[0]
+    text = element.text or ""
+    return element.tag in ("mi", "mo") and len(text) > 1 and text.isascii() and text.isalpha()
+
+
+def _is_operator(element: Element) -> bool:
+    return element.tag == "mo" and not _is_name(element)
