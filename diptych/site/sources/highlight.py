@@ -14,6 +14,10 @@ class Highlighter:
 
     def __init__(self, page: SourcePage) -> None:
         self._lines = {side: _lines(text) for side, text in page.texts.items()}
+        self._indents = {
+            side: [len(line) - len(line.lstrip()) for line in text.split("\n")]
+            for side, text in page.texts.items()
+        }
 
     def html(self, statements: tuple[Statement, ...], side: SideName) -> Markup:
         """The lines of statements, each in a span with its number."""
@@ -22,8 +26,8 @@ class Highlighter:
             for n in range(statement.first, statement.last + 1):
                 code = self._lines[side][n - 1]
                 result += Markup(
-                    '<span class="ln" id="{}{}"><i>{}</i><code>{}</code></span>'
-                ).format(side[0].upper(), n, n, code)
+                    '<span class="ln" id="{}{}" style="--i:{}"><i>{}</i><code>{}</code></span>'
+                ).format(side[0].upper(), n, self._indents[side][n - 1], n, code)
         return result
 
 

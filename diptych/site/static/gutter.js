@@ -110,7 +110,7 @@
   // --- the tooltip of a chip: hover or focus shows it, a click keeps it, Escape closes it
   let kept = null;
   function table(rows) {
-    const sorted = [...rows].sort((a, b) => b.bad - a.bad || b.size - a.size), shown = sorted.slice(0, 20);
+    const sorted = [...rows].sort((a, b) => b.bad - a.bad || b.size - a.size), shown = sorted.slice(0, 14);
     const line = (row) => `<tr><td>${escape(row.name)}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : "ok"}">${sci(row.error, 1)}</td><td class="s">${sci(row.bound)}</td></tr>`;
     const [verdict, , , , reproducer] = data.verdicts[variant]?.[dtype] || [];
     const failed = rows.some((row) => row.bad) && reproducer ? `<p class="bad">${escape(verdict)}</p><code class="command">${escape(reproducer)}</code>` : "";

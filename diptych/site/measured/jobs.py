@@ -1,0 +1,101 @@
+"""The work of one worker process: the report and the traced run of a variant in one dtype."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diptych.commands.check import check_pair
+from diptych.parity import streams
+from diptych.parity.registered import prepare
+from diptych.parity.reports.report import Report
+from diptych.site.measured.comparing import compare_values
+from diptych.site.measured.gutter import VariantRows, gutter_of_report, gutter_of_values
+from diptych.site.measured.joining import JoinedValue, join
+from diptych.site.measured.panel_files import PanelFile, read_panel_file
+from diptych.site.measured.places import Places
+from diptych.site.measured.report_rows import placed_rows
+from diptych.site.measured.traced_run import trace_pair
+from diptych.site.measured.values_of_a_run import steps
+from diptych.site.sources.page import SideName, SourcePage
+
+FileKey = tuple[Path, str, SideName]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A variant to measure in one dtype. `report` is None if it has not been compared yet."""
+
+    name: str
+    dtype: str
+    places: Places = field(repr=False)
+    files: tuple[FileKey, ...] = field(repr=False)
+    report: Report | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class StepsJob:
+    """Pages whose values are to be recorded from one variant: file -> (steps, numbers) at most."""
+
+    name: str
+    places: Places = field(repr=False)
+    files: tuple[FileKey, ...] = field(repr=False)
+    sizes: Mapping[str, tuple[int, int]] = field(repr=False)
+
+
+def file_keys(pages: list[SourcePage]) -> tuple[FileKey, ...]:
+    """The panel files of all pages."""
+    return tuple(
+        (path, page.file.stem, side)
+        for page in pages
+        for side, path in (("left", page.file.left), ("right", page.file.right))
+        if path is not None
+    )  # type: ignore[return-value]
+
+
+def measure(job: Job) -> VariantRows:
+    """Compare a variant, trace it, and return its rows for every page."""
+    report = job.report or check_pair(job.name, job.dtype, "cpu")
+    result = VariantRows(job.name, job.dtype, report)
+    if job.name == streams.NAME:
+        return result
+    try:
+        model = prepare(job.name, job.dtype).panels.left
+        gutter_of_report(result, placed_rows(report, model), job.places)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that are not finite, which are compared
+            values, compared = _traced(job.name, job.dtype, job.places, job.files, result)
+            gutter_of_values(result, values, compared, job.places)
+    except Exception as error:
+        result.problem = f"{type(error).__name__}: {error}"
+    return result
+
+
+def _traced(
+    name: str, dtype: str, places: Places, keys: tuple[FileKey, ...], result: VariantRows
+) -> tuple[list[JoinedValue], dict[str, Any]]:
+    run = trace_pair(name, dtype, _files(keys))
+    result.problem = run.problem
+    values = join(run, places)
+    return values, {value.key: row for value, row in compare_values(run, values)}
+
+
+def record_steps(job: StepsJob) -> dict[str, list[dict[str, Any]]]:
+    """The steps of a variant's run in float64, by file; none if it raises."""
+    try:
+        values = join(trace_pair(job.name, "float64", _files(job.files)), job.places)
+    except Exception:
+        return {}
+    return {
+        stem: steps(values, stem, most_steps, most_numbers)
+        for stem, (most_steps, most_numbers) in job.sizes.items()
+    }
+
+
+@functools.cache
+def _files(keys: tuple[FileKey, ...]) -> dict[str, PanelFile]:
+    return {str(path): read_panel_file(path, stem, side) for path, stem, side in keys}
