@@ -15,6 +15,7 @@ from diptych.site.pictures.picture import (
     join,
     panels,
     path,
+    picture_text,
     scroller,
     svg,
     switch,
@@ -121,7 +122,9 @@ def _panel(scheme: str, connections: list[Connection]) -> Markup:
             numbers.setdefault(connection.mask, len(numbers) + 1)
     way = masks_on_the_way(connections, STEPS, LAYERS)
     parts = [_connection(c, numbers) for c in connections]
-    parts += [_node(place) for place in sorted({p for c in connections for p in (c.source, c.target)})]
+    parts += [
+        _node(place) for place in sorted({p for c in connections for p in (c.source, c.target)})
+    ]
     parts += [_axis(level) for level in range(LAYERS + 2)]
     width, height = LEFT + STEPS * COLUMN + 30, 2 * TOP + (LAYERS + 1) * ROW
     label = f"Unrolled network, scheme {scheme}: {len(numbers)} different masks."
@@ -136,7 +139,7 @@ def _panel(scheme: str, connections: list[Connection]) -> Markup:
         passed=_count(len(way), "mask"),
         different=f", {len(set(way))} of them different" if len(way) > 1 else "",
     )
-    return join([scroller(drawing, label), tag("p", sentence, class_="picture-note")])
+    return join([scroller(drawing, label), picture_text(sentence)])
 
 
 def _count(number: int, noun: str) -> str:
