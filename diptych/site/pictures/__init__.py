@@ -22,10 +22,10 @@ from functools import partial
 from diptych import pairs
 from diptych.site.pictures.convolutions import convolution
 from diptych.site.pictures.dataflow.figure import data_flow
+from diptych.site.pictures.jacobians import flow_jacobians, made_masks
 from diptych.site.pictures.lossy import information_preference
 from diptych.site.pictures.optimisers import optimiser_paths
 from diptych.site.pictures.picture import Picture
-from diptych.site.pictures.jacobians import flow_jacobians, made_masks
 from diptych.site.pictures.pixels import CONTEXTS, receptive_fields
 from diptych.site.pictures.schemes import scheme_masks
 from diptych.site.pictures.unrolled import unrolled_network
