@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 
 from diptych.files import write_atomically
+from diptych.parity.reports.report import Report
 from diptych.site import pictures
 from diptych.site.home.home import home_files
 from diptych.site.home.search import Entry
+from diptych.site.measured.measure import Measurements, measure_pages
 from diptych.site.prose.documentation import documentation
 from diptych.site.sources.highlight import Highlighter
 from diptych.site.sources.page import SourcePage
@@ -47,7 +49,9 @@ class Site:
         return not self.problems
 
 
-def build_site(out: Path, console: Console, *, check: bool = True, reports: Any = None) -> Site:
+def build_site(
+    out: Path, console: Console, *, check: bool = True, reports: Sequence[Report] | None = None
+) -> Site:
     """Write the site to `out`; with `check`, after a parity run of every pair."""
     environment = Environment(
         loader=PackageLoader("diptych.site"),
@@ -57,6 +61,7 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
         lstrip_blocks=True,
     )
     pages = [read_page(file) for file in twin_files()]
+    measured = measure_pages(pages, console, reports) if check else None
     entries: list[Entry] = []
     for page in pages:
         slug = page.file.slug
@@ -70,13 +75,33 @@ def build_site(out: Path, console: Console, *, check: bool = True, reports: Any 
             code=Highlighter(page),
             pictures=drawn,
             docs=documentation,
+            measured=measured.page(slug) if measured else None,
             related=[],
         )
         write_atomically(out / "pages" / f"{slug}.html", html.encode())
-    for name, contents in home_files(environment, pages, out, extra=entries):
+    home = home_files(environment, pages, out, measured=_json(measured), extra=entries)
+    for name, contents in home:
         write_atomically(out / name, contents)
     _write_assets(out / "assets")
-    return Site(out / "index.html", tuple(m for page in pages for m in page.missing_twins))
+    return Site(out / "index.html", tuple(_problems(pages, measured)))
+
+
+def _json(measured: Measurements | None) -> Callable[[str], dict[str, Any] | None]:
+    def of_page(slug: str) -> dict[str, Any] | None:
+        page = measured.page(slug) if measured else None
+        return page.json if page else None
+
+    return of_page
+
+
+def _problems(pages: Sequence[SourcePage], measured: Measurements | None) -> Iterator[str]:
+    for page in pages:
+        yield from page.missing_twins
+    if measured:
+        yield from measured.problems
+        for report in [*measured.reports.values(), *measured.reports32.values()]:
+            if not report.ok:
+                yield report.verdict
 
 
 def _write_assets(folder: Path) -> None:
