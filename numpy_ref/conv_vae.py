@@ -129,8 +129,9 @@ class ConvVAE(Module):
     def decode(self, z: Array) -> tuple[Array, Vjp]:
         """The images before the output activation.   z (N, Z) -> (N, C, S, S)"""
         h, h_vjp = self.decoder_input(z)
-        outputs, vjp = self.decoder(h.reshape(len(z), *self.code_shape))
-        return outputs, lambda doutputs: h_vjp(vjp(doutputs).reshape(h.shape))
+        code = h.reshape(len(z), *self.code_shape)
+        outputs, outputs_vjp = self.decoder(code)
+        return outputs, lambda doutputs: h_vjp(outputs_vjp(doutputs).reshape(h.shape))
 
     def activate(self, outputs: Array) -> tuple[Array, Vjp]:
         """The output activation.   Any shape"""

@@ -117,8 +117,8 @@ class MLPVAE(Module):
         """
         (mu, scale), encode_vjp = self.encode(x)
         self._check_noise(x, noise)
-        N, L, beta = len(x), noise.eps.shape[1], self.config.beta
-        weight = 1 / N if self.config.reduction == "mean" else 1.0
+        beta = self.config.beta
+        weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
 
         z, z_vjp = self.reparameterize(mu, scale, noise.eps)
         logits, decode_vjp = self.decode(z)
@@ -130,7 +130,7 @@ class MLPVAE(Module):
 
         def backward() -> None:
             dkl = np.full_like(kl, beta * weight / kl.shape[1])
-            dnll = np.full_like(nll, weight / L)
+            dnll = np.full_like(nll, weight / nll.shape[1])
             dmu_kl, dscale_kl, dz_kl = kl_vjp(dkl)
             dmu, dscale = z_vjp(decode_vjp(nll_vjp(dnll)) + dz_kl)
             encode_vjp(dmu + dmu_kl, dscale + dscale_kl)

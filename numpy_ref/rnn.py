@@ -72,7 +72,7 @@ class SquaredErrorOutput(Output):
 
     def check_targets(self, y: Array, shape: tuple[int, int]) -> None:
         """Raise ValueError unless y is (*shape, O), finite and of the layer's dtype."""
-        checks.check_noise("y", y, (*shape, len(self.bias.data)), self.bias.data.dtype)
+        checks.check_noise("y", y, (*shape, len(self.bias.data)), self.dtype)
 
 
 OUTPUTS: dict[str, type[Output]] = {

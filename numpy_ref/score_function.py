@@ -77,8 +77,8 @@ def score_function_loss(
     _check_model(model, baseline)
     (mu, logvar), encode_vjp = model.encode(x)
     _check_draws(model, x, noise, baseline)
-    N, L, beta = len(x), noise.eps.shape[1], model.config.beta
-    weight = 1 / N if model.config.reduction == "mean" else 1.0
+    beta = model.config.beta
+    weight = 1 / len(x) if model.config.reduction == "mean" else 1.0
     sampled = model.config.estimator == "sampled"
 
     z, _ = model.reparameterize(mu, logvar, noise.eps)  # constant: its derivative is not used
@@ -96,8 +96,8 @@ def score_function_loss(
     kl_term = weight * kl.mean(1).sum()
 
     def backward() -> None:
-        decode_vjp(nll_vjp(np.full_like(nll, weight / L)))  # dz is not used
-        dmu, dlogvar = score_vjp(weight / L * advantage(cost, baseline))
+        decode_vjp(nll_vjp(np.full_like(nll, weight / nll.shape[1])))  # dz is not used
+        dmu, dlogvar = score_vjp(weight / nll.shape[1] * advantage(cost, baseline))
         if not sampled:
             dmu_kl, dlogvar_kl = kl_vjp(np.full_like(closed, beta * weight))
             dmu, dlogvar = dmu + dmu_kl, dlogvar + dlogvar_kl

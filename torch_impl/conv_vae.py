@@ -123,8 +123,8 @@ class ConvVAE(Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """The images before the output activation.   z (N, Z) -> (N, C, S, S)"""
-        h = self.decoder_input(z).reshape(len(z), *self.code_shape)
-        return self.decoder(h).to(self.dtype)  # errors in full precision, under autocast too
+        code = self.decoder_input(z).reshape(len(z), *self.code_shape)
+        return self.decoder(code).to(self.dtype)  # errors in full precision, under autocast too
 
     def activate(self, outputs: Tensor) -> Tensor:
         """The output activation.   Any shape"""
@@ -162,8 +162,10 @@ class ConvVAE(Module):
             return bernoulli_nll(outputs, x)
         mean = self.activate(outputs)
         if self.config.recon_type == "mse":
-            return squared_error(mean, x)
-        return gaussian_nll(mean, x, self.config.gaussian_std)
+            error = squared_error(mean, x)
+        else:
+            error = gaussian_nll(mean, x, self.config.gaussian_std)
+        return error
 
     @torch.no_grad()
     def log_weight(self, x: Tensor, noise: ConvVAENoise) -> Tensor:

@@ -28,8 +28,9 @@ def lstm_cell(a: Tensor, c_prev: Tensor) -> tuple[Tensor, Tensor]:
     Source: Zaremba et al. (2014), section 3.1, without peepholes; gates in torch's order.
     """
     i, f, g, o = a.chunk(4, dim=-1)
-    c = torch.sigmoid(f) * c_prev + torch.sigmoid(i) * torch.tanh(g)
-    h = torch.sigmoid(o) * torch.tanh(c)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    c = f * c_prev + i * g
+    h = o * torch.tanh(c)
     return h, c
 
 

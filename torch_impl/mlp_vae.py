@@ -118,6 +118,7 @@ class MLPVAE(Module):
         """
         mu, scale = self.encode(x)
         self._check_noise(x, noise)
+        beta = self.config.beta
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
 
         z = self.reparameterize(mu, scale, noise.eps)
@@ -127,7 +128,7 @@ class MLPVAE(Module):
 
         recon_term = weight * nll.mean(1).sum()
         kl_term = weight * kl.mean(1).sum()
-        return MLPVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
+        return MLPVAELoss(recon_term + beta * kl_term, recon_term, kl_term)
 
     def _kl(self, mu: Tensor, scale: Tensor, z: Tensor, eps: Tensor) -> Tensor:
         """The KL term by the configured estimator."""

@@ -203,9 +203,7 @@ def _(
 ) -> tuple[Array, Array]:
     N, _, H, W = u.shape
     p, x = np.empty_like(u), np.zeros_like(u)
-    context, _ = decoder.first(
-        np.concatenate((x, maps), 1)
-    )  # the first layer on x = 0: maps and bias
+    context, _ = decoder.first(np.concatenate((x, maps), 1))  # on x = 0: maps and bias
     first = PixelCache(decoder.first, N, H, W, channels=1)
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):

@@ -62,12 +62,13 @@ class MaskedConv2d(Conv2d):
         dtype: DTypeLike = np.float64,
         input_grad: bool = True,
     ) -> None:
-        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
+        masks = channel_masks(window, mask_type, in_channels, free_channels)
         kH, kW = window.kernel_size
         geometry = (kH, kW), 1, (kH // 2, kW // 2)
         super().__init__(
             in_channels, out_channels, *geometry, bias=bias, dtype=dtype, input_grad=input_grad
         )
+        self.mask = np.array(masks)
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         b = None if self.bias is None else self.bias.data
@@ -96,10 +97,11 @@ class WNMaskedConv2d(WeightNorm):
         free_channels: int = 0,
         **options: Any,
     ) -> None:
+        masks = channel_masks(window, mask_type, in_channels, free_channels)
         kH, kW = window.kernel_size
-        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
         super().__init__(out_channels, in_channels, kH, kW, **options)
         self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
+        self.mask = np.array(masks)
 
     def weight(self) -> tuple[Array, Vjp]:
         v, g = self.weight_v, self.weight_g

@@ -115,7 +115,10 @@ class Module:
         """
         own = self._state()
         # `.cpu()` copies a torch tensor from its device without importing torch here
-        arrays = {n: np.asarray(v.cpu() if hasattr(v, "cpu") else v) for n, v in state.items()}
+        arrays = {
+            name: np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+            for name, value in state.items()
+        }
         check_state(
             {name: array.shape for name, array in own.items()},
             {name: array.shape for name, array in arrays.items()},

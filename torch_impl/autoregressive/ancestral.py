@@ -202,7 +202,7 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     N, _, H, W = u.shape
     p, x = torch.empty_like(u), torch.zeros_like(u)
-    context = decoder.first(torch.cat((x, maps), 1))  # the first layer on x = 0: maps and bias
+    context = decoder.first(torch.cat((x, maps), 1))  # on x = 0: maps and bias
     first = PixelCache(decoder.first, N, H, W, channels=1)
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):

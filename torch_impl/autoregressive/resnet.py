@@ -30,7 +30,10 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.branch(x)
-        return (x if self.skip is None else self.skip(x)) + residual
+        if self.skip is None:
+            return x + residual
+        shortcut = self.skip(x)
+        return shortcut + residual
 
 
 def flat_block(channels: int, kernel_size: int = 3, **factory_kwargs: Any) -> Residual:

@@ -72,7 +72,6 @@ class StackedConv2d(Module):
         super().__init__()
         check_positive_int("in_channels", in_channels)
         check_positive_int("out_channels", out_channels)
-        self.in_channels = in_channels
         up, side = stacked_reach(kernel_size, mask_type)
         rows, columns = up if mask_type == "A" else up + 1, 2 * side + 1
         row, channels = Window.raster((1, columns)), (in_channels, out_channels)
@@ -84,16 +83,15 @@ class StackedConv2d(Module):
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         model = next(self.parameters())
-        checks.check_images("v", v, self.in_channels, model)
-        checks.check_images("h", h, self.in_channels, model)
+        checks.check_images("v", v, self.vertical.in_channels, model)
+        checks.check_images("h", h, self.vertical.in_channels, model)
         if v.shape != h.shape:
             raise ValueError(
                 f"h: got shape {tuple(h.shape)}, takes the shape of v, {tuple(v.shape)}"
             )
         rows = v.shape[2]
-        v = self.vertical(v)[
-            :, :, :rows
-        ]  # row r reads rows from r - up on; the last rows are dropped
+        padded = self.vertical(v)
+        v = padded[:, :, :rows]  # row r reads rows from r - up on; the last rows are dropped
         return v, self.horizontal(h) + self.link(v)
 
 

@@ -29,7 +29,7 @@ from model_specs.common.streams import (
 from torch_impl.nn.module import as_dtype
 
 _LOW = 0xFFFFFFFF
-
+_HALF = 32
 Device = torch.device | str | None
 
 
@@ -48,7 +48,7 @@ def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tenso
     for i in range(ROUNDS):
         k0, k1 = ((k + i * w) & _LOW for k, w in zip(key, WEYL, strict=True))
         p0, p1 = m0 * c0, m1 * c2
-        hi0, hi1 = (p0 >> 32) & _LOW, (p1 >> 32) & _LOW
+        hi0, hi1 = (p0 >> _HALF) & _LOW, (p1 >> _HALF) & _LOW
         c0, c1, c2, c3 = hi1 ^ c1 ^ k0, p1 & _LOW, hi0 ^ c3 ^ k1, p0 & _LOW
     return c0, c1, c2, c3
 
@@ -63,12 +63,10 @@ def bits(key: Key, shape: Shape, start: int = 0, device: Device = None) -> Tenso
     check_start(start)
     size = math.prod(shape)
     first, last = start // 4, (start + size + 3) // 4
-    block = torch.arange(first, last, dtype=torch.int64, device=device)
     k0, k1, c2, c3 = key.words
-    lanes = philox4x32(
-        (block & _LOW, block >> 32, torch.full_like(block, c2), torch.full_like(block, c3)),
-        (k0, k1),
-    )
+    block = torch.arange(first, last, dtype=torch.int64, device=device)
+    upper = (torch.full_like(block, c2), torch.full_like(block, c3))
+    lanes = philox4x32((block & _LOW, block >> _HALF, *upper), (k0, k1))
     words = torch.stack(lanes, dim=1).reshape(-1)
     offset = start - 4 * first
     return words[offset : offset + size].reshape(shape)

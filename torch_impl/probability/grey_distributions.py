@@ -85,8 +85,8 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
     y after Smithson & Verkuilen (2006), who take c = 1 / (2 N). Where we differ from the left
     panel: torch has no log B, and three log-gammas have an error of eps nu log nu nats.
     """
-    nu = torch.exp(log_concentration)
-    a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
+    p, q, nu = torch.sigmoid(logits), torch.sigmoid(-logits), torch.exp(log_concentration)
+    a, b = nu * p, nu * q
     log_y, log_1_y = torch.log(_squeezed(x)), torch.log(_squeezed(1 - x))
     log_beta = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(nu)
     terms = log_beta - (a - 1) * log_y - (b - 1) * log_1_y

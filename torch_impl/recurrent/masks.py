@@ -25,7 +25,8 @@ def draw_masks(
     check_positive_int("length", length)
     if not layers.training:
         return Masks()
-    fields, device = {}, layers.weights(0)[0].device
+    fields = {}
+    device = layers.weights(0)[0].device
     for name, rate, steps, widths in mask_plans(layers.config, layers.input_dim, length):
         masks = []
         for index, width in enumerate(widths):

@@ -38,7 +38,9 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         m = self.scale(mask, x.dtype)
-        return x if m is None else x * m
+        if m is None:
+            return x
+        return x * m
 
     def scale(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         """m / (1 - p), the factor of each unit; None if no unit is dropped."""
@@ -120,14 +122,14 @@ class Recurrent(nn.Module):
             return run_fused(self.fused_kernel, x, state, weights, self.training)
         weight_hh = self.weights(layer)[1]
         a = self._project(x, layer)
-        m = None if m is None else m.expand(len(a), *state[0].shape)
+        T, (h, *rest) = len(a), state
         hs = []
-        for t in range(len(a)):
-            h, *rest = state
+        m = None if m is None else m.expand(T, *h.shape)
+        for t in range(T):
             a_t = a[t] + (h if m is None else h * m[t]) @ weight_hh.T
-            state = self._cell(a_t, *rest)
-            hs.append(state[0])
-        return torch.stack(hs), *state
+            h, *rest = self._cell(a_t, *rest)
+            hs.append(h)
+        return torch.stack(hs), h, *rest
 
     def _cell(self, a: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         """One step: a (B, G H) and the state without h -> the new state."""
@@ -177,8 +179,10 @@ class SoftmaxOutput(Output):
     """
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        targets = y.flatten()
         logits = F.linear(h, self.weight, self.bias).flatten(0, 1).to(self.dtype)
-        return F.cross_entropy(logits, y.flatten(), reduction="none").view(y.shape)
+        error = F.cross_entropy(logits, targets, reduction="none")
+        return error.view(y.shape)
 
     def check_targets(self, y: Tensor, shape: tuple[int, int]) -> None:
         """Raise ValueError unless y is int64 of `shape`, each in [0, O)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 FILE = Path(__file__).parent / "faults.toml"
 PANELS = ("numpy_ref", "torch_impl")
@@ -25,8 +25,8 @@ class Edit:
     new: str
 
     @property
-    def panel(self) -> str:
-        """ "left" or "right"."""
+    def panel(self) -> Literal["left", "right"]:
+        """The panel that it changes."""
         return "left" if self.file.startswith(PANELS[0]) else "right"
 
     @property
@@ -70,6 +70,16 @@ class Fault:
         return sides[0] if len(sides) == 1 else "both"
 
     @property
+    def label(self) -> str:
+        """Its name in words: "wrong gate"."""
+        return self.name.replace("-", " ")
+
+    @property
+    def chapter(self) -> str:
+        """The model in whose row of the page it stands; "training" for an optimiser's fault."""
+        return "training" if "nn/optim" in self.edits[0].file else self.model
+
+    @property
     def model(self) -> str:
         """The pair without its variant."""
         return self.pair.partition("[")[0]
@@ -105,4 +115,3 @@ def _fault(entry: dict[str, Any]) -> Fault:
     values = {key: value for key, value in entry.items() if key != "edit"}
     values["also"] = tuple(values.get("also", ()))
     return Fault(**values, edits=tuple(Edit(**edit) for edit in edits))
-

@@ -63,7 +63,9 @@ def record_faults(
     """
     faults = read_faults() if faults is None else list(faults)
     if not hasattr(os, "fork"):
-        return [Recorded(f, problem=f"{f.name}: not planted, this system has no fork") for f in faults]
+        return [
+            Recorded(f, problem=f"{f.name}: not planted, this system has no fork") for f in faults
+        ]
     with contextlib.ExitStack() as stack, console.status("planting faults") as status:
         processes: queue.SimpleQueue[PlantingProcess] = queue.SimpleQueue()
         for _ in range(min(workers, len(faults))):

@@ -26,7 +26,8 @@ _TERM = re.compile(
     r"|[ ]{3,}(?P<column>[^\n]+)"
 )
 _SHAPES = re.compile(
-    r"(?!.* [=~] )(?=.*(?<!\w)\((?:\.\.\.|[A-Z\d]|count|[^()]*,)|\w+$)(?:.*->|\w+ \(|All )|Any shape"
+    r"Any shape|(?!.* [=~] )(?=.*(?<!\w)\((?:\.\.\.|[A-Z\d]|count|[^()]*,)|\w+$)"
+    r"(?:.*->|\w+ \(|All )"
 )
 """sizes in brackets with an arrow, such as "x (N, D) -> (N)", or "x (N, D)", "All are (N, Z)" """
 _ANY_SHAPE = re.compile(r"(?:^|(?<=\. ))(Any shape(?:, [^.]*)?\.)(?: |$)")

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonConsoleLexer, PythonLexer
 
-from diptych.site.prose.equations import latex, mathml, relation
+from diptych.site.prose.equations import equations, latex, mathml, relation
 from diptych.site.prose.inline import formulas, prose
 from diptych.site.prose.tokens import NotationError
 
@@ -34,13 +34,13 @@ class Row:
 def display(text: str) -> tuple[str, Markup]:
     """The kind (equation, picture or code) and the HTML of an indented block."""
     if _PICTURE.search(text):
-        return "picture", Markup('<pre class="picture">{}</pre>').format(text)
+        return "picture", Markup('<pre class="sketch">{}</pre>').format(text)
     if _CODE.search(text):
         return "code", code(text)
     try:
         return "equation", _rows([_row(line) for line in _lines(text)])
     except NotationError:
-        return "picture", Markup('<pre class="picture">{}</pre>').format(text)
+        return "picture", Markup('<pre class="sketch">{}</pre>').format(text)
 
 
 @cache
@@ -94,18 +94,28 @@ def _rows(rows: list[Row]) -> Markup:
     for row in rows:
         html += Markup("<div>")
         if any(r.label for r in rows):
-            html += Markup('<span class="label">{}</span>').format(prose(row.label))
-        at = relation(row.equation)[:1] if aligned else []
-        if at:
-            left, right = row.equation[: at[0]], row.equation[at[0] :]
-            sides = [mathml(side, block=True) if side.strip() else "" for side in (left, right)]
-            html += Markup('<span class="lhs">{}</span><span class="rhs">{}</span>').format(*sides)
+            html += _span("label", prose(row.label))
+        first, *others = equations(row.equation)
+        signs = relation(first) if aligned else []
+        if signs:
+            left, right = first[: signs[0]], first[signs[0] :]
+            html += _span("lhs", mathml(left, block=True) if left.strip() else Markup())
+            html += _span("rhs", _side_by_side([right, *others]))
         else:
-            html += Markup('<span class="whole">{}</span>').format(mathml(row.equation, block=True))
-        if row.remark:
-            html += Markup('<span class="remark">{}</span>').format(prose(row.remark))
+            html += _span("whole", _side_by_side([first, *others]))
         if row.number:
-            html += Markup('<span class="number">{}</span>').format(row.number)
+            html += _span("number", escape(row.number))
+        if row.remark:
+            html += _span("remark", prose(row.remark))
         html += Markup("</div>")
     kind = Markup(' class="eqs aligned"') if aligned else Markup(' class="eqs"')
     return Markup("<div{}>{}</div>").format(kind, html)
+
+
+def _side_by_side(parts: list[str]) -> Markup:
+    html = (mathml(part, block=True) for part in parts)
+    return Markup("<span>{}</span>").format(Markup("</span> <span>").join(html))
+
+
+def _span(name: str, html: Markup) -> Markup:
+    return Markup('<span class="{}">{}</span>').format(name, html)

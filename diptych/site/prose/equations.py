@@ -52,11 +52,27 @@ def relation(text: str) -> list[int]:
     >>> relation("f[a = b] = c"), relation("a + b")
     ([9], [])
     """
+    return _outside(text, r"(?<=\s)(?:<-|->|<=|>=|\+=|[=~<>])(?=\s)|^=(?=\s)")
+
+
+def equations(text: str) -> list[str]:
+    """The equations between the semicolons outside of brackets.
+
+    >>> equations("log N(x; mu, v) = y; z = 1")
+    ['log N(x; mu, v) = y', 'z = 1']
+    """
+    ends = [*_outside(text, r";\s"), len(text)]
+    starts = [0, *(end + 1 for end in ends)]
+    return [text[a:b].strip() for a, b in zip(starts, ends, strict=False)]
+
+
+def _outside(text: str, pattern: str) -> list[int]:
     result, depth = [], 0
-    for match in re.finditer(
-        r"[(\[{]|[)\]}]|(?<=\s)(?:<-|->|<=|>=|\+=|[=~<>])(?=\s)|^=(?=\s)", text
-    ):
-        depth += (match[0] in "([{") - (match[0] in ")]}")
-        if depth == 0 and match[0] not in ")]}":
+    for match in re.finditer(rf"[(\[{{]|[)\]}}]|{pattern}", text):
+        if match[0] in "([{":
+            depth += 1
+        elif match[0] in ")]}":
+            depth -= 1
+        elif not depth:
             result.append(match.start())
     return result

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diptych.site.sources.page import Statement
-from diptych.site.sources.vocabulary import Words, words_of
+from diptych.site.sources.vocabulary import IGNORED, Words, common, words_of
 
 FOLDS = (2, 3, 4, 5)
-SAME_TARGET, OTHER_TARGET, OTHER_KIND, FOLD = 0.25, 0.6, 0.45, 0.6
+FOLDED = ("assign", "return", "expr", "raise")
+SAME_TARGET, OTHER_TARGET, OTHER_KIND, FOLD = 0.2, 0.6, 0.4, 0.6
 """The least share of common words for a pair with the same target, with another target, for
 statements that assign nothing, and for a fold."""
 Pair = tuple[tuple[Statement, ...], tuple[Statement, ...]]
@@ -52,7 +53,7 @@ def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
 def likeness(left: Sequence[Words], right: Sequence[Words]) -> float:
     """Common words, targets and callees of two runs; 0 for runs that are no twins."""
     ours, theirs = _as_one(left), _as_one(right)
-    if ours is None or theirs is None or ours.kind != theirs.kind:
+    if not ours or not theirs or ours.kind != theirs.kind or ours.kind == "backward":
         return 0
     common = _common_share(ours.words, theirs.words)
     targets = _common_share(Counter(ours.targets), Counter(theirs.targets))
@@ -78,16 +79,25 @@ def _as_one(run: Sequence[Words]) -> _Run | None:
         return _Run(last.kind, last.targets, last.words, last.callees)
     words, callees = Counter(last.words), set(last.callees)
     names: set[str] = set()
+    if last.kind not in FOLDED:
+        return None
     for k, step in enumerate(steps):
         later = set().union(*(w.all_reads for w in run[k + 1 :]))
-        if step.kind != "assign" or not step.all_targets & later:
+        if step.kind != "assign" or not _is_used(step, later):
             return None
         words.update(step.words)
         callees |= step.callees
-        names |= set(step.targets)
+        names |= step.names
     for name in names:
         del words[name]
     return _Run(last.kind, last.targets, words, frozenset(callees))
+
+
+def _is_used(step: Words, later: set[str]) -> bool:
+    """True if a later statement reads all names that the step assigns, or its vjp."""
+    if not step.names:
+        return bool(step.all_targets & later)
+    return not step.names <= IGNORED and step.names <= {common(name) for name in later}
 
 
 def _common_share(a: Counter[str], b: Counter[str]) -> float:

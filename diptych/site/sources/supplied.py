@@ -49,6 +49,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
         "conv2d": "torch.nn.functional.conv2d",
         "conv_transpose2d": "torch.nn.functional.conv_transpose2d",
         "_Convolution": "torch.nn.modules.conv._ConvNd",
+        "_Convolution._add_gradients": "torch.autograd",
         "Conv2d.forward": "torch.nn.Conv2d",
         "ConvTranspose2d.__init__": "torch.nn.ConvTranspose2d",
         "ConvTranspose2d.forward": "torch.nn.ConvTranspose2d",
@@ -85,6 +86,15 @@ SUPPLIED: dict[str, dict[str, str]] = {
 """By file and definition of the left panel: the name in torch, and what it does there if the
 definition is a helper."""
 
+BODIES: dict[str, dict[str, str]] = {
+    "nn/functional": {"softmax": "torch.softmax", "log_softmax": "torch.log_softmax"},
+    "nn/optim": {"PolyakAverage.update": "torch.optim.swa_utils.get_ema_multi_avg_fn"},
+    "probability/distributions": {
+        "bernoulli_nll": "torch.nn.functional.binary_cross_entropy_with_logits",
+    },
+}
+"""By file and definition of both panels: the function of torch that does all that the left does."""
+SUPPLIES = "torch supplies this"
 QUOTED = 2
 """Number of calls that a page shows."""
 METHODS = (
@@ -102,9 +112,14 @@ def supplied_by(stem: str, name: str) -> tuple[str, str]:
     torch_name, _, detail = SUPPLIED.get(stem, {}).get(name, "").partition("; ")
     if not torch_name:
         return "", ""
-    resolve(torch_name)
-    remark = f"torch supplies this: {short(torch_name)}"
+    remark = supplies(torch_name)
     return torch_name, f"{remark}; {detail}" if detail else remark
+
+
+def supplies(torch_name: str) -> str:
+    """The remark for what torch supplies; an error if torch has no such name."""
+    resolve(torch_name)
+    return f"{SUPPLIES}: {short(torch_name)}"
 
 
 def short(torch_name: str) -> str:
@@ -166,7 +181,8 @@ def _uses_in(slug: str, path: Path) -> Iterator[_Use]:
         name = _dotted(node, aliases)
         if name.startswith("torch."):
             line = (call or node).lineno
-            source = ast.unparse(call) if call else lines[line - 1].strip()
+            whole = not call or call.end_lineno == line
+            source = lines[line - 1].strip() if whole else ast.unparse(call)
             yield _Use(name, Quote(slug, where, definition, line, source))
 
 
@@ -190,8 +206,9 @@ def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.asname or alias.name.partition(".")[0], (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
+                yield (
+                    alias.asname or alias.name.partition(".")[0],
+                    (alias.name if alias.asname else alias.name.partition(".")[0]),
                 )
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
