@@ -35,7 +35,7 @@ class Factors(Cursor):
         """depth of brackets"""
 
     def expression(self, stop: str) -> str:
-        """What stands in brackets, up to a closing bracket or the token `stop`."""
+        """LaTeX of a list of products, up to a closing bracket or the token `stop`."""
         raise NotImplementedError
 
     def factor(self) -> Node:
