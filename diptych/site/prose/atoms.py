@@ -119,8 +119,8 @@ def _word(text: str, start: int) -> tuple[int, str]:
 
 
 def _is_article(text: str, letter: str, start: int, end: int) -> bool:
-    """True for a, A and I among words: "a mask", not "a + b", "a (B, H)"."""
-    if letter not in ("a", "A", "I") or letter == text.strip():
+    """True for a and A among words: "a mask", not "a + b", "a (B, H)"."""
+    if letter not in ("a", "A") or letter == text.strip():
         return False
     before, after = text[:start].rstrip(), text[end:]
     beside = _JOINS.match(after.lstrip()) or (before and _JOINS.match(text[len(before) - 1 :]))
