@@ -107,11 +107,12 @@ class _Side:
     def _marked(self, change: Change, inserted: dict[int, Markup]) -> list[Markup]:
         """The inserted lines; parts that differ are marked, in the replaced lines as well."""
         result = []
-        for k, (n, html) in enumerate(inserted.items()):
+        for k, (n, line) in enumerate(inserted.items()):
+            code = line
             if k < len(change.old):
                 old = change.old[k]
-                self._lines[old], html = _mark_differences(self._lines[old], html)
-            result.append(_line(n, html, "ins"))
+                self._lines[old], code = _mark_differences(self._lines[old], line)
+            result.append(_line(n, code, "ins"))
         return result
 
     def html(self, group: Group, *, cut: bool) -> Markup:
