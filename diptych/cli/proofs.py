@@ -149,6 +149,9 @@ def study(
     epochs: Annotated[
         int, typer.Option(help="Passes of the MLP VAE over the digits, on each panel.")
     ] = 100,
+    workers: Annotated[
+        int, typer.Option(help="Number of processes that train and experiment at the same time.")
+    ] = 2,
 ) -> None:
     """Check all pairs, train both panels, compare their loss curves, and build the site.
 
@@ -157,8 +160,9 @@ def study(
     """
     checks.check_folder("out", out)
     check_positive_int("epochs", epochs)
+    check_positive_int("workers", workers)
     from diptych.study import study as run_study
 
     with terminal.flushed_denormals():
-        ok = run_study(out, epochs, terminal.console)
+        ok = run_study(out, epochs, terminal.console, workers)
     raise typer.Exit(0 if ok else 1)
