@@ -100,7 +100,6 @@
         }
       }
       box.append(code);
-      if (fault.witness) box.append(element("p", {}, `The comparison agrees. This test fails: ${fault.witness}`));
     } else if (kind === "first") {
       box.append(element("p", {}, element("b", { className: "bad" }, "First divergence: "), fault.first));
     } else {
@@ -118,8 +117,9 @@
     box.append(
       element("p", {}, element("b", {}, fault.title), element("code", {}, fault.command)),
       element("p", {}, verdict),
-      links,
     );
+    if (fault.witness) box.append(element("p", {}, "This test fails: ", element("code", {}, fault.witness)));
+    box.append(links);
     const labels = { planted: "the planted line", call: "a call on the way", first: "the first divergence" };
     const seen = new Set();
     for (const [slug, group, kind] of fault.marks) {
