@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import html
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from itertools import combinations, groupby
 from typing import Any
 
 from IPython.display import HTML, Markdown, display
 
 from diptych.site.sources.alignment import align
-from diptych.site.sources.page import Statement
-from diptych.site.sources.statements import Function, flatten, head
+from diptych.site.sources.page import SideName, Statement
+from diptych.site.sources.statements import cut
 
 AUTOGRAD = "autograd does this"
 SUPPLIED = "torch supplies this"
@@ -34,7 +35,7 @@ class Row:
         """The row, without the lines of a vjp that hold no mark."""
         if not self.is_vjp:
             return self
-        return Row(tuple(line for line in self.left if _holds(line, marks)), self.right, True)
+        return replace(self, left=tuple(line for line in self.left if _holds(line, marks)))
 
 
 def beside(left: Callable[..., Any], right: Callable[..., Any] | str, *marks: str) -> None:
@@ -50,15 +51,12 @@ def beside(left: Callable[..., Any], right: Callable[..., Any] | str, *marks: st
 
     Raises: LookupError for marks that neither panel contains.
     """
+    heads = _location(left), SUPPLIED if isinstance(right, str) else _location(right)
+    name = " and ".join(_name(f) for f in (left, right) if callable(f))
+    rows = _selected(_rows(left, right), marks, name)
     if isinstance(right, str):
-        rows = _rows(_Code(left), None)
-        heads = _location(left), SUPPLIED
-    else:
-        rows = _rows(_Code(left), _Code(right))
-        heads = _location(left), _location(right)
-    rows = _selected(rows, marks, " and ".join(_name(f) for f in (left, right) if callable(f)))
-    supplied = right if isinstance(right, str) else None
-    display(HTML(_table(heads, rows, supplied)))
+        rows[0] = replace(rows[0], right=tuple(right.splitlines()))
+    display(HTML(_table(heads, rows)))
 
 
 def quote(function: Callable[..., Any], *marks: str) -> None:
@@ -76,29 +74,52 @@ def quote(function: Callable[..., Any], *marks: str) -> None:
 class _Code:
     """The lines and the statements of a function."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-        (node,) = ast.parse("\n".join(self.lines)).body
-        if not isinstance(node, Function):
-            raise TypeError(f"function: got {_name(function)}, a class, takes a function")
-        first = head(node)
-        self.head = Statement(node, node.lineno, first.last, "head")
-        self.statements = flatten(node.body, self.lines, first.last)
+    def __init__(self, function: Callable[..., Any], side: SideName) -> None:
+        text = textwrap.dedent(inspect.getsource(function))
+        self.lines = text.splitlines()
+        (unit,) = cut(text, side)
+        if unit.kind != "function":
+            raise TypeError(f"{side}: got {_name(function)}, takes a function")
+        self.statements = unit.statements
 
     def of(self, statements: Sequence[Statement]) -> Lines:
-        """The lines of some statements, with blank lines only within a statement."""
+        """The lines of some statements."""
         return tuple(line for s in statements for line in self.lines[s.first - 1 : s.last])
 
 
-def _rows(left: _Code, right: _Code | None) -> list[Row]:
-    if right is None:
-        pairs = [((statement,), ()) for statement in left.statements]
-        rows = [Row(left.of((left.head,)), ())]
-        return rows + [Row(left.of(p), (), p[0].kind == "vjp") for p, _ in pairs]
-    rows = [Row(left.of((left.head,)), right.of((right.head,)))]
-    for p, q in align(left.statements, right.statements):
-        rows.append(Row(left.of(p), right.of(q), bool(p) and p[0].kind == "vjp"))
-    return rows
+def _rows(left: Callable[..., Any], right: Callable[..., Any] | str) -> list[Row]:
+    ours = _Code(left, "left")
+    if isinstance(right, str):
+        return [Row(ours.of((s,)), (), s.kind == "vjp") for s in ours.statements]
+    theirs = _Code(right, "right")
+    rows = [
+        Row(ours.of(p), theirs.of(q), bool(p) and p[0].kind == "vjp")
+        for p, q in align(ours.statements, theirs.statements)
+    ]
+    gaps = groupby(rows, lambda row: not (row.left and row.right))
+    return [row for is_gap, run in gaps for row in (_closed(list(run)) if is_gap else run)]
+
+
+def _closed(gap: list[Row]) -> list[Row]:
+    """Rows of one panel alone, side by side in order, those that look most alike.
+
+    Both are all that a panel does between two aligned statements, or up to the end.
+    """
+    left, right = [r for r in gap if r.left], [r for r in gap if r.right]
+    places = [i for i, row in enumerate(left) if not row.is_vjp]
+    count = min(len(places), len(right))
+    last = right[len(right) - count :]
+
+    def total(chosen: Sequence[int]) -> float:
+        return sum(_likeness(left[i], row) for i, row in zip(chosen, last, strict=True))
+
+    for i, row in zip(max(combinations(places, count), key=total), last, strict=True):
+        left[i] = replace(left[i], right=row.right)
+    return right[: len(right) - count] + left
+
+
+def _likeness(left: Row, right: Row) -> float:
+    return SequenceMatcher(None, "\n".join(left.left), "\n".join(right.right)).ratio()
 
 
 def _selected(rows: list[Row], marks: Sequence[str], name: str) -> list[Row]:
@@ -120,18 +141,15 @@ def _holds(line: str, marks: Sequence[str]) -> bool:
     return any(mark in line for mark in marks)
 
 
-def _table(heads: tuple[str, str], rows: Sequence[Row], supplied: str | None) -> str:
+def _table(heads: tuple[str, str], rows: Sequence[Row]) -> str:
     """An HTML table with a row for each pair of statements."""
     left, right = (
         _dedented([row.left for row in rows]),
         _dedented([row.right for row in rows]),
     )
     body = ""
-    for i, (row, a, b) in enumerate(zip(rows, left, right, strict=True)):
-        text = supplied if supplied is not None and i == 0 else b
-        cell = f"<pre>{html.escape(text)}</pre>" if text else ""
-        if not text and row.is_vjp:
-            cell = f"<em>{AUTOGRAD}</em>"
+    for row, a, b in zip(rows, left, right, strict=True):
+        cell = f"<pre>{html.escape(b)}</pre>" if b else f"<em>{AUTOGRAD}</em>" * row.is_vjp
         kind = ' class="vjp"' if row.is_vjp else ""
         code = f"<pre>{html.escape(a)}</pre>" if a else ""
         body += f"<tr{kind}><td {CELL}>{code}</td><td {CELL}>{cell}</td></tr>\n"
@@ -154,7 +172,12 @@ def _location(function: Callable[..., Any]) -> str:
 
 
 def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", function))
+    name = str(getattr(function, "__qualname__", function))
+    if name != "_":
+        return name
+    decorator = inspect.getsource(function).splitlines()[0]  # @sample_pixels.register
+    first = next(iter(inspect.signature(function).parameters.values()))
+    return f"{decorator.strip('@').removesuffix('.register')} of {first.annotation}"
 
 
 def _as_html(text: str) -> str:

@@ -139,4 +139,3 @@ def compare_registered(
 def reproduce(name: str, dtype: str, device: str) -> str:
     """The command that repeats the comparison of a registered pair."""
     return f"diptych check {name!r} --dtype {dtype} --device {device} -v"
-

@@ -33,7 +33,7 @@ def mathml(latex: str, display: str = "inline") -> Markup:
     Raises: ValueError that names a command which the library does not know: it would stay on the
     page as text.
     """
-    text = convert(latex, display=display)
+    text = convert(latex.replace("{aligned}", "{align*}"), display=display)  # it knows only align
     if "\\" in text:
         command = text[text.index("\\") :].split("<")[0]
         raise ValueError(f"latex: got {latex!r} with {command}, which has no MathML")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 FILE = Path(__file__).parent / "faults.toml"
+FLOAT32 = ("diverges", "agrees", "skipped")
 PANELS = ("numpy_ref", "torch_impl")
 
 
@@ -25,8 +26,8 @@ class Edit:
     new: str
 
     @property
-    def panel(self) -> str:
-        """ "left" or "right"."""
+    def panel(self) -> Literal["left", "right"]:
+        """The panel that it changes."""
         return "left" if self.file.startswith(PANELS[0]) else "right"
 
     @property
@@ -59,7 +60,8 @@ class Fault:
     also: tuple[str, ...] = ()
     """other variants that are compared"""
     float32: str = "diverges"
-    """the expected result of the same comparison in float32: diverges, agrees or fails"""
+    """the expected result of the same comparison in float32: diverges, agrees, or skipped, which
+    saves the time of a large pair"""
     witness: str = ""
     """a test that notices the fault without a comparison of the panels"""
 
@@ -68,6 +70,16 @@ class Fault:
         """The panels in which it is planted: left, right or both."""
         sides = sorted({edit.panel for edit in self.edits})
         return sides[0] if len(sides) == 1 else "both"
+
+    @property
+    def label(self) -> str:
+        """Its name in words: "wrong gate"."""
+        return self.name.replace("-", " ")
+
+    @property
+    def chapter(self) -> str:
+        """The model in whose row of the page it stands; "training" for an optimiser's fault."""
+        return "training" if "nn/optim" in self.edits[0].file else self.model
 
     @property
     def model(self) -> str:
@@ -99,10 +111,11 @@ def _fault(entry: dict[str, Any]) -> Fault:
     edits = entry.get("edit", [])
     wrong = (set(entry) - known) | (required - set(entry))
     wrong |= {key for edit in edits for key in {"file", "old", "new"} ^ set(edit)}
+    if entry.get("float32", "agrees") not in FLOAT32:
+        wrong.add("float32")
     if wrong or not edits or not (entry.get("expect") or entry.get("witness")):
         name = entry.get("name", "(no name)")
         raise FaultError(f"{name}: keys missing, unknown or empty: {sorted(wrong) or 'expect'}")
     values = {key: value for key, value in entry.items() if key != "edit"}
     values["also"] = tuple(values.get("also", ()))
     return Fault(**values, edits=tuple(Edit(**edit) for edit in edits))
-

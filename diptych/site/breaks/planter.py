@@ -15,6 +15,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -27,8 +28,10 @@ from typing import Any
 LIBRARIES = ("numpy", "scipy.special", "scipy.stats", "scipy.linalg", "torch", "torch._dynamo")
 LIBRARIES += ("torch.distributions", "rich.console", "jinja2", "safetensors.numpy", "einops")
 TEST_LIBRARIES = ("pytest", "hypothesis")
-PYTEST = ["-x", "-q", "--tb=no", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:nbmake"]
+PYTEST = ["-x", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:nbmake"]
 PYTEST += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+MESSAGE_LINES = 3
+"""Lines of a failing assertion that are kept."""
 TIMEOUT = 120.0
 """Seconds for one job."""
 
@@ -102,25 +105,33 @@ def _answer_and_exit(job: Job, sink: Any) -> None:
 
 
 def _check(pair: str, dtype: str) -> Any:
-    """The report of `diptych check`, as JSON; an exception of a model is its problem."""
+    """The report of `diptych check` as JSON, with its first divergence in words."""
     from diptych.commands.check import check_pair  # noqa: PLC0415  (the packages of the folder)
+    from diptych.parity.reports.verdict import fault  # noqa: PLC0415
 
-    return json.loads(check_pair(pair, dtype, "cpu").to_json())
+    report = check_pair(pair, dtype, "cpu")
+    first = report.first_divergence
+    return {**json.loads(report.to_json()), "first_in_words": fault(first) if first else ""}
 
 
 def _test(test: str) -> dict[str, str]:
-    """The first failure of a test with its message; both are empty if it passes."""
+    """The first failure of a test: its id, line and message; all are empty if it passes."""
     import pytest  # noqa: PLC0415  (it may be missing)
 
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         status = int(pytest.main([*PYTEST, test]))
     if status == 0:
-        return {"test": test, "failed": "", "message": ""}
+        return {"test": test, "failed": "", "line": "", "message": ""}
     lines = output.getvalue().splitlines()
-    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    node, _, message = (failures or [f"ERROR {test} - {' '.join(lines[-3:])}"])[0].partition(" - ")
-    return {"test": test, "failed": node.split(" ", 1)[1], "message": message}
+    failures = [line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    messages = [k for k, line in enumerate(lines) if re.match(r"E\s+[^\s+]", line)]
+    if not failures or not messages:
+        raise RuntimeError(f"{test}: pytest ended with status {status}: {' '.join(lines[-3:])}")
+    message = " ".join(lines[k][1:].strip() for k in messages[:MESSAGE_LINES])
+    before = [line for line in lines[: messages[0]] if line.startswith("    ")]
+    line = before[-1].strip() if before else ""
+    return {"test": test, "failed": failures[0], "line": line, "message": message}
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ CLOSE = 1e-4
 class Span:
     """A call of the right panel: its inputs and outputs with their places in torch's graph."""
 
-    def __init__(self, inputs: Any, output: Any, edges: dict[int, Any], run: range, ends: dict[int, Any]) -> None:
+    def __init__(
+        self, inputs: Any, output: Any, edges: dict[int, Any], run: range, ends: dict[int, Any]
+    ) -> None:
         self.inputs, self.output, self.edges, self.run, self.ends = inputs, output, edges, run, ends
 
 
@@ -48,14 +50,16 @@ class GradientTwins:
         self.run, self.graph, self.pairs, self.twins = run, run.graph, pairs, twins
         self._owners = _owners(run.trace.frames)
         self.backward = [
-            f for f in run.trace.frames
+            f
+            for f in run.trace.frames
             if f.side == "left" and f.phase == BACKWARD and f.function.nested and f.finished
         ]
 
     def join(self) -> None:
         """Join the gradients of parameters, and those of every vjp."""
-        for gradient, twin in self.run.gradients:
+        for gradient, twin, _ in self.run.gradients.values():
             self.twins.add_object(gradient, twin)
+        self._join_added()
         calls: defaultdict[int, list[tuple[Frame, list[Frame]]]] = defaultdict(list)
         for vjp in self.backward:
             function, owners = self._owner(vjp)
@@ -67,6 +71,18 @@ class GradientTwins:
                 for owner in owners:
                     self._join_ends(vjp, owner)
                     self._join_locals(vjp, owner)
+
+    def _join_added(self) -> None:
+        """Join dW of `weight.grad += dW` with the gradient of a weight that is used once."""
+        whole = {id(g): twin for g, twin, uses in self.run.gradients.values() if uses == 1}
+        for vjp in self.backward:
+            for execution in vjp.executions:
+                node = execution.site.node
+                if isinstance(node, ast.AugAssign) and isinstance(node.value, ast.Name):
+                    for value in execution.values:
+                        if id(value.source) in whole:
+                            added = vjp.variables.get(node.value.id)
+                            self.twins.add_object(added, whole[id(value.source)])
 
     def _owner(self, vjp: Frame) -> tuple[Any, list[Frame]]:
         """The function that ran as `vjp`, and the calls that returned it."""
@@ -115,8 +131,11 @@ class GradientTwins:
             ends = {id(v.source): v.edge for e in right.executions for v in e.values if v.edge}
             ends = {id(t): e for _, t in leaves(right.result) if (e := ends.get(id(t)))}
             return Span(
-                [v for _, v in right.inputs], right.result, right.edges,
-                range(right.first, right.last), ends,
+                [v for _, v in right.inputs],
+                right.result,
+                right.edges,
+                range(right.first, right.last),
+                ends,
             )
         call = self.twins.module_calls.get(owner)
         if call is None:
@@ -140,6 +159,7 @@ class GradientTwins:
 
 def uses(frame: Frame, name: str) -> int:
     """How often a function reads a local variable outside its nested functions."""
+
     def reads(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.FunctionDef | ast.Lambda):
@@ -158,8 +178,9 @@ def _owners(frames: list[Frame]) -> dict[Any, list[tuple[Any, Frame]]]:
     for frame in frames:
         result = frame.result
         if frame.side == "left" and isinstance(result, tuple) and len(result) == 2:
-            if hasattr(result[1], "__code__"):
-                owners[result[1].__code__].append((result[1], frame))
+            code = getattr(result[1], "__code__", None)
+            if code is not None:
+                owners[code].append((result[1], frame))
     return owners
 
 

@@ -3,6 +3,8 @@ in meaning, if there is one."""
 
 from __future__ import annotations
 
+import ast
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,45 +31,62 @@ class JoinedValue:
     kind: str
     """value | gradient | mask"""
     phase: str
-    frame: int
-    """number of the call of the function, and of the function that called it"""
-    parent: int
+    chain: tuple[Frame, ...]
+    """the call of the function, the one that made it, and so on"""
+    source: int
+    """the id of the array: a value that is handed on keeps it"""
+    key: str
+    """the same in every run of the left panel"""
     line: int
     array: np.ndarray
     twin: np.ndarray | None
 
 
 def join(run: TracedRun, places: Places) -> list[JoinedValue]:
-    """All values of the left panel in the order of computation."""
+    """All values of the left panel in the order of computation, with their twins."""
     frames = run.trace.frames
     twins = Twins()
     pairs = match_frames(frames)
-    _join_module_calls(run, frames, twins, pairs)
+    _join_module_calls(run, frames, twins)
     for left, right in pairs.items():
         _join_results(left, right, twins)
         _join_names(left, right, places, twins)
-    gradients = GradientTwins(run, pairs, twins)
-    gradients.join()
-    numbers = {frame: n for n, frame in enumerate(frames)}
-    executions = [
-        (execution, frame) for frame in frames if frame.side == "left"
-        for execution in frame.executions
+    if run.graph is not None:
+        GradientTwins(run, pairs, twins).join()
+    return [
+        JoinedValue(
+            place,
+            frame.stem,
+            value.name,
+            _kind(frame, value),
+            frame.phase,
+            frame.chain,
+            id(value.source),
+            key,
+            execution.site.line,
+            value.array,
+            twins.of(frame, execution, value),
+        )
+        for key, frame, execution, value in left_values(frames)
+        if (place := places.of(frame.stem, "left", execution.site.line)) is not None
     ]
-    result = []
-    for execution, frame in sorted(executions, key=lambda item: item[0].order):
-        place = places.of(frame.stem, "left", execution.site.line)
-        if place is None:
-            continue
+
+
+def left_values(frames: list[Frame]) -> Iterator[tuple[str, Frame, Execution, Value]]:
+    """(key, call, execution, value) in the order of computation.
+
+    Keys are equal in every run of the left panel that takes the same branches.
+    """
+    counts: Counter[str] = Counter()
+    numbers: dict[Frame, int] = {}
+    for frame in frames:
+        if frame.side == "left":
+            numbers[frame] = counts[frame.phase]
+            counts[frame.phase] += 1
+    executions = [(e, n, f) for f in numbers for n, e in enumerate(f.executions)]
+    for execution, n, frame in sorted(executions, key=lambda item: item[0].order):
         for value in execution.values:
-            twin = twins.of(frame, execution, value)
-            result.append(
-                JoinedValue(
-                    place, frame.stem, value.name, _kind(frame, value), frame.phase,
-                    numbers[frame], numbers.get(frame.parent, -1) if frame.parent else -1,
-                    execution.site.line, value.array, twin,
-                )
-            )
-    return result
+            yield f"{frame.phase}|{numbers[frame]}|{n}|{value.name}", frame, execution, value
 
 
 def _kind(frame: Frame, value: Value) -> str:
@@ -96,6 +115,8 @@ def _join_results(left: Frame, right: Frame, twins: Twins) -> None:
     """Join what two calls of one function return."""
     ours = dict(leaves(value_of(left.result)))
     theirs = dict(leaves(right.result))
+    if len(ours) != len(theirs):  # the left returns something else, such as a state without h
+        return
     for name, other in match_leaves(ours, theirs).items():
         if name in ours and other in theirs:
             twins.add_object(ours[name], to_numpy(theirs[other]))
@@ -111,21 +132,39 @@ def _join_names(left: Frame, right: Frame, places: Places, twins: Twins) -> None
                 twins.add_value(left, execution, value, other)
 
 
-def _by_group(
-    frame: Frame, places: Places
-) -> dict[tuple[str, str], list[tuple[Execution, Value]]]:
+def _by_group(frame: Frame, places: Places) -> dict[tuple[str, str], list[tuple[Execution, Value]]]:
     groups: defaultdict[tuple[str, str], list[tuple[Execution, Value]]] = defaultdict(list)
+    filled = filled_names(frame.function.node)
     for execution in frame.executions:
         place = places.of(frame.stem, frame.side, execution.site.line)
-        for value in execution.values if place is not None else ():
-            assert place is not None
-            groups[place.group, value.key].append((execution, value))
+        if place is None or allocates(execution.site.node) or execution.site.returned is not None:
+            continue
+        for value in execution.values:
+            if value.name.partition("[")[0] not in filled or value.name.endswith("]"):
+                groups[place.group, value.key].append((execution, value))
     return groups
 
 
-def _join_module_calls(
-    run: TracedRun, frames: list[Frame], twins: Twins, pairs: dict[Frame, Frame]
-) -> None:
+@functools.cache
+def filled_names(function: ast.AST) -> frozenset[str]:
+    """Local arrays that a function fills element by element: as a whole they mean nothing yet."""
+    return frozenset(
+        target.value.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name)
+    )
+
+
+@functools.cache
+def allocates(statement: ast.AST) -> bool:
+    """True for a statement that makes an array without values, such as np.empty."""
+    calls = (node for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+    return any(node.attr in ("empty", "empty_like") for node in calls)
+
+
+def _join_module_calls(run: TracedRun, frames: list[Frame], twins: Twins) -> None:
     """Join the outputs of modules that torch supplies, by the path of the module."""
     calls = defaultdict(list)
     for call in run.module_calls:
@@ -150,8 +189,11 @@ def is_module_call(frame: Frame) -> bool:
         and frame.phase == LOSS
         and frame.function.definition.endswith(".forward")
         and not frame.function.nested
-        and not (frame.parent is not None and frame.parent.owner is frame.owner
-                 and frame.parent.function.definition.endswith(".forward"))
+        and not (
+            frame.parent is not None
+            and frame.parent.owner is frame.owner
+            and frame.parent.function.definition.endswith(".forward")
+        )
     )
 
 

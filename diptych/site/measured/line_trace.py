@@ -78,6 +78,11 @@ class Frame:
         """Frames of one key on both sides correspond, in order."""
         return self.phase, self.stem, self.function.definition, self.path
 
+    @property
+    def chain(self) -> tuple[Frame, ...]:
+        """This call, the one that made it, and so on."""
+        return (self, *(self.parent.chain if self.parent is not None else ()))
+
 
 class LineTrace:
     """Context in which every statement of the panels is recorded; it changes no result.

@@ -11,6 +11,8 @@ from pathlib import Path
 from diptych.site.sources.page import SideName
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+LONGEST = 20
+"""Letters of a name such as a[t, ::2] that are shown; a longer index is left out."""
 Block = ast.If | ast.For | ast.While | ast.With | ast.Try
 
 
@@ -51,6 +53,18 @@ class FunctionSites:
     nested: bool
     """True for a function or lambda inside another function, such as a vjp"""
     sites: dict[int, Site] = field(repr=False)
+
+    @property
+    def loop_variable(self) -> str:
+        """The variable of the function's loop over a range, such as t; "" without a single one."""
+        loops = {
+            node.target.id
+            for node in ast.walk(self.node)
+            if isinstance(node, ast.For)
+            and isinstance(node.target, ast.Name)
+            and any(isinstance(n, ast.Name) and n.id == "range" for n in ast.walk(node.iter))
+        }
+        return loops.pop() if len(loops) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +159,10 @@ def _target(place: ast.expr) -> Iterator[Target]:
         if place.id != "_":
             yield Target(place.id, place, True)
     elif isinstance(place, ast.Attribute) or _is_pure(place):
-        yield Target(ast.unparse(place).removeprefix("self."), place, False)
+        name = ast.unparse(place).removeprefix("self.")
+        if len(name) > LONGEST:
+            name = f"{name.partition('[')[0]}[…]"
+        yield Target(name, place, False)
 
 
 def _is_gradient(node: ast.expr) -> bool:

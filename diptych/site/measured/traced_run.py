@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +22,14 @@ from diptych.site.measured.right_graph import RightGraph
 from diptych.site.sources.page import SourcePage
 
 CPU = torch.device("cpu")
-LOSS, BACKWARD = "loss", "backward"
+CONSTRUCT, INITIALIZE, LOSS, BACKWARD, VALUES = (
+    "construct",
+    "initialize",
+    "loss",
+    "backward",
+    "values of ",
+)
+"""The phases of a run; VALUES is the beginning of the names of several."""
 
 
 @dataclass(eq=False)
@@ -46,10 +53,11 @@ class TracedRun:
     name: str
     dtype: str
     trace: LineTrace
+    left: LeftRun
     graph: RightGraph | None = None
     module_calls: list[ModuleCall] = field(default_factory=list)
-    gradients: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    """of every parameter: the left's own array, and the right's gradient"""
+    gradients: dict[str, tuple[np.ndarray, np.ndarray, int]] = field(default_factory=dict)
+    """of every parameter: the left's own array, the right's gradient, and its number of uses"""
     problem: str = ""
 
 
@@ -64,96 +72,151 @@ def panel_files(pages: list[SourcePage]) -> dict[str, PanelFile]:
     return files
 
 
-def trace_pair(name: str, dtype: str, files: Mapping[str, PanelFile]) -> TracedRun:
-    """Trace the construction, the loss, its gradients and the values of a registered pair."""
+Losses = tuple[Callable[..., Any], Callable[..., Any]]
+"""Functions (model, batch, noise) -> the loss of the left, and of the right"""
+
+
+def trace_pair(
+    name: str, dtype: str, files: Mapping[str, PanelFile], losses: Losses | None = None
+) -> TracedRun:
+    """Trace the construction, the loss, its gradients and the values of a registered pair.
+
+    With `losses`, these are the losses in place of the models' own, and no values are computed.
+    """
     trace = LineTrace(files)
-    run = TracedRun(name, dtype, trace)
     with trace:
-        trace.phase = "construct"
+        trace.phase = CONSTRUCT
         prepared = prepare(name, dtype)
     left, right = prepared.left, prepared.right
-    inputs = prepared.batch, prepared.noise
+    first = left.state_dict()
+    left_run = LeftRun(prepared, first, None if losses is None else losses[0])
     weights.transfer(left, right)
-    if hasattr(left, "initialize") and hasattr(right, "initialize"):
+    left_run.initialize(trace)
+    if hasattr(right, "initialize"):
         with trace:
-            trace.phase = "initialize"
-            left.initialize(*inputs)
-            right.initialize(*to_tensors(inputs, CPU, track=False))
+            right.initialize(*to_tensors((prepared.batch, prepared.noise), CPU, track=False))
+    run = TracedRun(name, dtype, trace, left_run)
+    left_run.state = left.state_dict()
+    for traced in (True, False):  # the second run shows that the trace changes nothing
+        left.load_state_dict(left_run.state)
         weights.transfer(left, right)
-    state = left.state_dict()
-    _trace_loss(run, prepared, inputs)
-    run.problem = _changed(run, prepared, inputs, state)
-    left.load_state_dict(state)
+        right_loss = right.loss if losses is None else functools.partial(losses[1], right)
+        _run_loss(run, left_run, right, right_loss, traced)
+    left.load_state_dict(left_run.state)
     weights.transfer(left, right)
-    _trace_values(run, prepared)
+    if losses is None:
+        left_run.evaluate(trace)
+        _evaluate(run, prepared)
     trace.name_modules(left, right)
     return run
 
 
-def _trace_loss(run: TracedRun, prepared: PreparedPair, inputs: Any) -> None:
-    """The training loss and its gradients on both sides."""
-    trace, left, right = run.trace, prepared.left, prepared.right
-    left.zero_grad()
-    with trace:
-        trace.phase = LOSS
-        _, backward = left.loss(*map_arrays(np.array, inputs))
-        trace.phase = BACKWARD
-        backward()
-    right.zero_grad(set_to_none=True)
-    with _watched(right, run.module_calls), trace:
-        trace.phase = LOSS
-        result = right.loss(*to_tensors(inputs, CPU, track=False))
-    run.graph = RightGraph(result.total)
-    result.total.backward()
-    run.graph.close()
-    rights = {n: p.grad for n, p in right.named_parameters()}
-    for name, parameter in left.named_parameters():
-        if (gradient := rights.get(name)) is not None:
-            run.gradients.append((parameter.grad, to_numpy(gradient)))
+class LeftRun:
+    """The phases of a run of the left panel: initialisation, loss, gradients and values."""
+
+    def __init__(
+        self,
+        prepared: PreparedPair,
+        first: Mapping[str, np.ndarray],
+        loss: Callable[..., Any] | None = None,
+    ) -> None:
+        self.prepared, self.other_loss = prepared, loss
+        self.model, self.base = prepared.left, prepared.panels.left
+        self.inputs: Any = (prepared.batch, prepared.noise)
+        self.first, self.state = first, first
+        """the state before the initialisation by a batch, and after it"""
+
+    def initialize(self, trace: LineTrace) -> None:
+        """Initialise the weights by the batch, as training does."""
+        if hasattr(self.model, "initialize"):
+            with trace:
+                trace.phase = INITIALIZE
+                self.model.initialize(*self.inputs)
+
+    def loss(self, trace: LineTrace | None) -> None:
+        """The loss and its gradients."""
+        self.model.zero_grad()
+        inputs = map_arrays(lambda array: array.copy(), self.inputs)
+        with trace or contextlib.nullcontext():
+            if trace is not None:
+                trace.phase = LOSS
+            if self.other_loss is None:
+                _, backward = self.model.loss(*inputs)
+            else:
+                _, backward = self.other_loss(self.model, *inputs)
+            if trace is not None:
+                trace.phase = BACKWARD
+            backward()
+
+    def evaluate(self, trace: LineTrace) -> None:
+        """The values in evaluation mode, such as samples."""
+        prepared = self.prepared
+        self.base.eval()
+        noise = self.base.draw_noise(prepared.panels.key.fold_in("noise"), BATCH_SIZE)
+        for name, function, key in value_functions(prepared):
+            with trace:
+                trace.phase = f"{VALUES}{name}"
+                function(self.base, prepared.panels.batch, noise, key)
+        self.base.train()
 
 
-def _changed(run: TracedRun, prepared: PreparedPair, inputs: Any, state: Any) -> str:
-    """Run again without a trace; the name of a gradient that the trace has changed, or ""."""
-    left, right = prepared.left, prepared.right
-    left_first = {n: g.copy() for n, g in left.gradients().items()}
-    right_first = {n: to_numpy(p.grad) for n, p in right.named_parameters() if p.grad is not None}
-    grads = {n: p.grad for n, p in left.named_parameters()}
-    for _, parameter in left.named_parameters():
-        parameter.grad = np.zeros_like(parameter.grad)  # the trace's own array stays
-    left.load_state_dict(state)
-    weights.transfer(left, right)
-    right.zero_grad(set_to_none=True)
-    _, backward = left.loss(*map_arrays(np.array, inputs))
-    backward()
-    right.loss(*to_tensors(inputs, CPU, track=False)).total.backward()
-    again = {n: to_numpy(p.grad) for n, p in right.named_parameters() if p.grad is not None}
-    for side, first, second in (
-        ("left", left_first, left.gradients()),
-        ("right", right_first, again),
-    ):
-        for name, gradient in first.items():
-            if not np.array_equal(gradient, second[name], equal_nan=True):
-                return f"{side}: tracing changes the gradient of {name}"
-    for name, parameter in left.named_parameters():
-        parameter.grad = grads[name]
-    return ""
-
-
-def _trace_values(run: TracedRun, prepared: PreparedPair) -> None:
-    """The values of both panels in evaluation mode, such as samples."""
-    panels, trace = prepared.panels, run.trace
+def value_functions(prepared: PreparedPair) -> list[tuple[str, Any, Any]]:
+    """(name, function, key) of the values of a pair in evaluation mode."""
     functions = dict(prepared.pair.values(prepared.config))
-    functions |= prepared.pair.draws(prepared.config) if run.dtype == "float64" else {}
+    if prepared.dtype == np.float64:
+        functions |= prepared.pair.draws(prepared.config)
+    key = prepared.panels.key
+    return [(name, function, key.fold_in(name)) for name, function in functions.items()]
+
+
+def _run_loss(
+    run: TracedRun, left_run: LeftRun, right: Any, right_loss: Callable[..., Any], traced: bool
+) -> None:
+    """The training loss and its gradients on both sides; without the trace, compare with those."""
+    trace, left = run.trace, left_run.model
+    if not traced:
+        for parameter in left.parameters():
+            parameter.grad = np.zeros_like(parameter.grad)  # the trace's own arrays stay
+    left_run.loss(trace if traced else None)
+    right.zero_grad(set_to_none=True)
+    tensors = to_tensors(left_run.inputs, CPU, track=False)
+    if traced:
+        with _watched(right, run.module_calls), trace:
+            trace.phase = LOSS
+            total = right_loss(*tensors).total
+        run.graph = RightGraph(total)
+        total.backward()
+        run.graph.close()
+    else:
+        right_loss(*tensors).total.backward()
+    rights = {n: to_numpy(p.grad) for n, p in right.named_parameters() if p.grad is not None}
+    if traced:
+        edges = {n: gradient_edge(p) for n, p in right.named_parameters()}
+        run.gradients = {
+            name: (parameter.grad, rights[name], run.graph.count(edges[name]))
+            for name, parameter in left.named_parameters()
+            if run.graph is not None and name in rights
+        }
+        return
+    for name, parameter in left.named_parameters():
+        if name in run.gradients:
+            pairs = zip(run.gradients[name], (parameter.grad, rights[name]), strict=False)
+            for side, (first, second) in zip(("left", "right"), pairs, strict=True):
+                if not np.array_equal(first, second, equal_nan=True):
+                    run.problem = f"{side}: tracing changes the gradient of {name}"
+
+
+def _evaluate(run: TracedRun, prepared: PreparedPair) -> None:
+    """The values of the right panel in evaluation mode."""
+    panels = prepared.panels
     panels.left.eval()
     panels.right.eval()
     noise = panels.left.draw_noise(panels.key.fold_in("noise"), BATCH_SIZE)
-    tensors = to_tensors((panels.batch, noise), CPU, track=False)
-    for name, function in functions.items():
-        key = panels.key.fold_in(name)
-        with trace, torch.no_grad():
-            trace.phase = f"values of {name}"
-            function(panels.left, panels.batch, noise, key)
-            function(panels.right, *tensors, key)
+    batch, noise = to_tensors((panels.batch, noise), CPU, track=False)
+    for name, function, key in value_functions(prepared):
+        with run.trace, torch.no_grad():
+            run.trace.phase = f"{VALUES}{name}"
+            function(panels.right, batch, noise, key)
     panels.left.train()
     panels.right.train()
 

@@ -24,9 +24,9 @@ class Twins:
         """Join a value of a left statement with one of a right statement."""
         self.edges[frame, value.name] = other.edge
         if value.array.size == other.array.size:
-            twin = other.array.reshape(value.array.shape)
+            twin = _same_words(value.array, other.array.reshape(value.array.shape))
             self._values[execution.order, value.name] = twin
-            self.add_object(value.source, twin)
+            self.add_object(value.source, twin, value.array)
 
     def add_gradient(self, execution: Execution, value: Value, twin: np.ndarray) -> None:
         """Join a gradient of a left statement with one of torch's graph."""
@@ -34,14 +34,18 @@ class Twins:
             twin = twin.reshape(value.array.shape)
             self._values.setdefault((execution.order, value.name), twin)
 
-    def add_object(self, source: Any, twin: np.ndarray | None) -> None:
-        """Join an array of the left, wherever it has a name, with one of the right."""
-        array = getattr(source, "data", source) if not isinstance(source, np.generic) else source
-        array = source if isinstance(source, np.ndarray | np.generic) else array
-        if twin is None or not isinstance(array, np.ndarray | np.generic):
+    def add_object(
+        self, source: Any, twin: np.ndarray | None, content: np.ndarray | None = None
+    ) -> None:
+        """Join an array of the left, wherever it has a name, with one of the right.
+
+        `content` is its content then, if it may have been changed in place since.
+        """
+        if twin is None or not isinstance(source, np.ndarray | np.generic):
             return
-        if array.size == twin.size and id(source) not in self._objects:
-            self._objects[id(source)] = np.array(array), twin.reshape(array.shape)
+        if source.size == twin.size and id(source) not in self._objects:
+            content = np.array(source) if content is None else content
+            self._objects[id(source)] = content, twin.reshape(source.shape)
 
     def of(self, frame: Frame, execution: Execution, value: Value) -> np.ndarray | None:
         """The twin of a value, None without one."""
@@ -52,3 +56,8 @@ class Twins:
             if np.array_equal(content, value.array, equal_nan=content.dtype.kind == "f"):
                 twin = candidate
         return twin
+
+
+def _same_words(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Words of 64 bits, which torch has with a sign, in the dtype of the left."""
+    return other.view(np.uint64) if (array.dtype, other.dtype) == (np.uint64, np.int64) else other

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from diptych.site.sources.alignment import align
-from diptych.site.sources.page import Group, GroupKind, Statement
+from diptych.site.sources.alignment import Pair, align
+from diptych.site.sources.page import Group, GroupKind, SideName, Statement
 from diptych.site.sources.remarks import remark
+from diptych.site.sources.supplied import BODIES, supplies
 
 Run = Sequence[Statement]
 
@@ -21,26 +22,31 @@ def group(
 
     vjps take no part in the alignment. A fold that a vjp interrupts is continued below it.
     """
-    rows = _rows(left, right)
-    heads = [Group(f"{name}.0", "head", tuple(left_head), tuple(right_head))]
-    result = heads if left_head or right_head else []
-    for number, row in enumerate(rows, 1):
-        part_of = f"{name}.{int(row.part_of)}" if row.part_of else ""
-        text = _remark(row, stem, name, left, right)
-        result.append(replace(row, id=f"{name}.{number}", part_of=part_of, remark=text))
-    return tuple(
-        replace(after, repeats_remark=bool(after.remark) and after.remark == before.remark)
-        for before, after in pairwise([Group("", "head"), *result])
-    )
+    forward = [s for s in left if s.kind != "vjp"]
+    torch_name = BODIES.get(stem, {}).get(name, "") if forward and right else ""
+    pairs = [(tuple(forward), tuple(right))] if torch_name else align(forward, right)
+    rows = _rows(pairs, [s for s in left if s.kind == "vjp"])
+    rows = [replace(row, remark=_remark(row, stem, name, left, right)) for row in rows]
+    rows = [replace(row, remark=row.remark or _of_block(row, rows)) for row in rows]
+    if torch_name:
+        rows[0] = replace(rows[0], remark=supplies(torch_name))
+    result = [Group("", "head", tuple(left_head), tuple(right_head)), *rows]
+    result = [
+        replace(row, id=f"{name}.{number}", part_of=f"{name}.{row.part_of}" if row.part_of else "")
+        for number, row in enumerate(result)
+    ]
+    result = [result[0], *(_repeating(before, row) for before, row in pairwise(result))]
+    return tuple(result if left_head or right_head else result[1:])
 
 
-def _rows(left: Run, right: Run) -> list[Group]:
+def _rows(pairs: list[Pair], vjps: list[Statement]) -> list[Group]:
     """The rows without ids; `part_of` has the number of a row."""
     rows: list[Group] = []
-    vjps = [s for s in left if s.kind == "vjp"]
-    for ours, theirs in align([s for s in left if s.kind != "vjp"], right):
-        pieces, begun = _pieces(ours, vjps), 0
-        for k, piece in enumerate(pieces):
+    for ours, theirs in pairs:
+        begun = 0
+        if not ours:
+            rows.append(Group("", "right", (), theirs))
+        for piece in _pieces(ours, vjps):
             if piece[0].kind == "vjp":
                 vjps.remove(piece[0])
                 rows.append(Group("", "vjp", piece))
@@ -50,8 +56,6 @@ def _rows(left: Run, right: Run) -> list[Group]:
                 kind: GroupKind = "pair" if theirs else "left"
                 rows.append(Group("", kind, piece, theirs))
                 begun = len(rows) if theirs else 0
-        if not pieces:
-            rows.append(Group("", "right", (), theirs))
     return [*rows, *(Group("", "vjp", (vjp,)) for vjp in vjps)]
 
 
@@ -76,3 +80,26 @@ def _remark(row: Group, stem: str, name: str, left: Run, right: Run) -> str:
     if row.left:
         return remark(row.left[0], "left", stem, name, left)
     return remark(row.right[0], "right", stem, name, right)
+
+
+def _of_block(row: Group, rows: list[Group]) -> str:
+    """The remark of the lone `if`, `for` or `with` around a lone statement."""
+    if row.kind not in ("left", "right"):
+        return ""
+    side: SideName = row.kind
+    line = _side(row, side)[0].node.__dict__.get("lineno", 0)
+    for other in reversed(rows):
+        node = _side(other, side)[0].node if other.kind == side else None
+        if not isinstance(node, ast.If | ast.For | ast.With):
+            continue
+        if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
+            return other.remark
+    return ""
+
+
+def _side(row: Group, side: SideName) -> tuple[Statement, ...]:
+    return row.left if side == "left" else row.right
+
+
+def _repeating(before: Group, row: Group) -> Group:
+    return replace(row, repeats_remark=bool(row.remark) and row.remark == before.remark)

@@ -1,4 +1,4 @@
-"""What torch supplies: the definitions that only the left panel writes out, and the calls of torch.
+"""The definitions that only the left panel writes out since torch has them, and torch's calls.
 
 Every name on the right of the table is imported when a page is read, so that none can be wrong.
 """
@@ -23,7 +23,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "nn/functional": {
         "linear": "torch.nn.functional.linear",
         "embedding": "torch.nn.functional.embedding",
-        "add_rows": "torch.nn.functional.embedding; its backward adds up the gradients of equal ids",
+        "add_rows": "torch.nn.functional.embedding; its backward sums the gradients of equal ids",
         "add_product": "torch.nn.functional.linear; its backward computes the weight's gradient",
         "relu": "torch.nn.functional.relu",
         "ReLU": "torch.nn.ReLU",
@@ -49,6 +49,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
         "conv2d": "torch.nn.functional.conv2d",
         "conv_transpose2d": "torch.nn.functional.conv_transpose2d",
         "_Convolution": "torch.nn.modules.conv._ConvNd",
+        "_Convolution._add_gradients": "torch.autograd",
         "Conv2d.forward": "torch.nn.Conv2d",
         "ConvTranspose2d.__init__": "torch.nn.ConvTranspose2d",
         "ConvTranspose2d.forward": "torch.nn.ConvTranspose2d",
@@ -85,6 +86,15 @@ SUPPLIED: dict[str, dict[str, str]] = {
 """By file and definition of the left panel: the name in torch, and what it does there if the
 definition is a helper."""
 
+BODIES: dict[str, dict[str, str]] = {
+    "nn/functional": {"softmax": "torch.softmax", "log_softmax": "torch.log_softmax"},
+    "nn/optim": {"PolyakAverage.update": "torch.optim.swa_utils.get_ema_multi_avg_fn"},
+    "probability/distributions": {
+        "bernoulli_nll": "torch.nn.functional.binary_cross_entropy_with_logits",
+    },
+}
+"""By file and definition of both panels: the function of torch that does all that the left does."""
+SUPPLIES = "torch supplies this"
 QUOTED = 2
 """Number of calls that a page shows."""
 METHODS = (
@@ -102,9 +112,14 @@ def supplied_by(stem: str, name: str) -> tuple[str, str]:
     torch_name, _, detail = SUPPLIED.get(stem, {}).get(name, "").partition("; ")
     if not torch_name:
         return "", ""
-    resolve(torch_name)
-    remark = f"torch supplies this: {short(torch_name)}"
+    remark = supplies(torch_name)
     return torch_name, f"{remark}; {detail}" if detail else remark
+
+
+def supplies(torch_name: str) -> str:
+    """The remark for what torch supplies; an error if torch has no such name."""
+    resolve(torch_name)
+    return f"{SUPPLIES}: {short(torch_name)}"
 
 
 def short(torch_name: str) -> str:
@@ -137,6 +152,13 @@ class _Use:
     quote: Quote
 
 
+def calls(stem: str, definition: str, torch_name: str) -> bool:
+    """True if a function, or another method of its class, uses a name of torch on the right."""
+    around = stem.replace("/", "."), definition.partition(".")[0]
+    quotes = [use.quote for use in _uses() if use.torch_name == torch_name]
+    return any((q.slug, q.definition.partition(".")[0]) == around for q in quotes)
+
+
 def quotes_of(torch_name: str, stem: str) -> tuple[Quote, ...]:
     """Lines of the right panel that use a name of torch, those of the same file first."""
     slug = stem.replace("/", ".")
@@ -161,13 +183,14 @@ def _uses_in(slug: str, path: Path) -> Iterator[_Use]:
     panel = path.parent
     while panel.name not in ("torch_impl", "diptych"):
         panel = panel.parent
-    where = path.relative_to(panel.parent).as_posix()
+    name_of_file = path.relative_to(panel.parent).as_posix()
     for definition, call, node in _code(tree, ""):
         name = _dotted(node, aliases)
         if name.startswith("torch."):
             line = (call or node).lineno
-            source = ast.unparse(call) if call else lines[line - 1].strip()
-            yield _Use(name, Quote(slug, where, definition, line, source))
+            is_long = call is not None and call.end_lineno != line
+            source = ast.unparse(call) if call and is_long else lines[line - 1].strip()
+            yield _Use(name, Quote(slug, name_of_file, definition, line, source))
 
 
 def _code(node: ast.AST, definition: str) -> Iterator[tuple[str, ast.Call | None, Any]]:
@@ -190,8 +213,9 @@ def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.asname or alias.name.partition(".")[0], (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
+                yield (
+                    alias.asname or alias.name.partition(".")[0],
+                    (alias.name if alias.asname else alias.name.partition(".")[0]),
                 )
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:

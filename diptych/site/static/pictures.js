@@ -13,12 +13,12 @@
         panel.hidden = panel.dataset.when !== event.target.value;
       });
     });
-    figure.querySelectorAll(".slider input").forEach((input) => {
+    figure.querySelectorAll(".picture-slider input").forEach((input) => {
       const texts = input.dataset.texts.split("|");
       const tell = () => {
         const text = texts[Number(input.value)];
         input.setAttribute("aria-valuetext", text);
-        input.closest(".slider").querySelector("output").textContent = text;
+        input.closest(".picture-slider").querySelector("output").textContent = text;
       };
       input.addEventListener("input", tell);
     });

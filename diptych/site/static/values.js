@@ -9,7 +9,7 @@
   const steps = data.steps, tape = $(".tape", strip), maps = $(".maps", strip), under = $(".under", strip);
   const follow = $(".follow", strip);
   let at = Math.min(steps.length - 1, Math.max(0, Number(parameter("step") || 1) - 1));
-  let cursor = null;
+  let cursor = null, touched = !!parameter("step"); // a line is lit once the reader steps
   $(".about", strip).textContent = `The same weights and the same random numbers on both panels: ${data.about}.`;
 
   // --- arrays: rows of numbers, however they came; a long vector is read like lines of text
@@ -26,7 +26,7 @@
     return all.length ? [Math.min(...all), Math.max(...all)] : [0, 0];
   }
   const short = (x) => isNumber(x) ? String(Number(x.toPrecision(4))).replace("-", "\u2212") : String(x);
-  const share = (x, [low, high]) => high > low ? (x - low) / (high - low) : 0.5;
+  const share = (x, [low, high]) => high > low ? (x - low) / (high - low) : x ? 0.5 : 0;
 
   // --- the tape
   function thumbnail(values) {
@@ -48,7 +48,7 @@
     button.setAttribute("role", "tab");
     button.innerHTML = `<b>${escape(step.name)}</b><small>${step.shape.length ? step.shape.join("×") : "scalar"}</small>`;
     button.prepend(thumbnail(step.left));
-    button.addEventListener("click", () => show(k));
+    button.addEventListener("click", () => move(k - at));
     return button;
   });
   const turn = steps.findIndex((step) => step.phase === "backward");
@@ -61,12 +61,12 @@
   function map(kind, title, rows, range, subtitle, foot) {
     const wide = rows[0].length;
     if (rows.length === 1 && wide === 1) return `<div class="map"><h3>${title}<span>${subtitle}</span></h3><p class="scalar">${foot}</p></div>`;
-    const low = strip.classList.contains("docked") ? 110 : 240;
+    const low = strip.classList.contains("docked") ? 110 : 200;
     const room = (maps.clientWidth || 900) / (matchMedia("(max-width: 760px)").matches ? 2 : 3) - 36;
-    const size = Math.max(3, Math.min(30, Math.floor(room / wide) - 1, Math.floor(low / rows.length) - 1));
+    const size = Math.max(3, Math.min(24, Math.floor(room / wide) - 1, Math.floor(low / rows.length) - 1));
     const cells = rows.flatMap((row) => row.map((x) => isNumber(x) ? `<i style="--v:${share(x, range).toFixed(3)}"></i>` : '<i class="none"></i>'));
     return `<div class="map" style="--c:var(${{ left: "--left", right: "--right", difference: "--ok" }[kind]})"><h3>${title}<span>${subtitle}</span></h3>
-      <div class="cells" data-kind="${kind}" role="img" tabindex="0" aria-label="${title}: ${rows.length} by ${wide} numbers, arrow keys read them" style="--h:${size}px;grid-template-columns:repeat(${wide}, ${size}px)">${cells.join("")}</div><p>${foot}</p></div>`;
+      <div class="cells" data-kind="${kind}" role="img" tabindex="0" aria-label="${title}: ${rows.length} by ${wide} numbers, arrow keys read them" style="--h:${size}px;grid-template-columns:repeat(${wide}, minmax(0, ${size}px))">${cells.join("")}</div><p>${foot}</p></div>`;
   }
   const legend = ([low, high]) => `${short(low)}<span class="scale"></span>${short(high)}`;
   function render() {
@@ -94,7 +94,7 @@
     under.textContent = "";
     const step = steps[at], group = groupOf(step);
     $(".count", strip).textContent = `${step.phase}, ${at + 1} of ${steps.length}`;
-    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest(".def").id}, line ${$(".ln > i", group)?.textContent}` : ""}`;
+    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest("[id]").id}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
     follow.hidden = !group;
     for (const [i, button] of buttons.entries()) {
       button.setAttribute("aria-selected", i === at);
@@ -103,7 +103,7 @@
     if (focus) buttons[at].focus({ preventScroll: true });
     tape.scrollLeft = buttons[at].offsetLeft - tape.offsetLeft - (tape.clientWidth - buttons[at].clientWidth) / 2;
     for (const old of $$(".g.now")) old.classList.remove("now");
-    group?.classList.add("now");
+    if (touched) group?.classList.add("now");
     render();
     if (strip.classList.contains("docked")) reveal(group);
   }
@@ -111,9 +111,11 @@
   function reveal(group) {
     if (!group) return;
     const box = group.getBoundingClientRect(), room = innerHeight - $(".player", strip).offsetHeight;
-    if (box.top < 90 || box.bottom > room - 20) scrollBy({ top: box.top - room / 2.6, behavior: "smooth" });
+    const by = box.top - room / 2.6;
+    if (box.top < 90 || box.bottom > room - 20) scrollBy({ top: by, behavior: Math.abs(by) < innerHeight ? "smooth" : "auto" });
   }
   function dock(on) {
+    touched = true;
     strip.classList.toggle("docked", on);
     follow.setAttribute("aria-pressed", on);
     follow.textContent = on ? "Back to the strip" : "Show in the code";
@@ -121,6 +123,7 @@
     if (!on) { strip.scrollIntoView({ block: "start" }); buttons[at].focus({ preventScroll: true }); }
   }
   function move(by, focus) {
+    touched = true;
     show(at + by, focus);
     remember("step", at + 1);
   }
@@ -140,7 +143,7 @@
     }
     if (event.target.closest?.(".tape") && (event.key === "Home" || event.key === "End")) {
       event.preventDefault();
-      show(event.key === "Home" ? 0 : steps.length - 1, true);
+      move(event.key === "Home" ? -at : steps.length - 1 - at, true);
     }
   });
   /** Put the cursor on a cell in all three maps and read its numbers. */

@@ -54,9 +54,15 @@ class FlowGraph:
     frames: dict[str, tuple[Row, str]]
     """name of a frame -> its row and the frame around it"""
 
-    topology: frozenset[tuple[int, int]]
-    """the arrows between single calls, by the numbers of the calls: equal for graphs that differ
-    in sizes and in the names of layers alone"""
+    between_calls: frozenset[tuple[int, int]]
+    """the arrows between single calls, by the numbers of the calls"""
+
+    def looks_like(self, other: FlowGraph) -> bool:
+        """True if calls or boxes are connected alike, whatever their sizes and names are."""
+        return self.between_calls == other.between_calls or self._between() == other._between()
+
+    def _between(self) -> frozenset[tuple[int, int]]:
+        return _numbered(self.boxes, self.arrows)
 
 
 def flow_graph(run: FlowRun) -> FlowGraph:
@@ -84,15 +90,14 @@ class _Builder:
         for box in self._ends(arrows):
             boxes[box.name] = box
         boxes, arrows = _that_reach_an_output(boxes, arrows)
-        numbers = {name: i for i, name in enumerate(boxes)}
-        topology = frozenset((numbers[a.source], numbers[a.target]) for a in arrows)
+        between_calls = _numbered(boxes, arrows)
         for name in list(boxes):
             _merge(name, boxes, arrows, self._kept_shape)
         frames = self._frames(boxes)
         for box in boxes.values():
             prefix = frames[box.frame][0].path if box.frame else ""
             box.rows = list(_folded([_within(row, prefix) for row in box.rows]))
-        return FlowGraph(boxes, arrows, frames, topology)
+        return FlowGraph(boxes, arrows, frames, between_calls)
 
     # which calls are boxes
 
@@ -250,6 +255,11 @@ class _Builder:
             parent = self.calls[name].parent
             name = parent.name if parent is not None else ""
         return names
+
+
+def _numbered(boxes: dict[str, Box], arrows: list[Arrow]) -> frozenset[tuple[int, int]]:
+    numbers = {name: i for i, name in enumerate(boxes)}
+    return frozenset((numbers[arrow.source], numbers[arrow.target]) for arrow in arrows)
 
 
 def _merge(name: str, boxes: dict[str, Box], arrows: list[Arrow], kept_shape: Any) -> None:

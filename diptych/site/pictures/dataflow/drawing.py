@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from markupsafe import Markup
@@ -16,6 +15,7 @@ from diptych.site.pictures.dataflow.layout import (
     place,
     row_width,
 )
+from diptych.site.pictures.links import link
 from diptych.site.pictures.picture import join, path, rect, svg, tag, text
 
 MARGIN = 4.0
@@ -24,10 +24,13 @@ MARGIN = 4.0
 def draw_flow(graph: FlowGraph, slug: str, label: str, marker: str) -> Markup:
     """A graph with links from the page `slug`; `marker` is the id of its arrow heads."""
     placed = place(graph)
+    # calls end from the innermost to the outermost, frames are drawn the other way round
+    frames = {name: placed.frames[name] for name in reversed(graph.frames)}
     shapes = [
         tag("defs", _arrow_head(marker)),
-        *(_frame(graph.frames[name][0], area, slug) for name, area in placed.frames.items()),
+        *(rect(a.x, a.y, a.width, a.height, rx=8, class_="call-frame") for a in frames.values()),
         *(_arrow(*curve, marker) for curve in placed.curves),
+        *(_frame_title(graph.frames[name][0], area, slug) for name, area in frames.items()),
         *(_box(graph.boxes[name], area, slug) for name, area in placed.boxes.items()),
         *(_arrow_text(arrow.arrays, middle) for arrow, _, _, middle in placed.curves),
     ]
@@ -36,24 +39,15 @@ def draw_flow(graph: FlowGraph, slug: str, label: str, marker: str) -> Markup:
     return svg(*size, inside, label=label, role="group", class_="drawing flow")
 
 
-def link(function: Any, slug: str) -> str | None:
-    """The address of a function's code from the page `slug`; None outside of the left panel."""
-    function = inspect.unwrap(function)
-    panel, _, module = function.__module__.partition(".")
-    if panel != "numpy_ref":
-        return None
-    return f"{'' if module == slug else f'{module}.html'}#{function.__qualname__}"
-
-
 def _arrow_head(name: str) -> Markup:
     shape = path("M0 0L8 4L0 8z", class_="tip")
     size = {"viewBox": "0 0 8 8", "refX": 1, "refY": 4, "markerWidth": 7, "markerHeight": 7}
     return tag("marker", shape, id=name, orient="auto", **size)
 
 
-def _frame(row: Row, area: Area, slug: str) -> Markup:
-    box = rect(area.x, area.y, area.width, area.height, rx=8, class_="frame")
-    return join([box, _link(row, slug, _row_text(row, area.x + 9, area.y + 17))])
+def _frame_title(row: Row, area: Area, slug: str) -> Markup:
+    title = _link(row, slug, _row_text(row, area.x + 9, area.y + 17))
+    return tag("g", title, class_="frame-title")
 
 
 def _box(box: Box, area: Area, slug: str) -> Markup:
@@ -63,16 +57,16 @@ def _box(box: Box, area: Area, slug: str) -> Markup:
         top = area.y + 3.5 + ROW * index
         if index:
             y = top
-            parts.append(path(f"M{area.x:.1f} {y:.1f}h{area.width:.1f}", class_="rule"))
+            parts.append(path(f"M{area.x:.1f} {y:.1f}h{area.width:.1f}", class_="row-rule"))
         width = row_width(row.label, row.path, row.count)
         x = area.x + (area.width - width) / 2
         parts.append(_link(row, slug, _row_text(row, x, top + 13.5)))
-    return tag("g", *parts, class_=f"box {box.kind}")
+    return tag("g", *parts, class_=f"call-box {box.kind}")
 
 
 def _row_text(row: Row, x: float, y: float) -> Markup:
     times = f" × {row.count}" if row.count > 1 else ""
-    note = tag("tspan", row.path, dx=9, class_="path") if row.path else ""
+    note = tag("tspan", row.path, dx=9, class_="where") if row.path else ""
     return text(x, y, join([row.label + times, note]))
 
 
@@ -95,7 +89,7 @@ def _arrow_text(arrays: list[tuple[str, str]], middle: Point) -> Markup:
         text(
             x,
             first + LINE * index,
-            join([tag("tspan", name, class_="name"), " " if name else "", shape]),
+            join([tag("tspan", name, class_="array-name"), " " if name else "", shape]),
         )
         for index, (name, shape) in enumerate(arrays)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from markupsafe import Markup
 from torch import nn
 
@@ -16,8 +17,6 @@ from diptych.site.pictures.dataflow.drawing import draw_flow
 from diptych.site.pictures.dataflow.tracing import FlowRun, panel, run_flow
 from diptych.site.pictures.picture import Picture, controls, panels, scroller, switch
 
-import torch  # isort: skip
-
 
 def data_flow(model: str) -> Picture:
     """The data flow of a model, with a switch for its variants."""
@@ -25,7 +24,7 @@ def data_flow(model: str) -> Picture:
     for name in pairs.names([model]):
         run = run_flow(name)
         graph = flow_graph(run)
-        if graph.topology not in {other.topology for _, other in runs.values()}:
+        if not any(graph.looks_like(other) for _, other in runs.values()):
             runs[name] = run, graph
     drawings = []
     for index, (name, (_, graph)) in enumerate(runs.items()):
@@ -62,12 +61,12 @@ def shared_calls(name: str, run: FlowRun) -> list[str]:
 def right_calls(name: str, run: FlowRun) -> dict[str, Call]:
     """The calls of the right panel's run of the same loss that the left makes too, by name."""
     model, batch, noise = panel(name, "right")
-    names = TorchNames(model)
+    names, paths = TorchNames(model), {path for path, _ in run.model.named_modules()}
     methods = {
         (path, method)
         for path, module in names.modules.items()
+        if path in paths
         for method in public_methods(module, nn.Module)
-        if path in dict(run.model.named_modules())
     }
     batch, noise = (to_tensors(value, torch.device("cpu"), track=False) for value in (batch, noise))
     with torch.no_grad(), TorchTrace(names.modules, methods) as trace:
