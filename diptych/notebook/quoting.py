@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import combinations, groupby
+from pathlib import Path
 from typing import Any
 
 from IPython.display import HTML, Markdown, display
@@ -168,7 +169,10 @@ def _dedented(parts: Sequence[Lines]) -> list[str]:
 
 
 def _location(function: Callable[..., Any]) -> str:
-    return f"`{function.__module__.replace('.', '/')}.py`, `{_name(function)}`"
+    folder = Path(*function.__module__.split("."))
+    is_package = Path(inspect.getsourcefile(function) or "").name == "__init__.py"
+    file = folder / "__init__.py" if is_package else folder.with_suffix(".py")
+    return f"`{file.as_posix()}`, `{_name(function)}`"
 
 
 def _name(function: Any) -> str:

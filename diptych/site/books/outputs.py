@@ -55,7 +55,7 @@ class Outputs:
     def _markup(self, text: str) -> Markup:
         """HTML that a helper of the notebooks made, its code highlighted and linked."""
         text = STYLE.sub("", text)
-        text = PRE.sub(lambda m: f"<pre>{highlight(html.unescape(m[1]))}</pre>", text)
+        text = PRE.sub(lambda m: f"<pre>{_lines(html.unescape(m[1]))}</pre>", text)
         text = CODE.sub(lambda m: str(self._prose.code(html.unescape(m[1]))), text)
         return Markup('<div class="shown">{}</div>').format(Markup(text))
 
@@ -80,6 +80,17 @@ def smaller(png: bytes) -> bytes:
         palette = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         palette.save(result, format="png", optimize=True)
     return min(result.getvalue(), png, key=len)
+
+
+def _lines(code: str) -> Markup:
+    """Highlighted lines whose continuations are indented where they wrap."""
+    result = Markup()
+    for line in code.split("\n"):
+        indent = len(line) - len(line.lstrip()) + 4
+        result += Markup('<span class="line" style="--indent: {}ch">{}</span>').format(
+            indent, highlight(line)
+        )
+    return result
 
 
 def _text(text: str) -> Markup:

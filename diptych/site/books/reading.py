@@ -10,11 +10,11 @@ from typing import Any
 import nbformat
 
 FOLDER = Path(__file__).parents[3] / "notebooks"
-ANSWER = "answer"
-"""The tag of a cell that is folded: the answer to an exercise."""
+FOLDED = {"answer": "Answer", "setup": "Imports"}
+"""Tags of cells that a page folds, and what it shows in their place."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Notebook:
     """An executed notebook: its cells, and what its metadata say of it.
 
@@ -69,6 +69,7 @@ def _read(path: Path) -> Notebook:
     )
 
 
-def is_answer(cell: Any) -> bool:
-    """True for a cell that is folded away until the reader asks for it."""
-    return ANSWER in cell.metadata.get("tags", ())
+def summary(cell: Any) -> str:
+    """What a page shows in place of a folded cell, "" for a cell that is not folded."""
+    tags = cell.metadata.get("tags", ())
+    return next((text for tag, text in FOLDED.items() if tag in tags), "")
