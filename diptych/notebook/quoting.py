@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import combinations, groupby
@@ -111,7 +111,7 @@ def _closed(gap: list[Row]) -> list[Row]:
     count = min(len(places), len(right))
     last = right[len(right) - count :]
 
-    def total(chosen: Sequence[int]) -> float:
+    def total(chosen: Iterable[int]) -> float:
         return sum(_likeness(left[i], row) for i, row in zip(chosen, last, strict=True))
 
     for i, row in zip(max(combinations(places, count), key=total), last, strict=True):

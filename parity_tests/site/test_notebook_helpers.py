@@ -23,7 +23,7 @@ from torch_impl.probability import distributions as torch_distributions
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What the helpers display."""
+    """The objects that the helpers display."""
     objects = []
     for module in (quoting, showing, checking):
         monkeypatch.setattr(module, "display", objects.append)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from markupsafe import Markup, escape
 from pygments.lexers import PythonLexer
 from pygments.token import STANDARD_TYPES, Token
 
-STYLED = (Token.Keyword, Token.Operator.Word, Token.Literal.String, Token.Comment)
-STYLED += (Token.Name.Function, Token.Name.Class, Token.Name.Decorator)
+STYLED: tuple[Any, ...] = (
+    Token.Keyword,
+    Token.Operator.Word,
+    Token.Literal.String,
+    Token.Comment,
+    Token.Name.Function,
+    Token.Name.Class,
+    Token.Name.Decorator,
+)
 """The tokens that notebook.css styles; a span for every name would double the size of a page."""
 _LEXER = PythonLexer(stripnl=False, ensurenl=False)
 
@@ -20,7 +29,7 @@ def highlight(code: str) -> Markup:
     return Markup().join(_span(kind, text) for kind, text in _LEXER.get_tokens(code.rstrip("\n")))
 
 
-def _span(kind: Token, text: str) -> Markup:  # type: ignore[valid-type]
+def _span(kind: Any, text: str) -> Markup:
     if not any(kind in styled for styled in STYLED):
         return escape(text)
     css = STANDARD_TYPES.get(kind, "")

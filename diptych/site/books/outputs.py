@@ -1,4 +1,4 @@
-"""What a cell printed, drew or showed, as HTML and image files."""
+"""Turn the outputs of a cell into HTML and image files."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import nbformat
 
 FOLDER = Path(__file__).parents[3] / "notebooks"
 FOLDED = {"answer": "Answer", "setup": "Imports"}
-"""Tags of cells that a page folds, and what it shows in their place."""
+"""Tags of cells that a page folds, and the text in their place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def notebooks() -> tuple[Notebook, ...]:
 
 
 def _read(path: Path) -> Notebook:
-    content: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    content: Any = nbformat.read(path, as_version=4)
     facts = content.metadata.get("diptych", {})
     return Notebook(
         path.stem,
@@ -70,6 +70,6 @@ def _read(path: Path) -> Notebook:
 
 
 def summary(cell: Any) -> str:
-    """What a page shows in place of a folded cell, "" for a cell that is not folded."""
+    """The text that stands in place of a folded cell, "" for a cell that is not folded."""
     tags = cell.metadata.get("tags", ())
     return next((text for tag, text in FOLDED.items() if tag in tags), "")
