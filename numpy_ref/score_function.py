@@ -5,6 +5,15 @@
 It needs the value of c at z but not its derivative, so that z may be discrete and c discontinuous.
 If both are smooth, reparameterisation has a far smaller variance. Also called REINFORCE.
 
+Derivation of the gradient. Of the integrand c(z) q(z|x) only the density depends on phi, and the
+derivative of a logarithm gives d q = q d log q:
+
+    d/dphi int c(z) q(z|x) dz = int c(z) d q(z|x) / dphi dz = int c(z) q(z|x) d log q(z|x) / dphi dz
+
+The last integral is the expectation above, which draws z ~ q(z|x) estimate. With c = 1 the left
+side is 0, hence E_q[d log q / dphi] = 0, and a constant may be subtracted from c.
+
+Shapes: N examples, D pixels, Z latents, L draws.
 Source: Williams (1992); for variational inference Paisley, Blei & Jordan (2012), arXiv 1206.6430.
 """
 
@@ -77,8 +86,8 @@ def score_function_loss(
     _check_model(model, baseline)
     (mu, logvar), encode_vjp = model.encode(x)
     _check_draws(model, x, noise, baseline)
-    N, L, beta = len(x), noise.eps.shape[1], model.config.beta
-    weight = 1 / N if model.config.reduction == "mean" else 1.0
+    beta = model.config.beta
+    weight = 1 / len(x) if model.config.reduction == "mean" else 1.0
     sampled = model.config.estimator == "sampled"
 
     z, _ = model.reparameterize(mu, logvar, noise.eps)  # constant: its derivative is not used
@@ -96,8 +105,8 @@ def score_function_loss(
     kl_term = weight * kl.mean(1).sum()
 
     def backward() -> None:
-        decode_vjp(nll_vjp(np.full_like(nll, weight / L)))  # dz is not used
-        dmu, dlogvar = score_vjp(weight / L * advantage(cost, baseline))
+        decode_vjp(nll_vjp(np.full_like(nll, weight / nll.shape[1])))  # dz is not used
+        dmu, dlogvar = score_vjp(weight / nll.shape[1] * advantage(cost, baseline))
         if not sampled:
             dmu_kl, dlogvar_kl = kl_vjp(np.full_like(closed, beta * weight))
             dmu, dlogvar = dmu + dmu_kl, dlogvar + dlogvar_kl

@@ -1,6 +1,7 @@
 """The LSTM language model, vectorised.   Left panel: numpy_ref/lstm.py
 
 Source: Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329; see model_specs.lstm for every choice.
+Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def lstm_cell(a: Tensor, c_prev: Tensor) -> tuple[Tensor, Tensor]:
     Source: Zaremba et al. (2014), section 3.1, without peepholes; gates in torch's order.
     """
     i, f, g, o = a.chunk(4, dim=-1)
-    c = torch.sigmoid(f) * c_prev + torch.sigmoid(i) * torch.tanh(g)
-    h = torch.sigmoid(o) * torch.tanh(c)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    c = f * c_prev + i * g
+    h = o * torch.tanh(c)
     return h, c
 
 
@@ -53,7 +55,6 @@ class LSTM(SequenceModel):
 
         loss = sum_t -log p(token_{t+1} | tokens up to t), averaged over the B texts
 
-    Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
     Units: nats; LSTMLoss names the sums and averages.
     `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
     """

@@ -1,5 +1,5 @@
 """The command line: `diptych check | compare | train | evaluate | sample | curves | bench | lab |
-study`, and `diptych list`."""
+site | study`, and `diptych list`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ for command in (
     runs.curves,
     proofs.bench,
     proofs.lab,
+    proofs.site,
     proofs.study,
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""The commands check, bench, lab and study."""
+"""The commands check, bench, lab, site and study."""
 
 from __future__ import annotations
 
@@ -115,6 +115,33 @@ def lab(
     raise typer.Exit(0 if report.ok else 1)
 
 
+def site(
+    out: Annotated[
+        Path, typer.Option(help="Folder of the site; its index.html is the page to open.")
+    ] = Path("out"),
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Compare every pair first and show what was measured.",
+        ),
+    ] = True,
+) -> None:
+    """Build pages that show both panels side by side.
+
+    The pages need no server and no network. The exit status is 1 if a definition lacks its twin or
+    a pair diverges.
+    """
+    checks.check_folder("out", out)
+    from diptych.site.build import build_site
+
+    result = build_site(out, terminal.console, check=check)
+    for problem in result.problems:
+        terminal.errors.print(problem, style="red", markup=False, highlight=False)
+    terminal.console.print(result.index, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if result.ok else 1)
+
+
 def study(
     out: Annotated[
         Path, typer.Option(help="Folder for the figures, the weights and the metrics.")
@@ -122,15 +149,20 @@ def study(
     epochs: Annotated[
         int, typer.Option(help="Passes of the MLP VAE over the digits, on each panel.")
     ] = 100,
+    workers: Annotated[
+        int, typer.Option(help="Number of processes that train and experiment at the same time.")
+    ] = 2,
 ) -> None:
-    """Check all pairs, train both panels and compare their loss curves.
+    """Check all pairs, train both panels, compare their loss curves, and build the site.
 
-    The data are embedded. The exit status is 1 if the panels diverge.
+    The data are embedded. The index of the site is the last line that is printed. The exit status
+    is 1 if the panels diverge.
     """
     checks.check_folder("out", out)
     check_positive_int("epochs", epochs)
+    check_positive_int("workers", workers)
     from diptych.study import study as run_study
 
     with terminal.flushed_denormals():
-        ok = run_study(out, epochs, terminal.console)
+        ok = run_study(out, epochs, terminal.console, workers)
     raise typer.Exit(0 if ok else 1)

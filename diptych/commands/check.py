@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def check_pairs(
 ) -> list[Report]:
     """Compare every variant of `models`, by default of all pairs, and print one line for each.
 
+    The table of a pair is printed as soon as its variants are compared.
+
     The name "random" stands for the random streams, which are compared like a pair.
 
     {"pairs": [summary, ...]} is written to `json_file` (see Report.summary), also if a pair
@@ -39,27 +42,35 @@ def check_pairs(
     """
     as_dtype(dtype)
     as_device(device)
-    reports = []
-    table = Table(title=f"parity, {dtype} on {device}", box=box.SIMPLE_HEAD)
-    for heading in ("pair", "tensors", "verdict", "masks", "worst error", "in tensor"):
-        table.add_column(
-            heading, justify="right" if heading in ("tensors", "worst error") else "left"
-        )
     names = [name for model in models or [streams.NAME, *pairs.PAIRS] for name in _expand(model)]
-    with console.status("comparing") as status:
-        for name in names:
-            status.update(f"comparing {name}")
-            report = _report(name, dtype, device)
-            reports.append(report)
-            table.add_row(*_line(report))
-    console.print(table)
+    reports: list[Report] = []
+    for model, variants in itertools.groupby(names, key=lambda name: name.partition("[")[0]):
+        with console.status("comparing") as status:
+            group = []
+            for name in variants:
+                status.update(f"comparing {name}")
+                group.append(check_pair(name, dtype, device))
+        console.print(_table(f"{model}, {dtype} on {device}", group))
+        reports += group
     _print_reports(reports, console, verbose=verbose)
     if json_file is not None:
         write_json(json_file, {"pairs": [_summary(report) for report in reports]}, allow_nan=False)
     return reports
 
 
-def _report(name: str, dtype: str, device: str) -> Report:
+def _table(title: str, reports: list[Report]) -> Table:
+    """The verdicts of one pair's variants."""
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for heading in ("pair", "tensors", "verdict", "masks", "worst error", "in tensor"):
+        table.add_column(
+            heading, justify="right" if heading in ("tensors", "worst error") else "left"
+        )
+    for report in reports:
+        table.add_row(*_line(report))
+    return table
+
+
+def check_pair(name: str, dtype: str, device: str) -> Report:
     """Compare one pair; an exception, such as that of a layer, is the problem of its report."""
     try:
         if name == streams.NAME:

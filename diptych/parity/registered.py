@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from diptych import pairs, weights
 from diptych.arrays import leaves
 from diptych.options.options import Options
+from diptych.pairs import Pair
 from diptych.parity.comparing.comparison import Comparison
 from diptych.parity.measures.bounds import ELEMENTWISE, rounding_bound
 from diptych.parity.measures.rows import ROOT_CAUSE, compare_named, masks_equal
@@ -25,14 +27,45 @@ BATCH_SIZE = 7
 """Batch size for a registered pair: odd, and different from every other dimension."""
 
 
-def compare_registered(
-    name: str, dtype: Any, device: torch.device, key: Key, options: Options
-) -> Report:
-    """Compare a registered "pair" or "pair[variant]" on a random batch.
+@dataclass(frozen=True)
+class PreparedPair:
+    """The panels of a registered pair, each with its own weights and noise, and their batch."""
 
-    First the weights and the noise that each panel draws itself, then a training loss with all its
-    gradients, then the loss and other values in evaluation mode (see diptych.parity.values).
-    """
+    pair: Pair
+    config: Any
+    panels: Panels
+    """both models, for values in evaluation mode"""
+    left: Any
+    right: Any
+    """both models, or several windows of them, for the training loss"""
+    batch: Any
+    noise: Any
+    right_noise: Any
+    dtype: np.dtype
+
+    def share_weights(self) -> Exception | None:
+        """Initialise the left by the batch, as training does, and copy its weights to the right.
+
+        Before the initialisation every bias is 0. An exception of it is returned: the comparison
+        that follows names the layer that raised it.
+        """
+        raised = None
+        try:
+            if hasattr(self.left, "initialize"):
+                self.left.initialize(self.batch, self.noise)
+        except Exception as error:
+            raised = error
+        weights.transfer(self.left, self.right)
+        return raised
+
+
+def prepare(
+    name: str,
+    dtype: Any = "float64",
+    device: torch.device = torch.device("cpu"),  # noqa: B008  (immutable)
+    key: Key = Key(0),  # noqa: B008
+) -> PreparedPair:
+    """Make the panels of a registered "pair" or "pair[variant]", a random batch and the noise."""
     pair, config = pairs.find(name)
     left_dtype = as_dtype(
         str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype | str) else dtype
@@ -54,6 +87,20 @@ def compare_registered(
         batch = [batch, *(pair.batch(config, k, left_dtype, BATCH_SIZE) for k in later)]
     noise = left.draw_noise(key.fold_in("noise"), BATCH_SIZE, **draw)
     right_noise = right.draw_noise(key.fold_in("noise"), BATCH_SIZE, **draw)
+    return PreparedPair(pair, config, panels, left, right, batch, noise, right_noise, left_dtype)
+
+
+def compare_registered(
+    name: str, dtype: Any, device: torch.device, key: Key, options: Options
+) -> Report:
+    """Compare a registered "pair" or "pair[variant]" on a random batch.
+
+    First the weights and the noise that each panel draws itself, then a training loss with all its
+    gradients, then the loss and other values in evaluation mode (see diptych.parity.values).
+    """
+    prepared = prepare(name, dtype, device, key)
+    left, right, batch, noise = prepared.left, prepared.right, prepared.batch, prepared.noise
+    left_dtype = prepared.dtype
 
     # each panel draws its own weights and noise; after their comparison both use the left panel's
     bound = rounding_bound(left_dtype, ELEMENTWISE)
@@ -61,11 +108,10 @@ def compare_registered(
         left.state_dict(), weights.to_arrays(right.state_dict()), "parameter", bound
     )
     draws += compare_named(
-        dict(leaves(noise, "noise")), dict(leaves(right_noise, "noise")), "noise", bound
+        dict(leaves(noise, "noise")), dict(leaves(prepared.right_noise, "noise")), "noise", bound
     )
     draws = [row if row.ok else replace(row, origin=ROOT_CAUSE) for row in draws]
-    raised = _initialize(left, batch, noise)
-    weights.transfer(left, right)
+    raised = prepared.share_weights()
     sides = NumpySide(left, "left"), TorchSide(right, "right")
     comparison = Comparison(*sides, batch, noise, options, left_dtype)
     report = comparison.report(name)
@@ -76,7 +122,9 @@ def compare_registered(
     if not report.problem:
         failures = tuple(row for row in rows if not row.ok)
         run = comparison.references.first
-        values, notes = compare_values(pair, config, panels, options, left_dtype, run, failures)
+        values, notes = compare_values(
+            prepared.pair, prepared.config, prepared.panels, options, left_dtype, run, failures
+        )
         rows += values
     return replace(
         report,
@@ -91,16 +139,3 @@ def compare_registered(
 def reproduce(name: str, dtype: str, device: str) -> str:
     """The command that repeats the comparison of a registered pair."""
     return f"diptych check {name!r} --dtype {dtype} --device {device} -v"
-
-
-def _initialize(left: Any, batch: Any, noise: Any) -> Exception | None:
-    """Initialise the left by the batch, as training does; before it every bias is 0.
-
-    An exception is returned: the comparison that follows names the layer that raised it.
-    """
-    try:
-        if hasattr(left, "initialize"):
-            left.initialize(batch, noise)
-    except Exception as error:
-        return error
-    return None

@@ -28,11 +28,11 @@ from diptych.runs.config import RunConfig
 from diptych.runs.environment import environment
 from diptych.runs.folder import RunFolder
 from diptych.study.trainings import train_from_scratch
-from diptych.study.workers import run_jobs
 from diptych.tasks import Options, make_task
 from diptych.tasks.memory import TOLERANCE
 from diptych.training.presets import settings
 from diptych.training.train import NonFiniteError, train
+from diptych.workers import run_jobs
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.recurrent.dropout import SCHEMES
 
@@ -75,7 +75,67 @@ class Job:
         return self.config.model_config["scheme"]
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """The runs of a memory experiment and what they have in common."""
+
+    folder: Path
+    task: MemoryTask
+    jobs: tuple[Job, ...]
+    metadata: dict[str, Any]
+
+    def results(
+        self, outcomes: Mapping[tuple[str, int], dict[str, Any]], seconds: float, workers: int
+    ) -> dict[str, Any]:
+        """Collect the outcomes, by scheme and seed, and write them to memory.json."""
+        schemes = dict.fromkeys(job.scheme for job in self.jobs)
+        seeds = self.metadata["seeds"]
+        results = {
+            "settings": self.metadata,
+            "chance": chance(self.task),
+            "schemes": {
+                scheme: _over_seeds([outcomes[scheme, seed] for seed in seeds])
+                for scheme in schemes
+            },
+            "seconds": seconds,
+            "workers": workers,
+            **environment(),
+        }
+        write_json(self.folder / "memory.json", results)
+        return results
+
+
 def memory_experiment(
+    folder: Path | str, *, workers: int = 2, console: Console | None = None, **options: Any
+) -> dict[str, Any]:
+    """Train on a memory task for each scheme and seed; return the results, as in memory.json.
+
+        {"settings": ..., "chance": ..., "seconds": ..., "machine": ..., ...
+         "schemes": {scheme: {"accuracy": [one per seed], "mean", "spread",
+                              "delays": {"200": [one per seed]}, "seconds": [...],
+                              "curves": [{"step", "accuracy", "error", "train_error"}, ...],
+                              "diverged": [None or the error message, one per seed]}}}
+
+    `options` are those of `plan`. With more than one worker, each is a process with one thread.
+
+    Units: accuracy is the share of right answers without dropout, on 1000 test sequences; in curves
+    on 500 validation sequences after each epoch. spread is the standard deviation over the seeds.
+    error is in nats per symbol for copy; train_error is the error with dropout.
+    Raises: ValueError as `plan`.
+    """
+    start = time.perf_counter()
+    check_positive_int("workers", workers)
+    experiment = plan(folder, **options)
+    outcomes: dict[tuple[str, int], dict[str, Any]] = {}
+    for job, outcome in run_jobs(train_and_evaluate, experiment.jobs, workers):
+        outcomes[job.scheme, job.config.seed] = outcome
+        if console is not None:
+            console.print(f"{len(outcomes):>3}/{len(experiment.jobs)}", end="  ", highlight=False)
+            print_outcome(job, outcome, console)
+    return experiment.results(outcomes, time.perf_counter() - start, workers)
+
+
+def plan(
     folder: Path | str,
     *,
     model: str = "rnn",
@@ -85,38 +145,24 @@ def memory_experiment(
     seeds: Sequence[int] = (0, 1, 2),
     epochs: int | None = None,
     backend: str = "numpy",
-    workers: int = 2,
     delays: Sequence[int] = (20, 50, 100, 200),
     fields: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
     restart: bool = False,
-    console: Console | None = None,
-) -> dict[str, Any]:
-    """Train `model` on `data` for each scheme and seed; return the results, as in memory.json.
-
-        {"settings": ..., "chance": ..., "seconds": ..., "machine": ..., ...
-         "schemes": {scheme: {"accuracy": [one per seed], "mean", "spread",
-                              "delays": {"200": [one per seed]}, "seconds": [...],
-                              "curves": [{"step", "accuracy", "error", "train_error"}, ...],
-                              "diverged": [None or the error message, one per seed]}}}
+) -> Experiment:
+    """Make the runs of a memory experiment: one for each scheme and seed.
 
     `rate` is the dropout rate of every scheme but "none"; `fields` of the model and `run` of
     RunConfig override MODELS. Each run has a folder below `folder`: a run that is there is resumed,
-    or read if it is finished; with `restart` it is trained again. With more than one worker, each
-    is a process with one thread.
+    or read if it is finished; with `restart` it is trained again.
 
-    Units: accuracy is the share of right answers without dropout, on 1000 test sequences; in curves
-    on 500 validation sequences after each epoch. spread is the standard deviation over the seeds.
-    error is in nats per symbol for copy; train_error is the error with dropout.
     Raises: ValueError for data that are no memory task, for invalid fields, and if a folder holds a
     run of other settings.
     """
-    start = time.perf_counter()
     task = load(data)
     if not isinstance(task, MemoryTask):
         raise ValueError(f"data: got {data!r}, takes copy or adding")
     check_choice("model", model, MODELS)
-    check_positive_int("workers", workers)
     for name, values in (("schemes", schemes), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{name}: got {list(values)}, takes one or more, each once")
@@ -130,31 +176,15 @@ def memory_experiment(
         for seed in seeds:
             path = Path(folder) / f"{scheme}-{seed}"
             jobs.append(Job(replace(config, seed=seed), path, tuple(delays), restart))
-
-    outcomes: dict[tuple[str, int], dict[str, Any]] = {}
-    for job, outcome in run_jobs(_train_and_evaluate, jobs, workers):
-        outcomes[job.scheme, job.config.seed] = outcome
-        if console is not None:
-            _print_outcome(job, outcome, len(outcomes), len(jobs), console)
-    results = {
-        "settings": {
-            "data": data,
-            "rate": rate,
-            "seeds": list(seeds),
-            "delays": list(delays),
-            "length": task.length,
-            "config": asdict(jobs[0].config),
-        },
-        "chance": chance(task),
-        "schemes": {
-            scheme: _over_seeds([outcomes[scheme, seed] for seed in seeds]) for scheme in schemes
-        },
-        "seconds": time.perf_counter() - start,
-        "workers": workers,
-        **environment(),
+    metadata = {
+        "data": data,
+        "rate": rate,
+        "seeds": list(seeds),
+        "delays": list(delays),
+        "length": task.length,
+        "config": asdict(jobs[0].config),
     }
-    write_json(Path(folder) / "memory.json", results)
-    return results
+    return Experiment(Path(folder), task, tuple(jobs), metadata)
 
 
 def chance(task: MemoryTask) -> float:
@@ -186,7 +216,7 @@ def table(results: Mapping[str, Any]) -> Table:
     return rows
 
 
-def _train_and_evaluate(job: Job) -> dict[str, Any]:
+def train_and_evaluate(job: Job) -> dict[str, Any]:
     """Train, resume or read a run, and evaluate it at the trained length and at each delay."""
     task = load(job.config.data)
     assert isinstance(task, MemoryTask)
@@ -209,9 +239,10 @@ def _train_and_evaluate(job: Job) -> dict[str, Any]:
         return assessment.metrics["test_accuracy"]
 
     lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
+    accuracies = {delay: accuracy(delay) for delay in dict.fromkeys((task.length, *job.delays))}
     return {
-        "accuracy": accuracy(task.length),
-        "delays": {str(delay): accuracy(delay) for delay in job.delays},
+        "accuracy": accuracies[task.length],
+        "delays": {str(delay): accuracies[delay] for delay in job.delays},
         "seconds": outcome.seconds,
         "curve": {
             "step": [line["step"] for line in lines],
@@ -243,13 +274,12 @@ def _over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _print_outcome(
-    job: Job, outcome: dict[str, Any], done: int, total: int, console: Console
-) -> None:
+def print_outcome(job: Job, outcome: dict[str, Any], console: Console) -> None:
+    """Print the accuracy of a run in one line."""
     message = outcome["diverged"] or f"{_percent(outcome['accuracy'])} % right"
     seconds = f"{outcome['seconds']:.0f} s"
     console.print(
-        f"{done:>3}/{total}  {job.scheme}, seed {job.config.seed}: {message}, {seconds}",
+        f"{job.scheme}, seed {job.config.seed}: {message}, {seconds}",
         highlight=False,
         markup=False,
     )

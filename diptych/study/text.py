@@ -63,9 +63,10 @@ def study_text(
     errors = trainings.errors()
     print_errors(model, errors, console)
     panel = trainings.outcomes["torch"].panel
-    written = task.sample(panel, out, Options(console, count=TOKENS[model]))
-    console.print(f'{model} writes: "{" ".join(written.split())}"', markup=False)
+    sample = " ".join(task.sample(panel, out, Options(console, count=TOKENS[model])).split())
+    console.print(f'{model} writes: "{sample}"', markup=False)
     figure = out / "figures" / f"{model}_curves.png"
     curves = trainings.curves((ERRORS[model],))
     figures.save(figures.loss_curves(curves, f"nats per {task.unit.removesuffix('s')}"), figure)
-    return {"data": corpus.summary, "panels": panels} | errors, [figure]
+    summary = {"data": corpus.summary, "panels": panels, "writes": sample}
+    return summary | errors, [figure]

@@ -9,7 +9,10 @@ image costs one forward pass:
     step = pixel_step(layer, N, H, W);   y[:, :, i, j] = step(x[:, :, i, j], i, j)
 
 for all pixels (i, j) in raster order gives layer(x). Values only, no gradients.
-Shapes: at one pixel, features are (N, C).   Right panel: torch_impl/autoregressive/ancestral.py
+Shapes: at one pixel, features are (N, C): N images of H x W pixels, C channels in and O channels
+out, M context maps.
+Source: own design; the decoders are those of van den Oord et al. (2016).
+Right panel: torch_impl/autoregressive/ancestral.py
 """
 
 from __future__ import annotations
@@ -203,9 +206,7 @@ def _(
 ) -> tuple[Array, Array]:
     N, _, H, W = u.shape
     p, x = np.empty_like(u), np.zeros_like(u)
-    context, _ = decoder.first(
-        np.concatenate((x, maps), 1)
-    )  # the first layer on x = 0: maps and bias
+    context, _ = decoder.first(np.concatenate((x, maps), 1))  # on x = 0: maps and bias
     first = PixelCache(decoder.first, N, H, W, channels=1)
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):

@@ -1,7 +1,9 @@
 """PixelCNN: masked convolution, and two decoders p(x|maps) of images, by hand.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W). `stacked_pixel_cnn` has
-the decoder without a blind spot, `ancestral` draws images from all three.
+`stacked_pixel_cnn` has the decoder without a blind spot, `ancestral` draws images from all three.
+
+Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W): N images of H x W
+pixels, M context maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Right panel: torch_impl/autoregressive/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
 al. (2016), arXiv 1611.02731.
@@ -62,12 +64,13 @@ class MaskedConv2d(Conv2d):
         dtype: DTypeLike = np.float64,
         input_grad: bool = True,
     ) -> None:
-        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
+        masks = channel_masks(window, mask_type, in_channels, free_channels)
         kH, kW = window.kernel_size
         geometry = (kH, kW), 1, (kH // 2, kW // 2)
         super().__init__(
             in_channels, out_channels, *geometry, bias=bias, dtype=dtype, input_grad=input_grad
         )
+        self.mask = np.array(masks)
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         b = None if self.bias is None else self.bias.data
@@ -96,10 +99,11 @@ class WNMaskedConv2d(WeightNorm):
         free_channels: int = 0,
         **options: Any,
     ) -> None:
+        masks = channel_masks(window, mask_type, in_channels, free_channels)
         kH, kW = window.kernel_size
-        self.mask = np.array(channel_masks(window, mask_type, in_channels, free_channels))
         super().__init__(out_channels, in_channels, kH, kW, **options)
         self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
+        self.mask = np.array(masks)
 
     def weight(self) -> tuple[Array, Vjp]:
         v, g = self.weight_v, self.weight_g

@@ -1,5 +1,7 @@
 """Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
 
+Shapes: a check takes the shape as an argument. N examples, H x W pixels of an image.
+Source: own design.
 Right panel: torch_impl/nn/checks.py
 """
 
@@ -84,7 +86,7 @@ def check_weight(weight: Array | None, steps: int, size: int, model: Any) -> Non
     if weight is None:
         return
     check_noise("weight", weight, (steps, size), model.dtype)
-    if weight.min() < 0 or weight.sum() <= 0:
+    if not ((weight >= 0).all() and weight.any()):
         raise ValueError(
             "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
         )

@@ -15,11 +15,10 @@ def normal(module: Module, key: Key, std: float = 0.1) -> None:
     The one-axis weight of a normalisation keeps its value 1.
     """
     for name, parameter in module.named_parameters():
-        data = parameter.data
-        if data.ndim > 1:
-            data[...] = std * random.normal(key.fold_in(name), data.shape)
+        if parameter.data.ndim > 1:
+            parameter.data[...] = std * random.normal(key.fold_in(name), parameter.data.shape)
         elif name.rpartition(".")[2] != "weight":
-            data[...] = 0
+            parameter.data[...] = 0
 
 
 def init_weight_v(module: Module, key: Key, std: float = 0.05) -> None:
@@ -36,8 +35,8 @@ def init_weight_v(module: Module, key: Key, std: float = 0.05) -> None:
 def uniform(module: Module, key: Key, bound: float) -> None:
     """Every parameter, including biases, ~ U(-bound, bound)."""
     for name, parameter in module.named_parameters():
-        data = parameter.data
-        data[...] = bound * (2 * random.uniform(key.fold_in(name), data.shape) - 1)
+        u = random.uniform(key.fold_in(name), parameter.data.shape)
+        parameter.data[...] = bound * (2 * u - 1)
 
 
 def fan_in_uniform(module: Module, key: Key) -> None:
@@ -55,8 +54,9 @@ def fan_in_uniform(module: Module, key: Key) -> None:
         for leaf in ("weight", "bias"):
             parameter = getattr(layer, leaf, None)
             if parameter is not None:
-                data, name = parameter.data, f"{path}.{leaf}" if path else leaf
-                data[...] = bound * (2 * random.uniform(key.fold_in(name), data.shape) - 1)
+                name = f"{path}.{leaf}" if path else leaf
+                u = random.uniform(key.fold_in(name), parameter.data.shape)
+                parameter.data[...] = bound * (2 * u - 1)
 
 
 INITS: dict[str, Callable[[Module, Key], None]] = {"normal": normal, "torch": fan_in_uniform}

@@ -3,6 +3,9 @@
 One convention holds everywhere: a forward returns `(y, vjp)`. `vjp(dy)` adds to the parameters'
 `.grad` and returns the gradient of each input, in order. The last inputs may be constants (targets,
 noise), which have no gradient.
+
+Shapes: a gradient has the shape of its array; each module names those of its inputs.
+Source: the interface of torch.nn.Module, without hooks and devices.
 """
 
 from __future__ import annotations
@@ -115,7 +118,10 @@ class Module:
         """
         own = self._state()
         # `.cpu()` copies a torch tensor from its device without importing torch here
-        arrays = {n: np.asarray(v.cpu() if hasattr(v, "cpu") else v) for n, v in state.items()}
+        arrays = {
+            name: np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+            for name, value in state.items()
+        }
         check_state(
             {name: array.shape for name, array in own.items()},
             {name: array.shape for name, array in arrays.items()},

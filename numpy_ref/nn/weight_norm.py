@@ -1,5 +1,6 @@
 """Weight-normalised layers, by hand.   Right panel: torch_impl/nn/weight_norm.py
 
+Shapes: I inputs, O outputs; N images of H x W pixels before a convolution, OH x OW after it.
 Source: Salimans & Kingma, "Weight normalization" (2016), arXiv 1602.07868.
 """
 
@@ -94,18 +95,18 @@ class WeightNorm(Module):
         bias keeps its mean.
         Source: Salimans & Kingma 2016, section 3.
         """
-        g, b = self.weight_g.data, None if self.bias is None else self.bias.data
-        g.fill(1)
-        if b is not None:
-            b.fill(0)
+        self.weight_g.data.fill(1)
+        if self.bias is not None:
+            self.bias.data.fill(0)
+        b = None if self.bias is None else self.bias.data
         t, _ = self._multiply(x, self.weight()[0], b)
         axes = 0, *range(2, t.ndim)
         mean, std = t.mean(axes), t.std(axes)
         varies = std > CONSTANT * np.maximum(np.abs(mean), 1)
         scale = np.where(varies, 1 / np.maximum(std, CONSTANT), 1)
-        g *= scale.reshape(g.shape)
-        if b is not None:
-            b -= mean * scale
+        self.weight_g.data *= scale.reshape(self.weight_g.data.shape)
+        if self.bias is not None:
+            self.bias.data -= mean * scale
 
 
 class WNLinear(WeightNorm):

@@ -2,9 +2,10 @@
 
     x -> D -> layer 1 -> D -> ... -> layer L -> D -> output -> loss
 
-The cells are in rnn.py and lstm.py. The dropout schemes are in model_specs/recurrent/dropout.py:
-a scheme is the shape of its masks and the connections D on which they lie.
-Right panel: torch_impl/recurrent/network.py
+The cells are in rnn.py and lstm.py, the dropout schemes in model_specs/recurrent/dropout.py: a
+scheme is the shape of its masks and the connections D on which they lie.
+Shapes: T steps, B sequences, I inputs, H units, L layers, G gates, O outputs; W = I or H.
+Source: Zaremba et al. (2014), section 3.   Right panel: torch_impl/recurrent/network.py
 """
 
 from __future__ import annotations
@@ -52,9 +53,8 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Recurrent(Module):
     """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
 
-    Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
-    weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
-    torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    Shapes: weight_ih_l0 (G H, I), weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the
+    names and layouts of torch.nn.RNN and torch.nn.LSTM, whose `state_dict` fits unchanged.
     """
 
     gates: int
@@ -67,8 +67,7 @@ class Recurrent(Module):
         *,
         input_grad: bool = True,
     ) -> None:
-        self.config, self.input_dim = config, input_dim
-        self._input_grad = input_grad  # False if x is data
+        self.config, self.input_dim, self._input_grad = config, input_dim, input_grad
         H, G = config.hidden_dim, self.gates
         for layer in range(config.num_layers):
             width = H if layer else input_dim
@@ -161,8 +160,7 @@ class Recurrent(Module):
     def _project(self, x: Array, layer: int) -> tuple[Array, Vjp]:
         """W_ih x_t + b_ih + b_hh of all steps in one product.   (T, B, I) -> (T, B, G H)"""
         weight_ih, _, bias_ih, bias_hh = self.weights(layer)
-        b, input_grad = bias_ih.data + bias_hh.data, layer > 0 or self._input_grad
-        a, _ = functional.linear(x, weight_ih.data, b)
+        a, _ = functional.linear(x, weight_ih.data, bias_ih.data + bias_hh.data)
 
         def vjp(da: Array) -> Array | None:
             drows = da.reshape(-1, da.shape[-1])
@@ -170,7 +168,7 @@ class Recurrent(Module):
             db = drows.sum(0)
             bias_ih.grad += db
             bias_hh.grad += db
-            return (drows @ weight_ih.data).reshape(x.shape) if input_grad else None
+            return (drows @ weight_ih.data).reshape(x.shape) if layer or self._input_grad else None
 
         return a, vjp
 
@@ -181,6 +179,10 @@ class Output(Module):
     def __init__(self, in_dim: int, out_dim: int, dtype: DTypeLike = np.float64) -> None:
         self.weight = Parameter(np.empty((out_dim, in_dim), as_dtype(dtype)))
         self.bias = Parameter(np.empty(out_dim, as_dtype(dtype)))
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.weight.data.dtype
 
     def outputs(self, h: Array) -> Array:
         """W h + b; value only.   (..., H) -> (..., O)"""
@@ -199,21 +201,20 @@ class SoftmaxOutput(Output):
     """
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
-        weight, bias = self.weight, self.bias
-        rows, targets = h.reshape(-1, h.shape[-1]), y.reshape(-1)
-        logits = rows @ weight.data.T
-        error, ones = np.empty(len(rows), logits.dtype), np.ones(len(rows), logits.dtype)
+        targets = y.reshape(-1)
+        logits = h.reshape(-1, h.shape[-1]) @ self.weight.data.T
+        error, ones = np.empty(len(logits), logits.dtype), np.ones(len(logits), logits.dtype)
         for block in functional.row_blocks(logits, 40_000):
-            logits[block] += bias.data
+            logits[block] += self.bias.data
             error[block], error_vjp = functional.cross_entropy(logits[block], targets[block])
             logits[block] = error_vjp(ones[block])
         dlogits = logits  # before the errors are weighted
 
         def vjp(derror: Array) -> Array:
             d = derror.reshape(-1, 1)
-            functional.add_product(weight.grad, dlogits.T, d * rows)
-            bias.grad += d[:, 0] @ dlogits
-            return (d * (dlogits @ weight.data)).reshape(h.shape)
+            functional.add_product(self.weight.grad, dlogits.T, d * h.reshape(len(d), -1))
+            self.bias.grad += d[:, 0] @ dlogits
+            return (d * (dlogits @ self.weight.data)).reshape(h.shape)
 
         return error.reshape(y.shape), vjp
 
@@ -223,9 +224,9 @@ class SoftmaxOutput(Output):
 
 
 def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:
-    """Sum over T of weight * error, averaged over B; the weighted mean; d sum / d error.
+    """Sum over T of weight error, averaged over B; the weighted mean; d total / d error.
 
-    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere. Units: those of the error.
 
     >>> weighted_loss(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))[:2]
     (np.float64(2.0), np.float64(2.0))
@@ -236,7 +237,7 @@ def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Arr
 
 
 class SequenceModel(Module):
-    """The loss and the predictions that the RNN and the LSTM share.
+    """The loss and the predictions that the RNN and the LSTM share, in the units of the error.
 
         loss = sum_t weight_t error_t, averaged over the sequences
 
@@ -250,7 +251,7 @@ class SequenceModel(Module):
 
     @property
     def dtype(self) -> np.dtype:
-        return self.decoder.weight.data.dtype
+        return self.decoder.dtype
 
     def zero_state(self, batch_size: int) -> Any:
         """The state before the first window: zeros, (L, B, H) in every part."""

@@ -9,7 +9,10 @@ image costs one forward pass:
     step = pixel_step(layer, N, H, W);   y[:, :, i, j] = step(x[:, :, i, j], i, j)
 
 for all pixels (i, j) in raster order gives layer(x). Call under torch.no_grad.
-Shapes: at one pixel, features are (N, C).   Left panel: numpy_ref/autoregressive/ancestral.py
+Shapes: at one pixel, features are (N, C): N images of H x W pixels, C channels in and O channels
+out, M context maps.
+Source: own design; the decoders are those of van den Oord et al. (2016).
+Left panel: numpy_ref/autoregressive/ancestral.py
 """
 
 from __future__ import annotations
@@ -202,7 +205,7 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     N, _, H, W = u.shape
     p, x = torch.empty_like(u), torch.zeros_like(u)
-    context = decoder.first(torch.cat((x, maps), 1))  # the first layer on x = 0: maps and bias
+    context = decoder.first(torch.cat((x, maps), 1))  # on x = 0: maps and bias
     first = PixelCache(decoder.first, N, H, W, channels=1)
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):

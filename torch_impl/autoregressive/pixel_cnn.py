@@ -1,7 +1,9 @@
 """PixelCNN: masked convolution, and two decoders p(x|maps) of images, vectorised.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W). `stacked_pixel_cnn` has
-the decoder without a blind spot, `ancestral` draws images from all three.
+`stacked_pixel_cnn` has the decoder without a blind spot, `ancestral` draws images from all three.
+
+Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W): N images of H x W
+pixels, M context maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Left panel: numpy_ref/autoregressive/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
 al. (2016), arXiv 1611.02731.
@@ -69,11 +71,9 @@ class MaskedConv2d(nn.Conv2d):
         masks = channel_masks(window, mask_type, in_channels, free_channels)
         check_positive_int("out_channels", out_channels)
         kH, kW = window.kernel_size
-        padding = kH // 2, kW // 2
+        geometry = (kH, kW), 1, (kH // 2, kW // 2)
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": device or "cpu"}
-        super().__init__(
-            in_channels, out_channels, (kH, kW), padding=padding, bias=bias, **factory_kwargs
-        )
+        super().__init__(in_channels, out_channels, *geometry, bias=bias, **factory_kwargs)
         self.register_buffer("mask", torch.tensor(masks, device=device), persistent=False)
 
     def reset_parameters(self) -> None:
@@ -98,11 +98,12 @@ class WNMaskedConv2d(WeightNorm):
         free_channels: int = 0,
         **factory_kwargs: Any,
     ) -> None:
-        masks = torch.tensor(channel_masks(window, mask_type, in_channels, free_channels))
+        masks = channel_masks(window, mask_type, in_channels, free_channels)
         kH, kW = window.kernel_size
         super().__init__(out_channels, in_channels, kH, kW, **factory_kwargs)
-        self.padding = kH // 2, kW // 2
-        self.register_buffer("mask", masks.to(self.weight_v.device), persistent=False)
+        self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
+        mask = torch.tensor(masks, device=self.weight_v.device)
+        self.register_buffer("mask", mask, persistent=False)
 
     def weight(self) -> Tensor:
         return weight_norm(self.weight_v * self.mask, self.weight_g)

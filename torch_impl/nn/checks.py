@@ -1,5 +1,7 @@
 """Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
 
+Shapes: a check takes the shape as an argument. N examples, H x W pixels of an image.
+Source: own design.
 Left panel: numpy_ref/nn/checks.py, whose `check_array` is `check_tensor` here.
 A tensor fits a model if it has the dtype and device of the model.
 Under torch.compile only shapes and dtypes are checked: a check of values would break the graph.
@@ -121,7 +123,9 @@ def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> No
     if weight is None:
         return
     check_noise("weight", weight, (steps, size), model)
-    if not torch.compiler.is_compiling() and not bool((weight >= 0).all() & weight.any()):
+    if torch.compiler.is_compiling():
+        return
+    if not bool((weight >= 0).all() & weight.any()):
         raise ValueError(
             "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
         )

@@ -17,11 +17,12 @@ def normal(module: nn.Module, key: Key, std: float = 0.1) -> None:
 
     The one-axis weight of a normalisation keeps its value 1.
     """
-    for name, data in module.named_parameters():
-        if data.ndim > 1:
-            data.copy_(std * random.normal(key.fold_in(name), data.shape, device=data.device))
+    for name, parameter in module.named_parameters():
+        if parameter.ndim > 1:
+            eps = random.normal(key.fold_in(name), parameter.shape, device=parameter.device)
+            parameter.copy_(std * eps)
         elif name.rpartition(".")[2] != "weight":
-            data.zero_()
+            parameter.zero_()
 
 
 @torch.no_grad()
@@ -31,17 +32,18 @@ def init_weight_v(module: nn.Module, key: Key, std: float = 0.05) -> None:
     std does not change the outputs, but a smaller v turns faster in training.
     Source: Salimans & Kingma (2016), section 3.
     """
-    for name, data in module.named_parameters():
+    for name, parameter in module.named_parameters():
         if name.rpartition(".")[2] == "weight_v":
-            data.copy_(std * random.normal(key.fold_in(name), data.shape, device=data.device))
+            eps = random.normal(key.fold_in(name), parameter.shape, device=parameter.device)
+            parameter.copy_(std * eps)
 
 
 @torch.no_grad()
 def uniform(module: nn.Module, key: Key, bound: float) -> None:
     """Every parameter, including biases, ~ U(-bound, bound)."""
-    for name, data in module.named_parameters():
-        u = random.uniform(key.fold_in(name), data.shape, device=data.device)
-        data.copy_(bound * (2 * u - 1))
+    for name, parameter in module.named_parameters():
+        u = random.uniform(key.fold_in(name), parameter.shape, device=parameter.device)
+        parameter.copy_(bound * (2 * u - 1))
 
 
 @torch.no_grad()
@@ -58,11 +60,11 @@ def fan_in_uniform(module: nn.Module, key: Key) -> None:
             continue
         bound = weight[0].numel() ** -0.5
         for leaf in ("weight", "bias"):
-            data = getattr(layer, leaf, None)
-            if data is not None:
+            parameter = getattr(layer, leaf, None)
+            if parameter is not None:
                 name = f"{path}.{leaf}" if path else leaf
-                u = random.uniform(key.fold_in(name), data.shape, device=data.device)
-                data.copy_(bound * (2 * u - 1))
+                u = random.uniform(key.fold_in(name), parameter.shape, device=parameter.device)
+                parameter.copy_(bound * (2 * u - 1))
 
 
 INITS: dict[str, Callable[[nn.Module, Key], None]] = {"normal": normal, "torch": fan_in_uniform}

@@ -1,5 +1,7 @@
 """Module, a torch.nn.Module that loads the state_dict of either panel.
 
+Shapes: a gradient has the shape of its tensor; each module names those of its inputs.
+Source: torch.nn.Module.
 Left panel: numpy_ref/nn/module.py, which writes out the part of torch.nn.Module that it needs.
 """
 
@@ -14,16 +16,15 @@ from torch import Tensor, nn
 
 from model_specs.common.state import check_state
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = (torch.float32, torch.float64)
 
 
 def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """float32 or float64, from its name or torch dtype. Raises ValueError for any other."""
-    result = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if result not in DTYPES.values():
-        raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
-    assert isinstance(result, torch.dtype)
-    return result
+    for known in DTYPES:
+        if dtype == known or (isinstance(dtype, str) and f"torch.{dtype}" == str(known)):
+            return known
+    raise ValueError(f"dtype: got {dtype!r}, takes float32 or float64")
 
 
 class Module(nn.Module):

@@ -3,6 +3,8 @@
 The optimisers of the left panel are torch.optim's, and `clip_grad_norm` is torch.nn.utils'.
 torch.optim.swa_utils.AveragedModel copies the whole model, and at its first update, after a step.
 Its rule for the averages is used here.
+
+Shapes: an average has the shape of its parameter.
 """
 
 from __future__ import annotations
@@ -63,11 +65,7 @@ class PolyakAverage:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
-        check_state(
-            {name: tuple(tensor.shape) for name, tensor in self.averages.items()},
-            {name: tuple(array.shape) for name, array in state.items()},
-            "average",
-        )
+        check_state(_shapes(self.averages), _shapes(state), "average")
         for name, tensor in self.averages.items():
             tensor.copy_(torch.as_tensor(state[name]))
 
@@ -75,3 +73,7 @@ class PolyakAverage:
     def _write(self, tensors: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[name])
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in state.items()}

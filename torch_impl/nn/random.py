@@ -4,6 +4,7 @@ Element i of a stream is a function of the key and i alone, so that parts of it 
 time, in any order, on any device. `start` is the index of the first element. The left panel draws
 the same bits.
 
+Shapes: an int or a tuple of ints `shape` is that of the result.
 Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 torch's own CUDA Philox depends on the launch and cannot be reproduced on the CPU.
 """
@@ -29,7 +30,7 @@ from model_specs.common.streams import (
 from torch_impl.nn.module import as_dtype
 
 _LOW = 0xFFFFFFFF
-
+_HALF = 32
 Device = torch.device | str | None
 
 
@@ -48,7 +49,7 @@ def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tenso
     for i in range(ROUNDS):
         k0, k1 = ((k + i * w) & _LOW for k, w in zip(key, WEYL, strict=True))
         p0, p1 = m0 * c0, m1 * c2
-        hi0, hi1 = (p0 >> 32) & _LOW, (p1 >> 32) & _LOW
+        hi0, hi1 = (p0 >> _HALF) & _LOW, (p1 >> _HALF) & _LOW
         c0, c1, c2, c3 = hi1 ^ c1 ^ k0, p1 & _LOW, hi0 ^ c3 ^ k1, p0 & _LOW
     return c0, c1, c2, c3
 
@@ -63,12 +64,10 @@ def bits(key: Key, shape: Shape, start: int = 0, device: Device = None) -> Tenso
     check_start(start)
     size = math.prod(shape)
     first, last = start // 4, (start + size + 3) // 4
-    block = torch.arange(first, last, dtype=torch.int64, device=device)
     k0, k1, c2, c3 = key.words
-    lanes = philox4x32(
-        (block & _LOW, block >> 32, torch.full_like(block, c2), torch.full_like(block, c3)),
-        (k0, k1),
-    )
+    block = torch.arange(first, last, dtype=torch.int64, device=device)
+    upper = (torch.full_like(block, c2), torch.full_like(block, c3))
+    lanes = philox4x32((block & _LOW, block >> _HALF, *upper), (k0, k1))
     words = torch.stack(lanes, dim=1).reshape(-1)
     offset = start - 4 * first
     return words[offset : offset + size].reshape(shape)
@@ -132,7 +131,7 @@ def dropout_mask(
 
 
 def permutation(key: Key, n: int, device: Device = None) -> Tensor:
-    """A random permutation of 0 ... n - 1, the stable argsort of n words. int64."""
+    """A random permutation of 0 ... n - 1, the stable argsort of n words.   -> (n) int64"""
     return torch.argsort(bits(key, n, device=device), stable=True)
 
 
@@ -147,7 +146,8 @@ def draw_eps(
 ) -> Tensor:
     """Standard normal noise for the latents of a batch: (N, Z), or (N, K, Z) with K `samples`.
 
-    Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, K = 1 without `samples`.
+    Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, N = batch_size, Z = dim, K = 1
+    without `samples`.
     `first` is the index of the first example, so that part of a batch gets the same noise as within
     the whole batch.
     Raises: ValueError for a batch_size or samples < 1.

@@ -1,5 +1,6 @@
 """Weight-normalised layers, vectorised.   Left panel: numpy_ref/nn/weight_norm.py
 
+Shapes: I inputs, O outputs; N images of H x W pixels before a convolution, OH x OW after it.
 Source: Salimans & Kingma, "Weight normalization" (2016), arXiv 1602.07868.
 torch.nn.utils has weight normalisation too, but without masks and data-dependent initialisation.
 """
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_specs.common.fields import check_positive_int
 from torch_impl.nn.functional import weight_norm
 from torch_impl.nn.module import as_dtype
 
@@ -97,6 +99,8 @@ class WNLinear(WeightNorm):
     """F.linear, weight-normalised.   x (..., I) -> y (..., O)"""
 
     def __init__(self, in_features: int, out_features: int, **factory_kwargs: Any) -> None:
+        check_positive_int("in_features", in_features)
+        check_positive_int("out_features", out_features)
         super().__init__(out_features, in_features, **factory_kwargs)
 
     def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -115,7 +119,11 @@ class WNConv2d(WeightNorm):
         padding: int | Pair = 0,
         **factory_kwargs: Any,
     ) -> None:
-        super().__init__(out_channels, in_channels, *_pair(kernel_size), **factory_kwargs)
+        check_positive_int("in_channels", in_channels)
+        check_positive_int("out_channels", out_channels)
+        kernel = _pair(kernel_size)
+        super().__init__(out_channels, in_channels, *kernel, **factory_kwargs)
+        self.in_channels = in_channels
         self.stride, self.padding = stride, padding
 
     def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -137,8 +145,12 @@ class WNConvTranspose2d(WeightNorm):
         output_padding: int | Pair = 0,
         **factory_kwargs: Any,
     ) -> None:
-        super().__init__(in_channels, out_channels, *_pair(kernel_size), **factory_kwargs)
-        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        check_positive_int("in_channels", in_channels)
+        check_positive_int("out_channels", out_channels)
+        kernel = _pair(kernel_size)
+        super().__init__(in_channels, out_channels, *kernel, **factory_kwargs)
+        self.stride, self.padding = stride, padding
+        self.output_padding = output_padding
 
     def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         geometry = self.stride, self.padding, self.output_padding

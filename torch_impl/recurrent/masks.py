@@ -1,5 +1,7 @@
 """Draw the dropout masks of a recurrent network.
 
+Shapes: those of model_specs.recurrent.dropout.Masks.
+Source: Zaremba et al. (2014), arXiv 1409.2329; Gal & Ghahramani (2016), arXiv 1512.05287.
 Left panel: numpy_ref/recurrent/masks.py
 """
 
@@ -25,7 +27,8 @@ def draw_masks(
     check_positive_int("length", length)
     if not layers.training:
         return Masks()
-    fields, device = {}, layers.weights(0)[0].device
+    fields = {}
+    device = layers.weights(0)[0].device
     for name, rate, steps, widths in mask_plans(layers.config, layers.input_dim, length):
         masks = []
         for index, width in enumerate(widths):

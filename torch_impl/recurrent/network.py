@@ -2,9 +2,10 @@
 
     x -> D -> layer 1 -> D -> ... -> layer L -> D -> output -> loss
 
-The cells are in rnn.py and lstm.py. The dropout schemes are in model_specs/recurrent/dropout.py:
-a scheme is the shape of its masks and the connections D on which they lie.
-Left panel: numpy_ref/recurrent/network.py
+The cells are in rnn.py and lstm.py, the dropout schemes in model_specs/recurrent/dropout.py: a
+scheme is the shape of its masks and the connections D on which they lie.
+Shapes: T steps, B sequences, I inputs, H units, L layers, G gates, O outputs; W = I or H.
+Source: Zaremba et al. (2014), section 3.   Left panel: numpy_ref/recurrent/network.py
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         m = self.scale(mask, x.dtype)
-        return x if m is None else x * m
+        if m is None:
+            return x
+        return x * m
 
     def scale(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         """m / (1 - p), the factor of each unit; None if no unit is dropped."""
@@ -53,9 +56,8 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Recurrent(nn.Module):
     """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
 
-    Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
-    weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
-    torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    Shapes: weight_ih_l0 (G H, I), weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the
+    names and layouts of torch.nn.RNN and torch.nn.LSTM, whose `state_dict` fits unchanged.
     `kernel` is "fused" or "loop": see torch_impl.recurrent.fused.KERNELS.
     """
 
@@ -120,14 +122,14 @@ class Recurrent(nn.Module):
             return run_fused(self.fused_kernel, x, state, weights, self.training)
         weight_hh = self.weights(layer)[1]
         a = self._project(x, layer)
-        m = None if m is None else m.expand(len(a), *state[0].shape)
+        T, (h, *rest) = len(a), state
         hs = []
-        for t in range(len(a)):
-            h, *rest = state
+        m = None if m is None else m.expand(T, *h.shape)
+        for t in range(T):
             a_t = a[t] + (h if m is None else h * m[t]) @ weight_hh.T
-            state = self._cell(a_t, *rest)
-            hs.append(state[0])
-        return torch.stack(hs), *state
+            h, *rest = self._cell(a_t, *rest)
+            hs.append(h)
+        return torch.stack(hs), h, *rest
 
     def _cell(self, a: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         """One step: a (B, G H) and the state without h -> the new state."""
@@ -177,8 +179,10 @@ class SoftmaxOutput(Output):
     """
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        targets = y.flatten()
         logits = F.linear(h, self.weight, self.bias).flatten(0, 1).to(self.dtype)
-        return F.cross_entropy(logits, y.flatten(), reduction="none").view(y.shape)
+        error = F.cross_entropy(logits, targets, reduction="none")
+        return error.view(y.shape)
 
     def check_targets(self, y: Tensor, shape: tuple[int, int]) -> None:
         """Raise ValueError unless y is int64 of `shape`, each in [0, O)."""
@@ -186,9 +190,9 @@ class SoftmaxOutput(Output):
 
 
 def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sum over T of weight * error, averaged over B; and the weighted mean.
+    """Sum over T of weight error, averaged over B; and the weighted mean.
 
-    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere. Units: those of the error.
     """
     w = torch.ones_like(error) if weight is None else weight
     weighted = (w * error).sum()
@@ -196,7 +200,7 @@ def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]
 
 
 class SequenceModel(Module):
-    """The loss and the predictions that the RNN and the LSTM share.
+    """The loss and the predictions that the RNN and the LSTM share, in the units of the error.
 
         loss = sum_t weight_t error_t, averaged over the sequences
 

@@ -1,1 +1,14 @@
-"""The index of the site, the results and the search."""
+"""The index of the site, the page of results, and the search.
+
+repository.py  folders of the clone that an installed package lacks
+test_counts.py the number of tests that name a file, read from parity_tests/
+notebooks.py   the notebooks that import a file
+reading.py     minutes for each page, and walks through the pages
+verdicts.py    the verdict of each page in both dtypes
+rows.py        the rows of the index
+runs.py        the trainings of both panels in the output folder
+curves.py      both panels' curves as one drawing in SVG
+results.py     the recorded results as sections of a page
+search.py      the entries of the search
+home.py        the files that all of these make
+"""

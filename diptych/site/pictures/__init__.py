@@ -1,1 +1,63 @@
-"""What a picture says better than code."""
+"""What a picture says better than code: data flow, masks, windows, Jacobians, curves.
+
+Every picture is computed when the site is built, by running the panels.
+
+picture.py        the type, and the helpers that write SVG and controls
+schemes.py        the masks of the dropout schemes
+unrolled.py       a recurrent network over time, and where its masks lie
+pixels.py         the pixels that a masked convolution reads
+jacobians.py      the Jacobians of the flow, and the masks of a MADE
+heatmap.py        matrices as heat maps
+lossy.py, chart.py  what z keeps for each window
+convolutions.py   the pixels that a convolution reads
+optimisers.py     the paths of the optimisers
+dataflow/         the calls of a loss as boxes, their arrays as arrows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from diptych import pairs
+from diptych.site.pictures.convolutions import convolution
+from diptych.site.pictures.dataflow.figure import data_flow
+from diptych.site.pictures.jacobians import flow_jacobians, made_masks
+from diptych.site.pictures.lossy import information_preference
+from diptych.site.pictures.optimisers import optimiser_paths
+from diptych.site.pictures.picture import Picture
+from diptych.site.pictures.pixels import CONTEXTS, receptive_fields
+from diptych.site.pictures.schemes import scheme_masks
+from diptych.site.pictures.unrolled import unrolled_network
+
+PICTURES: dict[str, list[Callable[[], Picture]]] = {
+    **{model: [partial(data_flow, model)] for model in pairs.PAIRS},
+    "nn.convolution": [convolution],
+    "nn.optim": [optimiser_paths],
+    "autoregressive.flow": [flow_jacobians, made_masks],
+    "autoregressive.pixel_cnn": [
+        partial(receptive_fields, ["raster", "2 × 0", "3 × 1", "5 × 2", "7 × 3"]),
+    ],
+    "autoregressive.stacked_pixel_cnn": [partial(receptive_fields, ["two stacks", "raster"])],
+    "recurrent.masks": [partial(scheme_masks, "rnn")],
+    "recurrent.network": [partial(unrolled_network, "rnn", "recurrent.network")],
+}
+"""page -> the functions that make its pictures"""
+PICTURES["conv_vae"].append(convolution)
+PICTURES["vlae"] += [
+    partial(receptive_fields, list(CONTEXTS)[::-1]),
+    information_preference,
+]
+for recurrent in ("rnn", "lstm"):
+    PICTURES[recurrent] += [
+        partial(unrolled_network, recurrent, recurrent),
+        partial(scheme_masks, recurrent),
+    ]
+
+
+def for_page(slug: str) -> list[Picture]:
+    """The pictures of a page, such as "lstm" or "autoregressive.flow", in order."""
+    return [make() for make in PICTURES.get(slug, [])]
+
+
+__all__ = ["Picture", "for_page"]

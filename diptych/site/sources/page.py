@@ -45,10 +45,12 @@ class Statement:
 
 @dataclass(frozen=True)
 class Quote:
-    """Lines of a panel's source that a page shows from another place: where torch is called."""
+    """A line of source that a page shows from another place: where the right panel calls torch."""
 
     slug: str
-    """the page that has the lines"""
+    """the page that has the line, "" if none has"""
+    path: str
+    """the file: "torch_impl/lstm.py" """
     definition: str
     """the definition around them, "" outside of any"""
     line: int
@@ -153,6 +155,8 @@ class SourcePage:
     """the paper, from the docstring's "Source:"; "" if it names none"""
     remark: str = ""
     """for a file of one panel: what stands for it on the other"""
+    missing_file: str = ""
+    """the error message if one panel lacks the file without a reason"""
     quotes: tuple[Quote, ...] = ()
     """lines of the other panel that stand for a file of one panel"""
 
@@ -164,4 +168,5 @@ class SourcePage:
     @property
     def missing_twins(self) -> list[str]:
         """The error messages for definitions that one panel lacks without a reason."""
-        return [d.missing_twin for d in self.walk() if d.missing_twin]
+        messages = [d.missing_twin for d in self.walk() if d.missing_twin]
+        return [self.missing_file, *messages] if self.missing_file else messages

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diptych.site.sources.page import Definition, Group, SourcePage, Statement, Tally
 from diptych.site.sources.statements import Function
+from diptych.site.sources.supplied import SUPPLIES
 
 
 def tally(page: SourcePage) -> Tally:
@@ -13,25 +14,29 @@ def tally(page: SourcePage) -> Tally:
     statements = aligned = one_to_one = explained = supplied = 0
     for definition, group in _rows(page):
         count = sum(_counts(s) for s in group.left)
-        if definition.torch_name and not group.right:
+        if any(text.startswith(SUPPLIES) for text in _remarks(page, definition, group)):
             supplied += count
             continue
         statements += count
         if group.right or group.part_of:
             aligned += count
             one_to_one += count * (len(group.left) == len(group.right) == 1)
-        elif group.remark or definition.remark:
+        elif any(_remarks(page, definition, group)):
             explained += count
     return Tally(statements, aligned, one_to_one, explained, supplied)
 
 
 def unexplained(page: SourcePage) -> list[Group]:
-    """The rows of one panel alone that neither have a remark nor belong to a definition with one."""
+    """The rows of one panel alone for which neither row nor definition nor page says why."""
     return [
         group
         for definition, group in _rows(page, every=True)
-        if not (group.left and group.right) and not (group.remark or definition.remark)
+        if not (group.left and group.right) and not any(_remarks(page, definition, group))
     ]
+
+
+def _remarks(page: SourcePage, definition: Definition, group: Group) -> tuple[str, ...]:
+    return group.remark, definition.remark, page.remark
 
 
 def _rows(page: SourcePage, every: bool = False) -> Iterator[tuple[Definition, Group]]:

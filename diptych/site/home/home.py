@@ -1,0 +1,60 @@
+"""The files of the index: index.html, the page of results, and the entries of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from jinja2 import Environment
+
+from diptych.site.home import reading, repository, results, rows, runs, search
+from diptych.site.home.curves import drawing
+from diptych.site.home.facts import facts, failures
+from diptych.site.home.notebooks import notebooks
+from diptych.site.home.verdicts import DTYPES, scientific
+from diptych.site.sources.page import SourcePage
+
+
+def home_files(
+    environment: Environment,
+    pages: Sequence[SourcePage],
+    out: Path,
+    *,
+    measured: rows.Measured = lambda slug: None,
+    extra: Iterable[search.Entry] = (),
+) -> Iterator[tuple[str, bytes]]:
+    """The files of the index, each as (path within the site, contents).
+
+    `measured` is a function (slug of a page) -> its measurements as JSON; `extra` are entries of
+    the search for what only the caller knows, such as pictures and faults. The runs that `out`
+    holds are drawn on the index.
+    """
+    books = notebooks(repository.folder("notebooks"))
+    sections = results.sections(repository.records())
+    common = {"pages": pages, "scientific": scientific, "dtypes": DTYPES}
+    chapters = rows.rows_by_chapter(pages, measured, books)
+    every = [row for group in chapters.values() for row in group]
+    index = environment.get_template("index.html.j2").render(
+        root="",
+        here="",
+        chapters=chapters,
+        facts=facts(chapters.get(rows.CHAPTERS[""], []), every),
+        failures=failures(every),
+        walks=reading.walks(pages, books),
+        minutes=reading.minutes,
+        rate=reading.LINES_A_MINUTE,
+        trainings=[(training, drawing(training)) for training in runs.trainings(out)],
+        study=runs.summary(out),
+        figures=[path.relative_to(out).as_posix() for path in runs.figures(out)],
+        sections=sections,
+        **common,
+    )
+    yield "index.html", index.encode()
+    page = environment.get_template("results.html.j2").render(
+        root="../", here="results", sections=sections, **common
+    )
+    yield "pages/results.html", page.encode()
+    for path in (path for section in sections for path in section.figures):
+        yield f"assets/{path.name}", path.read_bytes()
+    more = [(s.title, "results", f"pages/results.html#{s.id}", "") for s in sections]
+    yield "assets/search.js", search.script([*search.entries(pages, books), *extra, *more]).encode()

@@ -1,0 +1,92 @@
+"""The verdict of a page in one dtype, from the measurements that the page shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DTYPES = ("float64", "float32")
+ERROR, BOUND = {"float64": 3, "float32": 5}, {"float64": 4, "float32": 6}
+"""The place of a dtype's error and of its bound in a row of the measurements."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a parity check, over all variants of a page."""
+
+    ok: bool
+    tensors: int
+    variants: int
+    error: float
+    """the largest error relative to its bound"""
+    tensor: str
+    level: float
+    """where the error stands on a logarithmic scale of four decades up to its bound, 0 to 1"""
+    failures: tuple[tuple[str, str], ...] = ()
+    """for each variant that diverges, the verdict and the command that reproduces it"""
+
+    @property
+    def text(self) -> str:
+        """The error in two digits, such as 6.5e−16."""
+        return scientific(self.error)
+
+
+def verdicts(measured: Mapping[str, Any] | None, stem: str) -> dict[str, Verdict]:
+    """The verdict of a page for each dtype in which it was measured.
+
+    The page of a model answers for every tensor of its pair; the page of a building block for the
+    rows that stand on it.
+    """
+    if not measured:
+        return {}
+    result = {}
+    for dtype in DTYPES:
+        rows = [row for row in _rows(measured) if row[ERROR[dtype]] is not None]
+        if rows:
+            result[dtype] = _verdict(measured, stem, dtype, rows)
+    return result
+
+
+def _rows(measured: Mapping[str, Any]) -> list[Sequence[Any]]:
+    groups = (rows for variant in measured["rows"].values() for rows in variant.values())
+    return [row for rows in groups for row in rows]
+
+
+def _verdict(
+    measured: Mapping[str, Any], stem: str, dtype: str, rows: list[Sequence[Any]]
+) -> Verdict:
+    def excess(row: Sequence[Any]) -> float:
+        error, bound = float(row[ERROR[dtype]]), float(row[BOUND[dtype]])
+        return error / bound if error else 0.0
+
+    worst = max(rows, key=lambda row: math.inf if math.isnan(excess(row)) else excess(row))
+    error, name, tensors = float(worst[ERROR[dtype]]), worst[0], len(rows)
+    checks = {v: c[dtype] for v, c in measured["verdicts"].items() if dtype in c}
+    own = {v: c for v, c in checks.items() if v.partition("[")[0] == stem}
+    if own:
+        ok, tensors = all(c[0] == "agrees" for c in own.values()), sum(c[1] for c in own.values())
+        number, name = max(((float(c[2]), c[3]) for c in own.values()), default=(error, name))
+        error = number
+    else:
+        ok = all(excess(row) <= 1 for row in rows)
+    broken = {v: c for v, c in (own or checks).items() if c[0] != "agrees"}
+    failures = tuple((str(c[3]), str(c[4])) for c in broken.values()) if not ok else ()
+    bound = float(worst[BOUND[dtype]])
+    return Verdict(
+        ok, tensors, len(own or measured["rows"]), error, name, _level(error, bound), failures
+    )
+
+
+def _level(error: float, bound: float) -> float:
+    if not error or not bound:
+        return 0.0
+    return min(1.0, max(0.0, 1 + math.log10(error / bound) / 4)) if math.isfinite(error) else 1.0
+
+
+def scientific(number: float) -> str:
+    """A number in two digits with a true minus sign, such as 6.5e−16; 0 is "0"."""
+    if not math.isfinite(number):
+        return str(number)
+    return f"{number:.1e}".replace("e-", "e−") if number else "0"

@@ -1,0 +1,204 @@
+"""Join the values of both panels: each value of the left with the one of the right that is equal
+in meaning, if there is one."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.arrays import leaves, to_numpy
+from diptych.parity.running.alignment import match_leaves
+from diptych.site.measured.gradient_twins import GradientTwins
+from diptych.site.measured.line_trace import Execution, Frame, Value
+from diptych.site.measured.places import Place, Places
+from diptych.site.measured.traced_run import BACKWARD, LOSS, TracedRun
+from diptych.site.measured.twins import Twins
+from diptych.site.sources.page import SideName
+
+
+@dataclass(frozen=True)
+class JoinedValue:
+    """A value of the left panel at its statement, and its twin on the right."""
+
+    place: Place
+    stem: str
+    name: str
+    kind: str
+    """value | gradient | mask"""
+    phase: str
+    chain: tuple[Frame, ...]
+    """the call of the function, the one that made it, and so on"""
+    source: int
+    """the id of the array: a value that is handed on keeps it"""
+    key: str
+    """the same in every run of the left panel"""
+    line: int
+    array: np.ndarray
+    twin: np.ndarray | None
+
+
+def join(run: TracedRun, places: Places) -> list[JoinedValue]:
+    """All values of the left panel in the order of computation, with their twins."""
+    frames = run.trace.frames
+    twins = Twins()
+    pairs = match_frames(frames)
+    _join_module_calls(run, frames, twins)
+    for left, right in pairs.items():
+        _join_results(left, right, twins)
+        _join_names(left, right, places, twins)
+    if run.graph is not None:
+        GradientTwins(run, pairs, twins).join()
+    return [
+        JoinedValue(
+            place,
+            frame.stem,
+            value.name,
+            _kind(frame, value),
+            frame.phase,
+            frame.chain,
+            id(value.source),
+            key,
+            execution.site.line,
+            value.array,
+            twins.of(frame, execution, value),
+        )
+        for key, frame, execution, value in left_values(frames)
+        if (place := places.of(frame.stem, "left", execution.site.line)) is not None
+    ]
+
+
+def left_values(frames: list[Frame]) -> Iterator[tuple[str, Frame, Execution, Value]]:
+    """(key, call, execution, value) in the order of computation.
+
+    Keys are equal in every run of the left panel that takes the same branches.
+    """
+    counts: Counter[str] = Counter()
+    numbers: dict[Frame, int] = {}
+    for frame in frames:
+        if frame.side == "left":
+            numbers[frame] = counts[frame.phase]
+            counts[frame.phase] += 1
+    executions = [(e, n, f) for f in numbers for n, e in enumerate(f.executions)]
+    for execution, n, frame in sorted(executions, key=lambda item: item[0].order):
+        for value in execution.values:
+            yield f"{frame.phase}|{numbers[frame]}|{n}|{value.name}", frame, execution, value
+
+
+def _kind(frame: Frame, value: Value) -> str:
+    if value.array.dtype.kind == "b":
+        return "mask"
+    is_gradient = value.name.startswith(("d", "return")) or value.name.endswith("grad")
+    return "gradient" if frame.phase == BACKWARD and is_gradient else "value"
+
+
+def match_frames(frames: list[Frame]) -> dict[Frame, Frame]:
+    """Calls of the left -> calls of the right of the same function, if both made equally many."""
+    by_key: defaultdict[tuple[str, ...], dict[SideName, list[Frame]]] = defaultdict(
+        lambda: {"left": [], "right": []}
+    )
+    for frame in frames:
+        if not frame.function.nested:
+            by_key[frame.key][frame.side].append(frame)
+    pairs = {}
+    for sides in by_key.values():
+        if len(sides["left"]) == len(sides["right"]):
+            pairs.update(zip(sides["left"], sides["right"], strict=True))
+    return pairs
+
+
+def _join_results(left: Frame, right: Frame, twins: Twins) -> None:
+    """Join what two calls of one function return."""
+    ours = dict(leaves(value_of(left.result)))
+    theirs = dict(leaves(right.result))
+    if len(ours) != len(theirs):  # the left returns something else, such as a state without h
+        return
+    for name, other in match_leaves(ours, theirs).items():
+        if name in ours and other in theirs:
+            twins.add_object(ours[name], to_numpy(theirs[other]))
+
+
+def _join_names(left: Frame, right: Frame, places: Places, twins: Twins) -> None:
+    """Join what statements of one group assign to one name, the n-th time with the n-th time."""
+    ours, theirs = _by_group(left, places), _by_group(right, places)
+    for key, values in ours.items():
+        others = theirs.get(key, [])
+        if len(values) == len(others):
+            for (execution, value), (_, other) in zip(values, others, strict=True):
+                twins.add_value(left, execution, value, other)
+
+
+def _by_group(frame: Frame, places: Places) -> dict[tuple[str, str], list[tuple[Execution, Value]]]:
+    groups: defaultdict[tuple[str, str], list[tuple[Execution, Value]]] = defaultdict(list)
+    filled = filled_names(frame.function.node)
+    for execution in frame.executions:
+        place = places.of(frame.stem, frame.side, execution.site.line)
+        if place is None or allocates(execution.site.node) or execution.site.returned is not None:
+            continue
+        for value in execution.values:
+            if value.name.partition("[")[0] not in filled or value.name.endswith("]"):
+                groups[place.group, value.key].append((execution, value))
+    return groups
+
+
+@functools.cache
+def filled_names(function: ast.AST) -> frozenset[str]:
+    """Local arrays that a function fills element by element: as a whole they mean nothing yet."""
+    return frozenset(
+        target.value.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name)
+    )
+
+
+@functools.cache
+def allocates(statement: ast.AST) -> bool:
+    """True for a statement that makes an array without values, such as np.empty."""
+    calls = (node for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+    return any(node.attr in ("empty", "empty_like") for node in calls)
+
+
+def _join_module_calls(run: TracedRun, frames: list[Frame], twins: Twins) -> None:
+    """Join the outputs of modules that torch supplies, by the path of the module."""
+    calls = defaultdict(list)
+    for call in run.module_calls:
+        calls[call.path].append(call)
+    ours = defaultdict(list)
+    for frame in frames:
+        if is_module_call(frame):
+            ours[frame.path].append(frame)
+    for path, lefts in ours.items():
+        if len(lefts) == len(calls[path]):
+            for left, call in zip(lefts, calls[path], strict=True):
+                twins.module_calls[left] = call
+                mine, theirs = dict(leaves(value_of(left.result))), dict(leaves(call.output))
+                for name, other in match_leaves(mine, theirs).items():
+                    twins.add_object(mine[name], to_numpy(theirs[other]))
+
+
+def is_module_call(frame: Frame) -> bool:
+    """True for the forward of a module of the left panel in the training loss."""
+    return (
+        frame.side == "left"
+        and frame.phase == LOSS
+        and frame.function.definition.endswith(".forward")
+        and not frame.function.nested
+        and not (
+            frame.parent is not None
+            and frame.parent.owner is frame.owner
+            and frame.parent.function.definition.endswith(".forward")
+        )
+    )
+
+
+def value_of(result: object) -> object:
+    """The value of (value, vjp), or the result itself."""
+    if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
+        return result[0]
+    return result

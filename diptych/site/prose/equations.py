@@ -1,0 +1,78 @@
+"""Equations of docstrings as MathML.
+
+Plain text is parsed (`parser`) to LaTeX, and latex2mathml turns that into MathML. An equation that
+the plain notation cannot write stands between dollar signs in a raw docstring, as LaTeX.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from latex2mathml.converter import convert
+from markupsafe import Markup
+
+from diptych.site.prose.parser import Parser
+
+_REPAIRS = (  # of latex2mathml's output
+    (r"<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),  # \sim is an operator
+    (r'<mtext mathvariant="monospace">', '<mtext style="font-family:monospace">'),
+    (r"<mo>&#x02223;</mo>", '<mo lspace="0.2em" rspace="0.2em">&#x02223;</mo>'),
+    (r"<mi>(log|exp|sin|cos|tanh)</mi>", r"<mi>\1</mi>"),
+)
+
+
+@cache
+def latex(text: str, *, block: bool = True) -> str:
+    """LaTeX of an equation in plain text; in a sentence (not `block`) quotients have a slash.
+
+    Raises: NotationError for what the notation does not have.
+
+    >>> print(latex("KL(q(z|x) || p(z))"))
+    \\text{KL}(q(z \\mid x) \\parallel p(z))
+    """
+    text = " ".join(text.split())
+    if text.startswith("$") and text.endswith("$"):
+        return text[1:-1]
+    return Parser(text, block=block).equation()
+
+
+@cache
+def mathml(text: str, block: bool) -> Markup:
+    """An equation in plain text, or LaTeX between dollar signs, as a <math> element."""
+    xml = convert(latex(text, block=block), display="block" if block else "inline")
+    for pattern, replacement in _REPAIRS:
+        xml = re.sub(pattern, replacement, xml)
+    return Markup(xml)
+
+
+def relation(text: str) -> list[int]:
+    """Positions of the relation signs of an equation that stand outside of brackets.
+
+    >>> relation("f[a = b] = c"), relation("a + b")
+    ([9], [])
+    """
+    return _outside(text, r"(?<=\s)(?:<-|->|<=|>=|\+=|[=~<>])(?=\s)|^=(?=\s)")
+
+
+def equations(text: str) -> list[str]:
+    """The equations between the semicolons outside of brackets.
+
+    >>> equations("log N(x; mu, v) = y; z = 1")
+    ['log N(x; mu, v) = y', 'z = 1']
+    """
+    ends = [*_outside(text, r";\s"), len(text)]
+    starts = [0, *(end + 1 for end in ends)]
+    return [text[a:b].strip() for a, b in zip(starts, ends, strict=False)]
+
+
+def _outside(text: str, pattern: str) -> list[int]:
+    result, depth = [], 0
+    for match in re.finditer(rf"[(\[{{]|[)\]}}]|{pattern}", text):
+        if match[0] in "([{":
+            depth += 1
+        elif match[0] in ")]}":
+            depth -= 1
+        elif not depth:
+            result.append(match.start())
+    return result

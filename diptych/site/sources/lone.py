@@ -1,0 +1,152 @@
+"""Statements of one panel that no rule explains, and why the other panel has none.
+
+An entry that no page uses is an error of the tests.
+"""
+
+from __future__ import annotations
+
+from diptych.site.sources.page import SideName
+
+Lines = dict[str, str]
+AUTOCAST = "under autocast the network computes in half precision, its densities in this dtype"
+BLOCKS = "in blocks that stay in the cache; the right makes all numbers at once"
+CHECKED = "the left panel's Conv2d checks this itself"
+COPIED = "the left copies the arrays itself; torch's load_state_dict does it on the right"
+CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
+STEPS = "the left writes every h into one array, the right collects the steps in a list"
+
+LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
+    "mlp_vae": {
+        "right": {
+            "LogvarPosterior.forward": {"dtype = self.mu.weight.dtype": AUTOCAST},
+            "SigmaPosterior.forward": {"dtype = self.mu.weight.dtype": AUTOCAST},
+        }
+    },
+    "score_function": {
+        "right": {
+            "score_function_loss": {
+                "surrogate = weight * (advantage(cost, baseline) * score).mean(1).sum()": (
+                    "its gradient is what the left computes by score_vjp; its value is subtracted"
+                ),
+            }
+        }
+    },
+    "nn/checks": {
+        "right": {
+            "check_array": {"dtype = dtype or model.dtype": "the left takes the dtype itself"},
+            "check_images": {
+                "dtype = value.dtype if casts else None": "only the right panel runs under autocast"
+            },
+        }
+    },
+    "nn/convolution": {
+        "left": {
+            "ConvTranspose2d": {"transposed = True": "torch supplies this: nn.ConvTranspose2d"}
+        }
+    },
+    "nn/layers": {
+        "left": {"AXES": {"AXES = (0, 2, 3)": "torch supplies this: F.batch_norm"}},
+    },
+    "nn/module": {
+        "left": {
+            "Array": {
+                "Array = np.ndarray": "the right has torch's Tensor",
+                "Vjp = Callable[..., Any]": "autograd does this on the right",
+            },
+            "Module": {"training = True": "torch supplies this: nn.Module.training"},
+            "Module.load_state_dict": {
+                "for name, array in own.items():": COPIED,
+                "own = self._state()": COPIED,
+            },
+        },
+        "right": {
+            "Module.load_state_dict": {
+                "if strict:": "an argument of torch's load_state_dict",
+                "return super().load_state_dict(tensors, strict, assign)": COPIED,
+            },
+        },
+    },
+    "nn/optim": {
+        "left": {
+            "BLOCK": {
+                "BLOCK = 32768": "torch supplies this: optim.Optimizer",
+                "Parameters = Iterable[tuple[str, Parameter] | Parameter]": (
+                    "torch supplies this: optim.Optimizer"
+                ),
+            }
+        },
+        "right": {
+            "PolyakAverage.__init__": {
+                "self._move: Any = get_ema_multi_avg_fn(decay)": (
+                    "torch's rule for the averages; `update` writes it out on the left"
+                )
+            }
+        },
+    },
+    "nn/random": {
+        "left": {
+            "_LOW": {"BLOCK = 8192": BLOCKS},
+            "bits": {
+                "words = np.empty((last - first, 4), np.uint32)": BLOCKS,
+                "for begin in range(first, last, BLOCK):": BLOCKS,
+            },
+        },
+        "right": {
+            "_LOW": {
+                "Device = torch.device | str | None": "only the right panel has devices",
+            }
+        },
+    },
+    "nn/weight_norm": {
+        "right": {
+            "Pair": {"Pair = tuple[int, int]": "numpy_ref/nn/correlation.py has this on the left"}
+        },
+    },
+    "recurrent/network": {
+        "left": {
+            "Recurrent.layer": {
+                "W = np.ascontiguousarray(weight_hh.data.T)": (
+                    "a copy in the order in which NumPy reads it fastest; torch needs none"
+                ),
+                "h, vjps = (np.empty((T + 1, *h0.shape), a.dtype), [])": STEPS,
+                "h[0] = h0": STEPS,
+            },
+            "SoftmaxOutput.forward": {
+                "error, ones = (np.empty(len(logits), logits.dtype), "
+                "np.ones(len(logits), logits.dtype))": CROSS_ENTROPY,
+                "for block in functional.row_blocks(logits, 40000):": CROSS_ENTROPY,
+                "logits[block] += self.bias.data": "F.linear adds the bias on the right",
+                "logits[block] = error_vjp(ones[block])": (
+                    "for the vjp: autograd does this on the right"
+                ),
+            },
+        },
+        "right": {
+            "Recurrent.layer": {"hs = []": STEPS, "hs.append(h)": STEPS},
+        },
+    },
+    "autoregressive/pixel_cnn": {
+        "right": {
+            "MaskedConv2d.__init__": {"check_positive_int('out_channels', out_channels)": CHECKED},
+            "MaskedConv2d.forward": {
+                "checks.check_images('x', x, self.in_channels, self.weight)": (
+                    "conv2d of the left panel checks this itself"
+                ),
+            },
+        },
+    },
+    "autoregressive/stacked_pixel_cnn": {
+        "right": {
+            "StackedConv2d.__init__": {
+                "check_positive_int('in_channels', in_channels)": CHECKED,
+                "check_positive_int('out_channels', out_channels)": CHECKED,
+            },
+        },
+    },
+}
+"""By file, side, definition and the statement's first line, as `ast.unparse` writes it."""
+
+
+def lone(stem: str, side: SideName, definition: str, line: str) -> str:
+    """The remark of the table for a statement, "" if it has none."""
+    return LONE.get(stem, {}).get(side, {}).get(definition, {}).get(line, "")

@@ -1,0 +1,176 @@
+// One pass, step by step: the forward and then the backward, line by line, with arrow keys. The
+// arrays of both panels and their difference as heat maps; the line that makes them lights up.
+// Everything was recorded when the site was built; nothing is computed here but right = left - d.
+(() => {
+  const { $, $$, sci, escape, json, parameter, remember } = window.Diptych;
+  const data = json("values-data"), strip = $("#values");
+  if (!data || !data.steps.length || !strip) return;
+  strip.hidden = false;
+  const steps = data.steps, tape = $(".tape", strip), maps = $(".maps", strip), under = $(".under", strip);
+  const follow = $(".follow", strip);
+  let at = Math.min(steps.length - 1, Math.max(0, Number(parameter("step") || 1) - 1));
+  let cursor = null, touched = !!parameter("step"); // a line is lit once the reader steps
+  $(".about", strip).textContent = `The same weights and the same random numbers on both panels: ${data.about}.`;
+
+  // --- arrays: rows of numbers, however they came; a long vector is read like lines of text
+  const WIDE = 32;
+  function grid(values) {
+    if (values === null || values === undefined) return null;
+    const rows = Array.isArray(values) ? (Array.isArray(values[0]) ? values : [values]) : [[values]];
+    if (rows.length > 1 || rows[0].length <= WIDE) return rows;
+    return Array.from({ length: Math.ceil(rows[0].length / WIDE) }, (_, k) => rows[0].slice(k * WIDE, (k + 1) * WIDE));
+  }
+  const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
+  function extent(...grids) {
+    const all = grids.flat(2).filter(isNumber);
+    return all.length ? [Math.min(...all), Math.max(...all)] : [0, 0];
+  }
+  const short = (x) => isNumber(x) ? String(Number(x.toPrecision(4))).replace("-", "\u2212") : String(x);
+  const share = (x, [low, high]) => high > low ? (x - low) / (high - low) : x ? 0.5 : 0;
+
+  // --- the tape
+  function thumbnail(values) {
+    const rows = grid(values), range = extent(rows), canvas = document.createElement("canvas");
+    [canvas.height, canvas.width] = [rows.length, rows[0].length];
+    const scale = Math.max(1, Math.min(6, 60 / canvas.width, 34 / canvas.height));
+    canvas.style.width = `${Math.max(5, Math.min(64, canvas.width * scale))}px`;
+    canvas.style.height = `${Math.max(5, Math.min(38, canvas.height * scale))}px`;
+    const pen = canvas.getContext("2d");
+    rows.forEach((row, i) => row.forEach((x, j) => {
+      pen.fillStyle = `rgba(128, 122, 112, ${isNumber(x) ? 0.12 + 0.85 * share(x, range) : 1})`;
+      pen.fillRect(j, i, 1, 1);
+    }));
+    return canvas;
+  }
+  const buttons = steps.map((step, k) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("role", "tab");
+    button.innerHTML = `<b>${escape(step.name)}</b><small>${step.shape.length ? step.shape.join("×") : "scalar"}</small>`;
+    button.prepend(thumbnail(step.left));
+    button.addEventListener("click", () => move(k - at));
+    return button;
+  });
+  const turn = steps.findIndex((step) => step.phase === "backward");
+  for (const [k, button] of buttons.entries()) {
+    if (k === turn) tape.append(Object.assign(document.createElement("span"), { className: "turn-point", textContent: "backward", role: "presentation" }));
+    tape.append(button);
+  }
+
+  // --- the maps
+  function map(kind, title, rows, range, subtitle, foot) {
+    const wide = rows[0].length;
+    if (rows.length === 1 && wide === 1) return `<div class="map"><h3>${title}<span>${subtitle}</span></h3><p class="scalar">${foot}</p></div>`;
+    const low = strip.classList.contains("docked") ? 110 : 200;
+    const room = (maps.clientWidth || 900) / (matchMedia("(max-width: 760px)").matches ? 2 : 3) - 36;
+    const size = Math.max(3, Math.min(24, Math.floor(room / wide) - 1, Math.floor(low / rows.length) - 1));
+    const cells = rows.flatMap((row) => row.map((x) => isNumber(x) ? `<i style="--v:${share(x, range).toFixed(3)}"></i>` : '<i class="none"></i>'));
+    return `<div class="map" style="--c:var(${{ left: "--left", right: "--right", difference: "--ok" }[kind]})"><h3>${title}<span>${subtitle}</span></h3>
+      <div class="cells" data-kind="${kind}" role="img" tabindex="0" aria-label="${title}: ${rows.length} by ${wide} numbers, arrow keys read them" style="--h:${size}px;grid-template-columns:repeat(${wide}, minmax(0, ${size}px))">${cells.join("")}</div><p>${foot}</p></div>`;
+  }
+  const legend = ([low, high]) => `${short(low)}<span class="scale"></span>${short(high)}`;
+  function render() {
+    const step = steps[at], left = grid(step.left), difference = grid(step.difference);
+    const size = step.shape.length ? `(${step.shape.join(", ")})${escape(step.part || "")}` : "scalar";
+    const one = left.length === 1 && left[0].length === 1;
+    if (!difference) {
+      const range = extent(left);
+      maps.innerHTML = map("left", "left, NumPy", left, range, size, one ? short(left[0][0]) : legend(range)) +
+        '<div class="map"><h3>right, PyTorch</h3><p>The right panel has no such value: autograd or a fused call of torch does this.</p></div>';
+      return;
+    }
+    const right = left.map((row, i) => row.map((x, j) => isNumber(x) ? x - difference[i][j] : x));
+    const size_of = difference.map((row) => row.map((x) => isNumber(x) ? Math.abs(x) : x));
+    const range = extent(left, right), most = extent(size_of)[1];
+    const differ = size_of.flat().filter((x) => x !== 0).length;
+    maps.innerHTML = map("left", "left, NumPy", left, range, size, one ? short(left[0][0]) : legend(range)) +
+      map("right", "right, PyTorch", right, range, size, one ? short(right[0][0]) : legend(range)) +
+      map("difference", "difference", size_of, [0, most || 1], differ ? `${differ} of ${size_of.flat().length} differ` : "",
+        one ? sci(size_of[0][0], 1) : differ ? `0<span class="scale"></span>${sci(most, 1)}` : "the same to the last bit");
+  }
+  function show(k, focus = false) {
+    at = Math.min(steps.length - 1, Math.max(0, k));
+    cursor = null;
+    under.textContent = "";
+    const step = steps[at], group = groupOf(step);
+    $(".count", strip).textContent = `${step.phase}, ${at + 1} of ${steps.length}`;
+    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest("[id]").id}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
+    follow.hidden = !group;
+    for (const [i, button] of buttons.entries()) {
+      button.setAttribute("aria-selected", i === at);
+      button.tabIndex = i === at ? 0 : -1;
+    }
+    if (focus) buttons[at].focus({ preventScroll: true });
+    tape.scrollLeft = buttons[at].offsetLeft - tape.offsetLeft - (tape.clientWidth - buttons[at].clientWidth) / 2;
+    for (const old of $$(".g.now")) old.classList.remove("now");
+    if (touched) group?.classList.add("now");
+    render();
+    if (strip.classList.contains("docked")) reveal(group);
+  }
+  const groupOf = (step) => step.group && $(`.g[data-g="${CSS.escape(step.group)}"]`);
+  function reveal(group) {
+    if (!group) return;
+    const box = group.getBoundingClientRect(), room = innerHeight - $(".player", strip).offsetHeight;
+    const by = box.top - room / 2.6;
+    if (box.top < 90 || box.bottom > room - 20) scrollBy({ top: by, behavior: Math.abs(by) < innerHeight ? "smooth" : "auto" });
+  }
+  function dock(on) {
+    touched = true;
+    strip.classList.toggle("docked", on);
+    follow.setAttribute("aria-pressed", on);
+    follow.textContent = on ? "Back to the strip" : "Show in the code";
+    show(at);
+    if (!on) { strip.scrollIntoView({ block: "start" }); buttons[at].focus({ preventScroll: true }); }
+  }
+  function move(by, focus) {
+    touched = true;
+    show(at + by, focus);
+    remember("step", at + 1);
+  }
+
+  // --- the mouse and the keyboard
+  follow.addEventListener("click", () => dock(!strip.classList.contains("docked")));
+  for (const button of $$(".step", strip)) button.addEventListener("click", () => move(Number(button.dataset.step)));
+  const STEP = { ArrowRight: 1, ArrowLeft: -1 };
+  document.addEventListener("keydown", (event) => {
+    const docked = strip.classList.contains("docked");
+    if (event.key === "Escape" && docked) dock(false);
+    if (event.target.closest?.(".cells")) return walk(event);
+    const free = event.target === document.body || event.target.closest?.(".values");
+    if (STEP[event.key] && (event.target.closest?.(".tape, .what") || (docked && free))) {
+      event.preventDefault();
+      move(STEP[event.key], !!event.target.closest?.(".tape"));
+    }
+    if (event.target.closest?.(".tape") && (event.key === "Home" || event.key === "End")) {
+      event.preventDefault();
+      move(event.key === "Home" ? -at : steps.length - 1 - at, true);
+    }
+  });
+  /** Put the cursor on a cell in all three maps and read its numbers. */
+  function point(index) {
+    for (const cell of $$(".cursor", maps)) cell.classList.remove("cursor");
+    cursor = index;
+    under.textContent = "";
+    if (index === null) return;
+    for (const cells of $$(".cells", maps)) cells.children[index]?.classList.add("cursor");
+    const left = grid(steps[at].left), wide = left[0].length, [i, j] = [Math.floor(index / wide), index % wide];
+    const x = left[i][j], d = grid(steps[at].difference)?.[i][j];
+    under.innerHTML = `${escape(steps[at].name)}[${i}, ${j}]   <b class="l">${short(x)}</b>` +
+      (d === undefined ? "" : `   <b class="r">${isNumber(x) ? short(x - d) : x}</b>   difference <b class="ok">${sci(d, 1)}</b>`);
+  }
+  function walk(event) {
+    const wide = grid(steps[at].left)[0].length, last = event.target.children.length - 1;
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: wide, ArrowUp: -wide }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const next = (cursor ?? -by) + by;
+    if (next >= 0 && next <= last) point(next);
+  }
+  maps.addEventListener("mouseover", (event) => {
+    const cell = event.target.closest(".cells i");
+    if (cell) point([...cell.parentElement.children].indexOf(cell));
+  });
+  maps.addEventListener("mouseleave", () => point(null));
+  maps.addEventListener("focusin", (event) => event.target.matches(".cells") && cursor === null && point(0));
+  show(at);
+})();
