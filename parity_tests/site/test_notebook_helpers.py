@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from diptych import notebook, weights
 from diptych.notebook import checking, quoting, showing
 from diptych.parity import compare
+from diptych.site.books import quoting as books_quoting
 from numpy_ref import conv_vae, mlp_vae
 from numpy_ref.autoregressive import ancestral, pixel_cnn
 from numpy_ref.nn import functional, random
@@ -51,7 +52,7 @@ def test_beside_shows_the_statements_of_both_panels_in_rows(shown):
 def test_beside_says_that_autograd_does_what_the_vjp_does(shown):
     notebook.beside(conv_vae.ConvVAE.encode, torch_conv_vae.ConvVAE.encode)
     (vjp,) = [row for row in rows_of(shown[0]) if row[0].lstrip().startswith("def vjp")]
-    assert vjp[1] == quoting.AUTOGRAD
+    assert vjp[1] == books_quoting.AUTOGRAD
 
 
 def test_marks_select_statements_with_their_twins_and_single_lines_of_a_vjp(shown):
@@ -84,7 +85,7 @@ def test_statements_without_a_twin_stand_beside_the_one_that_looks_most_alike(sh
 
 def test_a_call_stands_for_what_torch_supplies(shown):
     notebook.beside(functional.linear, "F.linear(x, W, b)")
-    assert quoting.SUPPLIED in shown[0].data
+    assert books_quoting.SUPPLIED in shown[0].data
     assert rows_of(shown[0])[0][1] == "F.linear(x, W, b)"
 
 

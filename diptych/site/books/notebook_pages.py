@@ -36,6 +36,8 @@ class NotebookPage:
     """Anchors and titles of its sections."""
     images: dict[str, bytes] = field(default_factory=dict, repr=False)
     """The pictures by file name, to be written to assets/notebooks."""
+    problems: tuple[str, ...] = ()
+    """Functions and lines of the panels that the notebook shows and that are gone, in words."""
 
     @property
     def file(self) -> str:
@@ -93,6 +95,7 @@ def _page(book: Notebook, prose: Prose) -> NotebookPage:
         book.models,
         tuple(outline),
         outputs.images,
+        tuple(outputs.problems),
     )
 
 
