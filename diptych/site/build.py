@@ -112,7 +112,7 @@ def _write(
         out, lambda book: notebook.render(root="../", pages=pages, here=book.slug, page=book)
     )
     if recorded:
-        write_break_page(out, environment, recorded, pages)
+        write_break_page(out, environment, pages, recorded)
         entries.append(("Break it", "page", "pages/break.html", "planted faults"))
         entries += [
             (r.fault.title, "fault", f"pages/break.html#{r.fault.name}", r.fault.pair)

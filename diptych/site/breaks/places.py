@@ -176,4 +176,3 @@ class Places:
 def statements(group: Group, side: SideName) -> tuple[Statement, ...]:
     """The statements of one side of a group."""
     return group.left if side == "left" else group.right
-

@@ -86,7 +86,8 @@ class TracedSide(NumpySide):
         self._initialize(trace)
         with contextlib.suppress(Exception):  # a noisy value may leave its range
             left.loss(trace)
-            left.evaluate(trace)
+            if left.other_loss is None:
+                left.evaluate(trace)
         outputs: Arrays = {key: value.array for key, _, _, value in left_values(trace.frames)}
         return Run(plan.root, {}, [], {}, outputs=outputs)
 
@@ -114,6 +115,6 @@ class TracedSide(NumpySide):
                 left=base, batch=map_arrays(lambda a: cast(a, dtype), old.prepared.panels.batch)
             ),
         )
-        left = LeftRun(prepared, old.first)
+        left = LeftRun(prepared, old.first, old.other_loss)
         left.state = old.state
         return type(self)(left, self.trace)

@@ -84,7 +84,7 @@
   }
 
   function sign(kind) {
-    const text = { planted: "planted", call: "calls it", first: "diverges" }[kind];
+    const text = { planted: "planted", call: "diverges", first: "diverges" }[kind];
     return element("span", { className: "broken-sign", textContent: text });
   }
 
