@@ -7,14 +7,16 @@ on the way is used within the run.
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from diptych.site.sources.page import Statement
 from diptych.site.sources.vocabulary import IGNORED, Words, common, words_of
 
-FOLDS = (2, 3, 4, 5)
+LONGEST = 5
 FOLDED = ("assign", "return", "expr", "raise")
 SAME_TARGET, OTHER_TARGET, OTHER_KIND, FOLD = 0.2, 0.6, 0.4, 0.6
 """The least share of common words for a pair with the same target, with another target, for
@@ -23,74 +25,89 @@ Pair = tuple[tuple[Statement, ...], tuple[Statement, ...]]
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """Statements taken as one: the words of all, without the names assigned on the way."""
 
+    length: int
     kind: str
-    targets: tuple[str, ...]
+    targets: Counter[str]
     words: Counter[str]
-    callees: frozenset[str]
+    callees: Counter[str]
 
 
 def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     """Pairs of runs in order; an empty run where a statement has no twin."""
-    a, b = [words_of(s) for s in left], [words_of(s) for s in right]
-    spans = [(1, 1), *((p, 1) for p in FOLDS), *((1, q) for q in FOLDS)]
-    best = [[(0.0, (0, 0))] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i in range(len(a), -1, -1):
-        for j in range(len(b), -1, -1):
-            options = [(best[i + 1][j][0], (1, 0))] if i < len(a) else []
-            options += [(best[i][j + 1][0], (0, 1))] if j < len(b) else []
-            for p, q in spans:
-                if i + p <= len(a) and j + q <= len(b):
-                    score = likeness(a[i : i + p], b[j : j + q])
+    ours, theirs = _runs(left), _runs(right)
+    best = [[(0.0, (0, 0))] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i in range(len(left), -1, -1):
+        for j in range(len(right), -1, -1):
+            options = [(best[i + 1][j][0], (1, 0))] if i < len(left) else []
+            options += [(best[i][j + 1][0], (0, 1))] if j < len(right) else []
+            for a in ours[i]:
+                for b in theirs[j]:
+                    score = likeness(a, b) if min(a.length, b.length) == 1 else 0
                     if score:
+                        p, q = a.length, b.length
                         options.append((best[i + p][j + q][0] + score, (p, q)))
             best[i][j] = max(options, default=(0.0, (0, 0)))
     return _path(left, right, best)
 
 
-def likeness(left: Sequence[Words], right: Sequence[Words]) -> float:
+def likeness(left: Run, right: Run) -> float:
     """Common words, targets and callees of two runs; 0 for runs that are no twins."""
-    ours, theirs = _as_one(left), _as_one(right)
-    if not ours or not theirs or ours.kind != theirs.kind or ours.kind == "backward":
+    if left.kind != right.kind or left.kind == "backward":
         return 0
-    common = _common_share(ours.words, theirs.words)
-    targets = _common_share(Counter(ours.targets), Counter(theirs.targets))
-    callees = _common_share(Counter(ours.callees), Counter(theirs.callees))
-    if ours.kind == "assign":
-        least = SAME_TARGET if targets > 0.5 else OTHER_TARGET
-    else:
-        least = OTHER_KIND
-    if len(left) + len(right) > 2:
-        least = FOLD
-        if ours.kind == "assign" and targets <= 0.5:
-            return 0
-    if common < least:
+    is_fold, assigns = left.length + right.length > 2, left.kind == "assign"
+    targets = _common_share(left.targets, right.targets)
+    if is_fold and assigns and targets <= 0.5:
         return 0
-    weight = (len(left) + len(right)) / 2
-    return weight * (common + 0.5 * targets + 0.3 * callees) - 0.1 * (weight - 1)
+    words = _common_share(left.words, right.words)
+    least = (SAME_TARGET if targets > 0.5 else OTHER_TARGET) if assigns else OTHER_KIND
+    if words < (FOLD if is_fold else least):
+        return 0
+    weight = (left.length + right.length) / 2
+    callees = _common_share(left.callees, right.callees)
+    return weight * (words + 0.5 * targets + 0.3 * callees) - 0.1 * (weight - 1)
 
 
-def _as_one(run: Sequence[Words]) -> _Run | None:
+def _runs(statements: Sequence[Statement]) -> list[list[Run]]:
+    """By its first statement, the runs of one to five statements that may have a twin."""
+    words = [words_of(s) for s in statements]
+    indents = _indents(statements)
+    result: list[list[Run]] = []
+    for i in range(len(words)):
+        lengths = range(1, min(LONGEST, len(words) - i) + 1)
+        block = [n for n in lengths if n == 1 or set(indents[i : i + n]) == {indents[i]}]
+        result.append([run for n in block if (run := _as_one(words[i : i + n]))])
+    return [*result, []]
+
+
+def _indents(statements: Sequence[Statement]) -> list[int]:
+    """The block of each statement as a column; the body of a `with` is no block of its own."""
+    withs = [s.node for s in statements if isinstance(s.node, ast.With)]
+    result = []
+    for node in (s.node for s in statements):
+        line = getattr(node, "lineno", 0)
+        around = [w for w in withs if w.lineno < line <= cast(int, w.end_lineno)]
+        result.append(getattr(node, "col_offset", -1) - 4 * len(around))
+    return result
+
+
+def _as_one(run: Sequence[Words]) -> Run | None:
     """The run as one statement, or None if a step is not used by a later one."""
     *steps, last = run
-    if not steps:
-        return _Run(last.kind, last.targets, last.words, last.callees)
-    words, callees = Counter(last.words), set(last.callees)
-    names: set[str] = set()
-    if last.kind not in FOLDED:
+    if steps and last.kind not in FOLDED:
         return None
+    words, callees = Counter(last.words), set(last.callees)
     for k, step in enumerate(steps):
         later = set().union(*(w.all_reads for w in run[k + 1 :]))
         if step.kind != "assign" or not _is_used(step, later):
             return None
         words.update(step.words)
         callees |= step.callees
-        names |= step.names
-    for name in names:
+    for name in set().union(*(step.names for step in steps)):
         del words[name]
-    return _Run(last.kind, last.targets, words, frozenset(callees))
+    return Run(len(run), last.kind, Counter(last.targets), words, Counter(callees))
 
 
 def _is_used(step: Words, later: set[str]) -> bool:

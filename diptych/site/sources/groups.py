@@ -90,9 +90,10 @@ def _of_block(row: Group, rows: list[Group]) -> str:
     line = _side(row, side)[0].node.__dict__.get("lineno", 0)
     for other in reversed(rows):
         node = _side(other, side)[0].node if other.kind == side else None
-        if other.remark and isinstance(node, ast.If | ast.For | ast.With):
-            if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
-                return other.remark
+        if not isinstance(node, ast.If | ast.For | ast.With):
+            continue
+        if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
+            return other.remark
     return ""
 
 

@@ -30,8 +30,8 @@ def read_page(file: TwinFile) -> SourcePage:
     text = texts["left"] or texts["right"]
     page = SourcePage(
         file,
-        title(text),
-        tuple(reader.definitions(*units)),
+        title(file.stem, text),
+        tuple(reader.definitions(units[0], units[1])),
         texts,
         lede=lede(text),
         source=source(text),
@@ -55,7 +55,10 @@ def match(
     for k, name in enumerate(theirs):
         if name not in ours:
             before = [n for n in list(theirs)[:k] if n in order]
-            order.insert(order.index(before[-1]) + 1 if before else 0, name)
+            place = order.index(before[-1]) + 1 if before else 0
+            while place < len(order) and order[place] not in theirs:
+                place += 1
+            order.insert(place, name)
     return [(ours.get(name), theirs.get(name)) for name in order]
 
 
@@ -84,8 +87,8 @@ class _Reader:
         left = [s for ours, _ in run if ours for s in ours.statements]
         right = [s for _, theirs in run if theirs for s in theirs.statements]
         groups = group(self.stem, name, (), (), left, right)
-        nodes = [next((u.node for pair in run if (u := pair[k])), None) for k in (0, 1)]
-        return Definition(name, "module", *nodes, groups)
+        ours, theirs = (s[0].node if s else None for s in (left, right))
+        return Definition(name, "module", ours, theirs, groups)
 
     def _definition(
         self, pair: Twins, siblings: list[Twins], parent: Definition | None
@@ -95,17 +98,19 @@ class _Reader:
         kind: DefinitionKind = (
             "class" if unit.kind == "class" else "method" if parent else "function"
         )
+        left, right = pair
         ours, theirs = (u.statements if u else [] for u in pair)
         result = Definition(
             name,
             kind,
-            *(u.node if u else None for u in pair),
-            groups=group(self.stem, name, ours[:1], theirs[:1], ours[1:], theirs[1:]),
+            left.node if left else None,
+            right.node if right else None,
+            group(self.stem, name, ours[:1], theirs[:1], ours[1:], theirs[1:]),
         )
         if result.only:
             result = self._alone(result, siblings, parent)
-        children = self.definitions(*(u.children if u else [] for u in pair), parent=result)
-        return replace(result, children=tuple(children))
+        inner = [u.children if u else [] for u in pair]
+        return replace(result, children=tuple(self.definitions(inner[0], inner[1], result)))
 
     def _alone(
         self, definition: Definition, siblings: list[Twins], parent: Definition | None

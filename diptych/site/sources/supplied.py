@@ -1,4 +1,4 @@
-"""What torch supplies: the definitions that only the left panel writes out, and the calls of torch.
+"""The definitions that only the left panel writes out since torch has them, and torch's calls.
 
 Every name on the right of the table is imported when a page is read, so that none can be wrong.
 """
@@ -23,7 +23,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "nn/functional": {
         "linear": "torch.nn.functional.linear",
         "embedding": "torch.nn.functional.embedding",
-        "add_rows": "torch.nn.functional.embedding; its backward adds up the gradients of equal ids",
+        "add_rows": "torch.nn.functional.embedding; its backward sums the gradients of equal ids",
         "add_product": "torch.nn.functional.linear; its backward computes the weight's gradient",
         "relu": "torch.nn.functional.relu",
         "ReLU": "torch.nn.ReLU",
@@ -152,6 +152,13 @@ class _Use:
     quote: Quote
 
 
+def calls(stem: str, definition: str, torch_name: str) -> bool:
+    """True if a function, or another method of its class, uses a name of torch on the right."""
+    around = stem.replace("/", "."), definition.partition(".")[0]
+    quotes = [use.quote for use in _uses() if use.torch_name == torch_name]
+    return any((q.slug, q.definition.partition(".")[0]) == around for q in quotes)
+
+
 def quotes_of(torch_name: str, stem: str) -> tuple[Quote, ...]:
     """Lines of the right panel that use a name of torch, those of the same file first."""
     slug = stem.replace("/", ".")
@@ -176,14 +183,14 @@ def _uses_in(slug: str, path: Path) -> Iterator[_Use]:
     panel = path.parent
     while panel.name not in ("torch_impl", "diptych"):
         panel = panel.parent
-    where = path.relative_to(panel.parent).as_posix()
+    name_of_file = path.relative_to(panel.parent).as_posix()
     for definition, call, node in _code(tree, ""):
         name = _dotted(node, aliases)
         if name.startswith("torch."):
             line = (call or node).lineno
-            whole = not call or call.end_lineno == line
-            source = lines[line - 1].strip() if whole else ast.unparse(call)
-            yield _Use(name, Quote(slug, where, definition, line, source))
+            is_long = call is not None and call.end_lineno != line
+            source = ast.unparse(call) if call and is_long else lines[line - 1].strip()
+            yield _Use(name, Quote(slug, name_of_file, definition, line, source))
 
 
 def _code(node: ast.AST, definition: str) -> Iterator[tuple[str, ast.Call | None, Any]]:

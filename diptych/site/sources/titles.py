@@ -5,11 +5,26 @@ from __future__ import annotations
 import ast
 import re
 
+TITLES = {
+    "nn/correlation": "Correlation of images with a kernel",
+    "nn/functional": "Pure functions and their vjps",
+    "nn/init": "Initial weights",
+    "nn/layers": "Linear, embedding, batch normalisation",
+    "nn/normalisation": "Batch normalisation over processes",
+    "nn/random": "Random numbers by Philox4x32-10",
+    "probability/distributions": "Log-likelihoods and KL divergences",
+    "probability/grey_distributions": "Densities on [0, 1] for grey values",
+    "recurrent/fused": "Fused kernels of torch",
+    "recurrent/masks": "Dropout masks of a recurrent network",
+    "autoregressive/latents": "Latents of the VLAE and free bits",
+}
+"""Titles of files whose first sentence does not begin with its subject, or is long."""
 
-def title(text: str) -> str:
+
+def title(stem: str, text: str) -> str:
     """The subject of the first sentence: "The LSTM language model"."""
-    subject = re.split(r", by hand|, vectorised|: |, so that", lede(text))[0]
-    return subject.rstrip(".")
+    subject = re.split(r", by hand|, vectorised|, NCHW|: ", lede(text))[0]
+    return TITLES.get(stem, subject.rstrip("."))
 
 
 def lede(text: str) -> str:
@@ -19,11 +34,12 @@ def lede(text: str) -> str:
 
 
 def source(text: str) -> str:
-    """The paragraph after "Source:" or "Sources:", up to "Where we differ"."""
-    for paragraph in _docstring(text).split("\n\n"):
-        for match in re.finditer(r"^Sources?: (.*)", paragraph, re.MULTILINE | re.DOTALL):
-            return re.split(r"\nWhere |; see model_specs", match[1])[0].replace("\n", " ").strip()
-    return ""
+    """The paper after "Source:" or "Sources:", "" if the docstring names none."""
+    match = re.search(r"^Sources?:\s(.*?)(?:\n\n|\nWhere |\Z)", _docstring(text), re.M | re.S)
+    if not match:
+        return ""
+    paper = re.split(r"; see\s+model_specs|(?<=[a-z)])\. (?=[A-Z])", " ".join(match[1].split()))
+    return paper[0].rstrip(".")
 
 
 def _docstring(text: str) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
-from diptych.site.sources.page import Definition, SideName, SourcePage, TwinFile
-from diptych.site.sources.supplied import SUPPLIED
+from diptych.site.sources.lone import LONE
+from diptych.site.sources.page import SideName, SourcePage, TwinFile
+from diptych.site.sources.remarks import first_line
+from diptych.site.sources.supplied import BODIES, SUPPLIED, calls
 
 RENAMED: dict[str, dict[str, str]] = {"nn/checks": {"check_array": "check_tensor"}}
 """By file: definitions whose name differs by rule, an array of the left being a tensor."""
 
 REASONS: dict[str, dict[str, str]] = {
     "nn/checks": {
-        "Model": "the right panel's checks read dtype and device from a model, the left's take a dtype",
+        "Model": "the right's checks read dtype and device from a model, the left's take a dtype",
     },
     "nn/module": {"as_device": "only the right panel has devices"},
     "nn/weight_norm": {"_pair": "as_pair of numpy_ref/nn/convolution.py does this on the left"},
@@ -81,29 +83,45 @@ def check(pages: Sequence[SourcePage]) -> list[str]:
 
 
 def stale(pages: Sequence[SourcePage]) -> list[str]:
-    """Entries of the tables for definitions and files that no panel has, or that both have."""
-    return list(_stale(pages))
-
-
-def _stale(pages: Sequence[SourcePage]) -> Iterator[str]:
+    """Entries of the tables for definitions, files and statements that no panel has alone."""
     by_stem = {page.file.stem: page for page in pages}
-    for table in (SUPPLIED, REASONS):
-        for stem, names in table.items():
-            alone = {d.name for d in _alone(by_stem.get(stem))}
-            for name in names:
-                if name not in alone:
-                    yield f"{stem}: {name} is in a table, but is no definition of one panel alone"
-    for stem, pairs in RENAMED.items():
-        page = by_stem.get(stem)
-        both = {d.name for d in page.walk() if not d.only} if page else set()
-        for name in pairs:
-            if name not in both:
-                yield f"{stem}: {name} is in the table of renamed definitions, but has no twin"
+    alone = {stem: [d.name for d in page.walk() if d.only] for stem, page in by_stem.items()}
+    both = {stem: [d.name for d in page.walk() if not d.only] for stem, page in by_stem.items()}
+    messages = []
+    for table, names in ((SUPPLIED, alone), (REASONS, alone), (BODIES, both), (RENAMED, both)):
+        for stem, entries in table.items():
+            for name in entries:
+                if name not in names.get(stem, ()):
+                    kind = "of one panel alone" if names is alone else "of both panels"
+                    messages.append(f"{stem}: {name} is in a table, but is no definition {kind}")
+    for stem, entries in BODIES.items():
+        for name, torch_name in entries.items():
+            if not calls(stem, name, torch_name):
+                messages.append(f"{stem}: {name} does not call {torch_name} on the right")
     for stem in FILES:
         page = by_stem.get(stem)
         if not page or (page.file.left and page.file.right):
-            yield f"{stem} is in the table of files of one panel, but is none"
+            messages.append(f"{stem} is in the table of files of one panel, but is none")
+    lone = {key for page in pages for key in _lone_lines(page)}
+    for key in _table_lines():
+        if key not in lone:
+            messages.append(
+                f"{': '.join(key)} is in the table of remarks, but has a twin or is gone"
+            )
+    return messages
 
 
-def _alone(page: SourcePage | None) -> list[Definition]:
-    return [d for d in page.walk() if d.only] if page else []
+def _lone_lines(page: SourcePage) -> Iterator[tuple[str, str, str, str]]:
+    for definition in page.walk():
+        for row in definition.groups:
+            if row.kind in ("left", "right"):
+                statement = (row.left or row.right)[0]
+                yield page.file.stem, row.kind, definition.name, first_line(statement.node)
+
+
+def _table_lines() -> Iterator[tuple[str, str, str, str]]:
+    for stem, sides in LONE.items():
+        for side, definitions in sides.items():
+            for definition, lines in definitions.items():
+                for line in lines:
+                    yield stem, side, definition, line

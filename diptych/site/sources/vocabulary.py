@@ -34,7 +34,7 @@ TWINS = {
     "broadcast_to": "expand",
     "clip": "clamp",
 }
-"""Names of the left panel, and the name that means the same on the right: they light up together."""
+"""By name of the left panel: the name that means the same on the right, lit up with it."""
 
 SAME = {
     "maximum": "clamp",

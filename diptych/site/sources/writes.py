@@ -17,8 +17,8 @@ OPERATORS: dict[str, type[ast.operator]] = {
 }
 
 
-def as_assignment(node: ast.AST) -> ast.AST:
-    """The assignment that means the same as a call of a statement; any other statement as it is."""
+def as_assignment(node: ast.AST) -> ast.AST:  # noqa: PLR0911  (a method each)
+    """The assignment that means the same as a statement's call; the statement if there is none."""
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return node
     call = node.value
