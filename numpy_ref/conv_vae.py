@@ -55,9 +55,10 @@ class ConvVAE(Module):
 
         loss = recon error + beta KL(q(z|x) || N(0, I))
 
-    Shapes: N images of C channels, S x S pixels; Z = latent_dim.
     In training mode batch normalisation makes each image depend on its batch; call `eval()` first
     to compute images independently.
+    Shapes: N images of C channels, S x S pixels; Z = latent_dim, K draws.
+    Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class ConvVAE(Module):
         return outputs, lambda doutputs: h_vjp(outputs_vjp(doutputs).reshape(h.shape))
 
     def activate(self, outputs: Array) -> tuple[Array, Vjp]:
-        """The output activation.   Any shape"""
+        """The output activation. Any shape."""
         return ACTIVATIONS[self.config.out_activation](outputs)
 
     def forward(
@@ -142,6 +143,7 @@ class ConvVAE(Module):
     ) -> tuple[ConvVAEOutput, Vjp]:
         """Compute recon, mu, logvar and z; without `sample_posterior`, z = mu.
 
+        Shapes: x and recon (N, C, S, S), noise.eps, mu, logvar and z (N, Z).
         The vjp takes the gradients of the four, in this order.
         """
         (mu, logvar), encode_vjp = self.encode(x)
@@ -161,6 +163,7 @@ class ConvVAE(Module):
     def loss(self, x: Array, noise: ConvVAENoise) -> tuple[ConvVAELoss, Callable[[], None]]:
         """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
+        Shapes: x (N, C, S, S), noise.eps (N, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, logvar), encode_vjp = self.encode(x)
@@ -198,9 +201,9 @@ class ConvVAE(Module):
     def log_weight(self, x: Array, noise: ConvVAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
-        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
-        log p(x).
+        The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
+        of Burda et al. (2015), which tends to log p(x).
+        Shapes: x (N, C, S, S), noise.eps (N, K, Z) -> (N, K).
         Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
         """
         if self.config.recon_type == "mse":

@@ -1,8 +1,9 @@
 """The LSTM language model, by hand.   Right panel: torch_impl/lstm.py
 
 Source: Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329; see model_specs.lstm for every choice.
+Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
 
-Backpropagation through time (BPTT). One step of a layer, with masks and biases left out, is
+Derivation: backpropagation through time (BPTT). One step of a layer, without masks and biases, is
 
     a_t = W_ih x_t + W_hh h_{t-1}               (the pre-activations of four gates)
     i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
@@ -109,7 +110,6 @@ class LSTM(SequenceModel):
 
         loss = sum_t -log p(token_{t+1} | tokens up to t), averaged over the B texts
 
-    Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
     Units: nats; LSTMLoss names the sums and averages.
     """
 

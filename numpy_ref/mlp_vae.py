@@ -2,6 +2,8 @@
 
 Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2013), arXiv 1312.6114.
 Where we differ: ReLU by default (the paper: tanh); see model_specs.mlp_vae for every choice.
+Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples, K draws; h (N, H),
+mu, logvar, sigma and std (N, Z), eps and z (N, L, Z).
 """
 
 from __future__ import annotations
@@ -45,7 +47,6 @@ class MLPVAE(Module):
 
         loss = E_q[-log p(x|z)] + beta KL(q(z|x) || N(0, I))          (= -ELBO at beta = 1)
 
-    Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples.
     Units: nats; MLPVAELoss names the sums and averages.
     """
 
@@ -102,7 +103,7 @@ class MLPVAE(Module):
     def decode(self, z: Array) -> tuple[Array, Vjp]:
         """The parameters of p(x|z), called logits for every likelihood.
 
-        z (..., Z) -> (..., D outputs), outputs = config.outputs
+        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood beta.
         """
         h, h_vjp = self.decoder_hidden(z)
         a, a_vjp = self.decoder_activation(h)
@@ -112,7 +113,7 @@ class MLPVAE(Module):
     def loss(self, x: Array, noise: MLPVAENoise) -> tuple[MLPVAELoss, Callable[[], None]]:
         """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
-        x (N, D), noise.eps (N, L, Z); L need not be config.samples.
+        Shapes: x (N, D), noise.eps (N, L, Z); L need not be config.samples. Units: see MLPVAELoss.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, scale), encode_vjp = self.encode(x)
@@ -148,9 +149,9 @@ class MLPVAE(Module):
     def log_weight(self, x: Array, noise: MLPVAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, D), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
-        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
-        log p(x).
+        The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
+        of Burda et al. (2015), which tends to log p(x).
+        Shapes: x (N, D), noise.eps (N, K, Z) -> (N, K).
         Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
         (mu, scale), _ = self.encode(x)
@@ -180,7 +181,7 @@ class MLPVAE(Module):
 class LogvarPosterior(Module):
     """q(z|x) = N(mu, exp(logvar)), with mu and logvar linear in h.
 
-    All posteriors have these methods. Shapes: h (N, H), mu and logvar (N, Z), eps and z (N, L, Z).
+    All posteriors have these methods.
     Source: Kingma & Welling (2013), appendix C.2.
     """
 
@@ -200,7 +201,7 @@ class LogvarPosterior(Module):
         return z, lambda dz: (dz.sum(1), (dz * eps).sum(1) * 0.5 * std)
 
     def kl(self, mu: Array, logvar: Array) -> tuple[Array, Vjp]:
-        """KL(q(z|x) || N(0, I)) in closed form.   -> (N,)"""
+        """KL(q(z|x) || N(0, I)) in closed form, nats.   -> (N)"""
         return gaussian_kl(mu, logvar)
 
     def kl_sampled(self, logvar: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
@@ -229,7 +230,7 @@ class SigmaPosterior(Module):
         return z, lambda dz: (dz.sum(1), (dz * eps).sum(1))
 
     def kl(self, mu: Array, sigma: Array) -> tuple[Array, Vjp]:
-        """KL(q(z|x) || N(0, I)) in closed form, with log(sigma^2 + 1e-8).   -> (N,)"""
+        """KL(q(z|x) || N(0, I)) in closed form, nats, with log(sigma^2 + 1e-8).   -> (N)"""
         return gaussian_kl_sigma(mu, sigma)
 
     def kl_sampled(self, sigma: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:
@@ -260,7 +261,7 @@ class DeterministicPosterior(Module):
         return z, lambda dz: (dz.sum(1), 0)
 
     def kl(self, mu: Array, std: Array) -> tuple[Array, Vjp]:
-        """0: the loss of an autoencoder has no KL term.   -> (N,)"""
+        """0 nats: the loss of an autoencoder has no KL term.   -> (N)"""
         return np.zeros_like(mu[:, 0]), lambda dkl: (0, 0)
 
     def kl_sampled(self, std: Array, z: Array, eps: Array) -> tuple[Array, Vjp]:

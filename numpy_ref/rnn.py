@@ -1,8 +1,9 @@
 """The teaching RNN, by hand.   Right panel: torch_impl/rnn.py
 
-Source: Zaremba, Sutskever & Vinyals (2014), section 3; see model_specs.rnn for every choice.
+Source: Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329; see model_specs.rnn for every choice.
+Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
 
-Backpropagation through time (BPTT). One step of a layer, with masks and biases left out, is
+Derivation: backpropagation through time (BPTT). One step of a layer, without masks and biases, is
 
     a_t = W_ih x_t + W_hh h_{t-1};   h_t = tanh(a_t)
 
@@ -11,7 +12,7 @@ gradient of the loss with respect to h, and so on, the gradients of both add up,
 to the first:
 
     dh_t = dy_t + W_hhᵀ da_{t+1}                (da_{T+1} = 0: the window ends there)
-    da_t = dh_t (1 - h_t^2)                     tanh' = 1 - tanh^2
+    da_t = dh_t (1 - h_t^2)                     (tanh' = 1 - tanh^2)
     dx_t = W_ihᵀ da_t;   dW_ih = sum_t da_t x_tᵀ;   dW_hh = sum_t da_t h_{t-1}ᵀ;   db = sum_t da_t
 
 Only the first two lines need the loop, which is `Recurrent.layer`; `rnn_cell` is the tanh.
@@ -56,7 +57,7 @@ class TanhLayers(Recurrent):
 
 
 class SquaredErrorOutput(Output):
-    """error = sum_o (W h + b - y)_o^2.   h (T, B, H), y (T, B, O) -> (T, B)"""
+    """error = sum_o (W h + b - y)_o^2.   h (T, B, H), y (T, B, O) -> error (T, B)"""
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:
         outputs, outputs_vjp = functional.linear(h, self.weight.data, self.bias.data)
@@ -82,11 +83,10 @@ OUTPUTS: dict[str, type[Output]] = {
 
 
 class RNN(SequenceModel):
-    """x -> D -> tanh layers -> D -> outputs, with the scheme's masks for D.
+    """x -> D -> layers of tanh units -> D -> outputs, with the scheme's masks for D.
 
         loss = sum_t error_t, averaged over the sequences
 
-    Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
     Units: nats for cross-entropy; RNNLoss names the sums and averages.
     """
 

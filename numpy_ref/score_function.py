@@ -5,6 +5,15 @@
 It needs the value of c at z but not its derivative, so that z may be discrete and c discontinuous.
 If both are smooth, reparameterisation has a far smaller variance. Also called REINFORCE.
 
+Derivation of the gradient. Of the integrand c(z) q(z|x) only the density depends on phi, and the
+derivative of a logarithm gives d q / dphi = q d log q / dphi:
+
+    d/dphi int c(z) q(z|x) dz = int c(z) d q(z|x) / dphi dz = int c(z) q(z|x) d log q(z|x) / dphi dz
+
+The last integral is the expectation above, which draws z ~ q(z|x) estimate. With c = 1 the left
+side is 0, hence E_q[d log q / dphi] = 0, and a constant may be subtracted from c.
+
+Shapes: N examples, D pixels, Z latents, L draws.
 Source: Williams (1992); for variational inference Paisley, Blei & Jordan (2012), arXiv 1206.6430.
 """
 

@@ -52,9 +52,10 @@ class ConvVAE(Module):
 
         loss = recon error + beta KL(q(z|x) || N(0, I))
 
-    Shapes: N images of C channels, S x S pixels; Z = latent_dim.
     In training mode batch normalisation makes each image depend on its batch; call `eval()` first
     to compute images independently.
+    Shapes: N images of C channels, S x S pixels; Z = latent_dim, K draws.
+    Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
     def __init__(
@@ -127,13 +128,16 @@ class ConvVAE(Module):
         return self.decoder(code).to(self.dtype)  # errors in full precision, under autocast too
 
     def activate(self, outputs: Tensor) -> Tensor:
-        """The output activation.   Any shape"""
+        """The output activation. Any shape."""
         return ACTIVATIONS[self.config.out_activation](outputs)
 
     def forward(
         self, x: Tensor, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
     ) -> ConvVAEOutput:
-        """Compute recon, mu, logvar and z; without `sample_posterior`, z = mu."""
+        """Compute recon, mu, logvar and z; without `sample_posterior`, z = mu.
+
+        Shapes: x and recon (N, C, S, S), noise.eps, mu, logvar and z (N, Z).
+        """
         mu, logvar = self.encode(x)
         z = mu
         if sample_posterior:
@@ -143,6 +147,7 @@ class ConvVAE(Module):
     def loss(self, x: Tensor, noise: ConvVAENoise) -> ConvVAELoss:
         """The loss terms; `loss.total.backward()` computes the gradients.
 
+        Shapes: x (N, C, S, S), noise.eps (N, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, logvar = self.encode(x)
@@ -171,9 +176,9 @@ class ConvVAE(Module):
     def log_weight(self, x: Tensor, noise: ConvVAENoise) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, C, S, S), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
-        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
-        log p(x).
+        The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
+        of Burda et al. (2015), which tends to log p(x).
+        Shapes: x (N, C, S, S), noise.eps (N, K, Z) -> (N, K).
         Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
         """
         if self.config.recon_type == "mse":

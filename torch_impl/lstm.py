@@ -1,6 +1,7 @@
 """The LSTM language model, vectorised.   Left panel: numpy_ref/lstm.py
 
 Source: Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329; see model_specs.lstm for every choice.
+Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
 """
 
 from __future__ import annotations
@@ -54,7 +55,6 @@ class LSTM(SequenceModel):
 
         loss = sum_t -log p(token_{t+1} | tokens up to t), averaged over the B texts
 
-    Shapes: T steps, B texts, V words, E = embedding_dim, H units, L layers.
     Units: nats; LSTMLoss names the sums and averages.
     `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
     """

@@ -2,6 +2,8 @@
 
 Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2013), arXiv 1312.6114.
 Where we differ: ReLU by default (the paper: tanh); see model_specs.mlp_vae for every choice.
+Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples, K draws; h (N, H),
+mu, logvar, sigma and std (N, Z), eps and z (N, L, Z).
 """
 
 from __future__ import annotations
@@ -44,7 +46,6 @@ class MLPVAE(Module):
 
         loss = E_q[-log p(x|z)] + beta KL(q(z|x) || N(0, I))          (= -ELBO at beta = 1)
 
-    Shapes: N examples, D = input_dim, H = hidden_dim, Z = latent_dim, L = samples.
     Units: nats; MLPVAELoss names the sums and averages.
     """
 
@@ -105,7 +106,7 @@ class MLPVAE(Module):
     def decode(self, z: Tensor) -> Tensor:
         """The parameters of p(x|z), called logits for every likelihood.
 
-        z (..., Z) -> (..., D outputs), outputs = config.outputs
+        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood beta.
         """
         logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
         return logits.to(self.dtype)  # densities in full precision, under autocast too
@@ -113,7 +114,7 @@ class MLPVAE(Module):
     def loss(self, x: Tensor, noise: MLPVAENoise) -> MLPVAELoss:
         """The loss terms; `loss.total.backward()` computes the gradients.
 
-        x (N, D), noise.eps (N, L, Z); L need not be config.samples.
+        Shapes: x (N, D), noise.eps (N, L, Z); L need not be config.samples. Units: see MLPVAELoss.
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, scale = self.encode(x)
@@ -140,9 +141,9 @@ class MLPVAE(Module):
     def log_weight(self, x: Tensor, noise: MLPVAENoise) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
-        x (N, D), noise.eps (N, K, Z) -> (N, K). The mean over K estimates the ELBO. The
-        log-mean-exp over K is the importance-weighted bound of Burda et al. (2015), which tends to
-        log p(x).
+        The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
+        of Burda et al. (2015), which tends to log p(x).
+        Shapes: x (N, D), noise.eps (N, K, Z) -> (N, K).
         Raises: ValueError as `loss`, and for a deterministic posterior, which has no density.
         """
         mu, scale = self.encode(x)
@@ -175,7 +176,7 @@ class MLPVAE(Module):
 class LogvarPosterior(nn.Module):
     """q(z|x) = N(mu, exp(logvar)), with mu and logvar linear in h.
 
-    All posteriors have these methods. Shapes: h (N, H), mu and logvar (N, Z), eps and z (N, L, Z).
+    All posteriors have these methods.
     Source: Kingma & Welling (2013), appendix C.2.
     """
 
@@ -200,7 +201,7 @@ class LogvarPosterior(nn.Module):
         return mu[:, None] + std[:, None] * eps
 
     def kl(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """KL(q(z|x) || N(0, I)) in closed form.   -> (N,)"""
+        """KL(q(z|x) || N(0, I)) in closed form, nats.   -> (N)"""
         return gaussian_kl(mu, logvar)
 
     def kl_sampled(self, logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
@@ -234,7 +235,7 @@ class SigmaPosterior(nn.Module):
         return mu[:, None] + sigma[:, None] * eps
 
     def kl(self, mu: Tensor, sigma: Tensor) -> Tensor:
-        """KL(q(z|x) || N(0, I)) in closed form, with log(sigma^2 + 1e-8).   -> (N,)"""
+        """KL(q(z|x) || N(0, I)) in closed form, nats, with log(sigma^2 + 1e-8).   -> (N)"""
         return gaussian_kl_sigma(mu, sigma)
 
     def kl_sampled(self, sigma: Tensor, z: Tensor, eps: Tensor) -> Tensor:
@@ -264,7 +265,7 @@ class DeterministicPosterior(nn.Module):
         return mu[:, None] + std[:, None] * eps
 
     def kl(self, mu: Tensor, std: Tensor) -> Tensor:
-        """0: the loss of an autoencoder has no KL term.   -> (N,)"""
+        """0 nats: the loss of an autoencoder has no KL term.   -> (N)"""
         return 0 * mu[:, 0]
 
     def kl_sampled(self, std: Tensor, z: Tensor, eps: Tensor) -> Tensor:

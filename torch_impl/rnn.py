@@ -1,6 +1,7 @@
 """The teaching RNN, vectorised.   Left panel: numpy_ref/rnn.py
 
-Source: Zaremba, Sutskever & Vinyals (2014), section 3; see model_specs.rnn for every choice.
+Source: Zaremba, Sutskever & Vinyals (2014), arXiv 1409.2329; see model_specs.rnn for every choice.
+Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class TanhLayers(Recurrent):
 
 
 class SquaredErrorOutput(Output):
-    """error = sum_o (W h + b - y)_o^2.   h (T, B, H), y (T, B, O) -> (T, B)"""
+    """error = sum_o (W h + b - y)_o^2.   h (T, B, H), y (T, B, O) -> error (T, B)"""
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         return squared_error(F.linear(h, self.weight, self.bias), y)
@@ -53,11 +54,10 @@ OUTPUTS: dict[str, type[Output]] = {
 
 
 class RNN(SequenceModel):
-    """x -> D -> tanh layers -> D -> outputs, with the scheme's masks for D.
+    """x -> D -> layers of tanh units -> D -> outputs, with the scheme's masks for D.
 
         loss = sum_t error_t, averaged over the sequences
 
-    Shapes: T steps, B sequences, I inputs, H units, L layers, O outputs.
     Units: nats for cross-entropy; RNNLoss names the sums and averages.
     `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
     """

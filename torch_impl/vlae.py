@@ -40,7 +40,9 @@ class VLAE(Module):
 
         -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
 
-    Shapes: N binary images of H x W pixels; Z = latent_dim, or 0 for a model without a latent.
+    Shapes: N binary images of H x W pixels; Z = latent_dim, or 0 for a model without a latent; K
+    draws.
+    Units: nats; VLAELoss names the sums and averages.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class VLAE(Module):
     def initialize(self, x: Tensor, noise: VLAENoise) -> None:
         """Data-dependent initialisation of the weight-normalised layers by this batch.
 
+        Shapes: x (N, 1, H, W), noise.eps (N, Z).
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
@@ -121,6 +124,7 @@ class VLAE(Module):
     def loss(self, x: Tensor, noise: VLAENoise) -> VLAELoss:
         """The loss terms; `loss.total.backward()` computes the gradients.
 
+        Shapes: x (N, 1, H, W), noise.eps (N, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, logvar = self.encode(x)
@@ -138,7 +142,8 @@ class VLAE(Module):
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
 
         Its mean is the ELBO, its log-mean-exp over K the importance-weighted bound of Burda et al.
-        (2015), which tends to log p(x). Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
+        (2015), which tends to log p(x).
+        Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         mu, logvar = self.encode(x)
         N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
@@ -173,10 +178,10 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Tensor:
-        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> the same shape
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> (N, 1, H, W)
 
         `first` is the index of the first image, as in `draw_noise`.
-        Source: Chen et al. 2016, section 4.1.
+        Source: Chen et al. (2016), section 4.1.
         """
         mu, logvar = self.encode(x)
         eps = torch.zeros_like(mu)  # z = mu

@@ -97,6 +97,7 @@ class MaskPlan(NamedTuple):
     name: str
     """Name of the field, and of the random stream below the noise's key."""
     rate: float
+    """The probability with which a unit is dropped."""
     steps: int
     widths: tuple[int, ...]
 

@@ -9,7 +9,10 @@ image costs one forward pass:
     step = pixel_step(layer, N, H, W);   y[:, :, i, j] = step(x[:, :, i, j], i, j)
 
 for all pixels (i, j) in raster order gives layer(x). Values only, no gradients.
-Shapes: at one pixel, features are (N, C).   Right panel: torch_impl/autoregressive/ancestral.py
+Shapes: at one pixel, features are (N, C): N images of H x W pixels, C channels in and O channels
+out, M context maps.
+Source: own design; the decoders are those of van den Oord et al. (2016).
+Right panel: torch_impl/autoregressive/ancestral.py
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Autoregressive flow, by hand.   Right panel: torch_impl/autoregressive/flow.py
 
+Shapes: D dimensions, I inputs and O outputs of a layer, N rows, H hidden units.
 Sources: Germain, Gregor, Murray & Larochelle, "MADE: masked autoencoder for distribution
 estimation" (2015), arXiv 1502.03509; Kingma et al., "Improving variational inference with inverse
 autoregressive flow" (2016), arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016),
@@ -68,7 +69,7 @@ class MADE(Sequential):
 
         y_i = (W_L relu(... relu(W_1 z_<i + b_1)) + b_L)_i
 
-    Shapes: z (..., D) -> y (..., outputs D): the first output of each dimension, then the second.
+    Shapes: z (..., D) -> y (..., D), or (..., 2 D) if outputs = 2: first outputs, then second.
     Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
     """
 
@@ -88,11 +89,12 @@ class MADE(Sequential):
     def invert(self, eps: Array, dimension: Callable[..., Array]) -> Array:
         """The z for which z_i = dimension(eps_i, *y_i(z_<i)), one dimension at a time; value only.
 
-        y_i depends on z_<i alone, so z_1 follows from eps_1, z_2 from eps_2 and z_1, and so on in
-        `order`. Computing all of y for each of the D dimensions would cost D forward passes. But a
-        hidden unit of degree m depends on the first m dimensions alone, so it has its final value
-        once these are known. With h_l[m] the units of degree m in hidden layer l and h_l[<= m] all
-        units up to that degree, stage m = 0 ... D - 1 computes what m known dimensions determine:
+        Derivation of the inverse in one pass. y_i depends on z_<i alone, so z_1 follows from eps_1,
+        z_2 from eps_2 and z_1, and so on in `order`. Computing all of y for each of the D
+        dimensions would cost D forward passes. But a hidden unit of degree m depends on the first m
+        dimensions alone, so it has its final value once these are known. With h_l[m] the units of
+        degree m in hidden layer l and h_l[<= m] all units up to that degree, stage m = 0 ... D - 1
+        computes what m known dimensions determine:
 
             h_1[m] = relu(W_1[m, first m inputs] z_<m + b_1[m])
             h_l[m] = relu(W_l[m, <= m] h_{l-1}[<= m] + b_l[m])       l = 2 ... L - 1
@@ -158,7 +160,14 @@ def affine(z: Array, mu: Array, log_sigma: Array) -> tuple[FlowOutput, Vjp]:
 
 
 class AutoregressiveStep(Module):
-    """Base class: eps_i is a function of z_i and of the MADE's outputs for i, which read z_<i."""
+    """Base class: eps_i is a function of z_i and of the MADE's outputs for i, which read z_<i.
+
+    Derivation of the log-determinant. For every j after i in `order`, d eps_i / dz_j = 0. With rows
+    and columns in this order the Jacobian is triangular: the product of its diagonal is its
+    determinant. Neither mu_i nor sigma_i reads z_i, so that this diagonal is 1 / sigma_i:
+
+        log |det d eps / dz| = sum_i log |d eps_i / dz_i| = -sum_i log sigma_i
+    """
 
     outputs: int
     """Outputs of the MADE for each dimension."""

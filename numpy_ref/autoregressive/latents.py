@@ -3,7 +3,10 @@
 z = mu + exp(logvar / 2) eps is a sample of the encoder's Gaussian q(z|x). Each latent maps z to the
 code, which the decoder reads, and computes the KL divergence from the prior. All have the same
 methods: `forward` for the loss, `kl_sampled` for importance weights, `generate` for samples.
-Shapes: mu, logvar (N, Z); z, eps and code (N, Z) in `forward`, (N, K, Z) in `kl_sampled`.
+Shapes: N images, Z latents, K draws, G parts of the KL divergence; mu, logvar (N, Z); z, eps and
+code (N, Z) in `forward`, (N, K, Z) in `kl_sampled`.
+Units: nats.
+Source: Kingma & Welling (2013), arXiv 1312.6114, unless a class names a later paper.
 Right panel: torch_impl/autoregressive/latents.py
 """
 
@@ -144,7 +147,14 @@ def mean_kl(kl: Array) -> tuple[Array, Vjp]:
 def total_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
     """max(lambda, mean_n sum_g kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
 
-    Where the mean is lambda, the derivative is 1, as in torch, so that lambda = 0 changes nothing.
+    Where the mean is lambda, the derivative is 1, so that lambda = 0 changes nothing, as in torch.
+
+    Derivation of the gradient. The maximum changes as the larger of its two arguments. lambda is a
+    constant, and the mean has the derivative 1 / N in every kl[n, g]:
+
+        dkl[n, g] = dpenalty / N    where the mean is at least lambda, else 0
+
+    Below lambda no term of the loss lowers the KL divergence: the latent has lambda nats for free.
     Source: Kingma et al. (2016), arXiv 1606.04934, with all latents as one group.
 
     >>> penalty, vjp = total_free_bits(np.array([[1.0, 2.0], [3.0, 4.0]]), 6.0)
@@ -204,7 +214,7 @@ class SoftFreeBits(Module):
         gamma <- max(1e-3, gamma / 1.1) if it is below lambda
 
     In evaluation the penalty is `mean_kl`, and gamma does not change. gamma is a buffer, like a
-    running average.
+    running average. Its update has no gradient: dkl[n, g] = gamma dpenalty / N.
     Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. Where we differ: gamma has a
     minimum, since it would approach 0 while the KL stays below lambda.
     """

@@ -1,7 +1,9 @@
 """PixelCNN: masked convolution, and two decoders p(x|maps) of images, by hand.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W). `stacked_pixel_cnn` has
-the decoder without a blind spot, `ancestral` draws images from all three.
+`stacked_pixel_cnn` has the decoder without a blind spot, `ancestral` draws images from all three.
+
+Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W): N images of H x W
+pixels, M context maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Right panel: torch_impl/autoregressive/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
 al. (2016), arXiv 1611.02731.

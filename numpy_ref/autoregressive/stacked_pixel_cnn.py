@@ -1,6 +1,8 @@
 """PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot, by hand.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W).
+Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W):
+N images of H x W pixels, M context maps, C channels; a layer has I input and O output channels and
+a kernel of kH x kW pixels.
 Right panel: torch_impl/autoregressive/stacked_pixel_cnn.py
 The receptive field of several layers is in model_specs.autoregressive.receptive_field.
 Sources: van den Oord et al., "Conditional image generation with PixelCNN decoders" (2016), arXiv
@@ -43,8 +45,8 @@ class StackedConv2d(Module):
     rows above i alone. So n layers read whole rows, with no blind spot.
     The last `free_channels` condition the image: h reads them in the whole kernel of its row, v in
     the same rows as the image. No channel is read below row i.
-    Shapes: v and h (N, I, H, W), vertical.weight (O, I, up (A) or up + 1 (B), kW),
-    horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
+    Shapes: v and h (N, I, H, W), vertical.weight (O, I, up, kW) in type A and (O, I, up + 1, kW) in
+    type B, horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
     `input_grad=False` is for a layer that reads data: the vjp returns None for dv and dh.
     Raises: ValueError for an even kernel, or of type A under 3 x 3; for free_channels outside
     [0, I); for v or h of wrong shape or dtype.

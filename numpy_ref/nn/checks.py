@@ -1,5 +1,7 @@
 """Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
 
+Shapes: a check takes the shape as an argument. N examples, H x W pixels of an image.
+Source: own design.
 Right panel: torch_impl/nn/checks.py
 """
 

@@ -1,6 +1,10 @@
 """Convolution and its transpose, NCHW.   Right panel: torch.nn.Conv2d, torch.nn.ConvTranspose2d
 
 The input gradient of either is the other; correlation.py derives both.
+
+Shapes: N images; H x W pixels and I input channels before a layer, OH x OW pixels and O output
+channels after it; a kernel has kH x kW pixels. Stride s and padding p stand for pairs.
+Source: the definitions of torch.nn.functional, without dilation and groups.
 """
 
 from __future__ import annotations

@@ -2,15 +2,21 @@
 
     y[n, o, h, v] = sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]                    (1)
 
-with stride s, padding p, and x = 0 outside the image. To derive the gradients, write down how a
-loss with gradient dy changes with y, which is linear in x and in w:
+with stride s, padding p, and x = 0 outside the image. This and its gradients are computed as matrix
+products, for a block of images at a time. Row (i, j, c) of the matrix `columns` has the pixels of
+channel c that tap (i, j) of the kernel reads:
+
+    columns[(i, j, c), (n, h, v)] = x[n, c, s h + i - p, s v + j - p]
+
+Derivation of dx and dw, and of the transposed convolution. Write down how a loss with gradient dy
+changes with y, which is linear in x and in w:
 
     <dy, y> = sum_nohv  dy[n, o, h, v]  sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]
 
 The gradient of one pixel x[n, c, a, b] is the sum of all its factors:
 
-    dx[n, c, a, b] = sum of w[o, c, i, j] dy[n, o, h, v]
-                     over all o, h, v, i, j with s h + i - p = a and s v + j - p = b             (2)
+    dx[n, c, a, b] = sum_{o, h, v, i, j}  w[o, c, i, j]  dy[n, o, h, v]
+                     over all terms with s h + i - p = a and s v + j - p = b                     (2)
 
 Read from the side of dy: each dy[n, o, h, v] adds the kernel, times itself, to the window of x that
 y[n, o, h, v] was computed from. This adjoint of (1) is the transposed convolution. At stride 1 the
@@ -26,12 +32,8 @@ padding kH - 1 - p. The gradient of one weight w[o, c, i, j] is the sum of its f
 The adjoint of an adjoint is the map itself. So a transposed convolution x -> y by (2) has the
 gradients dx by (1) and dw by (4), with x and dy exchanged.
 
-All are computed as matrix products, for a block of images at a time. Row (i, j, c) of the matrix
-`columns` has the pixels of channel c that tap (i, j) of the kernel reads:
-
-    columns[(i, j, c), (n, h, v)] = x[n, c, s h + i - p, s v + j - p]
-
-Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW). Stride, padding and sizes are pairs.
+Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW): N images, C channels of H x W pixels
+before and O channels of OH x OW pixels after, kH x kW taps. Stride, padding and sizes are pairs.
 Source: Chellapilla, Puri & Simard (2006), who unroll the whole batch; a block of images stays in
 the cache. The names are those of torch.nn.grad. The right panel has no such
 file: its convolutions are torch's.

@@ -1,5 +1,7 @@
 """Pure functions. Each returns `(y, vjp)`, and vjp(dy) returns the gradient of each input in order.
 
+Shapes: N rows, I inputs, O outputs, V words, D dimensions; `...` stands for any number of axes.
+Source: the definitions, under the names of torch.nn.functional, unless a function names a paper.
 Right panel: torch.nn.functional, or torch_impl/nn/functional.py
 """
 
@@ -65,6 +67,7 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
     """target[rows[n]] += values[n] for each n, in place; the values of equal rows add up.
 
     Rows are sorted, so that each run of equal rows is one sum. np.add.at adds them one by one.
+    Shapes: target (V, ...), rows (N) int64, values (N, ...).
 
     >>> target = np.zeros(3)
     >>> add_rows(target, np.array([2, 0, 2]), np.array([1.0, 5.0, 10.0]))
@@ -79,6 +82,8 @@ def add_rows(target: Array, rows: Array, values: Array) -> None:
 def add_product(target: Array, a: Array, b: Array) -> None:
     """target += a @ b, a block of rows at a time, which needs no second array of the target's size.
 
+    Shapes: target (N, O), a (N, I), b (I, O).
+
     >>> target = np.ones((2, 1))
     >>> add_product(target, np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]]))
     >>> target
@@ -90,7 +95,7 @@ def add_product(target: Array, a: Array, b: Array) -> None:
 
 
 def row_blocks(array: Array, size: int) -> Iterator[slice]:
-    """Slices of rows with at most `size` numbers each, so that a block stays in the cache.
+    """Slices of rows of an array (N, D) with at most `size` numbers each, which the cache can keep.
 
     >>> list(row_blocks(np.zeros((3, 10)), 20))
     [slice(0, 2, None), slice(2, 4, None)]
@@ -105,8 +110,8 @@ def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
     Shapes: v as the weight; g the same with size 1 on all axes but `axis` -> w as v. The vjp
     returns (dv, dg).
 
-    Derivation for one output, with the unit vector u = v / |v|, so that w = g u. w is linear in g,
-    hence dg = <dw, u>. Moving v by t moves its length by <u, t>, and u by
+    Derivation of dv and dg for one output. With the unit vector u = v / |v|, w = g u is linear in
+    g, hence dg = <dw, u>. Moving v by t moves its length by <u, t>, and u by
 
         (t - u <u, t>) / |v|:
 
@@ -148,7 +153,7 @@ def relu(x: Array) -> tuple[Array, Vjp]:
 
 
 class ReLU(Module):
-    """y = max(x, 0)."""
+    """y = max(x, 0). Any shape."""
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         return relu(x)
@@ -170,7 +175,7 @@ def elu(x: Array) -> tuple[Array, Vjp]:
 
 
 class ELU(Module):
-    """y = x where x > 0, else e^x - 1."""
+    """y = x where x > 0, else e^x - 1. Any shape."""
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         return elu(x)
@@ -188,7 +193,7 @@ def tanh(x: Array) -> tuple[Array, Vjp]:
 
 
 class Tanh(Module):
-    """y = tanh(x)."""
+    """y = tanh(x). Any shape."""
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         return tanh(x)
@@ -207,7 +212,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
-    """p_i = e^(x_i - m) / sum_j e^(x_j - m), m = max x, along `axis`.
+    """p_i = e^(x_i - m) / sum_j e^(x_j - m), m = max x, along `axis`. Any shape.
 
     Any m gives the same p. With m = max x no exponent is positive, so that nothing overflows, and
     one exponent is 0, so that no sum is 0.
@@ -224,7 +229,7 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
 
 
 def log_softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
-    """log p_i = (x_i - m) - log sum_j e^(x_j - m), m = max x, along `axis`. Nats.
+    """log p_i = (x_i - m) - log sum_j e^(x_j - m), m = max x, along `axis`. Any shape. Units: nats.
 
     It is finite even where p_i underflows to 0.
     If x_i is -inf, so is log p_i. If all x are -inf, or one is inf, every log p is NaN.
@@ -240,8 +245,9 @@ def log_softmax(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
 
 
 def logsumexp(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
-    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, over `axis`. Nats.
+    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, over `axis`.
 
+    Any shape -> the same without `axis`. Units: nats.
     The derivative is softmax(x). If x_i is -inf, its term is 0. If all x are -inf, y is -inf; if
     one is inf, y is inf; there the derivative is NaN, as in torch.
 
@@ -264,9 +270,10 @@ def logsumexp(x: Array, axis: int = -1) -> tuple[Array, Vjp]:
 
 
 def cross_entropy(logits: Array, y: Array) -> tuple[Array, Vjp]:
-    """error = -log softmax(logits)[y] = log sum_j e^(logits_j) - logits_y. Nats.
+    """error = -log softmax(logits)[y] = log sum_j e^(logits_j) - logits_y.
 
     Shapes: logits (N, V), y (N) int64 in [0, V) -> error (N). The vjp gives dlogits (N, V).
+    Units: nats.
 
     >>> error, vjp = cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))
     >>> np.exp(-error), vjp(np.ones(1))

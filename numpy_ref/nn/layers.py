@@ -1,4 +1,7 @@
-"""Layers: pure functions with their parameters.   Right panel: torch_impl/nn/layers.py"""
+"""Layers: pure functions with their parameters.   Right panel: torch_impl/nn/layers.py
+
+Shapes: I inputs, O outputs, V words, D dimensions; N images of C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 One convention holds everywhere: a forward returns `(y, vjp)`. `vjp(dy)` adds to the parameters'
 `.grad` and returns the gradient of each input, in order. The last inputs may be constants (targets,
 noise), which have no gradient.
+
+Shapes: a gradient has the shape of its array; each module names those of its inputs.
+Source: the interface of torch.nn.Module, without hooks and devices.
 """
 
 from __future__ import annotations

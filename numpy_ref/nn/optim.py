@@ -2,6 +2,9 @@
 
 An optimiser takes `model.named_parameters()`, for a state with names, or `model.parameters()`, for
 a state named by position.
+
+Shapes: a buffer and an average have the shape of their parameter.
+Source: the rules of torch.optim; each class names its paper.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Weight-normalised layers, by hand.   Right panel: torch_impl/nn/weight_norm.py
 
+Shapes: I inputs, O outputs; N images of H x W pixels before a convolution, OH x OW after it.
 Source: Salimans & Kingma, "Weight normalization" (2016), arXiv 1602.07868.
 """
 

@@ -3,6 +3,10 @@
 Each has a log-likelihood (nats, summed over the last axis), a mean, and a quantile function, by
 which it is sampled.
 Every nll returns `(y, vjp)`; targets are constants, and have no gradient.
+
+Shapes: N examples, L draws from q(z|x), D pixels; `...` stands for any number of axes. The methods
+of a likelihood take logits (N, L, D), or (N, L, 2 D) for Beta, and x (N, D).
+Source: the definitions, unless a function names a paper.
 Right panel: torch_impl/probability/grey_distributions.py
 """
 
@@ -81,7 +85,7 @@ def continuous_bernoulli_icdf(logits: Array, u: Array) -> Array:
 
 
 def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, Vjp]:
-    """sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c).
+    """-log p(x) = sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c).
 
         a = m nu,   b = (1 - m) nu,   m = sigmoid(logits),   nu = exp(log_concentration)
         y = c + (1 - 2 c) x,   c = 1e-6
@@ -96,7 +100,7 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     bound: dequantise such data.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
     Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
-    y after Smithson & Verkuilen (2006), who take c = 1 / (2 N).
+    y after Smithson & Verkuilen (2006), who take c = 1 / (2 N) for N values.
 
     >>> nll, _ = beta_nll(np.array([[0.0]]), np.log([[2.0]]), np.array([[0.3]]))
     >>> bool(abs(nll[0]) < 1e-5)  # Beta(1, 1) is uniform

@@ -2,9 +2,10 @@
 
     x -> D -> layer 1 -> D -> ... -> layer L -> D -> output -> loss
 
-The cells are in rnn.py and lstm.py. The dropout schemes are in model_specs/recurrent/dropout.py:
-a scheme is the shape of its masks and the connections D on which they lie.
-Right panel: torch_impl/recurrent/network.py
+The cells are in rnn.py and lstm.py, the dropout schemes in model_specs/recurrent/dropout.py: a
+scheme is the shape of its masks and the connections D on which they lie.
+Shapes: T steps, B sequences, I inputs, H units, L layers, G gates, O outputs; W = I or H.
+Source: Zaremba et al. (2014), section 3.   Right panel: torch_impl/recurrent/network.py
 """
 
 from __future__ import annotations
@@ -52,9 +53,8 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Recurrent(Module):
     """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
 
-    Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
-    weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
-    torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    Shapes: weight_ih_l0 (G H, I), weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the
+    names and layouts of torch.nn.RNN and torch.nn.LSTM, whose `state_dict` fits unchanged.
     """
 
     gates: int
@@ -224,9 +224,9 @@ class SoftmaxOutput(Output):
 
 
 def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Array]:
-    """Sum over T of weight * error, averaged over B; the weighted mean; d sum / d error.
+    """Sum over T of weight error, averaged over B; the weighted mean; d total / d error.
 
-    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere. Units: those of the error.
 
     >>> weighted_loss(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))[:2]
     (np.float64(2.0), np.float64(2.0))
@@ -237,7 +237,7 @@ def weighted_loss(error: Array, weight: Array | None) -> tuple[Array, Array, Arr
 
 
 class SequenceModel(Module):
-    """The loss and the predictions that the RNN and the LSTM share.
+    """The loss and the predictions that the RNN and the LSTM share, in the units of the error.
 
         loss = sum_t weight_t error_t, averaged over the sequences
 

@@ -3,7 +3,10 @@
 z = mu + exp(logvar / 2) eps is a sample of the encoder's Gaussian q(z|x). Each latent maps z to the
 code, which the decoder reads, and computes the KL divergence from the prior. All have the same
 methods: `forward` for the loss, `kl_sampled` for importance weights, `generate` for samples.
-Shapes: mu, logvar (N, Z); z, eps and code (N, Z) in `forward`, (N, K, Z) in `kl_sampled`.
+Shapes: N images, Z latents, K draws, G parts of the KL divergence; mu, logvar (N, Z); z, eps and
+code (N, Z) in `forward`, (N, K, Z) in `kl_sampled`.
+Units: nats.
+Source: Kingma & Welling (2013), arXiv 1312.6114, unless a class names a later paper.
 Left panel: numpy_ref/autoregressive/latents.py
 """
 
@@ -159,7 +162,7 @@ class SoftFreeBits(nn.Module):
         gamma <- max(1e-3, gamma / 1.1) if it is below lambda
 
     In evaluation the penalty is `mean_kl`, and gamma does not change. gamma is a buffer, like a
-    running average.
+    running average. Its update has no gradient: dkl[n, g] = gamma dpenalty / N.
     Source: Chen et al. (2016), arXiv 1611.02731: steps of 10 %. Where we differ: gamma has a
     minimum, since it would approach 0 while the KL stays below lambda.
     """

@@ -1,6 +1,7 @@
 """The ResNet VAE: residual blocks of weight-normalised convolutions, its encoder and its decoder.
 
-Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W), M context maps.
+Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W): N images of H x W
+pixels, Z latents, M context maps, C channels.
 Left panel: numpy_ref/autoregressive/resnet.py
 Sources: He et al., "Identity mappings in deep residual networks" (2016), arXiv 1603.05027; the
 ResNet VAE of Kingma et al. (2016), arXiv 1606.04934, in the sizes of Chen et al. (2016) for MNIST.

@@ -1,5 +1,7 @@
 """Checks of the arguments of a loss. Each error names the argument, what it got, what it takes.
 
+Shapes: a check takes the shape as an argument. N examples, H x W pixels of an image.
+Source: own design.
 Left panel: numpy_ref/nn/checks.py, whose `check_array` is `check_tensor` here.
 A tensor fits a model if it has the dtype and device of the model.
 Under torch.compile only shapes and dtypes are checked: a check of values would break the graph.

@@ -1,6 +1,7 @@
 """Pure functions under the left panel's names.   Left panel: numpy_ref/nn/functional.py
 
 torch.nn.functional has the other functions of the left panel.
+Source: the definitions, unless a function names a paper.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """p_i = e^x_i / sum_j e^x_j along `axis`."""
+    """p_i = e^x_i / sum_j e^x_j along `axis`. Any shape."""
     return torch.softmax(x, axis)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """log p_i = x_i - log sum_j e^x_j along `axis`. Nats."""
+    """log p_i = x_i - log sum_j e^x_j along `axis`. Any shape. Units: nats."""
     return torch.log_softmax(x, axis)
 
 
 def logsumexp(x: Tensor, axis: int = -1) -> Tensor:
-    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, over `axis`. Nats.
+    """log sum_i e^x_i = m + log sum_i e^(x_i - m), m = max x, over `axis`.
 
+    Any shape -> the same without `axis`. Units: nats.
     torch.logsumexp subtracts m as well, but computes the derivative as e^(x - y), with a relative
     error of eps |y|, where the log-likelihood y of an image may be -1e5. Here m is subtracted
     beforehand.

@@ -1,5 +1,7 @@
 """Module, a torch.nn.Module that loads the state_dict of either panel.
 
+Shapes: a gradient has the shape of its tensor; each module names those of its inputs.
+Source: torch.nn.Module.
 Left panel: numpy_ref/nn/module.py, which writes out the part of torch.nn.Module that it needs.
 """
 

@@ -24,6 +24,10 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     The loss of each rank depends on these sums, so that their gradients are sums over ranks too.
     In evaluation mode, and in one process, it is nn.BatchNorm2d. If all ranks have the same images,
     mu and var are right, but the running variance has an m that counts the images of each rank.
+
+    Shapes: x (N, C, H, W) -> y (N, C, H, W): N images of C channels, H x W pixels.
+    Source: Ioffe & Szegedy (2015), arXiv 1502.03167; the sums over ranks are those of
+    torch.nn.SyncBatchNorm.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 The optimisers of the left panel are torch.optim's, and `clip_grad_norm` is torch.nn.utils'.
 torch.optim.swa_utils.AveragedModel copies the whole model, and at its first update, after a step.
 Its rule for the averages is used here.
+
+Shapes: an average has the shape of its parameter.
 """
 
 from __future__ import annotations

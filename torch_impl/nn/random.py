@@ -4,6 +4,7 @@ Element i of a stream is a function of the key and i alone, so that parts of it 
 time, in any order, on any device. `start` is the index of the first element. The left panel draws
 the same bits.
 
+Shapes: an int or a tuple of ints `shape` is that of the result.
 Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 torch's own CUDA Philox depends on the launch and cannot be reproduced on the CPU.
 """
@@ -130,7 +131,7 @@ def dropout_mask(
 
 
 def permutation(key: Key, n: int, device: Device = None) -> Tensor:
-    """A random permutation of 0 ... n - 1, the stable argsort of n words. int64."""
+    """A random permutation of 0 ... n - 1, the stable argsort of n words.   -> (n) int64"""
     return torch.argsort(bits(key, n, device=device), stable=True)
 
 
@@ -145,7 +146,8 @@ def draw_eps(
 ) -> Tensor:
     """Standard normal noise for the latents of a batch: (N, Z), or (N, K, Z) with K `samples`.
 
-    Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, K = 1 without `samples`.
+    Example n owns elements n K Z ... (n + 1) K Z - 1 of the stream, N = batch_size, Z = dim, K = 1
+    without `samples`.
     `first` is the index of the first example, so that part of a batch gets the same noise as within
     the whole batch.
     Raises: ValueError for a batch_size or samples < 1.

@@ -1,5 +1,6 @@
 """Weight-normalised layers, vectorised.   Left panel: numpy_ref/nn/weight_norm.py
 
+Shapes: I inputs, O outputs; N images of H x W pixels before a convolution, OH x OW after it.
 Source: Salimans & Kingma, "Weight normalization" (2016), arXiv 1602.07868.
 torch.nn.utils has weight normalisation too, but without masks and data-dependent initialisation.
 """

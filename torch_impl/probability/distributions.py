@@ -1,6 +1,11 @@
 """Log-likelihoods and KL divergences, and the likelihoods p(x|z) of a decoder.
 
-The functions return one number per example, summed over the last axis. Units: nats.
+The functions return one number per example, summed over the last axis.
+
+Shapes: N examples, L draws from q(z|x), D pixels, Z latents; `...` stands for any number of axes.
+The methods of a likelihood take logits (N, L, D) and x (N, D).
+Units: nats.
+Source: the definitions, unless a function names a paper.
 Left panel: numpy_ref/probability/distributions.py
 """
 
@@ -21,8 +26,8 @@ CLAMP = 1e-8
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x | logits) = sum_d softplus(logits_d) - x_d logits_d.
 
-    Shapes: logits (..., D), x broadcast to it -> (...).
-    x in [0, 1]. For a grey x this is the cross-entropy, which is not a density.
+    For a grey x this is the cross-entropy, which is not a density.
+    Shapes: logits (..., D), x broadcast to it, in [0, 1] -> (...).
     torch's fused form adds |logits| and subtracts it again. Where the prediction is certain and
     right, it has an error of eps |logits| nats; the left panel keeps the digits of e^-|logits|.
     """
@@ -34,7 +39,8 @@ def bernoulli_clamped_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-sum_d x_d log(p_d + c) + (1 - x_d) log(1 - p_d + c), p = sigmoid(logits), c = 1e-8.
 
     Much teaching code with the sigma posterior has this form; it is biased where p is within c of 0
-    or 1. Shapes: as in `bernoulli_nll`.
+    or 1.
+    Shapes: as in `bernoulli_nll`.
     """
     p = torch.sigmoid(logits)
     q = torch.sigmoid(-logits)  # 1 - p, without the cancellation
@@ -61,6 +67,13 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, I)) = 1/2 sum mu^2 + exp(logvar) - 1 - logvar.
 
     expm1 keeps the digits that exp(logvar) - 1 loses where the posterior is near the prior.
+
+    Derivation of the closed form. At z = mu + std eps the difference log q(z|x) - log p(z) is
+    1/2 sum z^2 - eps^2 - logvar, as in `gaussian_kl_sampled`. With E[eps] = 0 and E[eps^2] = 1 its
+    mean over eps is the sum above, since
+
+        E[z^2] = mu^2 + 2 mu std E[eps] + std^2 E[eps^2] = mu^2 + exp(logvar)
+
     Shapes: (..., Z) -> (...).
     Source: Kingma & Welling (2013), appendix B, which has -KL.
     """
@@ -92,7 +105,8 @@ def gaussian_kl_sampled(logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
 class Bernoulli(nn.Module):
     """p(x|z) = prod_d Bernoulli(x_d; sigmoid(logits_d)).
 
-    All likelihoods have these methods. Shapes: logits (N, L, D) and x (N, D) -> nll (N, L).
+    All likelihoods have these methods.
+    Shapes: logits (N, L, D) and x (N, D) -> nll (N, L).
     """
 
     support = (0.0, 1.0)

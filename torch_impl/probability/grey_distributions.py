@@ -1,7 +1,12 @@
 """Densities on [0, 1] for grey values, and the likelihoods p(x|z) that use them.
 
 Each has a log-likelihood (nats, summed over the last axis), a mean, and a quantile function, by
-which it is sampled.   Left panel: numpy_ref/probability/grey_distributions.py
+which it is sampled.
+
+Shapes: N examples, L draws from q(z|x), D pixels; `...` stands for any number of axes. The methods
+of a likelihood take logits (N, L, D), or (N, L, 2 D) for Beta, and x (N, D).
+Source: the definitions, unless a function names a paper.
+Left panel: numpy_ref/probability/grey_distributions.py
 """
 
 from __future__ import annotations
@@ -67,7 +72,7 @@ def continuous_bernoulli_icdf(logits: Tensor, u: Tensor) -> Tensor:
 
 
 def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
-    """sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c).
+    """-log p(x) = sum_d log B(a, b) - (a - 1) log y - (b - 1) log(1 - y) - log(1 - 2 c).
 
         a = m nu,   b = (1 - m) nu,   m = sigmoid(logits),   nu = exp(log_concentration)
         y = c + (1 - 2 c) x,   c = 1e-6
@@ -82,8 +87,9 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
     bound: dequantise such data.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
     Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
-    y after Smithson & Verkuilen (2006), who take c = 1 / (2 N). Where we differ from the left
-    panel: torch has no log B, and three log-gammas have an error of eps nu log nu nats.
+    y after Smithson & Verkuilen (2006), who take c = 1 / (2 N) for N values.
+    Where we differ from the left panel: torch has no log B, and three log-gammas have an error of
+    eps nu log nu nats.
     """
     p, q, nu = torch.sigmoid(logits), torch.sigmoid(-logits), torch.exp(log_concentration)
     a, b = nu * p, nu * q

@@ -5,6 +5,9 @@ oneDNN, which has no kernel that trains for some processors (float16 with AVX512
 dtype with AVX2 alone) and some settings of ONEDNN_MAX_CPU_ISA. There the layer runs in float32,
 as autocast runs every operation that has no half-precision kernel. The left panel has no fused
 kernel and no such file.
+
+Shapes: T steps, B sequences, I inputs, H units.
+Source: torch.rnn_tanh and torch.lstm.
 """
 
 from __future__ import annotations

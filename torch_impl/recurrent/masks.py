@@ -1,5 +1,7 @@
 """Draw the dropout masks of a recurrent network.
 
+Shapes: those of model_specs.recurrent.dropout.Masks.
+Source: Zaremba et al. (2014), arXiv 1409.2329; Gal & Ghahramani (2016), arXiv 1512.05287.
 Left panel: numpy_ref/recurrent/masks.py
 """
 

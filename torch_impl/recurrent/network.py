@@ -2,9 +2,10 @@
 
     x -> D -> layer 1 -> D -> ... -> layer L -> D -> output -> loss
 
-The cells are in rnn.py and lstm.py. The dropout schemes are in model_specs/recurrent/dropout.py:
-a scheme is the shape of its masks and the connections D on which they lie.
-Left panel: numpy_ref/recurrent/network.py
+The cells are in rnn.py and lstm.py, the dropout schemes in model_specs/recurrent/dropout.py: a
+scheme is the shape of its masks and the connections D on which they lie.
+Shapes: T steps, B sequences, I inputs, H units, L layers, G gates, O outputs; W = I or H.
+Source: Zaremba et al. (2014), section 3.   Left panel: numpy_ref/recurrent/network.py
 """
 
 from __future__ import annotations
@@ -55,9 +56,8 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Recurrent(nn.Module):
     """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
 
-    Shapes: T steps, B sequences, I inputs, H units, L layers, G gates: weight_ih_l0 (G H, I),
-    weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the names, layouts and order of
-    torch.nn.RNN and torch.nn.LSTM, so `state_dict` moves to and from them unchanged.
+    Shapes: weight_ih_l0 (G H, I), weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the
+    names and layouts of torch.nn.RNN and torch.nn.LSTM, whose `state_dict` fits unchanged.
     `kernel` is "fused" or "loop": see torch_impl.recurrent.fused.KERNELS.
     """
 
@@ -190,9 +190,9 @@ class SoftmaxOutput(Output):
 
 
 def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sum over T of weight * error, averaged over B; and the weighted mean.
+    """Sum over T of weight error, averaged over B; and the weighted mean.
 
-    Shapes: error (T, B), weight (T, B) or None for ones everywhere.
+    Shapes: error (T, B), weight (T, B) or None for ones everywhere. Units: those of the error.
     """
     w = torch.ones_like(error) if weight is None else weight
     weighted = (w * error).sum()
@@ -200,7 +200,7 @@ def weighted_loss(error: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]
 
 
 class SequenceModel(Module):
-    """The loss and the predictions that the RNN and the LSTM share.
+    """The loss and the predictions that the RNN and the LSTM share, in the units of the error.
 
         loss = sum_t weight_t error_t, averaged over the sequences
 

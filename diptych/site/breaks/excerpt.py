@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -19,6 +22,13 @@ AROUND = 2
 LINES_AROUND = 4
 """Lines that are shown of a long group before and after the fault."""
 SIDES: tuple[SideName, SideName] = ("left", "right")
+STRUCTURE = ('<span class="ln', "<i>", "<code", "</")
+TOKENS = (
+    r'<span class="(?:ln|bw)[^>]*>|<i>\d+</i>|</?code>|<(?:b|span)[^>]*>[^<]*</(?:b|span)>|</span>'
+    r"|\w+|\s+|[^<\w\s]"
+)
+"""The parts of a line: its frame, highlighted tokens, and what is not highlighted."""
+OMITTED = Markup('<span class="ln omitted"><i></i><code>...</code></span>')
 
 
 @dataclass(frozen=True)
@@ -39,97 +49,153 @@ class Excerpt:
     slug: str
     definition: str
     files: tuple[str, str]
-    """the files of both sides; "" for a side that the file lacks"""
+    """the files of both sides; "" for a side that the page lacks"""
     rows: tuple[ExcerptRow, ...]
 
 
 def excerpts(fault: Fault, places: Places) -> list[Excerpt]:
     """The definitions that the edits of a fault change, in the order of its edits."""
-    by_definition: dict[tuple[str, str], list[tuple[Edit, Definition, str]]] = {}
+    by_definition: dict[tuple[str, str], tuple[Definition, list[Edit], set[str]]] = {}
     for edit in fault.edits:
-        if (found := places.of_edit(edit)) is not None:
-            place, definition = found
+        for place, definition, _ in places.of_edit(edit):
             key = edit.stem, definition.name
-            by_definition.setdefault(key, []).append((edit, definition, place.group))
+            _, edits, groups = by_definition.setdefault(key, (definition, [], set()))
+            groups.add(place.group)
+            if edit not in edits:
+                edits.append(edit)
     result = []
-    for (stem, _), edits in by_definition.items():
+    for (stem, _), parts in by_definition.items():
         page = places.page(stem)
         assert page is not None
-        groups = [group for _, _, group in edits]
-        result.append(_excerpt(page, edits[0][1], [edit for edit, _, _ in edits], groups))
+        result.append(_excerpt(page, *parts))
     return result
 
 
 def _excerpt(
-    page: SourcePage, definition: Definition, edits: list[Edit], faulty: list[str]
+    page: SourcePage, definition: Definition, edits: list[Edit], faulty: set[str]
 ) -> Excerpt:
-    code = {side: _Code(page, side, [e for e in edits if e.panel == side]) for side in SIDES}
     numbers = [k for k, group in enumerate(definition.groups) if group.id in faulty]
-    first, last = max(0, min(numbers) - AROUND), max(numbers) + AROUND + 1
-    groups = [g for k, g in enumerate(definition.groups) if first <= k < last or k == 0]
-    rows = []
-    for group in groups:
-        cells = [code[side].html(group, cut=group.id in faulty) for side in SIDES]
-        rows.append(ExcerptRow(group.kind, *cells, group.remark, group.id in faulty))
-    files = tuple(
-        f"{folder}/{page.file.stem}.py" if path else ""
-        for folder, path in (("numpy_ref", page.file.left), ("torch_impl", page.file.right))
+    first, last = min(numbers) - AROUND, max(numbers) + AROUND
+    groups = [g for k, g in enumerate(definition.groups) if first <= k <= last or k == 0]
+    sides = [_Side(page, side, definition, edits) for side in SIDES]
+    rows = [
+        ExcerptRow(
+            group.kind,
+            *(side.html(group, cut=group.id in faulty) for side in sides),
+            group.remark,
+            group.id in faulty,
+        )
+        for group in groups
+    ]
+    files = (
+        f"numpy_ref/{page.file.stem}.py" if page.file.left else "",
+        f"torch_impl/{page.file.stem}.py" if page.file.right else "",
     )
-    return Excerpt(page.file.slug, definition.name, files, tuple(rows))  # type: ignore[arg-type]
+    return Excerpt(page.file.slug, definition.name, files, tuple(rows))
 
 
-class _Code:
+class _Side:
     """The lines of one side, with those that edits replace and those that they insert."""
 
-    def __init__(self, page: SourcePage, side: SideName, edits: list[Edit]) -> None:
-        self._side, self._highlighter = side, Highlighter(page)
+    def __init__(
+        self, page: SourcePage, side: SideName, definition: Definition, edits: list[Edit]
+    ) -> None:
+        self._side = side
         text = page.texts[side]
-        self._changes: list[tuple[Change, Highlighter]] = []
+        node = definition.left if side == "left" else definition.right
+        kinds = {
+            n: statement.kind
+            for group in definition.groups
+            for statement in statements(group, side)
+            for n in range(statement.first, statement.last + 1)
+        }
+        highlighter = _highlighter(page, side, text, node)
+        self._lines = {n: _line(highlighter, side, n, kind) for n, kind in kinds.items()}
+        self._changes: list[tuple[Change, list[Markup]]] = []
         for edit in edits:
-            edited = dataclasses.replace(page, texts={**page.texts, side: edit.apply(text)})
-            highlighter = Highlighter(edited)
-            self._changes += [(change, highlighter) for change in changes_of(edit, text)]
+            if edit.panel == side:
+                edited = _highlighter(page, side, edit.apply(text), node)
+                for change in changes_of(edit, text):
+                    kind = kinds[change.old.start]
+                    inserted = [_line(edited, side, n, kind) for n in change.new]
+                    self._changes.append((change, self._marked(change, inserted)))
+
+    def _marked(self, change: Change, inserted: list[Markup]) -> list[Markup]:
+        """The inserted lines; parts that differ are marked, in the replaced lines as well."""
+        for k, n in enumerate(change.old[: len(inserted)]):
+            self._lines[n], inserted[k] = _mark_differences(self._lines[n], inserted[k])
+        for n in change.old:
+            self._lines[n] = _with_class(self._lines[n], "del")
+        return [_with_class(line, "ins") for line in inserted]
 
     def html(self, group: Group, *, cut: bool) -> Markup:
         """The lines of a group; if `cut`, of a long group those around the changes alone."""
         numbers = [n for s in statements(group, self._side) for n in range(s.first, s.last + 1)]
-        at = [line for change, _ in self._changes for line in _lines_of(change) if line in numbers]
-        if cut and at:
-            low, high = min(at) - LINES_AROUND, max(at) + LINES_AROUND
-            kept = [n for n in numbers if low <= n <= high or n == numbers[0]]
-        else:
-            kept = numbers
-        result, before = Markup(), None
-        for n in kept:
-            if before is not None and n > before + 1 and before + 1 in numbers:
-                result += Markup('<span class="ln more"><i></i><code>...</code></span>')
-            result += Markup().join(self._line(n))
-            before = n
-        if kept and kept[-1] != numbers[-1]:
-            result += Markup('<span class="ln more"><i></i><code>...</code></span>')
+        changed = [
+            n for change, _ in self._changes for n in (change.old or [change.old.start])
+            if n in numbers
+        ]  # fmt: skip
+        shown = set(numbers)
+        if cut and changed:
+            low, high = min(changed) - LINES_AROUND, max(changed) + LINES_AROUND
+            shown = {n for n in numbers if low <= n <= high or n == numbers[0]}
+        result, omitted = Markup(), False
+        for n in numbers:
+            if n in shown:
+                result += Markup().join(self._with_changes(n))
+            elif not omitted:
+                result += OMITTED
+            omitted = n not in shown
         return result
 
-    def _line(self, n: int) -> Iterator[Markup]:
-        for change, highlighter in self._changes:
-            if n == change.old.start and not change.old:
-                yield from self._inserted(change, highlighter)
-        removed = any(n in change.old for change, _ in self._changes)
-        yield _html(self._highlighter, self._side, n, "del" if removed else "")
-        for change, highlighter in self._changes:
+    def _with_changes(self, n: int) -> Iterator[Markup]:
+        for change, inserted in self._changes:
+            if not change.old and n == change.old.start:
+                yield from inserted
+        yield self._lines[n]
+        for change, inserted in self._changes:
             if change.old and n == change.old[-1]:
-                yield from self._inserted(change, highlighter)
-
-    def _inserted(self, change: Change, highlighter: Highlighter) -> Iterator[Markup]:
-        return (_html(highlighter, self._side, n, "ins") for n in change.new)
+                yield from inserted
 
 
-def _lines_of(change: Change) -> list[int]:
-    """The lines that it replaces, or the line before which it inserts."""
-    return list(change.old) or [change.old.start]
+def _highlighter(page: SourcePage, side: SideName, text: str, node: ast.AST | None) -> Highlighter:
+    """A highlighter of a text, of which only the lines of a definition are read.
+
+    The lines keep their numbers. A text that is no Python, as some faults may be, has no colours.
+    """
+    lines = text.splitlines()
+    if isinstance(node, ast.FunctionDef):
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        last = (node.end_lineno or 0) + len(lines) - len(page.texts[side].splitlines())
+        lines = [""] * (first - 1) + lines[first - 1 : last]
+        if lines[first - 1].startswith(" "):
+            lines[first - 2] = "if True:"
+    texts: dict[SideName, str] = {"left": "", "right": "", side: "\n".join(lines)}
+    try:
+        return Highlighter(dataclasses.replace(page, texts=texts))
+    except SyntaxError:
+        texts[side] = "\n".join(f"# {line}" for line in lines)
+        return Highlighter(dataclasses.replace(page, texts=texts))
 
 
-def _html(highlighter: Highlighter, side: SideName, n: int, css: str) -> Markup:
+def _line(highlighter: Highlighter, side: SideName, n: int, kind: Any) -> Markup:
     """One line, without an id, since a page may show it several times."""
-    statement = Statement(node=None, first=n, last=n)  # type: ignore[arg-type]
-    html = re.sub(r' id="[LR]\d+"', "", str(highlighter.html((statement,), side)))
-    return Markup(html.replace('class="ln"', f'class="ln {css}"', 1) if css else html)
+    statement = Statement(node=None, first=n, last=n, kind=kind)  # type: ignore[arg-type]
+    return Markup(re.sub(r' id="[LR]\d+"', "", str(highlighter.html((statement,), side))))
+
+
+def _with_class(line: Markup, name: str) -> Markup:
+    return Markup(str(line).replace('class="ln', f'class="ln {name}', 1))
+
+
+def _mark_differences(old: Markup, new: Markup) -> tuple[Markup, Markup]:
+    """Both lines with <mark> around the tokens that differ."""
+    tokens = [re.findall(TOKENS, str(line).replace("<wbr>", "")) for line in (old, new)]
+    results: tuple[list[str], list[str]] = ([], [])
+    matcher = difflib.SequenceMatcher(None, tokens[0], tokens[1], autojunk=False)
+    for kind, i1, i2, j1, j2 in matcher.get_opcodes():
+        for result, part in zip(results, (tokens[0][i1:i2], tokens[1][j1:j2]), strict=True):
+            html = "".join(part)
+            is_code = html.strip() and not html.startswith(STRUCTURE)
+            result.append(f"<mark>{html}</mark>" if kind != "equal" and is_code else html)
+    return Markup("".join(results[0])), Markup("".join(results[1]))

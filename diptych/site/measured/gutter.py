@@ -78,7 +78,6 @@ def gutter_of_values(
     index: dict[tuple[str, str, str, str], int] = {}
     for value in values:
         slug = places.slugs[value.stem]
-        result.reached.setdefault(slug, set()).add(value.place.definition)
         row = GutterRow(value.name, value.kind, value.array.shape)
         comparison = compared.get(value.key)
         if comparison is not None:

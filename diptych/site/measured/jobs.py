@@ -13,13 +13,15 @@ from diptych.commands.check import check_pair
 from diptych.parity import streams
 from diptych.parity.registered import prepare
 from diptych.parity.reports.report import Report
+from diptych.site.measured import extra_runs
 from diptych.site.measured.comparing import compare_values
 from diptych.site.measured.gutter import VariantRows, gutter_of_report, gutter_of_values
-from diptych.site.measured.joining import JoinedValue, join
+from diptych.site.measured.joining import join
+from diptych.site.measured.line_trace import LineTrace
 from diptych.site.measured.panel_files import PanelFile, read_panel_file
 from diptych.site.measured.places import Places
 from diptych.site.measured.report_rows import placed_rows
-from diptych.site.measured.traced_run import trace_pair
+from diptych.site.measured.traced_run import TracedRun, trace_pair
 from diptych.site.measured.values_of_a_run import steps
 from diptych.site.sources.page import SideName, SourcePage
 
@@ -59,41 +61,82 @@ def file_keys(pages: list[SourcePage]) -> tuple[FileKey, ...]:
 
 def measure(job: Job) -> VariantRows:
     """Compare a variant, trace it, and return its rows for every page."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that are not finite, which are compared
+        return _EXTRA[job.name](job) if job.name in _EXTRA else _measure_pair(job)
+
+
+def _measure_pair(job: Job) -> VariantRows:
     report = job.report or check_pair(job.name, job.dtype, "cpu")
     result = VariantRows(job.name, job.dtype, report)
-    if job.name == streams.NAME:
-        return result
     try:
         model = prepare(job.name, job.dtype).panels.left
         gutter_of_report(result, placed_rows(report, model), job.places)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that are not finite, which are compared
-            values, compared = _traced(job.name, job.dtype, job.places, job.files, result)
-            gutter_of_values(result, values, compared, job.places)
+        _add_trace(result, trace_pair(job.name, job.dtype, _files(job.files)), job.places)
     except Exception as error:
         result.problem = f"{type(error).__name__}: {error}"
     return result
 
 
-def _traced(
-    name: str, dtype: str, places: Places, keys: tuple[FileKey, ...], result: VariantRows
-) -> tuple[list[JoinedValue], dict[str, Any]]:
-    run = trace_pair(name, dtype, _files(keys))
+def _measure_streams(job: Job) -> VariantRows:
+    report = job.report or check_pair(job.name, job.dtype, "cpu")
+    result = VariantRows(job.name, job.dtype, report)
+    gutter_of_report(result, extra_runs.streams_rows(report), job.places)
+    return result
+
+
+def _measure_optimisers(job: Job) -> VariantRows:
+    with LineTrace(_files(job.files)) as trace:
+        rows = list(extra_runs.optimiser_rows(job.dtype))
+    result = VariantRows(job.name, job.dtype, extra_runs.optimisers_report(job.dtype, rows))
+    gutter_of_report(result, rows, job.places)
+    for frame in trace.frames:
+        slug = job.places.slugs[frame.stem]
+        result.reached.setdefault(slug, set()).add(frame.function.definition)
+    return result
+
+
+def _measure_score(job: Job) -> VariantRows:
+    run = trace_pair(extra_runs.SCORE_PAIR, job.dtype, _files(job.files), extra_runs.SCORE_LOSSES)
+    result = VariantRows(job.name, job.dtype, extra_runs.score_report(run))
+    _add_trace(result, run, job.places)
+    return result
+
+
+def _add_trace(result: VariantRows, run: TracedRun, places: Places) -> None:
+    """Add the rows of a traced run, and free it."""
     result.problem = run.problem
     values = join(run, places)
-    return values, {value.key: row for value, row in compare_values(run, values)}
+    compared = {value.key: row for value, row in compare_values(run, values)}
+    gutter_of_values(result, values, compared, places)
+    for frame in run.trace.frames:  # also those that assign no array
+        slug = places.slugs[frame.stem]
+        result.reached.setdefault(slug, set()).add(frame.function.definition)
+    run.close()
+
+
+_EXTRA = {
+    streams.NAME: _measure_streams,
+    extra_runs.OPTIMISERS: _measure_optimisers,
+    extra_runs.SCORE: _measure_score,
+}
 
 
 def record_steps(job: StepsJob) -> dict[str, list[dict[str, Any]]]:
     """The steps of a variant's run in float64, by file; none if it raises."""
+    losses = extra_runs.SCORE_LOSSES if job.name == extra_runs.SCORE else None
+    name = extra_runs.SCORE_PAIR if losses is not None else job.name
     try:
-        values = join(trace_pair(job.name, "float64", _files(job.files)), job.places)
+        run = trace_pair(name, "float64", _files(job.files), losses)
+        values = join(run, job.places)
+        result = {
+            stem: steps(values, stem, most_steps, most_numbers)
+            for stem, (most_steps, most_numbers) in job.sizes.items()
+        }
+        run.close()
     except Exception:
         return {}
-    return {
-        stem: steps(values, stem, most_steps, most_numbers)
-        for stem, (most_steps, most_numbers) in job.sizes.items()
-    }
+    return result
 
 
 @functools.cache

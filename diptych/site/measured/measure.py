@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from diptych import pairs
-from diptych.parity import streams
 from diptych.parity.reports.report import Report
+from diptych.site.measured.extra_runs import EXTRAS, SCORE, SCORE_PAIR
 from diptych.site.measured.gutter import VariantRows
 from diptych.site.measured.jobs import FileKey, Job, StepsJob, file_keys, measure, record_steps
 from diptych.site.measured.page_measurements import (
@@ -67,7 +67,7 @@ def measure_pages(
     `names` are the variants to run, by default all of the registry and the random streams.
     """
     start = time.perf_counter()
-    names = [streams.NAME, *pairs.names()] if names is None else list(names)
+    names = [*pairs.names(), *EXTRAS] if names is None else list(names)
     existing = {(r.name, r.dtype): r for r in reports or () if r.device == "cpu"}
     places, files = Places(pages), file_keys(pages)
     jobs = [
@@ -80,7 +80,7 @@ def measure_pages(
         for job, result in run_jobs(measure, jobs, workers):
             results[job.name, job.dtype] = result
             status.update(f"measuring: {len(results)} of {len(jobs)} runs")
-        choice = Choice(results, [name for name in names if name != streams.NAME])
+        choice = Choice(results, names)
         variants = {page.file.slug: _variants(page, choice) for page in pages}
         status.update("recording values")
         values = _values(pages, variants, choice, places, files, workers)
@@ -142,7 +142,7 @@ def _values(
 
 def _about(name: str) -> str:
     """The sizes of a variant in a few words."""
-    _, config = pairs.find(name)
+    _, config = pairs.find(SCORE_PAIR if name == SCORE else name)
     fields = vars(config)
     sizes = [f"{field} = {value}" for field, value in fields.items() if type(value) is int]
     return ", ".join(sizes[:6]) + ", batch 7, " if sizes else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,14 @@ class TracedRun:
     """of every parameter: the left's own array, the right's gradient, and its number of uses"""
     problem: str = ""
 
+    def close(self) -> None:
+        """Free the arrays: frames, vjps and graph nodes refer to each other in circles."""
+        for frame in self.trace.frames:
+            vars(frame).clear()
+        self.trace.frames.clear()
+        self.module_calls.clear()
+        self.graph = None
+
 
 def panel_files(pages: list[SourcePage]) -> dict[str, PanelFile]:
     """The panel files of all pages by path."""
@@ -72,15 +80,24 @@ def panel_files(pages: list[SourcePage]) -> dict[str, PanelFile]:
     return files
 
 
-def trace_pair(name: str, dtype: str, files: Mapping[str, PanelFile]) -> TracedRun:
-    """Trace the construction, the loss, its gradients and the values of a registered pair."""
+Losses = tuple[Callable[..., Any], Callable[..., Any]]
+"""Functions (model, batch, noise) -> the loss of the left, and of the right"""
+
+
+def trace_pair(
+    name: str, dtype: str, files: Mapping[str, PanelFile], losses: Losses | None = None
+) -> TracedRun:
+    """Trace the construction, the loss, its gradients and the values of a registered pair.
+
+    With `losses`, these are the losses in place of the models' own, and no values are computed.
+    """
     trace = LineTrace(files)
     with trace:
         trace.phase = CONSTRUCT
         prepared = prepare(name, dtype)
     left, right = prepared.left, prepared.right
     first = left.state_dict()
-    left_run = LeftRun(prepared, first)
+    left_run = LeftRun(prepared, first, None if losses is None else losses[0])
     weights.transfer(left, right)
     left_run.initialize(trace)
     if hasattr(right, "initialize"):
@@ -91,11 +108,13 @@ def trace_pair(name: str, dtype: str, files: Mapping[str, PanelFile]) -> TracedR
     for traced in (True, False):  # the second run shows that the trace changes nothing
         left.load_state_dict(left_run.state)
         weights.transfer(left, right)
-        _run_loss(run, left_run, right, traced)
+        right_loss = right.loss if losses is None else functools.partial(losses[1], right)
+        _run_loss(run, left_run, right, right_loss, traced)
     left.load_state_dict(left_run.state)
     weights.transfer(left, right)
-    left_run.evaluate(trace)
-    _evaluate(run, prepared)
+    if losses is None:
+        left_run.evaluate(trace)
+        _evaluate(run, prepared)
     trace.name_modules(left, right)
     return run
 
@@ -103,8 +122,13 @@ def trace_pair(name: str, dtype: str, files: Mapping[str, PanelFile]) -> TracedR
 class LeftRun:
     """The phases of a run of the left panel: initialisation, loss, gradients and values."""
 
-    def __init__(self, prepared: PreparedPair, first: Mapping[str, np.ndarray]) -> None:
-        self.prepared = prepared
+    def __init__(
+        self,
+        prepared: PreparedPair,
+        first: Mapping[str, np.ndarray],
+        loss: Callable[..., Any] | None = None,
+    ) -> None:
+        self.prepared, self.other_loss = prepared, loss
         self.model, self.base = prepared.left, prepared.panels.left
         self.inputs: Any = (prepared.batch, prepared.noise)
         self.first, self.state = first, first
@@ -124,7 +148,10 @@ class LeftRun:
         with trace or contextlib.nullcontext():
             if trace is not None:
                 trace.phase = LOSS
-            _, backward = self.model.loss(*inputs)
+            if self.other_loss is None:
+                _, backward = self.model.loss(*inputs)
+            else:
+                _, backward = self.other_loss(self.model, *inputs)
             if trace is not None:
                 trace.phase = BACKWARD
             backward()
@@ -150,7 +177,9 @@ def value_functions(prepared: PreparedPair) -> list[tuple[str, Any, Any]]:
     return [(name, function, key.fold_in(name)) for name, function in functions.items()]
 
 
-def _run_loss(run: TracedRun, left_run: LeftRun, right: Any, traced: bool) -> None:
+def _run_loss(
+    run: TracedRun, left_run: LeftRun, right: Any, right_loss: Callable[..., Any], traced: bool
+) -> None:
     """The training loss and its gradients on both sides; without the trace, compare with those."""
     trace, left = run.trace, left_run.model
     if not traced:
@@ -162,12 +191,12 @@ def _run_loss(run: TracedRun, left_run: LeftRun, right: Any, traced: bool) -> No
     if traced:
         with _watched(right, run.module_calls), trace:
             trace.phase = LOSS
-            total = right.loss(*tensors).total
+            total = right_loss(*tensors).total
         run.graph = RightGraph(total)
         total.backward()
         run.graph.close()
     else:
-        right.loss(*tensors).total.backward()
+        right_loss(*tensors).total.backward()
     rights = {n: to_numpy(p.grad) for n, p in right.named_parameters() if p.grad is not None}
     if traced:
         edges = {n: gradient_edge(p) for n, p in right.named_parameters()}

@@ -9,6 +9,8 @@ pixels.py         the pixels that a masked convolution reads
 jacobians.py      the Jacobians of the flow, and the masks of a MADE
 heatmap.py        matrices as heat maps
 lossy.py, chart.py  what z keeps for each window
+convolutions.py   the pixels that a convolution reads
+optimisers.py     the paths of the optimisers
 dataflow/         the calls of a loss as boxes, their arrays as arrows
 """
 
@@ -18,16 +20,20 @@ from collections.abc import Callable
 from functools import partial
 
 from diptych import pairs
+from diptych.site.pictures.convolutions import convolution
 from diptych.site.pictures.dataflow.figure import data_flow
-from diptych.site.pictures.lossy import information_preference
-from diptych.site.pictures.picture import Picture
 from diptych.site.pictures.jacobians import flow_jacobians, made_masks
+from diptych.site.pictures.lossy import information_preference
+from diptych.site.pictures.optimisers import optimiser_paths
+from diptych.site.pictures.picture import Picture
 from diptych.site.pictures.pixels import CONTEXTS, receptive_fields
 from diptych.site.pictures.schemes import scheme_masks
 from diptych.site.pictures.unrolled import unrolled_network
 
 PICTURES: dict[str, list[Callable[[], Picture]]] = {
     **{model: [partial(data_flow, model)] for model in pairs.PAIRS},
+    "nn.convolution": [convolution],
+    "nn.optim": [optimiser_paths],
     "autoregressive.flow": [flow_jacobians, made_masks],
     "autoregressive.pixel_cnn": [
         partial(receptive_fields, ["raster", "2 × 0", "3 × 1", "5 × 2", "7 × 3"]),
@@ -37,6 +43,7 @@ PICTURES: dict[str, list[Callable[[], Picture]]] = {
     "recurrent.network": [partial(unrolled_network, "rnn", "recurrent.network")],
 }
 """page -> the functions that make its pictures"""
+PICTURES["conv_vae"].append(convolution)
 PICTURES["vlae"] += [
     partial(receptive_fields, list(CONTEXTS)[::-1]),
     information_preference,

@@ -49,7 +49,9 @@ def heatmaps(*maps: Markup) -> Markup:
     return tag("div", *maps, class_="heat-maps")
 
 
-READOUT = tag("p", Markup("&nbsp;"), class_="picture-note mono", aria_live="polite", data_readout=True)
+READOUT = tag(
+    "p", Markup("&nbsp;"), class_="picture-note mono", aria_live="polite", data_readout=True
+)
 """The line in which the number under the cursor stands."""
 
 

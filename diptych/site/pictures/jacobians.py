@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from diptych.site.pictures.heatmap import READOUT, heatmap, heatmaps
-from diptych.site.pictures.picture import Picture, controls, join, panels, switch
+from diptych.site.pictures.picture import Picture, controls, join, panels, power_of_ten, switch
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
 from model_specs.common.key import Key
 from numpy_ref.autoregressive.flow import AutoregressiveFlow, MaskedLinear
@@ -69,9 +69,13 @@ def flow_jacobians() -> Picture:
         "takes the dimensions in reverse order, and the two together are dense. All are measured "
         "by vjps of the left panel; those of the inverse, which has no vjp, by central "
         "differences. The product of the flow's and the inverse's Jacobian differs from the "
-        "identity by at most {error:.0e}, and log |det| by <code>numpy.linalg.slogdet</code> from "
-        "the flow's own by at most {logdet:.0e}."
-    ).format(dim=DIM, error=max(e[0] for e in errors), logdet=max(e[1] for e in errors))
+        "identity by at most {error}, and log |det| by <code>numpy.linalg.slogdet</code> from "
+        "the flow's own by at most {logdet}."
+    ).format(
+        dim=DIM,
+        error=power_of_ten(max(e[0] for e in errors)),
+        logdet=power_of_ten(max(e[1] for e in errors)),
+    )
     return Picture("jacobians", "Jacobians of the flow", caption, html + READOUT)
 
 
@@ -107,9 +111,13 @@ def _maps(flow: AutoregressiveFlow, z: Array) -> tuple[Markup, tuple[float, floa
     maps = heatmaps(
         heatmap(jacobian(first.made, z), "MADE of step 1", "∂μ{i}/∂z{j}", "Jacobian of the MADE."),
         heatmap(jacobian(first, z), "step 1", "∂y{i}/∂z{j}", "Jacobian of step 1."),
-        heatmap(jacobian(second, between), "step 2, reversed", "∂ε{i}/∂y{j}", "Jacobian of step 2."),
+        heatmap(
+            jacobian(second, between), "step 2, reversed", "∂ε{i}/∂y{j}", "Jacobian of step 2."
+        ),
         heatmap(whole, "the flow", "∂ε{i}/∂z{j}", "Jacobian of the flow."),
-        heatmap(back_first, "inverse of step 1", "∂z{i}/∂y{j}", "Jacobian of the inverse of step 1."),
+        heatmap(
+            back_first, "inverse of step 1", "∂z{i}/∂y{j}", "Jacobian of the inverse of step 1."
+        ),
         heatmap(back, "inverse of the flow", "∂z{i}/∂ε{j}", "Jacobian of the inverse."),
     )
     error = np.abs(whole @ back - np.eye(DIM)).max()

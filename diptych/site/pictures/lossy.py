@@ -13,7 +13,7 @@ from markupsafe import Markup
 import diptych
 from diptych.lab.windows import WINDOWS
 from diptych.site.pictures.chart import BELOW, Chart, Series
-from diptych.site.pictures.picture import Picture, path, svg, tag
+from diptych.site.pictures.picture import Picture, path, scroller, svg, tag
 from diptych.site.pictures.pixels import field_of
 from model_specs.vlae import VLAEConfig
 
@@ -51,7 +51,8 @@ def information_preference(record: Path = RECORD) -> Picture:
         command=entry["command"].partition(" --record")[0],
         commit=entry["commit"],
     )
-    return Picture("lossy", title, caption, tag("div", *charts, class_="picture-charts"))
+    html = tag("div", *charts, class_="picture-charts")
+    return Picture("lossy", title, caption, html)
 
 
 MISSING = (
@@ -69,8 +70,10 @@ def _kl_chart(windows: Mapping[str, Any], kl: np.ndarray) -> Markup:
     top = float(np.ceil(kl.max() / 5) * 5)
     chart = Chart(list(windows), top, list(np.arange(0, top + 1, 5)), "KL(q(z|x) ‖ p(z)), nats")
     parts = [chart.axes(), _drawings(chart), chart.draw(Series("KL", kl, "first"))]
-    values = ", ".join(f"{name}: {mean:.1f}" for name, mean in zip(windows, kl.mean(1), strict=True))
-    return svg(*chart.size, *parts, label=f"KL in nats by window. {values}.", class_="drawing chart")
+    values = ", ".join(
+        f"{name}: {mean:.1f}" for name, mean in zip(windows, kl.mean(1), strict=True)
+    )
+    return _chart(chart, parts, f"KL in nats by window. {values}.")
 
 
 def _digit_chart(windows: Mapping[str, Any], identity: Mapping[str, float]) -> Markup:
@@ -83,9 +86,16 @@ def _digit_chart(windows: Mapping[str, Any], identity: Mapping[str, float]) -> M
     parts.append(chart.level(100 * identity["x"], "from x itself"))
     parts.append(chart.level(100 * identity["chance"], "by chance"))
     parts.append(chart.legend(series, 12))
-    values = "; ".join(f"{s.label}: {s.values[0].mean():.0f} to {s.values[-1].mean():.0f}" for s in series)
+    values = "; ".join(
+        f"{s.label}: {s.values[0].mean():.0f} to {s.values[-1].mean():.0f}" for s in series
+    )
     label = f"Accuracy of digit classifiers in percent, first to last window. {values}."
-    return svg(*chart.size, *parts, label=label, class_="drawing chart")
+    return _chart(chart, parts, label)
+
+
+def _chart(chart: Chart, parts: list[Markup], label: str) -> Markup:
+    drawing = svg(*chart.size, *parts, label=label, class_="drawing chart")
+    return scroller(drawing, chart.heading)
 
 
 def _drawings(chart: Chart) -> Markup:

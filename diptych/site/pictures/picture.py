@@ -37,10 +37,13 @@ def tag(element: str, /, *content: Any, **attributes: Any) -> Markup:
 
 
 def svg(width: float, height: float, *content: Any, label: str, **attributes: Any) -> Markup:
-    """An SVG of this size that shrinks with its column, to four fifths; `label` is read aloud."""
+    """An SVG of this size that shrinks with its column; `label` is read aloud.
+
+    Within a `scroller` it shrinks to four fifths at most.
+    """
     attributes = {"role": "img", "class_": "drawing"} | attributes
     box = f"0 0 {_text(width)} {_text(height)}"
-    style = f"width:{_text(width)}px;min-width:{0.8 * width:.0f}px"
+    style = f"width:{_text(width)}px;--least:{0.8 * width:.0f}px"
     return tag("svg", *content, viewBox=box, style=style, aria_label=label, **attributes)
 
 
@@ -75,7 +78,9 @@ def switch(name: str, legend: str, choices: Sequence[tuple[str, Any]]) -> Markup
         tag("label", _input("radio", name=name, value=value, checked=index == 0), label)
         for index, (value, label) in enumerate(choices)
     )
-    return tag("fieldset", tag("legend", legend), *buttons, class_="picture-switch", data_switch=name)
+    return tag(
+        "fieldset", tag("legend", legend), *buttons, class_="picture-switch", data_switch=name
+    )
 
 
 def slider(name: str, label: str, texts: Sequence[str], start: int = 0) -> Markup:
@@ -91,13 +96,22 @@ def slider(name: str, label: str, texts: Sequence[str], start: int = 0) -> Marku
         data_texts="|".join(texts),
         autocomplete="off",
     )
-    return tag("label", tag("span", label), control, tag("output", texts[start]), class_="picture-slider")
+    return tag(
+        "label", tag("span", label), control, tag("output", texts[start]), class_="picture-slider"
+    )
 
 
 def panels(name: str, contents: Iterable[tuple[str, Any]]) -> Markup:
     """One element for each value of the switch `name`; all but the first are hidden."""
     return join(
-        tag("div", content, class_="picture-choice", data_switch_name=name, data_when=v, hidden=i > 0)
+        tag(
+            "div",
+            content,
+            class_="picture-choice",
+            data_switch_name=name,
+            data_when=v,
+            hidden=i > 0,
+        )
         for i, (v, content) in enumerate(contents)
     )
 
@@ -110,6 +124,21 @@ def controls(*content: Any) -> Markup:
 def scroller(content: Any, label: str) -> Markup:
     """A box that scrolls sideways where the page is narrower than its content."""
     return tag("div", content, class_="picture-scroll", tabindex=0, role="group", aria_label=label)
+
+
+def picture_text(words: Any, *, live: bool = False) -> Markup:
+    """A sentence below a drawing; a `live` one changes with it, and the change is read aloud."""
+    spoken = {"aria_live": "polite", "data_sentence": True} if live else {}
+    return tag("p", words, class_="picture-note", **spoken)
+
+
+def power_of_ten(value: float) -> Markup:
+    """A number with one digit: 3 × 10<sup>−10</sup> for 2.8e-10."""
+    if value == 0:
+        return Markup("0")
+    digit, _, exponent = f"{value:.0e}".partition("e")
+    power = str(int(exponent)).replace("-", "−")
+    return Markup("{} × 10<sup>{}</sup>").format(digit, power)
 
 
 def _input(kind: str, **attributes: Any) -> Markup:

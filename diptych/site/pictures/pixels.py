@@ -15,12 +15,12 @@ from diptych.site.pictures.picture import (
     controls,
     join,
     path,
+    picture_text,
     rect,
     scroller,
     slider,
     svg,
     switch,
-    tag,
     text,
 )
 from model_specs.autoregressive.receptive_field import receptive_field, stacked_receptive_field
@@ -54,9 +54,7 @@ def field_of(config: VLAEConfig) -> frozenset[Offset]:
     if config.context == "stacks":
         layers = [(KERNEL_SIZE, "A"), *[(KERNEL_SIZE, "B")] * inner]
         return stacked_receptive_field(layers).offsets
-    return receptive_field(
-        [(config.window, "A"), *[(config.inner_window, "B")] * inner]
-    ).offsets
+    return receptive_field([(config.window, "A"), *[(config.inner_window, "B")] * inner]).offsets
 
 
 def pixels_read(config: VLAEConfig) -> np.ndarray:
@@ -116,7 +114,7 @@ def receptive_fields(contexts: list[str]) -> Picture:
     control.append(slider("depth", "Masked layers", texts, len(DEPTHS) - 1))
     first = fields[contexts[0]]
     drawing = scroller(_drawing(first), "Image whose pixels read earlier pixels")
-    sentence = tag("p", _sentence(first), class_="picture-note", aria_live="polite", data_sentence=True)
+    sentence = picture_text(_sentence(first), live=True)
     checked = len(contexts) * len(DEPTHS)
     caption = Markup(
         "The pixels of an image of {height} × {width} that the logit of one pixel depends on. Move "
@@ -168,7 +166,10 @@ def _drawing(depths: dict[Offset, int]) -> Markup:
 
 
 def _legend(y: float) -> Markup:
-    parts = [rect(1, y, 14, 14, rx=2, class_="pixel"), text(21, y + 11, "the pixel", class_="faint")]
+    parts = [
+        rect(1, y, 14, 14, rx=2, class_="pixel"),
+        text(21, y + 11, "the pixel", class_="faint"),
+    ]
     x = 90.0
     for depth in DEPTHS:
         parts.append(rect(x + 15 * (depth - 1), y, 14, 14, class_=f"read depth-{depth}"))
@@ -188,8 +189,8 @@ def _cells(places: Iterable[tuple[int, int]]) -> str:
 
 def _sentence(depths: dict[Offset, int]) -> str:
     row, column = FIRST
-    read = sum(
-        0 <= row + i < HEIGHT and 0 <= column + j < WIDTH for i, j in depths
-    )
+    read = sum(0 <= row + i < HEIGHT and 0 <= column + j < WIDTH for i, j in depths)
     before = row * WIDTH + column
-    return f"The pixel in row {row + 1}, column {column + 1} reads {read} of the {before} before it."
+    return (
+        f"The pixel in row {row + 1}, column {column + 1} reads {read} of the {before} before it."
+    )

@@ -160,7 +160,14 @@ def _drawing(masks: dict[str, list[np.ndarray | None]]) -> tuple[Markup, list[li
             size = STEPS * CELL, width * CELL
             if mask is None:
                 parts.append(rect(x, y, *size, class_="no-mask"))
-                parts.append(text(x + size[0] / 2, y + size[1] / 2 + 4, "no mask", class_="anchor-middle faint"))
+                parts.append(
+                    text(
+                        x + size[0] / 2,
+                        y + size[1] / 2 + 4,
+                        "no mask",
+                        class_="anchor-middle faint",
+                    )
+                )
                 continue
             name = f"mask-{len(places)}"
             kept = path(cells(mask), id=name, transform=f"translate({x:g} {y:g})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -15,6 +16,7 @@ from diptych.site.pictures.picture import (
     join,
     panels,
     path,
+    picture_text,
     scroller,
     svg,
     switch,
@@ -66,7 +68,7 @@ def masks_on_the_way(connections: list[Connection], steps: int, layers: int) -> 
     way = [(1, 0), *((t, 1) for t in range(1, steps + 1))]
     way += [(steps, level) for level in range(2, layers + 2)]
     by_ends = {(c.source, c.target): c.mask for c in connections}
-    masks = (by_ends[ends] for ends in zip(way, way[1:], strict=False))
+    masks = (by_ends[ends] for ends in pairwise(way))
     return [mask for mask in masks if mask is not None]
 
 
@@ -121,7 +123,9 @@ def _panel(scheme: str, connections: list[Connection]) -> Markup:
             numbers.setdefault(connection.mask, len(numbers) + 1)
     way = masks_on_the_way(connections, STEPS, LAYERS)
     parts = [_connection(c, numbers) for c in connections]
-    parts += [_node(place) for place in sorted({p for c in connections for p in (c.source, c.target)})]
+    parts += [
+        _node(place) for place in sorted({p for c in connections for p in (c.source, c.target)})
+    ]
     parts += [_axis(level) for level in range(LAYERS + 2)]
     width, height = LEFT + STEPS * COLUMN + 30, 2 * TOP + (LAYERS + 1) * ROW
     label = f"Unrolled network, scheme {scheme}: {len(numbers)} different masks."
@@ -136,7 +140,7 @@ def _panel(scheme: str, connections: list[Connection]) -> Markup:
         passed=_count(len(way), "mask"),
         different=f", {len(set(way))} of them different" if len(way) > 1 else "",
     )
-    return join([scroller(drawing, label), tag("p", sentence, class_="picture-note")])
+    return join([scroller(drawing, label), picture_text(sentence)])
 
 
 def _count(number: int, noun: str) -> str:
@@ -175,10 +179,8 @@ def _connection(connection: Connection, numbers: dict[MaskName, int]) -> Markup:
         kind, hue = "", 30 + 360 * (numbers[name] - 1) / max(len(numbers), 1)
         style = {"style": f"--hue:{hue:.0f}"}
     line = path(f"M{x1:g} {y1:g}L{x2:g} {y2:g}", class_=f"edge{kind}", **style)
-    if along:
-        head = f"M{x2:g} {y2 - 5:g}l9 5l-9 5z"
-    else:
-        head = f"M{x2 - 5:g} {y2:g}l5 -9l5 9z"
+    start, shape = ((x2, y2 - 5), "l9 5l-9 5z") if along else ((x2 - 5, y2), "l5 -9l5 9z")
+    head = f"M{start[0]:g} {start[1]:g}{shape}"
     parts = [line, path(head, class_=f"head{kind}", **style)]
     if name is not None:
         middle = (x1 + x2) / 2, (y1 + y2) / 2 + 4

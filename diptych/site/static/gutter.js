@@ -9,14 +9,16 @@
   let variant = data.variants.includes(parameter("variant")) ? parameter("variant") : data.variants[0];
   let dtype = parameter("dtype") === "float32" ? "float32" : "float64";
 
-  /** A row of the JSON as an object, for the chosen precision; null if it was not measured in it. */
-  function measurement([name, kind, shape, e64, bound64, e32, bound32]) {
+  /** A row of the JSON as an object, for the chosen precision. An array that is not compared by
+      itself, only what follows from it, has no error: size -1. */
+  function measurement([name, kind, shape, e64, bound64, e32, bound32, count = 1]) {
     const [error, bound] = dtype === "float64" ? [e64, bound64] : [e32, bound32];
-    if (error === null || error === undefined) return null;
-    const size = typeof error === "string" ? Infinity : error; // "inf" and "nan"
-    return { name, kind, shape, error, bound, size, bad: !(size <= bound) };
+    const compared = error !== null && error !== undefined;
+    const size = !compared ? -1 : typeof error === "string" ? Infinity : error; // "inf" and "nan"
+    return { name, kind, shape, error, bound, size, count, compared, bad: compared && !(size <= bound) };
   }
-  const rowsOf = (key) => (data.rows[variant]?.[key] || []).map(measurement).filter(Boolean);
+  const rowsOf = (key) => (data.rows[variant]?.[key] || []).map(measurement);
+  const shapeOf = ({ shape }) => shape.length ? shape.join("×") : "scalar";
   const largest = (rows) => rows.reduce((a, b) => (b.bad && !a.bad) || (b.bad === a.bad && b.size > a.size) ? b : a);
   /** How near an error is to its bound, over four decades: the bar of a chip. */
   const nearness = ({ size, bound, bad }) =>
@@ -29,10 +31,12 @@
     const worst = largest(rows);
     const button = document.createElement("button");
     button.type = "button";
-    button.className = `chip${worst.bad ? " bad" : worst.size ? "" : " zero"}`;
+    button.className = `chip${worst.bad ? " bad" : !worst.compared ? " alone" : worst.size ? "" : " zero"}`;
     button.style.setProperty("--p", nearness(worst).toFixed(2));
-    button.textContent = sign + (sign === "bits " && !worst.size ? "=" : sci(worst.error));
-    button.setAttribute("aria-label", `${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`);
+    button.textContent = sign + (worst.compared ? sci(worst.error) : shapeOf(worst));
+    button.setAttribute("aria-label", worst.compared
+      ? `${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`
+      : `${worst.kind} of shape ${shapeOf(worst)}, not compared by itself`);
     chipRows.set(button, rows);
     return button;
   }
@@ -56,7 +60,7 @@
     const section = note.closest(".def"), name = note.dataset.status;
     const link = $(`.inside a[data-of="${CSS.escape(name)}"]`);
     $("small", link || document.createElement("i"))?.remove();
-    const rows = $$(":scope > .code > .g .chip", section).flatMap((button) => chipRows.get(button));
+    const rows = $$(":scope > .code > .g .chip", section).flatMap((button) => chipRows.get(button)).filter((row) => row.compared);
     note.replaceChildren();
     if (rows.length) {
       const worst = largest(rows);
@@ -82,7 +86,7 @@
   function allRows() {
     const rows = new Map();
     for (const key of Object.keys(data.rows[variant] || {}))
-      for (const row of rowsOf(key)) rows.set(`${row.kind} ${row.name}`, row);
+      for (const row of rowsOf(key)) if (row.compared) rows.set(`${row.kind} ${row.name}`, row);
     return [...rows.values()];
   }
   function renderRug() {
@@ -111,10 +115,11 @@
   let kept = null;
   function table(rows) {
     const sorted = [...rows].sort((a, b) => b.bad - a.bad || b.size - a.size), shown = sorted.slice(0, 14);
-    const line = (row) => `<tr><td>${escape(row.name)}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : "ok"}">${sci(row.error, 1)}</td><td class="s">${sci(row.bound)}</td></tr>`;
+    const line = (row) => `<tr><td>${escape(row.name)}${row.count > 1 ? ` <span class="s">× ${row.count}</span>` : ""}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : "ok"}">${row.compared ? sci(row.error, 1) : "–"}</td><td class="s">${row.compared ? sci(row.bound) : ""}</td></tr>`;
     const [verdict, , , , reproducer] = data.verdicts[variant]?.[dtype] || [];
     const failed = rows.some((row) => row.bad) && reproducer ? `<p class="bad">${escape(verdict)}</p><code class="command">${escape(reproducer)}</code>` : "";
     return `<p>‖left − right‖ / ‖right‖, ${escape(variant)}, ${dtype}</p><table><tr><th>tensor</th><th>kind</th><th>shape</th><th>error</th><th>bound</th></tr>${shown.map(line).join("")}</table>${
+      sorted.every((row) => row.compared) ? "" : "<p>–: not compared by itself; what follows from it is.</p>"}${
       sorted.length > shown.length ? `<p>and ${sorted.length - shown.length} more with smaller errors</p>` : ""}${failed}`;
   }
   function show(button) {

@@ -26,7 +26,7 @@
     return all.length ? [Math.min(...all), Math.max(...all)] : [0, 0];
   }
   const short = (x) => isNumber(x) ? String(Number(x.toPrecision(4))).replace("-", "\u2212") : String(x);
-  const share = (x, [low, high]) => high > low ? (x - low) / (high - low) : 0.5;
+  const share = (x, [low, high]) => high > low ? (x - low) / (high - low) : x ? 0.5 : 0;
 
   // --- the tape
   function thumbnail(values) {
@@ -61,9 +61,9 @@
   function map(kind, title, rows, range, subtitle, foot) {
     const wide = rows[0].length;
     if (rows.length === 1 && wide === 1) return `<div class="map"><h3>${title}<span>${subtitle}</span></h3><p class="scalar">${foot}</p></div>`;
-    const low = strip.classList.contains("docked") ? 110 : 240;
+    const low = strip.classList.contains("docked") ? 110 : 200;
     const room = (maps.clientWidth || 900) / (matchMedia("(max-width: 760px)").matches ? 2 : 3) - 36;
-    const size = Math.max(3, Math.min(30, Math.floor(room / wide) - 1, Math.floor(low / rows.length) - 1));
+    const size = Math.max(3, Math.min(24, Math.floor(room / wide) - 1, Math.floor(low / rows.length) - 1));
     const cells = rows.flatMap((row) => row.map((x) => isNumber(x) ? `<i style="--v:${share(x, range).toFixed(3)}"></i>` : '<i class="none"></i>'));
     return `<div class="map" style="--c:var(${{ left: "--left", right: "--right", difference: "--ok" }[kind]})"><h3>${title}<span>${subtitle}</span></h3>
       <div class="cells" data-kind="${kind}" role="img" tabindex="0" aria-label="${title}: ${rows.length} by ${wide} numbers, arrow keys read them" style="--h:${size}px;grid-template-columns:repeat(${wide}, minmax(0, ${size}px))">${cells.join("")}</div><p>${foot}</p></div>`;
@@ -94,7 +94,7 @@
     under.textContent = "";
     const step = steps[at], group = groupOf(step);
     $(".count", strip).textContent = `${step.phase}, ${at + 1} of ${steps.length}`;
-    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest("[id]").id}, line ${$(".ln > i", group)?.textContent}` : ""}`;
+    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest("[id]").id}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
     follow.hidden = !group;
     for (const [i, button] of buttons.entries()) {
       button.setAttribute("aria-selected", i === at);

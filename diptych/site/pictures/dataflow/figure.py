@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from markupsafe import Markup
 from torch import nn
 
@@ -15,8 +16,6 @@ from diptych.site.pictures.dataflow.boxes import FlowGraph, flow_graph
 from diptych.site.pictures.dataflow.drawing import draw_flow
 from diptych.site.pictures.dataflow.tracing import FlowRun, panel, run_flow
 from diptych.site.pictures.picture import Picture, controls, panels, scroller, switch
-
-import torch  # isort: skip
 
 
 def data_flow(model: str) -> Picture:

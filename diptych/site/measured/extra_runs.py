@@ -1,0 +1,116 @@
+"""Runs for files that no loss reaches: optimisers, random streams, the score function."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+import numpy_ref.score_function
+import torch_impl.score_function
+from diptych.arrays import to_numpy
+from diptych.parity import streams
+from diptych.parity.measures.bounds import ELEMENTWISE, FLOAT64_BOUND, rounding_bound
+from diptych.parity.measures.rows import Row, compare_arrays
+from diptych.parity.reports.report import Report
+from diptych.site.measured.report_rows import PlacedRow
+from diptych.site.measured.traced_run import Losses, TracedRun
+from model_specs.common.key import Key
+from numpy_ref.nn import optim, random
+from numpy_ref.nn.module import Parameter
+from torch_impl.nn import optim as torch_optim
+
+OPTIMISERS, SCORE = "optimisers", "score function"
+EXTRAS = (streams.NAME, OPTIMISERS, SCORE)
+STEPS = 5
+SHAPES = {"weight": (5, 3), "bias": (5,)}
+SCORE_PAIR = "mlp_vae[sampled,samples=3]"
+SCORE_LOSSES: Losses = (
+    functools.partial(numpy_ref.score_function.score_function_loss, baseline="leave_one_out"),
+    functools.partial(torch_impl.score_function.score_function_loss, baseline="leave_one_out"),
+)
+RULES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "SGD": (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9, "weight_decay": 0.3}),
+    "Adam": (optim.Adam, torch.optim.Adam, {"lr": 0.02}),
+    "Adamax": (optim.Adamax, torch.optim.Adamax, {"lr": 0.02}),
+}
+MAX_NORM, DECAY = 1.0, 0.9
+
+
+def streams_rows(report: Report) -> list[PlacedRow]:
+    """The rows of the random streams, each at the function that draws it."""
+    return [PlacedRow("nn/random", re.split(r"\W", row.name)[0], row) for row in report.rows]
+
+
+def optimiser_rows(dtype: str) -> Iterator[PlacedRow]:
+    """Some steps of every optimiser on both sides, with clipped gradients and an average."""
+    for rule, (left_class, right_class, options) in RULES.items():
+        ours = {name: Parameter(_draw(f"{rule} {name}", name, dtype)) for name in SHAPES}
+        theirs = {n: torch.tensor(p.data.copy(), requires_grad=True) for n, p in ours.items()}
+        left, right = left_class(ours.items(), **options), right_class(theirs.values(), **options)
+        averages = (
+            optim.PolyakAverage(ours.items(), DECAY),
+            torch_optim.PolyakAverage(theirs.items(), DECAY),  # type: ignore[arg-type]
+        )
+        norms = []
+        for step in range(STEPS):
+            for name, parameter in ours.items():
+                parameter.grad = _draw(f"{rule} {name} {step}", name, dtype)
+                theirs[name].grad = torch.tensor(parameter.grad.copy())
+            norms.append(
+                (
+                    optim.clip_grad_norm(ours.values(), MAX_NORM),
+                    torch.nn.utils.clip_grad_norm_(theirs.values(), MAX_NORM),
+                )
+            )
+            left.step()
+            right.step()
+            for average in averages:
+                average.update()
+        values: dict[str, dict[str, tuple[Any, Any]]] = {
+            f"{rule}._update": {n: (p.data, theirs[n]) for n, p in ours.items()},
+            "PolyakAverage.update": {
+                f"average of {n} under {rule}": (averages[0].averages[n], averages[1].averages[n])
+                for n in ours
+            },
+            "clip_grad_norm": {
+                f"norm under {rule}": tuple(map(np.array, zip(*norms, strict=True)))  # type: ignore[dict-item]
+            },
+        }
+        for buffer in left.buffers:
+            for name, parameter in theirs.items():
+                pair = left.state[name][buffer], right.state[parameter][buffer]
+                values[f"{rule}._update"][f"{name}.{buffer}"] = pair
+        for definition, pairs in values.items():
+            for name, (a, b) in pairs.items():
+                yield PlacedRow("nn/optim", definition, _row(name, "value", a, b, dtype))
+
+
+def optimisers_report(dtype: str, rows: list[PlacedRow]) -> Report:
+    """The report of the optimisers' steps."""
+    command = "pytest parity_tests/nn/test_optim.py"
+    return Report(OPTIMISERS, dtype, "cpu", tuple(r.row for r in rows), reproducer=command)
+
+
+def score_report(run: TracedRun) -> Report:
+    """The report of the loss by scores: the gradients of all parameters."""
+    rows = tuple(
+        _row(name, "parameter gradient", left, right, run.dtype, len(run.trace.frames))
+        for name, (left, right, _) in run.gradients.items()
+    )
+    command = "pytest parity_tests/models/test_score_function.py"
+    return Report(SCORE, run.dtype, "cpu", rows, problem=run.problem, reproducer=command)
+
+
+def _row(name: str, kind: str, a: Any, b: Any, dtype: str, roundings: int = 0) -> Row:
+    own = rounding_bound(np.dtype(dtype), roundings + STEPS * ELEMENTWISE)
+    bound = FLOAT64_BOUND if dtype == "float64" else own
+    return compare_arrays(name, kind, np.asarray(a), to_numpy(b), bound)
+
+
+def _draw(purpose: str, name: str, dtype: str) -> np.ndarray:
+    return random.normal(Key(0).fold_in(purpose), SHAPES[name], dtype=np.dtype(dtype))
