@@ -119,7 +119,7 @@ RIGHT: tuple[Rule, ...] = (
     ("nn.Module's own constructor, which the left panel's Module does without", _is_super_init),
     ("autograd must not record this; on the left nothing is recorded", _is_no_grad),
     ("autograd must not follow it; the left writes no vjp for it", _detaches),
-    ("only torch has fused kernels; the left is the loop over time", _names_kernel),
+    ("only torch has fused kernels; the left has the loop over time", _names_kernel),
     ("the dtype and the device; only the right panel has devices", _assigns_devices),
     ("only the right panel has devices", _compares_devices),
     ("the dtype of the parameters below", _assigns_dtype),
