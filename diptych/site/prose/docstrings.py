@@ -13,7 +13,7 @@ from diptych.site.prose.equations import relation
 from diptych.site.prose.inline import formulas, prose
 
 EMPTY = Markup()
-_SENTENCE = re.compile(r"(?<=[.?])\s+(?=[A-Z`(])")
+_SENTENCE = re.compile(r"(?<=[.?])(?<! al\.)\s+(?=[A-Z`(]|torch)")
 
 _REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")
 """the comma between a chain of arrows and a remark on it"""
@@ -23,7 +23,7 @@ _REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")
 class Doc:
     """A docstring, in the docstring's order.
 
-    body: (kind, HTML), kind one of p, equation, picture, list, code; terms: (name, HTML);
+    body: (kind, HTML), kind one of p, equation, sketch, list, code; terms: (name, HTML);
     right: what the right panel's docstring says in other words, "" if nothing.
     """
 
@@ -127,7 +127,7 @@ def _besides(ours: list[Item], theirs: list[Item]) -> Markup:
 
 def _panel_free(sentence: str) -> str:
     """The sentence without the words that tell the panels apart."""
-    return re.sub(r"vectorised|by hand", "", sentence)
+    return re.sub(r"vectorised|by hand|left panel|right panel", "", sentence)
 
 
 def _sentences(item: Item) -> list[str]:
