@@ -50,7 +50,7 @@ def code(text: str) -> Markup:
     """Python, or a doctest, highlighted."""
     lexer = PythonConsoleLexer() if text.lstrip().startswith(">>>") else PythonLexer()
     html = highlight(text, lexer, HtmlFormatter(nowrap=True)).rstrip()
-    return Markup(f'<pre class="example"><code>{html}</code></pre>')
+    return Markup(f"<pre><code>{html}</code></pre>")
 
 
 def equation(text: str) -> Markup:

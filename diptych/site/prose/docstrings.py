@@ -23,8 +23,8 @@ _REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")
 class Doc:
     """A docstring, in the docstring's order.
 
-    body: (kind, HTML), kind one of p, equation, sketch, list, code; terms: (name, HTML);
-    right: what the right panel's docstring says in other words, "" if nothing.
+    body: (kind, HTML), kind one of p, equation, sketch, list, code, example; terms: (name, HTML);
+    right: sentences of the right panel's docstring that the left one has not.
     """
 
     summary: Markup = EMPTY
@@ -86,7 +86,7 @@ def _body(item: Item) -> tuple[str, Markup]:
     if item.kind == "display":
         return display(item.text)
     if item.kind == "doctest":
-        return "code", code(item.text)
+        return "example", code(item.text)
     if item.kind == "list":
         entries = re.split(r"(?:^|\n)\* ", item.text)[1:]
         html = Markup().join(Markup("<li>{}</li>").format(prose(e)) for e in entries)
