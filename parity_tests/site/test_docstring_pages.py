@@ -139,6 +139,12 @@ def test_a_docstring_has_its_parts_in_order():
     assert "It is short" in doc.derivation and "<math" in doc.derivation
 
 
+@pytest.mark.parametrize("text", ["y = f(x", "a -> b -> (c", "y = 2 / / x", "x_{ = 1", "| = |", ""])
+def test_a_docstring_that_is_no_notation_is_shown_as_it_stands(text):
+    summary = shown(document(text).summary).replace("→", "->")
+    assert summary.replace(" ", "") == text.replace(" ", "")
+
+
 def test_the_right_panel_is_quoted_only_where_it_says_something_else():
     left = "The loss, by hand.\n\nIt is a sum.   Right panel: torch_impl/x.py"
     assert not document(left, "The loss, vectorised.\n\nIt is a sum.   Left panel: x.py").right

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from diptych.site.prose.blocks import Item, items
 from diptych.site.prose.displays import code, display, equation
 from diptych.site.prose.equations import relation
-from diptych.site.prose.inline import formulas, prose
+from diptych.site.prose.inline import LONG, formulas, prose
+from diptych.site.prose.tokens import NotationError
 
 EMPTY = Markup()
 _SENTENCE = re.compile(r"(?<=[.?])(?<! al\.)\s+(?=[A-Z`(]|torch)")
@@ -61,15 +62,23 @@ def _is_pointer(item: Item) -> bool:
 def _summary(text: str) -> tuple[Markup, str]:
     """The first sentence, as an equation if it is one, and the rest of the paragraph."""
     first, *rest = _SENTENCE.split(text, maxsplit=1)
-    if first.count(" -> ") > 1:
-        return equation(_REMARK.sub("   ", first)), " ".join(rest)
-    spans = formulas(first)
-    if spans and spans[0][0] == 0 and relation(first[: spans[0][1]]):
-        end = spans[-1][1]
-        covered = sum(b - a for a, b in spans)
-        if covered > 0.6 * len(first):
-            return equation(first[:end] + "   " + first[end:].strip(" .,;")), " ".join(rest)
-    return prose(first), " ".join(rest)
+    try:
+        return _as_equation(first) or prose(first), " ".join(rest)
+    except NotationError:
+        return prose(first), " ".join(rest)
+
+
+def _as_equation(sentence: str) -> Markup | None:
+    """The sentence as an equation with a remark, if most of it is a formula."""
+    if sentence.count(" -> ") > 1:
+        return equation(_REMARK.sub("   ", sentence))
+    spans = formulas(sentence.partition("`")[0])
+    if not spans or spans[0][0] or sum(b - a for a, b in spans) < 0.6 * len(sentence):
+        return None
+    if not relation(sentence[: spans[0][1]]) and spans[0][1] <= LONG:
+        return None
+    end = spans[-1][1]
+    return equation(sentence[:end] + "   " + sentence[end:].strip(" .,;"))
 
 
 def _terms(parts: list[Item]) -> tuple[tuple[str, Markup], ...]:
