@@ -21,7 +21,7 @@ SLUGS = sorted(pictures.PICTURES)
 
 
 @cache
-def made(slug: str) -> tuple[Picture, ...]:
+def pictures_of(slug: str) -> tuple[Picture, ...]:
     """The pictures of a page, computed once for all tests of this file."""
     return tuple(pictures.for_page(slug))
 
@@ -40,8 +40,10 @@ def test_pictures_stand_on_pages_that_exist_and_other_pages_have_none() -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_every_link_of_a_picture_leads_to_a_definition(slug: str) -> None:
-    addresses = {a for p in made(slug) for a in re.findall(r'href="([^"]+)"', p.html + p.caption)}
-    own = {f"#{i}" for p in made(slug) for i in re.findall(r'id="([^"]+)"', p.html)}
+    addresses = {
+        a for p in pictures_of(slug) for a in re.findall(r'href="([^"]+)"', p.html + p.caption)
+    }
+    own = {f"#{i}" for p in pictures_of(slug) for i in re.findall(r'id="([^"]+)"', p.html)}
     for address in addresses - own:
         page, _, name = address.partition("#")
         assert name in anchors()[page.removesuffix(".html") or slug], address
@@ -49,7 +51,7 @@ def test_every_link_of_a_picture_leads_to_a_definition(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_picture_takes_its_colours_from_the_page_and_names_itself(slug: str) -> None:
-    for picture in made(slug):
+    for picture in pictures_of(slug):
         assert not re.search(r'(fill|stroke|color)[=:]"?\s*(#|rgb|black|white)', picture.html)
         drawings = re.findall(r"<svg [^>]*viewBox[^>]*>", picture.html)
         assert drawings
@@ -61,15 +63,15 @@ def test_a_picture_takes_its_colours_from_the_page_and_names_itself(slug: str) -
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_ids_are_unique_on_a_page_and_references_within_it_resolve(slug: str) -> None:
-    html = "".join(f'<figure id="{p.id}">{p.html}' for p in made(slug))
+    html = "".join(f'<figure id="{p.id}">{p.html}' for p in pictures_of(slug))
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(ids)
 
 
 def test_all_pictures_together_take_less_than_a_megabyte() -> None:
-    html = sum(len(p.html.encode()) for slug in SLUGS for p in made(slug))
-    data = sum(len(json.dumps(p.data)) for slug in SLUGS for p in made(slug) if p.data)
+    html = sum(len(p.html.encode()) for slug in SLUGS for p in pictures_of(slug))
+    data = sum(len(json.dumps(p.data)) for slug in SLUGS for p in pictures_of(slug) if p.data)
     assert html + data < 1_000_000
 
 

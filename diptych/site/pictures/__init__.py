@@ -1,4 +1,4 @@
-"""What a picture says better than code: data flow, masks, windows, Jacobians, curves.
+"""Pictures of what code says badly: data flow, masks, windows, Jacobians, curves.
 
 Every picture is computed when the site is built, by running the panels.
 
@@ -11,6 +11,7 @@ heatmap.py        matrices as heat maps
 lossy.py, chart.py  what z keeps for each window
 convolutions.py   the pixels that a convolution reads
 optimisers.py     the paths of the optimisers
+gradients.py      how far back in time a gradient reaches
 dataflow/         the calls of a loss as boxes, their arrays as arrows
 """
 
@@ -22,6 +23,7 @@ from functools import partial
 from diptych import pairs
 from diptych.site.pictures.convolutions import convolution
 from diptych.site.pictures.dataflow.figure import data_flow
+from diptych.site.pictures.gradients import gradient_reach
 from diptych.site.pictures.jacobians import flow_jacobians, made_masks
 from diptych.site.pictures.lossy import information_preference
 from diptych.site.pictures.optimisers import optimiser_paths
@@ -52,6 +54,7 @@ for recurrent in ("rnn", "lstm"):
     PICTURES[recurrent] += [
         partial(unrolled_network, recurrent, recurrent),
         partial(scheme_masks, recurrent),
+        partial(gradient_reach, recurrent),
     ]
 
 

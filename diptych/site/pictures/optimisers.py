@@ -76,13 +76,11 @@ def optimiser_paths() -> Picture:
             other = right_path(right, lr, **keywords)
             worst = max(worst, float((np.abs(points - other) / np.abs(points).max()).max()))
             paths[name, lr] = points
-    data = {
-        "paths": [[_curve(paths[name, lr]) for name in OPTIMISERS] for lr in RATES],
-        "sentences": [_sentence({name: paths[name, lr] for name in OPTIMISERS}) for lr in RATES],
-    }
+    curves = [[_curve(paths[name, lr]) for name in OPTIMISERS] for lr in RATES]
+    sentences = [_sentence({name: paths[name, lr] for name in OPTIMISERS}) for lr in RATES]
     html = controls(slider("lr", "Learning rate", list(map(str, RATES)), FIRST_RATE))
-    html += scroller(_drawing(data["paths"][FIRST_RATE]), "Paths of four optimisers")
-    html += picture_text(data["sentences"][FIRST_RATE], live=True)
+    html += scroller(_drawing(curves[FIRST_RATE]), "Paths of four optimisers")
+    html += picture_text(sentences[FIRST_RATE], live=True)
     caption = Markup(
         "{steps} steps down the valley <i>f</i> = (<i>x</i><sup>2</sup> + {steep:g} "
         "<i>y</i><sup>2</sup>) / 2, from the upper left to the minimum in the middle; the ellipses "
@@ -92,6 +90,7 @@ def optimiser_paths() -> Picture:
         "code> and by <code>torch.optim</code>; no coordinate differs by more than {worst} of the "
         "path's largest."
     ).format(steps=STEPS, steep=CURVATURE[1], limit=2 / CURVATURE[1], worst=power_of_ten(worst))
+    data = {"paths": curves, "sentences": sentences}
     return Picture("optimisers", "Paths of the optimisers", caption, html, data)
 
 
@@ -131,8 +130,10 @@ def _hues() -> list[int]:
 
 def _curve(points: Array) -> str:
     """The path in the drawing; a path that leaves it for good ends there."""
-    kept = points[: 1 + next((i for i, p in enumerate(points) if np.abs(p).max() > 9), len(points))]
-    x, y = SCALE * (kept[:, 0] + HALF_WIDTH), SCALE * (HALF_HEIGHT - kept[:, 1])
+    visible = points[
+        : 1 + next((i for i, p in enumerate(points) if np.abs(p).max() > 9), len(points))
+    ]
+    x, y = SCALE * (visible[:, 0] + HALF_WIDTH), SCALE * (HALF_HEIGHT - visible[:, 1])
     return "M" + "L".join(f"{a:.0f} {b:.0f}" for a, b in zip(x, y, strict=True))
 
 
@@ -140,4 +141,4 @@ def _sentence(paths: dict[str, Array]) -> str:
     ends = {name: 0.5 * float(CURVATURE @ points[-1] ** 2) for name, points in paths.items()}
     start = 0.5 * float(CURVATURE @ START**2)
     values = ", ".join(f"{end:.2g} with {name}" for name, end in ends.items())
-    return f"f falls from {start:.2g} to {values}."
+    return f"f is {start:.2g} at the start, and after {STEPS} steps {values}."

@@ -74,16 +74,16 @@ def connections(layers: int) -> list[str]:
     return ["inputs to layer 1", *between, f"layer {layers} to output", *over_time]
 
 
-def draw_listed(
+def masks_of_seeds(
     panel: Any, config: RecurrentConfig, scheme: str, rate: float
 ) -> list[list[np.ndarray | None]]:
     """The masks of each connection, for each seed, as one panel draws them for one sequence."""
     model = panel(replace(config, scheme=scheme, rate=rate))
     keys = (Key(seed).fold_in("dropout") for seed in SEEDS)
-    return [listed(model.draw_noise(key, 1), config.num_layers) for key in keys]
+    return [mask_list(model.draw_noise(key, 1), config.num_layers) for key in keys]
 
 
-def listed(masks: Masks, layers: int) -> list[np.ndarray | None]:
+def mask_list(masks: Masks, layers: int) -> list[np.ndarray | None]:
     """The mask of each connection, (1 or T, units) of the first sequence, or None."""
     inputs = masks.inputs or (None,) * (layers + 1)
     recurrent = masks.recurrent or (None,) * layers
@@ -98,18 +98,20 @@ def scheme_masks(model: str) -> Picture:
     for rate in RATES:
         by_scheme = {}
         for scheme in SCHEMES:
-            both = (draw_listed(panel, config, scheme, rate) for panel in (left, right))
+            both = (masks_of_seeds(panel, config, scheme, rate) for panel in (left, right))
             by_scheme[scheme] = [
                 _equal_masks(f"{scheme}, rate {rate}, seed {seed}", *pair)
                 for seed, pair in zip(SEEDS, zip(*both, strict=True), strict=True)
             ]
         for seed in SEEDS:
-            masks = [mask for drawn in by_scheme.values() for mask in drawn[seed]]
+            masks = [mask for by_seed in by_scheme.values() for mask in by_seed[seed]]
             bits = np.concatenate([mask.ravel() for mask in masks if mask is not None])
             count += bits.size
             blocks.append(np.packbits(bits).tobytes())
         if rate == RATES[FIRST_RATE]:
-            drawing, places = _drawing({scheme: drawn[0] for scheme, drawn in by_scheme.items()})
+            drawing, places = _drawing(
+                {scheme: by_seed[0] for scheme, by_seed in by_scheme.items()}
+            )
     html = controls(
         slider("seed", "Random seed", [str(seed) for seed in SEEDS]),
         slider("rate", "Dropout rate", [str(rate) for rate in RATES], FIRST_RATE),
@@ -148,7 +150,7 @@ def _drawing(masks: dict[str, list[np.ndarray | None]]) -> tuple[Markup, list[li
     parts = [_heading(lefts[0], lefts[LAYERS], "between layers, W_ih and the output")]
     parts.append(_heading(lefts[LAYERS + 1], lefts[-1], "through time, W_hh"))
     parts += [text(x, TOP - 12, name, class_="faint") for x, name in zip(lefts, names, strict=True)]
-    places = []
+    places: list[list[int]] = []
     for row, scheme in enumerate(SCHEMES):
         y = TOP + row * height
         parts.append(text(0, y + 12, scheme, class_="mono"))
@@ -170,10 +172,10 @@ def _drawing(masks: dict[str, list[np.ndarray | None]]) -> tuple[Markup, list[li
                 )
                 continue
             name = f"mask-{len(places)}"
-            kept = path(cells(mask), id=name, transform=f"translate({x:g} {y:g})")
-            kept = tag("g", kept, class_="kept-left")
-            copy = tag("use", href=f"#{name}", x=CELL / 2 - 0.5, class_="kept-right")
-            parts += [rect(x, y, *size, class_="ground"), kept, copy]
+            shape = path(cells(mask), id=name, transform=f"translate({x:g} {y:g})")
+            amber = tag("g", shape, class_="kept-left")
+            blue = tag("use", href=f"#{name}", x=CELL / 2 - 0.5, class_="kept-right")
+            parts += [rect(x, y, *size, class_="ground"), amber, blue]
             words = "one mask" if len(mask) == 1 else f"{len(mask)} masks"
             parts.append(text(x, y + size[1] + 13, words, class_="faint smaller"))
             places.append([len(mask), width])

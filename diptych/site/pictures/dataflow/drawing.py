@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from diptych.site.pictures.dataflow.boxes import Box, FlowGraph, Row
+from diptych.site.pictures.dataflow.graph import Box, FlowGraph, Row
 from diptych.site.pictures.dataflow.layout import (
     LINE,
     ROW,
