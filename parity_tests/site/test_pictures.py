@@ -66,6 +66,7 @@ def test_ids_are_unique_on_a_page_and_references_within_it_resolve(slug: str) ->
     html = "".join(f'<figure id="{p.id}">{p.html}' for p in pictures_of(slug))
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
+    assert not set(ids) & anchors()[slug]
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(ids)
 
 
@@ -126,3 +127,18 @@ def test_without_a_record_a_sentence_says_how_to_make_one(tmp_path: Path) -> Non
     picture = information_preference(tmp_path / "lab_lossy.json")
     assert picture.html == ""
     assert "diptych lab lossy" in picture.caption
+
+
+def test_classes_of_drawings_have_no_style_in_the_rest_of_the_site() -> None:
+    """A class such as .tip would be placed and hidden as the hints of the code are."""
+    names = {
+        name
+        for slug in SLUGS
+        for p in pictures_of(slug)
+        for words in re.findall(r'class="([^"]+)"', p.html)
+        for name in words.split()
+    }
+    others = "".join(f.read_text() for f in STATIC.glob("*.css") if f.name != "pictures.css")
+    # a bare class at the start of a rule applies to the drawings as well
+    bare = set(re.findall(r"(?:^|[},])\s*\.([\w-]+)", others))
+    assert not names & bare

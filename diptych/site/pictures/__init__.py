@@ -47,7 +47,7 @@ PICTURES: dict[str, list[Callable[[], Picture]]] = {
 """page -> the functions that make its pictures"""
 PICTURES["conv_vae"].append(convolution)
 PICTURES["vlae"] += [
-    partial(receptive_fields, list(CONTEXTS)[::-1]),
+    partial(receptive_fields, ["raster", *(name for name in CONTEXTS if name != "raster")]),
     information_preference,
 ]
 for recurrent in ("rnn", "lstm"):
