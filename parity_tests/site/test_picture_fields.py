@@ -144,3 +144,13 @@ def test_sgd_shrinks_each_coordinate_by_a_constant_factor() -> None:
     points = optimisers.left_path(left, 0.03)
     factors = (1 - 0.03 * optimisers.CURVATURE) ** np.arange(optimisers.STEPS + 1)[:, None]
     np.testing.assert_allclose(points, factors * optimisers.START, rtol=1e-12)
+
+
+def test_optimisers_that_take_different_paths_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left, right, _ = optimisers.OPTIMISERS["Adam"]
+    wrong = {"Adam": (lambda *a, **k: left(*a, eps=1e-6, **k), right, {})}
+    monkeypatch.setattr(optimisers, "OPTIMISERS", wrong)
+    with pytest.raises(ValueError, match="Adam: the paths of the panels differ by"):
+        optimisers.optimiser_paths()

@@ -75,6 +75,13 @@ def test_masks_that_differ_between_the_panels_are_an_error(
         scheme_masks.__wrapped__("rnn")
 
 
+def test_a_mask_that_grows_with_the_rate_is_an_error() -> None:
+    count = len(SEEDS)
+    schemes._check_nested([b"\x0f"] * count + [b"\x03"] * count)
+    with pytest.raises(ValueError, match="rate: got a mask that keeps more units"):
+        schemes._check_nested([b"\x0f"] * count + [b"\x03"] * (count - 1) + [b"\x10"])
+
+
 @pytest.mark.parametrize("scheme", [s for s in SCHEMES if s != "none"])
 def test_a_mask_acts_first_at_the_arrow_that_has_its_number(scheme: str) -> None:
     """Dropping all units of one row of a mask changes nothing before the first such arrow."""

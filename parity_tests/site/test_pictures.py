@@ -87,6 +87,24 @@ def test_scripts_are_short_and_do_nothing_on_other_pages() -> None:
         assert re.search(r"if \(!.*\) return;", text) or "querySelectorAll" in text
 
 
+def test_a_picture_whose_check_fails_says_so_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Picture:
+        raise ValueError("mask 0 of the panels differs <here>")
+
+    first = pictures.PICTURES["nn.convolution"][0]
+    monkeypatch.setitem(pictures.PICTURES, "nn.convolution", [broken, first])
+    failure, picture = pictures.for_page("nn.convolution")
+    assert failure.problem == "ValueError: mask 0 of the panels differs <here>"
+    assert "differs &lt;here&gt;" in failure.html
+    assert "picture-failure" in failure.html
+    assert not picture.problem
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_picture_of_the_project_fails(slug: str) -> None:
+    assert [p.problem for p in pictures_of(slug) if p.problem] == []
+
+
 def test_attributes_and_text_are_escaped() -> None:
     assert tag("text", "a < b", class_="x", data_when='"') == (
         '<text class="x" data-when="&#34;">a &lt; b</text>'

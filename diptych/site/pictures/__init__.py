@@ -27,7 +27,7 @@ from diptych.site.pictures.gradients import gradient_reach
 from diptych.site.pictures.jacobians import flow_jacobians, made_masks
 from diptych.site.pictures.lossy import information_preference
 from diptych.site.pictures.optimisers import optimiser_paths
-from diptych.site.pictures.picture import Picture
+from diptych.site.pictures.picture import Picture, failed_picture
 from diptych.site.pictures.pixels import CONTEXTS, receptive_fields
 from diptych.site.pictures.schemes import scheme_masks
 from diptych.site.pictures.unrolled import unrolled_network
@@ -59,8 +59,19 @@ for recurrent in ("rnn", "lstm"):
 
 
 def for_page(slug: str) -> list[Picture]:
-    """The pictures of a page, such as "lstm" or "autoregressive.flow", in order."""
-    return [make() for make in PICTURES.get(slug, [])]
+    """The pictures of a page, such as "lstm" or "autoregressive.flow", in order.
+
+    Where a picture's check fails, because the panels differ or a model raises, the page shows the
+    error in its place.
+    """
+    return [_draw(make, f"picture-{i}") for i, make in enumerate(PICTURES.get(slug, []))]
+
+
+def _draw(make: Callable[[], Picture], id_of_failure: str) -> Picture:
+    try:
+        return make()
+    except Exception as error:
+        return failed_picture(id_of_failure, error)
 
 
 __all__ = ["Picture", "for_page"]

@@ -29,6 +29,8 @@ CURVATURE = np.array([1.0, 25.0])
 """f(p) = sum_i CURVATURE_i p_i^2 / 2, steep across the valley and flat along it"""
 START, STEPS = np.array([-2.8, 0.75]), 60
 RATES, FIRST_RATE = (0.01, 0.03, 0.06, 0.085, 0.2), 2
+BOUND = 1e-12
+"""The largest error of a coordinate, relative to the largest coordinate of its path."""
 SCALE, HALF_WIDTH, HALF_HEIGHT = 128.0, 3.05, 1.05
 LEVELS = (0.02, 0.1, 0.4, 1.0, 2.0, 4.0, 7.0, 11.0)
 
@@ -68,13 +70,19 @@ def right_path(make: Callable[..., Any], lr: float, **keywords: Any) -> Array:
 
 
 def optimiser_paths() -> Picture:
-    """The paths of the optimisers, with a slider for the learning rate."""
+    """The paths of the optimisers, with a slider for the learning rate.
+
+    Raises: ValueError if the panels take different paths.
+    """
     paths, worst = {}, 0.0
     for name, (left, right, keywords) in OPTIMISERS.items():
         for lr in RATES:
             points = left_path(left, lr, **keywords)
             other = right_path(right, lr, **keywords)
-            worst = max(worst, float((np.abs(points - other) / np.abs(points).max()).max()))
+            error = float((np.abs(points - other) / np.abs(points).max()).max())
+            if not error <= BOUND:
+                raise ValueError(f"{name}: the paths of the panels differ by {error:.1e}")
+            worst = max(worst, error)
             paths[name, lr] = points
     curves = [[_curve(paths[name, lr]) for name in OPTIMISERS] for lr in RATES]
     sentences = [_sentence({name: paths[name, lr] for name in OPTIMISERS}) for lr in RATES]

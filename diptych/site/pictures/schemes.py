@@ -112,6 +112,7 @@ def scheme_masks(model: str) -> Picture:
             drawing, places = _drawing(
                 {scheme: by_seed[0] for scheme, by_seed in by_scheme.items()}
             )
+    _check_nested(blocks)
     html = controls(
         slider("seed", "Random seed", [str(seed) for seed in SEEDS]),
         slider("rate", "Dropout rate", [str(rate) for rate in RATES], FIRST_RATE),
@@ -121,7 +122,9 @@ def scheme_masks(model: str) -> Picture:
         "cell is filled where the unit is kept, amber by the left panel and blue by the right. "
         "Both panels drew all {count} bits behind the two sliders, and no bit differs. "
         "<code>per_step</code> draws a new column at each step; the variational schemes draw one "
-        "column and use it at all steps, so that their rows are stripes."
+        "column and use it at all steps, so that their rows are stripes. The "
+        "bits are compared with a threshold, so a unit that is dropped at one rate is dropped at "
+        "every larger rate as well."
     ).format(steps=STEPS, count=f"{count:,}")
     data = {
         "bits": base64.b64encode(b"".join(blocks)).decode(),
@@ -132,6 +135,14 @@ def scheme_masks(model: str) -> Picture:
         "masks": places,
     }
     return Picture("masks", "Dropout masks", caption, html, data)
+
+
+def _check_nested(blocks: list[bytes]) -> None:
+    """Raises: ValueError if a unit is kept at a larger rate that is dropped at a smaller one."""
+    bits = np.array([np.frombuffer(block, np.uint8) for block in blocks])
+    smaller, larger = bits[: -len(SEEDS)], bits[len(SEEDS) :]
+    if (larger & ~smaller).any():
+        raise ValueError("rate: got a mask that keeps more units than at a smaller rate")
 
 
 def _equal_masks(name: str, left: list[Any], right: list[Any]) -> list[np.ndarray | None]:
