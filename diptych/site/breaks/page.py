@@ -136,9 +136,9 @@ def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
             for place, _, change in places.of_edit(edit):
                 old, new = _before_and_after(edit, change, places)
                 marks.append([place.slug, place.group, "planted", edit.panel, old, new])
-        *calls, last = [*trail(r, places)] or [None]
-        marks += [[p.slug, p.group, "call"] for p in calls if p is not None]
-        marks += [[last.slug, last.group, "first"]] if last is not None else []
+        shown = trail(r, places)
+        marks += [[place.slug, place.group, "call"] for place in shown[:-1]]
+        marks += [[place.slug, place.group, "first"] for place in shown[-1:]]
         faults[r.fault.name] = {
             "title": r.fault.title,
             "pair": r.fault.pair,

@@ -25,8 +25,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("numpy", "scipy.special", "scipy.stats", "scipy.linalg", "torch", "torch._dynamo")
-LIBRARIES += ("torch.distributions", "rich.console", "jinja2", "safetensors.numpy", "einops")
+LIBRARIES = [
+    *("numpy", "scipy.special", "scipy.stats", "scipy.linalg", "torch", "torch._dynamo"),
+    *("torch.distributions", "rich.console", "jinja2", "safetensors.numpy", "einops"),
+]
 TEST_LIBRARIES = ("pytest", "hypothesis")
 PYTEST = ["-x", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:nbmake"]
 PYTEST += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
