@@ -82,7 +82,7 @@ def _excerpt(
         ExcerptRow(
             group.kind,
             *(side.html(group, cut=group.id in faulty) for side in sides),
-            group.remark,
+            group.remark or ("" if group.left and group.right else definition.remark),
             group.id in faulty,
         )
         for group in groups

@@ -34,8 +34,8 @@ PYTEST = ["-x", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider", 
 PYTEST += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 MESSAGE_LINES = 3
 """Lines of a failing assertion that are kept."""
-TIMEOUT = 120.0
-"""Seconds for one job."""
+TIMEOUT = 600.0
+"""Seconds for one job, which takes one to seven on an idle processor."""
 
 Job = dict[str, Any]
 

@@ -72,6 +72,11 @@
       row.classList.add("broken", `broken-${kind}`);
       row.querySelector(".M")?.prepend(sign(kind));
       (row.lastNote || row).after((row.lastNote = note(fault, kind, rest)));
+      if (kind === "planted") {
+        for (const line of rest[3]) {
+          document.getElementById(rest[0][0].toUpperCase() + line)?.classList.add("broken-line");
+        }
+      }
       marked.push(row);
     }
     bar(fault, here);
