@@ -126,12 +126,14 @@
     if (fault.witness) box.append(element("p", {}, "This test fails: ", element("code", {}, fault.witness)));
     box.append(links);
     const labels = { planted: "the planted line", call: "a call on the way", first: "the first divergence" };
-    const seen = new Set();
+    const kinds = new Map(); // of each address; a line may be planted and diverge
     for (const [slug, group, kind] of fault.marks) {
       const address = `${slug}.html?broken=${name}#${group}`;
-      if (seen.has(address)) continue;
-      seen.add(address);
-      const text = slug === here ? labels[kind] : `${labels[kind]} (${slug})`;
+      kinds.set(address, (kinds.get(address) || new Set()).add(labels[kind]));
+    }
+    for (const [address, texts] of kinds) {
+      const [slug, group] = address.split(/\.html.*#/);
+      const text = [...texts].join(", ") + (slug === here ? "" : ` (${slug})`);
       const link = element("a", { href: address, textContent: text });
       if (slug === here) link.addEventListener("click", (event) => {
         event.preventDefault();
