@@ -83,9 +83,9 @@ def _excerpt(
     for group in groups:
         before = remark
         remark = group.remark or ("" if group.left and group.right else definition.remark)
-        cells = [side.html(group, cut=group.id in faulty) for side in sides]
+        left, right = (side.html(group, cut=group.id in faulty) for side in sides)
         shown = "" if remark == before else remark
-        rows.append(ExcerptRow(group.kind, *cells, shown, group.id in faulty))
+        rows.append(ExcerptRow(group.kind, left, right, shown, group.id in faulty))
     files = (
         f"numpy_ref/{page.file.stem}.py" if page.file.left else "",
         f"torch_impl/{page.file.stem}.py" if page.file.right else "",

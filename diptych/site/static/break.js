@@ -67,7 +67,7 @@
     const marked = [];
     for (const [slug, group, kind, ...rest] of fault.marks) {
       if (slug !== here) continue;
-      const row = document.querySelector(`[data-g="${CSS.escape(group)}"]`);
+      const row = document.getElementById(group);
       if (!row) continue;
       row.classList.add("broken", `broken-${kind}`);
       row.querySelector(".M")?.prepend(sign(kind));
@@ -137,7 +137,7 @@
       const link = element("a", { href: address, textContent: text });
       if (slug === here) link.addEventListener("click", (event) => {
         event.preventDefault();
-        document.querySelector(`[data-g="${CSS.escape(group)}"]`)?.scrollIntoView({ block: "center" });
+        document.getElementById(group)?.scrollIntoView({ block: "center" });
       });
       links.append(link);
     }
