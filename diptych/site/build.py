@@ -89,6 +89,7 @@ def _write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["links"] = _links(bool(recorded))
     template, docs = environment.get_template("page.html.j2"), page_docs(environment)
     entries: list[Entry] = []
     for page in pages:
@@ -128,6 +129,13 @@ def _write(
     for name, parts in (("site.js", SCRIPTS), ("site.css", STYLES)):
         joined = "\n".join((FOLDER / "static" / part).read_text() for part in parts)
         write_atomically(out / "assets" / name, joined.encode())
+
+
+def _links(has_faults: bool) -> dict[str, list[tuple[str, str]]]:
+    """The pages of no source file for the navigation: (title, path) by heading."""
+    notebooks = [(book.title, f"pages/{book.slug}.html") for book in books.pages()]
+    faults = [("Break it", "pages/break.html")] if has_faults else []
+    return {"Notebooks": notebooks, "Experiments": [*faults, ("Results", "pages/results.html")]}
 
 
 def _problems(

@@ -20,7 +20,7 @@ def built_site(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser; it ends with the module, because its event loop would stay in the way of others."""
+    """A browser. It ends with the module: its event loop would be in the way of other tests."""
     with site_in_browser.launched() as browser:
         yield browser
 

@@ -10,11 +10,10 @@ from helpers.site_in_browser import MEASURED, Reader
 
 KINDS = (  # one page of each kind
     "index.html",
-    f"pages/{MEASURED}.html",
-    "pages/nn.layers.html",
+    "pages/nn.init.html",
     "pages/recurrent.fused.html",
     "pages/results.html",
-    "pages/notebook.02_recurrent_dropout.html",
+    "pages/notebook.06_flow.html",
 )
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
 
@@ -42,12 +41,14 @@ def test_contrast_and_roles_meet_wcag_aa(themed: Reader, page: str) -> None:
     assert not (problems := violations(themed.open(page))), "\n".join(problems)
 
 
-def test_what_lights_up_meets_wcag_aa(themed: Reader) -> None:
+def test_lit_names_values_and_tooltips_meet_wcag_aa(themed: Reader) -> None:
     tab = themed.open(f"pages/{MEASURED}.html")
     tab.click(".follow")
-    tab.click('[id="RNN.features"] .L b[data-n="x"] >> nth=0')
+    tab.click('[id="rnn_cell"] .L b[data-n="a"] >> nth=0')
     tab.focus(".chip:not(.alone) >> nth=0")
+    tab.hover(".chip:not(.alone) >> nth=0")
     assert tab.locator("b.on").count() and tab.locator("b.flow").count()
+    assert tab.is_visible("#tip")
     assert not (problems := violations(tab)), "\n".join(problems)
 
 

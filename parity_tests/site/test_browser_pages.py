@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
@@ -13,80 +15,93 @@ TOLERANCE = 2  # pixels
 LINKS = "[...document.links].map((a) => a.href)"
 NAMES = "[...document.querySelectorAll('[id]')].map((e) => e.id)"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-DUPLICATES = "[...new Set(ids.filter((id, k) => ids.indexOf(id) !== k))]"
 OPEN_ALL = "for (const d of document.querySelectorAll('details')) d.open = true"
-# the groups of which both sides have code: [id, top of the first line left, and right, bottom left]
+# the rows of which both sides have code: [id, top of the left, top of the right, bottom of the left]
 PAIRS = """[...document.querySelectorAll(".g")].flatMap((g) => {
-  const [left, right] = [".L .ln", ".R .ln"].map((side) => g.querySelector(side));
-  if (!left || !right) return [];
-  const last = [...g.querySelectorAll(".L .ln")].pop().getBoundingClientRect().bottom;
-  return [[g.dataset.g, left.getBoundingClientRect().top, right.getBoundingClientRect().top, last]];
+  const [left, right] = ["L", "R"].map((side) => [...g.querySelectorAll(`.${side} > .ln`)]);
+  if (!left.length || !right.length) return [];
+  const [a, b, z] = [left[0], right[0], left.at(-1)].map((line) => line.getBoundingClientRect());
+  return [[g.dataset.g, a.top, b.top, z.bottom]];
 })"""
 
-
-def pages_of(site: Path) -> list[str]:
-    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+Page = dict[str, Any]
 
 
-def test_links_and_anchors_of_every_page_lead_somewhere(reader: Reader, built_site: Path) -> None:
-    links, names = {}, {}
-    for page in pages_of(built_site):
-        tab = reader.open(page)
-        links[page], names[page] = tab.evaluate(LINKS), tab.evaluate(NAMES)
+@pytest.fixture(scope="module")
+def survey(browser: Any, built_site: Path) -> Iterator[dict[str, Page]]:
+    """Every page with its links, names, and the places of its twins on a desk and on a phone."""
+    reader, pages = Reader(browser, built_site), {}
+    for path in sorted(built_site.rglob("*.html")):
+        tab = reader.open(name := path.relative_to(built_site).as_posix())
+        page = {"links": tab.evaluate(LINKS), "names": tab.evaluate(NAMES)}
+        tab.evaluate(OPEN_ALL)
+        for kind, size in (("desk", WIDE), ("phone", NARROW)):
+            tab.set_viewport_size(size)
+            page[kind] = {"overflow": tab.evaluate(OVERFLOW), "pairs": tab.evaluate(PAIRS)}
+        tab.set_viewport_size(WIDE)
+        pages[name] = page
+    complaints = reader.complaints
+    reader.close()
+    pages["index.html"]["complaints"] = complaints
+    yield pages
+
+
+def test_no_page_writes_an_error_or_asks_for_anything_outside_the_folder(
+    survey: dict[str, Page],
+) -> None:
+    assert len(survey) > 30
+    assert not (complaints := survey["index.html"]["complaints"]), "\n".join(complaints)
+
+
+def test_links_and_anchors_lead_somewhere(survey: dict[str, Page], built_site: Path) -> None:
     broken = []
-    for page, addresses in links.items():
-        for address in sorted(set(addresses)):
+    for name, page in survey.items():
+        for address in sorted(set(page["links"])):
             url, anchor = urldefrag(address)
             if urlparse(url).scheme in ("http", "https"):
                 continue
             path = Path(unquote(urlparse(url).path))
-            target = path.relative_to(built_site).as_posix() if path.exists() else None
-            if target is None or (anchor and unquote(anchor) not in names.get(target, [])):
-                broken.append(f"{page} -> {address}")
+            target = path.relative_to(built_site).as_posix() if path.exists() else ""
+            anchors = survey[target]["names"] if target in survey else []
+            if not target or (anchor and unquote(anchor) not in anchors):
+                broken.append(f"{name} -> {address}")
     assert not broken, "\n".join(broken)
-    repeated = {page: [n for n in set(ids) if ids.count(n) > 1] for page, ids in names.items()}
-    assert not {page: ids for page, ids in repeated.items() if ids}
 
 
-def test_twins_stand_at_one_height_in_two_columns_and_below_each_other_on_a_phone(
-    reader: Reader, built_site: Path
-) -> None:
-    apart, beside, count = [], [], 0
-    for page in pages_of(built_site):
-        tab = reader.open(page)
-        tab.set_viewport_size(WIDE)
-        tab.evaluate(OPEN_ALL)
-        for name, left, right, _ in tab.evaluate(PAIRS):
-            count += 1
-            if abs(left - right) > TOLERANCE:
-                apart.append(f"{page} {name}: {left} {right}")
-        tab.set_viewport_size(NARROW)
-        for name, _, right, bottom in tab.evaluate(PAIRS):
-            if right < bottom - 1:
-                beside.append(f"{page} {name}")
-    assert count > 1000
-    assert not apart, "\n".join(apart)
-    assert not beside, "\n".join(beside)
+def test_no_name_stands_twice_on_a_page(survey: dict[str, Page]) -> None:
+    repeated = [
+        f"{name}#{anchor}"
+        for name, page in survey.items()
+        for anchor in set(page["names"])
+        if page["names"].count(anchor) > 1
+    ]
+    assert not repeated
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["phone", "desk"])
-def test_no_page_is_wider_than_its_window(
-    reader: Reader, built_site: Path, size: dict[str, int]
-) -> None:
-    reader.tab.set_viewport_size(size)
-    wide = {}
-    for page in pages_of(built_site):
-        if overflow := reader.open(page).evaluate(OVERFLOW):
-            wide[page] = overflow
-    assert not wide
+def test_twins_stand_at_one_height_in_two_columns(survey: dict[str, Page]) -> None:
+    pairs = [(name, *pair) for name, page in survey.items() for pair in page["desk"]["pairs"]]
+    assert len(pairs) > 1000
+    apart = [pair for pair in pairs if abs(pair[2] - pair[3]) > TOLERANCE]
+    assert not apart
+
+
+def test_twins_stand_below_each_other_on_a_phone(survey: dict[str, Page]) -> None:
+    beside = [
+        (name, group)
+        for name, page in survey.items()
+        for group, _, right, bottom in page["phone"]["pairs"]
+        if right < bottom - 1
+    ]
+    assert not beside
+
+
+@pytest.mark.parametrize("kind", ["desk", "phone"])
+def test_no_page_is_wider_than_its_window(survey: dict[str, Page], kind: str) -> None:
+    assert not {n: page[kind]["overflow"] for n, page in survey.items() if page[kind]["overflow"]}
 
 
 def test_the_longest_page_opens_within_a_second(reader: Reader, built_site: Path) -> None:
-    longest = max((built_site / "pages").glob("*.html"), key=lambda path: path.stat().st_size)
-    loads = []
-    for _ in range(5):
-        tab = reader.open(f"pages/{longest.name}")
-        loads.append(
-            tab.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart")
-        )
+    longest = max((built_site / "pages").glob("[!n]*.html"), key=lambda path: path.stat().st_size)
+    time = "performance.timing.loadEventEnd - performance.timing.navigationStart"
+    loads = [reader.open(f"pages/{longest.name}").evaluate(time) for _ in range(5)]
     assert min(loads) < 1000, longest.name

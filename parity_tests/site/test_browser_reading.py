@@ -13,12 +13,8 @@ import pytest
 from helpers.site_in_browser import MEASURED, NARROW, Reader
 
 PAGE = f"pages/{MEASURED}.html"
-LIT = """[...document.querySelectorAll("b.on, b.flow")].map((b) =>
-  [b.textContent, b.closest(".L") ? "left" : "right", b.classList.contains("on") ? "on" : "flow"])"""
-
-
-def names(tab: Any, side: str, section: str) -> str:
-    return f'[id="{section}"] > .code .{side} b[data-n="{{}}"]'
+LIT = """[...document.querySelectorAll("b.on, b.flow")].map((b) => [
+  b.textContent, b.closest(".L") ? "left" : "right", b.classList.contains("on") ? "on" : "flow"])"""
 
 
 @pytest.fixture

@@ -84,6 +84,16 @@
   }, { rootMargin: "-12% 0px -80% 0px" });
   for (const section of $$(".def")) reading.observe(section);
 
+  // --- what is wider than its column can be scrolled by keyboard too
+  const wide = $$(".eqs, .tape, .art, main pre, main p:has(math), main dd:has(math)");
+  const reach = () => {
+    for (const element of wide)
+      if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0; else element.removeAttribute("tabindex");
+  };
+  addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
+  reach();
+
   // --- "/" goes to the search field, Escape leaves it
   document.addEventListener("keydown", (event) => {
     const find = $("#find");
