@@ -24,7 +24,7 @@ OLDER["double-struck"] = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=Tru
 BOLD_ZERO = 0x1D7CE
 LONG = 9
 """Parts of a formula that may stand on one line."""
-RELATIONS = "=<>≤≥≈→⇒⟹+−"
+RELATIONS = "=<>≤≥≈∼→⇒⟹+−"
 ROWS = ("math", "mrow", "mtd", "mstyle", "mpadded")
 TERMS = ("mi", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "mrow", "mstyle", "msqrt")
 
@@ -58,7 +58,9 @@ def _cut(root: Element) -> list[Element]:
     row = root[0] if len(root) == 1 and root[0].tag == "mrow" else root
     parts: list[Element] = []
     for child in row:
-        if not parts or (len(row) > LONG and child.tag == "mo" and child.text in RELATIONS):
+        if not parts or (
+            len(row) > LONG and child.tag == "mo" and (child.text or "?") in RELATIONS
+        ):
             parts.append(Element("mrow"))
             if len(parts) > 1:
                 child.set("form", "infix")  # or it would have no space before it
@@ -101,11 +103,11 @@ def _set_letter(element: Element) -> None:
 
 
 def _set_signs(element: Element) -> None:
-    """Set the space around bars and semicolons, and overlines that stretch."""
+    """Set the space around bars and signs, and overlines that stretch."""
     if element.tag == "mo" and element.text == "|":
         element.attrib.update(lspace="0", rspace="0")
-    if element.tag == "mi" and element.text == ";":
-        element.tag = "mo"
+    if element.tag == "mi" and element.text in (";", "~"):
+        element.tag, element.text = "mo", element.text.replace("~", "∼")
     if element.tag == "mo" and _is_name(element):
         element.tag = "mi"
     if element.tag == "mo" and element.text == "―":  # \overline
