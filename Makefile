@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench,study,jax]'
 	@touch $@
 
-study: $(STAMP) ## check the pairs, train both panels, draw the figures into out/
+study: $(STAMP) ## check the pairs, train both panels, build the site: open out/index.html
 	$(BIN)/diptych study
 
 # two workers of one thread each: more threads than cores only wait for each other

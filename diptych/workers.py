@@ -6,11 +6,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
+GRACE = 10.0
+"""Seconds that a worker has to finish after its parent has ended."""
 
 
 def run_jobs(
@@ -26,7 +30,7 @@ def run_jobs(
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
     waiting, running = list(jobs), dict[Future[Any], Job]()
     others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_silently)
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker)
     with _one_thread(), pool:
         try:
             while waiting or running:
@@ -43,10 +47,20 @@ def run_jobs(
             raise
 
 
-def _end_silently() -> None:
-    """End this process at Ctrl-C without a traceback, unless a training handles it."""
+def _start_worker() -> None:
+    """End this process at Ctrl-C without a traceback, and soon after its parent has ended."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored by a job in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)  # a training finishes its step and is saved
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 @contextlib.contextmanager

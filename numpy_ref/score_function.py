@@ -6,7 +6,7 @@ It needs the value of c at z but not its derivative, so that z may be discrete a
 If both are smooth, reparameterisation has a far smaller variance. Also called REINFORCE.
 
 Derivation of the gradient. Of the integrand c(z) q(z|x) only the density depends on phi, and the
-derivative of a logarithm gives d q = q d log q:
+derivative of a logarithm gives d q / dphi = q d log q / dphi:
 
     d/dphi int c(z) q(z|x) dz = int c(z) d q(z|x) / dphi dz = int c(z) q(z|x) d log q(z|x) / dphi dz
 

@@ -36,6 +36,7 @@ SCRIPTS = (
     "pictures_fields.js",
     "pictures_heat.js",
     "break.js",
+    "notebook.js",
 )
 STYLES = (
     "site.css",

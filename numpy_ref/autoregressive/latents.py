@@ -147,7 +147,7 @@ def mean_kl(kl: Array) -> tuple[Array, Vjp]:
 def total_free_bits(kl: Array, free: float) -> tuple[Array, Vjp]:
     """max(lambda, mean_n sum_g kl[n, g]), lambda = `free` nats.   kl (N, G) -> ()
 
-    Where the mean is lambda, the derivative is 1, as in torch, so that lambda = 0 changes nothing.
+    Where the mean is lambda, the derivative is 1, so that lambda = 0 changes nothing, as in torch.
 
     Derivation of the gradient. The maximum changes as the larger of its two arguments. lambda is a
     constant, and the mean has the derivative 1 / N in every kl[n, g]:

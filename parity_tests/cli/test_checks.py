@@ -71,6 +71,9 @@ CHEAP = [
     ("bench mlp_vae --record there", "--record: got 'there', takes a name that ends in .json"),
     ("lab bound --data digit", "--data: got 'digit'"),
     ("lab bound --out {file}", "--out: got '{file}', cannot write there"),
+    ("site --out {file}", "--out: got '{file}', cannot write there"),
+    ("site --out {file}/below", "--out: got '{file}/below', cannot write there"),
+    ("study --workers 0", "--workers: got 0"),
     ("study --out {file}", "--out: got '{file}', cannot write there"),
     ("study --epochs 0", "--epochs: got 0"),
     ("list pair", "did you mean 'pairs'"),
@@ -162,14 +165,16 @@ def test_the_defaults_that_the_help_of_train_names_are_those_of_a_run():
             assert text == str(value), name
 
 
-@pytest.mark.parametrize("command", ["check", "train", "evaluate", "sample", "curves", "bench"])
+@pytest.mark.parametrize(
+    "command", ["check", "train", "evaluate", "sample", "curves", "bench", "site", "study"]
+)
 def test_each_option_is_described_by_a_sentence(command):
     for name, text in option_help(command).items():
         sentence = text.partition("  [default")[0]
         assert sentence[0].isupper() and sentence.endswith("."), name
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "lab", "list"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "lab", "list", "site", "study"])
 def test_no_line_of_the_help_is_cut_or_longer_than_80_columns(command, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = run(command, "--help")

@@ -15,6 +15,8 @@ from diptych.cli import main
 from diptych.lab import Findings
 from diptych.pairs import PAIRS
 from diptych.runs.results import FIELDS
+from diptych.site.build import Site
+from diptych.study import memory
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import ReLU
 
@@ -183,32 +185,49 @@ def test_the_study_finds_that_the_panels_agree_and_writes_its_files(run, tmp_pat
 
     def a_little(name, root=None):
         result = load(name, root)
-        if not isinstance(result, data.Corpus):
+        if isinstance(result, data.MemoryTask):
             return result
+        if isinstance(result, data.Dataset):
+            train = data.Split(result.train.x[:256], result.train.y[:256])
+            return dataclasses.replace(result, train=train)
         parts = {"train": result.train[:3000], "valid": result.valid[:300]}
         return dataclasses.replace(result, **parts)
 
     monkeypatch.setattr(data, "load", a_little)
-    small = {"schemes": ("none", "recurrent"), "seeds": (0,), "delays": (20,), "workers": 1}
-    experiment = functools.partial(study.memory_experiment, **small)
-    monkeypatch.setattr(study, "memory_experiment", experiment)
+    small = {"schemes": ("none", "recurrent"), "seeds": (0,), "delays": (20,)}
+    monkeypatch.setattr(memory, "plan", functools.partial(memory.plan, **small))
     result = Findings({}, Table(), Figure(), {"one is one": True})
     monkeypatch.setattr(study, "EXPERIMENTS", {"echo": None})
     monkeypatch.setattr(lab, "EXPERIMENTS", {"echo": lambda setting: result})
+    handed = []
+
+    def build_site(out, console, *, reports):
+        handed.append(reports)
+        return Site(out / "index.html")
+
+    monkeypatch.setattr(study, "build_site", build_site)
     for epochs in (2, 5):  # a second study replaces the first
-        status, out, _ = run("study", "--out", tmp_path / "out", "--epochs", epochs)
+        options = ("--out", tmp_path / "out", "--epochs", epochs, "--workers", 1)
+        status, out, _ = run("study", *options)
         assert status == 0 and "agrees" in out
+        assert out.splitlines()[-1] == str(tmp_path / "out" / "index.html")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert set(summary["trained"]) == {"mlp_vae", "conv_vae", "rnn", "lstm"}
+    assert set(summary["trained"]) == set(PAIRS)
+    assert {report.name for report in handed[1]} == set(summary["parity"])
     assert summary["lab"] == {"echo": {"one is one": True}}
     assert (tmp_path / "out" / "lab" / "echo.png").exists()
     for trained in summary["trained"].values():
         assert trained["curves_error_100"] <= 1e-10 and {"numpy", "torch"} == set(trained["panels"])
     assert summary["trained"]["mlp_vae"]["weights_error"] <= 1e-10
+    assert summary["trained"]["rnn"]["writes"]
     assert all(summary["parity"].values())
-    assert set(summary["memory"]) == {"none", "recurrent"}
+    assert {name: len(seeds) for name, seeds in summary["memory"].items()} == {
+        "none": 1,
+        "recurrent": 1,
+    }
     vae = ("loss_curves", "samples", "reconstructions", "latent_scatter", "latent_manifold")
-    convolutional = [f"conv_vae_{name}" for name in ("curves", "samples", "reconstructions")]
+    pictured = ("curves", "samples", "reconstructions")
+    convolutional = [f"{model}_{name}" for model in ("conv_vae", "vlae") for name in pictured]
     for name in (*vae, *convolutional, "rnn_curves", "lstm_curves", "memory_curves"):
         assert (tmp_path / "out" / "figures" / f"{name}.png").exists()
         assert f"{name}.png" in out

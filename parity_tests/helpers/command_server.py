@@ -28,6 +28,7 @@ SHORT = {
     ("bench",): ["--help"],
     ("lab",): ["--help"],
     ("study",): ["--help"],
+    ("site",): ["--no-check"],
 }
 """By the words that a command begins with, what is added at its end to make it short."""
 IMAGES, TOKENS = 48, 2000

@@ -4,7 +4,8 @@ reading.py         find and read the notebooks
 prose.py           Markdown with formulas as HTML
 formulas.py        LaTeX as MathML
 code.py            Python with highlighting
-outputs.py         what a cell printed, drew or showed, as HTML and image files
+quoting.py         tables with both panels' code side by side
+outputs.py         the outputs of a cell as HTML and image files
 notebook_pages.py  the pages, and which notebooks tell of a file
 """
 

@@ -1,7 +1,8 @@
 """Formulas in LaTeX as MathML that browsers set well.
 
 latex2mathml makes the MathML. Browsers implement MathML Core, which has no script or double-struck
-letters by attribute, and sets no space after the name of a function: both are repaired here.
+letters and no alignment of cells by attribute, and sets no space after the name of a function: all
+three are repaired here.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ OLDER["double-struck"] = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=Tru
 """The letters that Unicode had before it had the alphabets."""
 BOLD_ZERO = 0x1D7CE
 ROWS = ("math", "mrow", "mtd", "mstyle", "mpadded")
-SPACED = ("mi", "mo", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "mrow")
-"""Elements that a function's name stands apart from; parentheses are none of them."""
+TERMS = ("mi", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "mrow", "mstyle", "msqrt")
 
 
 @cache
@@ -33,7 +33,7 @@ def mathml(latex: str, display: str = "inline") -> Markup:
     Raises: ValueError that names a command which the library does not know: it would stay on the
     page as text.
     """
-    text = convert(latex.replace("{aligned}", "{align*}"), display=display)  # it knows only align
+    text = convert(latex.replace("{aligned}", "{align*}"), display=display)
     if "\\" in text:
         command = text[text.index("\\") :].split("<")[0]
         raise ValueError(f"latex: got {latex!r} with {command}, which has no MathML")
@@ -42,6 +42,7 @@ def mathml(latex: str, display: str = "inline") -> Markup:
         _join_letters(element)
         _set_letter(element)
         _set_signs(element)
+        _align_cell(element)
     for element in list(root.iter()):
         _space_names(element)
     return Markup(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>"))
@@ -88,15 +89,26 @@ def _set_signs(element: Element) -> None:
         element.set("stretchy", "true")
 
 
+def _align_cell(element: Element) -> None:
+    """Turn the alignment of a cell into a style, so that aligned equations meet at the sign."""
+    side = element.attrib.pop("columnalign", None) if element.tag == "mtd" else None
+    if side in ("left", "right"):
+        element.set("style", f"text-align: {side}; padding-{side}: 0")
+
+
 def _space_names(element: Element) -> None:
-    """A thin space between the name of a function and what it is applied to."""
+    """A thin space between the name of a function and what stands before and after it."""
     if element.tag not in ROWS:
         return
-    for child, after in pairwise(list(element)):
-        is_open = (after.text or "") in "([⟨" and after.tag == "mo" and after.text
-        if _is_name(child) and after.tag in SPACED and not is_open and not _is_operator(after):
+    for before, after in pairwise(list(element)):
+        if (_is_name(before) or _is_name(after)) and _is_term(before) and _is_term(after):
             space = Element("mspace", {"width": "0.167em"})
             element.insert(list(element).index(after), space)
+
+
+def _is_term(element: Element) -> bool:
+    """True for all but operators, parentheses and spaces."""
+    return element.tag in TERMS and (element.text or "") not in ("⟨", "⟩")
 
 
 def _is_name(element: Element) -> bool:
@@ -105,7 +117,3 @@ def _is_name(element: Element) -> bool:
         element = element[0]
     text = element.text or ""
     return element.tag in ("mi", "mo") and len(text) > 1 and text.isascii() and text.isalpha()
-
-
-def _is_operator(element: Element) -> bool:
-    return element.tag == "mo" and not _is_name(element)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from diptych.files import write_atomically
 from diptych.site.books.code import highlight
 from diptych.site.books.outputs import Outputs
 from diptych.site.books.prose import FILE, Prose
-from diptych.site.books.reading import Notebook, is_answer, notebooks
+from diptych.site.books.reading import Notebook, notebooks, summary
 from diptych.site.sources.twin_files import twin_files
+
+FOLD = Markup('<details class="fold {}"><summary>{}</summary>\n{}</details>\n')
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class NotebookPage:
     """Anchors and titles of its sections."""
     images: dict[str, bytes] = field(default_factory=dict, repr=False)
     """The pictures by file name, to be written to assets/notebooks."""
+    problems: tuple[str, ...] = ()
+    """Functions and lines of the panels that the notebook shows and that are gone, in words."""
 
     @property
     def file(self) -> str:
@@ -75,15 +80,9 @@ def _files(book: Notebook) -> frozenset[str]:
 def _page(book: Notebook, prose: Prose) -> NotebookPage:
     outputs = Outputs(book.name, prose)
     html, outline = Markup(), []
-    for is_folded, cells in _runs(book.cells):
+    for label, cells in groupby(book.cells, summary):
         block = Markup().join(_cell(cell, prose, outputs) for cell in cells)
-        html += (
-            Markup('<details class="answer"><summary>Answer</summary>\n{}</details>\n').format(
-                block
-            )
-            if is_folded
-            else block
-        )
+        html += FOLD.format(label.lower(), label, block) if label else block
     for cell in book.cells:
         if cell.cell_type == "markdown":
             outline += prose.headings(cell.source)
@@ -96,17 +95,8 @@ def _page(book: Notebook, prose: Prose) -> NotebookPage:
         book.models,
         tuple(outline),
         outputs.images,
+        tuple(outputs.problems),
     )
-
-
-def _runs(cells: tuple[Any, ...]) -> list[tuple[bool, list[Any]]]:
-    """Neighbouring cells that are folded alike."""
-    runs: list[tuple[bool, list[Any]]] = []
-    for cell in cells:
-        if not runs or runs[-1][0] != is_answer(cell):
-            runs.append((is_answer(cell), []))
-        runs[-1][1].append(cell)
-    return runs
 
 
 def _cell(cell: Any, prose: Prose, outputs: Outputs) -> Markup:

@@ -1,4 +1,4 @@
-"""What a cell printed, drew or showed, as HTML and image files."""
+"""Turn the outputs of a cell into HTML and image files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from PIL import Image
 
 from diptych.site.books.code import highlight
 from diptych.site.books.prose import Prose
+from diptych.site.books.quoting import renewed
 
 COLOURS = 128
 """Colours of a picture's palette."""
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PRE = re.compile(r"<pre>(.*?)</pre>", re.DOTALL)
 CODE = re.compile(r"<code>(.*?)</code>", re.DOTALL)
-STYLE = re.compile(r' style="text-align: left; vertical-align: top"')
+STYLE = re.compile(r' (?:style="text-align: left; vertical-align: top"|data-quote="[^"]*")')
 
 
 class Outputs:
@@ -28,6 +29,8 @@ class Outputs:
 
     def __init__(self, name: str, prose: Prose) -> None:
         self._name, self._prose = name, prose
+        self.problems: list[str] = []
+        """Functions and lines that the notebook shows and that are gone, in words."""
         self.images: dict[str, bytes] = {}
         """File names of the pictures, for assets/notebooks, and their bytes."""
 
@@ -53,9 +56,13 @@ class Outputs:
                 yield _text(data["text/plain"])
 
     def _markup(self, text: str) -> Markup:
-        """HTML that a helper of the notebooks made, its code highlighted and linked."""
+        """HTML that a helper of the notebooks made, its code renewed, highlighted and linked."""
+        try:
+            text = renewed(text)
+        except LookupError as error:
+            self.problems.append(f"notebooks/{self._name}.ipynb: {error}")
         text = STYLE.sub("", text)
-        text = PRE.sub(lambda m: f"<pre>{highlight(html.unescape(m[1]))}</pre>", text)
+        text = PRE.sub(lambda m: f"<pre>{_lines(html.unescape(m[1]))}</pre>", text)
         text = CODE.sub(lambda m: str(self._prose.code(html.unescape(m[1]))), text)
         return Markup('<div class="shown">{}</div>').format(Markup(text))
 
@@ -80,6 +87,17 @@ def smaller(png: bytes) -> bytes:
         palette = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         palette.save(result, format="png", optimize=True)
     return min(result.getvalue(), png, key=len)
+
+
+def _lines(code: str) -> Markup:
+    """Highlighted lines whose continuations are indented where they wrap."""
+    result = Markup()
+    for line in code.split("\n"):
+        indent = len(line) - len(line.lstrip()) + 4
+        result += Markup('<span class="line" style="--indent: {}ch">{}</span>').format(
+            indent, highlight(line)
+        )
+    return result
 
 
 def _text(text: str) -> Markup:

@@ -38,6 +38,7 @@ class Prose:
             "fence": self._fence,
             "code_inline": self._code_inline,
             "heading_open": self._heading_open,
+            "link_open": self._link_open,
         }
         renderer: Any = self._markdown.renderer
         renderer.rules.update(rules)
@@ -91,6 +92,10 @@ class Prose:
 
     def _code_inline(self, tokens: Sequence[Token], i: int, *_: Any) -> str:
         return str(self.code(tokens[i].content))
+
+    def _link_open(self, tokens: Sequence[Token], i: int, *_: Any) -> str:
+        address = str(tokens[i].attrs["href"])
+        return f'<a href="{escape(self.link(address) or address)}">'
 
     def _heading_open(self, tokens: Sequence[Token], i: int, *_: Any) -> str:
         return f'<{tokens[i].tag} id="{anchor(tokens[i + 1].content)}">'

@@ -10,8 +10,8 @@ from typing import Any
 import nbformat
 
 FOLDER = Path(__file__).parents[3] / "notebooks"
-ANSWER = "answer"
-"""The tag of a cell that is folded: the answer to an exercise."""
+FOLDED = {"answer": "Answer", "setup": "Imports"}
+"""Tags of cells that a page folds, and the text in their place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def notebooks() -> tuple[Notebook, ...]:
 
 
 def _read(path: Path) -> Notebook:
-    content: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    content: Any = nbformat.read(path, as_version=4)
     facts = content.metadata.get("diptych", {})
     return Notebook(
         path.stem,
@@ -69,6 +69,7 @@ def _read(path: Path) -> Notebook:
     )
 
 
-def is_answer(cell: Any) -> bool:
-    """True for a cell that is folded away until the reader asks for it."""
-    return ANSWER in cell.metadata.get("tags", ())
+def summary(cell: Any) -> str:
+    """The text that stands in place of a folded cell, "" for a cell that is not folded."""
+    tags = cell.metadata.get("tags", ())
+    return next((text for tag, text in FOLDED.items() if tag in tags), "")

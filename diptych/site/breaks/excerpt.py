@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -20,6 +22,12 @@ AROUND = 2
 LINES_AROUND = 4
 """Lines that are shown of a long group before and after the fault."""
 SIDES: tuple[SideName, SideName] = ("left", "right")
+STRUCTURE = ('<span class="ln', "<i>", "<code", "</")
+TOKENS = (
+    r'<span class="(?:ln|bw)[^>]*>|<i>\d+</i>|</?code>|<(?:b|span)[^>]*>[^<]*</(?:b|span)>|</span>'
+    r"|\w+|\s+|[^<\w\s]"
+)
+"""The parts of a line: its frame, highlighted tokens, and what is not highlighted."""
 OMITTED = Markup('<span class="ln omitted"><i></i><code>...</code></span>')
 
 
@@ -47,18 +55,19 @@ class Excerpt:
 
 def excerpts(fault: Fault, places: Places) -> list[Excerpt]:
     """The definitions that the edits of a fault change, in the order of its edits."""
-    by_definition: dict[tuple[str, str], list[tuple[Edit, Definition, str]]] = {}
+    by_definition: dict[tuple[str, str], tuple[Definition, list[Edit], set[str]]] = {}
     for edit in fault.edits:
-        if (position := places.of_edit(edit)) is not None:
-            place, definition = position
-            edits = by_definition.setdefault((edit.stem, definition.name), [])
-            edits.append((edit, definition, place.group))
+        for place, definition, _ in places.of_edit(edit):
+            key = edit.stem, definition.name
+            _, edits, groups = by_definition.setdefault(key, (definition, [], set()))
+            groups.add(place.group)
+            if edit not in edits:
+                edits.append(edit)
     result = []
-    for (stem, _), edits in by_definition.items():
+    for (stem, _), parts in by_definition.items():
         page = places.page(stem)
         assert page is not None
-        groups = {group for _, _, group in edits}
-        result.append(_excerpt(page, edits[0][1], [edit for edit, _, _ in edits], groups))
+        result.append(_excerpt(page, *parts))
     return result
 
 
@@ -68,7 +77,7 @@ def _excerpt(
     numbers = [k for k, group in enumerate(definition.groups) if group.id in faulty]
     first, last = min(numbers) - AROUND, max(numbers) + AROUND
     groups = [g for k, g in enumerate(definition.groups) if first <= k <= last or k == 0]
-    sides = [_Side(page, side, groups, edits) for side in SIDES]
+    sides = [_Side(page, side, definition, edits) for side in SIDES]
     rows = [
         ExcerptRow(
             group.kind,
@@ -89,30 +98,35 @@ class _Side:
     """The lines of one side, with those that edits replace and those that they insert."""
 
     def __init__(
-        self, page: SourcePage, side: SideName, groups: list[Group], edits: list[Edit]
+        self, page: SourcePage, side: SideName, definition: Definition, edits: list[Edit]
     ) -> None:
         self._side = side
         text = page.texts[side]
-        lines = [n for g in groups for s in statements(g, side) for n in (s.first, s.last)]
-        span = range(min(lines), max(lines) + 1) if lines else range(0)
-        self._lines = _highlighted(page, side, text, span)
+        node = definition.left if side == "left" else definition.right
+        kinds = {
+            n: statement.kind
+            for group in definition.groups
+            for statement in statements(group, side)
+            for n in range(statement.first, statement.last + 1)
+        }
+        highlighter = _highlighter(page, side, text, node)
+        self._lines = {n: _line(highlighter, side, n, kind) for n, kind in kinds.items()}
         self._changes: list[tuple[Change, list[Markup]]] = []
         for edit in edits:
-            if edit.panel != side:
-                continue
-            for change in changes_of(edit, text):
-                inserted = _highlighted(page, side, edit.apply(text), change.new)
-                self._changes.append((change, self._marked(change, inserted)))
+            if edit.panel == side:
+                edited = _highlighter(page, side, edit.apply(text), node)
+                for change in changes_of(edit, text):
+                    kind = kinds[change.old.start]
+                    inserted = [_line(edited, side, n, kind) for n in change.new]
+                    self._changes.append((change, self._marked(change, inserted)))
 
-    def _marked(self, change: Change, inserted: dict[int, Markup]) -> list[Markup]:
+    def _marked(self, change: Change, inserted: list[Markup]) -> list[Markup]:
         """The inserted lines; parts that differ are marked, in the replaced lines as well."""
-        result = []
-        for k, (n, html) in enumerate(inserted.items()):
-            if k < len(change.old):
-                old = change.old[k]
-                self._lines[old], html = _mark_differences(self._lines[old], html)
-            result.append(_line(n, html, "ins"))
-        return result
+        for k, n in enumerate(change.old[: len(inserted)]):
+            self._lines[n], inserted[k] = _mark_differences(self._lines[n], inserted[k])
+        for n in change.old:
+            self._lines[n] = _with_class(self._lines[n], "del")
+        return [_with_class(line, "ins") for line in inserted]
 
     def html(self, group: Group, *, cut: bool) -> Markup:
         """The lines of a group; if `cut`, of a long group those around the changes alone."""
@@ -138,40 +152,50 @@ class _Side:
         for change, inserted in self._changes:
             if not change.old and n == change.old.start:
                 yield from inserted
-        removed = any(n in change.old for change, _ in self._changes)
-        yield _line(n, self._lines[n], "del" if removed else "")
+        yield self._lines[n]
         for change, inserted in self._changes:
             if change.old and n == change.old[-1]:
                 yield from inserted
 
 
-def _highlighted(page: SourcePage, side: SideName, text: str, span: range) -> dict[int, Markup]:
-    """The code of some lines of a text as HTML, by number. Only these lines are highlighted."""
-    lines = text.splitlines()[span.start - 1 : span.stop - 1] if span else []
-    snippet = dataclasses.replace(page, texts={"left": "", "right": "", side: "\n".join(lines)})
-    highlighter = Highlighter(snippet)
-    result = {}
-    for k, n in enumerate(span, 1):
-        statement = Statement(node=None, first=k, last=k)  # type: ignore[arg-type]
-        code = re.search(r"<code.*</code>", str(highlighter.html((statement,), side)))
-        result[n] = Markup(code[0] if code else "<code></code>")
-    return result
+def _highlighter(page: SourcePage, side: SideName, text: str, node: ast.AST | None) -> Highlighter:
+    """A highlighter of a text, of which only the lines of a definition are read.
+
+    The lines keep their numbers. A text that is no Python, as some faults may be, has no colours.
+    """
+    lines = text.splitlines()
+    if isinstance(node, ast.FunctionDef):
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        last = (node.end_lineno or 0) + len(lines) - len(page.texts[side].splitlines())
+        lines = [""] * (first - 1) + lines[first - 1 : last]
+        if lines[first - 1].startswith(" "):
+            lines[first - 2] = "if True:"
+    texts: dict[SideName, str] = {"left": "", "right": "", side: "\n".join(lines)}
+    try:
+        return Highlighter(dataclasses.replace(page, texts=texts))
+    except SyntaxError:
+        texts[side] = "\n".join(f"# {line}" for line in lines)
+        return Highlighter(dataclasses.replace(page, texts=texts))
 
 
-def _line(n: int, code: Markup, css: str) -> Markup:
+def _line(highlighter: Highlighter, side: SideName, n: int, kind: Any) -> Markup:
     """One line, without an id, since a page may show it several times."""
-    return Markup('<span class="{}"><i>{}</i>{}</span>').format(f"ln {css}".strip(), n, code)
+    statement = Statement(node=None, first=n, last=n, kind=kind)  # type: ignore[arg-type]
+    return Markup(re.sub(r' id="[LR]\d+"', "", str(highlighter.html((statement,), side))))
+
+
+def _with_class(line: Markup, name: str) -> Markup:
+    return Markup(str(line).replace('class="ln', f'class="ln {name}', 1))
 
 
 def _mark_differences(old: Markup, new: Markup) -> tuple[Markup, Markup]:
     """Both lines with <mark> around the tokens that differ."""
-    parts = [
-        re.findall(r"<code[^>]*>|</code>|<(?:b|span).*?</(?:b|span)>|[^<]+", x) for x in (old, new)
-    ]
-    results: list[list[str]] = [[], []]
-    matcher = difflib.SequenceMatcher(None, *parts, autojunk=False)
+    tokens = [re.findall(TOKENS, str(line).replace("<wbr>", "")) for line in (old, new)]
+    results: tuple[list[str], list[str]] = ([], [])
+    matcher = difflib.SequenceMatcher(None, tokens[0], tokens[1], autojunk=False)
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():
-        for result, tokens in zip(results, (parts[0][i1:i2], parts[1][j1:j2]), strict=True):
-            html = "".join(tokens)
-            result.append(html if kind == "equal" or not html.strip() else f"<mark>{html}</mark>")
+        for result, part in zip(results, (tokens[0][i1:i2], tokens[1][j1:j2]), strict=True):
+            html = "".join(part)
+            is_code = html.strip() and not html.startswith(STRUCTURE)
+            result.append(f"<mark>{html}</mark>" if kind != "equal" and is_code else html)
     return Markup("".join(results[0])), Markup("".join(results[1]))

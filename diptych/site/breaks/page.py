@@ -15,7 +15,7 @@ from diptych.files import write_atomically
 from diptych.parity.reports.verdict import format_number
 from diptych.site.breaks.excerpt import Excerpt, excerpts
 from diptych.site.breaks.fault import Edit, Fault
-from diptych.site.breaks.places import Place, Places, changes_of
+from diptych.site.breaks.places import Change, Place, Places, changes_of
 from diptych.site.breaks.record import ROOT, Recorded
 from diptych.site.sources.page import SourcePage
 
@@ -96,11 +96,10 @@ def make_card(recorded: Recorded, places: Places) -> Card:
     fault, report = recorded.fault, recorded.report
     failures = [row for row in report.get("rows", []) if not row["ok"]]
     first = [Link(_address(p, fault), p.definition, p.slug) for p in trail(recorded, places)]
-    edits = [(edit, places.of_edit(edit)) for edit in fault.edits]
     planted = {
-        place[0].group: Link(_address(place[0], fault), place[0].definition, place[0].slug)
-        for _, place in edits
-        if place
+        place: Link(_address(place, fault), place.definition, place.slug)
+        for edit in fault.edits
+        for place, _, _ in places.of_edit(edit)
     }
     return Card(
         fault,
@@ -113,7 +112,7 @@ def make_card(recorded: Recorded, places: Places) -> Card:
         sum(row["origin"] == "propagated" for row in failures),
         first,
         list(planted.values()),
-        [(edit.file, _line_number(edit, places)) for edit in fault.edits],
+        _files(fault, places),
         _sentence(fault.witness),
     )
 
@@ -134,10 +133,9 @@ def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
     for r in recorded:
         marks: list[list[Any]] = []
         for edit in r.fault.edits:
-            page, place = places.page(edit.stem), places.of_edit(edit)
-            if page is not None and place is not None:
-                old, new = _before_and_after(edit, page.texts[edit.panel])
-                marks.append([place[0].slug, place[0].group, "planted", edit.panel, old, new])
+            for place, _, change in places.of_edit(edit):
+                old, new = _before_and_after(edit, change, places)
+                marks.append([place.slug, place.group, "planted", edit.panel, old, new])
         *calls, last = [*trail(r, places)] or [None]
         marks += [[p.slug, p.group, "call"] for p in calls if p is not None]
         marks += [[last.slug, last.group, "first"]] if last is not None else []
@@ -178,18 +176,25 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _before_and_after(edit: Edit, text: str) -> tuple[str, str]:
-    """The lines that an edit removes, and those that it inserts, without their indent."""
-    before, after = text.splitlines(), edit.apply(text).splitlines()
-    changes = changes_of(edit, text)
-    old = [before[n - 1].strip() for change in changes for n in change.old]
-    new = [after[n - 1].strip() for change in changes for n in change.new]
-    return "\n".join(old), "\n".join(new)
-
-
-def _line_number(edit: Edit, places: Places) -> int:
+def _before_and_after(edit: Edit, change: Change, places: Places) -> tuple[str, str]:
+    """The lines that a change removes, and those that it inserts, without their indent."""
     page = places.page(edit.stem)
-    return changes_of(edit, page.texts[edit.panel])[0].old.start if page else 0
+    text = page.texts[edit.panel] if page else ""
+    before, after = text.splitlines(), edit.apply(text).splitlines()
+    return (
+        "\n".join(before[n - 1].strip() for n in change.old),
+        "\n".join(after[n - 1].strip() for n in change.new),
+    )
+
+
+def _files(fault: Fault, places: Places) -> list[tuple[str, int]]:
+    """File and line of each edit that fits its file."""
+    result = []
+    for edit in fault.edits:
+        page = places.page(edit.stem)
+        changes = changes_of(edit, page.texts[edit.panel]) if page else []
+        result += [(edit.file, change.old.start) for change in changes[:1]]
+    return result
 
 
 def _sentence(witness: str) -> str:

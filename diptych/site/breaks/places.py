@@ -45,7 +45,12 @@ class Change:
 
 
 def changes_of(edit: Edit, text: str) -> list[Change]:
-    """The lines of a file that an edit changes, without those between them."""
+    """The lines of a file that an edit changes, without those between them.
+
+    An edit that does not fit the file any more changes none.
+    """
+    if text.count(edit.old) != 1:
+        return []
     before, after = text.splitlines(), edit.apply(text).splitlines()
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     return [
@@ -68,17 +73,20 @@ class Places:
         """The page of a file, such as "recurrent/network"; None if there is none."""
         return self._pages.get(stem)
 
-    def of_edit(self, edit: Edit) -> tuple[Place, Definition] | None:
-        """The group with the line that an edit changes, and its definition."""
+    def of_edit(self, edit: Edit) -> list[tuple[Place, Definition, Change]]:
+        """The groups whose lines an edit changes, each with its definition and its first change."""
         page = self.page(edit.stem)
         if page is None:
-            return None
-        line = changes_of(edit, page.texts[edit.panel])[0].old.start
-        for definition in page.walk():
-            for group in definition.groups:
-                if any(s.first <= line <= s.last for s in statements(group, edit.panel)):
-                    return Place(page.file.slug, definition.name, group.id), definition
-        return None
+            return []
+        result: dict[Place, tuple[Place, Definition, Change]] = {}
+        for change in changes_of(edit, page.texts[edit.panel]):
+            line = change.old.start
+            for definition in page.walk():
+                for group in definition.groups:
+                    if any(s.first <= line <= s.last for s in statements(group, edit.panel)):
+                        place = Place(page.file.slug, definition.name, group.id)
+                        result.setdefault(place, (place, definition, change))
+        return list(result.values())
 
     def of_row(self, pair: str, row: dict[str, Any]) -> list[Place]:
         """The calls that lead from the model to a tensor, and last the line that computes it.

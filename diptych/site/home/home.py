@@ -7,10 +7,10 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from diptych.site.books.reading import notebooks
 from diptych.site.home import reading, repository, results, rows, runs, search
 from diptych.site.home.curves import drawing
 from diptych.site.home.facts import facts, failures
-from diptych.site.home.notebooks import notebooks
 from diptych.site.home.verdicts import DTYPES, scientific
 from diptych.site.sources.page import SourcePage
 
@@ -29,7 +29,7 @@ def home_files(
     the search for what only the caller knows, such as pictures and faults. The runs that `out`
     holds are drawn on the index.
     """
-    books = notebooks(repository.folder("notebooks"))
+    books = notebooks()
     sections = results.sections(repository.records())
     common = {"pages": pages, "scientific": scientific, "dtypes": DTYPES}
     chapters = rows.rows_by_chapter(pages, measured, books)
@@ -42,6 +42,7 @@ def home_files(
         failures=failures(every),
         walks=reading.walks(pages, books),
         minutes=reading.minutes,
+        number=reading.number,
         rate=reading.LINES_A_MINUTE,
         trainings=[(training, drawing(training)) for training in runs.trainings(out)],
         study=runs.summary(out),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diptych.site.home.notebooks import Notebook
+from diptych.site.books.reading import Notebook
 from diptych.site.sources.page import SourcePage
 
 LINES_A_MINUTE = 15
@@ -22,6 +22,7 @@ class Plan:
     stems: str
     """the files of its pages, separated by spaces"""
     notebook: str
+    """the number of its notebook"""
 
 
 PLANS = (
@@ -30,26 +31,26 @@ PLANS = (
         "The smallest model of all, whole: its loss, its hand-written gradients, its layers, and "
         "the optimiser that trains it.",
         "mlp_vae nn/functional nn/layers probability/distributions nn/module nn/init nn/optim",
-        "01_mlp_vae",
+        "01",
     ),
     Plan(
         "Where does a dropout mask enter a recurrent network?",
         "Two cells, one loop over time, five places for a mask, and why it matters whether a mask "
         "is drawn once or at every step.",
         "rnn lstm recurrent/network recurrent/masks recurrent/fused",
-        "02_recurrent_dropout",
+        "02",
     ),
     Plan(
         "What is the gradient of a convolution?",
         "A convolution as a product of matrices, its adjoint, and batch normalisation.",
         "conv_vae nn/convolution nn/correlation nn/normalisation probability/grey_distributions",
-        "03_conv_vae",
+        "03",
     ),
     Plan(
         "How can a gradient pass through a random number?",
         "The score function and the reparameterisation, and how much noise each of them adds.",
         "score_function nn/random nn/checks",
-        "04_elbo_estimators",
+        "04",
     ),
     Plan(
         "How does a decoder leave something to the code?",
@@ -57,25 +58,24 @@ PLANS = (
         "vlae autoregressive/latents autoregressive/flow autoregressive/pixel_cnn "
         "autoregressive/stacked_pixel_cnn autoregressive/ancestral autoregressive/resnet "
         "nn/weight_norm",
-        "05_vlae",
+        "05",
     ),
 )
-REST = Plan("What else is there?", "Files that no walk above has visited.", "", "")
+REST = Plan("What else is there?", "Files and notebooks that no walk above has visited.", "", "")
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A walk through pages, and at its end a notebook if there is one."""
+    """A walk through pages, and at its end the notebooks about them."""
 
     plan: Plan
     pages: tuple[SourcePage, ...]
-    notebook: Notebook | None
+    notebooks: tuple[Notebook, ...]
 
     @property
     def minutes(self) -> int:
-        """The minutes of all pages and of the notebook."""
-        book = self.notebook.minutes if self.notebook else 0
-        return book + sum(minutes(page) for page in self.pages)
+        """The minutes of all pages and notebooks."""
+        return sum(map(minutes, self.pages)) + sum(book.minutes for book in self.notebooks)
 
 
 def lines(page: SourcePage) -> tuple[int, int]:
@@ -89,17 +89,19 @@ def minutes(page: SourcePage) -> int:
 
 
 def walks(pages: Sequence[SourcePage], books: Sequence[Notebook]) -> list[Walk]:
-    """The walks through all pages; pages that no plan names come last."""
+    """The walks through all pages; pages and notebooks that no plan names come last."""
     by_stem = {page.file.stem: page for page in pages}
-    notebooks = {book.stem: book for book in books}
-    planned = {stem for plan in PLANS for stem in plan.stems.split()}
-    result = [
-        Walk(
-            plan,
-            tuple(by_stem[stem] for stem in plan.stems.split() if stem in by_stem),
-            notebooks.get(plan.notebook),
-        )
-        for plan in PLANS
-    ]
-    rest = tuple(page for page in pages if page.file.stem not in planned)
-    return result + ([Walk(REST, rest, None)] if rest else [])
+    result = []
+    for plan in PLANS:
+        stems = [stem for stem in plan.stems.split() if stem in by_stem]
+        own = tuple(book for book in books if number(book) == plan.notebook)
+        result.append(Walk(plan, tuple(by_stem.pop(stem) for stem in stems), own))
+    planned = {plan.notebook for plan in PLANS}
+    others = tuple(book for book in books if number(book) not in planned)
+    rest = Walk(REST, tuple(by_stem.values()), others)
+    return result + [rest] * bool(rest.pages or rest.notebooks)
+
+
+def number(book: Notebook) -> str:
+    """The number of a notebook, such as "05"."""
+    return book.name.partition("_")[0]

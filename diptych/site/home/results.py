@@ -53,8 +53,13 @@ def sections(records: Sequence[Record]) -> list[Section]:
 
 
 def _html(text: str) -> Markup:
-    """Markdown with tables as HTML; the text is the project's own and holds no HTML."""
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    """Markdown with tables as HTML; what is wider than the page scrolls, also by keyboard."""
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    html = html.replace("<pre>", '<pre tabindex="0">')
+    html = html.replace(
+        "<table>", '<div class="wide" tabindex="0" role="group" aria-label="table"><table>'
+    )
+    return Markup(html.replace("</table>", "</table></div>"))
 
 
 def _figures(title: str) -> tuple[Path, ...]:

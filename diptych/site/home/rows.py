@@ -10,8 +10,8 @@ from typing import Any
 
 from diptych.runs.tables.speed import step_ratios
 from diptych.runs.tables.trained import select
+from diptych.site.books.reading import Notebook
 from diptych.site.home import reading, repository
-from diptych.site.home.notebooks import Notebook
 from diptych.site.home.tests_of_files import count_tests
 from diptych.site.home.verdicts import Verdict, verdicts
 from diptych.site.sources.page import SourcePage
@@ -32,7 +32,8 @@ class Row:
     """One page in the index."""
 
     page: SourcePage
-    summary: str
+    source: str
+    """the publication that the file names, with author and year; "" without any"""
     verdicts: dict[str, Verdict]
     speed: dict[str, str]
     """NumPy's time for a training step relative to PyTorch's, by dtype"""
@@ -60,19 +61,29 @@ def rows_by_chapter(
         stem = page.file.stem
         row = Row(
             page,
-            first_sentence(page.texts["left"] or page.texts["right"]),
+            source(page.texts["left"]),
             verdicts(measured(page.file.slug), stem),
             ratios.get(stem, {}),
             reading.lines(page),
             counts[stem] if counts is not None else None,
-            tuple(book for book in books if page.file.slug in book.modules),
+            tuple(book for book in books if stem in book.models),
             reading.minutes(page),
         )
         result.setdefault(CHAPTERS.get(page.file.chapter, page.file.chapter), []).append(row)
     return result
 
 
+def source(text: str) -> str:
+    """The publication that a module's docstring names after "Source:", up to its year."""
+    match = re.search(r"^Source: (.+?\(?\d{4}\)?)", docstring(text), re.MULTILINE)
+    return match[1] if match else ""
+
+
 def first_sentence(text: str) -> str:
     """The first sentence of a module's docstring, without its remark on the other panel."""
-    line = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    return re.sub(r"\.? (Left|Right) panel: .*", ".", line)
+    return re.sub(r"\s*(Left|Right) panel: .*", "", docstring(text).partition("\n")[0])
+
+
+def docstring(text: str) -> str:
+    """The docstring of a module; "" without any."""
+    return ast.get_docstring(ast.parse(text)) or ""

@@ -6,7 +6,7 @@ import ast
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from diptych.site.home.notebooks import Notebook
+from diptych.site.books.reading import Notebook
 from diptych.site.home.rows import first_sentence
 from diptych.site.sources.page import Definition, SourcePage
 
@@ -27,7 +27,7 @@ def entries(pages: Sequence[SourcePage], books: Sequence[Notebook] = ()) -> Iter
                 for source in _sources(definition):
                     yield source, "source", f"{address}#{definition.name}", definition.name
     for book in books:
-        yield book.title, "notebook", book.url, f"about {book.minutes} minutes"
+        yield book.title, "notebook", f"pages/{book.slug}.html", f"about {book.minutes} minutes"
 
 
 def script(items: Iterable[Entry]) -> str:

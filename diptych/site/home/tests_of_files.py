@@ -10,7 +10,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 PANELS = ("numpy_ref", "torch_impl")
@@ -20,65 +20,49 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def count_tests(folder: Path, stems: Iterable[str]) -> Counter[str]:
     """The number of test functions below `folder` that name each file, such as "nn/layers"."""
     known = {stem.replace("/", "."): stem for stem in stems}
-    modules = {_dotted(path, folder): Module(path, known) for path in sorted(folder.rglob("*.py"))}
+    modules = _modules(folder)
     counts: Counter[str] = Counter()
     for module in modules.values():
-        for test in module.tests:
-            counts.update(_stems(test, module, modules, known))
+        for words in module.tests:
+            counts.update(_stems(words, module, modules, known))
     return counts
 
 
-def _dotted(path: Path, folder: Path) -> str:
-    """The name by which tests import a module: "helpers.small_vlaes"."""
-    return ".".join(path.relative_to(folder).with_suffix("").parts)
-
-
 class Module:
-    """A module of the tests: its definitions, and what their names stand for."""
+    """A module of the tests: the identifiers and strings of its definitions, and its imports."""
 
-    def __init__(self, path: Path, known: dict[str, str]) -> None:
-        self.tree = ast.parse(path.read_text())
-        self.is_test = path.name.startswith("test_")
-        self.files: dict[str, str] = {}
-        """names that are imported from a panel, each with its file"""
-        self.helpers: dict[str, tuple[str, str]] = {}
-        """names that are imported from elsewhere: module, and name there"""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                self._add_imports(node, node.module, known)
-
-    def _add_imports(self, node: ast.ImportFrom, module: str, known: dict[str, str]) -> None:
-        panel, _, below = module.partition(".")
-        for alias in node.names:
-            name = alias.asname or alias.name
-            stem = known.get(f"{below}.{alias.name}".lstrip(".")) or known.get(below)
-            if panel in PANELS and stem:
-                self.files[name] = stem
-            else:
-                self.helpers[name] = module, alias.name
-
-    @property
-    def tests(self) -> Iterator[Function]:
-        """The test functions, also those of classes."""
-        for node in ast.walk(self.tree) if self.is_test else ():
-            if isinstance(node, Function) and node.name.startswith("test_"):
-                yield node
-
-    @cached_property
-    def definitions(self) -> dict[str, set[str]]:
-        """The identifiers and strings within each definition of the module, by its name."""
-        result: dict[str, set[str]] = {}
-        for node in self.tree.body:
+    def __init__(self, path: Path) -> None:
+        tree = ast.parse(path.read_text())
+        self.definitions: dict[str, set[str]] = {}
+        self.tests: list[set[str]] = []
+        """the identifiers and strings within each test function, also those of classes"""
+        self.imports: dict[str, tuple[str, str]] = {}
+        """the imported names: module, and name there"""
+        for node in tree.body:
             for name in _defined(node):
-                result.setdefault(name, set()).update(_words(node))
-        return result
+                self.definitions.setdefault(name, set()).update(_words(node))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                pairs = [(alias.asname or alias.name, alias.name) for alias in node.names]
+                self.imports |= {name: (node.module, original) for name, original in pairs}
+            elif isinstance(node, Function) and node.name.startswith("test_"):
+                self.tests += [set(_words(node))] * path.name.startswith("test_")
+
+
+@cache
+def _modules(folder: Path) -> dict[str, Module]:
+    """The modules below a folder by the name of their import, such as "helpers.small_vlaes"."""
+    return {
+        ".".join(path.relative_to(folder).with_suffix("").parts): Module(path)
+        for path in sorted(folder.rglob("*.py"))
+    }
 
 
 def _stems(
-    test: Function, module: Module, modules: dict[str, Module], known: dict[str, str]
+    words: set[str], module: Module, modules: dict[str, Module], known: dict[str, str]
 ) -> set[str]:
     """The files that a test function names, by way of every definition that it uses."""
-    waiting = [(module, word) for word in _words(test)]
+    waiting = [(module, word) for word in words]
     reached: set[tuple[int, str]] = set()
     stems: set[str] = set()
     while waiting:
@@ -88,18 +72,26 @@ def _stems(
         reached.add((id(home), word))
         pair = word.partition("[")[0]
         stems |= {known[pair]} if pair in known else set()
-        if word in home.files:
-            stems.add(home.files[word])
-        elif word in home.definitions:
+        if word in home.definitions:
             waiting += [(home, inner) for inner in home.definitions[word]]
-        elif word in home.helpers:
-            source, name = home.helpers[word]
-            whole = modules.get(f"{source}.{name}")
+        elif word in home.imports:
+            source, name = home.imports[word]
+            stem = _file(source, name, known)
+            stems |= {stem} if stem else set()
             if source in modules:
                 waiting.append((modules[source], name))
-            elif whole:  # a module as a whole: the attributes that the test uses are not followed
-                stems |= set(whole.files.values())
+            elif f"{source}.{name}" in modules:  # as a whole: its attributes are not followed
+                whole = modules[f"{source}.{name}"]
+                stems |= {_file(*origin, known) for origin in whole.imports.values()} - {""}
     return stems
+
+
+def _file(module: str, name: str, known: dict[str, str]) -> str:
+    """The file of a panel that an import reads; "" for a module that belongs to no panel."""
+    panel, _, below = module.partition(".")
+    if panel not in PANELS:
+        return ""
+    return known.get(f"{below}.{name}".lstrip(".")) or known.get(below, "")
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -5,8 +5,8 @@ begun at node number `first` and ended before `last` of torch's graph:
 
     an argument of the vjp   is the gradient of an output of F from all its uses after the call
     a result of the vjp      is the gradient of an input of F from its uses within the call
-    a local dX of the vjp    is the whole gradient of the local X of F, if F uses X once;
-                             if F uses X several times it may be a part, and counts only if equal
+    a local dX of the vjp    may be the whole gradient of the local X of F, or a part or a factor of
+                             it: it counts only if it is close to the whole
 
 So a contribution to a gradient is never compared with the whole. Arrays that a vjp gets or returns
 keep their twin under every other name that they have.
@@ -15,7 +15,7 @@ keep their twin under every other name that they have.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,8 +29,8 @@ from diptych.site.measured.line_trace import Frame
 from diptych.site.measured.traced_run import BACKWARD, TracedRun
 from diptych.site.measured.twins import Twins
 
-CLOSE = 1e-4
-"""Relative difference below which a local dX that may be a part counts as the whole."""
+CLOSE = 1e-2
+"""Relative difference below which a local dX counts as the gradient of X."""
 
 
 class Span:
@@ -112,6 +112,7 @@ class GradientTwins:
         call.inputs = {n: to_numpy(a) for i, v in enumerate(inputs) for n, a in leaves(v, str(i))}
         theirs = dict(n for i, v in enumerate(span.inputs) for n in leaves(v, str(i)))
         passed = {id(tensor) for _, tensor in outputs}
+        counts = Counter(id(tensor) for tensor in theirs.values())
         try:
             gradients = named_gradients(call, vjp.result)
         except ValueError:
@@ -121,7 +122,7 @@ class GradientTwins:
             if tensor is None or not isinstance(gradient, np.ndarray | np.generic):
                 continue
             edge = span.edges.get(id(tensor))
-            if edge is not None:
+            if edge is not None and counts[id(tensor)] == 1:  # else the parts cannot be told apart
                 last = float("inf") if id(tensor) in passed else span.run.stop
                 self.twins.add_object(gradient, self.graph.gradient(edge, span.run.start, last))
 
@@ -153,11 +154,11 @@ class GradientTwins:
             if twin is None or twin.size != value.array.size:
                 continue
             twin = twin.reshape(value.array.shape)
-            if uses(owner, name[1:]) == 1 or normwise(value.array, twin) < CLOSE:
+            if normwise(value.array, twin) < CLOSE:
                 self.twins.add_gradient(execution, value, twin)
 
 
-def uses(frame: Frame, name: str) -> int:
+def uses(function: ast.AST, name: str) -> int:
     """How often a function reads a local variable outside its nested functions."""
 
     def reads(node: ast.AST) -> Iterator[ast.AST]:
@@ -168,7 +169,7 @@ def uses(frame: Frame, name: str) -> int:
 
     return sum(
         isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
-        for n in reads(frame.function.node)
+        for n in reads(function)
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,10 +63,7 @@ def measure(job: Job) -> VariantRows:
     """Compare a variant, trace it, and return its rows for every page."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that are not finite, which are compared
-        try:
-            return _EXTRA[job.name](job) if job.name in _EXTRA else _measure_pair(job)
-        finally:
-            gc.collect()  # a run is large, and full of circles
+        return _EXTRA[job.name](job) if job.name in _EXTRA else _measure_pair(job)
 
 
 def _measure_pair(job: Job) -> VariantRows:
@@ -108,7 +104,7 @@ def _measure_score(job: Job) -> VariantRows:
 
 
 def _add_trace(result: VariantRows, run: TracedRun, places: Places) -> None:
-    """Add the rows of a traced run."""
+    """Add the rows of a traced run, and free it."""
     result.problem = run.problem
     values = join(run, places)
     compared = {value.key: row for value, row in compare_values(run, values)}
@@ -116,6 +112,7 @@ def _add_trace(result: VariantRows, run: TracedRun, places: Places) -> None:
     for frame in run.trace.frames:  # also those that assign no array
         slug = places.slugs[frame.stem]
         result.reached.setdefault(slug, set()).add(frame.function.definition)
+    run.close()
 
 
 _EXTRA = {
@@ -130,13 +127,16 @@ def record_steps(job: StepsJob) -> dict[str, list[dict[str, Any]]]:
     losses = extra_runs.SCORE_LOSSES if job.name == extra_runs.SCORE else None
     name = extra_runs.SCORE_PAIR if losses is not None else job.name
     try:
-        values = join(trace_pair(name, "float64", _files(job.files), losses), job.places)
+        run = trace_pair(name, "float64", _files(job.files), losses)
+        values = join(run, job.places)
+        result = {
+            stem: steps(values, stem, most_steps, most_numbers)
+            for stem, (most_steps, most_numbers) in job.sizes.items()
+        }
+        run.close()
     except Exception:
         return {}
-    return {
-        stem: steps(values, stem, most_steps, most_numbers)
-        for stem, (most_steps, most_numbers) in job.sizes.items()
-    }
+    return result
 
 
 @functools.cache

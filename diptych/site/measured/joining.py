@@ -4,16 +4,18 @@ in meaning, if there is one."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import CodeType
 
 import numpy as np
 
 from diptych.arrays import leaves, to_numpy
 from diptych.parity.running.alignment import match_leaves
-from diptych.site.measured.gradient_twins import GradientTwins
+from diptych.site.measured.gradient_twins import GradientTwins, uses
 from diptych.site.measured.line_trace import Execution, Frame, Value
 from diptych.site.measured.places import Place, Places
 from diptych.site.measured.traced_run import BACKWARD, LOSS, TracedRun
@@ -65,7 +67,7 @@ def join(run: TracedRun, places: Places) -> list[JoinedValue]:
             key,
             execution.site.line,
             value.array,
-            twins.of(frame, execution, value),
+            used_part(frame, value, twins.of(frame, execution, value)),
         )
         for key, frame, execution, value in left_values(frames)
         if (place := places.of(frame.stem, "left", execution.site.line)) is not None
@@ -87,6 +89,35 @@ def left_values(frames: list[Frame]) -> Iterator[tuple[str, Frame, Execution, Va
     for execution, n, frame in sorted(executions, key=lambda item: item[0].order):
         for value in execution.values:
             yield f"{frame.phase}|{numbers[frame]}|{n}|{value.name}", frame, execution, value
+
+
+def used_part(frame: Frame, value: Value, twin: np.ndarray | None) -> np.ndarray | None:
+    """The twin, with the left's own elements in those that the function does not use.
+
+    np.where(condition, a, b) computes both branches everywhere; where a branch is not taken its
+    value has no meaning, and the panels may differ in it.
+    """
+    if twin is None or twin.dtype.kind != "f":
+        return twin
+    for condition, is_taken in branches(frame.function.node, value.name):
+        with contextlib.suppress(Exception):
+            taken = eval(condition, {"np": np}, dict(frame.variables))
+            return np.where(np.broadcast_to(taken == is_taken, twin.shape), twin, value.array)
+    return twin
+
+
+@functools.cache
+def branches(function: ast.AST, name: str) -> list[tuple[CodeType, bool]]:
+    """(condition, which side of it) of a local variable whose only use is a branch of np.where."""
+    result = []
+    for node in ast.walk(function):
+        is_where = isinstance(node, ast.Call) and ast.unparse(node.func) == "np.where"
+        for place, is_taken in ((1, True), (2, False)) if is_where else ():
+            argument = node.args[place]  # type: ignore[attr-defined]
+            if isinstance(argument, ast.Name) and argument.id == name:
+                source = ast.unparse(node.args[0])  # type: ignore[attr-defined]
+                result.append((compile(source, "<condition>", "eval"), is_taken))
+    return result if uses(function, name) == 1 else []
 
 
 def _kind(frame: Frame, value: Value) -> str:
@@ -187,6 +218,7 @@ def is_module_call(frame: Frame) -> bool:
     return (
         frame.side == "left"
         and frame.phase == LOSS
+        and frame.is_method
         and frame.function.definition.endswith(".forward")
         and not frame.function.nested
         and not (

@@ -65,7 +65,9 @@ class Frame:
     """number of autograd nodes of the thread when it began, and when it ended"""
     last: int = -1
     path: str = ""
-    """path of the module whose method it is, "" without one"""
+    """path of the module whose method it is; of a function, that of its caller"""
+    is_method: bool = False
+    """True for a method of a module"""
     executions: list[Execution] = field(default_factory=list)
     result: Any = None
     code: CodeType | None = None
@@ -113,7 +115,9 @@ class LineTrace:
         """Name the frames of methods by the path of their module within its model."""
         paths = {id(module): path for model in models for path, module in model.named_modules()}
         for frame in self.frames:
-            frame.path = paths.get(id(frame.owner), "")
+            frame.is_method = id(frame.owner) in paths
+            caller = frame.parent.path if frame.parent is not None else ""
+            frame.path = paths.get(id(frame.owner), caller)
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code

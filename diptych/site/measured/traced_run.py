@@ -60,6 +60,14 @@ class TracedRun:
     """of every parameter: the left's own array, the right's gradient, and its number of uses"""
     problem: str = ""
 
+    def close(self) -> None:
+        """Free the arrays: frames, vjps and graph nodes refer to each other in circles."""
+        for frame in self.trace.frames:
+            vars(frame).clear()
+        self.trace.frames.clear()
+        self.module_calls.clear()
+        self.graph = None
+
 
 def panel_files(pages: list[SourcePage]) -> dict[str, PanelFile]:
     """The panel files of all pages by path."""

@@ -15,19 +15,22 @@ CODE = re.compile(
     r"|[A-Z][a-z]+\([\d\"]\S*"  # Key(0)
 )
 _GREEK = "|".join(GREEK)
+_INDEXED = "logits|mean|token|error|state|baseline|weight(?=_t)|values"
+"""words that have an index in formulas; elsewhere word_x is a name of code"""
 _FUNCTIONS = "|".join([*FUNCTIONS, *WORD_FUNCTIONS])
 _BASE = re.compile(
     rf"(?P<formula>d(?:[A-Za-z]|{_GREEK}|logdet|logvar|std)|d?log_sigma|(?:{_GREEK})\d*"
     rf"|[A-Za-z]\d+)(?![A-Za-z\d])|(?P<power>\d+(?=\^)"
-    rf"|(?:{'|'.join(BIG)}|[a-z]{{2,}})(?=_[a-z]\b|_\{{|_[a-z]{{2,5}}  ?\w+\[))"
+    rf"|(?:{'|'.join(BIG)}|{_INDEXED})(?=_[a-z]\b|_\{{|_[a-z]{{2,5}}  ?\w+\[))"
     r"|(?P<letter>[A-Za-z]|OH|OW|kH|kW)(?![A-Za-z\d])"
     rf"|(?P<function>{_FUNCTIONS}|sum|prod|sqrt)(?![A-Za-z\d])"
     r"|(?P<name>std|logvar|var|mask|logits|logdet)(?![A-Za-z\d])"
-    r"|(?P<callee>KL|Beta|Bernoulli|mean|floor|ceil|round|digamma|forward|inverse|skip|branch|block"
-    r"|cell|cross_entropy)(?=[(\[])"
+    r"|(?P<callee>KL|Beta|Bernoulli|mean|floor|ceil|round|digamma|cross_entropy)(?=[(\[])"
 )
 """what a formula may begin with; without symbols beside it a function or name is a word"""
-_NUMBER = re.compile(r"\d+/\d+(?!\w)|\d+(?:\.\d+)?(?:e-?\d+)?(?![\w^])|\.\.\.")
+_ARGUED = re.compile(r"[a-z]{2,}(?=[(\[][^\d\s)\]])")
+"""any other function of a formula: layer(x), kl[n, g]"""
+_NUMBER = re.compile(r"\d+/\d+(?!\w)|\d+/(?=[a-zA-Z(])|\d+(?:\.\d+)?(?:e-?\d+)?(?![\w^])|\.\.\.")
 _QUOTIENT = re.compile(rf"d [a-z]+ / d [a-z]+|d\w*/d(?:[a-z]|{_GREEK})(?:_\w+)?")
 _WORD = re.compile(r"\S+?(?=[.,;:!?)\]]*(?:\s|$)|[()\[\]|])|\S")
 _SIGN = re.compile(r"<-|->|<=|>=|!=|\+=|\|\||>>|[-+*/@=~<>×|](?=\s)|[-+*](?=[\w(|\[])")
@@ -35,8 +38,8 @@ _JOINS = re.compile(r"[-+*/=~<>](?=\s)|<-|[<>]=")
 _SCRIPT = re.compile(r"['ᵀ]|[_^]-?(?:\{[^}]*\}|<?=?\w+|\|[^|]*\||(?=\())")
 _SIZED = re.compile(r" \((?:\.\.\.|\d* ?[A-Z])")
 _PARTNERS = {"(": ")", "[": "]", "|": "|", "<": ">", "{": "}"}
-_ENGLISH = {"do", "de"}
-"""words that read like the gradient of a letter"""
+_ENGLISH = {"do", "de", "the", "each", "its", "of", "and", "or"}
+"""words that read like the gradient of a letter, or beside a sign like a name"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def atoms(text: str, is_formula: Callable[[str], bool]) -> Iterator[Atom]:
         end, kind = (
             _sign(text, position)
             or _bracket(text, position, is_formula)
-            or _symbol(text, position)
+            or _symbol(text, position, is_formula)
             or _word(text, position)
         )
         yield Atom(position, end, kind, text[position:end])
@@ -89,11 +92,13 @@ def _bracket(text: str, start: int, is_formula: Callable[[str], bool]) -> tuple[
     return _scripts_end(text, end), "formula"
 
 
-def _symbol(text: str, start: int) -> tuple[int, str] | None:
+def _symbol(text: str, start: int, is_formula: Callable[[str], bool]) -> tuple[int, str] | None:
     """A symbol or function with its scripts and its arguments."""
     match = _BASE.match(text, start)
     if not match or match[0] in _ENGLISH:
-        return None
+        other = _ARGUED.match(text, start)
+        argument = _bracket(text, other.end(), is_formula) if other else None
+        return argument if argument and argument[1] == "formula" else None
     end = _scripts_end(text, match.end())
     if end < len(text) and text[end] in "([" and (group := _group_end(text, end)) > end + 2:
         return _scripts_end(text, group), "formula"
@@ -115,12 +120,13 @@ def _word(text: str, start: int) -> tuple[int, str]:
     after = text[end:].lstrip()
     before = text[:start].rstrip()
     joined = _JOINS.match(after) or (before and _JOINS.match(text[len(before) - 1 :]))
-    return end, "name" if match[0].isalpha() and match[0].islower() and joined else "word"
+    is_name = match[0].isalpha() and match[0].islower() and match[0] not in _ENGLISH
+    return end, "name" if is_name and joined else "word"
 
 
 def _is_article(text: str, letter: str, start: int, end: int) -> bool:
-    """True for a, A and I among words: "a mask", not "a + b", "a (B, H)"."""
-    if letter not in ("a", "A", "I") or letter == text.strip():
+    """True for a and A among words: "a mask", not "a + b", "a (B, H)"."""
+    if letter not in ("a", "A") or letter == text.strip():
         return False
     before, after = text[:start].rstrip(), text[end:]
     beside = _JOINS.match(after.lstrip()) or (before and _JOINS.match(text[len(before) - 1 :]))

@@ -18,6 +18,8 @@ from diptych.site.prose.tokens import NotationError
 _PICTURE = re.compile(r"(?:^|\s)(?:[#@.] ){2,}|(?:^|\s)[01] [01] [01](?:\s|$)|# \. \.|@ \.")
 _CODE = re.compile(r'"|\[:|\w\)\.\w')
 _COLUMN = re.compile(r"\s{3,}|(?<=[;,])\s{2,}(?=\S+ =)")
+LONG = 64
+"""Equations with more signs are set in smaller type, so that half a page is wide enough."""
 _NUMBER = re.compile(r"\(\d+\)$")
 
 
@@ -78,7 +80,8 @@ def _row(line: str) -> Row:
         label, (first, *rest) = first, rest
     remarks: list[str] = []
     for part in (r.removeprefix("; ") for r in rest):
-        if relation(part) and not part.startswith("(") and not remarks:
+        starts = [start for start, _ in formulas(part)]
+        if relation(part) and starts[:1] == [0] and part[0] != "(" and not remarks:
             first += (" " if first.endswith((";", ",")) else "; ") + part
         else:
             remarks.append(part)
@@ -108,8 +111,10 @@ def _rows(rows: list[Row]) -> Markup:
         if row.remark:
             html += _span("remark", prose(row.remark))
         html += Markup("</div>")
-    kind = Markup(' class="eqs aligned"') if aligned else Markup(' class="eqs"')
-    return Markup("<div{}>{}</div>").format(kind, html)
+    kind = "eqs aligned" if aligned else "eqs"
+    if any(len(row.equation) > LONG for row in rows):
+        kind += " long"
+    return Markup('<div class="{}">{}</div>').format(kind, html)
 
 
 def _side_by_side(parts: list[str]) -> Markup:

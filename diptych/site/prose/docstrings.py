@@ -107,18 +107,27 @@ def _derivation(parts: list[Item]) -> tuple[Markup, Markup]:
 
 def _besides(ours: list[Item], theirs: list[Item]) -> Markup:
     """Sentences and terms of the right docstring that the left one has not."""
-    known = {sentence for item in ours for sentence in _sentences(item)}
+    known = {_panel_free(sentence) for item in ours for sentence in _sentences(item)}
     result = []
     for item in theirs:
         if item.kind == "doctest" or _is_pointer(item):
             continue
-        other = [s for s in _sentences(item) if not any(s.rstrip(".") in k for k in known)]
+        other = [
+            sentence
+            for sentence in _sentences(item)
+            if not any(_panel_free(sentence).rstrip(".") in text for text in known)
+        ]
         if other and item.kind == "display":
             result.append(display(item.text)[1])
         elif other:
             name = Markup("{}: ").format(item.name) if item.kind == "term" else ""
             result.append(Markup("{}{}").format(name, prose(" ".join(other))))
     return Markup(" ").join(result)
+
+
+def _panel_free(sentence: str) -> str:
+    """The sentence without the words that tell the panels apart."""
+    return re.sub(r"vectorised|by hand", "", sentence)
 
 
 def _sentences(item: Item) -> list[str]:

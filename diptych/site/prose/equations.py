@@ -18,7 +18,7 @@ _REPAIRS = (  # of latex2mathml's output
     (r"<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),  # \sim is an operator
     (r'<mtext mathvariant="monospace">', '<mtext style="font-family:monospace">'),
     (r"<mo>&#x02223;</mo>", '<mo lspace="0.2em" rspace="0.2em">&#x02223;</mo>'),
-    (r"<mi>(log|exp|sin|cos|tanh)</mi>", r"<mi>\1</mi>"),
+    (r"<mo>&#x0005E;</mo>", "<mo>&#x002C6;</mo>"),  # a hat, not the sign of a power
 )
 
 

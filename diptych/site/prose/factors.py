@@ -35,7 +35,7 @@ class Factors(Cursor):
         """depth of brackets"""
 
     def expression(self, stop: str) -> str:
-        """What stands in brackets, up to a closing bracket or the token `stop`."""
+        """LaTeX of a list of products, up to a closing bracket or the token `stop`."""
         raise NotImplementedError
 
     def factor(self) -> Node:
@@ -124,6 +124,8 @@ class Factors(Cursor):
 
     def _is_differential(self) -> bool:
         """True for the d of d x / d y, not for an index d."""
+        if self.token.text == "log":
+            return True
         if not self.peek(-1).space_after:
             return self.token.text == "/" and self.peek(1).text.startswith("d")
         texts = [t.text for t in self.tokens[self.position :]]
@@ -131,7 +133,8 @@ class Factors(Cursor):
 
     def _code_name(self, name: str) -> str:
         """The whole of a name of code such as running_mean; c_prev is a letter with a subscript."""
-        if len(name) == 1 or name in BIG or name in SYMBOLS or name[1:] in SYMBOLS or len(name) < 3:
+        symbol = name.removeprefix("d") if len(name) > 1 else name
+        if len(symbol) == 1 or symbol in BIG or symbol in SYMBOLS:
             return name
         while self.token.text == "_" and self.peek(1).kind == "name" and len(self.peek(1).text) > 1:
             self.take()

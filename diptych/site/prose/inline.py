@@ -14,8 +14,9 @@ from diptych.site.prose.atoms import CODE, Atom, atoms
 from diptych.site.prose.equations import latex, mathml
 from diptych.site.prose.tokens import NotationError
 
-_TIMES = re.compile(r"(?<![\w^])(\d+|[A-Zk]|kH) x (\d+|[A-Zk]|kW)(?!\w)")
+_TIMES = re.compile(r"(?<![\w^])(\d+|[A-Zk]|[Ok]H) x (\d+|[A-Zk]|[Ok]W)(?!\w)")
 _SIGNS = (("->", "→"), ("<-", "←"), (">=", "≥"), ("<=", "≤"), (" - ", " − "))
+_PUNCTUATION = re.compile(r"[.,;:)]*")
 _LABELS = {"type", "types", "appendix", "estimator", "algorithm", "case"}
 """words before a letter that names a thing: mask type A, appendix C"""
 
@@ -87,8 +88,12 @@ def _sentences(text: str) -> Markup:
     text = _TIMES.sub(r"\1 × \2", text)
     result, position = Markup(), 0
     for start, end in formulas(text):
-        result += _words(text[position:start]) + mathml(text[start:end], block=False)
-        position = end
+        result += _words(text[position:start])
+        position = end + len(_PUNCTUATION.match(text, end)[0])  # type: ignore[index]
+        html = mathml(text[start:end], block=False)
+        if position > end:  # no line may begin with the sign after a formula
+            html = Markup('<span class="nobr">{}{}</span>').format(html, text[end:position])
+        result += html
     return result + _words(text[position:])
 
 

@@ -36,7 +36,7 @@ class Parser(Factors):
             if takes_operand and text in ("+", "-", "*"):
                 self.take()
                 operand, takes_operand = self._product(stop)
-                parts.append(f"{{{OPERATORS[text]}{operand}}}")
+                parts.append(f"{{{text}{operand}}}")
             elif self._begins_a_factor(takes_operand=takes_operand):
                 product, takes_operand = self._product(stop)
                 parts.append(product)

@@ -55,7 +55,10 @@ def match(
     for k, name in enumerate(theirs):
         if name not in ours:
             before = [n for n in list(theirs)[:k] if n in order]
-            order.insert(order.index(before[-1]) + 1 if before else 0, name)
+            place = order.index(before[-1]) + 1 if before else 0
+            while place < len(order) and order[place] not in theirs:
+                place += 1
+            order.insert(place, name)
     return [(ours.get(name), theirs.get(name)) for name in order]
 
 

@@ -100,7 +100,6 @@
         }
       }
       box.append(code);
-      if (!fault.first) box.append(element("p", {}, `The comparison agrees; the test fails: ${fault.witness}`));
     } else if (kind === "first") {
       box.append(element("p", {}, element("b", { className: "bad" }, "First divergence: "), fault.first));
     } else {
@@ -114,7 +113,13 @@
     const box = element("aside", { className: "broken-bar" });
     box.setAttribute("aria-label", "Planted fault");
     const verdict = fault.verdict.replace(`${fault.pair}: `, "");
-    box.append(element("b", {}, fault.title), element("code", {}, fault.command), element("span", {}, verdict));
+    const links = element("p", { className: "links" });
+    box.append(
+      element("p", {}, element("b", {}, fault.title), element("code", {}, fault.command)),
+      element("p", {}, verdict),
+    );
+    if (fault.witness) box.append(element("p", {}, "This test fails: ", element("code", {}, fault.witness)));
+    box.append(links);
     const labels = { planted: "the planted line", call: "a call on the way", first: "the first divergence" };
     const seen = new Set();
     for (const [slug, group, kind] of fault.marks) {
@@ -127,10 +132,10 @@
         event.preventDefault();
         document.querySelector(`[data-g="${CSS.escape(group)}"]`)?.scrollIntoView({ block: "center" });
       });
-      box.append(link);
+      links.append(link);
     }
-    box.append(element("a", { href: `break.html#${name}`, textContent: "all faults" }));
-    box.append(element("a", { href: `${here}.html`, textContent: "without the fault" }));
+    links.append(element("a", { href: `break.html#${name}`, textContent: "all faults" }));
+    links.append(element("a", { href: `${here}.html`, textContent: "without the fault" }));
     document.querySelector("main").append(box);
   }
 })();
