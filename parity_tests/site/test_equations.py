@@ -97,6 +97,7 @@ SENTENCES = {
     ),
     "x -> layer 1 -> ... -> y": r"x \rightarrow \text{layer}\;1 \rightarrow \dots \rightarrow y",
     "y = x where x > 0, else e^x - 1": (r"y = x\;\text{where}\;x > 0 ,\; \text{else}\;e^{x} - 1"),
+    "h_t = o tanh(c_t) relu(x)": r"h_{t} = o\,\tanh(c_{t})\,\text{relu}(x)",
     "k += W": r"k \;\texttt{+=}\; W",
     "c0 ^ k1": r"c_{0} \oplus k_{1}",
     "a = b;   c = d": r"a = b \qquad c = d",
