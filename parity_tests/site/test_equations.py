@@ -75,6 +75,7 @@ QUOTIENTS = {
     "L/(L-1) (c - 1)": r"\frac{L}{L - 1}\,(c - 1)",
     "m * a / b": r"m \cdot \frac{a}{b}",
     "d log q / dmu": r"\frac{\text{d}\,\log\,q}{\text{d}\mu}",
+    "d total / d parameter": r"\frac{\text{d}\;\text{total}}{\text{d}\;\text{parameter}}",
     "d/dphi E_q[c]": r"\frac{\text{d}}{\text{d}\phi} \mathbb{E}_{q}[c]",
     "e^(-t / 2)": "e^{{-t/2}}",
     "-log p(x)": r"{-\log\,p(x)}",

@@ -125,7 +125,8 @@ class Factors(Cursor):
 
     def _is_differential(self) -> bool:
         """True for the d of d x / d y, not for an index d."""
-        if self.token.text == "log":
+        below = self.peek(-2).text == "/" and self.peek(-1).space_before
+        if self.token.text == "log" or below:
             return True
         if not self.peek(-1).space_after:
             return self.token.text == "/" and self.peek(1).text.startswith("d")
