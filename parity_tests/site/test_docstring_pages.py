@@ -145,6 +145,12 @@ def test_a_docstring_that_is_no_notation_is_shown_as_it_stands(text):
     assert summary.replace(" ", "") == text.replace(" ", "")
 
 
+def test_a_line_of_a_raw_docstring_may_be_latex():
+    doc = document("Sum.\n\n    $a = \\binom{n}{k}, b$    by choice\n    c = d")
+    assert doc.body[0][0] == "equation" and "by choice" in shown(doc.body[0][1])
+    assert "\\" not in shown(doc.body[0][1]) and "$" not in shown(doc.body[0][1])
+
+
 def test_the_right_panel_is_quoted_only_where_it_says_something_else():
     left = "The loss, by hand.\n\nIt is a sum.   Right panel: torch_impl/x.py"
     assert not document(left, "The loss, vectorised.\n\nIt is a sum.   Left panel: x.py").right
