@@ -36,6 +36,8 @@ SCRIPTS = (
     "pictures_masks.js",
     "pictures_fields.js",
     "pictures_heat.js",
+    "pictures_convolution.js",
+    "pictures_optimisers.js",
     "break.js",
     "notebook.js",
 )

@@ -25,15 +25,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("numpy", "scipy.special", "scipy.stats", "scipy.linalg", "torch", "torch._dynamo")
-LIBRARIES += ("torch.distributions", "rich.console", "jinja2", "safetensors.numpy", "einops")
+LIBRARIES = [
+    *("numpy", "scipy.special", "scipy.stats", "scipy.linalg", "torch", "torch._dynamo"),
+    *("torch.distributions", "rich.console", "jinja2", "safetensors.numpy", "einops"),
+]
 TEST_LIBRARIES = ("pytest", "hypothesis")
 PYTEST = ["-x", "-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:nbmake"]
 PYTEST += ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 MESSAGE_LINES = 3
 """Lines of a failing assertion that are kept."""
-TIMEOUT = 120.0
-"""Seconds for one job."""
+TIMEOUT = 600.0
+"""Seconds for one job, which takes one to seven on an idle processor."""
 
 Job = dict[str, Any]
 

@@ -40,6 +40,7 @@ def home_files(
         chapters=chapters,
         facts=facts(chapters.get(rows.CHAPTERS[""], []), every),
         failures=failures(every),
+        missing=[message for page in pages for message in page.missing_twins],
         walks=reading.walks(pages, books),
         minutes=reading.minutes,
         number=reading.number,

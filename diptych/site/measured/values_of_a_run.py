@@ -116,6 +116,8 @@ def _times(run: list[JoinedValue]) -> str:
 def _part(array: np.ndarray, most: int, stacked: bool) -> tuple[np.ndarray, str]:
     """A matrix of at most `most` numbers, and the index of the part; "" for the whole."""
     index: list[str] = []
+    if array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
     keep = 1 if stacked else 0
     while array.size > most and array.ndim - keep > 1:
         array = array.take(0, axis=keep)

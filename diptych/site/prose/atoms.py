@@ -20,7 +20,7 @@ _INDEXED = "logits|mean|token|error|state|baseline|weight(?=_t)|values"
 _FUNCTIONS = "|".join([*FUNCTIONS, *WORD_FUNCTIONS])
 _BASE = re.compile(
     rf"(?P<formula>d(?:[A-Za-z]|{_GREEK}|logdet|logvar|std)|d?log_sigma|(?:{_GREEK})\d*"
-    rf"|[A-Za-z]\d+)(?![A-Za-z\d])|(?P<power>\d+(?=\^)"
+    rf"|[A-Za-z]\d+)(?![A-Za-z\d])|(?P<power>\d+(?=\^)|int(?=_\d)"
     rf"|(?:{'|'.join(BIG)}|{_INDEXED})(?=_[a-z]\b|_\{{|_[a-z]{{2,5}}  ?\w+\[))"
     r"|(?P<letter>[A-Za-z]|OH|OW|kH|kW)(?![A-Za-z\d])"
     rf"|(?P<function>{_FUNCTIONS}|sum|prod|sqrt)(?![A-Za-z\d])"
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"\d+/\d+(?!\w)|\d+/(?=[a-zA-Z(])|\d+(?:\.\d+)?(?:e-?\d+)?(
 _QUOTIENT = re.compile(rf"d [a-z]+ / d [a-z]+|d\w*/d(?:[a-z]|{_GREEK})(?:_\w+)?")
 _WORD = re.compile(r"\S+?(?=[.,;:!?)\]]*(?:\s|$)|[()\[\]|])|\S")
 _SIGN = re.compile(r"<-|->|<=|>=|!=|\+=|\|\||>>|[-+*/@=~<>×|](?=\s)|[-+*](?=[\w(|\[])")
-_JOINS = re.compile(r"[-+*/=~<>](?=\s)|<-|[<>]=")
+_JOINS = re.compile(r"[-+*/=~<>](?=\s)|<-|[<>]=|>>")
 _SCRIPT = re.compile(r"['ᵀ]|[_^]-?(?:\{[^}]*\}|<?=?\w+|\|[^|]*\||(?=\())")
 _SIZED = re.compile(r" \((?:\.\.\.|\d* ?[A-Z])")
 _PARTNERS = {"(": ")", "[": "]", "|": "|", "<": ">", "{": "}"}

@@ -120,7 +120,8 @@ class Factors(Cursor):
         if self.token.text == "_":
             return self._has_argument(2)
         first = self.peek(1).text
-        return self._has_argument() and (len(first) == 1 or first in FUNCTIONS | SYMBOLS)
+        is_row = len(first) > 1 and first not in FUNCTIONS | SYMBOLS
+        return self._has_argument() and not (self.peek(-1).text == "E" and is_row)
 
     def _is_differential(self) -> bool:
         """True for the d of d x / d y, not for an index d."""
