@@ -28,6 +28,7 @@ FOLDER = Path(__file__).parent
 SCRIPTS = (
     "site.js",
     "code.js",
+    "definitions.js",
     "gutter.js",
     "values.js",
     "search.js",
