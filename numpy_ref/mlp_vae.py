@@ -103,7 +103,7 @@ class MLPVAE(Module):
     def decode(self, z: Array) -> tuple[Array, Vjp]:
         """The parameters of p(x|z), called logits for every likelihood.
 
-        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood beta.
+        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood `beta`.
         """
         h, h_vjp = self.decoder_hidden(z)
         a, a_vjp = self.decoder_activation(h)

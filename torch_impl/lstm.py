@@ -55,8 +55,8 @@ class LSTM(SequenceModel):
 
         loss = sum_t -log p(token_{t+1} | tokens up to t), averaged over the B texts
 
-    Units: nats; LSTMLoss names the sums and averages.
     `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
+    Units: nats; LSTMLoss names the sums and averages.
     """
 
     config: LSTMConfig

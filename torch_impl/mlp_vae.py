@@ -106,7 +106,7 @@ class MLPVAE(Module):
     def decode(self, z: Tensor) -> Tensor:
         """The parameters of p(x|z), called logits for every likelihood.
 
-        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood beta.
+        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood `beta`.
         """
         logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
         return logits.to(self.dtype)  # densities in full precision, under autocast too

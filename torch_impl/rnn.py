@@ -58,8 +58,8 @@ class RNN(SequenceModel):
 
         loss = sum_t error_t, averaged over the sequences
 
-    Units: nats for cross-entropy; RNNLoss names the sums and averages.
     `kernel` is "fused" (torch's own) or "loop"; their results agree to rounding.
+    Units: nats for cross-entropy; RNNLoss names the sums and averages.
     """
 
     state_type, loss_type = RNNState, RNNLoss

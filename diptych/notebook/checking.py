@@ -26,7 +26,7 @@ def check(answer: Any, twin: Any, *inputs: Any, **options: Any) -> Report:
         report = compare(answer, twin, *inputs, **options)
     else:
         report = compare_functions(answer, twin, inputs, **options)
-    mark, color = ("✓", GREEN) if report.ok else ("✗", RED)
+    mark, name, color = ("✓", "good", GREEN) if report.ok else ("✗", "bad", RED)
     text = html.escape(report.verdict)
-    display(HTML(f'<p class="verdict" style="color: {color}"><b>{mark} {text}</b></p>'))
+    display(HTML(f'<p class="verdict {name}" style="color: {color}"><b>{mark} {text}</b></p>'))
     return report

@@ -43,9 +43,10 @@ Progress = Callable[[int], None]
 class PixelCache:
     """The input pixels stored so far of a masked convolution, and its output at one pixel.
 
-        y[:, o, i, j] = sum over taps t that the mask lets through of w[o, :, t] x[:, :, pixel + t]
+        y[n, o, i, j] = sum_ct  m[c, t] w[o, c, t] x[n, c, (i, j) + t]
 
-    without the bias. `channels` limits the sum to the first input channels.
+    over the taps t of the kernel, with the layer's mask m, without the bias. `channels` limits the
+    sum to the first input channels.
     """
 
     def __init__(

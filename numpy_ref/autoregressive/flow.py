@@ -35,9 +35,9 @@ class MaskedLinear(Module):
                     2            # # .         # read, . masked
                     2            # # .
 
-    Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
     A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
     `init` draws them.
+    Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
     Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
     """
 
@@ -203,8 +203,8 @@ class MeanOnlyStep(AutoregressiveStep):
 class AffineStep(AutoregressiveStep):
     """eps_i = (z_i - mu_i(z_<i)) / sigma_i(z_<i);   log |det d eps / dz| = -sum_i log sigma_i.
 
-    Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
     The MADE gives log sigma, without bounds: with large weights a sample may overflow.
+    Shapes: z, eps (..., D), logdet (...). Units: nats, summed over dimensions.
     Source: Kingma et al. 2016; there the MADE gives sigma, or the logit of a gate.
     """
 

@@ -40,16 +40,15 @@ class MaskedConv2d(Conv2d):
 
     The first layer over an image is of type A, the layers over its features are of type B. The last
     `free_channels` of x condition the image and are no part of it, so that the whole kernel reads
-    them.
+    them. A masked weight keeps its value, changes no output, and has gradient 0. The weights are
+    uninitialised; a model's `init` draws them.
     Shapes: x (N, I, H, W), weight (O, I, kH, kW), mask (I, kH, kW) bool, bias (O)
     -> y (N, O, H, W).
-    A masked weight keeps its value, changes no output, and has gradient 0.
     `input_grad=False` is for a layer that reads data: the vjp returns None for dx.
     Raises: ValueError for an empty window, or one of type A that includes the pixel itself; for
     free_channels outside [0, I); for an x of wrong shape or dtype.
     Source: van den Oord et al. (2016), arXiv 1601.06759, section 3.4. Where we differ: the channels
-    of a pixel do not read each other in type A, and all read each other in type B. The weights are
-    uninitialised; a model's `init` draws them.
+    of a pixel do not read each other in type A, and all read each other in type B.
     """
 
     def __init__(

@@ -32,9 +32,10 @@ class StackedConv2d(Module):
     """One layer of two stacks: v reads the rows above a pixel, h also the pixels to its left.
 
         v'[i, j] = b + sum_am  w[a, m] v[i - up + a, j - side + m]      vertical
-        h'[i, j] = masked conv of h along its row i + u v'[i, j]        horizontal, link
+        h'[i, j] = sum_m  q[m] h[i, j - side + m] + u v'[i, j]          horizontal, link
 
-    with up = kH // 2, side = kW // 2, and a <= up in type B, a < up in type A. Here both are 1:
+    with up = floor(kH / 2), side = floor(kW / 2), a < up and m < side in type A, a <= up and
+    m <= side in type B; m in the sum of v' is not bounded. Here up and side are 1:
 
                  vertical  horizontal               vertical  horizontal
         type A:   1 1 1                    type B:   1 1 1
@@ -44,7 +45,8 @@ class StackedConv2d(Module):
     B. They read row i of v to the right of the pixel too, which is allowed, since v depends on the
     rows above i alone. So n layers read whole rows, with no blind spot.
     The last `free_channels` condition the image: h reads them in the whole kernel of its row, v in
-    the same rows as the image. No channel is read below row i.
+    the same rows as the image. No channel is read below row i. The weights are uninitialised; a
+    model's `init` draws them.
     Shapes: v and h (N, I, H, W), vertical.weight (O, I, up, kW) in type A and (O, I, up + 1, kW) in
     type B, horizontal.weight (O, I, 1, kW), link.weight (O, O, 1, 1) -> v', h' (N, O, H, W).
     `input_grad=False` is for a layer that reads data: the vjp returns None for dv and dh.
@@ -52,8 +54,7 @@ class StackedConv2d(Module):
     [0, I); for v or h of wrong shape or dtype.
     Source: van den Oord et al. (2016), arXiv 1606.05328, section 2.2. Where we differ: no gates and
     no residual connections, which StackedResidual adds; and v is one row lower than theirs, so that
-    h' reads it at the pixel itself, not a row above. The weights are uninitialised; a model's
-    `init` draws them.
+    h' reads it at the pixel itself, not a row above.
     """
 
     plain: Any = Conv2d

@@ -159,9 +159,9 @@ class _Convolution(Module):
 class Conv2d(_Convolution):
     """`conv2d` with a weight and a bias.
 
-    Shapes: x (N, I, H, W), weight (O, I, kH, kW), bias (O) -> y (N, O, OH, OW).
-    `input_grad=False` is for a first layer, whose input is data: the vjp returns None for dx.
     The weights are uninitialised; a model's `init` draws them.
+    `input_grad=False` is for a first layer, whose input is data: the vjp returns None for dx.
+    Shapes: x (N, I, H, W), weight (O, I, kH, kW), bias (O) -> y (N, O, OH, OW).
     Raises: ValueError for an x of wrong shape or dtype, or smaller than the kernel.
     Source: torch.nn.Conv2d, without dilation and groups.
     """
@@ -175,9 +175,9 @@ class Conv2d(_Convolution):
 class ConvTranspose2d(_Convolution):
     """`conv_transpose2d` with a weight and a bias.
 
-    Shapes: x (N, I, H, W), weight (I, O, kH, kW), bias (O) -> y (N, O, OH, OW).
     A Conv2d of stride s maps s sizes to the size of x; `output_padding` chooses one of them for y.
     The weights are uninitialised; a model's `init` draws them.
+    Shapes: x (N, I, H, W), weight (I, O, kH, kW), bias (O) -> y (N, O, OH, OW).
     Raises: ValueError for an x of wrong shape or dtype, or if y would be empty.
     Source: torch.nn.ConvTranspose2d, without dilation and groups.
     """

@@ -60,8 +60,8 @@ class Linear(Module):
 class Embedding(Module):
     """y = E[ids].
 
-    Shapes: ids (...) int64 in [0, V), weight (V, D) -> y (..., D). The ids have no gradient.
-    The weights are uninitialised; a model's `init` draws them.
+    The ids have no gradient. The weights are uninitialised; a model's `init` draws them.
+    Shapes: ids (...) int64 in [0, V), weight (V, D) -> y (..., D).
     Source: torch.nn.Embedding.
     """
 

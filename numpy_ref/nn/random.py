@@ -80,8 +80,8 @@ def uniform(key: Key, shape: Shape, start: int = 0, dtype: DTypeLike = np.float6
 def normal(key: Key, shape: Shape, start: int = 0, dtype: DTypeLike = np.float64) -> Array:
     """Standard normal numbers, by the method of Box & Muller (1958).
 
-        u = (bits + 1/2) 2^-32;   r = sqrt(-2 log u_2j)
-        n_2j = r cos(2 pi u_2j+1),   n_2j+1 = r sin(2 pi u_2j+1)
+        u = (bits + 1/2) 2^-32;   r = sqrt(-2 log u_{2j})
+        n_{2j} = r cos(2 pi u_{2j+1});   n_{2j+1} = r sin(2 pi u_{2j+1})
 
     Computed in float64 and then cast, because float32 `log` differs between libraries. |n| < 6.8.
     """

@@ -185,7 +185,7 @@ def truncated_gaussian_icdf(mean: Array, u: Array, std: float) -> Array:
 
 
 class ContinuousBernoulli(Module):
-    """p(x|z) = prod_d l_d e^(l_d x_d) / (e^l_d - 1), l the logits."""
+    """p(x|z) = prod_d l_d e^(l_d x_d) / (e^l_d - 1), with the logits l."""
 
     support = (0.0, 1.0)
 

@@ -25,7 +25,7 @@ from numpy_ref.nn.module import Array, Module, Parameter, Vjp, as_dtype
 class Dropout(Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
-    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The layer draws no random numbers.
+    The layer draws no random numbers. Shapes: x (T, B, W), mask (T or 1, B, W) bool.
     Source: inverted dropout, Srivastava et al. (2014), section 10.
     Raises: ValueError for a rate outside [0, 1).
     """
@@ -195,9 +195,8 @@ class Output(Module):
 class SoftmaxOutput(Output):
     """error = cross_entropy(W h + b, y) = -log softmax(W h + b)[y], nats.
 
+    A vocabulary is large: d error / d logits overwrites the logits, a block of rows at a time.
     Shapes: h (T, B, H), y (T, B) int64 in [0, O) -> error (T, B).
-    A vocabulary is large, so only one (T B, O) array is kept: d error / d logits overwrites the
-    logits, a block of rows at a time while they are in the cache.
     """
 
     def forward(self, h: Array, y: Array) -> tuple[Array, Vjp]:

@@ -56,18 +56,18 @@ def test_a_statement_that_no_later_step_reads_is_no_part_of_a_fold(tmp_path):
         tmp_path,
         """
         def f(x):
-            a = first(x)
-            b = second(x)
+            a = len(x)
+            b = second(x) / len(x)
             return b
         """,
         """
         def f(x):
-            return second(x)
+            return second(x) / len(x)
         """,
     )
     assert rows_of(page, "f") == [
-        ("left", "a = first(x)", ""),
-        ("pair", "b = second(x); return b", "return second(x)"),
+        ("left", "a = len(x)", ""),
+        ("pair", "b = second(x) / len(x); return b", "return second(x) / len(x)"),
     ]
 
 

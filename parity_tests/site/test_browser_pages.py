@@ -16,7 +16,7 @@ LINKS = "[...document.links].map((a) => a.href)"
 NAMES = "[...document.querySelectorAll('[id]')].map((e) => e.id)"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 OPEN_ALL = "for (const d of document.querySelectorAll('details')) d.open = true"
-# the rows of which both sides have code: [id, top of the left, top of the right, bottom of the left]
+# rows of which both sides have code: [id, top of the left, top of the right, bottom of the left]
 PAIRS = """[...document.querySelectorAll(".g")].flatMap((g) => {
   const [left, right] = ["L", "R"].map((side) => [...g.querySelectorAll(`.${side} > .ln`)]);
   if (!left.length || !right.length) return [];

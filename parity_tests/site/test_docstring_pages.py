@@ -94,9 +94,7 @@ def test_no_raw_notation_stands_outside_of_formulas_and_code(path):
 def test_no_display_of_a_docstring_falls_back_to_plain_text(path):
     """Only the pictures made of signs are preformatted."""
     for name, text in docstrings(path):
-        for block in re.findall(
-            r'<pre class="sketch">(.*?)</pre>', "".join(parts(text)), re.DOTALL
-        ):
+        for block in re.findall(r"<pre>(?!<code>)(.*?)</pre>", "".join(parts(text)), re.DOTALL):
             assert re.search(r"[#@.] [#@.]|[01] [01]", block), (name, block)
 
 
@@ -132,13 +130,25 @@ def test_a_docstring_has_its_parts_in_order():
         2
         """
     )
-    assert [kind for kind, _ in doc.body] == ["p", "equation", "list", "code"]
+    assert [kind for kind, _ in doc.body] == ["p", "equation", "list", "example"]
     assert [name for name, _ in doc.terms] == ["Shapes", "Units", "Raises", "Where we differ"]
     assert "<math" in doc.summary and shown(doc.terms[0][1]) == "x(N,I)→y(N,O)"
     assert "<code>b</code>" in doc.body[0][1]
     assert doc.body[2][1].count("<li>") == 2
     assert shown(doc.derivation_title).replace(" ", "") == "DerivationofdW"
     assert "It is short" in doc.derivation and "<math" in doc.derivation
+
+
+@pytest.mark.parametrize("text", ["y = f(x", "a -> b -> (c", "y = 2 / / x", "x_{ = 1", "| = |", ""])
+def test_a_docstring_that_is_no_notation_is_shown_as_it_stands(text):
+    summary = shown(document(text).summary).replace("→", "->")
+    assert summary.replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_line_of_a_raw_docstring_may_be_latex():
+    doc = document("Sum.\n\n    $a = \\binom{n}{k}, b$    by choice\n    c = d")
+    assert doc.body[0][0] == "equation" and "by choice" in shown(doc.body[0][1])
+    assert "\\" not in shown(doc.body[0][1]) and "$" not in shown(doc.body[0][1])
 
 
 def test_the_right_panel_is_quoted_only_where_it_says_something_else():

@@ -39,7 +39,7 @@ def test_the_text_of_every_line_is_that_of_the_file_in_few_bytes(page):
             numbers = [int(n) for n in re.findall(rf'id="{side[0].upper()}(\d+)"', code)]
             assert text_of(code) == "\n".join(lines[n - 1] for n in numbers)
             size += len(code)
-    assert size < 6.5 * sum(map(len, page.texts.values()))
+    assert size < 4.5 * sum(map(len, page.texts.values()))
 
 
 def test_names_that_differ_by_rule_are_lit_up_together(tmp_path):

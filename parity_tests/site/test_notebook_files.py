@@ -1,11 +1,12 @@
 """The notebooks as they are stored: executed, clean, in order, and quoting the sources as they are.
 
-If code that a notebook quotes has changed, execute the notebook again:
+If code that a notebook shows has changed, make its tables again, or execute it again if numbers
+have changed as well:
 
+    python -m diptych.notebook
     cd notebooks && jupyter nbconvert --to notebook --execute --inplace NAME.ipynb
 """
 
-import html
 import re
 from pathlib import Path
 
@@ -13,15 +14,14 @@ import nbformat
 import pytest
 
 from diptych import notebook
+from diptych.site.books.quoting import renewed
 
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIMIT = 800_000
 """Bytes of a notebook."""
 HELPERS = re.compile(rf"^def ({'|'.join(notebook.__all__)})\(", re.MULTILINE)
-HEAD = re.compile(r"<th[^>]*><code>([^<]*)</code>")
-CELLS = re.compile(r"<td[^>]*>(.*?)</td><td[^>]*>(.*?)</td>", re.DOTALL)
-PRE = re.compile(r"<pre>(.*?)</pre>", re.DOTALL)
+QUOTATION = re.compile(r"`(\S+\.py)`, `[^`]+`\n\n```python\n(.*)\n```", re.DOTALL)
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -104,14 +104,16 @@ def test_torch_is_shown_as_often_as_numpy(book):
     assert both
 
 
-def test_the_code_that_is_shown_is_that_of_the_sources(book):
+def test_the_code_of_both_panels_is_that_of_the_sources(book):
     tables = [text for text in outputs(book, "text/html") if 'class="beside"' in text]
     assert tables
     for table in tables:
-        files = HEAD.findall(table)
-        columns = zip(*CELLS.findall(table), strict=True)
-        for file, cells in zip(files, columns, strict=False):
-            lines = {line.strip() for line in (ROOT / file).read_text().splitlines()}
-            shown = html.unescape("\n".join(PRE.findall("".join(cells))))
-            missing = [line for line in shown.splitlines() if line.strip() not in lines]
-            assert not missing, f"{file} no longer has {missing[0]!r}"
+        assert renewed(table) == table
+        assert "data-quote" in table
+
+
+def test_quoted_code_is_that_of_the_sources(book):
+    for text in outputs(book, "text/markdown"):
+        if match := QUOTATION.fullmatch(text):
+            lines = {line.strip() for line in (ROOT / match[1]).read_text().splitlines()}
+            assert {line.strip() for line in match[2].splitlines()} <= lines

@@ -1,8 +1,11 @@
 """The helpers of the notebooks: code side by side, figures, tables and checked answers."""
 
+import html
 import io
+import json
 import re
 
+import nbformat
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -13,12 +16,16 @@ from diptych import notebook, weights
 from diptych.notebook import checking, quoting, showing
 from diptych.parity import compare
 from diptych.site.books import quoting as books_quoting
+from diptych.site.books.outputs import Outputs
+from diptych.site.books.prose import Prose
 from numpy_ref import conv_vae, mlp_vae
 from numpy_ref.autoregressive import ancestral, pixel_cnn
 from numpy_ref.nn import functional, random
 from numpy_ref.probability import distributions
 from torch_impl import conv_vae as torch_conv_vae
 from torch_impl import mlp_vae as torch_mlp_vae
+from torch_impl.autoregressive import ancestral as torch_ancestral
+from torch_impl.autoregressive import pixel_cnn as torch_pixel_cnn
 from torch_impl.probability import distributions as torch_distributions
 
 
@@ -164,3 +171,39 @@ def test_the_largest_error_comes_with_its_tensor():
     worst = max((r for r in report.rows if r.kind.endswith("gradient")), key=lambda r: r.error)
     assert name == f"`{worst.name}`"
     assert float(error) == pytest.approx(worst.error, rel=0.5)
+
+
+def test_a_stored_table_is_made_again_from_the_sources():
+    table = books_quoting.table(mlp_vae.MLPVAE.loss, torch_mlp_vae.MLPVAE.loss, "kl_term =")
+    stale = table.replace("kl.mean(1)", "kl.max(1)")
+    assert stale != table
+    assert books_quoting.renewed(f"before {stale} after") == f"before {table} after"
+
+
+def test_tables_of_calls_and_of_registered_functions_are_made_again_too():
+    draw = ancestral.sample_pixels.dispatch(pixel_cnn.PixelCNN)
+    torch_draw = torch_ancestral.sample_pixels.dispatch(torch_pixel_cnn.PixelCNN)
+    for table in (
+        books_quoting.table(functional.linear, 'F.linear(x, W, "b")', "y ="),
+        books_quoting.table(draw, torch_draw),
+    ):
+        assert books_quoting.renewed(table) == table
+
+
+@pytest.mark.parametrize("name", ["MLPVAE.losses", "sample_pixels of PixelRNN"])
+def test_a_function_that_is_gone_is_an_error_that_names_it(name):
+    module = "numpy_ref.autoregressive.ancestral" if " of " in name else "numpy_ref.mlp_vae"
+    with pytest.raises(LookupError, match=f"{module} has no {name}"):
+        books_quoting.renewed(f'<table class="beside" data-quote="{quoted(module, name)}"></table>')
+
+
+def test_a_page_says_which_of_its_quotations_are_gone():
+    table = f'<table class="beside" data-quote="{quoted("numpy_ref.mlp_vae", "VAE")}"></table>'
+    output = nbformat.v4.new_output("display_data", data={"text/html": table})
+    outputs = Outputs("name", Prose(()))
+    outputs.html(nbformat.v4.new_code_cell("", outputs=[output]))
+    assert outputs.problems == ["notebooks/name.ipynb: numpy_ref.mlp_vae has no VAE"]
+
+
+def quoted(module, name):
+    return html.escape(json.dumps([[module, name], "F.linear(x)"]))

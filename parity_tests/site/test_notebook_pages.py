@@ -148,6 +148,8 @@ def test_a_formula_without_mathml_is_named():
         (r"\log(p)", '<mi>log</mi><mo stretchy="false">(</mo>'),
         (r"\operatorname{Var} A", '<mi>Var</mi><mspace width="0.167em"/><mi>A</mi>'),
         (r"\mathrm{kl}", "<mi>kl</mi>"),
+        ("z_{<i}", '<mo lspace="0" rspace="0">&lt;</mo>'),
+        (r"z \sim q", "<mo>∼</mo>"),
         (r"|x|", 'lspace="0" rspace="0">|</mo><mi>x</mi>'),
     ],
 )
@@ -176,3 +178,18 @@ def test_printed_text_is_escaped_and_loses_its_colours():
     cell = nbformat.v4.new_code_cell("", outputs=[output])
     html = Outputs("name", Prose(())).html(cell)
     assert html == '<pre class="printed">a &lt; b</pre>'
+
+
+def test_long_formulas_within_a_sentence_can_break_before_a_relation():
+    assert mathml("a + b = c").count("<math") == 1
+    long = mathml("f(a, b) = g(a, b) + h(a, b)")
+    assert long.count("<math") == 3
+    assert '<mo form="infix">=</mo>' in long
+    assert mathml("f(a, b) = g(a, b) + h(a, b)", "block").count("<math") == 1
+
+
+def test_verdicts_take_the_colours_of_the_site():
+    text = '<p class="verdict bad" style="color: #b3261e"><b>✗ off</b></p>'
+    output = nbformat.v4.new_output("display_data", data={"text/html": text})
+    html = Outputs("name", Prose(())).html(nbformat.v4.new_code_cell("", outputs=[output]))
+    assert '<p class="verdict bad"><b>✗ off</b></p>' in html

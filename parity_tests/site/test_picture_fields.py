@@ -49,8 +49,8 @@ def test_a_field_that_the_network_does_not_have_is_an_error(
 def test_the_sentence_and_the_drawing_count_the_same_pixels() -> None:
     picture = pixels.receptive_fields(["raster"])
     (count,) = re.findall(r"reads (\d+) of the 144 before it", picture.html)
-    drawn = re.findall(r'<path d="([^"]*)" class="read depth-\d"', picture.html)
-    assert sum(d.count("M") for d in drawn) == int(count) == 69
+    shown = re.findall(r'<path d="([^"]*)" class="read depth-\d"', picture.html)
+    assert sum(d.count("M") for d in shown) == int(count) == 69
 
 
 @pytest.mark.parametrize("variant", jacobians.VARIANTS)
@@ -99,8 +99,8 @@ def test_ways_through_the_masks_follow_from_the_degrees() -> None:
         ]
     )
     rows = re.findall(r'data-rows="([^"]*)" data-entry="ways', jacobians.made_masks().html)
-    drawn = np.array([[float(n) for n in row.split(",")] for row in rows[0].split(";")])
-    np.testing.assert_allclose(drawn, ways, rtol=5e-3)  # three digits
+    shown = np.array([[float(n) for n in row.split(",")] for row in rows[0].split(";")])
+    np.testing.assert_allclose(shown, ways, rtol=5e-3)  # three digits
 
 
 def test_a_heat_map_leaves_exact_zeros_blank_and_shades_the_rest() -> None:
@@ -144,3 +144,13 @@ def test_sgd_shrinks_each_coordinate_by_a_constant_factor() -> None:
     points = optimisers.left_path(left, 0.03)
     factors = (1 - 0.03 * optimisers.CURVATURE) ** np.arange(optimisers.STEPS + 1)[:, None]
     np.testing.assert_allclose(points, factors * optimisers.START, rtol=1e-12)
+
+
+def test_optimisers_that_take_different_paths_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left, right, _ = optimisers.OPTIMISERS["Adam"]
+    wrong = {"Adam": (lambda *a, **k: left(*a, eps=1e-6, **k), right, {})}
+    monkeypatch.setattr(optimisers, "OPTIMISERS", wrong)
+    with pytest.raises(ValueError, match="Adam: the paths of the panels differ by"):
+        optimisers.optimiser_paths()

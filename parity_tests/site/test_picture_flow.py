@@ -11,7 +11,8 @@ from diptych import pairs
 from diptych.arrays import map_arrays
 from diptych.parity.running.numpy_trace import has_vjp
 from diptych.site.pictures.dataflow import figure
-from diptych.site.pictures.dataflow.boxes import FlowGraph, flow_graph
+from diptych.site.pictures.dataflow.boxes import flow_graph
+from diptych.site.pictures.dataflow.graph import FlowGraph
 from diptych.site.pictures.dataflow.provenance import origins_of, outputs_of
 from diptych.site.pictures.dataflow.tracing import FlowTrace, panel, run_flow
 

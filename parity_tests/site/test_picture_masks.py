@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.site.pictures import schemes, unrolled
+from diptych.site.pictures import gradients, schemes, unrolled
 from diptych.site.pictures.schemes import MODELS, RATES, SEEDS, scheme_masks
 from model_specs.common.key import Key
 from model_specs.recurrent.dropout import SCHEMES
@@ -73,6 +73,13 @@ def test_masks_that_differ_between_the_panels_are_an_error(
     monkeypatch.setitem(MODELS, "rnn", (left, Wrong, config))
     with pytest.raises(ValueError, match=r"per_step, rate 0.1, seed 0: mask 0 of the panels"):
         scheme_masks.__wrapped__("rnn")
+
+
+def test_a_mask_that_grows_with_the_rate_is_an_error() -> None:
+    count = len(SEEDS)
+    schemes._check_nested([b"\x0f"] * count + [b"\x03"] * count)
+    with pytest.raises(ValueError, match="rate: got a mask that keeps more units"):
+        schemes._check_nested([b"\x0f"] * count + [b"\x03"] * (count - 1) + [b"\x10"])
 
 
 @pytest.mark.parametrize("scheme", [s for s in SCHEMES if s != "none"])
@@ -149,3 +156,32 @@ def test_arrows_of_one_mask_have_one_number_and_one_hue() -> None:
     arrows = re.findall(r'--hue:(\d+)"></path><path [^>]*></path><text [^>]*>(\d+)<', drawing)
     assert len(arrows) == 4 * 3 + 4 * 2
     assert len({number for _, number in arrows}) == len(set(arrows)) == 5
+
+
+@pytest.mark.parametrize("model", gradients.CASES)
+def test_the_norm_of_the_gradient_is_that_of_central_differences(model: str) -> None:
+    case = gradients.CASES[model][1]
+    norms, network, back = gradients.reach(case.make()), case.make(), 4
+    x = np.floor(random.uniform(Key(1), (gradients.LENGTH, 1)) * gradients.SYMBOLS).astype(np.int64)
+    inputs = np.eye(gradients.SYMBOLS)[x] if isinstance(network, RNN) else x
+    masks, direction = network.draw_noise(Key(3), 1), random.normal(Key(2), (gradients.UNITS,))
+    (_, state), _ = network.features(inputs[:-back], network.zero_state(1), masks)
+    flat = np.concatenate([part.ravel() for part in state])
+
+    def output(values: np.ndarray) -> float:
+        parts = np.split(values, len(state))
+        start = type(state)(
+            *(part.reshape(old.shape) for part, old in zip(parts, state, strict=True))
+        )
+        (y, _), _ = network.features(inputs[-back:], start, masks)
+        return float(y[-1, 0] @ direction / np.linalg.norm(direction))
+
+    steps = 1e-6 * np.eye(len(flat))
+    slopes = [(output(flat + step) - output(flat - step)) / 2e-6 for step in steps]
+    assert norms[back - 1] == pytest.approx(np.linalg.norm(slopes), rel=1e-6)
+
+
+def test_a_plain_tanh_network_forgets_and_a_large_forget_bias_keeps_the_gradient() -> None:
+    plain, _, lstm = (gradients.reach(case.make()) for case in gradients.CASES["rnn"])
+    assert plain[-1] < 1e-15
+    assert lstm[-1] > 0.1

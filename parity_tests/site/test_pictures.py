@@ -21,7 +21,7 @@ SLUGS = sorted(pictures.PICTURES)
 
 
 @cache
-def made(slug: str) -> tuple[Picture, ...]:
+def pictures_of(slug: str) -> tuple[Picture, ...]:
     """The pictures of a page, computed once for all tests of this file."""
     return tuple(pictures.for_page(slug))
 
@@ -40,8 +40,10 @@ def test_pictures_stand_on_pages_that_exist_and_other_pages_have_none() -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_every_link_of_a_picture_leads_to_a_definition(slug: str) -> None:
-    addresses = {a for p in made(slug) for a in re.findall(r'href="([^"]+)"', p.html + p.caption)}
-    own = {f"#{i}" for p in made(slug) for i in re.findall(r'id="([^"]+)"', p.html)}
+    addresses = {
+        a for p in pictures_of(slug) for a in re.findall(r'href="([^"]+)"', p.html + p.caption)
+    }
+    own = {f"#{i}" for p in pictures_of(slug) for i in re.findall(r'id="([^"]+)"', p.html)}
     for address in addresses - own:
         page, _, name = address.partition("#")
         assert name in anchors()[page.removesuffix(".html") or slug], address
@@ -49,7 +51,7 @@ def test_every_link_of_a_picture_leads_to_a_definition(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_picture_takes_its_colours_from_the_page_and_names_itself(slug: str) -> None:
-    for picture in made(slug):
+    for picture in pictures_of(slug):
         assert not re.search(r'(fill|stroke|color)[=:]"?\s*(#|rgb|black|white)', picture.html)
         drawings = re.findall(r"<svg [^>]*viewBox[^>]*>", picture.html)
         assert drawings
@@ -61,15 +63,16 @@ def test_a_picture_takes_its_colours_from_the_page_and_names_itself(slug: str) -
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_ids_are_unique_on_a_page_and_references_within_it_resolve(slug: str) -> None:
-    html = "".join(f'<figure id="{p.id}">{p.html}' for p in made(slug))
+    html = "".join(f'<figure id="{p.id}">{p.html}' for p in pictures_of(slug))
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
+    assert not set(ids) & anchors()[slug]
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(ids)
 
 
 def test_all_pictures_together_take_less_than_a_megabyte() -> None:
-    html = sum(len(p.html.encode()) for slug in SLUGS for p in made(slug))
-    data = sum(len(json.dumps(p.data)) for slug in SLUGS for p in made(slug) if p.data)
+    html = sum(len(p.html.encode()) for slug in SLUGS for p in pictures_of(slug))
+    data = sum(len(json.dumps(p.data)) for slug in SLUGS for p in pictures_of(slug) if p.data)
     assert html + data < 1_000_000
 
 
@@ -82,6 +85,24 @@ def test_scripts_are_short_and_do_nothing_on_other_pages() -> None:
         assert '"use strict";' in text
         assert "fetch(" not in text and "import " not in text
         assert re.search(r"if \(!.*\) return;", text) or "querySelectorAll" in text
+
+
+def test_a_picture_whose_check_fails_says_so_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Picture:
+        raise ValueError("mask 0 of the panels differs <here>")
+
+    first = pictures.PICTURES["nn.convolution"][0]
+    monkeypatch.setitem(pictures.PICTURES, "nn.convolution", [broken, first])
+    failure, picture = pictures.for_page("nn.convolution")
+    assert failure.problem == "ValueError: mask 0 of the panels differs <here>"
+    assert "differs &lt;here&gt;" in failure.html
+    assert "picture-failure" in failure.html
+    assert not picture.problem
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_picture_of_the_project_fails(slug: str) -> None:
+    assert [p.problem for p in pictures_of(slug) if p.problem] == []
 
 
 def test_attributes_and_text_are_escaped() -> None:
@@ -124,3 +145,18 @@ def test_without_a_record_a_sentence_says_how_to_make_one(tmp_path: Path) -> Non
     picture = information_preference(tmp_path / "lab_lossy.json")
     assert picture.html == ""
     assert "diptych lab lossy" in picture.caption
+
+
+def test_classes_of_drawings_have_no_style_in_the_rest_of_the_site() -> None:
+    """A class such as .tip would be placed and hidden as the hints of the code are."""
+    names = {
+        name
+        for slug in SLUGS
+        for p in pictures_of(slug)
+        for words in re.findall(r'class="([^"]+)"', p.html)
+        for name in words.split()
+    }
+    others = "".join(f.read_text() for f in STATIC.glob("*.css") if f.name != "pictures.css")
+    # a bare class at the start of a rule applies to the drawings as well
+    bare = set(re.findall(r"(?:^|[},])\s*\.([\w-]+)", others))
+    assert not names & bare

@@ -1,7 +1,7 @@
 """Pure functions under the left panel's names.   Left panel: numpy_ref/nn/functional.py
 
 torch.nn.functional has the other functions of the left panel.
-Source: the definitions, unless a function names a paper.
+Source: the definitions, under the names of torch.nn.functional, unless a function names a paper.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
     """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs.
 
     Shapes: v as the weight; g the same with size 1 on all axes but `axis` -> w as v.
-    Source: Salimans & Kingma (2016), arXiv 1602.07868, equation 2.
+    Source: Salimans & Kingma (2016), arXiv 1602.07868, equations 2 and 3.
     """
     axes = [k for k in range(v.ndim) if k != axis]
     return g * (v / (v * v).sum(axes, keepdim=True).sqrt())

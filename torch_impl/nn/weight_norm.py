@@ -31,9 +31,9 @@ class WeightNorm(nn.Module):
     """A layer whose weight is w = g v / |v|: its length g and its direction v / |v| are learned.
 
     The norm |v| is taken over all axes but `outputs`; that of a masked layer omits masked weights.
-    Shapes: weight_v as the layer's weight; weight_g the same with size 1 on all axes but `outputs`.
     Names are those of torch.nn.utils.weight_norm. weight_v is uninitialised; `init_weight_v` draws
     it.
+    Shapes: weight_v as the layer's weight; weight_g the same with size 1 on all axes but `outputs`.
     Source: Salimans & Kingma 2016, equations 2 and 3.
     """
 

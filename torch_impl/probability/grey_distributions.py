@@ -145,7 +145,7 @@ def truncated_gaussian_icdf(mean: Tensor, u: Tensor, std: float) -> Tensor:
 
 
 class ContinuousBernoulli(nn.Module):
-    """p(x|z) = prod_d l_d e^(l_d x_d) / (e^l_d - 1), l the logits."""
+    """p(x|z) = prod_d l_d e^(l_d x_d) / (e^l_d - 1), with the logits l."""
 
     support = (0.0, 1.0)
 

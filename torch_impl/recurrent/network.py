@@ -27,7 +27,7 @@ from torch_impl.recurrent.fused import KERNELS, FusedKernel, run_fused
 class Dropout(nn.Module):
     """y = x m / (1 - p) in training, where m is 1 or 0; y = x in evaluation or without a mask.
 
-    Shapes: x (T, B, W), mask (T or 1, B, W) bool. The layer draws no random numbers.
+    The layer draws no random numbers. Shapes: x (T, B, W), mask (T or 1, B, W) bool.
     Source: inverted dropout, Srivastava et al. (2014), section 10.
     Raises: ValueError for a rate outside [0, 1).
     """
@@ -56,9 +56,9 @@ PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Recurrent(nn.Module):
     """x -> D -> layer 1 -> D -> ... -> layer L -> D -> y, over T steps.
 
+    `kernel` is "fused" or "loop": see torch_impl.recurrent.fused.KERNELS.
     Shapes: weight_ih_l0 (G H, I), weight_ih_l (G H, H), weight_hh_l (G H, H), biases (G H): the
     names and layouts of torch.nn.RNN and torch.nn.LSTM, whose `state_dict` fits unchanged.
-    `kernel` is "fused" or "loop": see torch_impl.recurrent.fused.KERNELS.
     """
 
     gates: int

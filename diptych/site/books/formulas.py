@@ -22,6 +22,9 @@ OLDER = {"script": dict(zip("BEFHILMR", "ℬℰℱℋℐℒℳℛ", strict=True)
 OLDER["double-struck"] = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
 """The letters that Unicode had before it had the alphabets."""
 BOLD_ZERO = 0x1D7CE
+LONG = 9
+"""Parts of a formula that may stand on one line."""
+RELATIONS = "=<>≤≥≈∼→⇒⟹+−"
 ROWS = ("math", "mrow", "mtd", "mstyle", "mpadded")
 TERMS = ("mi", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "mrow", "mstyle", "msqrt")
 
@@ -45,7 +48,30 @@ def mathml(latex: str, display: str = "inline") -> Markup:
         _align_cell(element)
     for element in list(root.iter()):
         _space_names(element)
-    return Markup(ElementTree.tostring(root, encoding="unicode").replace(" />", "/>"))
+    roots = _cut(root) if display == "inline" else [root]
+    html = "".join(ElementTree.tostring(part, encoding="unicode") for part in roots)
+    return Markup(html.replace(" />", "/>"))
+
+
+def _cut(root: Element) -> list[Element]:
+    """A long formula within a sentence in parts, before its relations, so that lines can break."""
+    row = root[0] if len(root) == 1 and root[0].tag == "mrow" else root
+    parts: list[Element] = []
+    for child in row:
+        if not parts or (
+            len(row) > LONG and child.tag == "mo" and (child.text or "?") in RELATIONS
+        ):
+            parts.append(Element("mrow"))
+            if len(parts) > 1:
+                child.set("form", "infix")  # or it would have no space before it
+        parts[-1].append(child)
+    if len(parts) <= 1:
+        return [root]
+    result = []
+    for part in parts:
+        result.append(Element("math", root.attrib))
+        result[-1].append(part)
+    return result
 
 
 def _join_letters(element: Element) -> None:
@@ -77,11 +103,11 @@ def _set_letter(element: Element) -> None:
 
 
 def _set_signs(element: Element) -> None:
-    """Set the space around bars and semicolons, and overlines that stretch."""
+    """Set the space around bars and signs, and overlines that stretch."""
     if element.tag == "mo" and element.text == "|":
         element.attrib.update(lspace="0", rspace="0")
-    if element.tag == "mi" and element.text == ";":
-        element.tag = "mo"
+    if element.tag == "mi" and element.text in (";", "~"):
+        element.tag, element.text = "mo", element.text.replace("~", "∼")
     if element.tag == "mo" and _is_name(element):
         element.tag = "mi"
     if element.tag == "mo" and element.text == "―":  # \overline
@@ -100,6 +126,8 @@ def _space_names(element: Element) -> None:
     """A thin space between the name of a function and what stands before and after it."""
     if element.tag not in ROWS:
         return
+    if len(element) > 1 and element[0].tag == "mo" and element[0].text == "<":  # z_{<i}
+        element[0].attrib.update(lspace="0", rspace="0")
     for before, after in pairwise(list(element)):
         if (_is_name(before) or _is_name(after)) and _is_term(before) and _is_term(after):
             space = Element("mspace", {"width": "0.167em"})

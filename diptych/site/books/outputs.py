@@ -21,6 +21,7 @@ COLOURS = 128
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PRE = re.compile(r"<pre>(.*?)</pre>", re.DOTALL)
 CODE = re.compile(r"<code>(.*?)</code>", re.DOTALL)
+COLOUR = re.compile(r' class="verdict (good|bad)" style="[^"]*"')
 STYLE = re.compile(r' (?:style="text-align: left; vertical-align: top"|data-quote="[^"]*")')
 
 
@@ -62,6 +63,7 @@ class Outputs:
         except LookupError as error:
             self.problems.append(f"notebooks/{self._name}.ipynb: {error}")
         text = STYLE.sub("", text)
+        text = COLOUR.sub(' class="verdict \\1"', text)
         text = PRE.sub(lambda m: f"<pre>{_lines(html.unescape(m[1]))}</pre>", text)
         text = CODE.sub(lambda m: str(self._prose.code(html.unescape(m[1]))), text)
         return Markup('<div class="shown">{}</div>').format(Markup(text))

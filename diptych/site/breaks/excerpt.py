@@ -78,15 +78,14 @@ def _excerpt(
     first, last = min(numbers) - AROUND, max(numbers) + AROUND
     groups = [g for k, g in enumerate(definition.groups) if first <= k <= last or k == 0]
     sides = [_Side(page, side, definition, edits) for side in SIDES]
-    rows = [
-        ExcerptRow(
-            group.kind,
-            *(side.html(group, cut=group.id in faulty) for side in sides),
-            group.remark,
-            group.id in faulty,
-        )
-        for group in groups
-    ]
+    rows: list[ExcerptRow] = []
+    remark = ""
+    for group in groups:
+        before = remark
+        remark = group.remark or ("" if group.left and group.right else definition.remark)
+        left, right = (side.html(group, cut=group.id in faulty) for side in sides)
+        shown = "" if remark == before else remark
+        rows.append(ExcerptRow(group.kind, left, right, shown, group.id in faulty))
     files = (
         f"numpy_ref/{page.file.stem}.py" if page.file.left else "",
         f"torch_impl/{page.file.stem}.py" if page.file.right else "",

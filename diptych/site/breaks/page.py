@@ -126,8 +126,8 @@ def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
     """A script that sets window.BREAKS: for each fault what static/break.js shows of it.
 
     {name: {title, pair, verdict, first, command, marks: [[slug, group, kind, code, ...]]}}, where
-    kind is "planted", with the old and the new lines, "call" on the way to the first divergence,
-    or "first".
+    kind is "planted", with the panel, the old and the new lines and the numbers of the old ones,
+    "call" on the way to the first divergence, or "first".
     """
     faults = {}
     for r in recorded:
@@ -135,10 +135,11 @@ def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
         for edit in r.fault.edits:
             for place, _, change in places.of_edit(edit):
                 old, new = _before_and_after(edit, change, places)
-                marks.append([place.slug, place.group, "planted", edit.panel, old, new])
-        *calls, last = [*trail(r, places)] or [None]
-        marks += [[p.slug, p.group, "call"] for p in calls if p is not None]
-        marks += [[last.slug, last.group, "first"]] if last is not None else []
+                lines = list(change.old or [change.old.start])
+                marks.append([place.slug, place.group, "planted", edit.panel, old, new, lines])
+        shown = trail(r, places)
+        marks += [[place.slug, place.group, "call"] for place in shown[:-1]]
+        marks += [[place.slug, place.group, "first"] for place in shown[-1:]]
         faults[r.fault.name] = {
             "title": r.fault.title,
             "pair": r.fault.pair,

@@ -37,13 +37,13 @@ PLANS = (
         "Where does a dropout mask enter a recurrent network?",
         "Two cells, one loop over time, five places for a mask, and why it matters whether a mask "
         "is drawn once or at every step.",
-        "rnn lstm recurrent/network recurrent/masks recurrent/fused",
+        "rnn lstm recurrent/network recurrent/masks",
         "02",
     ),
     Plan(
         "What is the gradient of a convolution?",
-        "A convolution as a product of matrices, its adjoint, and batch normalisation.",
-        "conv_vae nn/convolution nn/correlation nn/normalisation probability/grey_distributions",
+        "A convolution as a product of matrices, its adjoint, and densities of grey values.",
+        "conv_vae nn/convolution nn/correlation probability/grey_distributions",
         "03",
     ),
     Plan(
@@ -53,12 +53,23 @@ PLANS = (
         "04",
     ),
     Plan(
+        "How is a flow inverted?",
+        "Masks that leave a triangular Jacobian, its determinant, and one pass for each dimension.",
+        "autoregressive/flow nn/weight_norm",
+        "06",
+    ),
+    Plan(
         "How does a decoder leave something to the code?",
-        "Masked convolutions, flows and their inverses, and the lossy autoencoder made of them.",
-        "vlae autoregressive/latents autoregressive/flow autoregressive/pixel_cnn "
-        "autoregressive/stacked_pixel_cnn autoregressive/ancestral autoregressive/resnet "
-        "nn/weight_norm",
+        "Masked convolutions, what a pixel sees, and the lossy autoencoder made of them.",
+        "vlae autoregressive/latents autoregressive/pixel_cnn autoregressive/stacked_pixel_cnn "
+        "autoregressive/ancestral autoregressive/resnet",
         "05",
+    ),
+    Plan(
+        "How fast is each panel?",
+        "NumPy beside eager and compiled PyTorch, fused kernels, several processes, and a GPU.",
+        "recurrent/fused nn/normalisation",
+        "07",
     ),
 )
 REST = Plan("What else is there?", "Files and notebooks that no walk above has visited.", "", "")
@@ -100,6 +111,12 @@ def walks(pages: Sequence[SourcePage], books: Sequence[Notebook]) -> list[Walk]:
     others = tuple(book for book in books if number(book) not in planned)
     rest = Walk(REST, tuple(by_stem.values()), others)
     return result + [rest] * bool(rest.pages or rest.notebooks)
+
+
+def notebooks_about(stem: str, books: Sequence[Notebook]) -> tuple[Notebook, ...]:
+    """The notebooks that are about a model, and the one at the end of the walk to its page."""
+    planned = {plan.notebook for plan in PLANS if stem == plan.stems.split()[0]}
+    return tuple(book for book in books if stem in book.models or number(book) in planned)
 
 
 def number(book: Notebook) -> str:

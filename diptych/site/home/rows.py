@@ -66,7 +66,7 @@ def rows_by_chapter(
             ratios.get(stem, {}),
             reading.lines(page),
             counts[stem] if counts is not None else None,
-            tuple(book for book in books if stem in book.models),
+            reading.notebooks_about(stem, books),
             reading.minutes(page),
         )
         result.setdefault(CHAPTERS.get(page.file.chapter, page.file.chapter), []).append(row)

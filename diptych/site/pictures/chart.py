@@ -63,15 +63,19 @@ class Chart:
         ]
         return join([text(0, 14, self.heading, class_="chart-heading"), *rules, *names])
 
-    def draw(self, series: Series) -> Markup:
-        """The mean of a series as a line, its single runs as points with their values."""
+    def draw(self, series: Series, shift: float = 0.0) -> Markup:
+        """The mean of a series as a line, its single runs as points with their values.
+
+        The points stand `shift` pixels to the right, so that those of several series do not
+        cover each other.
+        """
         means = series.values.mean(1)
         d = "M" + "L".join(f"{self.x(i):.1f} {self.y(v):.1f}" for i, v in enumerate(means))
         points = [
             tag(
                 "circle",
                 tag("title", f"{series.label}, {self.names[place]}: {value:.3g}"),
-                cx=self.x(place),
+                cx=self.x(place) + shift,
                 cy=self.y(value),
                 r=2.6,
             )

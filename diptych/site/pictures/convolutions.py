@@ -60,12 +60,13 @@ def intervals(jacobian: np.ndarray) -> list[Interval]:
 
     Raises: ValueError if the Jacobian is not a product of one pattern for rows and for columns.
     """
-    along = jacobian.any((1, 3)), jacobian.any((0, 2))
-    pattern = np.einsum("ik,jl->ijkl", *along)
-    if not (np.array_equal(pattern, jacobian != 0) and np.array_equal(*along)):
+    is_read = jacobian != 0
+    rows, columns = is_read.max((1, 3)), is_read.max((0, 2))
+    pattern = np.einsum("ik,jl->ijkl", rows, columns)
+    if not (np.array_equal(pattern, is_read) and np.array_equal(rows, columns)):
         raise ValueError("jacobian: got one that differs for rows and columns")
     result = []
-    for row in along[0]:
+    for row in rows:
         places = np.flatnonzero(row)
         result.append((int(places[0]), int(places[-1])) if len(places) else (0, -1))
     return result
@@ -120,17 +121,17 @@ def _drawing(reads: list[Interval]) -> Markup:
     start = SIZE * CELL + GAP
     counts = [sum(lo <= i <= hi for lo, hi in reads) for i in range(SIZE)]
     largest = max(counts) ** 2
-    places = list(product(range(SIZE), repeat=2))
+    places = list(product(range(SIZE), range(SIZE)))
     shades = [
         path(
             _cells([p for p in places if counts[p[0]] * counts[p[1]] == count], 0),
             class_="count",
             fill_opacity=0.1 + 0.55 * count / largest,
         )
-        for count in sorted({a * b for a, b in product(counts, repeat=2)})
+        for count in sorted({a * b for a, b in product(counts, counts)})
     ]
     inside = [range(reads[n][0], reads[n][1] + 1) for n in (row, column)]
-    outputs = list(product(range(len(reads)), repeat=2))
+    outputs = list(product(range(len(reads)), range(len(reads))))
     parts = [
         text(0, 14, "input"),
         text(start, 14, "output"),

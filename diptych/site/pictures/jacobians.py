@@ -24,6 +24,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 CELL = 7.0
+BOUND = 1e-7
+"""The largest error of the inverse, whose derivatives are central differences."""
 
 Array = np.ndarray
 
@@ -121,4 +123,6 @@ def _maps(flow: AutoregressiveFlow, z: Array) -> tuple[Markup, tuple[float, floa
         heatmap(back, "inverse of the flow", "∂z{i}/∂ε{j}", "Jacobian of the inverse."),
     )
     error = np.abs(whole @ back - np.eye(DIM)).max()
+    if not error <= BOUND:
+        raise ValueError(f"inverse: its Jacobian times the flow's is off by {error:.1e}")
     return join([maps]), (float(error), float(abs(np.linalg.slogdet(whole)[1] - logdet)))

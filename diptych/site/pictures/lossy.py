@@ -36,10 +36,10 @@ def information_preference(record: Path = RECORD) -> Picture:
         "The variational lossy autoencoder, trained with {seeds} seeds for each window; points "
         "are seeds, lines are means, and the small drawings show the pixels that the decoder sees. "
         "The more it sees, the less it leaves to <i>z</i>: from {most:.1f} nats "
-        "without a window to {least:.1f} with {last}. The digit is told by a logistic regression "
-        "from a sample of <i>z</i>, from the posterior's mean, and from the lossy reconstruction "
-        "<i>x′</i>, on {images} held-out images. Chen et al. (2016) report {none} and {raster} "
-        "nats on static MNIST. Recorded by <code>{command}</code>, commit {commit}."
+        "without a window to {least:.1f} with {last}. A logistic regression classifies the "
+        "digit from a sample of <i>z</i>, from the posterior's mean, and from the lossy "
+        "reconstruction <i>x′</i> of {images} held-out images. Chen et al. (2016) report {none} "
+        "and {raster} nats on static MNIST. Recorded by <code>{command}</code>, commit {commit}."
     ).format(
         seeds=len(seeds),
         most=kl[0].mean(),
@@ -77,12 +77,12 @@ def _kl_chart(windows: Mapping[str, Any], kl: np.ndarray) -> Markup:
 
 
 def _digit_chart(windows: Mapping[str, Any], identity: Mapping[str, float]) -> Markup:
-    chart = Chart(list(windows), 100, range(0, 101, 20), "Digits told correctly, %")
+    chart = Chart(list(windows), 100, range(0, 101, 20), "Digits classified correctly, %")
     series = [
         Series(label, 100 * np.array([w[field] for w in windows.values()]), style)
         for field, label, style in SHARES
     ]
-    parts = [chart.axes(), _drawings(chart), *map(chart.draw, series)]
+    parts = [chart.axes(), _drawings(chart), *map(chart.draw, series, (-6.0, 0.0, 6.0))]
     parts.append(chart.level(100 * identity["x"], "from x itself"))
     parts.append(chart.level(100 * identity["chance"], "by chance"))
     parts.append(chart.legend(series, 12))

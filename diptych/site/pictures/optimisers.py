@@ -29,6 +29,8 @@ CURVATURE = np.array([1.0, 25.0])
 """f(p) = sum_i CURVATURE_i p_i^2 / 2, steep across the valley and flat along it"""
 START, STEPS = np.array([-2.8, 0.75]), 60
 RATES, FIRST_RATE = (0.01, 0.03, 0.06, 0.085, 0.2), 2
+BOUND = 1e-12
+"""The largest error of a coordinate, relative to the largest coordinate of its path."""
 SCALE, HALF_WIDTH, HALF_HEIGHT = 128.0, 3.05, 1.05
 LEVELS = (0.02, 0.1, 0.4, 1.0, 2.0, 4.0, 7.0, 11.0)
 
@@ -68,21 +70,25 @@ def right_path(make: Callable[..., Any], lr: float, **keywords: Any) -> Array:
 
 
 def optimiser_paths() -> Picture:
-    """The paths of the optimisers, with a slider for the learning rate."""
+    """The paths of the optimisers, with a slider for the learning rate.
+
+    Raises: ValueError if the panels take different paths.
+    """
     paths, worst = {}, 0.0
     for name, (left, right, keywords) in OPTIMISERS.items():
         for lr in RATES:
             points = left_path(left, lr, **keywords)
             other = right_path(right, lr, **keywords)
-            worst = max(worst, float((np.abs(points - other) / np.abs(points).max()).max()))
+            error = float((np.abs(points - other) / np.abs(points).max()).max())
+            if not error <= BOUND:
+                raise ValueError(f"{name}: the paths of the panels differ by {error:.1e}")
+            worst = max(worst, error)
             paths[name, lr] = points
-    data = {
-        "paths": [[_curve(paths[name, lr]) for name in OPTIMISERS] for lr in RATES],
-        "sentences": [_sentence({name: paths[name, lr] for name in OPTIMISERS}) for lr in RATES],
-    }
+    curves = [[_curve(paths[name, lr]) for name in OPTIMISERS] for lr in RATES]
+    sentences = [_sentence({name: paths[name, lr] for name in OPTIMISERS}) for lr in RATES]
     html = controls(slider("lr", "Learning rate", list(map(str, RATES)), FIRST_RATE))
-    html += scroller(_drawing(data["paths"][FIRST_RATE]), "Paths of four optimisers")
-    html += picture_text(data["sentences"][FIRST_RATE], live=True)
+    html += scroller(_drawing(curves[FIRST_RATE]), "Paths of four optimisers")
+    html += picture_text(sentences[FIRST_RATE], live=True)
     caption = Markup(
         "{steps} steps down the valley <i>f</i> = (<i>x</i><sup>2</sup> + {steep:g} "
         "<i>y</i><sup>2</sup>) / 2, from the upper left to the minimum in the middle; the ellipses "
@@ -92,6 +98,7 @@ def optimiser_paths() -> Picture:
         "code> and by <code>torch.optim</code>; no coordinate differs by more than {worst} of the "
         "path's largest."
     ).format(steps=STEPS, steep=CURVATURE[1], limit=2 / CURVATURE[1], worst=power_of_ten(worst))
+    data = {"paths": curves, "sentences": sentences}
     return Picture("optimisers", "Paths of the optimisers", caption, html, data)
 
 
@@ -131,8 +138,10 @@ def _hues() -> list[int]:
 
 def _curve(points: Array) -> str:
     """The path in the drawing; a path that leaves it for good ends there."""
-    kept = points[: 1 + next((i for i, p in enumerate(points) if np.abs(p).max() > 9), len(points))]
-    x, y = SCALE * (kept[:, 0] + HALF_WIDTH), SCALE * (HALF_HEIGHT - kept[:, 1])
+    visible = points[
+        : 1 + next((i for i, p in enumerate(points) if np.abs(p).max() > 9), len(points))
+    ]
+    x, y = SCALE * (visible[:, 0] + HALF_WIDTH), SCALE * (HALF_HEIGHT - visible[:, 1])
     return "M" + "L".join(f"{a:.0f} {b:.0f}" for a, b in zip(x, y, strict=True))
 
 
@@ -140,4 +149,4 @@ def _sentence(paths: dict[str, Array]) -> str:
     ends = {name: 0.5 * float(CURVATURE @ points[-1] ** 2) for name, points in paths.items()}
     start = 0.5 * float(CURVATURE @ START**2)
     values = ", ".join(f"{end:.2g} with {name}" for name, end in ends.items())
-    return f"f falls from {start:.2g} to {values}."
+    return f"f is {start:.2g} at the start, and after {STEPS} steps {values}."

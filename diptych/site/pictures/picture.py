@@ -22,6 +22,16 @@ class Picture:
     """inline SVG with its controls; readable without a script"""
     data: Any = None
     """what the scripts read, or None"""
+    problem: str = ""
+    """the error that kept it from being drawn, such as panels that differ"""
+
+
+def failed_picture(id: str, error: Exception) -> Picture:
+    """A picture that says in red why there is nothing to draw."""
+    message = f"{type(error).__name__}: {error}"
+    html = tag("p", message, class_="picture-failure", role="alert")
+    caption = Markup("A check of this picture failed when the page was built.")
+    return Picture(id, "A picture that could not be drawn", caption, html, problem=message)
 
 
 def tag(element: str, /, *content: Any, **attributes: Any) -> Markup:

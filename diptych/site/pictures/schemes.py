@@ -74,16 +74,16 @@ def connections(layers: int) -> list[str]:
     return ["inputs to layer 1", *between, f"layer {layers} to output", *over_time]
 
 
-def draw_listed(
+def masks_of_seeds(
     panel: Any, config: RecurrentConfig, scheme: str, rate: float
 ) -> list[list[np.ndarray | None]]:
     """The masks of each connection, for each seed, as one panel draws them for one sequence."""
     model = panel(replace(config, scheme=scheme, rate=rate))
     keys = (Key(seed).fold_in("dropout") for seed in SEEDS)
-    return [listed(model.draw_noise(key, 1), config.num_layers) for key in keys]
+    return [mask_list(model.draw_noise(key, 1), config.num_layers) for key in keys]
 
 
-def listed(masks: Masks, layers: int) -> list[np.ndarray | None]:
+def mask_list(masks: Masks, layers: int) -> list[np.ndarray | None]:
     """The mask of each connection, (1 or T, units) of the first sequence, or None."""
     inputs = masks.inputs or (None,) * (layers + 1)
     recurrent = masks.recurrent or (None,) * layers
@@ -98,18 +98,21 @@ def scheme_masks(model: str) -> Picture:
     for rate in RATES:
         by_scheme = {}
         for scheme in SCHEMES:
-            both = (draw_listed(panel, config, scheme, rate) for panel in (left, right))
+            both = (masks_of_seeds(panel, config, scheme, rate) for panel in (left, right))
             by_scheme[scheme] = [
                 _equal_masks(f"{scheme}, rate {rate}, seed {seed}", *pair)
                 for seed, pair in zip(SEEDS, zip(*both, strict=True), strict=True)
             ]
         for seed in SEEDS:
-            masks = [mask for drawn in by_scheme.values() for mask in drawn[seed]]
+            masks = [mask for by_seed in by_scheme.values() for mask in by_seed[seed]]
             bits = np.concatenate([mask.ravel() for mask in masks if mask is not None])
             count += bits.size
             blocks.append(np.packbits(bits).tobytes())
         if rate == RATES[FIRST_RATE]:
-            drawing, places = _drawing({scheme: drawn[0] for scheme, drawn in by_scheme.items()})
+            drawing, places = _drawing(
+                {scheme: by_seed[0] for scheme, by_seed in by_scheme.items()}
+            )
+    _check_nested(blocks)
     html = controls(
         slider("seed", "Random seed", [str(seed) for seed in SEEDS]),
         slider("rate", "Dropout rate", [str(rate) for rate in RATES], FIRST_RATE),
@@ -119,7 +122,9 @@ def scheme_masks(model: str) -> Picture:
         "cell is filled where the unit is kept, amber by the left panel and blue by the right. "
         "Both panels drew all {count} bits behind the two sliders, and no bit differs. "
         "<code>per_step</code> draws a new column at each step; the variational schemes draw one "
-        "column and use it at all steps, so that their rows are stripes."
+        "column and use it at all steps, so that their rows are stripes. The "
+        "bits are compared with a threshold, so a unit that is dropped at one rate is dropped at "
+        "every larger rate as well."
     ).format(steps=STEPS, count=f"{count:,}")
     data = {
         "bits": base64.b64encode(b"".join(blocks)).decode(),
@@ -130,6 +135,14 @@ def scheme_masks(model: str) -> Picture:
         "masks": places,
     }
     return Picture("masks", "Dropout masks", caption, html, data)
+
+
+def _check_nested(blocks: list[bytes]) -> None:
+    """Raises: ValueError if a unit is kept at a larger rate that is dropped at a smaller one."""
+    bits = np.array([np.frombuffer(block, np.uint8) for block in blocks])
+    smaller, larger = bits[: -len(SEEDS)], bits[len(SEEDS) :]
+    if (larger & ~smaller).any():
+        raise ValueError("rate: got a mask that keeps more units than at a smaller rate")
 
 
 def _equal_masks(name: str, left: list[Any], right: list[Any]) -> list[np.ndarray | None]:
@@ -148,7 +161,7 @@ def _drawing(masks: dict[str, list[np.ndarray | None]]) -> tuple[Markup, list[li
     parts = [_heading(lefts[0], lefts[LAYERS], "between layers, W_ih and the output")]
     parts.append(_heading(lefts[LAYERS + 1], lefts[-1], "through time, W_hh"))
     parts += [text(x, TOP - 12, name, class_="faint") for x, name in zip(lefts, names, strict=True)]
-    places = []
+    places: list[list[int]] = []
     for row, scheme in enumerate(SCHEMES):
         y = TOP + row * height
         parts.append(text(0, y + 12, scheme, class_="mono"))
@@ -170,10 +183,10 @@ def _drawing(masks: dict[str, list[np.ndarray | None]]) -> tuple[Markup, list[li
                 )
                 continue
             name = f"mask-{len(places)}"
-            kept = path(cells(mask), id=name, transform=f"translate({x:g} {y:g})")
-            kept = tag("g", kept, class_="kept-left")
-            copy = tag("use", href=f"#{name}", x=CELL / 2 - 0.5, class_="kept-right")
-            parts += [rect(x, y, *size, class_="ground"), kept, copy]
+            shape = path(cells(mask), id=name, transform=f"translate({x:g} {y:g})")
+            amber = tag("g", shape, class_="kept-left")
+            blue = tag("use", href=f"#{name}", x=CELL / 2 - 0.5, class_="kept-right")
+            parts += [rect(x, y, *size, class_="ground"), amber, blue]
             words = "one mask" if len(mask) == 1 else f"{len(mask)} masks"
             parts.append(text(x, y + size[1] + 13, words, class_="faint smaller"))
             places.append([len(mask), width])

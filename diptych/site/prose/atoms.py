@@ -20,7 +20,7 @@ _INDEXED = "logits|mean|token|error|state|baseline|weight(?=_t)|values"
 _FUNCTIONS = "|".join([*FUNCTIONS, *WORD_FUNCTIONS])
 _BASE = re.compile(
     rf"(?P<formula>d(?:[A-Za-z]|{_GREEK}|logdet|logvar|std)|d?log_sigma|(?:{_GREEK})\d*"
-    rf"|[A-Za-z]\d+)(?![A-Za-z\d])|(?P<power>\d+(?=\^)"
+    rf"|[A-Za-z]\d+)(?![A-Za-z\d])|(?P<power>\d+(?=\^)|int(?=_\d)"
     rf"|(?:{'|'.join(BIG)}|{_INDEXED})(?=_[a-z]\b|_\{{|_[a-z]{{2,5}}  ?\w+\[))"
     r"|(?P<letter>[A-Za-z]|OH|OW|kH|kW)(?![A-Za-z\d])"
     rf"|(?P<function>{_FUNCTIONS}|sum|prod|sqrt)(?![A-Za-z\d])"
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"\d+/\d+(?!\w)|\d+/(?=[a-zA-Z(])|\d+(?:\.\d+)?(?:e-?\d+)?(
 _QUOTIENT = re.compile(rf"d [a-z]+ / d [a-z]+|d\w*/d(?:[a-z]|{_GREEK})(?:_\w+)?")
 _WORD = re.compile(r"\S+?(?=[.,;:!?)\]]*(?:\s|$)|[()\[\]|])|\S")
 _SIGN = re.compile(r"<-|->|<=|>=|!=|\+=|\|\||>>|[-+*/@=~<>×|](?=\s)|[-+*](?=[\w(|\[])")
-_JOINS = re.compile(r"[-+*/=~<>](?=\s)|<-|[<>]=")
+_JOINS = re.compile(r"[-+*/=~<>](?=\s)|<-|[<>]=|>>")
 _SCRIPT = re.compile(r"['ᵀ]|[_^]-?(?:\{[^}]*\}|<?=?\w+|\|[^|]*\||(?=\())")
 _SIZED = re.compile(r" \((?:\.\.\.|\d* ?[A-Z])")
 _PARTNERS = {"(": ")", "[": "]", "|": "|", "<": ">", "{": "}"}
@@ -87,7 +87,10 @@ def _bracket(text: str, start: int, is_formula: Callable[[str], bool]) -> tuple[
     end = _group_end(text, start)
     parts = [part.strip() for part in text[start + 1 : end - 1].removesuffix(",").split(",")]
     is_reference = text[start] == "(" and len(parts) == 1 and parts[0].isdigit()
-    if not end or is_reference or not all(_NUMBER.fullmatch(p) or is_formula(p) for p in parts):
+    formulas = [bool(_NUMBER.fullmatch(part)) or is_formula(part) for part in parts]
+    names = [part.isalpha() and part.islower() for part in parts]  # count in (count, H, W)
+    is_tuple = any(formulas) and all(f or n for f, n in zip(formulas, names, strict=True))
+    if not end or is_reference or not is_tuple:
         return start + 1, "word"
     return _scripts_end(text, end), "formula"
 

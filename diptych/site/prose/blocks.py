@@ -26,7 +26,7 @@ _TERM = re.compile(
     r"|[ ]{3,}(?P<column>[^\n]+)"
 )
 _SHAPES = re.compile(
-    r"Any shape|(?!.* [=~] )(?=.*(?<!\w)\((?:\.\.\.|[A-Z\d]|count|[^()]*,)|\w+$)"
+    r"Any shape|(?!.* [=~] )(?=.*(?<!\w)\((?:\.\.\.|[A-Z\d]|n\)|count|[^()]*,)|\w+$)"
     r"(?:.*->|\w+ \(|All )"
 )
 """sizes in brackets with an arrow, such as "x (N, D) -> (N)", or "x (N, D)", "All are (N, Z)" """

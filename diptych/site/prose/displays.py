@@ -34,15 +34,15 @@ class Row:
 
 
 def display(text: str) -> tuple[str, Markup]:
-    """The kind (equation, picture or code) and the HTML of an indented block."""
+    """The kind (equation, sketch or code) and the HTML of an indented block."""
     if _PICTURE.search(text):
-        return "picture", Markup('<pre class="sketch">{}</pre>').format(text)
+        return "sketch", Markup("<pre>{}</pre>").format(text)
     if _CODE.search(text):
         return "code", code(text)
     try:
         return "equation", _rows([_row(line) for line in _lines(text)])
     except NotationError:
-        return "picture", Markup('<pre class="sketch">{}</pre>').format(text)
+        return "sketch", Markup("<pre>{}</pre>").format(text)
 
 
 @cache
@@ -50,7 +50,7 @@ def code(text: str) -> Markup:
     """Python, or a doctest, highlighted."""
     lexer = PythonConsoleLexer() if text.lstrip().startswith(">>>") else PythonLexer()
     html = highlight(text, lexer, HtmlFormatter(nowrap=True)).rstrip()
-    return Markup(f'<pre class="example"><code>{html}</code></pre>')
+    return Markup(f"<pre><code>{html}</code></pre>")
 
 
 def equation(text: str) -> Markup:
@@ -74,7 +74,7 @@ def _row(line: str) -> Row:
     number = ""
     if match := _NUMBER.search(line):
         line, number = line[: match.start()].rstrip(), match[0]
-    first, *rest = (part.strip() for part in _COLUMN.split(line))
+    first, *rest = (part.strip() for part in _COLUMN.split(re.sub(r"\s+(?=[=~] )", " ", line)))
     label = ""
     if rest and not formulas(first):
         label, (first, *rest) = first, rest
@@ -82,10 +82,10 @@ def _row(line: str) -> Row:
     for part in (r.removeprefix("; ") for r in rest):
         starts = [start for start, _ in formulas(part)]
         if relation(part) and starts[:1] == [0] and part[0] != "(" and not remarks:
-            first += (" " if first.endswith((";", ",")) else "; ") + part
+            first = f"{first.rstrip(';,')}; {part}"
         else:
             remarks.append(part)
-    first = first.rstrip(",.;" if not first.endswith("...") else ";")
+    first = first.rstrip(",.;:" if not first.endswith("...") else ";")
     latex(first)
     return Row(first, label, " ".join(remarks), number)
 
@@ -112,7 +112,7 @@ def _rows(rows: list[Row]) -> Markup:
             html += _span("remark", prose(row.remark))
         html += Markup("</div>")
     kind = "eqs aligned" if aligned else "eqs"
-    if any(len(row.equation) > LONG for row in rows):
+    if any(len(part) > LONG for row in rows for part in equations(row.equation)):
         kind += " long"
     return Markup('<div class="{}">{}</div>').format(kind, html)
 

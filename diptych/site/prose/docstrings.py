@@ -10,10 +10,11 @@ from markupsafe import Markup
 from diptych.site.prose.blocks import Item, items
 from diptych.site.prose.displays import code, display, equation
 from diptych.site.prose.equations import relation
-from diptych.site.prose.inline import formulas, prose
+from diptych.site.prose.inline import LONG, formulas, prose
+from diptych.site.prose.tokens import NotationError
 
 EMPTY = Markup()
-_SENTENCE = re.compile(r"(?<=[.?])\s+(?=[A-Z`(])")
+_SENTENCE = re.compile(r"(?<=[.?])(?<! al\.)\s+(?=[A-Z`(]|torch)")
 
 _REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")
 """the comma between a chain of arrows and a remark on it"""
@@ -23,8 +24,8 @@ _REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")
 class Doc:
     """A docstring, in the docstring's order.
 
-    body: (kind, HTML), kind one of p, equation, picture, list, code; terms: (name, HTML);
-    right: what the right panel's docstring says in other words, "" if nothing.
+    body: (kind, HTML), kind one of p, equation, sketch, list, code, example; terms: (name, HTML);
+    right: sentences of the right panel's docstring that the left one has not.
     """
 
     summary: Markup = EMPTY
@@ -61,15 +62,23 @@ def _is_pointer(item: Item) -> bool:
 def _summary(text: str) -> tuple[Markup, str]:
     """The first sentence, as an equation if it is one, and the rest of the paragraph."""
     first, *rest = _SENTENCE.split(text, maxsplit=1)
-    if first.count(" -> ") > 1:
-        return equation(_REMARK.sub("   ", first)), " ".join(rest)
-    spans = formulas(first)
-    if spans and spans[0][0] == 0 and relation(first[: spans[0][1]]):
-        end = spans[-1][1]
-        covered = sum(b - a for a, b in spans)
-        if covered > 0.6 * len(first):
-            return equation(first[:end] + "   " + first[end:].strip(" .,;")), " ".join(rest)
-    return prose(first), " ".join(rest)
+    try:
+        return _as_equation(first) or prose(first), " ".join(rest)
+    except NotationError:
+        return prose(first), " ".join(rest)
+
+
+def _as_equation(sentence: str) -> Markup | None:
+    """The sentence as an equation with a remark, if most of it is a formula."""
+    if sentence.count(" -> ") > 1:
+        return equation(_REMARK.sub("   ", sentence))
+    spans = formulas(sentence.partition("`")[0])
+    if not spans or spans[0][0] or sum(b - a for a, b in spans) < 0.6 * len(sentence):
+        return None
+    if not relation(sentence[: spans[0][1]]) and spans[0][1] <= LONG:
+        return None
+    end = spans[-1][1]
+    return equation(sentence[:end] + "   " + sentence[end:].strip(" .,;"))
 
 
 def _terms(parts: list[Item]) -> tuple[tuple[str, Markup], ...]:
@@ -86,7 +95,7 @@ def _body(item: Item) -> tuple[str, Markup]:
     if item.kind == "display":
         return display(item.text)
     if item.kind == "doctest":
-        return "code", code(item.text)
+        return "example", code(item.text)
     if item.kind == "list":
         entries = re.split(r"(?:^|\n)\* ", item.text)[1:]
         html = Markup().join(Markup("<li>{}</li>").format(prose(e)) for e in entries)
@@ -127,7 +136,7 @@ def _besides(ours: list[Item], theirs: list[Item]) -> Markup:
 
 def _panel_free(sentence: str) -> str:
     """The sentence without the words that tell the panels apart."""
-    return re.sub(r"vectorised|by hand", "", sentence)
+    return re.sub(r"vectorised|by hand|left panel|right panel", "", sentence)
 
 
 def _sentences(item: Item) -> list[str]:

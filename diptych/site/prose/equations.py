@@ -18,6 +18,7 @@ _REPAIRS = (  # of latex2mathml's output
     (r"<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),  # \sim is an operator
     (r'<mtext mathvariant="monospace">', '<mtext style="font-family:monospace">'),
     (r"<mo>&#x02223;</mo>", '<mo lspace="0.2em" rspace="0.2em">&#x02223;</mo>'),
+    (r"<mo[^>]*>(max|min|det)</mo>", r"<mi>\1</mi>"),
     (r"<mo>&#x0005E;</mo>", "<mo>&#x002C6;</mo>"),  # a hat, not the sign of a power
 )
 
@@ -56,17 +57,29 @@ def relation(text: str) -> list[int]:
 
 
 def equations(text: str) -> list[str]:
-    """The equations between the semicolons outside of brackets.
+    """The equations between the semicolons, and commas, outside of brackets.
 
-    >>> equations("log N(x; mu, v) = y; z = 1")
-    ['log N(x; mu, v) = y', 'z = 1']
+    >>> equations("log N(x; mu, v) = y; z = 1, w = 2")
+    ['log N(x; mu, v) = y', 'z = 1', 'w = 2']
+    >>> equations("i, f = tanh(a), tanh(b)")
+    ['i, f = tanh(a), tanh(b)']
     """
-    ends = [*_outside(text, r";\s"), len(text)]
-    starts = [0, *(end + 1 for end in ends)]
-    return [text[a:b].strip() for a, b in zip(starts, ends, strict=False)]
+    result: list[str] = []
+    ends = [*_outside(text, r"[;,]\s"), len(text)]
+    for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+        part = text[start:end].strip()
+        goes_on = bool(result) and not (relation(result[-1]) and relation(part))
+        if goes_on and text[start - 1] == ",":
+            result[-1] += f", {part}"
+        else:
+            result.append(part)
+    return result
 
 
 def _outside(text: str, pattern: str) -> list[int]:
+    """Positions outside of brackets; none in LaTeX, which is one equation."""
+    if text.startswith("$"):
+        return []
     result, depth = [], 0
     for match in re.finditer(rf"[(\[{{]|[)\]}}]|{pattern}", text):
         if match[0] in "([{":

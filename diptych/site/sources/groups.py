@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from diptych.site.sources.alignment import Pair, align
+from diptych.site.sources.lone import FILES
 from diptych.site.sources.page import Group, GroupKind, SideName, Statement
-from diptych.site.sources.remarks import remark
+from diptych.site.sources.remarks import AUTOGRAD, remark
 from diptych.site.sources.supplied import BODIES, supplies
 
 Run = Sequence[Statement]
@@ -26,8 +27,11 @@ def group(
     torch_name = BODIES.get(stem, {}).get(name, "") if forward and right else ""
     pairs = [(tuple(forward), tuple(right))] if torch_name else align(forward, right)
     rows = _rows(pairs, [s for s in left if s.kind == "vjp"])
+    has_reason = stem in FILES or bool(left_head) != bool(right_head)
     rows = [replace(row, remark=_remark(row, stem, name, left, right)) for row in rows]
     rows = [replace(row, remark=row.remark or _of_block(row, rows)) for row in rows]
+    if has_reason:  # of the file or of the definition, which holds for all of its statements
+        rows = [row if AUTOGRAD in row.remark else replace(row, remark="") for row in rows]
     if torch_name:
         rows[0] = replace(rows[0], remark=supplies(torch_name))
     result = [Group("", "head", tuple(left_head), tuple(right_head)), *rows]
@@ -83,14 +87,14 @@ def _remark(row: Group, stem: str, name: str, left: Run, right: Run) -> str:
 
 
 def _of_block(row: Group, rows: list[Group]) -> str:
-    """The remark of the lone `if`, `for` or `with` around a lone statement."""
+    """The remark of the lone `if` or `for` around a lone statement."""
     if row.kind not in ("left", "right"):
         return ""
     side: SideName = row.kind
     line = _side(row, side)[0].node.__dict__.get("lineno", 0)
     for other in reversed(rows):
         node = _side(other, side)[0].node if other.kind == side else None
-        if not isinstance(node, ast.If | ast.For | ast.With):
+        if not isinstance(node, ast.If | ast.For):
             continue
         if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
             return other.remark

@@ -1,4 +1,4 @@
-"""Statements of one panel that no rule explains, and why the other panel has none.
+"""Files and statements of one panel that no rule explains, and why the other panel has none.
 
 An entry that no page uses is an error of the tests.
 """
@@ -7,12 +7,31 @@ from __future__ import annotations
 
 from diptych.site.sources.page import SideName
 
+FILES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "nn/correlation": (
+        "torch supplies this: its convolutions need no Python for their arithmetic",
+        ("torch.nn.functional.conv2d", "torch.nn.functional.conv_transpose2d"),
+    ),
+    "nn/normalisation": (
+        "only the right panel runs in several processes; on the left batch_norm of "
+        "numpy_ref/nn/layers.py computes these statistics over the whole batch",
+        (),
+    ),
+    "recurrent/fused": (
+        "only torch has fused kernels; on the left Recurrent.layer of "
+        "numpy_ref/recurrent/network.py is the loop over time",
+        (),
+    ),
+}
+"""By file of one panel: what stands for it on the other, and the names of torch that do."""
+
 Lines = dict[str, str]
 AUTOCAST = "under autocast the network computes in half precision, its densities in this dtype"
 BLOCKS = "in blocks that stay in the cache; the right makes all numbers at once"
 CHECKED = "the left panel's Conv2d checks this itself"
 COPIED = "the left copies the arrays itself; torch's load_state_dict does it on the right"
 CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
+OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
 STEPS = "the left writes every h into one array, the right collects the steps in a list"
 
 LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
@@ -45,7 +64,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
         }
     },
     "nn/layers": {
-        "left": {"AXES": {"AXES = (0, 2, 3)": "torch supplies this: F.batch_norm"}},
+        "left": {"AXES": {"AXES = (0, 2, 3)": "torch supplies this: F.batch_norm; a part of it"}},
     },
     "nn/module": {
         "left": {
@@ -69,10 +88,8 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
     "nn/optim": {
         "left": {
             "BLOCK": {
-                "BLOCK = 32768": "torch supplies this: optim.Optimizer",
-                "Parameters = Iterable[tuple[str, Parameter] | Parameter]": (
-                    "torch supplies this: optim.Optimizer"
-                ),
+                "BLOCK = 32768": OPTIMIZER,
+                "Parameters = Iterable[tuple[str, Parameter] | Parameter]": OPTIMIZER,
             }
         },
         "right": {

@@ -9,6 +9,7 @@ from typing import get_args
 
 from diptych.site.sources import twins
 from diptych.site.sources.groups import group
+from diptych.site.sources.lone import FILES
 from diptych.site.sources.page import Definition, DefinitionKind, SideName, SourcePage, TwinFile
 from diptych.site.sources.statements import Unit, cut
 from diptych.site.sources.supplied import quotes_of, supplied_by
@@ -26,7 +27,7 @@ def read_page(file: TwinFile) -> SourcePage:
     }
     reader = _Reader(file.stem, has_twin=bool(file.left and file.right))
     units = [cut(texts[side], side) for side in get_args(SideName)]
-    remark, torch_names = twins.FILES.get(file.stem, ("", ()))
+    remark, torch_names = FILES.get(file.stem, ("", ()))
     text = texts["left"] or texts["right"]
     page = SourcePage(
         file,

@@ -97,9 +97,17 @@ BODIES: dict[str, dict[str, str]] = {
 SUPPLIES = "torch supplies this"
 QUOTED = 2
 """Number of calls that a page shows."""
+LAYERS = {
+    "torch.nn.functional.embedding": "torch.nn.Embedding",
+    "torch.nn.functional.batch_norm": "torch.nn.BatchNorm2d",
+    "torch.nn.modules.conv._ConvNd": "torch.nn.Conv2d",
+    "torch.nn.Buffer": "torch.nn.Module.register_buffer",
+    "torch.optim.Optimizer": "torch.optim.Adam",
+}
+"""By name of torch that the right panel uses by way of another one: the other one."""
 METHODS = (
     *("train", "eval", "parameters", "named_parameters", "named_modules", "named_buffers"),
-    *("zero_grad", "state_dict"),
+    *("zero_grad", "state_dict", "register_buffer"),
 )
 """Methods of nn.Module, whatever the name of the variable before the dot."""
 
@@ -162,7 +170,8 @@ def calls(stem: str, definition: str, torch_name: str) -> bool:
 def quotes_of(torch_name: str, stem: str) -> tuple[Quote, ...]:
     """Lines of the right panel that use a name of torch, those of the same file first."""
     slug = stem.replace("/", ".")
-    uses = dict.fromkeys(use.quote for use in _uses() if use.torch_name == torch_name)
+    name = LAYERS.get(torch_name, torch_name)
+    uses = dict.fromkeys(use.quote for use in _uses() if use.torch_name == name)
     return tuple(sorted(uses, key=lambda quote: quote.slug != slug)[:QUOTED])
 
 

@@ -34,12 +34,12 @@ def lede(text: str) -> str:
 
 
 def source(text: str) -> str:
-    """The paper after "Source:" or "Sources:", "" if the docstring names none."""
+    """The paper after "Source:" or "Sources:", "" if the docstring names none with a year."""
     match = re.search(r"^Sources?:\s(.*?)(?:\n\n|\nWhere |\Z)", _docstring(text), re.M | re.S)
-    if not match:
+    if not match or not re.search(r"\d{4}", match[1]):
         return ""
-    paper = re.split(r"; see\s+model_specs|(?<=[a-z)])\. (?=[A-Z])", " ".join(match[1].split()))
-    return paper[0].rstrip(".")
+    paper = re.split(r"; see\s+model_specs|(?<=[a-z)\d])\. (?=[A-Z])", " ".join(match[1].split()))
+    return paper[0].rstrip(".") if re.search(r"\b(?:19|20)\d\d\b", paper[0]) else ""
 
 
 def _docstring(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
-from diptych.site.sources.lone import LONE
+from diptych.site.sources.lone import FILES, LONE
 from diptych.site.sources.page import SideName, SourcePage, TwinFile
 from diptych.site.sources.remarks import first_line
 from diptych.site.sources.supplied import BODIES, SUPPLIED, calls
@@ -30,24 +30,6 @@ REASONS: dict[str, dict[str, str]] = {
     },
 }
 """By file and definition of one panel: why the other has none."""
-
-FILES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "nn/correlation": (
-        "torch supplies this: its convolutions need no Python for their arithmetic",
-        ("torch.nn.functional.conv2d", "torch.nn.functional.conv_transpose2d"),
-    ),
-    "nn/normalisation": (
-        "only the right panel runs in several processes; on the left batch_norm of "
-        "numpy_ref/nn/layers.py computes these statistics over the whole batch",
-        (),
-    ),
-    "recurrent/fused": (
-        "only torch has fused kernels; on the left Recurrent.layer of "
-        "numpy_ref/recurrent/network.py is the loop over time",
-        (),
-    ),
-}
-"""By file of one panel: what stands for it on the other, and the names of torch that do."""
 
 DEVICE = "only the right panel has devices"
 PANELS: dict[SideName, str] = {"left": "numpy_ref", "right": "torch_impl"}

@@ -67,11 +67,16 @@
     const marked = [];
     for (const [slug, group, kind, ...rest] of fault.marks) {
       if (slug !== here) continue;
-      const row = document.querySelector(`[data-g="${CSS.escape(group)}"]`);
+      const row = document.getElementById(group);
       if (!row) continue;
       row.classList.add("broken", `broken-${kind}`);
       row.querySelector(".M")?.prepend(sign(kind));
       (row.lastNote || row).after((row.lastNote = note(fault, kind, rest)));
+      if (kind === "planted") {
+        for (const line of rest[3]) {
+          document.getElementById(rest[0][0].toUpperCase() + line)?.classList.add("broken-line");
+        }
+      }
       marked.push(row);
     }
     bar(fault, here);
@@ -121,16 +126,18 @@
     if (fault.witness) box.append(element("p", {}, "This test fails: ", element("code", {}, fault.witness)));
     box.append(links);
     const labels = { planted: "the planted line", call: "a call on the way", first: "the first divergence" };
-    const seen = new Set();
+    const kinds = new Map(); // of each address; a line may be planted and diverge
     for (const [slug, group, kind] of fault.marks) {
       const address = `${slug}.html?broken=${name}#${group}`;
-      if (seen.has(address)) continue;
-      seen.add(address);
-      const text = slug === here ? labels[kind] : `${labels[kind]} (${slug})`;
+      kinds.set(address, (kinds.get(address) || new Set()).add(labels[kind]));
+    }
+    for (const [address, texts] of kinds) {
+      const [slug, group] = address.split(/\.html.*#/);
+      const text = [...texts].join(", ") + (slug === here ? "" : ` (${slug})`);
       const link = element("a", { href: address, textContent: text });
       if (slug === here) link.addEventListener("click", (event) => {
         event.preventDefault();
-        document.querySelector(`[data-g="${CSS.escape(group)}"]`)?.scrollIntoView({ block: "center" });
+        document.getElementById(group)?.scrollIntoView({ block: "center" });
       });
       links.append(link);
     }

@@ -72,19 +72,20 @@
   function render() {
     const step = steps[at], left = grid(step.left), difference = grid(step.difference);
     const size = step.shape.length ? `(${step.shape.join(", ")})${escape(step.part || "")}` : "scalar";
+    const title = step.times && left.length > 1 ? `${size}, a row a step` : size;
     const one = left.length === 1 && left[0].length === 1;
     if (!difference) {
       const range = extent(left);
-      maps.innerHTML = map("left", "left, NumPy", left, range, size, one ? short(left[0][0]) : legend(range)) +
-        '<div class="map"><h3>right, PyTorch</h3><p>The right panel has no such value: autograd or a fused call of torch does this.</p></div>';
+      maps.innerHTML = map("left", "left, NumPy", left, range, title, one ? short(left[0][0]) : legend(range)) +
+        '<div class="map"><h3>right, PyTorch</h3><p>There is no array to show: autograd or a fused kernel of torch computes this.</p></div>';
       return;
     }
     const right = left.map((row, i) => row.map((x, j) => isNumber(x) ? x - difference[i][j] : x));
     const size_of = difference.map((row) => row.map((x) => isNumber(x) ? Math.abs(x) : x));
     const range = extent(left, right), most = extent(size_of)[1];
     const differ = size_of.flat().filter((x) => x !== 0).length;
-    maps.innerHTML = map("left", "left, NumPy", left, range, size, one ? short(left[0][0]) : legend(range)) +
-      map("right", "right, PyTorch", right, range, size, one ? short(right[0][0]) : legend(range)) +
+    maps.innerHTML = map("left", "left, NumPy", left, range, title, one ? short(left[0][0]) : legend(range)) +
+      map("right", "right, PyTorch", right, range, title, one ? short(right[0][0]) : legend(range)) +
       map("difference", "difference", size_of, [0, most || 1], differ ? `${differ} of ${size_of.flat().length} differ` : "",
         one ? sci(size_of[0][0], 1) : differ ? `0<span class="scale"></span>${sci(most, 1)}` : "the same to the last bit");
   }

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from diptych.site.pictures.dataflow.boxes import Box, FlowGraph, Row
+from diptych.site.pictures.dataflow.graph import Box, FlowGraph, Row
 from diptych.site.pictures.dataflow.layout import (
     LINE,
     ROW,
@@ -40,7 +40,7 @@ def draw_flow(graph: FlowGraph, slug: str, label: str, marker: str) -> Markup:
 
 
 def _arrow_head(name: str) -> Markup:
-    shape = path("M0 0L8 4L0 8z", class_="tip")
+    shape = path("M0 0L8 4L0 8z", class_="arrow-tip")
     size = {"viewBox": "0 0 8 8", "refX": 1, "refY": 4, "markerWidth": 7, "markerHeight": 7}
     return tag("marker", shape, id=name, orient="auto", **size)
 

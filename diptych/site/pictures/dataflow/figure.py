@@ -12,8 +12,9 @@ from diptych.parity.registered import BATCH_SIZE
 from diptych.parity.running.torch_names import TorchNames
 from diptych.parity.running.torch_trace import TorchTrace
 from diptych.parity.running.trace import Call, public_methods
-from diptych.site.pictures.dataflow.boxes import FlowGraph, flow_graph
+from diptych.site.pictures.dataflow.boxes import flow_graph
 from diptych.site.pictures.dataflow.drawing import draw_flow
+from diptych.site.pictures.dataflow.graph import FlowGraph
 from diptych.site.pictures.dataflow.tracing import FlowRun, panel, run_flow
 from diptych.site.pictures.picture import Picture, controls, panels, scroller, switch
 

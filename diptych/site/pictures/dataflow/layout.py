@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diptych.site.pictures.dataflow.boxes import Arrow, Box, FlowGraph
+from diptych.site.pictures.dataflow.graph import Arrow, Box, FlowGraph
 
 POINTS = 72.0
 CHARACTER, SMALL_CHARACTER = 7.25, 6.3
