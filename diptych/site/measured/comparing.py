@@ -14,7 +14,7 @@ from diptych.options.options import Options
 from diptych.parity.comparing.items import Item, TensorComparison
 from diptych.parity.comparing.references import References
 from diptych.parity.comparing.roundings import roundings
-from diptych.parity.measures.bounds import ELEMENTWISE, FLOAT64_BOUND
+from diptych.parity.measures.bounds import ELEMENTWISE, FLOAT64_BOUND, rounding_bound
 from diptych.parity.measures.rows import Row
 from diptych.parity.running.numpy_side import NumpySide
 from diptych.parity.running.run import Run
@@ -31,46 +31,55 @@ from diptych.site.measured.panel_files import PanelFile
 from diptych.site.measured.traced_run import BACKWARD, VALUES, LeftRun, TracedRun
 
 
-def compare_values(run: TracedRun, values: list[JoinedValue]) -> Iterator[tuple[JoinedValue, Row]]:
-    """(value, its comparison) of every value that has a twin."""
-    dtype = np.dtype(run.dtype)
-    plan = Plan("loss", run.left.inputs, {}, lambda _: {}, set(), dtype=dtype)
-    outputs = {v.key: v.array for v in values if v.twin is not None}
-    keys = frozenset(outputs)
-    first = Run("loss", {}, [], {}, outputs=outputs, dtype=dtype)
-    comparisons = {}
-    for evaluates in (False, True):  # further runs evaluate only if such a value needs them
-        side = TracedSide(run.left, run.trace.files, keys, evaluates)
-        references = References(side, plan, first, dtype)
-        comparisons[evaluates] = TensorComparison(
-            dtype, references, Options(), arbitrated=dtype != np.float64
-        )
-    rows: dict[tuple[int, int, str], Row] = {}
-    counts = {phase: _roundings(run, phase) for phase in ("forward", "vjp")}
-    for value in values:
-        if value.twin is None:
-            continue
-        known = value.source, id(value.twin), value.kind
-        if known in rows:  # the same array under another name
+class ValueComparison:
+    """Compares joined values; it needs the run itself only when it is made."""
+
+    def __init__(self, run: TracedRun, values: list[JoinedValue]) -> None:
+        self.dtype = np.dtype(run.dtype)
+        forward, backward = (_roundings(run, phase) for phase in ("forward", "vjp"))
+        self._counts = forward + ELEMENTWISE, forward + backward + ELEMENTWISE
+        plan = Plan("loss", run.left.inputs, {}, lambda _: {}, set(), dtype=self.dtype)
+        outputs = {v.key: v.array for v in values if v.twin is not None}
+        first = Run("loss", {}, [], {}, outputs=outputs, dtype=self.dtype)
+        self._comparisons = {}
+        for evaluates in (False, True):  # further runs evaluate only if such a value needs them
+            side = TracedSide(run.left, run.trace.files, frozenset(outputs), evaluates)
+            self._comparisons[evaluates] = TensorComparison(
+                self.dtype,
+                References(side, plan, first, self.dtype),
+                Options(),
+                arbitrated=self.dtype != np.float64,
+            )
+
+    def rows(self, values: list[JoinedValue]) -> Iterator[tuple[JoinedValue, Row]]:
+        """(value, its comparison) of every value that has a twin."""
+        rows: dict[tuple[int, int, str], Row] = {}
+        for value in values:
+            if value.twin is None:
+                continue
+            known = value.source, id(value.twin), value.kind
+            if known not in rows:  # else the same array under another name
+                rows[known] = self._row(value, value.twin)
             yield value, replace(rows[known], name=value.name)
-            continue
-        if np.array_equal(value.array, value.twin):
-            bound = 0.0 if value.array.dtype.kind in "biu" else FLOAT64_BOUND
-            yield value, Row(value.name, value.kind, value.array.shape, 0.0, bound)
-            continue
-        total = counts["forward"] + (counts["vjp"] if value.phase == BACKWARD else 0)
+
+    def _row(self, value: JoinedValue, twin: np.ndarray) -> Row:
+        count = self._counts[value.phase == BACKWARD]
+        if np.array_equal(value.array, twin):
+            exact = value.array.dtype.kind in "biu"
+            in_float32 = rounding_bound(self.dtype, count)
+            bound = FLOAT64_BOUND if self.dtype == np.float64 else in_float32
+            return Row(value.name, value.kind, value.array.shape, 0.0, 0.0 if exact else bound)
         item = Item(
             value.name,
             value.kind,
             None,
             value.key,
-            cast(value.array, dtype),
-            cast(value.twin, dtype),
-            lambda run, key=value.key: run.outputs.get(key),  # type: ignore[misc]
-            total + ELEMENTWISE,
+            cast(value.array, self.dtype),
+            cast(twin, self.dtype),
+            lambda run: run.outputs.get(value.key),
+            count,
         )
-        rows[known] = comparisons[value.phase.startswith(VALUES)].row(item)
-        yield value, rows[known]
+        return self._comparisons[value.phase.startswith(VALUES)].row(item)
 
 
 def _roundings(run: TracedRun, phase: str) -> int:

@@ -14,7 +14,7 @@ from diptych.parity import streams
 from diptych.parity.registered import prepare
 from diptych.parity.reports.report import Report
 from diptych.site.measured import extra_runs
-from diptych.site.measured.comparing import compare_values
+from diptych.site.measured.comparing import ValueComparison
 from diptych.site.measured.gutter import VariantRows, gutter_of_report, gutter_of_values
 from diptych.site.measured.joining import join
 from diptych.site.measured.line_trace import LineTrace
@@ -107,13 +107,14 @@ def _measure_score(job: Job) -> VariantRows:
 def _add_trace(result: VariantRows, run: TracedRun, places: Places) -> None:
     """Add the rows of a traced run, and free it."""
     result.problem = run.problem
-    values = join(run, places)
-    compared = {value.key: row for value, row in compare_values(run, values)}
-    gutter_of_values(result, values, compared, places)
     for frame in run.trace.frames:  # also those that assign no array
         slug = places.slugs[frame.stem]
         result.reached.setdefault(slug, set()).add(frame.function.definition)
-    run.close()
+    values = join(run, places, with_lone_values=False)
+    comparing = ValueComparison(run, values)
+    run.close()  # before the further runs, which need as much memory
+    compared = {value.key: row for value, row in comparing.rows(values)}
+    gutter_of_values(result, values, compared, places)
 
 
 _EXTRA = {

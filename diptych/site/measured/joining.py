@@ -44,8 +44,11 @@ class JoinedValue:
     twin: np.ndarray | None
 
 
-def join(run: TracedRun, places: Places) -> list[JoinedValue]:
-    """All values of the left panel in the order of computation, with their twins."""
+def join(run: TracedRun, places: Places, *, with_lone_values: bool = True) -> list[JoinedValue]:
+    """All values of the left panel in the order of computation, with their twins.
+
+    Without `with_lone_values`, a value that has no twin is an array of zeros.
+    """
     frames = run.trace.frames
     twins = Twins()
     pairs = match_frames(frames)
@@ -55,23 +58,31 @@ def join(run: TracedRun, places: Places) -> list[JoinedValue]:
         _join_names(left, right, places, twins)
     if run.graph is not None:
         GradientTwins(run, pairs, twins).join()
-    return [
-        JoinedValue(
-            place,
-            frame.stem,
-            value.name,
-            _kind(frame, value),
-            frame.phase,
-            frame.chain,
-            id(value.source),
-            key,
-            execution.site.line,
-            value.array,
-            used_part(frame, value, twins.of(frame, execution, value)),
+    result = []
+    for key, frame, execution, value in left_values(frames):
+        place = places.of(frame.stem, "left", execution.site.line)
+        if place is None:
+            continue
+        twin = used_part(frame, value, twins.of(frame, execution, value))
+        array = value.array
+        if twin is None and not with_lone_values:  # its shape alone, which takes no memory
+            array = np.broadcast_to(np.zeros((), array.dtype), array.shape)
+        result.append(
+            JoinedValue(
+                place,
+                frame.stem,
+                value.name,
+                _kind(frame, value),
+                frame.phase,
+                frame.chain,
+                id(value.source),
+                key,
+                execution.site.line,
+                array,
+                twin,
+            )
         )
-        for key, frame, execution, value in left_values(frames)
-        if (place := places.of(frame.stem, "left", execution.site.line)) is not None
-    ]
+    return result
 
 
 def left_values(frames: list[Frame]) -> Iterator[tuple[str, Frame, Execution, Value]]:
