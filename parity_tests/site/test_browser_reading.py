@@ -59,6 +59,15 @@ def test_arrows_walk_names_and_x_crosses_to_the_twin(page: Any) -> None:
     )
 
 
+def test_a_name_leads_to_its_definition_on_this_page_and_on_another(page: Any) -> None:
+    page.dblclick('[id="TanhLayers._cell"] .L b[data-n="rnn_cell"] >> nth=0')
+    assert page.url.endswith("rnn.html#rnn_cell")
+    page.click('[id="RNN.draw_noise"] .L b[data-n="draw_masks"] >> nth=0')
+    page.wait_for_function("window.SEARCH")
+    page.keyboard.press("g")
+    page.wait_for_url("**/recurrent.masks.html#draw_masks")
+
+
 def test_every_line_that_was_measured_shows_its_error_in_the_chosen_precision(page: Any) -> None:
     chip = ".chip:not(.alone):not(.zero) >> nth=0"
     double = page.inner_text(chip)

@@ -1,6 +1,6 @@
 // Twins: a name under the mouse, or under the keyboard's focus, lights up wherever it stands in the
 // method, on both sides; fainter, every name that is computed from it. Click or Enter pins it,
-// arrows walk, x crosses to the other side, Escape lets go, a double click goes to the definition.
+// arrows walk, x crosses to the other side, Escape lets go.
 (() => {
   const { $, $$ } = window.Diptych;
   const codes = $$(".code");
@@ -118,8 +118,10 @@
     const flows = new Set(lit.filter((e) => e.classList.contains("flow") && e.closest(sideOf(name))).map((e) => e.dataset.n));
     const group = name.closest(".g");
     const alone = `only on the ${left ? "left" : "right"}${group.matches(".vjp") || name.dataset.n.endsWith("_vjp") ? ": autograd does this on the right" : ""}`;
+    const definition = window.Diptych.definitionOf?.(name);
     return (left && right ? `${left} × left, ${right} × right` : alone) +
-      (flows.size ? ` · ${flows.size} name${flows.size > 1 ? "s" : ""} computed from it` : "");
+      (flows.size ? ` · ${flows.size} name${flows.size > 1 ? "s" : ""} computed from it` : "") +
+      (definition ? ` · g: its definition ${definition.place}` : "");
   }
 
   const nameOf = (target) => target?.closest?.(".code b[data-n]");
@@ -132,14 +134,9 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest(".follow, .step, .tape, .side, .bar")) return;
     const name = nameOf(event.target);
+    if (name) focusOn(name); // the keyboard goes on from here
     pinned = name && name !== pinned ? name : null;
     light(pinned);
-  });
-  document.addEventListener("dblclick", (event) => {
-    const name = nameOf(event.target);
-    const own = name?.closest(".def").id.split(".").slice(0, -1).join(".");
-    const spot = name && (document.getElementById(`${own}.${name.dataset.n}`) || document.getElementById(name.dataset.n));
-    if (spot) location.hash = spot.id;
   });
 
   // --- one Tab stop a method; inside it the arrows walk

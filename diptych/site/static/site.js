@@ -93,12 +93,4 @@
   addEventListener("resize", reach);
   document.addEventListener("toggle", reach, true);
   reach();
-
-  // --- "/" goes to the search field, Escape leaves it
-  document.addEventListener("keydown", (event) => {
-    const find = $("#find");
-    const typing = event.target.closest?.("input, textarea, select");
-    if (event.key === "/" && !typing && find) { event.preventDefault(); find.focus(); }
-    if (event.key === "Escape" && event.target === find) find.blur();
-  });
 })();
