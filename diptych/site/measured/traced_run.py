@@ -61,10 +61,8 @@ class TracedRun:
     problem: str = ""
 
     def close(self) -> None:
-        """Free the arrays: frames, vjps and graph nodes refer to each other in circles."""
-        for frame in self.trace.frames:
-            vars(frame).clear()
-        self.trace.frames.clear()
+        """Free the arrays."""
+        self.trace.close()
         self.module_calls.clear()
         self.graph = None
 
