@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from html import unescape
+from inspect import cleandoc
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_the_derivations_of_the_hard_layers_are_folded(file):
 
 def test_a_docstring_has_its_parts_in_order():
     doc = document(
-        """y = x Wᵀ + b.   x (N, I) -> y (N, O)
+        cleandoc("""y = x Wᵀ + b.   x (N, I) -> y (N, O)
 
         The bias `b` has no gradient in float32:
 
@@ -128,7 +129,7 @@ def test_a_docstring_has_its_parts_in_order():
 
         >>> 1 + 1
         2
-        """
+        """)
     )
     assert [kind for kind, _ in doc.body] == ["p", "equation", "list", "example"]
     assert [name for name, _ in doc.terms] == ["Shapes", "Units", "Raises", "Where we differ"]
