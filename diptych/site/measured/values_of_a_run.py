@@ -32,10 +32,13 @@ def steps(
     chosen, known = [], set[Any]()
     for value in own:
         content = value.array.shape, value.array.tobytes()
-        is_handed_on = value.array.ndim > 0 and content in known
+        marks = {(content, value.source), (content, value.name)}
+        if value.name.endswith("]"):  # an element or a view has an id of its own
+            marks.add((content, None))
+        is_handed_on = value.array.ndim > 0 and bool(marks & known)
         if not is_handed_on and not (value.name.startswith("return") and value.source in named):
             chosen.append(value)
-            known.add(content)
+            known |= {*marks, (content, None)}
     return _thinned([_step(run, most_numbers) for run in _runs(chosen)], most_steps)
 
 
