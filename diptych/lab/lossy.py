@@ -51,7 +51,7 @@ class Size:
 
 
 FULL = Size(steps=1000, samples=64, windows=tuple(WINDOWS), fields={})
-QUICK = Size(steps=240, samples=8, windows=("none", "3 × 1", "raster"), fields={"masked_layers": 2})
+QUICK = Size(steps=160, samples=8, windows=("none", "3 × 1", "raster"), fields={"masked_layers": 2})
 
 
 def run(setting: Setting) -> Findings:

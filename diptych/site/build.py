@@ -78,13 +78,15 @@ def build_site(
     measured = measure_pages(pages, console, reports) if check else None
     recorded = record_faults(console) if check else []
     with console.status("writing the site"):
-        _write(out, pages, measured, recorded)
-    return Site(out / "index.html", tuple(_problems(pages, measured, recorded)))
+        failures = _write(out, pages, measured, recorded)
+    problems = [*_problems(pages, measured, recorded), *failures]
+    return Site(out / "index.html", tuple(problems))
 
 
 def _write(
     out: Path, pages: list[SourcePage], measured: Measurements | None, recorded: list[Recorded]
-) -> None:
+) -> list[str]:
+    """Write all files. Returns the errors of the pictures that could not be drawn."""
     environment = Environment(
         loader=PackageLoader("diptych.site"),
         autoescape=True,
@@ -95,9 +97,11 @@ def _write(
     environment.globals["links"] = _links(bool(recorded))
     template, docs = environment.get_template("page.html.j2"), page_docs(environment)
     entries: list[Entry] = []
+    failures: list[str] = []
     for page in pages:
         slug = page.file.slug
         drawn = pictures.for_page(slug)
+        failures += [f"{slug}: {p.problem}" for p in drawn if p.problem]
         entries += [(p.title, "picture", f"pages/{slug}.html#{p.id}", page.title) for p in drawn]
         html = template.render(
             root="../",
@@ -132,6 +136,7 @@ def _write(
     for name, parts in (("site.js", SCRIPTS), ("site.css", STYLES)):
         joined = "\n".join((FOLDER / "static" / part).read_text() for part in parts)
         write_atomically(out / "assets" / name, joined.encode())
+    return failures
 
 
 def _links(has_faults: bool) -> dict[str, list[tuple[str, str]]]:

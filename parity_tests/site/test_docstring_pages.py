@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from html import unescape
+from inspect import cleandoc
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_the_derivations_of_the_hard_layers_are_folded(file):
 
 def test_a_docstring_has_its_parts_in_order():
     doc = document(
-        """y = x Wᵀ + b.   x (N, I) -> y (N, O)
+        cleandoc("""y = x Wᵀ + b.   x (N, I) -> y (N, O)
 
         The bias `b` has no gradient in float32:
 
@@ -128,7 +129,7 @@ def test_a_docstring_has_its_parts_in_order():
 
         >>> 1 + 1
         2
-        """
+        """)
     )
     assert [kind for kind, _ in doc.body] == ["p", "equation", "list", "example"]
     assert [name for name, _ in doc.terms] == ["Shapes", "Units", "Raises", "Where we differ"]
@@ -143,6 +144,12 @@ def test_a_docstring_has_its_parts_in_order():
 def test_a_docstring_that_is_no_notation_is_shown_as_it_stands(text):
     summary = shown(document(text).summary).replace("→", "->")
     assert summary.replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_line_of_a_raw_docstring_may_be_latex():
+    doc = document("Sum.\n\n    $a = \\binom{n}{k}, b$    by choice\n    c = d")
+    assert doc.body[0][0] == "equation" and "by choice" in shown(doc.body[0][1])
+    assert "\\" not in shown(doc.body[0][1]) and "$" not in shown(doc.body[0][1])
 
 
 def test_the_right_panel_is_quoted_only_where_it_says_something_else():

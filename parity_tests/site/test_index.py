@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import small_sites
 from helpers.small_sites import Anchors, measurements, pages, write_home
 
 from diptych import data, pairs
@@ -105,6 +106,15 @@ def test_a_pair_that_diverges_is_named_with_the_command_that_reproduces_it(tmp_p
     assert "Pairs that diverge" in index and "diverges: 4.0e−05" in index
     assert "diptych check &#39;lstm&#39; --dtype float64 -v" in index
     assert "Pairs that diverge" not in write_home(tmp_path, ("lstm",), measured)["index.html"]
+
+
+def test_a_definition_without_a_twin_is_named(tmp_path, monkeypatch):
+    (page,) = pages(("lstm",))
+    first, *rest = page.definitions
+    lone = replace(first, missing_twin="lstm.py: forget has no twin")
+    torn = replace(page, definitions=(lone, *rest))
+    monkeypatch.setattr(small_sites, "pages", lambda stems: [torn])
+    assert "lstm.py: forget has no twin" in write_home(tmp_path, ("lstm",))["index.html"]
 
 
 def test_without_a_check_the_index_says_that_nothing_was_measured(tmp_path):

@@ -148,6 +148,7 @@ def test_a_formula_without_mathml_is_named():
         (r"\log(p)", '<mi>log</mi><mo stretchy="false">(</mo>'),
         (r"\operatorname{Var} A", '<mi>Var</mi><mspace width="0.167em"/><mi>A</mi>'),
         (r"\mathrm{kl}", "<mi>kl</mi>"),
+        ("z_{<i}", '<mo lspace="0" rspace="0">&lt;</mo>'),
         (r"z \sim q", "<mo>∼</mo>"),
         (r"|x|", 'lspace="0" rspace="0">|</mo><mi>x</mi>'),
     ],

@@ -126,6 +126,8 @@ def _space_names(element: Element) -> None:
     """A thin space between the name of a function and what stands before and after it."""
     if element.tag not in ROWS:
         return
+    if len(element) > 1 and element[0].tag == "mo" and element[0].text == "<":  # z_{<i}
+        element[0].attrib.update(lspace="0", rspace="0")
     for before, after in pairwise(list(element)):
         if (_is_name(before) or _is_name(after)) and _is_term(before) and _is_term(after):
             space = Element("mspace", {"width": "0.167em"})

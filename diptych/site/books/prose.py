@@ -45,7 +45,8 @@ class Prose:
 
     def html(self, text: str) -> Markup:
         """The HTML of a cell's text."""
-        return Markup(self._markdown.render(text))
+        html = str(self._markdown.render(text))
+        return Markup(html.replace("<th></th>", "<td></td>"))  # a column of names has no head
 
     def headings(self, text: str, level: int = 2) -> list[tuple[str, Markup]]:
         """The anchors and the HTML of the headings of a level."""

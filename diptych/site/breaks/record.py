@@ -111,8 +111,8 @@ class PlantingProcess:
 @contextlib.contextmanager
 def planting_process(root: Path) -> Iterator[PlantingProcess]:
     """A PlantingProcess, which ends with the context."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    command = [sys.executable, planter.__file__]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", planter.__file__]  # without the folder of the file in the path
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryDirectory(prefix="diptych-faults-") as name,

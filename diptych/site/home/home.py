@@ -30,7 +30,8 @@ def home_files(
     holds are drawn on the index.
     """
     books = notebooks()
-    sections = results.sections(repository.records())
+    records = repository.records()
+    sections = results.sections(records)
     common = {"pages": pages, "scientific": scientific, "dtypes": DTYPES}
     chapters = rows.rows_by_chapter(pages, measured, books)
     every = [row for group in chapters.values() for row in group]
@@ -47,8 +48,9 @@ def home_files(
         rate=reading.LINES_A_MINUTE,
         trainings=[(training, drawing(training)) for training in runs.trainings(out)],
         study=runs.summary(out),
-        figures=[path.relative_to(out).as_posix() for path in runs.figures(out)],
+        figures=runs.figures(out),
         sections=sections,
+        summary=results.summary(records),
         **common,
     )
     yield "index.html", index.encode()

@@ -52,6 +52,11 @@ def sections(records: Sequence[Record]) -> list[Section]:
     return [*result, Section("Speed of each model", _html(speed))]
 
 
+def summary(records: Sequence[Record]) -> Markup:
+    """The table of README.md: the best recorded result of each model, and the speed of a step."""
+    return _html(tables.summary(list(records))) if records else Markup()
+
+
 def _html(text: str) -> Markup:
     """Markdown with tables as HTML; what is wider than the page scrolls, also by keyboard."""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)

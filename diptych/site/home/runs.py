@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from diptych.pairs import PAIRS
 from diptych.panels import BACKENDS
 from diptych.runs.config import RunConfig
 from diptych.runs.folder import RunFolder, read_metrics
 
 FIRST_STEPS = 100
 """Steps whose losses are bound to agree; rounding errors grow exponentially after them."""
+DRAWN = ("samples.png", "reconstructions.png", "manifold.png")
+"""The ends of the names of figures that show images of a model."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Training:
 
 
 def trainings(out: Path) -> list[Training]:
-    """The trainings below a folder, in the order of their paths."""
-    return list(_trainings(out))
+    """The trainings below a folder, in the order of the pairs."""
+    return sorted(_trainings(out), key=lambda training: list(PAIRS).index(training.model))
 
 
 def _trainings(out: Path) -> Iterator[Training]:
@@ -90,6 +93,9 @@ def summary(out: Path) -> dict[str, Any]:
         return {}
 
 
-def figures(out: Path) -> list[Path]:
-    """The figures that `diptych study` and `diptych lab` drew into a folder."""
-    return sorted((out / "figures").glob("*.png")) + sorted((out / "lab").glob("*.png"))
+def figures(out: Path) -> tuple[list[str], list[str]]:
+    """The figures in a folder, relative to it: images that models have drawn, and all others."""
+    paths = sorted((out / "figures").glob("*.png")) + sorted((out / "lab").glob("*.png"))
+    names = [path.relative_to(out).as_posix() for path in paths]
+    drawn = [name for name in names if name.endswith(DRAWN)]
+    return drawn, [name for name in names if name not in drawn]

@@ -38,9 +38,9 @@ class Module:
         """the identifiers and strings within each test function, also those of classes"""
         self.imports: dict[str, tuple[str, str]] = {}
         """the imported names: module, and name there"""
-        for node in tree.body:
-            for name in _defined(node):
-                self.definitions.setdefault(name, set()).update(_words(node))
+        for statement in tree.body:
+            for name in _defined(statement):
+                self.definitions.setdefault(name, set()).update(_words(statement))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 pairs = [(alias.asname or alias.name, alias.name) for alias in node.names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -27,18 +27,24 @@ from diptych.site.measured.joining import (
     value_of,
 )
 from diptych.site.measured.line_trace import Frame, LineTrace
-from diptych.site.measured.traced_run import BACKWARD, LeftRun, TracedRun
+from diptych.site.measured.panel_files import PanelFile
+from diptych.site.measured.traced_run import BACKWARD, VALUES, LeftRun, TracedRun
 
 
 def compare_values(run: TracedRun, values: list[JoinedValue]) -> Iterator[tuple[JoinedValue, Row]]:
     """(value, its comparison) of every value that has a twin."""
     dtype = np.dtype(run.dtype)
-    side = TracedSide(run.left, run.trace)
-    inputs = map_arrays(lambda a: a, run.left.inputs)
-    plan = Plan("loss", inputs, {}, lambda _: {}, set(), dtype=dtype)
-    first = Run("loss", {}, [], {}, outputs={v.key: v.array for v in values}, dtype=dtype)
-    references = References(side, plan, first, dtype)
-    comparison = TensorComparison(dtype, references, Options(), arbitrated=dtype != np.float64)
+    plan = Plan("loss", run.left.inputs, {}, lambda _: {}, set(), dtype=dtype)
+    outputs = {v.key: v.array for v in values if v.twin is not None}
+    keys = frozenset(outputs)
+    first = Run("loss", {}, [], {}, outputs=outputs, dtype=dtype)
+    comparisons = {}
+    for evaluates in (False, True):  # further runs evaluate only if such a value needs them
+        side = TracedSide(run.left, run.trace.files, keys, evaluates)
+        references = References(side, plan, first, dtype)
+        comparisons[evaluates] = TensorComparison(
+            dtype, references, Options(), arbitrated=dtype != np.float64
+        )
     rows: dict[tuple[int, int, str], Row] = {}
     counts = {phase: _roundings(run, phase) for phase in ("forward", "vjp")}
     for value in values:
@@ -63,7 +69,7 @@ def compare_values(run: TracedRun, values: list[JoinedValue]) -> Iterator[tuple[
             lambda run, key=value.key: run.outputs.get(key),  # type: ignore[misc]
             total + ELEMENTWISE,
         )
-        rows[known] = comparison.row(item)
+        rows[known] = comparisons[value.phase.startswith(VALUES)].row(item)
         yield value, rows[known]
 
 
@@ -83,22 +89,29 @@ def _call(frame: Frame) -> Call:
 class TracedSide(NumpySide):
     """The left panel under the line trace, every recorded value of which counts as an output."""
 
-    def __init__(self, left: LeftRun, trace: LineTrace) -> None:
+    def __init__(
+        self,
+        left: LeftRun,
+        files: Mapping[str, PanelFile],
+        keys: frozenset[str],
+        evaluates: bool,
+    ) -> None:
         left.model.load_state_dict(left.state)
         super().__init__(left.model, "left")
-        self.left, self.trace = left, trace
+        self.left, self.files, self.keys, self.evaluates = left, files, keys, evaluates
 
     def _run(self, plan: Plan) -> Run:
-        left, trace = self.left, LineTrace(self.trace.files)
+        left, trace = self.left, LineTrace(self.files)
         left.inputs = plan.inputs
         if self._noise is not None:  # the largest value of a noisy batch would leave its range
             left.inputs = plan.inputs[0], map_arrays(self._noise.wrap, plan.inputs[1])
         self._initialize(trace)
         with contextlib.suppress(Exception):  # a noisy value may leave its range
             left.loss(trace)
-            if left.other_loss is None:
+            if self.evaluates and left.other_loss is None:
                 left.evaluate(trace)
         outputs: Arrays = {key: value.array for key, _, _, value in left_values(trace.frames)}
+        trace.close()
         return Run(plan.root, {}, [], {}, outputs=outputs)
 
     def _initialize(self, trace: LineTrace) -> None:
@@ -127,4 +140,4 @@ class TracedSide(NumpySide):
         )
         left = LeftRun(prepared, old.first, old.other_loss)
         left.state = old.state
-        return type(self)(left, self.trace)
+        return type(self)(left, self.files, self.keys, self.evaluates)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 import numpy_ref.score_function
 import torch_impl.score_function
@@ -39,6 +40,8 @@ RULES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "Adamax": (optim.Adamax, torch.optim.Adamax, {"lr": 0.02}),
 }
 MAX_NORM, DECAY = 1.0, 0.9
+Values = dict[str, Any]
+"""(left, right) by the name of the tensor"""
 
 
 def streams_rows(report: Report) -> list[PlacedRow]:
@@ -48,46 +51,46 @@ def streams_rows(report: Report) -> list[PlacedRow]:
 
 def optimiser_rows(dtype: str) -> Iterator[PlacedRow]:
     """Some steps of every optimiser on both sides, with clipped gradients and an average."""
-    for rule, (left_class, right_class, options) in RULES.items():
-        ours = {name: Parameter(_draw(f"{rule} {name}", name, dtype)) for name in SHAPES}
-        theirs = {n: torch.tensor(p.data.copy(), requires_grad=True) for n, p in ours.items()}
-        left, right = left_class(ours.items(), **options), right_class(theirs.values(), **options)
-        averages = (
-            optim.PolyakAverage(ours.items(), DECAY),
-            torch_optim.PolyakAverage(theirs.items(), DECAY),  # type: ignore[arg-type]
-        )
-        norms = []
-        for step in range(STEPS):
-            for name, parameter in ours.items():
-                parameter.grad = _draw(f"{rule} {name} {step}", name, dtype)
-                theirs[name].grad = torch.tensor(parameter.grad.copy())
-            norms.append(
-                (
-                    optim.clip_grad_norm(ours.values(), MAX_NORM),
-                    torch.nn.utils.clip_grad_norm_(theirs.values(), MAX_NORM),
-                )
-            )
-            left.step()
-            right.step()
-            for average in averages:
-                average.update()
-        values: dict[str, dict[str, tuple[Any, Any]]] = {
-            f"{rule}._update": {n: (p.data, theirs[n]) for n, p in ours.items()},
-            "PolyakAverage.update": {
-                f"average of {n} under {rule}": (averages[0].averages[n], averages[1].averages[n])
-                for n in ours
-            },
-            "clip_grad_norm": {
-                f"norm under {rule}": tuple(map(np.array, zip(*norms, strict=True)))  # type: ignore[dict-item]
-            },
-        }
-        for buffer in left.buffers:
-            for name, parameter in theirs.items():
-                pair = left.state[name][buffer], right.state[parameter][buffer]
-                values[f"{rule}._update"][f"{name}.{buffer}"] = pair
-        for definition, pairs in values.items():
-            for name, (a, b) in pairs.items():
-                yield PlacedRow("nn/optim", definition, _row(name, "value", a, b, dtype))
+    for rule in RULES:
+        for definition, values in _trajectory(rule, dtype).items():
+            for name, (left, right) in values.items():
+                row = _row(f"{name} under {rule}", "value", left, right, dtype)
+                yield PlacedRow("nn/optim", definition, row)
+
+
+def _trajectory(rule: str, dtype: str) -> dict[str, Values]:
+    """Weights, state, average and norms of both sides after the steps, by definition."""
+    left_class, right_class, options = RULES[rule]
+    ours = {name: Parameter(_draw(f"{rule} {name}", name, dtype)) for name in SHAPES}
+    theirs = {n: nn.Parameter(torch.tensor(p.data.copy())) for n, p in ours.items()}
+    left, right = left_class(ours.items(), **options), right_class(theirs.values(), **options)
+    average, right_average = (
+        optim.PolyakAverage(ours.items(), DECAY),
+        torch_optim.PolyakAverage(theirs.items(), DECAY),
+    )
+    norms: list[tuple[float, float]] = []
+    for step in range(STEPS):
+        for name, parameter in ours.items():
+            parameter.grad = _draw(f"{rule} {name} {step}", name, dtype)
+            theirs[name].grad = torch.tensor(parameter.grad.copy())
+        norm = optim.clip_grad_norm(ours.values(), MAX_NORM)
+        norms.append((norm, float(nn.utils.clip_grad_norm_(theirs.values(), MAX_NORM))))
+        left.step()
+        right.step()
+        average.update()
+        right_average.update()
+    states = {
+        f"{name}.{buffer}": (left.state[name][buffer], right.state[theirs[name]][buffer])
+        for name in ours
+        for buffer in left.buffers
+    }
+    return {
+        f"{rule}._update": {n: (p.data, theirs[n]) for n, p in ours.items()} | states,
+        "PolyakAverage.update": {
+            f"average of {n}": (average.averages[n], right_average.averages[n]) for n in ours
+        },
+        "clip_grad_norm": {"norms": tuple(np.array(side) for side in zip(*norms, strict=True))},
+    }
 
 
 def optimisers_report(dtype: str, rows: list[PlacedRow]) -> Report:

@@ -86,7 +86,7 @@ class GradientTwins:
 
     def _owner(self, vjp: Frame) -> tuple[Any, list[Frame]]:
         """The function that ran as `vjp`, and the calls that returned it."""
-        fits = {}
+        fits: dict[int, tuple[Any, list[Frame]]] = {}
         for function, frame in self._owners.get(vjp.code, []):
             cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
             if all(vjp.variables.get(n) is _content(cell) for n, cell in cells):

@@ -51,12 +51,13 @@ class StepsJob:
 
 def file_keys(pages: list[SourcePage]) -> tuple[FileKey, ...]:
     """The panel files of all pages."""
+    sides: tuple[SideName, ...] = ("left", "right")
     return tuple(
         (path, page.file.stem, side)
         for page in pages
-        for side, path in (("left", page.file.left), ("right", page.file.right))
-        if path is not None
-    )  # type: ignore[return-value]
+        for side in sides
+        if (path := getattr(page.file, side)) is not None
+    )
 
 
 def measure(job: Job) -> VariantRows:

@@ -135,7 +135,7 @@ def match_frames(frames: list[Frame]) -> dict[Frame, Frame]:
     for frame in frames:
         if not frame.function.nested:
             by_key[frame.key][frame.side].append(frame)
-    pairs = {}
+    pairs: dict[Frame, Frame] = {}
     for sides in by_key.values():
         if len(sides["left"]) == len(sides["right"]):
             pairs.update(zip(sides["left"], sides["right"], strict=True))

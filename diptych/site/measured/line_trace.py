@@ -119,6 +119,12 @@ class LineTrace:
             caller = frame.parent.path if frame.parent is not None else ""
             frame.path = paths.get(id(frame.owner), caller)
 
+    def close(self) -> None:
+        """Free the arrays: frames and vjps refer to each other in circles."""
+        for frame in self.frames:
+            vars(frame).clear()
+        self.frames.clear()
+
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
         file = self.files.get(code.co_filename)

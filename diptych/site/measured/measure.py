@@ -96,8 +96,8 @@ def measure_pages(
             )
     seconds = time.perf_counter() - start
     console.print(f"Measured {len(jobs)} runs in {seconds:.0f} s.", highlight=False)
-    both = [{n: results[n, dtype].report for n in names} for dtype in DTYPES]
-    return Measurements(measured, *both, seconds, _problems(results, names))
+    first, second = ({n: results[n, dtype].report for n in names} for dtype in DTYPES)
+    return Measurements(measured, first, second, seconds, _problems(results, names))
 
 
 def _problems(results: dict[tuple[str, str], VariantRows], names: Sequence[str]) -> tuple[str, ...]:

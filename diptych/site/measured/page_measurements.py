@@ -10,6 +10,8 @@ from diptych.parity.reports.report import Report
 from diptych.site.measured.gutter import GutterRow, VariantRows, number
 
 DTYPES = ("float64", "float32")
+ENOUGH = 0.85
+"""Share of the joined groups of the richest variant with which the first one is shown."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,15 @@ def page_json(
             }
             for variant in variants
         },
+        "problems": {name: problem for name in variants if (problem := _problem(name, results))},
         "not_reached": [name for name in definitions if name not in reached],
     }
+
+
+def _problem(name: str, results: Mapping[tuple[str, str], VariantRows]) -> str:
+    """The reason why a run could not be traced, or ""."""
+    problems = (results[name, d].problem for d in DTYPES if (name, d) in results)
+    return next(filter(None, problems), "")
 
 
 def verdict(report: Report) -> list[Any]:
@@ -154,20 +163,22 @@ class Choice:
         return chosen
 
     def richest(self, slug: str, variants: Sequence[str]) -> str | None:
-        """The variant with the most joined values on a page."""
+        """The variant whose run shows most of a page: the first one, unless another one joins
+        many more of its groups."""
+        counts = {name: len(self._joined(name, slug)) for name in variants}
+        best = max(variants, key=lambda name: counts[name], default=None)
+        if best is None or not self._pages(best, slug):
+            return None
+        return variants[0] if counts[variants[0]] >= ENOUGH * counts[best] else best
 
-        def joined(name: str) -> int:
-            pages = self._pages(name, slug)
-            return sum(row.error is not None for rows in pages.values() for row in rows)
-
-        best = max(variants, key=joined, default=None)
-        return best if best is not None and self._pages(best, slug) else None
+    def _joined(self, name: str, slug: str) -> set[str]:
+        """The groups of a page in which a variant has values of both panels."""
+        pages = self._pages(name, slug)
+        return {p for p, rows in pages.items() if any(r.error is not None for r in rows)}
 
     def _pages(self, name: str, slug: str) -> dict[str, list[GutterRow]]:
         result = self.results.get((name, "float64"))
         return {} if result is None else result.pages.get(slug, {})
 
     def _places(self, name: str, slug: str) -> set[str]:
-        pages = self._pages(name, slug)
-        joined = {p for p, rows in pages.items() if any(r.error is not None for r in rows)}
-        return set(pages) | {f"{place} joined" for place in joined}
+        return set(self._pages(name, slug)) | {f"{p} joined" for p in self._joined(name, slug)}

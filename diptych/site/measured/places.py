@@ -23,7 +23,7 @@ class Places:
         self._places: dict[tuple[str, SideName], dict[int, Place]] = {}
         for page in pages:
             for side in ("left", "right"):
-                self._places[page.file.stem, side] = _lines(page, side)  # type: ignore[arg-type]
+                self._places[page.file.stem, side] = _lines(page, side)
 
     def of(self, stem: str, side: SideName, line: int) -> Place | None:
         """The group of a line; None for a line that no group holds."""

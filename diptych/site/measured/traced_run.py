@@ -61,10 +61,8 @@ class TracedRun:
     problem: str = ""
 
     def close(self) -> None:
-        """Free the arrays: frames, vjps and graph nodes refer to each other in circles."""
-        for frame in self.trace.frames:
-            vars(frame).clear()
-        self.trace.frames.clear()
+        """Free the arrays."""
+        self.trace.close()
         self.module_calls.clear()
         self.graph = None
 
@@ -76,7 +74,7 @@ def panel_files(pages: list[SourcePage]) -> dict[str, PanelFile]:
         for side in ("left", "right"):
             path: Path | None = getattr(page.file, side)
             if path is not None:
-                files[str(path)] = read_panel_file(path, page.file.stem, side)  # type: ignore[arg-type]
+                files[str(path)] = read_panel_file(path, page.file.stem, side)
     return files
 
 
@@ -207,11 +205,13 @@ def _run_loss(
         }
         return
     for name, parameter in left.named_parameters():
-        if name in run.gradients:
-            pairs = zip(run.gradients[name], (parameter.grad, rights[name]), strict=False)
-            for side, (first, second) in zip(("left", "right"), pairs, strict=True):
-                if not np.array_equal(first, second, equal_nan=True):
-                    run.problem = f"{side}: tracing changes the gradient of {name}"
+        if name not in run.gradients:
+            continue
+        ours, theirs, _ = run.gradients[name]
+        same = {"left": (ours, parameter.grad), "right": (theirs, rights[name])}
+        for side, (first, second) in same.items():
+            if not np.array_equal(first, second, equal_nan=True):
+                run.problem = f"{side}: tracing changes the gradient of {name}"
 
 
 def _evaluate(run: TracedRun, prepared: PreparedPair) -> None:

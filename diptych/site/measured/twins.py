@@ -60,4 +60,5 @@ class Twins:
 
 def _same_words(array: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Words of 64 bits, which torch has with a sign, in the dtype of the left."""
-    return other.view(np.uint64) if (array.dtype, other.dtype) == (np.uint64, np.int64) else other
+    is_signed = array.dtype.name == "uint64" and other.dtype.name == "int64"
+    return other.view(np.uint64) if is_signed else other

@@ -87,7 +87,10 @@ def _bracket(text: str, start: int, is_formula: Callable[[str], bool]) -> tuple[
     end = _group_end(text, start)
     parts = [part.strip() for part in text[start + 1 : end - 1].removesuffix(",").split(",")]
     is_reference = text[start] == "(" and len(parts) == 1 and parts[0].isdigit()
-    if not end or is_reference or not all(_NUMBER.fullmatch(p) or is_formula(p) for p in parts):
+    formulas = [bool(_NUMBER.fullmatch(part)) or is_formula(part) for part in parts]
+    names = [part.isalpha() and part.islower() for part in parts]  # count in (count, H, W)
+    is_tuple = any(formulas) and all(f or n for f, n in zip(formulas, names, strict=True))
+    if not end or is_reference or not is_tuple:
         return start + 1, "word"
     return _scripts_end(text, end), "formula"
 

@@ -11,7 +11,6 @@ Conventions of the docstrings:
 
 from __future__ import annotations
 
-import inspect
 import re
 import textwrap
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ class Item:
 
 
 def items(docstring: str) -> list[Item]:
-    """The items of a docstring; the first is its summary, a paragraph of one sentence.
+    """The items of a docstring without its indentation, as ast.get_docstring returns it.
 
     >>> for item in items("Sum of x.   x (N) -> ()" + chr(10) + "Units: those of x."):
     ...     print(item.kind, item.name, item.text)
@@ -54,7 +53,7 @@ def items(docstring: str) -> list[Item]:
     """
     result: list[Item] = []
     derivation = False
-    for block in _blocks(inspect.cleandoc(docstring).splitlines()):
+    for block in _blocks(docstring.splitlines()):
         for item in _block_items(block):
             derivation |= item.kind == "paragraph" and item.text.startswith("Derivation")
             derivation &= item.kind not in ("doctest", "term")

@@ -112,7 +112,7 @@ def _rows(rows: list[Row]) -> Markup:
             html += _span("remark", prose(row.remark))
         html += Markup("</div>")
     kind = "eqs aligned" if aligned else "eqs"
-    if any(len(row.equation) > LONG for row in rows):
+    if any(len(part) > LONG for row in rows for part in equations(row.equation)):
         kind += " long"
     return Markup('<div class="{}">{}</div>').format(kind, html)
 

@@ -77,6 +77,9 @@ def equations(text: str) -> list[str]:
 
 
 def _outside(text: str, pattern: str) -> list[int]:
+    """Positions outside of brackets; none in LaTeX, which is one equation."""
+    if text.startswith("$"):
+        return []
     result, depth = [], 0
     for match in re.finditer(rf"[(\[{{]|[)\]}}]|{pattern}", text):
         if match[0] in "([{":

@@ -81,7 +81,7 @@ class Factors(Cursor):
         if name in FUNCTIONS or name in WORD_FUNCTIONS:
             latex = self._scripts(FUNCTIONS.get(name, rf"\text{{{name}}}"))
             if self._has_argument():
-                return self._attach(Node(f"{latex}{self._group().latex}"))
+                return self._attach(Node(f"{latex}{self._group().latex}", is_call=True))
             return Node(latex, is_prefix=True)
         if self._has_argument() and name in (*ACCENTS, "floor", "ceil"):
             inner = self._group().bare
@@ -125,7 +125,8 @@ class Factors(Cursor):
 
     def _is_differential(self) -> bool:
         """True for the d of d x / d y, not for an index d."""
-        if self.token.text == "log":
+        below = self.peek(-2).text == "/" and self.peek(-1).space_before
+        if self.token.text == "log" or below:
             return True
         if not self.peek(-1).space_after:
             return self.token.text == "/" and self.peek(1).text.startswith("d")
@@ -148,10 +149,11 @@ class Factors(Cursor):
         while True:
             latex = self._scripts(node.latex)
             if latex != node.latex:
-                node = Node(latex, is_word=node.is_word)
+                node = Node(latex, is_word=node.is_word, is_call=node.is_call)
             if not self._has_argument() or node.inner or node.latex[-1].isdigit():
                 return node
-            node = Node(node.latex + self._group().latex)
+            is_call = node.is_word or node.is_call
+            node = Node(node.latex + self._group().latex, is_call=is_call)
 
     def _scripts(self, base: str) -> str:
         sub, sup, prime = "", "", ""

@@ -18,6 +18,8 @@ class Node:
     is_word: bool = False
     is_prefix: bool = False
     """a function or a sum, whose operand follows"""
+    is_call: bool = False
+    """a function of several letters with its argument, as tanh(c)"""
 
     @property
     def bare(self) -> str:
@@ -28,7 +30,11 @@ class Node:
     def is_letter(self) -> bool:
         """True for a symbol with its subscripts, false for numbers, words, groups, quotients."""
         excluded = (
-            self.inner or self.is_word or self.is_prefix or self.latex in (r"\cdot", r"\dots")
+            self.inner
+            or self.is_word
+            or self.is_prefix
+            or self.is_call
+            or self.latex in (r"\cdot", r"\dots")
         )
         return not excluded and bool(
             re.fullmatch(r"(?:\\text\{d\})?(?:[A-Za-z]|\\[a-z]+)(?:_\{[^{}]*\})?", self.latex)
@@ -83,5 +89,6 @@ def _space(previous: Node | None, node: Node) -> str:
         len(n.latex) > len(DIFFERENTIAL) and n.latex.startswith(DIFFERENTIAL)
         for n in (previous, node)
     )
-    apart = previous.is_prefix or node.is_prefix or node.is_word or node.inner or gradient
+    function = previous.is_prefix or node.is_prefix or previous.is_call or node.is_call
+    apart = function or node.is_word or node.inner or gradient
     return r"\," if apart else " "
