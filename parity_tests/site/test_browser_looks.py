@@ -13,6 +13,7 @@ KINDS = (  # one page of each kind
     "pages/nn.init.html",
     "pages/recurrent.fused.html",
     "pages/results.html",
+    "pages/break.html",
     "pages/notebook.07_numpy_torch_gpu.html",
 )
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
+from filelock import FileLock
 from helpers.site_in_browser import NARROW, WIDE, Reader
 
 TOLERANCE = 2  # pixels
@@ -28,11 +29,22 @@ Page = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def survey(browser: Any, built_site: Path) -> Iterator[dict[str, Page]]:
-    """Every page with its links, names, and the places of its twins on a desk and on a phone."""
-    reader, pages = Reader(browser, built_site), {}
-    for path in sorted(built_site.rglob("*.html")):
-        tab = reader.open(name := path.relative_to(built_site).as_posix())
+def survey(browser: Any, built_site: Path) -> dict[str, Page]:
+    """Every page with its links, names, and the places of its twins on a desk and on a phone.
+
+    The first worker makes it, the others wait for it.
+    """
+    file = built_site.with_name("survey_of_browser_tests.json")
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            file.write_text(json.dumps(make_survey(browser, built_site)))
+    return json.loads(file.read_text())
+
+
+def make_survey(browser: Any, site: Path) -> dict[str, Page]:
+    reader, pages = Reader(browser, site), {}
+    for path in sorted(site.rglob("*.html")):
+        tab = reader.open(name := path.relative_to(site).as_posix())
         page = {"links": tab.evaluate(LINKS), "names": tab.evaluate(NAMES)}
         tab.evaluate(OPEN_ALL)
         for kind, size in (("desk", WIDE), ("phone", NARROW)):
@@ -40,10 +52,9 @@ def survey(browser: Any, built_site: Path) -> Iterator[dict[str, Page]]:
             page[kind] = {"overflow": tab.evaluate(OVERFLOW), "pairs": tab.evaluate(PAIRS)}
         tab.set_viewport_size(WIDE)
         pages[name] = page
-    complaints = reader.complaints
     reader.close()
-    pages["index.html"]["complaints"] = complaints
-    yield pages
+    pages["index.html"]["complaints"] = reader.complaints
+    return pages
 
 
 def test_no_page_writes_an_error_or_asks_for_anything_outside_the_folder(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.site_in_browser import MEASURED, NARROW, Reader
+from helpers.site_in_browser import MEASURED, NARROW, PLANTED, Reader
 
 PAGE = f"pages/{MEASURED}.html"
 LIT = """[...document.querySelectorAll("b.on, b.flow")].map((b) => [
@@ -102,6 +102,19 @@ def test_an_error_beyond_its_bound_is_red_with_the_command_that_repeats_it(
     tab.click(".chip.bad")
     assert "diptych check 'rnn'" in tab.inner_text("#tip")
     assert tab.locator("#rug circle.bad").count() == 1
+
+
+def test_a_planted_fault_is_shown_at_its_line_and_where_the_report_diverges(
+    reader: Reader,
+) -> None:
+    tab = reader.open("pages/break.html")
+    links = [link for link in tab.evaluate("[...document.links].map((a) => a.href)") if "?" in link]
+    assert links
+    for link in links:
+        tab = reader.open("pages/" + link.partition("pages/")[2])
+        tab.wait_for_selector(".broken")
+        assert PLANTED in tab.url
+        assert tab.is_visible(".broken-bar")
 
 
 def plant(path: Path) -> None:

@@ -95,7 +95,7 @@
     under.textContent = "";
     const step = steps[at], group = groupOf(step);
     $(".count", strip).textContent = `${step.phase}, ${at + 1} of ${steps.length}`;
-    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest("[id]").id}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
+    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest(".def, .imports").id}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
     follow.hidden = !group;
     for (const [i, button] of buttons.entries()) {
       button.setAttribute("aria-selected", i === at);
