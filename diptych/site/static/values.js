@@ -147,8 +147,9 @@
       open += (text.match(/[([{]/g) || []).length - (text.match(/[)\]}]/g) || []).length;
       if (open <= 0) break;
     }
-    const said = $(".R > .remark", group || strip)?.textContent || "";
-    $(".lines", strip).replaceChildren(column("L", left.slice(first, last + 1), ""), column("R", right.slice(0, 4), said));
+    const isBackward = step.phase === "backward";
+    const said = $(".R > .remark", group || strip)?.textContent || $(".name em", group?.closest(".def") || strip)?.textContent || "";
+    $(".lines", strip).replaceChildren(column("L", left.slice(first, last + 1), ""), column("R", isBackward ? [] : right.slice(0, 4), said || (isBackward ? "autograd does this on the right" : "")));
   }
   function column(side, lines, remark) {
     const box = Object.assign(document.createElement("div"), { className: side });
