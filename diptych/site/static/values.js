@@ -76,7 +76,7 @@
     const visits = Math.max(...runs.filter((r) => r.phase === run.phase && r.name === run.name).map((r) => r.visit));
     run.title = run.name + (visits > 1 ? ` (run ${run.visit} of ${visits})` : "");
     const box = Object.assign(document.createElement("span"), { className: "run", role: "presentation", title: run.title });
-    box.innerHTML = `<small>${escape(run.title.split(/\.(?=\w)/).pop())}</small><span role="presentation"></span>`;
+    box.innerHTML = `<small><span>${escape(run.title.split(/\.(?=\w)/).pop())}</span></small><span role="presentation"></span>`;
     box.lastChild.append(...run.steps.map((k) => buttons[k]));
     if (run.steps[0] === turn) tape.append(Object.assign(document.createElement("span"), { className: "turn-point", textContent: "backward", role: "presentation" }));
     tape.append(box);
