@@ -22,6 +22,7 @@ from diptych.site.sources.vocabulary import is_backward_name, twin
 CLASSES = ((Keyword, "k"), (Operator.Word, "k"), (String, "s"), (Comment, "c"), (Number, "m"))
 LONG = 72
 """A longer line may be broken after a bracket or a comma."""
+SIGNS = re.compile(r"-&gt;|-<b [^>]*>[^<]*</b>")
 Token = tuple[Any, str]
 Interval = tuple[int, int]
 
@@ -66,9 +67,14 @@ def _lines(text: str, side: SideName) -> list[Markup]:
     tokens = _token_lines(text)
     widths = [sum(len(part) for _, part in line) for line in tokens]
     return [
-        Markup().join(_spans(line, lambdas.get(number, []), side, width > LONG))
+        keep_signs(Markup().join(_spans(line, lambdas.get(number, []), side, width > LONG)))
         for number, (line, width) in enumerate(zip(tokens, widths, strict=True), 1)
     ]
+
+
+def keep_signs(html: Markup) -> Markup:
+    """Python as HTML in which no line wraps within an arrow or after the sign of a name."""
+    return Markup(SIGNS.sub(r'<span class="nw">\g<0></span>', html))
 
 
 def _token_lines(text: str) -> list[list[Token]]:
