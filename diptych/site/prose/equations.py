@@ -14,6 +14,7 @@ from markupsafe import Markup
 from diptych.site.prose.mathml import math_elements
 from diptych.site.prose.parser import Parser
 
+
 @cache
 def latex(text: str, *, block: bool = True) -> str:
     """LaTeX of an equation in plain text; in a sentence (not `block`) quotients have a slash.

@@ -23,12 +23,12 @@ _PYTHON = PythonLexer(stripnl=False, ensurenl=False)
 _DOCTEST = PythonConsoleLexer(stripnl=False)
 
 Token = tuple[str, str]
-"""The class of a token, and its text; NAME for an identifier, "" for brackets, numbers, operators."""
+"""The class of a token, and its text; NAME for an identifier, "" for brackets and numbers."""
 
 
 def highlight(code: str) -> Markup:
     """Python code, or a doctest, with a span around the tokens that have a colour."""
-    return Markup("\n").join(highlighted_lines(code.rstrip()))
+    return Markup("\n").join(highlighted_lines(code)).rstrip()
 
 
 def highlighted_lines(code: str) -> list[Markup]:

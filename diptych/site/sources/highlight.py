@@ -58,7 +58,9 @@ def code_lines(text: str, side: SideName) -> list[Markup]:
     ]
 
 
-def numbered_line(number: int, code: Markup, *, text: str, is_vjp: bool, anchor: str = "") -> Markup:
+def numbered_line(
+    number: int, code: Markup, *, text: str, is_vjp: bool, anchor: str = ""
+) -> Markup:
     """A line with its number; `--i` is the indentation of `text`, for a line that is broken."""
     indent = len(text) - len(text.lstrip())
     return Markup('<span class="{}"{}{}><i>{}</i><code>{}</code></span>').format(
