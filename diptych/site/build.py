@@ -19,6 +19,7 @@ from diptych.site.home.home import home_files
 from diptych.site.home.search import Entry
 from diptych.site.measured.measure import Measurements, measure_pages
 from diptych.site.prose.pages import page_docs
+from diptych.site.sources import twins
 from diptych.site.sources.highlight import Highlighter
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
@@ -63,7 +64,10 @@ class Site:
 
     @property
     def ok(self) -> bool:
-        """True if every definition has its twin, every pair agrees and every fault is seen."""
+        """True if every definition has its twin, every pair agrees and every fault is seen.
+
+        False, too, if a table or a notebook speaks of code that is gone.
+        """
         return not self.problems
 
 
@@ -78,15 +82,18 @@ def build_site(
     measured = measure_pages(pages, console, reports) if check else None
     recorded = record_faults(console) if check else []
     with console.status("writing the site"):
-        failures = _write(out, pages, measured, recorded)
-    problems = [*_problems(pages, measured, recorded), *failures]
+        writer = _Writer(out, pages, measured, recorded)
+        writer.write_study_pages()
+        writer.write_notebooks()
+        writer.write_faults()
+        writer.write_home()
+        writer.write_assets()
+    problems = _problems(pages, measured, recorded) + writer.problems
     return Site(out / "index.html", tuple(problems))
 
 
-def _write(
-    out: Path, pages: list[SourcePage], measured: Measurements | None, recorded: list[Recorded]
-) -> list[str]:
-    """Write all files. Returns the errors of the pictures that could not be drawn."""
+def jinja_environment(**variables: Any) -> Environment:
+    """The templates of the site, with variables for all of them."""
     environment = Environment(
         loader=PackageLoader("diptych.site"),
         autoescape=True,
@@ -94,49 +101,78 @@ def _write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["links"] = _links(bool(recorded))
-    template, docs = environment.get_template("page.html.j2"), page_docs(environment)
-    entries: list[Entry] = []
-    failures: list[str] = []
-    for page in pages:
-        slug = page.file.slug
-        drawn = pictures.for_page(slug)
-        failures += [f"{slug}: {p.problem}" for p in drawn if p.problem]
-        entries += [(p.title, "picture", f"pages/{slug}.html#{p.id}", page.title) for p in drawn]
-        html = template.render(
-            root="../",
-            pages=pages,
-            here=slug,
-            page=page,
-            code=Highlighter(page),
-            docs=docs,
-            measured=measured.page(slug) if measured else None,
-            pictures=drawn,
-            related=[(title, f"pages/{url}") for title, url in books.for_page(slug)],
+    environment.globals.update(variables)
+    return environment
+
+
+class _Writer:
+    """Writes the files of the site, and collects the entries of its search."""
+
+    def __init__(
+        self,
+        out: Path,
+        pages: list[SourcePage],
+        measured: Measurements | None,
+        recorded: list[Recorded],
+    ) -> None:
+        self._out, self._pages, self._recorded = out, pages, recorded
+        self._measured = measured.pages if measured else {}
+        self._environment = jinja_environment(links=_links(bool(recorded)))
+        self._entries: list[Entry] = []
+        self.problems: list[str] = []
+        """The errors of the pictures that could not be drawn."""
+
+    def write_study_pages(self) -> None:
+        template = self._environment.get_template("page.html.j2")
+        docs = page_docs(self._environment)
+        for page in self._pages:
+            slug = page.file.slug
+            drawn = pictures.for_page(slug)
+            self.problems += [f"{slug}: {p.problem}" for p in drawn if p.problem]
+            self._entries += [
+                (p.title, "picture", f"pages/{slug}.html#{p.id}", page.title) for p in drawn
+            ]
+            html = template.render(
+                root="../",
+                pages=self._pages,
+                here=slug,
+                page=page,
+                code=Highlighter(page),
+                docs=docs,
+                measured=self._measured.get(slug),
+                pictures=drawn,
+                related=[(title, f"pages/{url}") for title, url in books.for_page(slug)],
+            )
+            write_atomically(self._out / "pages" / f"{slug}.html", html.encode())
+
+    def write_notebooks(self) -> None:
+        render = self._environment.get_template("notebook.html.j2").render
+        books.write_pages(
+            self._out,
+            lambda book: render(root="../", pages=self._pages, here=book.slug, page=book),
         )
-        write_atomically(out / "pages" / f"{slug}.html", html.encode())
-    notebook = environment.get_template("notebook.html.j2")
-    books.write_pages(
-        out, lambda book: notebook.render(root="../", pages=pages, here=book.slug, page=book)
-    )
-    if recorded:
-        write_break_page(out, environment, pages, recorded)
-        entries.append(("Break it", "page", "pages/break.html", "planted faults"))
-        entries += [
+
+    def write_faults(self) -> None:
+        if not self._recorded:
+            return
+        write_break_page(self._out, self._environment, self._pages, self._recorded)
+        self._entries.append(("Break it", "page", "pages/break.html", "planted faults"))
+        self._entries += [
             (r.fault.title, "fault", f"pages/break.html#{r.fault.name}", r.fault.pair)
-            for r in recorded
+            for r in self._recorded
         ]
 
-    def json(slug: str) -> Any:
-        page = measured.page(slug) if measured else None
-        return page.json if page else None
+    def write_home(self) -> None:
+        measured = {slug: page.json for slug, page in self._measured.items()}
+        for name, contents in home_files(
+            self._environment, self._pages, self._out, measured=measured.get, extra=self._entries
+        ):
+            write_atomically(self._out / name, contents)
 
-    for name, contents in home_files(environment, pages, out, measured=json, extra=entries):
-        write_atomically(out / name, contents)
-    for name, parts in (("site.js", SCRIPTS), ("site.css", STYLES)):
-        joined = "\n".join((FOLDER / "static" / part).read_text() for part in parts)
-        write_atomically(out / "assets" / name, joined.encode())
-    return failures
+    def write_assets(self) -> None:
+        for name, parts in (("site.js", SCRIPTS), ("site.css", STYLES)):
+            joined = "\n".join((FOLDER / "static" / part).read_text() for part in parts)
+            write_atomically(self._out / "assets" / name, joined.encode())
 
 
 def _links(has_faults: bool) -> dict[str, list[tuple[str, str]]]:
@@ -149,7 +185,8 @@ def _links(has_faults: bool) -> dict[str, list[tuple[str, str]]]:
 def _problems(
     pages: list[SourcePage], measured: Measurements | None, recorded: list[Recorded]
 ) -> list[str]:
-    problems = [message for page in pages for message in page.missing_twins]
+    """The missing twins, divergences, failed runs and stale texts of a site, in words."""
+    problems = twins.check(pages) + [p for book in books.pages() for p in book.problems]
     if measured:
         every = [*measured.reports.values(), *measured.reports32.values()]
         problems += [

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from helpers.recorded_faults import REAL, record_once
 from helpers.site_in_browser import NARROW, Reader
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from diptych.site.breaks.page import write_break_page
+from diptych.site.build import jinja_environment
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 
@@ -29,13 +29,7 @@ def site(built_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(built_site, folder)
     base = tmp_path_factory.getbasetemp()
     recorded = record_once(base if built_site.parent == base else base.parent)
-    environment = Environment(
-        loader=PackageLoader("diptych.site"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = jinja_environment()
     pages = [read_page(file) for file in twin_files()]
     write_break_page(folder, environment, pages, [recorded[name] for name in REAL])
     return folder

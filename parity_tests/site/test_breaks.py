@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from helpers.recorded_faults import REAL, record_once
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from diptych import pairs
 from diptych.site.breaks.fault import Fault, FaultError, read_faults
 from diptych.site.breaks.page import make_card, write_break_page
 from diptych.site.breaks.places import Places
 from diptych.site.breaks.record import ROOT, Recorded
+from diptych.site.build import jinja_environment
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
@@ -186,13 +186,7 @@ def test_an_excerpt_shows_the_line_before_and_after(
 def test_the_page_has_a_card_for_each_fault_and_its_problem(
     recorded: dict[str, Recorded], pages: list[SourcePage], tmp_path: Path
 ) -> None:
-    environment = Environment(
-        loader=PackageLoader("diptych.site"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = jinja_environment()
     write_break_page(tmp_path, environment, pages, list(recorded.values()))
     html = (tmp_path / "pages/break.html").read_text()
     for name in recorded:

@@ -8,9 +8,9 @@ import pytest
 
 from diptych.site import books
 from diptych.site.books import notebook_pages, reading
-from diptych.site.books.formulas import mathml
 from diptych.site.books.outputs import Outputs
 from diptych.site.books.prose import Prose
+from diptych.site.prose.mathml import mathml
 from diptych.site.sources.twin_files import twin_files
 
 PAGES = {page.slug: page for page in books.pages()}

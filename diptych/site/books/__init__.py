@@ -2,8 +2,6 @@
 
 reading.py         find and read the notebooks
 prose.py           Markdown with formulas as HTML
-formulas.py        LaTeX as MathML
-code.py            Python with highlighting
 quoting.py         tables with both panels' code side by side
 outputs.py         the outputs of a cell as HTML and image files
 notebook_pages.py  the pages, and which notebooks tell of a file

@@ -12,10 +12,10 @@ from typing import Any
 from markupsafe import Markup
 
 from diptych.files import write_atomically
-from diptych.site.books.code import highlight
 from diptych.site.books.outputs import Outputs
 from diptych.site.books.prose import FILE, Prose
 from diptych.site.books.reading import Notebook, notebooks, summary
+from diptych.site.sources.code import highlight
 from diptych.site.sources.twin_files import twin_files
 
 FOLD = Markup('<details class="fold {}"><summary>{}</summary>\n{}</details>\n')

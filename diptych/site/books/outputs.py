@@ -12,12 +12,11 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from diptych.site.books.code import highlight
 from diptych.site.books.prose import Prose
 from diptych.site.books.quoting import renewed
+from diptych.site.images import smaller
+from diptych.site.sources.code import highlighted_lines
 
-COLOURS = 128
-"""Colours of a picture's palette."""
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PRE = re.compile(r"<pre>(.*?)</pre>", re.DOTALL)
 CODE = re.compile(r"<code>(.*?)</code>", re.DOTALL)
@@ -80,26 +79,14 @@ class Outputs:
         ).format(file, facts.get("alt", ""), shown, round(height * shown / width))
 
 
-def smaller(png: bytes) -> bytes:
-    """The same picture with a palette, if that takes fewer bytes."""
-    with Image.open(io.BytesIO(png)) as picture:
-        if picture.mode == "P":
-            return png
-        result = io.BytesIO()
-        palette = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        palette.save(result, format="png", optimize=True)
-    return min(result.getvalue(), png, key=len)
-
-
 def _lines(code: str) -> Markup:
     """Highlighted lines whose continuations are indented where they wrap."""
-    result = Markup()
-    for line in code.split("\n"):
-        indent = len(line) - len(line.lstrip()) + 4
-        result += Markup('<span class="line" style="--indent: {}ch">{}</span>').format(
-            indent, highlight(line)
+    return Markup().join(
+        Markup('<span class="line" style="--indent: {}ch">{}</span>').format(
+            len(text) - len(text.lstrip()) + 4, html
         )
-    return result
+        for text, html in zip(code.split("\n"), highlighted_lines(code), strict=True)
+    )
 
 
 def _text(text: str) -> Markup:

@@ -12,8 +12,8 @@ from markdown_it.token import Token
 from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from diptych.site.books.code import highlight
-from diptych.site.books.formulas import mathml
+from diptych.site.prose.mathml import mathml
+from diptych.site.sources.code import highlight
 
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 FILE = re.compile(r"(?:numpy_ref|torch_impl)/([a-z_0-9/]+)\.py")

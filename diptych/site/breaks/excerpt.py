@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from diptych.site.breaks.fault import Edit, Fault
-from diptych.site.breaks.places import Change, Places, changes_of, statements
-from diptych.site.sources.highlight import Highlighter
-from diptych.site.sources.page import Definition, Group, SideName, SourcePage, Statement
+from diptych.site.breaks.places import Change, Places, changes_of
+from diptych.site.sources.highlight import code_lines, numbered_line
+from diptych.site.sources.page import Definition, Group, SideName, SourcePage
 
 AROUND = 2
 """Groups that are shown before and after those with a fault."""
@@ -105,18 +103,19 @@ class _Side:
         kinds = {
             n: statement.kind
             for group in definition.groups
-            for statement in statements(group, side)
+            for statement in group.side(side)
             for n in range(statement.first, statement.last + 1)
         }
-        highlighter = _highlighter(page, side, text, node)
-        self._lines = {n: _line(highlighter, side, n, kind) for n, kind in kinds.items()}
+        code = _code_lines(page, side, text, node)
+        self._lines = {n: _line(code, text, n, kind) for n, kind in kinds.items()}
         self._changes: list[tuple[Change, list[Markup]]] = []
         for edit in edits:
             if edit.panel == side:
-                edited = _highlighter(page, side, edit.apply(text), node)
+                edited = edit.apply(text)
+                code = _code_lines(page, side, edited, node)
                 for change in changes_of(edit, text):
                     kind = kinds[change.old.start]
-                    inserted = [_line(edited, side, n, kind) for n in change.new]
+                    inserted = [_line(code, edited, n, kind) for n in change.new]
                     self._changes.append((change, self._marked(change, inserted)))
 
     def _marked(self, change: Change, inserted: list[Markup]) -> list[Markup]:
@@ -129,7 +128,7 @@ class _Side:
 
     def html(self, group: Group, *, cut: bool) -> Markup:
         """The lines of a group; if `cut`, of a long group those around the changes alone."""
-        numbers = [n for s in statements(group, self._side) for n in range(s.first, s.last + 1)]
+        numbers = [n for s in group.side(self._side) for n in range(s.first, s.last + 1)]
         changed = [
             n for change, _ in self._changes for n in (change.old or [change.old.start])
             if n in numbers
@@ -157,10 +156,10 @@ class _Side:
                 yield from inserted
 
 
-def _highlighter(page: SourcePage, side: SideName, text: str, node: ast.AST | None) -> Highlighter:
-    """A highlighter of a text, of which only the lines of a definition are read.
+def _code_lines(page: SourcePage, side: SideName, text: str, node: ast.AST | None) -> list[Markup]:
+    """The highlighted lines of a text, of which only those of a definition are read.
 
-    The lines keep their numbers. A text that is no Python, as some faults may be, has no colours.
+    They keep their numbers. A text that is no Python, as some faults may be, has no colours.
     """
     lines = text.splitlines()
     if isinstance(node, ast.FunctionDef):
@@ -169,18 +168,15 @@ def _highlighter(page: SourcePage, side: SideName, text: str, node: ast.AST | No
         lines = [""] * (first - 1) + lines[first - 1 : last]
         if lines[first - 1].startswith(" "):
             lines[first - 2] = "if True:"
-    texts: dict[SideName, str] = {"left": "", "right": "", side: "\n".join(lines)}
     try:
-        return Highlighter(dataclasses.replace(page, texts=texts))
+        return code_lines("\n".join(lines), side)
     except SyntaxError:
-        texts[side] = "\n".join(f"# {line}" for line in lines)
-        return Highlighter(dataclasses.replace(page, texts=texts))
+        return code_lines("\n".join(f"# {line}" for line in lines), side)
 
 
-def _line(highlighter: Highlighter, side: SideName, n: int, kind: Any) -> Markup:
-    """One line, without an id, since a page may show it several times."""
-    statement = Statement(node=None, first=n, last=n, kind=kind)  # type: ignore[arg-type]
-    return Markup(re.sub(r' id="[LR]\d+"', "", str(highlighter.html((statement,), side))))
+def _line(code: list[Markup], text: str, n: int, kind: str) -> Markup:
+    """One line, without an anchor, since a page may show it several times."""
+    return numbered_line(n, code[n - 1], text=text.splitlines()[n - 1], is_vjp=kind == "vjp")
 
 
 def _with_class(line: Markup, name: str) -> Markup:

@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych import pairs
 from diptych.site.breaks.fault import Edit
-from diptych.site.sources.page import Definition, Group, SideName, SourcePage, Statement
+from diptych.site.sources.page import Definition, Group, SourcePage
 from numpy_ref.nn.module import Module
 
 
@@ -83,7 +83,7 @@ class Places:
             line = change.old.start
             for definition in page.walk():
                 for group in definition.groups:
-                    if any(s.first <= line <= s.last for s in statements(group, edit.panel)):
+                    if any(s.first <= line <= s.last for s in group.side(edit.panel)):
                         place = Place(page.file.slug, definition.name, group.id)
                         result.setdefault(place, (place, definition, change))
         return list(result.values())
@@ -179,8 +179,3 @@ class Places:
 
     def _place(self, stem: str, definition: Definition, group: Group) -> Place:
         return Place(self._pages[stem].file.slug, definition.name, group.id)
-
-
-def statements(group: Group, side: SideName) -> tuple[Statement, ...]:
-    """The statements of one side of a group."""
-    return group.left if side == "left" else group.right

@@ -12,6 +12,7 @@ from diptych.site.home import reading, repository, results, rows, runs, search
 from diptych.site.home.curves import drawing
 from diptych.site.home.facts import facts, failures
 from diptych.site.home.verdicts import DTYPES, scientific
+from diptych.site.images import smaller
 from diptych.site.sources.page import SourcePage
 
 
@@ -59,6 +60,6 @@ def home_files(
     )
     yield "pages/results.html", page.encode()
     for path in (path for section in sections for path in section.figures):
-        yield f"assets/{path.name}", path.read_bytes()
+        yield f"assets/{path.name}", smaller(path.read_bytes())
     more = [(s.title, "results", f"pages/results.html#{s.id}", "") for s in sections]
     yield "assets/search.js", search.script([*search.entries(pages, books), *extra, *more]).encode()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 
 from markupsafe import Markup, escape
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonConsoleLexer, PythonLexer
 
 from diptych.site.prose.equations import equations, latex, mathml, relation
 from diptych.site.prose.inline import formulas, prose
 from diptych.site.prose.tokens import NotationError
+from diptych.site.sources.code import highlight
 
 _PICTURE = re.compile(r"(?:^|\s)(?:[#@.] ){2,}|(?:^|\s)[01] [01] [01](?:\s|$)|# \. \.|@ \.")
 _CODE = re.compile(r'"|\[:|\w\)\.\w')
@@ -45,12 +42,9 @@ def display(text: str) -> tuple[str, Markup]:
         return "sketch", Markup("<pre>{}</pre>").format(text)
 
 
-@cache
 def code(text: str) -> Markup:
     """Python, or a doctest, highlighted."""
-    lexer = PythonConsoleLexer() if text.lstrip().startswith(">>>") else PythonLexer()
-    html = highlight(text, lexer, HtmlFormatter(nowrap=True)).rstrip()
-    return Markup(f"<pre><code>{html}</code></pre>")
+    return Markup("<pre><code>{}</code></pre>").format(highlight(text))
 
 
 def equation(text: str) -> Markup:

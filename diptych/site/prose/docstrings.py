@@ -10,10 +10,12 @@ from markupsafe import Markup
 from diptych.site.prose.blocks import Item, items
 from diptych.site.prose.displays import code, display, equation
 from diptych.site.prose.equations import relation
-from diptych.site.prose.inline import LONG, formulas, prose
+from diptych.site.prose.inline import formulas, prose
 from diptych.site.prose.tokens import NotationError
 
 EMPTY = Markup()
+LONG = 36
+"""A formula of more signs, which begins a docstring, stands on a line of its own."""
 _SENTENCE = re.compile(r"(?<=[.?])(?<! al\.)\s+(?=[A-Z`(]|torch)")
 
 _REMARK = re.compile(r",\s+(?=(?:with|over|as|for) )")

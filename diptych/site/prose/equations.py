@@ -1,6 +1,6 @@
 """Equations of docstrings as MathML.
 
-Plain text is parsed (`parser`) to LaTeX, and latex2mathml turns that into MathML. An equation that
+Plain text is parsed (`parser`) to LaTeX, which `mathml` turns into MathML. An equation that
 the plain notation cannot write stands between dollar signs in a raw docstring, as LaTeX.
 """
 
@@ -9,18 +9,10 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from latex2mathml.converter import convert
 from markupsafe import Markup
 
+from diptych.site.prose.mathml import math_elements
 from diptych.site.prose.parser import Parser
-
-_REPAIRS = (  # of latex2mathml's output
-    (r"<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),  # \sim is an operator
-    (r'<mtext mathvariant="monospace">', '<mtext style="font-family:monospace">'),
-    (r"<mo>&#x02223;</mo>", '<mo lspace="0.2em" rspace="0.2em">&#x02223;</mo>'),
-    (r"<mo[^>]*>(max|min|det)</mo>", r"<mi>\1</mi>"),
-    (r"<mo>&#x0005E;</mo>", "<mo>&#x002C6;</mo>"),  # a hat, not the sign of a power
-)
 
 
 @cache
@@ -38,13 +30,10 @@ def latex(text: str, *, block: bool = True) -> str:
     return Parser(text, block=block).equation()
 
 
-@cache
 def mathml(text: str, block: bool) -> Markup:
-    """An equation in plain text, or LaTeX between dollar signs, as a <math> element."""
-    xml = convert(latex(text, block=block), display="block" if block else "inline")
-    for pattern, replacement in _REPAIRS:
-        xml = re.sub(pattern, replacement, xml)
-    return Markup(xml)
+    """An equation in plain text, or LaTeX between dollar signs, as MathML."""
+    display = "block" if block else "inline"
+    return Markup().join(math_elements(latex(text, block=block), display))
 
 
 def relation(text: str) -> list[int]:

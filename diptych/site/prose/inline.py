@@ -7,19 +7,17 @@ sizes) and of letters, numbers and signs between them. Whatever may be a word st
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 from markupsafe import Markup, escape
 
 from diptych.site.prose.atoms import CODE, Atom, atoms
-from diptych.site.prose.equations import latex, mathml, relation
+from diptych.site.prose.equations import latex
+from diptych.site.prose.mathml import math_elements
 from diptych.site.prose.tokens import NotationError
 
 _TIMES = re.compile(r"(?<![\w^])(\d+|[A-Zk]|[Ok]H) x (\d+|[A-Zk]|[Ok]W)(?!\w)")
 _SIGNS = (("->", "→"), ("<-", "←"), (">=", "≥"), ("<=", "≤"), (" - ", " − "))
 _PUNCTUATION = re.compile(r"[.,;:)]*")
-LONG = 36
-"""A formula of more signs may be broken between lines."""
 _LABELS = {"type", "types", "appendix", "estimator", "algorithm", "case"}
 """words before a letter that names a thing: mask type A, appendix C"""
 
@@ -93,18 +91,11 @@ def _sentences(text: str) -> Markup:
     for start, end in formulas(text):
         result += _words(text[position:start])
         position = end + len(_PUNCTUATION.match(text, end)[0])  # type: ignore[index]
-        *parts, last = _breakable(text[start:end])
-        html = mathml(last, block=False)
+        *first, html = math_elements(latex(text[start:end], block=False))
         if position > end:  # no line may begin with the sign after a formula
             html = Markup('<span class="nobr">{}{}</span>').format(html, text[end:position])
-        result += Markup().join(mathml(part, block=False) for part in parts) + html
+        result += Markup().join(first) + html
     return result + _words(text[position:])
-
-
-def _breakable(formula: str) -> list[str]:
-    """A long formula in parts before its relation signs, where a line may break."""
-    signs = relation(formula) if len(formula) > LONG else []
-    return [formula[a:b].strip() for a, b in pairwise([0, *signs, len(formula)]) if a < b]
 
 
 def _words(text: str) -> Markup:

@@ -91,18 +91,14 @@ def _of_block(row: Group, rows: list[Group]) -> str:
     if row.kind not in ("left", "right"):
         return ""
     side: SideName = row.kind
-    line = _side(row, side)[0].node.__dict__.get("lineno", 0)
+    line = row.side(side)[0].node.__dict__.get("lineno", 0)
     for other in reversed(rows):
-        node = _side(other, side)[0].node if other.kind == side else None
+        node = other.side(side)[0].node if other.kind == side else None
         if not isinstance(node, ast.If | ast.For):
             continue
         if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
             return other.remark
     return ""
-
-
-def _side(row: Group, side: SideName) -> tuple[Statement, ...]:
-    return row.left if side == "left" else row.right
 
 
 def _repeating(before: Group, row: Group) -> Group:

@@ -77,6 +77,10 @@ class Group:
     part_of: str = ""
     """the id of a pair above, of whose left side this is the rest, after a vjp"""
 
+    def side(self, side: SideName) -> tuple[Statement, ...]:
+        """The statements of one side."""
+        return self.left if side == "left" else self.right
+
     @property
     def is_fold(self) -> bool:
         """True if several statements of one side stand beside those of the other."""

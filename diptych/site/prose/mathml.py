@@ -1,8 +1,8 @@
 """Formulas in LaTeX as MathML that browsers set well.
 
-latex2mathml makes the MathML. Browsers implement MathML Core, which has no script or double-struck
-letters and no alignment of cells by attribute, and sets no space after the name of a function: all
-three are repaired here.
+latex2mathml makes the MathML. Browsers implement MathML Core, which has no script, double-struck or
+monospaced letters and no alignment of cells by attribute, and sets no space after the name of a
+function: all of these are repaired here.
 """
 
 from __future__ import annotations
@@ -29,19 +29,23 @@ ROWS = ("math", "mrow", "mtd", "mstyle", "mpadded")
 TERMS = ("mi", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "mrow", "mstyle", "msqrt")
 
 
-@cache
 def mathml(latex: str, display: str = "inline") -> Markup:
     """MathML of a formula; `display` is "inline" or "block".
 
     Raises: ValueError that names a command which the library does not know: it would stay on the
     page as text.
     """
+    return Markup().join(math_elements(latex, display))
+
+
+@cache
+def math_elements(latex: str, display: str = "inline") -> tuple[Markup, ...]:
+    """The <math> elements of a formula: a line may break between those of an inline one."""
     text = convert(latex.replace("{aligned}", "{align*}"), display=display)
-    if "\\" in text:
-        command = text[text.index("\\") :].split("<")[0]
-        raise ValueError(f"latex: got {latex!r} with {command}, which has no MathML")
     root = ElementTree.fromstring(text.replace(NAMESPACE, "", 1))
     for element in list(root.iter()):
+        if (element.text or "").startswith("\\"):
+            raise ValueError(f"latex: got {latex!r} with {element.text}, which has no MathML")
         _join_letters(element)
         _set_letter(element)
         _set_signs(element)
@@ -49,29 +53,25 @@ def mathml(latex: str, display: str = "inline") -> Markup:
     for element in list(root.iter()):
         _space_names(element)
     roots = _cut(root) if display == "inline" else [root]
-    html = "".join(ElementTree.tostring(part, encoding="unicode") for part in roots)
-    return Markup(html.replace(" />", "/>"))
+    html = (ElementTree.tostring(part, encoding="unicode") for part in roots)
+    return tuple(Markup(part.replace(" />", "/>")) for part in html)
 
 
 def _cut(root: Element) -> list[Element]:
-    """A long formula within a sentence in parts, before its relations, so that lines can break."""
+    """A long formula in parts, before its relations and its sums outside of brackets."""
     row = root[0] if len(root) == 1 and root[0].tag == "mrow" else root
-    parts: list[Element] = []
-    for child in row:
-        if not parts or (
-            len(row) > LONG and child.tag == "mo" and (child.text or "?") in RELATIONS
-        ):
-            parts.append(Element("mrow"))
-            if len(parts) > 1:
-                child.set("form", "infix")  # or it would have no space before it
-        parts[-1].append(child)
-    if len(parts) <= 1:
+    if len(row) <= LONG:
         return [root]
-    result = []
-    for part in parts:
-        result.append(Element("math", root.attrib))
-        result[-1].append(part)
-    return result
+    parts, depth = [Element("math", root.attrib)], 0
+    for child in row:
+        sign = (child.tag == "mo" and child.text) or "?"
+        depth += (sign in "([{") - (sign in ")]}")
+        before = parts[-1][-1] if len(parts[-1]) else child
+        if sign in RELATIONS and not depth and (before.text or "?") not in RELATIONS:
+            parts.append(Element("math", root.attrib))
+            child.set("form", "infix")  # or it would have no space before it
+        parts[-1].append(child)
+    return parts
 
 
 def _join_letters(element: Element) -> None:
@@ -95,22 +95,28 @@ def _set_letter(element: Element) -> None:
         element.text = letter
     elif variant == "bold" and text.isdigit():
         element.text = "".join(chr(BOLD_ZERO + int(digit)) for digit in text)
-    elif variant == "normal" and len(text) > 1:
-        pass  # a name of several letters is upright anyway
-    else:
+    elif variant == "monospace":
+        element.set("style", "font-family:monospace")
+    elif variant != "normal" or len(text) < 2:  # a name of several letters is upright anyway
         return
     del element.attrib["mathvariant"]
 
 
 def _set_signs(element: Element) -> None:
-    """Set the space around bars and signs, and overlines that stretch."""
-    if element.tag == "mo" and element.text == "|":
-        element.attrib.update(lspace="0", rspace="0")
+    """Set the space around bars, and signs that are letters or names for latex2mathml."""
     if element.tag == "mi" and element.text in (";", "~"):
         element.tag, element.text = "mo", element.text.replace("~", "∼")
-    if element.tag == "mo" and _is_name(element):
+    if element.tag != "mo":
+        return
+    if _is_name(element):
         element.tag = "mi"
-    if element.tag == "mo" and element.text == "―":  # \overline
+    elif element.text == "|":
+        element.attrib.update(lspace="0", rspace="0")
+    elif element.text == "∣":
+        element.attrib.update(lspace="0.2em", rspace="0.2em")
+    elif element.text == "^":  # a hat, not the sign of a power
+        element.text = "ˆ"
+    elif element.text == "―":  # \overline
         element.text = "¯"
         element.set("stretchy", "true")
 
