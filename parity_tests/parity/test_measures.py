@@ -18,6 +18,7 @@ def test_the_normwise_error_of_known_arrays():
     assert errors.normwise(np.zeros(2), np.zeros(2)) == 0
     assert errors.normwise(np.array([0.0, 1e-300]), np.zeros(2)) == math.inf
     assert errors.normwise(np.array([]), np.array([])) == 0
+    assert errors.normwise(np.array([1.0, 1.0]), np.array([1e-200, 0.0])) == math.inf
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
@@ -12,7 +13,12 @@ import pytest
 import torch
 
 from diptych.site.measured.line_trace import LineTrace, gradient_edge
-from diptych.site.measured.panel_files import read_panel_file
+from diptych.site.measured.panel_files import (
+    allocates,
+    filled_names,
+    read_panel_file,
+    uses,
+)
 from diptych.site.measured.right_graph import RightGraph
 
 SOURCE = """
@@ -145,3 +151,12 @@ def test_the_gradient_of_one_call_is_its_part_alone():
     part, rest = graph.gradient(edge, first, middle), graph.gradient(edge, middle)
     assert part is not None and np.array_equal(part, [5, 5])
     assert rest is not None and np.allclose(rest, np.exp([3, 6]))
+
+
+def test_arrays_without_values_are_told_apart():
+    """np.empty allocates, and a name that is filled by elements means nothing before its end."""
+    function = ast.parse("def f():\n    a = np.empty(3)\n    a[0] = 1\n    b = a + 1\n").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert [allocates(statement) for statement in function.body] == [True, False, False]
+    assert filled_names(function) == {"a"}
+    assert uses(function, "a") == 2

@@ -18,7 +18,8 @@ def normwise(array: np.ndarray, reference: np.ndarray) -> float:
     if scale == 0:
         return 0.0 if not array.any() else math.inf
     # scaled first: squares of numbers below 1e-162 underflow, squares above 1e154 overflow
-    difference = np.linalg.norm(array / scale - reference / scale)
+    with np.errstate(over="ignore"):  # an array beyond 1e154 times its reference: the error is inf
+        difference = np.linalg.norm(array / scale - reference / scale)
     return float(difference / np.linalg.norm(reference / scale))
 
 

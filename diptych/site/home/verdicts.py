@@ -59,7 +59,9 @@ def _verdict(
 ) -> Verdict:
     def excess(row: Sequence[Any]) -> float:
         error, bound = float(row[ERROR[dtype]]), float(row[BOUND[dtype]])
-        return error / bound if error else 0.0
+        if not error:
+            return 0.0
+        return error / bound if bound else math.inf  # the bound of a mask is 0
 
     worst = max(rows, key=lambda row: math.inf if math.isnan(excess(row)) else excess(row))
     error, name, tensors = float(worst[ERROR[dtype]]), worst[0], len(rows)
@@ -80,8 +82,10 @@ def _verdict(
 
 
 def _level(error: float, bound: float) -> float:
-    if not error or not bound:
+    if not error:
         return 0.0
+    if not bound:
+        return 1.0
     return min(1.0, max(0.0, 1 + math.log10(error / bound) / 4)) if math.isfinite(error) else 1.0
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from diptych.arrays import leaves, to_numpy
 from diptych.parity.running.alignment import match_leaves
-from diptych.site.measured.gradient_twins import GradientTwins, uses
+from diptych.site.measured.gradient_twins import GradientTwins
 from diptych.site.measured.line_trace import Execution, Frame, Value
+from diptych.site.measured.panel_files import allocates, filled_names, uses
 from diptych.site.measured.places import Place, Places
 from diptych.site.measured.traced_run import BACKWARD, LOSS, TracedRun
 from diptych.site.measured.twins import Twins
@@ -185,25 +186,6 @@ def _by_group(frame: Frame, places: Places) -> dict[tuple[str, str], list[tuple[
             if value.name.partition("[")[0] not in filled or value.name.endswith("]"):
                 groups[place.group, value.key].append((execution, value))
     return groups
-
-
-@functools.cache
-def filled_names(function: ast.AST) -> frozenset[str]:
-    """Local arrays that a function fills element by element: as a whole they mean nothing yet."""
-    return frozenset(
-        target.value.id
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name)
-    )
-
-
-@functools.cache
-def allocates(statement: ast.AST) -> bool:
-    """True for a statement that makes an array without values, such as np.empty."""
-    calls = (node for node in ast.walk(statement) if isinstance(node, ast.Attribute))
-    return any(node.attr in ("empty", "empty_like") for node in calls)
 
 
 def _join_module_calls(run: TracedRun, frames: list[Frame], twins: Twins) -> None:

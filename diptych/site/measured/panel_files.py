@@ -174,3 +174,37 @@ def _is_pure(node: ast.expr) -> bool:
     kinds = ast.Subscript | ast.Name | ast.Constant | ast.BinOp | ast.Slice | ast.Tuple
     kinds |= ast.Attribute | ast.operator | ast.expr_context | ast.UnaryOp | ast.unaryop
     return all(isinstance(child, kinds) for child in ast.walk(node))
+
+
+@functools.cache
+def filled_names(function: ast.AST) -> frozenset[str]:
+    """Local arrays that a function fills element by element: as a whole they mean nothing yet."""
+    return frozenset(
+        target.value.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name)
+    )
+
+
+@functools.cache
+def allocates(statement: ast.AST) -> bool:
+    """True for a statement that makes an array without values, such as np.empty."""
+    calls = (node for node in ast.walk(statement) if isinstance(node, ast.Attribute))
+    return any(node.attr in ("empty", "empty_like") for node in calls)
+
+
+def uses(function: ast.AST, name: str) -> int:
+    """How often a function reads a local variable outside its nested functions."""
+
+    def reads(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if not isinstance(child, ast.FunctionDef | ast.Lambda):
+                yield child
+                yield from reads(child)
+
+    return sum(
+        isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
+        for n in reads(function)
+    )

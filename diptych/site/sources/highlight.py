@@ -20,6 +20,7 @@ from diptych.site.sources.vocabulary import is_backward_name, twin
 
 LONG = 72
 """A longer line may be broken after a bracket or a comma."""
+SIGNS = re.compile(r"-&gt;|-<b [^>]*>[^<]*</b>")
 Interval = tuple[int, int]
 
 
@@ -53,9 +54,14 @@ def code_lines(text: str, side: SideName) -> list[Markup]:
     """The highlighted lines of a source text."""
     lambdas = _backward_lambdas(text) if side == "left" else {}
     return [
-        Markup().join(_spans(line, lambdas.get(number, []), side))
+        keep_signs(Markup().join(_spans(line, lambdas.get(number, []), side)))
         for number, line in enumerate(token_lines(text), 1)
     ]
+
+
+def keep_signs(html: Markup) -> Markup:
+    """Python as HTML in which no line wraps within an arrow or after the sign of a name."""
+    return Markup(SIGNS.sub(r'<span class="nw">\g<0></span>', html))
 
 
 def numbered_line(

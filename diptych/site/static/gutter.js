@@ -36,7 +36,7 @@
     button.textContent = sign + (worst.compared ? sci(worst.error) : shapeOf(worst));
     button.setAttribute("aria-label", worst.compared
       ? `${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`
-      : `${worst.kind} of shape ${shapeOf(worst)}, not compared by itself`);
+      : `${worst.kind} of shape ${shapeOf(worst)}; the right panel keeps no such array to compare`);
     chipRows.set(button, rows);
     return button;
   }
@@ -119,7 +119,7 @@
     const [verdict, , , , reproducer] = data.verdicts[variant]?.[dtype] || [];
     const failed = rows.some((row) => row.bad) && reproducer ? `<p class="bad">${escape(verdict)}</p><code class="command">${escape(reproducer)}</code>` : "";
     return `<p>‖left − right‖ / ‖right‖, ${escape(variant)}, ${dtype}</p><table><tr><th>tensor</th><th>kind</th><th>shape</th><th>error</th><th>bound</th></tr>${shown.map(line).join("")}</table>${
-      sorted.every((row) => row.compared) ? "" : "<p>–: not compared by itself; what follows from it is.</p>"}${
+      sorted.every((row) => row.compared) ? "" : "<p>Only a shape: the right panel keeps no such array, because this is part of a larger expression there or<br>is computed by autograd or by a kernel of torch. What is computed from it is compared.</p>"}${
       sorted.length > shown.length ? `<p>and ${sorted.length - shown.length} more with smaller errors</p>` : ""}${failed}`;
   }
   function show(button) {

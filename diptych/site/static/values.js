@@ -14,11 +14,22 @@
 
   // --- arrays: rows of numbers, however they came; a long vector is read like lines of text
   const WIDE = 32;
-  function grid(values) {
+  function grid(values, shape = []) {
     if (values === null || values === undefined) return null;
     const rows = Array.isArray(values) ? (Array.isArray(values[0]) ? values : [values]) : [[values]];
-    if (rows.length > 1 || rows[0].length <= WIDE) return rows;
-    return Array.from({ length: Math.ceil(rows[0].length / WIDE) }, (_, k) => rows[0].slice(k * WIDE, (k + 1) * WIDE));
+    const isColumn = rows[0].length === 1 && rows.length > WIDE;
+    if (!isColumn && (rows.length > 1 || rows[0].length <= WIDE)) return rows;
+    const numbers = rows.flat(), last = shape.findLast((size) => size > 1);
+    const wide = isColumn && last <= WIDE && numbers.length % last === 0 ? last : WIDE;
+    return Array.from({ length: Math.ceil(numbers.length / wide) }, (_, k) => numbers.slice(k * wide, (k + 1) * wide));
+  }
+  /** The loop whose steps are the rows of a grid: its variable, the first and the last step shown. */
+  function loop(step, rows) {
+    const [, name, last] = /^(\w+) = 0 … (\d+)$/.exec(step.times || "") || [];
+    const count = name ? Number(last) + 1 : parseInt(step.times) || 0;
+    if (count < 2 || rows < 2 || (rows > count && rows % count)) return null;
+    const each = Math.max(1, rows / count); // rows of one step
+    return { name: name || "run", each, last: Math.ceil(rows / each) - 1 };
   }
   const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
   function extent(...grids) {
@@ -29,8 +40,8 @@
   const share = (x, [low, high]) => high > low ? (x - low) / (high - low) : x ? 0.5 : 0;
 
   // --- the tape
-  function thumbnail(values) {
-    const rows = grid(values), range = extent(rows), canvas = document.createElement("canvas");
+  function thumbnail({ left, shape }) {
+    const rows = grid(left, shape), range = extent(rows), canvas = document.createElement("canvas");
     [canvas.height, canvas.width] = [rows.length, rows[0].length];
     const scale = Math.max(1, Math.min(6, 60 / canvas.width, 34 / canvas.height));
     canvas.style.width = `${Math.max(5, Math.min(64, canvas.width * scale))}px`;
@@ -46,48 +57,65 @@
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("role", "tab");
-    button.innerHTML = `<b>${escape(step.name)}</b><small>${step.shape.length ? step.shape.join("×") : "scalar"}</small>`;
-    button.prepend(thumbnail(step.left));
+    button.innerHTML = `<b>${escape(step.name)}</b><small>${step.shape.length ? step.shape.join("×") : "scalar"}${/^\w+ =/.test(step.times) ? `, each ${step.times.split(" ")[0]}` : ""}</small>`;
+    button.prepend(thumbnail(step));
     button.addEventListener("click", () => move(k - at));
     return button;
   });
+  // the steps within one run of a function stand together under its name
+  const definition = (step) => step.group.replace(/\.\d+$/, "");
   const turn = steps.findIndex((step) => step.phase === "backward");
-  for (const [k, button] of buttons.entries()) {
-    if (k === turn) tape.append(Object.assign(document.createElement("span"), { className: "turn-point", textContent: "backward", role: "presentation" }));
-    tape.append(button);
+  const runs = [];
+  for (const [k, step] of steps.entries()) {
+    const key = `${step.group} ${step.name}`, name = definition(step), run = runs.at(-1);
+    if (run && run.name === name && k !== turn && !run.keys.has(key)) { run.keys.add(key); run.steps.push(k); continue; }
+    const visit = 1 + runs.filter((r) => r.phase === step.phase && r.name === name && r.keys.has(key)).length;
+    runs.push({ name, phase: step.phase, visit, keys: new Set([key]), steps: [k] });
   }
+  for (const run of runs) {
+    const visits = Math.max(...runs.filter((r) => r.phase === run.phase && r.name === run.name).map((r) => r.visit));
+    run.title = run.name + (visits > 1 ? ` (run ${run.visit} of ${visits})` : "");
+    const box = Object.assign(document.createElement("span"), { className: "run", role: "presentation", title: run.title });
+    box.innerHTML = `<small>${escape(run.title.split(/\.(?=\w)/).pop())}</small><span role="presentation"></span>`;
+    box.lastChild.append(...run.steps.map((k) => buttons[k]));
+    if (run.steps[0] === turn) tape.append(Object.assign(document.createElement("span"), { className: "turn-point", textContent: "backward", role: "presentation" }));
+    tape.append(box);
+  }
+  const runOf = (k) => runs.find((run) => run.steps.includes(k));
 
   // --- the maps
-  function map(kind, title, rows, range, subtitle, foot) {
+  function map(kind, title, rows, range, subtitle, foot, steps_of_loop) {
     const wide = rows[0].length;
     if (rows.length === 1 && wide === 1) return `<div class="map"><h3>${title}<span>${subtitle}</span></h3><p class="scalar">${foot}</p></div>`;
     const low = strip.classList.contains("docked") ? 110 : 200;
     const room = (maps.clientWidth || 900) / (matchMedia("(max-width: 760px)").matches ? 2 : 3) - 36;
-    const size = Math.max(3, Math.min(24, Math.floor(room / wide) - 1, Math.floor(low / rows.length) - 1));
+    const high = Math.max(3, Math.min(26, Math.floor(low / rows.length) - 1));
+    const size = Math.max(3, Math.min(Math.max(24, 1.5 * high), Math.floor((room - (steps_of_loop ? 52 : 0)) / wide) - 1));
+    const axis = steps_of_loop ? `<div class="axis" aria-hidden="true"><span>${steps_of_loop.name} = 0</span><span>${steps_of_loop.name} = ${steps_of_loop.last}</span></div>` : "";
     const cells = rows.flatMap((row) => row.map((x) => isNumber(x) ? `<i style="--v:${share(x, range).toFixed(3)}"></i>` : '<i class="none"></i>'));
     return `<div class="map" style="--c:var(${{ left: "--left", right: "--right", difference: "--ok" }[kind]})"><h3>${title}<span>${subtitle}</span></h3>
-      <div class="cells" data-kind="${kind}" role="img" tabindex="0" aria-label="${title}: ${rows.length} by ${wide} numbers, arrow keys read them" style="--h:${size}px;grid-template-columns:repeat(${wide}, minmax(0, ${size}px))">${cells.join("")}</div><p>${foot}</p></div>`;
+      <div class="grid">${axis}<div class="cells" data-kind="${kind}" role="img" tabindex="0" aria-label="${title}: ${rows.length} by ${wide} numbers, arrow keys read them" style="--h:${high}px;grid-template-columns:repeat(${wide}, minmax(0, ${size}px))">${cells.join("")}</div></div><p>${foot}</p></div>`;
   }
-  const legend = ([low, high]) => `${short(low)}<span class="scale"></span>${short(high)}`;
+  const legend = ([low, high]) => low === high ? `all ${short(low)}` : `${short(low)}<span class="scale"></span>${short(high)}`;
   function render() {
-    const step = steps[at], left = grid(step.left), difference = grid(step.difference);
-    const size = step.shape.length ? `(${step.shape.join(", ")})${escape(step.part || "")}` : "scalar";
-    const title = step.times && left.length > 1 ? `${size}, a row a step` : size;
+    const step = steps[at], left = grid(step.left, step.shape), difference = grid(step.difference, step.shape);
+    const size = step.shape.length ? `${step.part ? `${escape(step.part)} of ` : ""}(${step.shape.join(", ")})` : "scalar";
+    const rounds = loop(step, left.length), title = rounds ? `${size}, each ${rounds.name}` : size;
     const one = left.length === 1 && left[0].length === 1;
     if (!difference) {
       const range = extent(left);
-      maps.innerHTML = map("left", "left, NumPy", left, range, title, one ? short(left[0][0]) : legend(range)) +
-        '<div class="map"><h3>right, PyTorch</h3><p>There is no array to show: autograd or a fused kernel of torch computes this.</p></div>';
+      maps.innerHTML = map("left", "left, NumPy", left, range, title, one ? short(left[0][0]) : legend(range), rounds) +
+        '<div class="map"><h3>right, PyTorch</h3><p>The right panel keeps no such array: it is part of a larger expression, or autograd or a kernel of torch computes it.</p></div>';
       return;
     }
     const right = left.map((row, i) => row.map((x, j) => isNumber(x) ? x - difference[i][j] : x));
     const size_of = difference.map((row) => row.map((x) => isNumber(x) ? Math.abs(x) : x));
     const range = extent(left, right), most = extent(size_of)[1];
     const differ = size_of.flat().filter((x) => x !== 0).length;
-    maps.innerHTML = map("left", "left, NumPy", left, range, title, one ? short(left[0][0]) : legend(range)) +
-      map("right", "right, PyTorch", right, range, title, one ? short(right[0][0]) : legend(range)) +
+    maps.innerHTML = map("left", "left, NumPy", left, range, title, one ? short(left[0][0]) : legend(range), rounds) +
+      map("right", "right, PyTorch", right, range, title, one ? short(right[0][0]) : legend(range), rounds) +
       map("difference", "difference", size_of, [0, most || 1], differ ? `${differ} of ${size_of.flat().length} differ` : "",
-        one ? sci(size_of[0][0], 1) : differ ? `0<span class="scale"></span>${sci(most, 1)}` : "the same to the last bit");
+        one ? sci(size_of[0][0], 1) : differ ? `0<span class="scale"></span>${sci(most, 1)}` : "the same to the last bit", rounds);
   }
   function show(k, focus = false) {
     at = Math.min(steps.length - 1, Math.max(0, k));
@@ -95,7 +123,8 @@
     under.textContent = "";
     const step = steps[at], group = groupOf(step);
     $(".count", strip).textContent = `${step.phase}, ${at + 1} of ${steps.length}`;
-    $(".what code", strip).textContent = `${step.name}${group ? `   in ${group.closest(".def, .imports").id}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
+    $(".what code", strip).textContent = `${step.name}${group ? `   in ${runOf(at).title}, line ${step.line ?? $(".ln > i", group)?.textContent}` : ""}${step.times ? `, ${step.times}` : ""}`;
+    showLines(step, group);
     follow.hidden = !group;
     for (const [i, button] of buttons.entries()) {
       button.setAttribute("aria-selected", i === at);
@@ -108,12 +137,37 @@
     render();
     if (strip.classList.contains("docked")) reveal(group);
   }
+  /** The statement of a step on the left, and what stands beside it on the right. */
+  function showLines(step, group) {
+    const left = $$(".L > .ln", group || strip), right = $$(".R > .ln", group || strip);
+    const first = Math.max(0, left.findIndex((line) => line.id === `L${step.line}`));
+    let open = 0, last = first;
+    for (; last < left.length; last++) { // up to the line that closes the brackets of the first
+      const text = $("code", left[last]).textContent.replace(/#.*/, "");
+      open += (text.match(/[([{]/g) || []).length - (text.match(/[)\]}]/g) || []).length;
+      if (open <= 0) break;
+    }
+    const said = $(".R > .remark", group || strip)?.textContent || "";
+    $(".lines", strip).replaceChildren(column("L", left.slice(first, last + 1), ""), column("R", right.slice(0, 4), said));
+  }
+  function column(side, lines, remark) {
+    const box = Object.assign(document.createElement("div"), { className: side });
+    const outer = lines.length ? Math.min(...lines.map((line) => parseInt(getComputedStyle($("code", line)).getPropertyValue("--i")) || 0)) : 0;
+    box.style.setProperty("--depth", outer / 4);
+    for (const line of lines) {
+      const copy = line.cloneNode(true);
+      for (const element of [copy, ...$$("[id], [tabindex]", copy)]) { element.removeAttribute("id"); element.removeAttribute("tabindex"); }
+      box.append(copy);
+    }
+    if (!lines.length && remark) box.append(Object.assign(document.createElement("p"), { className: "remark", textContent: remark }));
+    return box;
+  }
   const groupOf = (step) => step.group && $(`.g[data-g="${CSS.escape(step.group)}"]`);
   function reveal(group) {
     if (!group) return;
     const box = group.getBoundingClientRect(), room = innerHeight - $(".player", strip).offsetHeight;
     const by = box.top - room / 2.6;
-    if (box.top < 90 || box.bottom > room - 20) scrollBy({ top: by, behavior: Math.abs(by) < innerHeight ? "smooth" : "auto" });
+    if (box.top < 100 || box.bottom > room - 20) scrollBy({ top: by, behavior: Math.abs(by) < innerHeight ? "smooth" : "auto" });
   }
   function dock(on) {
     touched = true;
@@ -154,13 +208,15 @@
     under.textContent = "";
     if (index === null) return;
     for (const cells of $$(".cells", maps)) cells.children[index]?.classList.add("cursor");
-    const left = grid(steps[at].left), wide = left[0].length, [i, j] = [Math.floor(index / wide), index % wide];
-    const x = left[i][j], d = grid(steps[at].difference)?.[i][j];
-    under.innerHTML = `${escape(steps[at].name)}[${i}, ${j}]   <b class="l">${short(x)}</b>` +
+    const left = grid(steps[at].left, steps[at].shape), wide = left[0].length, [i, j] = [Math.floor(index / wide), index % wide];
+    const x = left[i][j], d = grid(steps[at].difference, steps[at].shape)?.[i][j];
+    const rounds = loop(steps[at], left.length);
+    const place = !rounds ? `[${i}, ${j}]` : `[${rounds.each > 1 ? `${i % rounds.each}, ` : ""}${j}] at ${rounds.name} = ${Math.floor(i / rounds.each)}`;
+    under.innerHTML = `${escape(steps[at].name)}${place}   <b class="l">${short(x)}</b>` +
       (d === undefined ? "" : `   <b class="r">${isNumber(x) ? short(x - d) : x}</b>   difference <b class="ok">${sci(d, 1)}</b>`);
   }
   function walk(event) {
-    const wide = grid(steps[at].left)[0].length, last = event.target.children.length - 1;
+    const wide = grid(steps[at].left, steps[at].shape)[0].length, last = event.target.children.length - 1;
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: wide, ArrowUp: -wide }[event.key];
     if (!by) return;
     event.preventDefault();
