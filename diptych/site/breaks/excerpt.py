@@ -22,8 +22,8 @@ LINES_AROUND = 4
 SIDES: tuple[SideName, SideName] = ("left", "right")
 STRUCTURE = ('<span class="ln', '<span class="bw"', '<span class="nw"', "<i>", "<code", "</")
 TOKENS = (
-    r'<span class="(?:ln|bw|nw)[^>]*>|<i>\d+</i>|</?code>|<(?:b|span)[^>]*>[^<]*</(?:b|span)>|</span>'
-    r"|&#?\w+;|\w+|\s+|[^<\w\s]"
+    r'<span class="(?:ln|bw|nw)[^>]*>|<i>\d+</i>|</?code>|<(?:b|span)[^>]*>[^<]*</(?:b|span)>'
+    r"|</span>|&#?\w+;|\w+|\s+|[^<\w\s]"
 )
 """The parts of a line: its frame, highlighted tokens, and what is not highlighted."""
 OMITTED = Markup('<span class="ln omitted"><i></i><code>...</code></span>')
