@@ -124,7 +124,7 @@ def planting_process() -> Iterator[PlantingProcess]:
                 shutil.copytree(ROOT / part, folder / part)
             elif (ROOT / part).is_file():
                 shutil.copy2(ROOT / part, folder / part)
-        for package in PACKAGES:  # those of the root may be older than their files
+        for package in PACKAGES:  # old bytecode may stand beside them
             compileall.compile_dir(folder / package, quiet=2)
         yield PlantingProcess(process, folder)
 
