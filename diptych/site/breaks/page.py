@@ -76,17 +76,15 @@ def write_break_page(
     environment: Environment,
     pages: Sequence[SourcePage],
     recorded: Sequence[Recorded],
-    **variables: Any,
 ) -> None:
-    """Write pages/break.html and assets/breaks.js; `variables` are those of the base template."""
+    """Write pages/break.html and assets/breaks.js."""
     places = Places(pages)
     cards = [make_card(r, places) for r in recorded]
     models: dict[str, list[Card]] = {}
     for card in cards:
         models.setdefault(card.fault.chapter, []).append(card)
-    variables = {"root": "../", "pages": pages, "here": SLUG} | variables
     template = environment.get_template("break.html.j2")
-    html = template.render(cards=cards, models=models, **variables)
+    html = template.render(root="../", pages=pages, here=SLUG, cards=cards, models=models)
     write_atomically(out / "pages" / f"{SLUG}.html", html.encode())
     write_atomically(out / "assets" / "breaks.js", marks_script(recorded, places).encode())
 
