@@ -32,12 +32,13 @@
   // --- a planted fault (break.js): the rows of its report count; what stands at statements was
   // measured without it
   let fault = null;
+  const reported = () => fault && variant === fault.pair && dtype === "float64";
   const isStatement = (key) => /\.\d+$/.test(key);
   function withFault(row) {
-    if (!fault || variant !== fault.pair) return row;
-    if (isStatement(row.key)) return { ...row, stale: true, bad: false };
-    const failure = fault.failures?.find(([kind, name]) => kind === row.kind && name === row.name);
-    if (!failure || dtype !== "float64") return { ...row, stale: dtype !== "float64" };
+    if (!fault) return row;
+    if (isStatement(row.key) || !reported()) return { ...row, stale: true, bad: false };
+    const failure = fault.failures.find(([kind, name]) => kind === row.kind && name === row.name);
+    if (!failure) return row;
     const size = typeof failure[2] === "string" ? Infinity : failure[2];
     return { ...row, compared: true, error: failure[2], size, bound: row.bound ?? 0, bad: true };
   }
@@ -102,7 +103,13 @@
     if (place) { place.textContent = text; place.className = place.className.replace(/\b(ok|bad)\b/g, "").trim(); if (css) place.classList.add(css); }
   };
   function renderFacts() {
-    const [verdict, count, worst, tensor] = data.verdicts[variant]?.[dtype] || ["not measured", null, null, ""];
+    let [verdict, count, worst, tensor] = data.verdicts[variant]?.[dtype] || ["not measured", null, null, ""];
+    if (fault && !reported()) [verdict, count, worst, tensor] = ["not measured with this fault", null, null, ""];
+    else if (fault?.failures.length) {
+      const size = ([, , error]) => typeof error === "string" ? Infinity : error;
+      [, tensor, worst] = fault.failures.reduce((a, b) => size(b) > size(a) ? b : a);
+      verdict = fault.verdict;
+    }
     const agrees = verdict === "agrees";
     fact("dtype", dtype);
     fact("verdict", agrees ? "Agrees" : worst === null ? "Not measured" : "Diverges", agrees ? "ok" : worst === null ? "" : "bad");
