@@ -61,7 +61,7 @@ def code_lines(text: str, side: SideName) -> list[Markup]:
 
 def keep_signs(html: Markup) -> Markup:
     """Python as HTML in which no line wraps within an arrow or after the sign of a name."""
-    return Markup(SIGNS.sub(r'<span class="nw">\g<0></span>', html))
+    return Markup(SIGNS.sub(r'<span class="nw">\g<0></span>', str(html)))
 
 
 def numbered_line(

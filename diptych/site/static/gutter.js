@@ -15,7 +15,8 @@
     const [error, bound] = dtype === "float64" ? [e64, bound64] : [e32, bound32];
     const compared = error !== null && error !== undefined;
     const size = !compared ? -1 : typeof error === "string" ? Infinity : error; // "inf" and "nan"
-    return { name, kind, shape, error, bound, size, count, compared, bad: compared && !(size <= bound) };
+    const other = dtype === "float64" ? e32 : e64, elsewhere = !compared && other !== null && other !== undefined;
+    return { name, kind, shape, error, bound, size, count, compared, elsewhere, bad: compared && !(size <= bound) };
   }
   const rowsOf = (key) => (data.rows[variant]?.[key] || []).map(measurement);
   const shapeOf = ({ shape }) => shape.length ? shape.join("×") : "scalar";
@@ -36,7 +37,7 @@
     button.textContent = sign + (worst.compared ? sci(worst.error) : shapeOf(worst));
     button.setAttribute("aria-label", worst.compared
       ? `${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`
-      : `${worst.kind} of shape ${shapeOf(worst)}; the right panel keeps no such array to compare`);
+      : `${worst.kind} of shape ${shapeOf(worst)}; ${worst.elsewhere ? `not compared in ${dtype}` : "the right panel keeps no such array to compare"}`);
     chipRows.set(button, rows);
     return button;
   }
@@ -115,11 +116,12 @@
   let kept = null;
   function table(rows) {
     const sorted = [...rows].sort((a, b) => b.bad - a.bad || b.size - a.size), shown = sorted.slice(0, 14);
-    const line = (row) => `<tr><td>${escape(row.name)}${row.count > 1 ? ` <span class="s">× ${row.count}</span>` : ""}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : "ok"}">${row.compared ? sci(row.error, 1) : "–"}</td><td class="s">${row.compared ? sci(row.bound) : ""}</td></tr>`;
+    const line = (row) => `<tr><td>${escape(row.name)}${row.count > 1 ? ` <span class="s">${row.count} times</span>` : ""}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : "ok"}">${row.compared ? sci(row.error, 1) : "–"}</td><td class="s">${row.compared ? sci(row.bound) : ""}</td></tr>`;
     const [verdict, , , , reproducer] = data.verdicts[variant]?.[dtype] || [];
     const failed = rows.some((row) => row.bad) && reproducer ? `<p class="bad">${escape(verdict)}</p><code class="command">${escape(reproducer)}</code>` : "";
     return `<p>‖left − right‖ / ‖right‖, ${escape(variant)}, ${dtype}</p><table><tr><th>tensor</th><th>kind</th><th>shape</th><th>error</th><th>bound</th></tr>${shown.map(line).join("")}</table>${
-      sorted.every((row) => row.compared) ? "" : "<p>Only a shape: the right panel keeps no such array, because this is part of a larger expression there or<br>is computed by autograd or by a kernel of torch. What is computed from it is compared.</p>"}${
+      sorted.some((row) => row.elsewhere) ? `<p>Only a shape: not compared in ${dtype}.</p>` : ""}${
+      sorted.every((row) => row.compared || row.elsewhere) ? "" : "<p>Only a shape: the right panel keeps no such array, because this is part of a larger expression there or is computed by autograd or by a kernel of torch. What is computed from it is compared.</p>"}${
       sorted.length > shown.length ? `<p>and ${sorted.length - shown.length} more with smaller errors</p>` : ""}${failed}`;
   }
   function show(button) {

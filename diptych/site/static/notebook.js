@@ -5,7 +5,7 @@
   if (!book) return;
 
   const update = () => {
-    for (const element of book.querySelectorAll(".formula, .printed, .shown")) {
+    for (const element of book.querySelectorAll(".formula, .printed, .shown, table:not(.beside)")) {
       if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
       else element.removeAttribute("tabindex");
     }

@@ -85,7 +85,7 @@
   for (const section of $$(".def")) reading.observe(section);
 
   // --- what is wider than its column can be scrolled by keyboard too
-  const wide = $$(".eqs, .tape, .art, main pre, main p:has(math), main dd:has(math)");
+  const wide = $$(".eqs, .eqs .whole, .tape, .art, main pre, main p:has(math), main dd:has(math)");
   const reach = () => {
     for (const element of wide)
       if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0; else element.removeAttribute("tabindex");

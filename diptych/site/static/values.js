@@ -76,7 +76,7 @@
     const visits = Math.max(...runs.filter((r) => r.phase === run.phase && r.name === run.name).map((r) => r.visit));
     run.title = run.name + (visits > 1 ? ` (run ${run.visit} of ${visits})` : "");
     const box = Object.assign(document.createElement("span"), { className: "run", role: "presentation", title: run.title });
-    box.innerHTML = `<small>${escape(run.title.split(/\.(?=\w)/).pop())}</small><span role="presentation"></span>`;
+    box.innerHTML = `<small><span>${escape(run.title.split(/\.(?=\w)/).pop())}</span></small><span role="presentation"></span>`;
     box.lastChild.append(...run.steps.map((k) => buttons[k]));
     if (run.steps[0] === turn) tape.append(Object.assign(document.createElement("span"), { className: "turn-point", textContent: "backward", role: "presentation" }));
     tape.append(box);
@@ -147,8 +147,9 @@
       open += (text.match(/[([{]/g) || []).length - (text.match(/[)\]}]/g) || []).length;
       if (open <= 0) break;
     }
-    const said = $(".R > .remark", group || strip)?.textContent || "";
-    $(".lines", strip).replaceChildren(column("L", left.slice(first, last + 1), ""), column("R", right.slice(0, 4), said));
+    const isBackward = step.phase === "backward";
+    const said = $(".R > .remark", group || strip)?.textContent || $(".name em", group?.closest(".def") || strip)?.textContent || "";
+    $(".lines", strip).replaceChildren(column("L", left.slice(first, last + 1), ""), column("R", isBackward ? [] : right.slice(0, 4), said || (isBackward ? "autograd does this on the right" : "")));
   }
   function column(side, lines, remark) {
     const box = Object.assign(document.createElement("div"), { className: side });
