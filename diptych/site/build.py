@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 
 from diptych.files import write_atomically
+from diptych.pairs.meanings import meaning
 from diptych.parity.reports.report import Report
 from diptych.site import books, pictures
 from diptych.site.breaks.page import write_break_page
@@ -117,7 +118,7 @@ class _Writer:
     ) -> None:
         self._out, self._pages, self._recorded = out, pages, recorded
         self._measured = measured.pages if measured else {}
-        self._environment = jinja_environment(links=_links(bool(recorded)))
+        self._environment = jinja_environment(links=_links(bool(recorded)), meaning=meaning)
         self._entries: list[Entry] = []
         self.problems: list[str] = []
         """The errors of the pictures that could not be drawn."""

@@ -95,7 +95,7 @@ def batch_norm(
         dn_j / dx_i = [i = j] / s - 1/s dmu/dx_i - (x_j - mu) / s^2 ds/dx_i
 
     with dmu/dx_i = 1 / m. And ds/dx_i = n_i / m, because s^2 = var + eps gives
-    2 s ds/dx_i = dvar/dx_i = 2/m (x_i - mu) = 2/m s n_i; here mu may be held fixed, since
+    2 s ds/dx_i = dvar/dx_i = 2 (x_i - mu) / m = 2 s n_i / m; here mu may be held fixed, since
     sum (x - mu) = 0. Hence
 
         dn_j / dx_i = ([i = j] - 1 / m - n_j n_i / m) / s

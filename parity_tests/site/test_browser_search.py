@@ -54,15 +54,51 @@ def test_escape_closes_the_list_and_then_leaves_the_box(reader: Reader) -> None:
     assert tab.evaluate("document.activeElement === document.body")
 
 
-def test_words_of_a_summary_are_found_and_nonsense_is_not(reader: Reader) -> None:
+def test_words_of_a_source_are_found(reader: Reader) -> None:
     tab = reader.open("index.html")
     tab.fill("#find", "zaremba peepholes")
     tab.wait_for_selector(OPTIONS)
     assert any("Zaremba" in name for name in shown(tab))
-    tab.fill("#find", "qqqq")
-    status = tab.locator(".find-status", has_text="No name matches.")
+
+
+def test_without_a_result_similar_names_are_suggested(reader: Reader) -> None:
+    tab = reader.open("index.html")
+    tab.fill("#find", "lstm_sell")
+    status = tab.locator(".find-status", has_text="Nothing found.")
     status.wait_for(state="attached")
-    assert not tab.is_visible(OPTIONS)
+    assert "lstm_cell" in shown(tab) and len(shown(tab)) == 3
+    note = "getComputedStyle(document.getElementById('find-results'), '::before').content"
+    assert "Nothing found." in tab.evaluate(note)
+    tab.keyboard.press("Enter")
+    assert tab.url.endswith("index.html")  # none is chosen before an arrow is pressed
+    tab.fill("#find", "lstm_cell")
+    tab.locator(".find-status", has_text="names").wait_for(state="attached")
+    assert tab.evaluate("document.getElementById('find-results').dataset.note") == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("BPTT", "backpropagation through time"),
+        ("backpropagation", "backpropagation through time"),
+        ("derivation", "Derivation of"),
+        ("causal", "masked"),
+        ("reparameterisation", "reparameterize"),
+        ("reparametrize", "reparameterize"),
+        ("logdet", "log-determinant"),
+        ("forget gate", "lstm"),
+        ("evidence lower bound", "elbo"),
+        ("spectral radius", ""),
+    ],
+)
+def test_a_word_of_the_field_leads_to_its_names(reader: Reader, query: str, expected: str) -> None:
+    tab = reader.open("index.html")
+    tab.fill("#find", query)
+    tab.wait_for_selector(OPTIONS)
+    text = " ".join(tab.locator(OPTIONS).all_text_contents()).lower()
+    status = tab.text_content(".find-status")
+    assert ("Nothing found." in status) == (not expected), status
+    assert expected.lower() in text, text
 
 
 def test_a_click_opens_a_result_on_a_phone_too(reader: Reader) -> None:

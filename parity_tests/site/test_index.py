@@ -11,6 +11,7 @@ from helpers import small_sites
 from helpers.small_sites import Anchors, measurements, pages, write_home
 
 from diptych import data, pairs
+from diptych.pairs.meanings import MEANINGS, meaning
 from diptych.runs.config import RunConfig
 from diptych.site.books.reading import notebooks
 from diptych.site.home import reading, repository
@@ -81,7 +82,7 @@ def test_lines_are_those_of_both_files():
 def test_a_page_of_a_model_answers_for_every_tensor_of_its_pair():
     result = verdicts(measurements("lstm[variational]"), "lstm")
     assert result["float64"].ok and result["float64"].tensors == 74
-    assert result["float64"].text == "3.0e−16" and result["float32"].text == "2.0e−07"
+    assert result["float64"].text == "3.0e−16" and result["float32"].text == "2.0e−7"
     assert 0 < result["float64"].level < 1
 
 
@@ -103,9 +104,30 @@ def test_an_infinite_error_is_no_agreement(error):
 def test_a_pair_that_diverges_is_named_with_the_command_that_reproduces_it(tmp_path):
     diverging = measurements("lstm", error64=4e-5, verdict="diverges")
     index = write_home(tmp_path, ("lstm",), lambda slug: diverging)["index.html"]
-    assert "Pairs that diverge" in index and "diverges: 4.0e−05" in index
+    assert "Pairs that diverge" in index and "diverges: 4.0e−5" in index
     assert "diptych check &#39;lstm&#39; --dtype float64 -v" in index
     assert "Pairs that diverge" not in write_home(tmp_path, ("lstm",), measured)["index.html"]
+
+
+def test_a_worst_error_names_its_variant_and_leads_to_it(tmp_path):
+    both = measurements("lstm")
+    other = measurements("lstm[two windows]", error64=8e-16)
+    for part in ("rows", "verdicts"):
+        both[part] |= other[part]
+    assert verdicts(both, "lstm")["float64"].variant == "lstm[two windows]"
+    assert verdicts(both, "nn/functional")["float64"].variant == "lstm[two windows]"
+    index = write_home(tmp_path, ("lstm", "nn/functional"), lambda slug: both)["index.html"]
+    for page in ("lstm", "nn.functional"):
+        address = f"pages/{page}.html?variant=lstm%5Btwo+windows%5D&dtype=float64"
+        assert address in Anchors(index).addresses
+    assert "8.0e−16" in index and 'title="the loss of two consecutive windows' in index
+
+
+def test_every_variant_has_a_meaning_in_words_and_no_other_name_has():
+    for name, pair in pairs.PAIRS.items():
+        assert MEANINGS[name].keys() == pair.variants.keys()
+    assert all(meaning(name) for name in pairs.names())
+    assert meaning("lstm[unknown]") == meaning("left, right") == ""
 
 
 def test_a_definition_without_a_twin_is_named(tmp_path, monkeypatch):
@@ -158,6 +180,7 @@ def test_every_address_of_the_index_and_of_the_results_leads_somewhere(run_folde
     for name in ("index.html", "pages/results.html"):
         for address in Anchors(texts[name]).addresses:
             path, _, anchor = address.partition("#")
+            path = path.partition("?")[0]
             if path.startswith("data:"):
                 continue
             target = (run_folder / name).parent / path if path else run_folder / name
@@ -228,7 +251,13 @@ def test_the_source_of_a_file_ends_with_its_year():
 
 
 def test_numbers_have_two_digits_and_a_true_minus_sign():
-    assert [scientific(x) for x in (0, 6.54e-16, math.inf)] == ["0", "6.5e−16", "inf"]
+    assert [scientific(x) for x in (0, 6.54e-16, 9e-6, 12.0, math.inf)] == [
+        "0",
+        "6.5e−16",
+        "9.0e−6",
+        "1.2e+1",
+        "inf",
+    ]
 
 
 def test_each_model_has_a_title_of_its_own():

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from diptych.site.home.runs import FIRST_STEPS, Training
+from diptych.site.home.verdicts import scientific
 
 WIDTH, HEIGHT, STRIP, GAP = 380.0, 130.0, 54.0, 16.0
 LEFT_EDGE = 44.0
@@ -36,7 +37,7 @@ def drawing(training: Training) -> Markup:
     parts.append(_line(x, _y_of_difference(worst), "difference"))
     label = (
         f"Loss of {training.model} on both panels over {training.steps[-1]} steps; within the "
-        f"first {FIRST_STEPS} steps they differ by {training.first_difference:.1e} at most"
+        f"first {FIRST_STEPS} steps they differ by {scientific(training.first_difference)} at most"
     )
     size = f"0 0 {LEFT_EDGE + WIDTH + 4:g} {HEIGHT + GAP + STRIP + 20:g}"
     return Markup('<svg class="curves" viewBox="{}" role="img" aria-label="{}">{}</svg>').format(

@@ -18,6 +18,10 @@ class Fact:
     value: str
     remark: str
     css: str = ""
+    url: str = ""
+    """the address of what the number is of"""
+    code: str = ""
+    """the name of a tensor, which may be long"""
 
 
 def facts(models: Iterable[Row], rows: Iterable[Row]) -> list[Fact]:
@@ -49,12 +53,14 @@ def failures(rows: Iterable[Row]) -> list[tuple[str, str, str]]:
 
 
 def _parity(models: list[Row], dtype: str) -> list[Fact]:
-    verdicts = [row.verdicts[dtype] for row in models if dtype in row.verdicts]
+    measured = [row for row in models if dtype in row.verdicts]
+    verdicts = [row.verdicts[dtype] for row in measured]
     if not verdicts:
         return [Fact(f"Parity, {dtype}", "Not measured", "the site was built without a check")]
     agreeing = all(verdict.ok for verdict in verdicts)
     tensors, variants = sum(v.tensors for v in verdicts), sum(v.variants for v in verdicts)
-    worst = max(verdicts, key=lambda verdict: verdict.error)
+    row = max(measured, key=lambda row: row.verdicts[dtype].error)
+    worst = row.verdicts[dtype]
     return [
         Fact(
             f"Parity, {dtype}",
@@ -62,5 +68,12 @@ def _parity(models: list[Row], dtype: str) -> list[Fact]:
             f"{tensors:,} tensors, {variants} variants",
             "ok" if agreeing else "bad",
         ),
-        Fact(f"Worst error, {dtype}", worst.text, worst.tensor),
+        Fact(
+            f"Worst error, {dtype}",
+            worst.text,
+            worst.variant,
+            "" if agreeing else "bad",
+            row.measured_url(dtype),
+            worst.tensor,
+        ),
     ]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from diptych.pairs.meanings import meaning
+from diptych.site.books import pages as book_pages
 from diptych.site.books.reading import notebooks
 from diptych.site.home import reading, repository, results, rows, runs, search
 from diptych.site.home.curves import drawing
@@ -52,6 +54,7 @@ def home_files(
         figures=runs.figures(out),
         sections=sections,
         summary=results.summary(records),
+        meaning=meaning,
         **common,
     )
     yield "index.html", index.encode()
@@ -62,4 +65,5 @@ def home_files(
     for path in (path for section in sections for path in section.figures):
         yield f"assets/{path.name}", smaller(path.read_bytes())
     more = [(s.title, "results", f"pages/results.html#{s.id}", "") for s in sections]
-    yield "assets/search.js", search.script([*search.entries(pages, books), *extra, *more]).encode()
+    items = [*search.entries(pages, books), *search.sections(book_pages()), *extra, *more]
+    yield "assets/search.js", search.script(items).encode()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from diptych.runs.tables.speed import step_ratios
 from diptych.runs.tables.trained import select
@@ -47,6 +48,11 @@ class Row:
     def url(self) -> str:
         """The address of the page, from the folder of the site."""
         return f"pages/{self.page.file.slug}.html"
+
+    def measured_url(self, dtype: str) -> str:
+        """The address of the page with the variant of the worst error in a dtype."""
+        chosen = {"variant": self.verdicts[dtype].variant, "dtype": dtype}
+        return f"{self.url}?{urlencode(chosen)}"
 
 
 def rows_by_chapter(

@@ -22,6 +22,8 @@ class Verdict:
     error: float
     """the largest error relative to its bound"""
     tensor: str
+    variant: str
+    """the variant that has the largest error"""
     level: float
     """where the error stands on a logarithmic scale of four decades up to its bound, 0 to 1"""
     failures: tuple[tuple[str, str], ...] = ()
@@ -43,19 +45,20 @@ def verdicts(measured: Mapping[str, Any] | None, stem: str) -> dict[str, Verdict
         return {}
     result = {}
     for dtype in DTYPES:
-        rows = [row for row in _rows(measured) if row[ERROR[dtype]] is not None]
+        rows = [(v, row) for v, row in _rows(measured) if row[ERROR[dtype]] is not None]
         if rows:
             result[dtype] = _verdict(measured, stem, dtype, rows)
     return result
 
 
-def _rows(measured: Mapping[str, Any]) -> list[Sequence[Any]]:
-    groups = (rows for variant in measured["rows"].values() for rows in variant.values())
-    return [row for rows in groups for row in rows]
+def _rows(measured: Mapping[str, Any]) -> list[tuple[str, Sequence[Any]]]:
+    """The rows of a page, each with its variant."""
+    groups = ((v, rows) for v, places in measured["rows"].items() for rows in places.values())
+    return [(variant, row) for variant, rows in groups for row in rows]
 
 
 def _verdict(
-    measured: Mapping[str, Any], stem: str, dtype: str, rows: list[Sequence[Any]]
+    measured: Mapping[str, Any], stem: str, dtype: str, rows: list[tuple[str, Sequence[Any]]]
 ) -> Verdict:
     def excess(row: Sequence[Any]) -> float:
         error, bound = float(row[ERROR[dtype]]), float(row[BOUND[dtype]])
@@ -63,22 +66,23 @@ def _verdict(
             return 0.0
         return error / bound if bound else math.inf  # the bound of a mask is 0
 
-    worst = max(rows, key=lambda row: math.inf if math.isnan(excess(row)) else excess(row))
+    def size(number: float) -> float:
+        return math.inf if math.isnan(number) else number
+
+    variant, worst = max(rows, key=lambda item: size(excess(item[1])))
     error, name, tensors = float(worst[ERROR[dtype]]), worst[0], len(rows)
     checks = {v: c[dtype] for v, c in measured["verdicts"].items() if dtype in c}
     own = {v: c for v, c in checks.items() if v.partition("[")[0] == stem}
     if own:
         ok, tensors = all(c[0] == "agrees" for c in own.values()), sum(c[1] for c in own.values())
-        number, name = max(((float(c[2]), c[3]) for c in own.values()), default=(error, name))
-        error = number
+        variant = max(own, key=lambda v: size(float(own[v][2])))
+        error, name = float(own[variant][2]), own[variant][3]
     else:
-        ok = all(excess(row) <= 1 for row in rows)
+        ok = all(excess(row) <= 1 for _, row in rows)
     broken = {v: c for v, c in (own or checks).items() if c[0] != "agrees"}
     failures = tuple((str(c[3]), str(c[4])) for c in broken.values()) if not ok else ()
-    bound = float(worst[BOUND[dtype]])
-    return Verdict(
-        ok, tensors, len(own or measured["rows"]), error, name, _level(error, bound), failures
-    )
+    level, variants = _level(error, float(worst[BOUND[dtype]])), len(own or measured["rows"])
+    return Verdict(ok, tensors, variants, error, name, variant, level, failures)
 
 
 def _level(error: float, bound: float) -> float:
@@ -90,7 +94,8 @@ def _level(error: float, bound: float) -> float:
 
 
 def scientific(number: float) -> str:
-    """A number in two digits with a true minus sign, such as 6.5e−16; 0 is "0"."""
+    """A number in two digits, as the pages write it: 6.5e−16, 9.0e−6, 0."""
     if not math.isfinite(number):
         return str(number)
-    return f"{number:.1e}".replace("e-", "e−") if number else "0"
+    digits, _, exponent = f"{number:.1e}".partition("e")
+    return f"{digits}e{int(exponent):+d}".replace("-", "−") if number else "0"

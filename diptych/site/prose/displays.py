@@ -17,6 +17,8 @@ _CODE = re.compile(r'"|\[:|\w\)\.\w')
 _COLUMN = re.compile(r"\s{3,}|(?<=[;,])\s{2,}(?=\S+ =)")
 LONG = 64
 """Equations with more signs are set in smaller type, so that half a page is wide enough."""
+MANY_ARROWS = 6
+"""A chain of more links wraps."""
 _NUMBER = re.compile(r"\(\d+\)$")
 
 
@@ -112,8 +114,17 @@ def _rows(rows: list[Row]) -> Markup:
 
 
 def _side_by_side(parts: list[str]) -> Markup:
-    html = (mathml(part, block=True) for part in parts)
+    html = (Markup(" ").join(mathml(link, block=True) for link in _links(part)) for part in parts)
     return Markup("<span>{}</span>").format(Markup("</span> <span>").join(html))
+
+
+def _links(equation: str) -> list[str]:
+    """The links of a long chain of arrows, so that it may wrap before each; else the equation."""
+    arrows = [at for at in relation(equation) if equation.startswith("->", at)]
+    if len(arrows) < MANY_ARROWS:
+        return [equation]
+    ends = [*arrows, len(equation)]
+    return [equation[a:b].strip() for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def _span(name: str, html: Markup) -> Markup:

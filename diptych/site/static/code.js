@@ -23,7 +23,7 @@
       const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
       while (walker.nextNode()) {
         const { data: text, parentElement: parent } = walker.currentNode;
-        if (/^(s|c)\w/.test(parent.className) && parent !== line) continue; // strings, comments
+        if (/^[sc]$/.test(parent.className)) continue; // strings, comments
         const name = parent.closest("b[data-n]");
         for (const part of name ? [text] : text.match(/\s+|\w+|./gu) || []) {
           if (/^[\])}]$/.test(part)) depth -= 1;
@@ -32,34 +32,39 @@
         }
       }
       if (depth > 0) continue;
-      if (tokens.some((token) => token.name)) result.push(read(tokens));
+      if (tokens.some((token) => token.text.trim())) result.push(read(tokens));
       [tokens, depth] = [[], 0];
     }
     return result;
   }
+
+  /** A statement as parts, each of which computes its targets from its uses: a, b = f(x), g(y) has two. */
   function read(tokens) {
     const indent = /^\s/.test(tokens[0].text) ? tokens[0].text.length : 0;
-    const words = tokens.filter((token) => token.text.trim());
-    const texts = words.map((token) => token.text);
-    const targets = new Set(), uses = new Set();
+    const words = tokens.filter((token) => token.text.trim()), texts = words.map((token) => token.text);
     const isFor = texts[0] === "for", isDef = texts[0] === "def";
     const assigned = isFor ? texts.indexOf("in") : lastAssignment(words);
     const annotation = assigned > 0 && !isFor
       ? words.findIndex((token, k) => k < assigned && token.text === ":" && token.depth === 0) : -1;
+    const adds = /^[-+*/@|&%]$/.test(texts[assigned - 1]); // x += y keeps what x was
+    const place = partOf(words, isFor, assigned);
+    const parts = [];
     let inIndex = 0;
     words.forEach(({ text, name, depth }, k) => {
       if (text === "[") inIndex += 1;
       if (text === "]") inIndex -= 1;
+      const part = (parts[place(k)] ??= { targets: new Map(), uses: [] });
       if (!name) return;
-      const id = name.dataset.n;
+      const id = name.dataset.n, isKeyword = texts[k + 1] === "=" && depth > 0;
       if (isDef) {
-        if (k === 1 || (depth === 1 && /^[(,*]$/.test(texts[k - 1]))) targets.add(id);
+        if (k === 1 || (depth === 1 && /^[(,*]$/.test(texts[k - 1]))) part.targets.set(id, { name, keeps: true });
       } else if (k < assigned && !(annotation >= 0 && k > annotation)) {
-        if (!inIndex && texts[k + 1] !== ".") targets.add(id); else uses.add(id);
-      } else if (texts[k + 1] !== "=" || depth === 0) uses.add(id); // not the keyword of an argument
+        const keeps = adds || texts[k + 1] === "["; // x[0] = y keeps the rest of x
+        if (!inIndex && texts[k + 1] !== ".") part.targets.set(id, { name, keeps }); else part.uses.push(name);
+      } else if (!isKeyword) part.uses.push(name);
     });
-    if (/^[-+*/@|&%]$/.test(texts[assigned - 1])) for (const id of targets) uses.add(id);
-    return { indent, isFor, targets, uses, names: words.filter((token) => token.name).map((token) => token.name) };
+    const names = words.filter((token) => token.name).map((token) => token.name);
+    return { indent, isBlock: texts.at(-1) === ":", names, parts: parts.filter(Boolean) };
   }
   function lastAssignment(words) {
     let at = -1;
@@ -69,30 +74,65 @@
     });
     return at;
   }
+  /** A function position -> number of its part. Tuples of one length on both sides, or the targets
+      and the arguments of zip, go element by element; everything else is one part. */
+  function partOf(words, isFor, assigned) {
+    const isZip = isFor && words[assigned + 1]?.text === "zip", level = isZip ? 1 : 0;
+    const commas = (from, to, depth) => words.map((_, k) => k).filter((k) => k > from && k < to && words[k].text === "," && words[k].depth === depth);
+    let right = commas(assigned, words.length, level);
+    if (isZip) right = right.filter((k) => words[k + 2]?.text !== "="); // strict=True
+    const left = commas(-1, assigned, 0);
+    const starred = words.some(({ text, depth }, k) => text === "*" && depth === level && /^[=,(]$/.test(words[k - 1]?.text || "="));
+    const chained = words.some(({ text, depth }, k) => k < assigned && text === "=" && depth === 0);
+    if (assigned < 0 || (isFor && !isZip) || !left.length || left.length !== right.length || starred || chained) return () => 0;
+    return (k) => (k < assigned ? left : right).filter((comma) => comma < k).length;
+  }
 
-  /** The names that are computed from `name`: a forward pass over the statements, loops twice. */
-  function flow(list, name) {
+  /** The names that are computed from what the `nth` assignment of `id` assigns. What is assigned
+      anew ends; a block may be left out and a loop repeats, so nothing ends behind them. */
+  function flow(list, id, nth) {
+    const assigning = list.filter((s) => s.parts.some((part) => part.targets.has(id)));
+    const start = assigning[Math.min(nth, assigning.length - 1)];
     const result = new Set();
-    const first = list.findIndex((s) => s.targets.has(name));
-    if (first < 0) return result;
-    const known = new Set([name]);
-    const run = (from, to) => {
-      for (let k = from; k < to; k += 1) {
-        const { isFor, indent, targets, uses } = list[k];
-        if ([...uses].some((id) => known.has(id))) for (const id of targets) known.add(id);
-        if (!isFor) continue;
-        let end = k + 1;
-        while (end < to && list[end].indent > indent) end += 1;
-        run(k + 1, end);
+    if (!start) return result;
+    function step(statement, known) {
+      const next = new Set(known);
+      for (const { targets, uses } of statement.parts) {
+        const reached = uses.filter((name) => known.has(name.dataset.n));
+        for (const name of reached) result.add(name);
+        for (const [target, { name, keeps }] of targets) {
+          if (reached.length || (keeps && known.has(target))) { next.add(target); result.add(name); }
+          else if (!keeps) next.delete(target);
+        }
       }
-    };
-    run(first, list.length);
-    run(first, list.length); // what a loop hands from one step to the next
-    known.delete(name);
-    for (const { names, targets, uses } of list.slice(first))
-      if ([...targets, ...uses].some((id) => known.has(id)))
-        for (const element of names) if (known.has(element.dataset.n)) result.add(element);
-    return result;
+      if (statement === start) next.add(id);
+      return next;
+    }
+    function run(from, to, before) {
+      let known = before;
+      for (let k = from; k < to; k += 1) {
+        known = step(list[k], known);
+        let end = k + 1;
+        while (end < to && list[end].indent > list[k].indent) end += 1;
+        if (!list[k].isBlock || end === k + 1) continue;
+        for (let size = -1; size !== known.size; ) {
+          size = known.size;
+          known = new Set([...known, ...run(k + 1, end, step(list[k], known))]);
+        }
+        k = end - 1;
+      }
+      return known;
+    }
+    run(0, list.length, new Set());
+    return new Set([...result].filter((name) => name.dataset.n !== id));
+  }
+  /** How many assignments of its name stand before the one whose value a name has. */
+  function assignmentOf(list, name) {
+    const id = name.dataset.n, at = list.findIndex((s) => s.names.includes(name));
+    const before = list.slice(0, at + 1).filter((s) => s.parts.some((part) => part.targets.has(id)));
+    const own = list[at]?.parts.some((part) => part.targets.get(id)?.name === name);
+    const assigns = before.at(-1) === list[at];
+    return Math.max(0, before.length - (assigns && !own ? 2 : 1));
   }
 
   // --- light
@@ -104,9 +144,10 @@
     look.hidden = !name;
     if (!name) return;
     const code = name.closest(".code"), id = name.dataset.n;
+    const nth = assignmentOf(statements(code, sideOf(name)), name);
     const counts = SIDES.map((side) => {
       const twins = namesOf(code, side).filter((other) => other.dataset.n === id);
-      for (const element of flow(statements(code, side), id)) mark(element, "flow");
+      for (const element of flow(statements(code, side), id, nth)) mark(element, "flow");
       for (const twin of twins) mark(twin, "on");
       return twins.length;
     });

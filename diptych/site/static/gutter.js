@@ -237,7 +237,10 @@
 
   // --- the switches
   function render() {
-    if (picker) picker.value = variant;
+    if (picker) {
+      picker.value = variant;
+      fact("meaning", (picker.title = picker.selectedOptions[0].title));
+    }
     toggle(dtypes, dtypes.find((button) => button.dataset.dtype === dtype));
     hide();
     renderGutter();

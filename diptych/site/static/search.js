@@ -34,28 +34,79 @@
     return loading;
   }
 
-  // the smaller, the better: an exact name, its beginning, a word of it, any part, the summary
+  // Each line holds words of one meaning: a query with one of them finds the others too.
+  const SYNONYMS = [
+    ["log-determinant", "logdet", "log det", "log_det", "jacobian"],
+    ["bptt", "backpropagation through time"],
+    ["backpropagation", "backprop", "backward pass", "vjp"],
+    ["causal", "masked"],
+    ["derivation", "derive", "proof"],
+    ["elbo", "evidence lower bound", "variational bound", "neg_elbo"],
+    ["kl", "kullback-leibler", "relative entropy"],
+    ["importance weight", "log_weight", "iwae"],
+    ["forget gate", "forget_bias", "forget bias"],
+    ["teacher forcing", "token_nll"],
+    ["reinforce", "score function", "score_function"],
+    ["free bits", "free_bits"],
+    ["autoregressive flow", "iaf", "made"],
+    ["transposed convolution", "deconvolution", "conv_transpose"],
+    ["dropout", "mask"],
+    ["learning rate", "step size"],
+    ["initialisation", "init", "xavier", "kaiming"],
+    ["posterior collapse", "lossy", "information preference"],
+    ["random numbers", "random", "philox", "seed"],
+  ];
+  /** One spelling for all: -ise, -ize and -isation end alike, parametr- is parameter-. */
+  const plain = (text) => text.toLowerCase().replace(/i[sz](?:es?|ed|er|ing|ations?)\b/g, "is").replace(/parametris/g, "parameteris");
+  const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+  /** The query, then the query with a word of it replaced by each of its synonyms. */
+  function wordings(query) {
+    const result = new Set([query]);
+    for (const group of SYNONYMS.map((words) => words.map(plain)))
+      for (const word of group) {
+        const whole = new RegExp(`(^|[^a-z])${escaped(word)}(?![a-z])`);
+        if (whole.test(query)) for (const other of group) result.add(query.replace(whole, `$1${other}`));
+      }
+    return [...result];
+  }
+
+  /** The smaller, the better: an exact name, its beginning, a word of it, any part, the summary, other words. */
   function rank(entry, query) {
-    const name = entry[0].toLowerCase();
+    const name = entry.plain[0];
     const last = name.slice(Math.max(name.lastIndexOf("."), name.lastIndexOf("/")) + 1);
     if (name === query) return 0;
     if (last === query) return 1;
     if (name.startsWith(query) || last.startsWith(query)) return 2;
     if (name.split(/[^a-z0-9]+/).some((word) => word.startsWith(query))) return 3;
     if (name.includes(query)) return 4;
-    const words = query.split(/\s+/);
-    const text = name + " " + entry[3].toLowerCase();
-    return words.every((word) => text.includes(word)) ? 5 : null;
+    const words = query.split(/\s+/), has = (text) => words.every((word) => text.includes(word));
+    if (has(name)) return 5;
+    return has(entry.plain[1]) ? 6 : has(entry.plain[2]) ? 8 : null;
   }
 
   function matches(entries, query) {
     const ranked = [];
+    const wanted = wordings(plain(query));
     entries.forEach((entry, order) => {
-      const place = rank(entry, query);
-      if (place !== null) ranked.push([place, entry[0].length, order, entry]);
+      entry.plain ??= [entry[0], `${entry[0]} ${entry[3]}`, entry.join(" ")].map(plain);
+      const places = wanted.map((wording, k) => [rank(entry, wording), k]).filter(([place]) => place !== null);
+      if (places.length) ranked.push([Math.min(...places.map(([place, k]) => place + (k ? 1.5 : 0))), entry[0].length, order, entry]);
     });
     ranked.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
     return ranked.map((item) => item[3]);
+  }
+
+  /** Three names that share the most pairs of letters with a query that finds nothing. */
+  function suggestions(entries, query) {
+    const pairs = (text) => new Set([...text].slice(1).map((letter, k) => text[k] + letter));
+    const wanted = pairs(plain(query));
+    const score = ([name]) => {
+      const own = pairs(plain(name));
+      return [...wanted].filter((pair) => own.has(pair)).length / Math.sqrt(own.size + 1);
+    };
+    const known = entries.filter(([, kind]) => /^(page|function|class|method)$/.test(kind));
+    return known.map((entry) => [score(entry), entry]).sort((a, b) => b[0] - a[0]).slice(0, 3).map(([, entry]) => entry);
   }
 
   let active = -1;
@@ -108,12 +159,16 @@
     if (query !== box.value.trim().toLowerCase()) return; // typed on meanwhile
     if (!query) return close();
     const results = matches(entries, query);
-    list.replaceChildren(...results.slice(0, SHOWN).map(option));
-    list.hidden = !results.length;
-    box.setAttribute("aria-expanded", String(results.length > 0));
+    const shown = results.length ? results.slice(0, SHOWN) : suggestions(entries, query);
+    list.replaceChildren(...shown.map(option));
+    list.hidden = !shown.length;
+    box.setAttribute("aria-expanded", String(shown.length > 0));
     const more = results.length > SHOWN ? ", the first " + SHOWN + " are shown" : "";
-    status.textContent = results.length ? results.length + " names" + more : "No name matches.";
-    choose(0);
+    status.textContent = results.length ? results.length + " names" + more : "Nothing found. Similar names:";
+    list.dataset.note = results.length ? "" : status.textContent;
+    active = -1; // a suggestion is chosen by arrows alone
+    box.removeAttribute("aria-activedescendant");
+    if (results.length) choose(0);
   }
 
   const KEYS = {
