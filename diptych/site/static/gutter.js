@@ -167,16 +167,17 @@
   function alone(rows) {
     if (!rows.length) return "";
     const places = new Map();
-    let rest = 0;
+    const rest = [];
     for (const row of rows) {
       const [other, twin] = comparedIn(row) || [];
-      if (!other) rest++;
+      if (!other) rest.push(row.name);
       else places.set(other, [...(places.get(other) || []), `${escape(row.name)} ${sci(twin.error, 1)}`]);
     }
     const elsewhere = [...places].map(([other, errors]) =>
       `<p>Compared in <button type="button" class="switch" data-variant="${escape(other)}">${escape(other)}</button>: <code>${errors.join(", ")}</code></p>`);
-    const why = "the right panel keeps no such array: it is part of a larger expression there, or autograd or a kernel of torch computes it. What follows from it is compared";
-    return `<p>Shape only: not compared in this variant${rest ? `, because ${why}` : ""}.</p>${elsewhere.join("")}`;
+    const why = "he right panel keeps no such array. It is part of a larger expression there, or autograd or a kernel of torch computes it. What is computed from it is compared.";
+    const lone = rest.length ? `<p>${places.size ? `<code>${escape(rest.join(", "))}</code> in no variant of this page: t` : "T"}${why}</p>` : "";
+    return `<p>Shape only: not compared in this variant.</p>${elsewhere.join("")}${lone}`;
   }
   function show(button) {
     tip.innerHTML = table(chipRows.get(button));
