@@ -155,9 +155,10 @@ def test_with_a_planted_fault_no_line_is_green_by_a_run_without_it(reader: Reade
     assert tab.inner_text("[data-fact=verdict]") == "Not measured"
 
 
-def edit_measurements(path: Path, edit: Callable[[Any], Any]) -> Any:
-    """Change the measurements of a page by a function, and return what it returns."""
-    pattern = re.compile(r'(<script type="application/json" id="measured-data">)(.*?)(</script>)')
+def edit_data(path: Path, edit: Callable[[Any], Any], name: str = "measured") -> Any:
+    """Change the measurements or values of a page by a function, and return what it returns."""
+    head = f'<script type="application/json" id="{name}-data">'
+    pattern = re.compile(rf"({head})(.*?)(</script>)")
     text = path.read_text()
     (match,) = pattern.finditer(text)
     data = json.loads(match[2])
@@ -174,11 +175,18 @@ def add_variant(path: Path) -> tuple[str, str]:
         data["variants"].append(other)
         data["verdicts"][other] = data["verdicts"][MEASURED]
         rows[other] = json.loads(json.dumps(rows[MEASURED]))
-        place = next(p for p, group in rows[MEASURED].items() if len(group) == 1 and group[0][3])
-        rows[MEASURED][place][0][3:7] = [None] * 4
-        return place, rows[other][place][0][0]
+        place = next(
+            place
+            for place, group in rows[MEASURED].items()
+            if place.rpartition(".")[2].isdigit()
+            and len({row[1] for row in group}) == 1
+            and any(row[3] is not None for row in group)
+        )
+        for row in rows[MEASURED][place]:
+            row[3:7] = [None] * 4
+        return place, next(row[0] for row in rows[other][place] if row[3] is not None)
 
-    return edit_measurements(path, edit)
+    return edit_data(path, edit)
 
 
 def plant(path: Path) -> None:
@@ -190,7 +198,7 @@ def plant(path: Path) -> None:
         row[0], row[3] = "planted", 2e-3
         data["verdicts"][MEASURED]["float64"][0] = "planted is off by 2e-3"
 
-    edit_measurements(path, edit)
+    edit_data(path, edit)
 
 
 def test_arrow_keys_step_through_the_values_and_light_the_line(page: Any) -> None:
@@ -207,9 +215,19 @@ def test_arrow_keys_step_through_the_values_and_light_the_line(page: Any) -> Non
     assert f"step={len(steps) - 1}" in page.url
 
 
-def test_steps_of_one_name_tell_their_lines(reader: Reader) -> None:
+def test_steps_of_one_name_tell_their_lines(reader: Reader, tmp_path: Path) -> None:
     """A name that a phase assigns on several lines is labelled with the line."""
-    tab = reader.open("pages/recurrent.network.html")
+    site = tmp_path / "site"
+    shutil.copytree(reader.site, site)
+
+    def edit(data: Any) -> None:
+        first, *others = data["steps"]
+        other = next(s for s in others if s["line"] != first["line"])
+        other["name"], other["phase"] = first["name"], first["phase"]
+
+    edit_data(site / PAGE, edit, "values")
+    reader.site = site
+    tab = reader.open(PAGE)
     steps = json.loads(tab.inner_text("#values-data"))["steps"]
     labels = tab.evaluate("[...document.querySelectorAll('.tape button')].map((b) => b.innerText)")
     assert len(labels) == len(steps)

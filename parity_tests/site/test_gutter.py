@@ -78,9 +78,9 @@ def test_rows_of_the_report_stand_at_the_method_that_computes_them(measured):
     assert "features[0]" in names
 
 
-def test_returns_that_a_run_does_not_execute_have_no_row(measured):
+def test_returns_that_a_run_does_not_execute_have_no_row(pages, measured):
     """Without a mask, Dropout.forward returns x as it came; x m is never computed."""
-    rows = _rows(measured, "recurrent.network", "rnn")
+    rows = _rows(_measure(pages, "rnn"), "recurrent.network", "rnn")
     forward = {place: group for place, group in rows.items() if place.startswith("Dropout.forward")}
     (statement,) = (group for place, group in forward.items() if place != "Dropout.forward")
     assert {row[0] for row in statement} == {"x, unchanged", "dy, unchanged"}

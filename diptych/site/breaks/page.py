@@ -125,8 +125,9 @@ def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
     """A script that sets window.BREAKS: for each fault what static/break.js shows of it.
 
     {name: {title, pair, verdict, first, command, failures: [[kind, tensor, error]],
-    marks: [[slug, group, kind, code, ...]]}}, where the kind of a mark is "planted", with the panel, the old and the new lines and the numbers of the old ones,
-    "call" on the way to the first divergence, or "first".
+    marks: [[slug, group, kind, code, ...]]}}, where the kind of a mark is "planted", with the
+    panel, the old and the new lines and the numbers of the old ones, "call" on the way to the first
+    divergence, or "first".
     """
     faults = {}
     for r in recorded:

@@ -43,25 +43,26 @@
     return { ...row, compared: true, error: failure[2], size, bound: row.bound ?? 0, bad: true };
   }
   const shapeOf = ({ shape }) => shape.length ? shape.join("×") : "scalar";
+  const boundOf = ({ bound }) => bound ? sci(bound) : "exact"; // masks and numbers of tokens
   const largest = (rows) => rows.reduce((a, b) => (b.bad && !a.bad) || (b.bad === a.bad && b.size > a.size) ? b : a);
   /** How near an error is to its bound, over four decades: the bar of a chip. */
   const nearness = ({ size, bound, bad }) =>
     bad ? 1 : size > 0 ? Math.min(1, Math.max(0.04, 1 + Math.log10(size / bound) / 4)) : 0;
 
   // --- chips
-  const FORMS = [["value", ""], ["gradient", "∂ "], ["parameter", "∂ "], ["mask", "bits differ "]];
+  const FORMS = [["value", ""], ["gradient", "∂ "], ["parameter", ""], ["mask", "bits differ "]];
   const chipRows = new WeakMap();
   function chip(rows, sign) {
     const worst = largest(rows);
     const button = document.createElement("button");
     button.type = "button";
-    const looks = worst.stale ? " stale" : worst.bad ? " bad" : !worst.compared ? " alone" : worst.size ? "" : " zero";
+    const looks = worst.stale ? (worst.compared ? " stale" : " stale alone") : worst.bad ? " bad" : !worst.compared ? " alone" : worst.size ? "" : " zero";
     button.className = `chip${looks}`;
     if (!worst.stale) button.style.setProperty("--p", nearness(worst).toFixed(2));
     const equal = worst.kind === "mask" && worst.size === 0;
     button.textContent = equal ? "equal bits" : (worst.compared ? sign : sign.replace("differ ", "")) + (worst.compared ? sci(worst.error) : shapeOf(worst));
     button.setAttribute("aria-label", worst.compared
-      ? `${worst.stale ? "measured without the fault, " : ""}${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`
+      ? `${worst.stale ? "measured without the fault, " : ""}${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${boundOf(worst)}`
       : `${worst.kind} of shape ${shapeOf(worst)}; ${worst.elsewhere ? `not compared in ${dtype}` : "not compared in this variant"}`);
     chipRows.set(button, rows);
     return button;
@@ -149,7 +150,7 @@
   let kept = null;
   function table(rows) {
     const sorted = [...rows].sort((a, b) => b.bad - a.bad || b.size - a.size), shown = sorted.slice(0, 14);
-    const line = (row) => `<tr><td>${escape(row.name)}${executions(row)}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : row.compared && !row.stale ? "ok" : "s"}">${row.compared ? sci(row.error, 1) : "shape only"}</td><td class="s">${row.compared ? sci(row.bound) : ""}</td></tr>`;
+    const line = (row) => `<tr><td>${escape(row.name)}${executions(row)}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : row.compared && !row.stale ? "ok" : "s"}">${row.compared ? sci(row.error, 1) : "shape only"}</td><td class="s">${row.compared ? boundOf(row) : ""}</td></tr>`;
     const [verdict, , , , reproducer] = data.verdicts[variant]?.[dtype] || [];
     const failed = rows.some((row) => row.bad) && reproducer ? `<p class="bad">${escape(verdict)}</p><code class="command">${escape(reproducer)}</code>` : "";
     const stale = rows.some((row) => row.stale) ? "<p><b>Not measured with this fault.</b> These are the errors without it.</p>" : "";
@@ -160,23 +161,24 @@
   }
   function executions({ count, evaluations }) {
     if (count < 2 && !evaluations) return "";
-    const mode = !evaluations ? "" : evaluations === count ? ", in evaluation mode" : `, ${evaluations} of them in evaluation mode`;
+    const mode = !evaluations ? "" : evaluations === count ? ", in evaluation mode" : `, ${evaluations} in evaluation mode`;
     return ` <span class="s">${count} execution${count > 1 ? "s" : ""}${mode}</span>`;
   }
   /** About rows of which this variant has the shape alone: where they are compared, else why not. */
   function alone(rows) {
     if (!rows.length) return "";
     const places = new Map();
-    let rest = 0;
+    const rest = [];
     for (const row of rows) {
       const [other, twin] = comparedIn(row) || [];
-      if (!other) rest++;
+      if (!other) rest.push(row.name);
       else places.set(other, [...(places.get(other) || []), `${escape(row.name)} ${sci(twin.error, 1)}`]);
     }
     const elsewhere = [...places].map(([other, errors]) =>
       `<p>Compared in <button type="button" class="switch" data-variant="${escape(other)}">${escape(other)}</button>: <code>${errors.join(", ")}</code></p>`);
-    const why = "the right panel keeps no such array: it is part of a larger expression there, or autograd or a kernel of torch computes it. What follows from it is compared";
-    return `<p>Shape only: not compared in this variant${rest ? `, because ${why}` : ""}.</p>${elsewhere.join("")}`;
+    const why = "he right panel keeps no such array. It is part of a larger expression there, or autograd or a kernel of torch computes it. What is computed from it is compared.";
+    const lone = rest.length ? `<p>${places.size ? `<code>${escape(rest.join(", "))}</code> in no variant of this page: t` : "T"}${why}</p>` : "";
+    return `<p>Shape only: not compared in this variant.</p>${elsewhere.join("")}${lone}`;
   }
   function show(button) {
     tip.innerHTML = table(chipRows.get(button));
