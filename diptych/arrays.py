@@ -97,6 +97,17 @@ def _contains_array(value: Any) -> bool:
     return next(leaves(value), None) is not None
 
 
+def base_arrays(value: Any, kind: type[np.ndarray]) -> Any:
+    """The value with base arrays in place of those of a subclass; containers item by item."""
+    if isinstance(value, kind):
+        return value.view(np.ndarray)
+    if type(value) in (tuple, list):
+        return type(value)(base_arrays(item, kind) for item in value)
+    if type(value) is dict:
+        return {key: base_arrays(item, kind) for key, item in value.items()}
+    return value
+
+
 def is_array(value: Any) -> bool:
     """True for NumPy arrays, NumPy scalars and torch tensors."""
     return isinstance(value, np.ndarray | np.generic | torch.Tensor)

@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from diptych.site.build import jinja_environment
 from diptych.site.home.home import home_files
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
@@ -22,23 +21,12 @@ def pages(stems: tuple[str, ...] = STEMS) -> list[SourcePage]:
     return [read_page(file) for file in twin_files() if file.stem in stems]
 
 
-def environment() -> Environment:
-    """The templates of the site; a name that a template lacks is an error."""
-    return Environment(
-        loader=PackageLoader("diptych.site"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def write_home(
     out: Path, stems: tuple[str, ...] = STEMS, measured: Callable[[str], Any] = lambda slug: None
 ) -> dict[str, str]:
     """Write the files of the index to `out`; return the text of those that are text."""
     texts = {}
-    for name, contents in home_files(environment(), pages(stems), out, measured=measured):
+    for name, contents in home_files(jinja_environment(), pages(stems), out, measured=measured):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(contents)
         if not name.endswith(".png"):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from helpers.recorded_faults import REAL, record_once
 
 from diptych import pairs
+from diptych.site.breaks.excerpt import mark_differences
 from diptych.site.breaks.fault import Fault, FaultError, read_faults
 from diptych.site.breaks.page import make_card, write_break_page
 from diptych.site.breaks.places import Places
 from diptych.site.breaks.record import ROOT, Recorded
 from diptych.site.build import jinja_environment
+from diptych.site.sources.highlight import code_lines
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
@@ -205,3 +208,12 @@ def test_the_page_has_a_card_for_each_fault_and_its_problem(
         ("recurrent.network", "call"),
         ("recurrent.network", "first"),
     ]
+
+
+def test_marks_of_a_changed_line_leave_signs_and_spans_whole() -> None:
+    texts = ("y = -x if a > b else c", "y = -x if a < b else d")
+    marked = mark_differences(*(code_lines(text, "left")[0] for text in texts))
+    for text, html in zip(texts, marked, strict=True):
+        parsed = ElementTree.fromstring(f"<p>{html}</p>")
+        assert "".join(parsed.itertext()) == text
+        assert ["".join(mark.itertext()) for mark in parsed.iter("mark")] == [text[12], text[-1]]

@@ -117,21 +117,80 @@ def test_a_planted_fault_is_shown_at_its_line_and_where_the_report_diverges(
         assert tab.is_visible(".broken-bar")
 
 
+def test_a_shape_alone_leads_by_key_to_the_variant_that_compares_it(
+    reader: Reader, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(reader.site, site)
+    place, name = add_variant(site / PAGE)
+    reader.site = site
+    tab = reader.open(PAGE)
+    assert not tab.is_visible(".other-variant")
+    chip = f'.g[data-g="{place}"] .chip'
+    tab.focus(f"{chip}.alone")
+    text = tab.inner_text("#tip")
+    assert "not compared in this variant" in text
+    assert re.search(rf"Compared in {MEASURED}\[other\]: {re.escape(name)} \d", text)
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.dataset.variant") == f"{MEASURED}[other]"
+    tab.keyboard.press("Enter")
+    assert tab.url.endswith("?variant=rnn%5Bother%5D")
+    assert tab.locator(f"{chip}:focus:not(.alone)").count() == 1
+    assert f"recorded for {MEASURED}. " in tab.inner_text(".other-variant")
+
+
+def test_with_a_planted_fault_no_line_is_green_by_a_run_without_it(reader: Reader) -> None:
+    tab = reader.open("pages/recurrent.network.html")
+    failures = [["value", f"{MEASURED}.dropout#2", 0.5]]
+    fault = {"pair": MEASURED, "failures": failures, "verdict": "diverges"}
+    tab.evaluate("(fault) => window.Diptych.showFault(fault)", fault)
+    assert tab.locator(".g:not(.head) .chip").count()
+    assert not tab.locator(".g:not(.head) .chip:not(.stale)").count()
+    assert tab.locator('[data-def="Dropout.forward"] > .g.head .chip.bad').count() == 1
+    assert tab.inner_text("[data-fact=verdict]") == "Diverges"
+    tab.focus(".g:not(.head) .chip.stale >> nth=0")
+    assert "Not measured with this fault" in tab.inner_text("#tip")
+    tab.click("[data-dtype=float32]")
+    assert not tab.locator(".chip:not(.stale)").count()
+    assert tab.inner_text("[data-fact=verdict]") == "Not measured"
+
+
+def edit_measurements(path: Path, edit: Callable[[Any], Any]) -> Any:
+    """Change the measurements of a page by a function, and return what it returns."""
+    pattern = re.compile(r'(<script type="application/json" id="measured-data">)(.*?)(</script>)')
+    text = path.read_text()
+    (match,) = pattern.finditer(text)
+    data = json.loads(match[2])
+    result = edit(data)
+    path.write_text(text[: match.start(2)] + json.dumps(data) + text[match.end(2) :])
+    return result
+
+
+def add_variant(path: Path) -> tuple[str, str]:
+    """Add a variant that compares one tensor more: the place and name of it."""
+
+    def edit(data: Any) -> tuple[str, str]:
+        other, rows = f"{MEASURED}[other]", data["rows"]
+        data["variants"].append(other)
+        data["verdicts"][other] = data["verdicts"][MEASURED]
+        rows[other] = json.loads(json.dumps(rows[MEASURED]))
+        place = next(p for p, group in rows[MEASURED].items() if len(group) == 1 and group[0][3])
+        rows[MEASURED][place][0][3:7] = [None] * 4
+        return place, rows[other][place][0][0]
+
+    return edit_measurements(path, edit)
+
+
 def plant(path: Path) -> None:
     """Write an error of 2e-3 into the measurements of a page."""
-    pattern = re.compile(r'(<script type="application/json" id="measured-data">)(.*?)(</script>)')
 
-    def edit(match: re.Match[str]) -> str:
-        data = json.loads(match[2])
+    def edit(data: Any) -> None:
         rows = data["rows"][MEASURED]
         row = next(row for place in rows.values() for row in place if row[3])
         row[0], row[3] = "planted", 2e-3
         data["verdicts"][MEASURED]["float64"][0] = "planted is off by 2e-3"
-        return match[1] + json.dumps(data) + match[3]
 
-    text, count = pattern.subn(edit, path.read_text())
-    assert count == 1
-    path.write_text(text)
+    edit_measurements(path, edit)
 
 
 def test_arrow_keys_step_through_the_values_and_light_the_line(page: Any) -> None:
@@ -146,6 +205,21 @@ def test_arrow_keys_step_through_the_values_and_light_the_line(page: Any) -> Non
     page.keyboard.press("ArrowLeft")
     assert page.inner_text(f"{selected} b") == steps[-2]["name"]
     assert f"step={len(steps) - 1}" in page.url
+
+
+def test_steps_of_one_name_tell_their_lines(reader: Reader) -> None:
+    """A name that a phase assigns on several lines is labelled with the line."""
+    tab = reader.open("pages/recurrent.network.html")
+    steps = json.loads(tab.inner_text("#values-data"))["steps"]
+    labels = tab.evaluate("[...document.querySelectorAll('.tape button')].map((b) => b.innerText)")
+    assert len(labels) == len(steps)
+    lines: dict[tuple[str, str], set[int]] = {}
+    for step in steps:
+        lines.setdefault((step["phase"], step["name"]), set()).add(step["line"])
+    assert any(len(group) > 1 for group in lines.values())
+    for step, label in zip(steps, labels, strict=True):
+        several = len(lines[step["phase"], step["name"]]) > 1
+        assert (f"line {step['line']}" in label) == several, label
 
 
 def test_the_maps_show_both_panels_and_read_a_number_by_key(page: Any) -> None:

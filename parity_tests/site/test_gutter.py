@@ -12,6 +12,7 @@ from rich.console import Console
 import numpy_ref.lstm
 from diptych.site.measured.extra_runs import OPTIMISERS, SCORE
 from diptych.site.measured.measure import Measurements, measure_pages
+from diptych.site.measured.page_measurements import MOST_ROWS, _closest
 from diptych.site.sources.page import SourcePage, TwinFile
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
@@ -75,6 +76,28 @@ def test_rows_of_the_report_stand_at_the_method_that_computes_them(measured):
     """`features` returns what the report calls "features[0]"."""
     names = [row[0] for row in _rows(measured, "rnn", "rnn")["RNN.features"]]
     assert "features[0]" in names
+
+
+def test_returns_that_a_run_does_not_execute_have_no_row(measured):
+    """Without a mask, Dropout.forward returns x as it came; x m is never computed."""
+    rows = _rows(measured, "recurrent.network", "rnn")
+    forward = {place: group for place, group in rows.items() if place.startswith("Dropout.forward")}
+    (statement,) = (group for place, group in forward.items() if place != "Dropout.forward")
+    assert {row[0] for row in statement} == {"x, unchanged", "dy, unchanged"}
+    value = next(row for row in statement if row[1] == "value")
+    count, evaluations = value[7:]
+    assert 0 < evaluations < count, "the evaluations are not counted apart"
+    masked = _rows(measured, "recurrent.network", "rnn[variational_recurrent]")
+    product = [group for place, group in masked.items() if place.startswith("Dropout.forward.")]
+    assert any(row[0] == "return" and len(row) == 8 for group in product for row in group)
+
+
+def test_a_row_of_a_method_is_shown_with_both_dtypes_or_not_at_all():
+    """The rows nearest to their bounds are chosen once, not in each dtype on its own."""
+    rows = [[f"y{n}", "value", [2], n * 1e-16, 1e-13, (20 - n) * 1e-7, 2e-6] for n in range(20)]
+    closest = _closest(rows)
+    assert len(closest) == MOST_ROWS and all(row in rows for row in closest)
+    assert [row[0] for row in closest] == [f"y{n}" for n in range(MOST_ROWS)]
 
 
 def test_optimisers_and_the_score_function_have_runs_of_their_own(measured):

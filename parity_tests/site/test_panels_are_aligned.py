@@ -8,12 +8,16 @@ definitions that torch supplies are counted apart.
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 from helpers.source_pages import pages_of_the_panels
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from diptych.site.sources.page import SourcePage
+from diptych.site.sources.remarks import RULES
 from diptych.site.sources.tally import unexplained
 from diptych.site.sources.twin_files import MODELS
 
@@ -54,6 +58,21 @@ def test_no_model_is_below_the_goal():
 @pytest.mark.parametrize("stem", PAGES)
 def test_every_statement_without_a_twin_says_why(stem):
     assert unexplained(PAGES[stem]) == []
+
+
+def test_every_rule_of_the_remarks_holds_somewhere():
+    rows = (r for page in PAGES.values() for d in page.walk() for r in d.groups)
+    remarks = {row.remark for row in rows}
+    assert {text for rules in RULES.values() for text, _ in rules} <= remarks
+
+
+def test_a_module_that_calls_the_constructor_of_nn_module_has_no_other_one_above_it():
+    for stem, page in PAGES.items():
+        for definition in page.walk():
+            if any(row.remark.startswith("nn.Module's own") for row in definition.groups):
+                module = importlib.import_module(f"torch_impl.{stem.replace('/', '.')}")
+                above = getattr(module, definition.name.partition(".")[0]).__mro__[1:]
+                assert next(cls for cls in above if "__init__" in vars(cls)) is nn.Module
 
 
 def _alone(page: SourcePage) -> str:

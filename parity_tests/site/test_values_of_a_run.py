@@ -22,9 +22,20 @@ def steps():
 
 
 def test_the_forward_pass_comes_before_the_backward_pass(steps):
-    """Both phases are there, in the order of computation."""
+    """Both phases are there in the order of computation, after the noise."""
     phases = [step["phase"] for step in steps["lstm"]]
-    assert phases == sorted(phases, reverse=True) and set(phases) == {"forward", "backward"}
+    assert phases == sorted(phases, key=["noise", "forward", "backward"].index)
+    assert set(phases) == {"noise", "forward", "backward"}
+
+
+def test_the_masks_that_both_panels_get_are_the_first_steps(steps):
+    """They stand at draw_noise, under the names of the loss; files that draw none have none."""
+    noise = [step for step in steps["lstm"] if step["phase"] == "noise"]
+    assert "words" in {step["name"] for step in noise}
+    for step in noise:
+        assert step["group"].startswith("LSTM.draw_noise")
+        assert set(np.ravel(step["left"])) <= {0, 1} and not np.any(step["difference"])
+    assert not [s for s in steps["recurrent/network"] if s["phase"] == "noise"]
 
 
 def test_the_word_mask_is_a_step_between_the_embedding_and_its_product(steps):

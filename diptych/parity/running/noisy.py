@@ -21,7 +21,7 @@ from torch._decomp import get_decompositions
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from diptych.arrays import is_float
+from diptych.arrays import base_arrays, is_float
 
 FUSED = (
     "_softmax",
@@ -90,8 +90,8 @@ class NoisyArray(np.ndarray):
     ) -> Any:
         noise = next(a.noise for a in (*inputs, *(out or ())) if isinstance(a, NoisyArray))
         if out is not None:
-            options["out"] = _plain(tuple(out))
-        result = getattr(ufunc, method)(*_plain(inputs), **options)
+            options["out"] = base_arrays(tuple(out), NoisyArray)
+        result = getattr(ufunc, method)(*base_arrays(inputs, NoisyArray), **options)
         if noise is None or method == "at":
             return result
         if out is None:
@@ -103,7 +103,7 @@ class NoisyArray(np.ndarray):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         noise = self.noise
-        arguments, options = _plain(args), _plain(kwargs)
+        arguments, options = base_arrays(args, NoisyArray), base_arrays(kwargs, NoisyArray)
         result = function(*arguments, **options)
         if noise is None:
             return result
@@ -149,17 +149,6 @@ class NoisyTorch(TorchDispatchMode):
         )
         factor = 1 + self.size * noise
         return value.mul_(factor) if in_place else value * factor
-
-
-def _plain(value: Any) -> Any:
-    """The value with base arrays in place of noisy ones; containers item by item."""
-    if isinstance(value, NoisyArray):
-        return value.view(np.ndarray)
-    if type(value) in (tuple, list):
-        return type(value)(map(_plain, value))
-    if type(value) is dict:
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def _items(value: Any) -> Iterator[Any]:

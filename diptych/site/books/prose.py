@@ -48,13 +48,13 @@ class Prose:
         html = str(self._markdown.render(text))
         return Markup(html.replace("<th></th>", "<td></td>"))  # a column of names has no head
 
-    def headings(self, text: str, level: int = 2) -> list[tuple[str, Markup]]:
-        """The anchors and the HTML of the headings of a level."""
+    def headings(self, text: str) -> list[tuple[str, Markup]]:
+        """The anchors and the HTML of the headings of the second level."""
         tokens = self._markdown.parse(text)
         return [
             (anchor(after.content), Markup(self._markdown.renderInline(after.content)))
             for token, after in pairwise(tokens)
-            if token.type == "heading_open" and token.tag == f"h{level}"
+            if token.type == "heading_open" and token.tag == "h2"
         ]
 
     def link(self, code: str) -> str | None:

@@ -20,10 +20,10 @@ AROUND = 2
 LINES_AROUND = 4
 """Lines that are shown of a long group before and after the fault."""
 SIDES: tuple[SideName, SideName] = ("left", "right")
-STRUCTURE = ('<span class="ln', "<i>", "<code", "</")
+STRUCTURE = ('<span class="ln', '<span class="bw"', '<span class="nw"', "<i>", "<code", "</")
 TOKENS = (
-    r'<span class="(?:ln|bw)[^>]*>|<i>\d+</i>|</?code>|<(?:b|span)[^>]*>[^<]*</(?:b|span)>|</span>'
-    r"|\w+|\s+|[^<\w\s]"
+    r'<span class="(?:ln|bw|nw)[^>]*>|<i>\d+</i>|</?code>|<(?:b|span)[^>]*>[^<]*</(?:b|span)>'
+    r"|</span>|&#?\w+;|\w+|\s+|[^<\w\s]"
 )
 """The parts of a line: its frame, highlighted tokens, and what is not highlighted."""
 OMITTED = Markup('<span class="ln omitted"><i></i><code>...</code></span>')
@@ -121,7 +121,7 @@ class _Side:
     def _marked(self, change: Change, inserted: list[Markup]) -> list[Markup]:
         """The inserted lines; parts that differ are marked, in the replaced lines as well."""
         for k, n in enumerate(change.old[: len(inserted)]):
-            self._lines[n], inserted[k] = _mark_differences(self._lines[n], inserted[k])
+            self._lines[n], inserted[k] = mark_differences(self._lines[n], inserted[k])
         for n in change.old:
             self._lines[n] = _with_class(self._lines[n], "del")
         return [_with_class(line, "ins") for line in inserted]
@@ -183,7 +183,7 @@ def _with_class(line: Markup, name: str) -> Markup:
     return Markup(str(line).replace('class="ln', f'class="ln {name}', 1))
 
 
-def _mark_differences(old: Markup, new: Markup) -> tuple[Markup, Markup]:
+def mark_differences(old: Markup, new: Markup) -> tuple[Markup, Markup]:
     """Both lines with <mark> around the tokens that differ."""
     tokens = [re.findall(TOKENS, str(line).replace("<wbr>", "")) for line in (old, new)]
     results: tuple[list[str], list[str]] = ([], [])

@@ -17,6 +17,7 @@ from diptych.site.breaks.excerpt import Excerpt, excerpts
 from diptych.site.breaks.fault import Edit, Fault
 from diptych.site.breaks.places import Change, Place, Places, changes_of
 from diptych.site.breaks.record import ROOT, Recorded
+from diptych.site.measured.report_rows import KINDS
 from diptych.site.sources.page import SourcePage
 
 SLUG = "break"
@@ -76,17 +77,15 @@ def write_break_page(
     environment: Environment,
     pages: Sequence[SourcePage],
     recorded: Sequence[Recorded],
-    **variables: Any,
 ) -> None:
-    """Write pages/break.html and assets/breaks.js; `variables` are those of the base template."""
+    """Write pages/break.html and assets/breaks.js."""
     places = Places(pages)
     cards = [make_card(r, places) for r in recorded]
     models: dict[str, list[Card]] = {}
     for card in cards:
         models.setdefault(card.fault.chapter, []).append(card)
-    variables = {"root": "../", "pages": pages, "here": SLUG} | variables
     template = environment.get_template("break.html.j2")
-    html = template.render(cards=cards, models=models, **variables)
+    html = template.render(root="../", pages=pages, here=SLUG, cards=cards, models=models)
     write_atomically(out / "pages" / f"{SLUG}.html", html.encode())
     write_atomically(out / "assets" / "breaks.js", marks_script(recorded, places).encode())
 
@@ -125,8 +124,8 @@ def trail(recorded: Recorded, places: Places) -> list[Place]:
 def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
     """A script that sets window.BREAKS: for each fault what static/break.js shows of it.
 
-    {name: {title, pair, verdict, first, command, marks: [[slug, group, kind, code, ...]]}}, where
-    kind is "planted", with the panel, the old and the new lines and the numbers of the old ones,
+    {name: {title, pair, verdict, first, command, failures: [[kind, tensor, error]],
+    marks: [[slug, group, kind, code, ...]]}}, where the kind of a mark is "planted", with the panel, the old and the new lines and the numbers of the old ones,
     "call" on the way to the first divergence, or "first".
     """
     faults = {}
@@ -146,11 +145,21 @@ def marks_script(recorded: Sequence[Recorded], places: Places) -> str:
             "verdict": r.report.get("verdict", r.problem),
             "first": r.report.get("first_in_words", ""),
             "witness": r.test.get("failed", ""),
+            "failures": [
+                [KINDS.get(row["kind"], "value"), row["name"], _short(row["error"])]
+                for row in r.report.get("rows", [])
+                if not row["ok"]
+            ],
             "command": f"diptych check '{r.fault.pair}'",
             "marks": marks,
         }
     text = json.dumps(faults, ensure_ascii=False, separators=(",", ":"))
     return f"window.BREAKS = {text.replace('</', '<' + chr(92) + '/')};\n"
+
+
+def _short(error: float | str) -> float | str:
+    """An error of two digits."""
+    return error if isinstance(error, str) else float(f"{error:.1e}")
 
 
 def _address(place: Place, fault: Fault) -> str:

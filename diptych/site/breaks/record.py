@@ -54,12 +54,12 @@ class Recorded:
 
 
 def record_faults(
-    console: Console, workers: int = 2, faults: Sequence[Fault] | None = None, root: Path = ROOT
+    console: Console, workers: int = 2, faults: Sequence[Fault] | None = None
 ) -> list[Recorded]:
     """Plant the faults, by default those of faults.toml, and compare their pairs.
 
-    `root` is the folder of the packages and of the tests; each worker has a copy of them. A fault
-    that cannot be planted, or has another effect than expected, has a `problem`.
+    Each worker has a copy of the packages and of the tests. A fault that cannot be planted, or has
+    another effect than expected, has a `problem`.
     """
     faults = read_faults() if faults is None else list(faults)
     if not hasattr(os, "fork"):
@@ -69,7 +69,7 @@ def record_faults(
     with contextlib.ExitStack() as stack, console.status("planting faults") as status:
         processes: queue.SimpleQueue[PlantingProcess] = queue.SimpleQueue()
         for _ in range(min(workers, len(faults))):
-            processes.put(stack.enter_context(planting_process(root)))
+            processes.put(stack.enter_context(planting_process()))
 
         def record(fault: Fault) -> Recorded:
             process = processes.get()
@@ -109,7 +109,7 @@ class PlantingProcess:
 
 
 @contextlib.contextmanager
-def planting_process(root: Path) -> Iterator[PlantingProcess]:
+def planting_process() -> Iterator[PlantingProcess]:
     """A PlantingProcess, which ends with the context."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", planter.__file__]  # without the folder of the file in the path
@@ -120,11 +120,11 @@ def planting_process(root: Path) -> Iterator[PlantingProcess]:
     ):
         folder = Path(name)
         for part in (*PACKAGES, *TESTS):
-            if (root / part).is_dir():
-                shutil.copytree(root / part, folder / part)
-            elif (root / part).is_file():
-                shutil.copy2(root / part, folder / part)
-        for package in PACKAGES:  # those of the root may be older than their files
+            if (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, folder / part)
+            elif (ROOT / part).is_file():
+                shutil.copy2(ROOT / part, folder / part)
+        for package in PACKAGES:  # old bytecode may stand beside them
             compileall.compile_dir(folder / package, quiet=2)
         yield PlantingProcess(process, folder)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diptych.parity.measures.rows import Row
@@ -13,9 +12,7 @@ from diptych.parity.reports.report import Report
 from diptych.site.measured.joining import JoinedValue
 from diptych.site.measured.places import Places
 from diptych.site.measured.report_rows import PlacedRow, kind
-
-MOST_ROWS = 10
-"""Rows of a report that one method shows; of more, the ones closest to their bounds."""
+from diptych.site.measured.traced_run import VALUES
 
 
 @dataclass
@@ -30,13 +27,14 @@ class GutterRow:
     bound: float | None = None
     count: int = 1
     """how often it was computed"""
+    evaluations: int = 0
+    """how many of these computations were in evaluation mode"""
 
     def worse(self, other: GutterRow) -> GutterRow:
         """This row or another execution of it, whichever has the larger error."""
         worst = max((self, other), key=lambda row: row.excess)
-        return GutterRow(
-            self.name, self.kind, worst.shape, worst.error, worst.bound, self.count + other.count
-        )
+        count, evaluations = self.count + other.count, self.evaluations + other.evaluations
+        return replace(worst, count=count, evaluations=evaluations)
 
     @property
     def excess(self) -> float:
@@ -78,12 +76,14 @@ def gutter_of_values(
     index: dict[tuple[str, str, str, str], int] = {}
     for value in values:
         slug = places.slugs[value.stem]
-        row = GutterRow(value.name, value.kind, value.array.shape)
+        name = f"{value.argument}, unchanged" if value.argument else value.name
+        row = GutterRow(name, value.kind, value.array.shape)
+        row.evaluations = int(value.phase.startswith(VALUES))
         comparison = compared.get(value.key)
         if comparison is not None:
             row.error, row.bound = comparison.error, comparison.bound
         rows = result.rows(slug, value.place.group)
-        place = slug, value.place.group, value.name, value.kind
+        place = slug, value.place.group, name, value.kind
         if place in index:
             rows[index[place]] = rows[index[place]].worse(row)
         else:
@@ -93,16 +93,7 @@ def gutter_of_values(
 
 def gutter_of_report(result: VariantRows, placed: list[PlacedRow], places: Places) -> None:
     """Add the rows of the report to the methods that compute them."""
-    order = {id(row): n for n, row in enumerate(placed)}
-    by_excess = sorted(placed, key=lambda row: -row.row.excess)
-    chosen: Counter[tuple[str, str]] = Counter()
-    kept = []
-    for item in by_excess:
-        place = item.stem, item.definition
-        chosen[place] += 1
-        if chosen[place] <= MOST_ROWS:
-            kept.append(item)
-    for item in sorted(kept, key=lambda row: order[id(row)]):
+    for item in placed:
         row = item.row
         slug = places.slugs.get(item.stem)
         if slug is not None:

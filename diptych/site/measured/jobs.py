@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from diptych.arrays import leaves
 from diptych.commands.check import check_pair
 from diptych.parity import streams
 from diptych.parity.registered import prepare
@@ -22,7 +25,7 @@ from diptych.site.measured.panel_files import PanelFile, read_panel_file
 from diptych.site.measured.places import Places
 from diptych.site.measured.report_rows import placed_rows
 from diptych.site.measured.traced_run import TracedRun, trace_pair
-from diptych.site.measured.values_of_a_run import steps
+from diptych.site.measured.values_of_a_run import noise_steps, steps
 from diptych.site.sources.page import SideName, SourcePage
 
 FileKey = tuple[Path, str, SideName]
@@ -135,8 +138,10 @@ def record_steps(job: StepsJob) -> dict[str, list[dict[str, Any]]]:
         except Exception:  # the problem is that of `measure`
             return {}
         values = join(run, job.places)
+    noise = {n.lstrip("."): a for n, a in leaves(run.left.inputs[1]) if isinstance(a, np.ndarray)}
     result = {
-        stem: steps(values, stem, most_steps, most_numbers)
+        stem: noise_steps(values, stem, noise, most_numbers)
+        + steps(values, stem, most_steps, most_numbers)
         for stem, (most_steps, most_numbers) in job.sizes.items()
     }
     run.close()

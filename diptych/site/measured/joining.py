@@ -43,6 +43,8 @@ class JoinedValue:
     line: int
     array: np.ndarray
     twin: np.ndarray | None
+    argument: str = ""
+    """the argument that a return statement hands on unchanged"""
 
 
 def join(run: TracedRun, places: Places, *, with_lone_values: bool = True) -> list[JoinedValue]:
@@ -81,9 +83,17 @@ def join(run: TracedRun, places: Places, *, with_lone_values: bool = True) -> li
                 execution.site.line,
                 array,
                 twin,
+                _argument(frame, value),
             )
         )
     return result
+
+
+def _argument(frame: Frame, value: Value) -> str:
+    """The name of the argument that a returned value is; "" for a value that was computed."""
+    if not value.name.startswith("return"):
+        return ""
+    return next((name for name, item in frame.inputs if item is value.source), "")
 
 
 def left_values(frames: list[Frame]) -> Iterator[tuple[str, Frame, Execution, Value]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from diptych.parity.reports.report import Report
 from diptych.site.measured.gutter import GutterRow, VariantRows, number
 
 DTYPES = ("float64", "float32")
+MOST_ROWS = 10
+"""Rows of a report that one method shows; of more, the ones closest to their bounds."""
 ENOUGH = 0.85
 """Share of the joined groups of the richest variant with which the first one is shown."""
 
@@ -117,7 +120,28 @@ def _rows(
         for dtype in DTYPES
     ]
     places = dict.fromkeys(place for pages in by_dtype for place in pages)
-    return {place: _merged(*(pages.get(place, []) for pages in by_dtype)) for place in places}
+    merged = {place: _merged(*(pages.get(place, []) for pages in by_dtype)) for place in places}
+    return {
+        place: rows if place.rpartition(".")[2].isdigit() else _closest(rows)
+        for place, rows in merged.items()
+    }
+
+
+def _closest(rows: list[list[Any]]) -> list[list[Any]]:
+    """The rows of a method that are closest to their bounds in either dtype, in their order."""
+
+    def excess(row: list[Any]) -> float:
+        pairs = [(row[3], row[4]), (row[5], row[6])]
+        return max((_excess(float(e), b) for e, b in pairs if e is not None), default=-1.0)
+
+    order = sorted(range(len(rows)), key=lambda n: (-excess(rows[n]), n))
+    return [rows[n] for n in sorted(order[:MOST_ROWS])]
+
+
+def _excess(error: float, bound: float) -> float:
+    if math.isnan(error):
+        return math.inf
+    return error / bound if bound else error
 
 
 def _merged(first: list[GutterRow], second: list[GutterRow]) -> list[list[Any]]:
@@ -132,7 +156,8 @@ def _merged(first: list[GutterRow], second: list[GutterRow]) -> list[list[Any]]:
             for r in (a, b)
             for value in ((r.error, r.bound) if r is not None else (None, None))
         ]
-        count = [row.count] if row.count > 1 else []
+        count = [row.count] if row.count > 1 or row.evaluations else []
+        count += [row.evaluations] if row.evaluations else []
         result.append([row.name, row.kind, list(row.shape), *cells, *count])
     return result
 

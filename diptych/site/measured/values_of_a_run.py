@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from diptych.site.measured.joining import JoinedValue
-from diptych.site.measured.traced_run import BACKWARD, LOSS
+from diptych.site.measured.traced_run import BACKWARD, CONSTRUCT, LOSS
 
 MOST_NUMBERS = 256
 MOST_STEPS = 60
+MOST_NOISE = 8
 DIGITS = 4
 
 
@@ -40,6 +42,28 @@ def steps(
             chosen.append(value)
             known |= {*marks, (content, None)}
     return _thinned([_step(run, most_numbers) for run in _runs(chosen)], most_steps)
+
+
+def noise_steps(
+    values: Iterable[JoinedValue],
+    stem: str,
+    noise: Mapping[str, np.ndarray],
+    most_numbers: int = MOST_NUMBERS,
+) -> list[dict[str, Any]]:
+    """The random numbers of a run, such as eps or dropout masks, at the statement that draws them.
+
+    `noise` has the arrays that both panels get, by name. Arrays that the file does not draw are
+    left out.
+    """
+    drawn = [v for v in values if v.stem == stem and v.phase == CONSTRUCT and _is_shown(v)]
+    result = []
+    for name, array in noise.items():
+        same = (v for v in reversed(drawn) if np.array_equal(v.array, array))
+        value = next(same, None)
+        if value is not None:
+            both = replace(value, name=name, twin=value.array)
+            result.append(_step([both], most_numbers) | {"phase": "noise"})
+    return result[:MOST_NOISE]
 
 
 def _is_shown(value: JoinedValue) -> bool:

@@ -139,7 +139,7 @@ def _drawing(reads: list[Interval]) -> Markup:
         path(_cells(outputs, start), class_="outputs"),
         path(_block(inside), class_="chosen inputs-chosen"),
         path(_cells([FIRST_OUTPUT], start), class_="chosen outputs-chosen"),
-        path(_lines(inside, start), class_="lines"),
+        path(_lines(inside, start), class_="window-lines"),
     ]
     label = "Input and output of a convolution. The arrow keys choose an output."
     options = {"role": "application", "tabindex": 0, "class_": "drawing convolution"}

@@ -66,7 +66,7 @@ def side_by_side(factors: Sequence[Node]) -> str:
     result = ""
     words: list[str] = []
     previous: Node | None = None
-    for node in factors:
+    for node in _with_articles(factors):
         text = re.fullmatch(r"\\text\{([^{}]*)\}", node.latex) if node.is_word else None
         if text:
             words.append(text[1])
@@ -78,6 +78,15 @@ def side_by_side(factors: Sequence[Node]) -> str:
         result += _space(previous, node) + node.latex
         previous = node
     return result
+
+
+def _with_articles(factors: Sequence[Node]) -> list[Node]:
+    """The factors, in which an a between two words is a word: "without a skip"."""
+    nodes = list(factors)
+    for index in range(1, len(nodes) - 1):
+        if nodes[index].latex == "a" and nodes[index - 1].is_word and nodes[index + 1].is_word:
+            nodes[index] = Node(r"\text{a}", is_word=True)
+    return nodes
 
 
 def _space(previous: Node | None, node: Node) -> str:

@@ -79,6 +79,7 @@
       }
       marked.push(row);
     }
+    window.Diptych?.showFault?.(fault);
     bar(fault, here);
     const wanted = decodeURIComponent(location.hash.slice(1));
     const target = marked.find((row) => row.dataset.g === wanted) || marked[0];

@@ -11,14 +11,37 @@
 
   /** A row of the JSON as an object, for the chosen precision. An array that is not compared by
       itself, only what follows from it, has no error: size -1. */
-  function measurement([name, kind, shape, e64, bound64, e32, bound32, count = 1]) {
+  function measurement([name, kind, shape, e64, bound64, e32, bound32, count = 1, evaluations = 0], key) {
     const [error, bound] = dtype === "float64" ? [e64, bound64] : [e32, bound32];
     const compared = error !== null && error !== undefined;
     const size = !compared ? -1 : typeof error === "string" ? Infinity : error; // "inf" and "nan"
     const other = dtype === "float64" ? e32 : e64, elsewhere = !compared && other !== null && other !== undefined;
-    return { name, kind, shape, error, bound, size, count, compared, elsewhere, bad: compared && !(size <= bound) };
+    const row = { key, name, kind, shape, error, bound, size, count, evaluations, compared, elsewhere, bad: compared && !(size <= bound) };
+    return withFault(row);
   }
-  const rowsOf = (key) => (data.rows[variant]?.[key] || []).map(measurement);
+  const rowsOf = (key, of = variant) => (data.rows[of]?.[key] || []).map((row) => measurement(row, key));
+  /** The first other variant of this page that compares what a row is about: [variant, its row]. */
+  function comparedIn({ key, name, kind }) {
+    for (const other of data.variants) {
+      const row = other !== variant && rowsOf(key, other).find((r) => r.name === name && r.kind === kind && r.compared);
+      if (row) return [other, row];
+    }
+    return null;
+  }
+
+  // --- a planted fault (break.js): the rows of its report count; what stands at statements was
+  // measured without it
+  let fault = null;
+  const reported = () => fault && variant === fault.pair && dtype === "float64";
+  const isStatement = (key) => /\.\d+$/.test(key);
+  function withFault(row) {
+    if (!fault) return row;
+    if (isStatement(row.key) || !reported()) return { ...row, stale: true, bad: false };
+    const failure = fault.failures.find(([kind, name]) => kind === row.kind && name === row.name);
+    if (!failure) return row;
+    const size = typeof failure[2] === "string" ? Infinity : failure[2];
+    return { ...row, compared: true, error: failure[2], size, bound: row.bound ?? 0, bad: true };
+  }
   const shapeOf = ({ shape }) => shape.length ? shape.join("×") : "scalar";
   const largest = (rows) => rows.reduce((a, b) => (b.bad && !a.bad) || (b.bad === a.bad && b.size > a.size) ? b : a);
   /** How near an error is to its bound, over four decades: the bar of a chip. */
@@ -26,18 +49,20 @@
     bad ? 1 : size > 0 ? Math.min(1, Math.max(0.04, 1 + Math.log10(size / bound) / 4)) : 0;
 
   // --- chips
-  const FORMS = [["value", ""], ["gradient", "∂ "], ["parameter", "∂ "], ["mask", "bits "]];
+  const FORMS = [["value", ""], ["gradient", "∂ "], ["parameter", "∂ "], ["mask", "bits differ "]];
   const chipRows = new WeakMap();
   function chip(rows, sign) {
     const worst = largest(rows);
     const button = document.createElement("button");
     button.type = "button";
-    button.className = `chip${worst.bad ? " bad" : !worst.compared ? " alone" : worst.size ? "" : " zero"}`;
-    button.style.setProperty("--p", nearness(worst).toFixed(2));
-    button.textContent = sign + (worst.compared ? sci(worst.error) : shapeOf(worst));
+    const looks = worst.stale ? " stale" : worst.bad ? " bad" : !worst.compared ? " alone" : worst.size ? "" : " zero";
+    button.className = `chip${looks}`;
+    if (!worst.stale) button.style.setProperty("--p", nearness(worst).toFixed(2));
+    const equal = worst.kind === "mask" && worst.size === 0;
+    button.textContent = equal ? "equal bits" : (worst.compared ? sign : sign.replace("differ ", "")) + (worst.compared ? sci(worst.error) : shapeOf(worst));
     button.setAttribute("aria-label", worst.compared
-      ? `${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`
-      : `${worst.kind} of shape ${shapeOf(worst)}; ${worst.elsewhere ? `not compared in ${dtype}` : "the right panel keeps no such array to compare"}`);
+      ? `${worst.stale ? "measured without the fault, " : ""}${worst.kind}: largest error ${sci(worst.error)} of ${rows.length} tensor${rows.length > 1 ? "s" : ""}, bound ${sci(worst.bound)}`
+      : `${worst.kind} of shape ${shapeOf(worst)}; ${worst.elsewhere ? `not compared in ${dtype}` : "not compared in this variant"}`);
     chipRows.set(button, rows);
     return button;
   }
@@ -53,7 +78,9 @@
     for (const group of $$(".g[data-g]")) {
       const key = group.dataset.g;
       const rows = rowsOf(key).concat(group.matches(".head") ? rowsOf(group.parentElement.dataset.def) : []);
-      $(".M", group).replaceChildren(...chips(rows));
+      const place = $(".M", group);
+      for (const old of $$(":scope > .chip", place)) old.remove(); // the sign of a fault stays
+      place.append(...chips(rows));
     }
     for (const note of $$("[data-status]")) renderStatus(note);
   }
@@ -61,7 +88,7 @@
     const section = note.closest(".def"), name = note.dataset.status;
     const link = $(`.inside a[data-of="${CSS.escape(name)}"]`);
     $("small", link || document.createElement("i"))?.remove();
-    const rows = $$(":scope > .code > .g .chip", section).flatMap((button) => chipRows.get(button)).filter((row) => row.compared);
+    const rows = $$(":scope > .code > .g .chip", section).flatMap((button) => chipRows.get(button)).filter((row) => row.compared && !row.stale);
     note.replaceChildren();
     if (rows.length) {
       const worst = largest(rows);
@@ -76,7 +103,13 @@
     if (place) { place.textContent = text; place.className = place.className.replace(/\b(ok|bad)\b/g, "").trim(); if (css) place.classList.add(css); }
   };
   function renderFacts() {
-    const [verdict, count, worst, tensor] = data.verdicts[variant]?.[dtype] || ["not measured", null, null, ""];
+    let [verdict, count, worst, tensor] = data.verdicts[variant]?.[dtype] || ["not measured", null, null, ""];
+    if (fault && !reported()) [verdict, count, worst, tensor] = ["not measured with this fault", null, null, ""];
+    else if (fault?.failures.length) {
+      const size = ([, , error]) => typeof error === "string" ? Infinity : error;
+      [, tensor, worst] = fault.failures.reduce((a, b) => size(b) > size(a) ? b : a);
+      verdict = fault.verdict;
+    }
     const agrees = verdict === "agrees";
     fact("dtype", dtype);
     fact("verdict", agrees ? "Agrees" : worst === null ? "Not measured" : "Diverges", agrees ? "ok" : worst === null ? "" : "bad");
@@ -87,7 +120,7 @@
   function allRows() {
     const rows = new Map();
     for (const key of Object.keys(data.rows[variant] || {}))
-      for (const row of rowsOf(key)) if (row.compared) rows.set(`${row.kind} ${row.name}`, row);
+      for (const row of rowsOf(key)) if (row.compared && !row.stale) rows.set(`${row.kind} ${row.name}`, row);
     return [...rows.values()];
   }
   function renderRug() {
@@ -116,13 +149,34 @@
   let kept = null;
   function table(rows) {
     const sorted = [...rows].sort((a, b) => b.bad - a.bad || b.size - a.size), shown = sorted.slice(0, 14);
-    const line = (row) => `<tr><td>${escape(row.name)}${row.count > 1 ? ` <span class="s">${row.count} times</span>` : ""}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : "ok"}">${row.compared ? sci(row.error, 1) : "–"}</td><td class="s">${row.compared ? sci(row.bound) : ""}</td></tr>`;
+    const line = (row) => `<tr><td>${escape(row.name)}${executions(row)}</td><td class="s">${escape(row.kind)}</td><td class="s">(${row.shape.join(", ")})</td><td class="${row.bad ? "bad" : row.compared && !row.stale ? "ok" : "s"}">${row.compared ? sci(row.error, 1) : "shape only"}</td><td class="s">${row.compared ? sci(row.bound) : ""}</td></tr>`;
     const [verdict, , , , reproducer] = data.verdicts[variant]?.[dtype] || [];
     const failed = rows.some((row) => row.bad) && reproducer ? `<p class="bad">${escape(verdict)}</p><code class="command">${escape(reproducer)}</code>` : "";
-    return `<p>‖left − right‖ / ‖right‖, ${escape(variant)}, ${dtype}</p><table><tr><th>tensor</th><th>kind</th><th>shape</th><th>error</th><th>bound</th></tr>${shown.map(line).join("")}</table>${
-      sorted.some((row) => row.elsewhere) ? `<p>Only a shape: not compared in ${dtype}.</p>` : ""}${
-      sorted.every((row) => row.compared || row.elsewhere) ? "" : "<p>Only a shape: the right panel keeps no such array, because this is part of a larger expression there or is computed by autograd or by a kernel of torch. What is computed from it is compared.</p>"}${
+    const stale = rows.some((row) => row.stale) ? "<p><b>Not measured with this fault.</b> These are the errors without it.</p>" : "";
+    return `${stale}<p>‖left − right‖ / ‖right‖, ${escape(variant)}, ${dtype}</p><table><tr><th>tensor</th><th>kind</th><th>shape</th><th>error</th><th>bound</th></tr>${shown.map(line).join("")}</table>${
+      sorted.some((row) => row.elsewhere) ? `<p>Shape only: not compared in ${dtype}.</p>` : ""}${
+      alone(sorted.filter((row) => !row.compared && !row.elsewhere))}${
       sorted.length > shown.length ? `<p>and ${sorted.length - shown.length} more with smaller errors</p>` : ""}${failed}`;
+  }
+  function executions({ count, evaluations }) {
+    if (count < 2 && !evaluations) return "";
+    const mode = !evaluations ? "" : evaluations === count ? ", in evaluation mode" : `, ${evaluations} of them in evaluation mode`;
+    return ` <span class="s">${count} execution${count > 1 ? "s" : ""}${mode}</span>`;
+  }
+  /** About rows of which this variant has the shape alone: where they are compared, else why not. */
+  function alone(rows) {
+    if (!rows.length) return "";
+    const places = new Map();
+    let rest = 0;
+    for (const row of rows) {
+      const [other, twin] = comparedIn(row) || [];
+      if (!other) rest++;
+      else places.set(other, [...(places.get(other) || []), `${escape(row.name)} ${sci(twin.error, 1)}`]);
+    }
+    const elsewhere = [...places].map(([other, errors]) =>
+      `<p>Compared in <button type="button" class="switch" data-variant="${escape(other)}">${escape(other)}</button>: <code>${errors.join(", ")}</code></p>`);
+    const why = "the right panel keeps no such array: it is part of a larger expression there, or autograd or a kernel of torch computes it. What follows from it is compared";
+    return `<p>Shape only: not compared in this variant${rest ? `, because ${why}` : ""}.</p>${elsewhere.join("")}`;
   }
   function show(button) {
     tip.innerHTML = table(chipRows.get(button));
@@ -140,10 +194,37 @@
     if (kept) { kept.removeAttribute("aria-expanded"); kept = null; }
   }
   const chipOf = (event) => event.target.closest?.(".chip");
-  document.addEventListener("mouseover", (event) => chipRows.has(chipOf(event)) ? !kept && show(chipOf(event)) : !kept && !tip.hidden && !chipRows.has(document.activeElement) && hide());
+  document.addEventListener("mouseover", (event) => chipRows.has(chipOf(event)) ? !kept && show(chipOf(event)) : !kept && !tip.hidden && !event.target.closest?.("#tip") && !chipRows.has(document.activeElement) && hide());
   document.addEventListener("focusin", (event) => { if (chipRows.has(chipOf(event))) { if (kept !== chipOf(event)) hide(); show(chipOf(event)); } });
   document.addEventListener("focusout", (event) => chipOf(event) && !kept && hide());
-  document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  const described = () => $("[aria-describedby='tip']");
+  document.addEventListener("keydown", (event) => {
+    if (tip.hidden) return;
+    const inside = tip.contains(document.activeElement), chip = described(), first = $("button", tip);
+    if (event.key === "Escape") {
+      if (inside) chip?.focus();
+      hide();
+    } else if (event.key === "Tab" && first && chip) { // the tooltip follows its chip, wherever it stands
+      if (!inside && document.activeElement === chip && !event.shiftKey) {
+        event.preventDefault();
+        kept = chip;
+        chip.setAttribute("aria-expanded", "true");
+        first.focus();
+      } else if (inside) {
+        const others = $$("button", tip), next = others[others.indexOf(document.activeElement) + (event.shiftKey ? -1 : 1)];
+        if (next || event.shiftKey) event.preventDefault();
+        (next || chip).focus(); // from the chip, the Tab goes on to what follows
+      }
+    }
+  });
+  tip.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-variant]");
+    if (!button) return;
+    const [{ key, kind }] = chipRows.get(described());
+    choose(button.dataset.variant);
+    const same = (chip) => chipRows.get(chip).some((row) => row.key === key && row.kind === kind);
+    $$(".g .chip").find((chip) => chipRows.has(chip) && same(chip))?.focus({ preventScroll: true });
+  });
   document.addEventListener("click", (event) => {
     const button = chipOf(event);
     if (event.target.closest("#tip")) return;
@@ -165,12 +246,20 @@
     renderGutter();
     renderFacts();
     renderRug();
+    window.Diptych.variant = variant;
+    document.dispatchEvent(new CustomEvent("variant"));
   }
-  picker?.addEventListener("change", () => {
-    variant = picker.value;
+  function choose(name) {
+    if (!data.variants.includes(name)) return;
+    variant = name;
     remember("variant", variant === data.variants[0] ? null : variant);
     render();
-  });
+  }
+  picker?.addEventListener("change", () => choose(picker.value));
+  window.Diptych.showFault = (planted) => {
+    fault = planted;
+    if (data.variants.includes(fault.pair)) choose(fault.pair); else render();
+  };
   for (const button of dtypes)
     button.addEventListener("click", () => {
       dtype = button.dataset.dtype;

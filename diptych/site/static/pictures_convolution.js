@@ -63,12 +63,12 @@
   }
 
   function drawLines(pixels, outputs) {
-    if (![...pixels, ...outputs].every((list) => list.length)) return set(".lines", "");
+    if (![...pixels, ...outputs].every((list) => list.length)) return set(".window-lines", "");
     const right = (pixels[1][pixels[1].length - 1] + 1) * cell - 1;
     const left = start + outputs[1][0] * cell + 1;
     const edges = (list) => [top + list[0] * cell + 1, top + (list[list.length - 1] + 1) * cell - 1];
     const [a, b] = [edges(pixels[0]), edges(outputs[0])];
-    set(".lines", `M${right} ${a[0]}L${left} ${b[0]}M${right} ${a[1]}L${left} ${b[1]}`);
+    set(".window-lines", `M${right} ${a[0]}L${left} ${b[0]}M${right} ${a[1]}L${left} ${b[1]}`);
   }
 
   function choose(side, i, j) {

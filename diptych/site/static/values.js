@@ -53,11 +53,14 @@
     }));
     return canvas;
   }
+  /** The line of a step, where several steps of a phase have its name. */
+  const lineOf = ({ name, phase, line }) =>
+    line && new Set(steps.filter((s) => s.name === name && s.phase === phase).map((s) => s.line)).size > 1 ? `line ${line}` : "";
   const buttons = steps.map((step, k) => {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("role", "tab");
-    button.innerHTML = `<b>${escape(step.name)}</b><small>${step.shape.length ? step.shape.join("×") : "scalar"}${/^\w+ =/.test(step.times) ? `, each ${step.times.split(" ")[0]}` : ""}</small>`;
+    button.innerHTML = `<b>${escape(step.name)}</b><small>${step.shape.length ? step.shape.join("×") : "scalar"}${/^\w+ =/.test(step.times) ? `, each ${step.times.split(" ")[0]}` : ""}</small>${lineOf(step) && `<small>${lineOf(step)}</small>`}`;
     button.prepend(thumbnail(step));
     button.addEventListener("click", () => move(k - at));
     return button;
@@ -81,6 +84,18 @@
     if (run.steps[0] === turn) tape.append(Object.assign(document.createElement("span"), { className: "turn-point", textContent: "backward", role: "presentation" }));
     tape.append(box);
   }
+  // --- the variant chosen at the top, if it is another one than the recorded one
+  const notice = Object.assign(document.createElement("p"), { className: "note other-variant" });
+  notice.setAttribute("role", "status");
+  tape.before(notice);
+  function compareVariants() {
+    const chosen = window.Diptych.variant;
+    const differs = chosen && data.variant && chosen !== data.variant;
+    notice.hidden = !differs;
+    notice.textContent = differs ? `These values were recorded for ${data.variant}. The errors between the panels are those of the chosen variant, ${chosen}.` : "";
+  }
+  document.addEventListener("variant", compareVariants);
+  compareVariants();
   const runOf = (k) => runs.find((run) => run.steps.includes(k));
 
   // --- the maps

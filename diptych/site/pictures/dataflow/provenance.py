@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.arrays import leaves, map_arrays
+from diptych.arrays import base_arrays, leaves, map_arrays
 
 Origin = tuple[str, str]
 """(name of the call, name of its output), such as ("encode", ".mu"); the call "" is the input"""
@@ -31,8 +31,8 @@ class TracedArray(np.ndarray):
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Any:
         if out is not None:
-            options["out"] = _plain(tuple(out))
-        result = getattr(ufunc, method)(*_plain(inputs), **options)
+            options["out"] = base_arrays(tuple(out), TracedArray)
+        result = getattr(ufunc, method)(*base_arrays(inputs, TracedArray), **options)
         origins = _union((inputs, tuple(out or ())))
         if out is None:
             return with_origins(result, origins)
@@ -42,7 +42,7 @@ class TracedArray(np.ndarray):
         return out[0] if len(out) == 1 else out
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        result = function(*_plain(args), **_plain(kwargs))
+        result = function(*base_arrays(args, TracedArray), **base_arrays(kwargs, TracedArray))
         if function in (np.zeros_like, np.ones_like, np.empty_like, np.full_like):
             return result  # it takes the shape alone
         return with_origins(result, _union((args, kwargs)))
@@ -80,14 +80,3 @@ def _arrays(value: Any) -> Iterator[TracedArray]:
     elif isinstance(value, tuple | list | dict):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _arrays(item)
-
-
-def _plain(value: Any) -> Any:
-    """The value with base arrays in place of traced ones; containers item by item."""
-    if isinstance(value, TracedArray):
-        return value.view(np.ndarray)
-    if type(value) in (tuple, list):
-        return type(value)(map(_plain, value))
-    if type(value) is dict:
-        return {key: _plain(item) for key, item in value.items()}
-    return value

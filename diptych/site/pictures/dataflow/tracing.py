@@ -94,9 +94,9 @@ def _is_layer(function: Any) -> bool:
     return panel and "tuple[" in str(function.__annotations__.get("return", ""))
 
 
-def run_flow(name: str, key: Key = Key(0)) -> FlowRun:  # noqa: B008  (immutable)
+def run_flow(name: str) -> FlowRun:
     """Run the loss of "pair" or "pair[variant]" as `parity.compare` does, and note its flow."""
-    model, batch, noise = panel(name, "left", key)
+    model, batch, noise = panel(name, "left")
     batch, noise = outputs_of("", batch, "0"), outputs_of("", noise, "1")
     trace = FlowTrace(dict(model.named_modules()))
     with trace.functions_of(model), trace:
@@ -104,9 +104,9 @@ def run_flow(name: str, key: Key = Key(0)) -> FlowRun:  # noqa: B008  (immutable
     return FlowRun(model, trace.calls, trace.functions, trace.reads, trace.inside)
 
 
-def panel(name: str, side: str, key: Key = Key(0)) -> tuple[Any, Any, Any]:  # noqa: B008
+def panel(name: str, side: str) -> tuple[Any, Any, Any]:
     """(model, batch, noise) of a registered pair with the draws of a parity check."""
-    pair, config = pairs.find(name)
+    (pair, config), key = pairs.find(name), Key(0)
     weights, options = key.fold_in("weights"), pairs.right_options(name)
     batch = pair.batch(config, key.fold_in("batch"), FLOAT64, BATCH_SIZE)
     left = pair.left(config, weights, dtype=FLOAT64)
