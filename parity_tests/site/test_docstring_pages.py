@@ -189,3 +189,9 @@ def test_a_page_knows_the_docstrings_of_both_panels():
     assert "LSTM language model" in docs_of(page).summary
     model = next(d for d in page.walk() if d.name == "LSTM")
     assert "kernel" in docs_of(model).right
+
+
+def test_a_long_chain_of_arrows_may_wrap_before_each_arrow_and_a_short_one_is_whole():
+    chain = " -> ".join(["x", "a", "b", "c", "d", "e", "loss"])
+    assert str(document(f"A net.\n\n    {chain}\n").body[0][1]).count("<math") == 7
+    assert str(document("A net.\n\n    x -> h -> loss\n").body[0][1]).count("<math") == 1

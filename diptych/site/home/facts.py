@@ -65,7 +65,7 @@ def _parity(models: list[Row], dtype: str) -> list[Fact]:
         Fact(
             f"Parity, {dtype}",
             "Agrees" if agreeing else "Diverges",
-            f"{tensors:,} tensors, {variants} variants",
+            f"{tensors:,} tensors, {variants} variant{'s' * (variants > 1)}",
             "ok" if agreeing else "bad",
         ),
         Fact(

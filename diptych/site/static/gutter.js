@@ -241,7 +241,7 @@
   function render() {
     if (picker) {
       picker.value = variant;
-      fact("meaning", (picker.title = picker.selectedOptions[0].title));
+      fact("meaning", (picker.title = picker.selectedOptions[0]?.title || ""));
     }
     toggle(dtypes, dtypes.find((button) => button.dataset.dtype === dtype));
     hide();
