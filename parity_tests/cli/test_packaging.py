@@ -68,8 +68,8 @@ def installed(dist, tmp_path_factory) -> Path:
 
 
 def expected_files() -> set[str]:
-    """The modules and templates of the four packages, and the mark that each of them is typed."""
-    patterns = ("*.py", "*.j2")
+    """The modules, templates and other data of the packages, and the mark that each is typed."""
+    patterns = ("*.py", "*.j2", "*.css", "*.js", "*.toml")
     modules = (f for name in PACKAGES for p in patterns for f in (CHECKOUT / name).rglob(p))
     paths = {str(path.relative_to(CHECKOUT)) for path in modules}
     return paths | {f"{name}/py.typed" for name in PACKAGES}
