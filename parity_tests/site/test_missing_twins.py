@@ -1,4 +1,4 @@
-"""What one panel lacks is named: a method, class, function or file without a reason."""
+"""A method, class, function or file that one panel lacks without a reason is named."""
 
 from __future__ import annotations
 

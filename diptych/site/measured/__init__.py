@@ -1,1 +1,1 @@
-"""What a parity run measures for each statement of a page."""
+"""Measurements of a parity run for each statement of a page."""

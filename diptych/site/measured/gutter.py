@@ -50,7 +50,7 @@ Rows = dict[str, list[GutterRow]]
 
 @dataclass
 class VariantRows:
-    """What one run of a variant in one dtype measures, by page."""
+    """The measurements of one run of a variant in one dtype, by page."""
 
     name: str
     dtype: str

@@ -1,4 +1,4 @@
-"""What a page shows of the measurements: the JSON of its gutter and of its values."""
+"""The measurements that a page shows: the JSON of its gutter and of its values."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def allocates(statement: ast.AST) -> bool:
 
 
 def uses(function: ast.AST, name: str) -> int:
-    """How often a function reads a local variable outside its nested functions."""
+    """The number of times that a function reads a local variable outside its nested functions."""
 
     def reads(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):

@@ -132,7 +132,7 @@ def _step(run: list[JoinedValue], most_numbers: int) -> dict[str, Any]:
 
 
 def _times(run: list[JoinedValue]) -> str:
-    """How often a value was computed: "t = 0 … 8" in a loop over a range, else "9 times"."""
+    """The executions behind a value: "t = 0 … 8" in a loop over a range, else "9 times"."""
     caller = next(
         (a for a, b in zip(run[0].chain, run[1].chain, strict=True) if a is b), run[0].chain[-1]
     )
