@@ -55,13 +55,6 @@ class PageMeasurements:
         ]
         return max(errors, default=None)
 
-    def of_definition(self, name: str) -> list[list[Any]]:
-        """The rows of a definition and its groups in the default variant."""
-        variants = self.json["variants"]
-        places = self.json["rows"].get(variants[0], {}) if variants else {}
-        groups = (rows for place, rows in places.items() if place.rpartition(".")[0] == name)
-        return [*places.get(name, []), *(row for rows in groups for row in rows)]
-
 
 def page_json(
     slug: str,

@@ -176,8 +176,8 @@
     }
     const elsewhere = [...places].map(([other, errors]) =>
       `<p>Compared in <button type="button" class="switch" data-variant="${escape(other)}">${escape(other)}</button>: <code>${errors.join(", ")}</code></p>`);
-    const why = "he right panel keeps no such array. It is part of a larger expression there, or autograd or a kernel of torch computes it. What is computed from it is compared.";
-    const lone = rest.length ? `<p>${places.size ? `<code>${escape(rest.join(", "))}</code> in no variant of this page: t` : "T"}${why}</p>` : "";
+    const why = "The right panel keeps no such array: it is part of a larger expression there, or autograd or a kernel of torch computes it. What is computed from it is compared.";
+    const lone = rest.length ? `<p>${places.size ? `In no variant of this page: <code>${escape(rest.join(", "))}</code>. ` : ""}${why}</p>` : "";
     return `<p>Shape only: not compared in this variant.</p>${elsewhere.join("")}${lone}`;
   }
   function show(button) {
@@ -196,7 +196,14 @@
     if (kept) { kept.removeAttribute("aria-expanded"); kept = null; }
   }
   const chipOf = (event) => event.target.closest?.(".chip");
-  document.addEventListener("mouseover", (event) => chipRows.has(chipOf(event)) ? !kept && show(chipOf(event)) : !kept && !tip.hidden && !event.target.closest?.("#tip") && !chipRows.has(document.activeElement) && hide());
+  /** The tooltip follows the mouse; on the way from a chip to a button of its tooltip it stays. */
+  let leaving = 0;
+  document.addEventListener("mouseover", (event) => {
+    clearTimeout(leaving);
+    if (kept || event.target.closest?.("#tip")) return;
+    if (chipRows.has(chipOf(event))) show(chipOf(event));
+    else if (!tip.hidden && !chipRows.has(document.activeElement)) leaving = setTimeout(() => kept || hide(), 200);
+  });
   document.addEventListener("focusin", (event) => { if (chipRows.has(chipOf(event))) { if (kept !== chipOf(event)) hide(); show(chipOf(event)); } });
   document.addEventListener("focusout", (event) => chipOf(event) && !kept && hide());
   const described = () => $("[aria-describedby='tip']");
