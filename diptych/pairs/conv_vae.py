@@ -36,8 +36,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
     base, latent = (64, 128) if channels == 3 else (16, 16)
     fields: dict[str, Any] = {"base_channels": base, "latent_dim": latent}
     fields |= {"recon_type": "gaussian", "gaussian_std": 0.1}
-    fields = effective(ConvVAEConfig, fields, overrides)
-    config = ConvVAEConfig(**sizes | fields | dict(overrides))
+    config = ConvVAEConfig(**sizes | effective(ConvVAEConfig, fields, overrides))
     return fitting(config, data, **sizes)
 
 

@@ -41,8 +41,8 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
     if channels != 1:
         raise ValueError(f"data: got {data.name} of {channels} channels, vlae takes binary images")
     sizes = {"height": height, "width": width}
-    fields = {} if height * width >= 784 else effective(VLAEConfig, SMALL, overrides)
-    return fitting(VLAEConfig(**sizes | fields | dict(overrides)), data, **sizes)
+    fields = effective(VLAEConfig, {} if height * width >= 784 else SMALL, overrides)
+    return fitting(VLAEConfig(**sizes | fields), data, **sizes)
 
 
 def _to_batch(config: VLAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
@@ -72,8 +72,7 @@ def _variants() -> dict[str, VLAEConfig]:
         "28x28": {"height": 28, "width": 28, "maps": 2, "masked_layers": 6},
     }
     return {
-        name: VLAEConfig(**effective(VLAEConfig, odd, change) | change)
-        for name, change in changes.items()
+        name: VLAEConfig(**effective(VLAEConfig, odd, change)) for name, change in changes.items()
     }
 
 

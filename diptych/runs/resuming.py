@@ -59,6 +59,5 @@ def resumed_options(
     names = stored if preset is None else CHANGEABLE
     changes = {k: v for k, v in options.items() if v is not None}
     kept = effective(RunConfig, {k: stored[k] for k in options if k in names}, changes)
-    kind = pairs.get(before.model).config
-    earlier = effective(kind, before.model_config, fields) if preset is None else {}
-    return earlier | dict(fields), dict(options) | kept | changes
+    earlier = before.model_config if preset is None else {}
+    return effective(pairs.get(before.model).config, earlier, fields), dict(options) | kept

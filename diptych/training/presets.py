@@ -146,6 +146,6 @@ def settings(
     if chosen.model != model:
         raise ValueError(f"preset: got {preset!r} for {model}, it is one of {chosen.model}")
     pair, changes = pairs.get(model), {k: v for k, v in options.items() if v is not None}
-    config = pair.for_data(dataset, effective(pair.config, chosen.fields, fields) | dict(fields))
-    run = effective(RunConfig, chosen.run, changes) | changes
+    config = pair.for_data(dataset, effective(pair.config, chosen.fields, fields))
+    run = effective(RunConfig, chosen.run, changes)
     return RunConfig(model=model, model_config=vars(config).copy(), data=data, **run)

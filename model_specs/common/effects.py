@@ -59,24 +59,30 @@ def ineffective(config: Any) -> dict[str, str]:
 def effective(
     kind: type, values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return `values` without the fields that have no effect in a config with `overrides`.
+    """Return `values` with `overrides`, without those of `values` that then have no effect.
 
-    It serves settings that the user did not choose: those of a preset, those derived from the
-    data, and those of older versions, which did not refuse fields without effect. Fields of
-    `overrides` and unknown fields are left to the checks of the config.
+    `values` are settings that the user did not choose: those of a preset, those derived from the
+    data, or those of older versions, which did not refuse fields without effect. `overrides` and
+    unknown fields are left to the checks of the class `kind`.
     """
-    overrides = {} if overrides is None else overrides
-    result = {name: value for name, value in values.items() if name not in overrides}
+    result = dict(values) | dict(overrides or {})
     while True:
-        config = object.__new__(kind)  # unchecked: __post_init__ would refuse the fields in question
-        vars(config).update(_defaults(kind) | result | dict(overrides))
+        config = object.__new__(kind)  # its __post_init__ would refuse the fields in question
+        vars(config).update(_defaults(kind) | result)
         try:
-            names = [name for name in ineffective(config) if name in result]
-        except (KeyError, TypeError, ValueError, AttributeError):  # an impossible value
+            names = [n for n in ineffective(config) if n in result and n not in (overrides or {})]
+        except (KeyError, TypeError, ValueError):  # an impossible value: the class will refuse it
             return result
         if not names:
             return result
         del result[names[0]]
+
+
+def changed(config: Any, **changes: Any) -> Any:
+    """Return a copy of `config` with `changes`; fields that lose their effect become defaults."""
+    kind = type(config)
+    values = {f.name: getattr(config, f.name) for f in fields(kind)}
+    return kind(**effective(kind, values, changes))
 
 
 def _holds(condition: Condition, config: Any, other: str) -> bool:
