@@ -78,8 +78,9 @@ class RecurrentConfig:
     rate: float = acting(
         0.0,
         scheme=[name for name in SCHEMES if name != "none"],
-        recurrent_rate=lambda config: SCHEMES[config.scheme].inputs
-        or config.recurrent_rate is None,
+        recurrent_rate=lambda config: (
+            SCHEMES[config.scheme].inputs or config.recurrent_rate is None
+        ),
     )
     """A unit is dropped with probability p = rate, in [0, 1), and the kept ones are scaled by 1 /
     (1 - p)."""
@@ -125,9 +126,7 @@ def mask_plans(config: RecurrentConfig, input_dim: int, length: int) -> tuple[Ma
     steps = 1 if scheme.shared else length
     hidden = (config.hidden_dim,) * config.num_layers
     widths = {"inputs": (input_dim, *hidden), "recurrent": hidden}
-    return tuple(
-        MaskPlan(name, rate, steps, widths[name]) for name, rate in rates(config).items()
-    )
+    return tuple(MaskPlan(name, rate, steps, widths[name]) for name, rate in rates(config).items())
 
 
 def rates(config: RecurrentConfig) -> dict[str, float]:
