@@ -130,7 +130,7 @@ def mask_plans(config: RecurrentConfig, input_dim: int, length: int) -> tuple[Ma
 
 
 def rates(config: RecurrentConfig) -> dict[str, float]:
-    """The dropout rate of each field of Masks that the config's scheme fills, without rates of 0."""
+    """The dropout rate of each field of Masks that the config's scheme fills, if it is not 0."""
     scheme = SCHEMES[config.scheme]
     result = {}
     if scheme.inputs and config.rate:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors, total_loss
-from helpers.random_vae_batches import KEY, ODD, batch, odd_config
+from helpers.random_vae_batches import KEY, batch, odd_config
 from helpers.run_layers import tensors
 from torch import distributions as td
 
@@ -152,7 +152,7 @@ def test_every_parameter_gradient_by_finite_difference(make_pair, rng):
 
 
 def test_the_loss_is_the_elbo_by_torch_distributions(make_pair):
-    config = MLPVAEConfig(**{**ODD, "beta": 1.0}, estimator="sampled", samples=3)
+    config = odd_config(beta=1.0, estimator="sampled", samples=3)
     left, right = make_pair(config)
     noise = left.draw_noise(KEY, 5)
     x, eps = tensors(np.round(batch(5, 13)), noise.eps)

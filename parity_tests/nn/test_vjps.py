@@ -58,9 +58,8 @@ def _cases(rng):
         yield f"{name} kl", q.kl, (normal(N, Z), normal(N, Z)), 2
         yield f"{name} kl_sampled", q.kl_sampled, sampled, 2
     for name in LIKELIHOODS:
-        config = MLPVAEConfig(
-            **effective(MLPVAEConfig, {"gaussian_std": 1.3}, {"likelihood": name})
-        )
+        fields = effective(MLPVAEConfig, {"gaussian_std": 1.3}, {"likelihood": name})
+        config = MLPVAEConfig(**fields)
         likelihood = make_likelihood(config)
         logits = normal(N, L, config.outputs * D)
         yield type(likelihood).__name__, likelihood.nll, (logits, x), 1
