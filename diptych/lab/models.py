@@ -34,7 +34,8 @@ def train_vae(
     """
     dataset = setting.data if data is None else data
     model = vars(pairs.get("mlp_vae").for_data(dataset, fields)).copy()
-    config = RunConfig("mlp_vae", model, dataset.name, seed=seed, **RUN | run)
+    options = effective(RunConfig, RUN, run)
+    config = RunConfig("mlp_vae", model, dataset.name, seed=seed, **options)
     description = ", ".join(
         f"{name}={value}" for name, value in fields.items() if name != "hidden_dim"
     )

@@ -32,9 +32,12 @@ def small_config(**changes: Any) -> VLAEConfig:
 
 
 def make_config(latent: str = "af_prior", context: str = "raster", **changes: Any) -> VLAEConfig:
-    """`small_config` with an affine flow, and with a latent and a context by name."""
-    changes = {"latent": latent} | CONTEXTS[context] | changes
-    return small_config(**effective(VLAEConfig, {"flow_mean_only": False}, changes))
+    """`small_config` with an affine flow, and with a latent and a context by name.
+
+    Changes that have no effect with these are left out.
+    """
+    changes = {"latent": latent, "flow_mean_only": False} | CONTEXTS[context] | changes
+    return small_config(**effective(VLAEConfig, changes))
 
 
 def binary_images(

@@ -75,8 +75,8 @@ ACTING = {
         MLPVAEConfig: {"likelihood": "gaussian"},
         ConvVAEConfig: {"recon_type": "gaussian"},
     },
-    "rate": dict.fromkeys((RNNConfig, LSTMConfig), {"recurrent_rate": 0.5} | DROPOUT),
-    "recurrent_rate": dict.fromkeys((RNNConfig, LSTMConfig), {"rate": 0.5} | DROPOUT),
+    "rate": {cell: {"recurrent_rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
+    "recurrent_rate": {cell: {"rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
 }
 """Further fields with which a field has an effect."""
 RUN_FIELDS = {
@@ -89,7 +89,7 @@ RUN_FIELDS = {
     **dict.fromkeys(("constant_epochs", "patience", "pictures"), FROM_1),
 }
 PARAMETERS = [Parameter(np.ones(2))]
-DECAY = dict.fromkeys(("constant_epochs", "decay"), {"schedule": "constant-then-decay"})
+DECAY = {name: {"schedule": "constant-then-decay"} for name in ("constant_epochs", "decay")}
 FUNCTIONS = {
     "Adam.lr": (lambda v: left_optim.Adam(PARAMETERS, lr=v), ABOVE_0),
     "Adam.eps": (lambda v: left_optim.Adam(PARAMETERS, eps=v), FROM_0),
