@@ -18,6 +18,7 @@ from diptych.lab.findings import Setting
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.training.train import train
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 

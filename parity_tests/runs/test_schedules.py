@@ -7,9 +7,10 @@ from helpers.short_runs import short_run
 
 from diptych.panels import BACKENDS
 from diptych.runs import schedules
-from diptych.runs.config import SCHEDULES
+from diptych.runs.config import SCHEDULES, RunConfig
 from diptych.training.step import training_step
 from diptych.training.train import train
+from model_specs.common.effects import effective
 
 
 @pytest.mark.parametrize(
