@@ -167,10 +167,9 @@ def plan(
     for name, values in (("schemes", schemes), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{name}: got {list(values)}, takes one or more, each once")
-    options = (
-        dict(run or {}) | {"backend": backend} | ({} if epochs is None else {"epochs": epochs})
-    )
-    options = effective(RunConfig, RUN | MODELS[model].run, options)
+    changes = dict(run or {}) | {"backend": backend}
+    changes |= {} if epochs is None else {"epochs": epochs}
+    options = effective(RunConfig, RUN | MODELS[model].run, changes)
     jobs = []
     for scheme in schemes:
         dropout = {"scheme": scheme, "rate": 0.0 if scheme == "none" else rate}
