@@ -35,10 +35,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from diptych.data import forms
 from diptych.data.bounded import Inflate, Readable, open_regular
 
 EXPECTED = "a whole MATLAB 5 file"
 _HEADER = 128
+_VERSION, _HDF5 = 0x0100, 0x0200
 _MATRIX, _COMPRESSED = 14, 15
 _INT8, _INT32, _UINT32, _UTF8 = 1, 5, 6, 16
 _DTYPES = {
@@ -109,16 +111,19 @@ def _byte_order(path: Path, header: bytes) -> str:
     mark, version = header[126:128], header[124:126]
     order = {b"IM": "<", b"MI": ">"}.get(mark, "")
     release = struct.unpack(f"{order}H", version)[0] if order else None
-    if header.startswith(b"MATLAB 7.3") or release == 0x0200 or header.startswith(b"\x89HDF"):
+    form = forms.describe(header)
+    if release == _HDF5 or (form and "HDF5" in form):
         found = "a file of MATLAB 7.3, v7.3, which is HDF5 (save it with '-v7')"
+    elif form and form != "a MATLAB 5 file":
+        found = form
+    elif 0 in header[:4]:
+        found = "a file of MATLAB 4, or no MATLAB file"
     elif len(header) < _HEADER:
         found = f"{len(header)} bytes, a truncated file" if header else "an empty file"
-    elif 0 in header[:4]:
-        found = "a file of MATLAB 4 or no MATLAB file"
     elif not order:
-        found = f"Unknown mat file type: offset 126: {mark.hex(' ')} in place of 49 4d or 4d 49"
-    elif release != 0x0100:
-        found = f"offset 124: version {release:#06x} in place of 0x0100"
+        found = f"no MATLAB file, offset 126 has {mark.hex(' ')} in place of 49 4d or 4d 49"
+    elif release != _VERSION:
+        found = f"version {release:#06x} at offset 124, not {_VERSION:#06x}"
     else:
         return order
     raise ValueError(f"{path}: found {found}, expected {EXPECTED}")
@@ -192,7 +197,7 @@ def _read_header(elements: _Elements) -> _Header:
     if flags & 0xFF == _OPAQUE:
         return _Header(None, _OPAQUE, False, ())
     kind, data = elements.element(4 * _MAX_DIMENSIONS)
-    if kind != _INT32 or len(data) % 4 or len(data) < 8:
+    if kind not in (_INT32, _UINT32) or len(data) % 4 or len(data) < 8:
         raise elements.error(
             f"found dimensions of type {kind} and {len(data)} bytes", "2 or more int32"
         )

@@ -238,8 +238,7 @@ def _remarks(
 def _other_forms(root: Path) -> str:
     """Name files of the same data in forms that are not read."""
     return "".join(
-        f"; found {root / name}, {form}, which is not read"
-        for name, form in _existing(root)
+        f"; found {root / name}, {form}, which is not read" for name, form in _existing(root)
     )
 
 
