@@ -128,9 +128,9 @@ class _Archive:
         self.members += 1
         if self.members > _MAX_MEMBERS:
             raise self._error(f"found more than {_MAX_MEMBERS} members")
-        expected = self._number(header[148:156])
+        digits = header[148:156].strip(b" \0")
         total = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-        if total != expected:
+        if digits.strip(b"01234567") or int(digits or b"0", 8) != total:
             raise self._error("found no header of a tar member, or a damaged one")
 
     def _number(self, digits: bytes) -> int:
