@@ -138,7 +138,7 @@ def find_files(
 
     Raises: ValueError as `find_file`, about the folder that has most of them.
     """
-    best, most = folders, 0
+    best, most = None, 0
     for folder in folders:
         with reading(root / folder, "a folder that can be searched"):
             present = [
@@ -146,10 +146,12 @@ def find_files(
                 for spellings in names
             ]
         if sum(present) > most:
-            best, most = (folder,), sum(present)
+            best, most = root / folder, sum(present)
         if all(present):
             break
-    return [find_file(root, spellings, best) for spellings in names]
+    if best is None:
+        return [find_file(root, spellings, folders) for spellings in names]
+    return [find_file(best, spellings) for spellings in names]
 
 
 def file_kind(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Published sets in the format of MNIST: where users have the files, and how sets are told apart."""
+"""Published sets in the format of MNIST: where users have the files, and how to tell them apart."""
 
 from __future__ import annotations
 
