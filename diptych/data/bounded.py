@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 16
@@ -30,6 +30,12 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+class Readable(Protocol):
+    """A stream of bytes: `read(n)` returns n bytes, fewer at its end."""
+
+    def read(self, count: int, /) -> bytes: ...
 
 
 @contextmanager
@@ -110,14 +116,13 @@ def gunzip(
     path: Path, header_bytes: int, size_of: Callable[[bytes], int], limit: int = 1 << 28
 ) -> bytes:
     """Unpack a gzip file whose content declares its own size; see `read_declared`."""
-    expected = "a whole gzip file"
-    with open_regular(path, expected) as file:
-        return _read_declared(path, Gunzip(file, path, expected), header_bytes, size_of, limit)
+    with open_regular(path, "a whole gzip file") as file:
+        return _read_declared(path, Gunzip(file, path), header_bytes, size_of, limit)
 
 
 def _read_declared(
     path: Path,
-    source: BinaryIO | Gunzip,
+    source: Readable,
     header_bytes: int,
     size_of: Callable[[bytes], int],
     limit: int,
@@ -137,19 +142,21 @@ def _read_declared(
     return content.getvalue()
 
 
-class Gunzip:
-    """Stream that unpacks a gzip file in constant memory, the CRC of each member checked.
+class Inflate:
+    """Stream that unpacks deflate data in constant memory.
 
-    `read(n)` returns n bytes, fewer only at the end, where every member has been checked. Zero
-    bytes after the last member are padding; anything else there is an error.
-    Source: P. Deutsch, "GZIP file format specification version 4.3", RFC 1952 (1996).
+    `read(n)` returns n bytes, fewer only at the end, where the checksum has been checked if the
+    format has one. `wbits` is zlib's name of the format: -15 raw deflate, 15 zlib, 31 gzip.
+    `source` begins an error message, `expected` ends it.
+    Source: P. Deutsch, RFC 1950 (zlib), RFC 1951 (deflate) and RFC 1952 (gzip), 1996.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, expected: str) -> None:
-        self.file, self.path, self.expected = file, path, expected
+    data = "deflate data"
+
+    def __init__(self, file: Readable, wbits: int, source: object, expected: str) -> None:
+        self.file, self.wbits, self.source, self.expected = file, wbits, source, expected
         self.packed = b""
-        self.members = 0
-        self.member = zlib.decompressobj(wbits=31)  # 31: with gzip's header, CRC and length
+        self.stream = zlib.decompressobj(wbits)
         self.ended = False
 
     def read(self, count: int) -> bytes:
@@ -159,49 +166,71 @@ class Gunzip:
             content.write(self._unpack(count - content.tell()))
         return content.getvalue()
 
-    def check_length(self, size: int) -> None:
-        """Raise ValueError if the file is far longer than `size` unpacked bytes can need."""
-        packed = os.fstat(self.file.fileno()).st_size
-        if packed > _RATIO * size + _SLACK:
-            raise self._error(f"found {packed} bytes of gzip for {size} bytes of content")
-
     def _unpack(self, limit: int) -> bytes:
         """Unpack up to `limit` bytes from at most one chunk of the file."""
-        if not self.packed:
-            self.packed = self.file.read(_CHUNK)
-        if self.member.eof:
-            return self._next_member()
-        if not self.packed:
-            if not self.members and not self.file.tell():
-                raise self._error("found an empty file, not a gzip file")
-            raise self._error("found gzip data that ended early")
+        if self.stream.eof:
+            self._end()
+            return b""
+        self.packed = self.packed or self.file.read(_CHUNK)
         try:
-            content = self.member.decompress(self.packed, limit)
+            content = self.stream.decompress(self.packed, limit)
         except zlib.error as error:
             raise self._error(self._reason(str(error))) from None
-        self.packed = self.member.unused_data or self.member.unconsumed_tail
+        if not (self.packed or content or self.stream.eof):  # zlib can hold content back
+            raise self._error(self._reason_of_end())
+        self.packed = self.stream.unused_data or self.stream.unconsumed_tail
         return content
 
-    def _next_member(self) -> bytes:
-        self.packed = self.packed.lstrip(b"\0")
-        if self.packed:
-            self.members += 1
-            if self.members > _MAX_MEMBERS:
-                raise self._error(f"found more than {_MAX_MEMBERS} gzip members")
-            self.member = zlib.decompressobj(wbits=31)
-        elif not (chunk := self.file.read(_CHUNK)):
-            self.ended = True
-        else:
-            self.packed = chunk
-        return b""
+    def _end(self) -> None:
+        self.ended = True
+
+    def _reason_of_end(self) -> str:
+        return f"found {self.data} that ended early"
 
     def _reason(self, message: str) -> str:
-        if "incorrect header check" in message:
-            place = "after the gzip data" if self.members else "at the start"
-            return f"found {self.packed[:4].hex(' ')} {place}, not a gzip file"
         if "incorrect data check" in message or "incorrect length check" in message:
-            return "found gzip data whose CRC or length differs from the stored one"
-        return f"found damaged gzip data ({message.rpartition(': ')[2]})"
+            return f"found {self.data} whose CRC or length differs from the stored one"
+        return f"found damaged {self.data} ({message.rpartition(': ')[2]})"
 
     def _error(self, reason: str) -> ValueError:
-        return ValueError(f"{self.path}: {reason}, expected {self.expected}")
+        return ValueError(f"{self.source}: {reason}, expected {self.expected}")
+
+
+class Gunzip(Inflate):
+    """Stream that unpacks a gzip file, the CRC and the length of each member checked.
+
+    Zero bytes after the last member are padding; anything else there is an error.
+    """
+
+    data = "gzip data"
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        super().__init__(file, 31, path, "a whole gzip file")
+        self.size = os.fstat(file.fileno()).st_size
+        self.members = 0
+
+    def check_length(self, size: int) -> None:
+        """Raise ValueError if the file is far longer than `size` unpacked bytes can need."""
+        if self.size > _RATIO * size + _SLACK:
+            raise self._error(f"found {self.size} bytes of gzip for {size} bytes of content")
+
+    def _end(self) -> None:
+        """Begin the next member, or end after the last one."""
+        while not (packed := self.packed.lstrip(b"\0")):
+            self.packed = self.file.read(_CHUNK)
+            if not self.packed:
+                self.ended = True
+                return
+        self.members += 1
+        if self.members > _MAX_MEMBERS:
+            raise self._error(f"found more than {_MAX_MEMBERS} gzip members")
+        self.packed, self.stream = packed, zlib.decompressobj(self.wbits)
+
+    def _reason_of_end(self) -> str:
+        return super()._reason_of_end() if self.size else "found an empty file, not a gzip file"
+
+    def _reason(self, message: str) -> str:
+        if "incorrect header check" not in message:
+            return super()._reason(message)
+        place = "after the gzip data" if self.members else "at the start"
+        return f"found {self.packed[:4].hex(' ')} {place}, not a gzip file"

@@ -19,6 +19,7 @@ from diptych.data.dataset import Dataset, Root, Split, count, data_root, file_ki
 from diptych.data.idx import read_idx
 from diptych.data.npz import read_npz
 from diptych.data.published import CLASSES, Published, remarks
+from diptych.data.splits import check_distinct
 from diptych.data.values import check_dark_ground, check_grey
 
 SIDE = 28
@@ -59,7 +60,9 @@ def load(published: Published, root: Root = None) -> Dataset:
     for path, array in ((paths[0], images), (paths[2], test_images)):
         check_grey(path, array)
         check_dark_ground(path, array, 255)
-    differences = remarks(published, images, labels, test_images)
+    names = {f"{paths[0].name} (train)": images, f"{paths[2].name} (test)": test_images}
+    check_distinct(os.path.commonpath(paths), names)
+    differences = remarks(published, images, labels, len(test_images))
     x, y = _scaled(images), labels.astype(np.int64)
     train, valid = Split(x[:cut], y[:cut]), Split(x[cut:], y[cut:])
     test = Split(_scaled(test_images), test_labels.astype(np.int64))

@@ -23,6 +23,7 @@ from diptych.data import forms
 from diptych.data.bounded import Gunzip, open_regular, read_head
 from diptych.data.dataset import Dataset, Root, Split, count, data_root, find_file, find_files
 from diptych.data.npz import read_npz
+from diptych.data.splits import check_distinct
 from diptych.data.values import check_dark_ground, check_ink, count_remark
 
 SIDE = 28
@@ -63,6 +64,7 @@ def load(root: Root = None) -> Dataset:
     for place, pixels in zip(places, arrays, strict=True):
         check_ink(place, pixels)
         check_dark_ground(place, pixels, 1)
+    check_distinct(source, dict(zip(SPLITS, arrays, strict=True)))
     train, valid, test = (Split(pixels.astype(np.float32, order="C")) for pixels in arrays)
     summary = (
         f"static_mnist: {count(train, valid, test)} of {SIDE}x{SIDE}, "
