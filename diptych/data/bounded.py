@@ -13,6 +13,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -140,6 +141,20 @@ def _read_declared(
     ):
         content.write(chunk)
     return content.getvalue()
+
+
+@dataclass(slots=True)
+class Part:
+    """The next `left` bytes of a stream, as a stream."""
+
+    file: Readable
+    left: int
+
+    def read(self, count: int, /) -> bytes:
+        """Return the next `count` bytes, fewer at the end of the part."""
+        data = self.file.read(min(count, self.left))
+        self.left -= len(data)
+        return data
 
 
 class Inflate:

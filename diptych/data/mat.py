@@ -36,7 +36,7 @@ from typing import BinaryIO
 import numpy as np
 
 from diptych.data import forms
-from diptych.data.bounded import Inflate, Readable, open_regular
+from diptych.data.bounded import Inflate, Part, Readable, open_regular
 
 EXPECTED = "a whole MATLAB 5 file"
 _HEADER = 128
@@ -90,12 +90,12 @@ def _scan(path: Path, file: BinaryIO) -> Iterator[tuple[_Elements, int]]:
             return
         file.seek(offset)
         place = f"{path}: offset {offset}"
-        elements = _Elements(_Part(file, end - offset), order, place)
+        elements = _Elements(Part(file, end - offset), order, place)
         kind, size = elements.tag()
         offset += 8 + size
         if offset > end:
             raise elements.error(f"found an element of {size} bytes, {offset - end} too many")
-        elements = _Elements(_Part(file, size), order, place)
+        elements = _Elements(Part(file, size), order, place)
         if kind == _COMPRESSED:
             elements = _Elements(Inflate(elements.source, 15, place, EXPECTED), order, place)
             kind, size = elements.tag()
@@ -127,19 +127,6 @@ def _byte_order(path: Path, header: bytes) -> str:
     else:
         return order
     raise ValueError(f"{path}: found {found}, expected {EXPECTED}")
-
-
-@dataclass(slots=True)
-class _Part:
-    """The next `left` bytes of a file, as a stream."""
-
-    file: Readable
-    left: int
-
-    def read(self, count: int, /) -> bytes:
-        data = self.file.read(min(count, self.left))
-        self.left -= len(data)
-        return data
 
 
 @dataclass(slots=True)
