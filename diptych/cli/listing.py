@@ -28,6 +28,8 @@ FILES: dict[str, str] = {
     "mnist": "train- and t10k-images-idx3-ubyte, -labels-idx1-ubyte, .gz or not",
     "static_mnist": "binarized_mnist_larochelle_packed.npz, or binarized_mnist_*.amat",
     "dynamic_mnist": "the files of mnist",
+    "fashion_mnist": "the files of mnist, in fashion_mnist/ or FashionMNIST/raw/",
+    "kmnist": "the files of mnist, in kmnist/ or KMNIST/raw/, or kmnist-*.npz",
     "omniglot": "omniglot28_area.npz",
     "caltech101_silhouettes": "caltech101_silhouettes_28_split1.mat",
     "cifar10": "data_batch_1.bin to data_batch_5.bin, test_batch.bin, or their .tar.gz",
