@@ -5,6 +5,7 @@ Each raises ValueError that names the argument, what it got and what it takes.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -60,9 +61,14 @@ def check_runs(*paths: Path) -> None:
 def is_text_run(path: Path) -> bool:
     """Return True if the run in this folder was trained on text."""
     from diptych import data
-    from diptych.runs.folder import RunFolder
 
-    return data.is_text(RunFolder(path).config().data)
+    try:
+        name = json.loads((path / "run.json").read_bytes())["config"]["data"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        from diptych.runs.folder import RunFolder
+
+        name = RunFolder(path).config().data  # an old version, or an error that names the fault
+    return data.is_text(str(name))
 
 
 def check_data(name: str | None) -> None:
