@@ -1,4 +1,4 @@
-"""`diptych sample` on text writes exactly the text that the model drew, and needs only its words."""
+"""`diptych sample` on text writes exactly what the model drew, and needs no more than its words."""
 
 import io
 import sys
@@ -24,13 +24,11 @@ def trained(tmp_path_factory):
     """A run on characters, among them tabs, returns, markup and a dash; and one on words."""
     folder = tmp_path_factory.mktemp("texts")
     (folder / "a.txt").write_text("".join(LINE.format(n) for n in range(60)), newline="")
-    settings = "--epochs 1 --batch-size 4 --set hidden_dim=4 --set seq_len=5".split()
+    small = ["--epochs", "1", "--batch-size", "4", "--set", "hidden_dim=4", "--set", "seq_len=5"]
     for name, kind in {"letters": "text/characters", "words": "text"}.items():
         with pytest.raises(SystemExit) as done:
-            main(
-                ["train", "rnn", *settings, "--data", f"{kind}:{folder / 'a.txt'}"]
-                + ["--out", str(folder / name)]
-            )
+            data = f"{kind}:{folder / 'a.txt'}"
+            main(["train", "rnn", *small, "--data", data, "--out", str(folder / name)])
         assert not done.value.code
     return folder
 
