@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diptych import data
-from diptych.commands.open import check_same_data, open_run
+from diptych.commands.open import check_same_data, load_data, open_run
 from diptych.tasks import Options, make_task
 
 
@@ -19,7 +18,7 @@ def sample_run(
 ) -> str:
     """Draw from a trained run. Returns the text, or a sentence that names the picture file."""
     config, folder, panel = open_run(path, last=last, device=device)
-    dataset = data.load(config.data, data_root)
+    dataset = load_data(config, data_root=data_root)
     check_same_data(folder, dataset)
     task = make_task(config, dataset)
     return task.sample(panel, folder.path, options)
