@@ -57,6 +57,14 @@ def check_runs(*paths: Path) -> None:
             raise ValueError(f"{path}: not a run folder (it has no file run.json)")
 
 
+def is_text_run(path: Path) -> bool:
+    """Return True if the run in this folder was trained on text."""
+    from diptych import data
+    from diptych.runs.folder import RunFolder
+
+    return data.is_text(RunFolder(path).config().data)
+
+
 def check_data(name: str | None) -> None:
     """Raise unless `name` is None or the name of a data set; no file is read."""
     from diptych import data

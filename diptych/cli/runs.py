@@ -94,18 +94,23 @@ def sample(
     out: Annotated[
         Path | None,
         option(
-            "Picture file.",
-            "samples.png or reconstructions.png in RUN",
-            metavar="FILE.png",
+            "Picture file (.png), or for a run on text, text file (.txt).",
+            "samples.png or reconstructions.png in RUN; text goes to the terminal",
+            metavar="FILE",
         ),
     ] = None,
     data_root: DataRoot = None,
     device: RunDevice = None,
 ) -> None:
-    """Draw images or text from a trained run."""
+    """Draw images or text from a trained run.
+
+    Text is written exactly as the model draws it: in UTF-8 to --out, or to the terminal, where one
+    newline follows.
+    """
     checks.check_device(device)
-    checks.check_file("out", out, ".png")
     checks.check_runs(run)
+    is_text = checks.is_text_run(run)
+    checks.check_file("out", out, ".txt" if is_text else ".png")
     from diptych.commands.sample import sample_run
     from diptych.tasks import Options
 
@@ -120,7 +125,10 @@ def sample(
         out=out,
     )
     message = sample_run(run, options, last=last, data_root=data_root, device=device)
-    terminal.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    if is_text and out is None:
+        terminal.write_text(message)
+    else:
+        terminal.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def curves(

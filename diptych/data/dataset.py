@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,18 +107,69 @@ def data_root(root: Root = None, archive: str | None = None) -> Path:
 
 
 def find_file(root: Path, names: Sequence[str], folders: Sequence[str] = (".",)) -> Path:
-    """Return the path of the first of `names` that exists in one of `folders` below `root`.
+    """Return the path of the first of `names` that is a file in one of `folders` below `root`.
 
-    Raises: ValueError that lists the names and the folders.
+    A folder, a broken link, a pipe or a device of that name is passed over and the search goes on;
+    an empty file is returned only where no other is found.
+    Raises: ValueError that lists the names and the folders, or says what has the name of the file.
     """
+    empty: list[Path] = []
+    obstacles: list[str] = []
     for name in names:
         for folder in folders:
             path = root / folder / name
             with reading(path, "a folder that can be searched"):
-                if path.exists():
+                kind = file_kind(path)
+                if kind == "a file" and path.stat().st_size:
                     return path
-    places = " or ".join(str(root / folder) for folder in folders)
-    raise ValueError(f"{root}: found no {names[0]}, expected {' or '.join(names)} in {places}")
+            if kind == "a file":
+                empty.append(path)
+            elif kind != "nothing":
+                obstacles.append(f"{path}: found {kind}, expected a file")
+    if empty:
+        return empty[0]
+    places = " or ".join(dict.fromkeys(str(root / folder) for folder in folders))
+    missing = f"{root}: found no {names[0]}, expected {' or '.join(names)} in {places}"
+    raise ValueError("; ".join([*obstacles[:1], missing]))
+
+
+def find_files(
+    root: Path, names: Sequence[Sequence[str]], folders: Sequence[str] = (".",)
+) -> list[Path]:
+    """Return one path for each list of spellings, all in the first folder that has them all.
+
+    Raises: ValueError as `find_file`, about the folder that has most of them.
+    """
+    best, most = folders, 0
+    for folder in folders:
+        with reading(root / folder, "a folder that can be searched"):
+            present = [
+                any(file_kind(root / folder / name) == "a file" for name in spellings)
+                for spellings in names
+            ]
+        if sum(present) > most:
+            best, most = (folder,), sum(present)
+        if all(present):
+            break
+    return [find_file(root, spellings, best) for spellings in names]
+
+
+def file_kind(path: Path) -> str:
+    """Return "a file", "nothing", or what else lies at `path`; links are followed.
+
+    Raises: OSError if the folder cannot be searched.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link to nothing" if path.is_symlink() else "nothing"
+    kinds = {
+        stat.S_IFREG: "a file",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 @contextmanager

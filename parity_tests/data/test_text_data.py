@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.data import DATASETS, PARAMETRIC, ContiguousBatches, Corpus, Vocabulary, load, ptb
-from diptych.data.corpus import cut_words
+from diptych.data.cutting import cut_words
 from diptych.data.memory import MemoryTask, parse
 from model_specs.common.key import Key
 
@@ -150,6 +150,7 @@ def write_ptb(folder, monkeypatch, **changes):
     """Write a treebank of 7 / 3 / 3 words and 5 distinct ones."""
     monkeypatch.setattr(ptb, "WORDS", {"train": 7, "valid": 3, "test": 3})
     monkeypatch.setattr(ptb, "VOCABULARY", 5)
+    monkeypatch.setattr(ptb, "CHARACTERS", {"train": 14, "valid": 4, "test": 3})
     folder.mkdir(exist_ok=True)
     texts = {"train": " b a <unk> \n b N \n", "valid": " a b \n", "test": " N \n\n"}
     for split, text in {**texts, **changes}.items():
@@ -164,7 +165,10 @@ def test_a_small_treebank(tmp_path, monkeypatch, folder):
     assert corpus.vocabulary.tokens == ("<eos>", "b", "<unk>", "N", "a")  # by count, then spelling
     assert corpus.train.tolist() == [1, 4, 2, 0, 1, 3, 0]
     assert (corpus.valid.tolist(), corpus.test.tolist()) == ([4, 1, 0], [3, 0, 0])
-    assert re.match("ptb: 7 train, 3 valid and 3 test words, .* 5, read from", corpus.summary)
+    assert re.match(
+        "ptb: 7 train, 3 valid and 3 test words, .* 5, <unk> is 14.3 % of train, 0 % ",
+        corpus.summary,
+    )
     characters = load("ptb/characters", tmp_path)
     assert characters.vocabulary.decode(characters.train) == "b a <unk>\nb N\n"
 
