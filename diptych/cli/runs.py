@@ -38,6 +38,10 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted evaluation.")
     ] = False,
+    data: Annotated[
+        str | None,
+        option("Data of the run at another place, such as text:PATH.", "the data of the run"),
+    ] = None,
     data_root: DataRoot = None,
     device: RunDevice = None,
     record: Record = None,
@@ -48,6 +52,7 @@ def evaluate(
     Memory tasks: the accuracy. After Ctrl-C, --resume continues with the remaining images.
     """
     check_choice("split", split, ("train", "valid", "test"))
+    checks.check_data(data)
     checks.check_device(device)
     checks.check_file("record", record, ".json")
     checks.check_runs(*runs)
@@ -55,7 +60,9 @@ def evaluate(
     from diptych.tasks import Options
 
     options = Options(terminal.console, split, samples, examples, memory_mb, resume=resume)
-    evaluate_runs(runs, options, last=last, data_root=data_root, device=device, record=record)
+    evaluate_runs(
+        runs, options, last=last, data=data, data_root=data_root, device=device, record=record
+    )
 
 
 def sample(

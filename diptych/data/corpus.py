@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import get_args
 
@@ -48,6 +49,11 @@ class Vocabulary:
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
+
+    @property
+    def contents(self) -> np.ndarray:
+        """The fields as the bytes of a JSON object, for their digest."""
+        return np.frombuffer(json.dumps(asdict(self), sort_keys=True).encode(), np.uint8)
 
     def index(self, token: str) -> int | None:
         """Return the id of `token`, or None if the vocabulary lacks it."""
@@ -130,9 +136,10 @@ class Corpus:
                 )
 
     @property
-    def contents(self) -> tuple[np.ndarray, ...]:
-        """The arrays that decide a training run, for its digest: train and valid."""
-        return self.train, self.valid
+    def contents(self) -> dict[str, np.ndarray]:
+        """The arrays that decide the numbers of a run, by name, for their digests."""
+        tokens = {f"{name} tokens": getattr(self, name) for name in SPLITS}
+        return tokens | {"vocabulary": self.vocabulary.contents}
 
 
 def count(train: np.ndarray, valid: np.ndarray, test: np.ndarray, vocabulary: Vocabulary) -> str:
