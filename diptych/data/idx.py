@@ -55,8 +55,10 @@ def _check_compression(path: Path, packed: bool) -> None:
     head = read_head(path, forms.HEAD, expected)
     form = forms.describe(head)
     if packed and form != "a gzip file":
-        found = f"{form}, not a gzip file" if form else "no gzip file"
-        raise ValueError(f"{path}: offset 0: found {found} ({_start(head)}), expected {expected}")
+        content = f", {form}" if form else ""
+        raise ValueError(
+            f"{path}: Not a gzipped file ({_start(head)}{content}), expected {expected}"
+        )
     if not packed and form == "a gzip file":
         raise ValueError(
             f"{path}: offset 0: found {_start(head)}, it is gzipped, expected an IDX file; the "

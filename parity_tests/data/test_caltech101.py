@@ -105,7 +105,7 @@ FAULTS = {
         WHOLE,
     ),
     "empty file": (lambda a: b"", "found an empty file", WHOLE),
-    "folder for a file": (lambda a: None, "found a folder"),
+    "folder for a file": (lambda a: None, "found a directory"),
     "no arrays": (lambda a: mat({}), "key train_data: missing", "test_labels"),
     "missing key": (
         lambda a: mat({key: a[key] for key in KEYS if key != "val_labels"}),
