@@ -15,7 +15,6 @@ from diptych.display import Table
 from diptych.files import write_json
 from diptych.runs import results
 from diptych.runs.environment import command_line, device_name
-from diptych.runs.folder import read_metrics
 from diptych.tasks import Options, make_task
 from model_specs.common.fields import check_choice
 
@@ -53,7 +52,7 @@ def evaluate_runs(
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
     seconds = result.earlier_seconds + time.perf_counter() - start
-    history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
+    history = folder.history().epochs
     metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),

@@ -9,7 +9,14 @@ from diptych.files.tensors import (
     load_metadata,
     save_arrays,
 )
-from diptych.files.writing import describe_error, read_bytes, replacing, sync, write_atomically
+from diptych.files.writing import (
+    describe_error,
+    read_bytes,
+    reading,
+    replacing,
+    sync,
+    write_atomically,
+)
 
 __all__ = [
     "METADATA",
@@ -21,6 +28,7 @@ __all__ = [
     "parse_json",
     "read_bytes",
     "read_json",
+    "reading",
     "replacing",
     "save_arrays",
     "sync",

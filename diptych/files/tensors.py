@@ -93,7 +93,7 @@ def save_arrays(
             data = values[name].reshape(-1).view(np.uint8)
             for start in range(0, data.size, BLOCK):
                 state.add(name, data[start : start + BLOCK])
-            file.write(data)
+            file.write(data.data)
         file.seek(8 + head.index(EMPTY_DIGEST.encode()))
         file.write(state.hexdigest(text, kinds).encode())
 
@@ -143,7 +143,7 @@ def check_has_digest(path: str | os.PathLike[str]) -> None:
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     check_ordinary(path)
     try:
-        return open(path, "rb", buffering=0)  # type: ignore[return-value]
+        return open(path, "rb", buffering=0)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({describe_error(error)})") from None
 
@@ -191,7 +191,7 @@ def _read_array(
 
 
 def _read_into(path: str | os.PathLike[str], file: BinaryIO, block: np.ndarray) -> None:
-    view = memoryview(block)
+    view = block.data
     while view:
         try:
             count = file.readinto(view)  # type: ignore[attr-defined]

@@ -102,6 +102,22 @@ def check_ordinary(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: found {kind}, expected a file")
 
 
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn any error of a block that reads `path` into a ValueError that names the file."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        if str(path) not in message:
+            message = f"{path}: {message}"
+        raise ValueError(message) from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({describe_error(error)})") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
 def describe_error(error: Exception) -> str:
     """Return the reason of an error of the system, without the names of temporary files."""
     return getattr(error, "strerror", None) or str(error)
