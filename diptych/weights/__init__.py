@@ -39,7 +39,7 @@ def load(
 ) -> None:
     """Load `path` into a model of either panel. On any error the model keeps its weights.
 
-        load(lstm, "word_language_model.safetensors", rename={"encoder": "embedding", "rnn": "lstm"})
+        load(lstm, "language_model.safetensors", rename={"encoder": "embedding", "rnn": "lstm"})
 
     The file may hold float64, float32, float16 or bfloat16; the values are cast to the model's
     dtype, see `load_state`. The names that wrappers prepend ("module.", "_orig_mod.") are dropped,

@@ -1,4 +1,4 @@
-"""Read the tensors of a safetensors file that any program wrote, in dtypes that NumPy has or lacks."""
+"""Read the tensors of a safetensors file of any program, also in dtypes that NumPy lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from diptych.files import load_arrays
 
-NUMPY_DTYPES = frozenset("F64 F32 F16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL".split())
+FLOATS = {"F64", "F32", "F16"}
+INTEGERS = {"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
+NUMPY_DTYPES = FLOATS | INTEGERS
 """Those dtypes of safetensors that NumPy has."""
 
 

@@ -51,7 +51,7 @@ def state(model):
 
 
 def other_weights(model):
-    """Weights of the model's names and shapes, each a sum of a few powers of 2: exact in bfloat16."""
+    """Weights of the model's names and shapes, multiples of 1/16 that bfloat16 holds exactly."""
     rng = np.random.default_rng(5)
     return {name: rng.integers(-8, 9, a.shape) / 16 for name, a in state(model).items()}
 
@@ -248,5 +248,5 @@ def test_load_state_fills_in_a_tied_weight_and_refuses_two_values(tied_lstm):
     del expected["decoder.weight"]
     weights.load_state(tied_lstm, expected, "here")
     assert_loaded(tied_lstm, expected | {"decoder.weight": expected["embedding.weight"]})
-    with pytest.raises(ValueError, match="here: embedding.weight and decoder.weight differ"):
+    with pytest.raises(ValueError, match=r"here: embedding\.weight and decoder\.weight differ"):
         weights.load_state(tied_lstm, two_values, "here")
