@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from diptych.cli import checks, terminal
 from diptych.cli.terminal import DEVICE, DTYPE, DataRoot, option
+from diptych.display import Console
 from diptych.names import MODELS
 
 # Each option of a run is None unless the user sets it. Then a preset, the folder of a resumed run,
