@@ -8,6 +8,7 @@ import typer
 
 from diptych import __version__
 from diptych.cli import comparing, listing, proofs, runs, terminal, training
+from diptych.cli.paths import without_empty_paths
 
 app = typer.Typer(
     name="diptych",
@@ -50,5 +51,5 @@ for command in (
     proofs.site,
     proofs.study,
 ):
-    app.command()(command)
+    app.command()(without_empty_paths(command))
 app.command("list")(listing.list_names)

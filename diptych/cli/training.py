@@ -167,7 +167,7 @@ def train(
     checks.check_data(data)
     checks.check_dtype(dtype)
     checks.check_device(device)
-    checks.check_folder("out", out)
+    checks.check_folder("out", out, checks.TRAINED_FILES)
     from diptych.commands.train import prepare
     from diptych.panels.ranks import joined
     from diptych.training.train import train as run_training
