@@ -151,7 +151,8 @@ class ImageEvaluation:
                 if stopped and sums.done < total:
                     progress.stop()
                     if partial is not None:
-                        options.console.print(f"stopped; --resume goes on from {partial.path}")
+                        message = f"stopped; --resume goes on from {partial.path}"
+                        options.console.print(message, markup=False, soft_wrap=True)
                     raise KeyboardInterrupt
 
             return importance_weighted(
