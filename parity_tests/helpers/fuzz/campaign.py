@@ -1,4 +1,4 @@
-"""Give every reader a number of changed inputs, and count the outcomes."""
+"""Give readers a number of changed inputs each, and count the outcomes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .worker import PRESENT
+
 ROOT = Path(__file__).parents[3]
+GOOD = ("accepted", "refused")
+"""The outcomes that a reader promises: a value, or one ValueError of one line with a name."""
 
 
 @dataclass
@@ -21,7 +26,6 @@ class Campaign:
     """The outcomes of one reader's inputs."""
 
     reader: str
-    inputs: int
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Inputs whose outcome was neither "accepted" nor "refused"."""
@@ -29,47 +33,48 @@ class Campaign:
     memory_growth: int = 0
     """The largest growth of the resident memory in bytes, over all inputs."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers, with the first ten findings."""
-        return {**vars(self), "counts": dict(self.counts), "findings": self.findings[:10]}
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line that the worker printed."""
+        if "counts" not in line:
+            self.findings.append(line)
+            return
+        self.counts.update(line["counts"])
+        self.slowest_s = max(self.slowest_s, line["slowest_s"])
+        self.memory_growth = max(self.memory_growth, line["memory_growth"])
 
 
-def fuzz(reader: str, inputs: int, first: int = 0) -> Campaign:
-    """Read `inputs` changed inputs, beginning with number `first`, in processes of their own.
+def fuzz(readers: Sequence[str], inputs: int) -> list[Campaign]:
+    """Give each reader the inputs 0 to `inputs` - 1, in a process of their own.
 
     A process that dies by a signal is a finding, and another goes on after that input.
     """
-    result = Campaign(reader, inputs)
-    start, stop = first, first + inputs
-    while start < stop:
+    results = {reader: Campaign(reader) for reader in readers}
+    jobs = [(reader, 0, inputs) for reader in readers]
+    while jobs:
         with tempfile.TemporaryDirectory() as folder:
-            process = _start(reader, folder, start, stop)
-            lines = [json.loads(line) for line in process.stdout.splitlines()]
-            for line in lines:
-                if "counts" in line:
-                    result.counts.update(line["counts"])
-                    result.slowest_s = max(result.slowest_s, line["slowest_s"])
-                    result.memory_growth = max(result.memory_growth, line["memory_growth"])
-                else:
-                    result.findings.append(line)
+            process = _run(Path(folder), jobs)
+            for line in map(json.loads, process.stdout.splitlines()):
+                results[line["reader"]].add(line)
             if process.returncode == 0:
-                return result
-            number = Path(folder) / ".number"
-            if process.returncode > 0 or not number.exists():
-                raise RuntimeError(f"{reader}: the worker failed: {process.stderr[-2000:]}")
-            index = int(number.read_text())
-            kind = signal.Signals(-process.returncode).name
-        result.findings.append({"index": index, "kind": kind, "message": ""})
-        result.counts[kind] += 1
-        result.counts["read before a signal"] += index - start
-        start = index + 1
-    return result
+                break
+            present = Path(folder) / PRESENT
+            if process.returncode > 0 or not present.exists():
+                raise RuntimeError(f"{jobs[0]}: the worker failed: {process.stderr[-2000:]}")
+            reader, number = present.read_text().split()
+        kind = signal.Signals(-process.returncode).name
+        results[reader].add({"reader": reader, "index": int(number), "kind": kind, "message": ""})
+        results[reader].counts[kind] += 1
+        rest = jobs[[name for name, *_ in jobs].index(reader) :]
+        results[reader].counts["before a signal"] += int(number) - rest[0][1]
+        jobs = [(reader, int(number) + 1, inputs), *rest[1:]]
+    return [*results.values()]
 
 
-def _start(reader: str, folder: str, start: int, stop: int) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, jobs: Sequence[tuple[str, int, int]]) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "parity_tests"), str(ROOT)])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    command = [sys.executable, "-m", "helpers.fuzz.worker", reader, folder, str(start), str(stop)]
+    command = [sys.executable, "-m", "helpers.fuzz.worker", str(folder)]
+    command += [str(item) for job in jobs for item in job]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env=environment, cwd=folder
     )

@@ -1,9 +1,9 @@
 """Read changed inputs in a process of its own, which a reader may crash.
 
-    python -m helpers.fuzz.worker READER FOLDER START STOP
+    python -m helpers.fuzz.worker FOLDER [READER START STOP] ...
 
 Each input is made from the reader's name and its number alone. One JSON line is printed for an
-input whose outcome is neither "accepted" nor "refused", and a last one with the counts.
+input whose outcome is neither "accepted" nor "refused", and one with the counts for each reader.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 from . import data_readers, run_readers
 
 READERS = data_readers.MAKERS | run_readers.MAKERS
+PRESENT = ".present"
+"""The file that names the reader and the number of the present input."""
 SECONDS = 20
 """An input that takes longer counts as a hang: the process is ended by SIGALRM."""
 MEMORY = 1 << 30
@@ -44,14 +46,14 @@ def outcome(reader: Any) -> tuple[str, str]:
 
 
 def work(name: str, folder: Path, start: int, stop: int) -> None:
-    """Read the inputs `start` to `stop`; the file "number" always holds the present one."""
-    os.chdir(folder)
-    reader = READERS[name](folder)
-    number, counts, slowest = folder / ".number", Counter[str](), 0.0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    _limit_memory(MEMORY)
+    """Read the inputs `start` to `stop`; the file PRESENT always names the present one."""
+    (folder / name).mkdir()
+    os.chdir(folder / name)
+    reader = READERS[name](folder / name)
+    present, counts, slowest = folder / PRESENT, Counter[str](), 0.0
+    used = _largest_memory()
     for index in range(start, stop):
-        number.write_text(str(index))
+        present.write_text(f"{name} {index}")
         reader.change(Random(f"{name} {index}"))
         signal.alarm(SECONDS)
         begin = time.monotonic()
@@ -60,9 +62,14 @@ def work(name: str, folder: Path, start: int, stop: int) -> None:
         signal.alarm(0)
         counts[kind] += 1
         if kind not in ("accepted", "refused"):
-            _say({"index": index, "kind": kind, "message": message[:300]})
-    growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - used
-    _say({"counts": counts, "slowest_s": slowest, "memory_growth": max(0, growth)})
+            _say({"reader": name, "index": index, "kind": kind, "message": message[:300]})
+    growth = _largest_memory() - used
+    _say({"reader": name, "counts": counts, "slowest_s": slowest, "memory_growth": growth})
+
+
+def _largest_memory() -> int:
+    """The largest resident memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _limit_memory(extra: int) -> None:
@@ -77,4 +84,6 @@ def _say(line: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    _limit_memory(MEMORY)
+    for name, first, end in zip(sys.argv[2::3], sys.argv[3::3], sys.argv[4::3], strict=True):
+        work(name, Path(sys.argv[1]), int(first), int(end))
