@@ -101,9 +101,7 @@ def caltech101_silhouettes(folder: Path) -> Reader:
         file = io.BytesIO()
         savemat(file, {k: a.astype(kind) for k, a in arrays.items()}, do_compression=compressed)
         seeds.append(file.getvalue())
-    return reader.of_file(
-        folder / caltech101.MAT, seeds, _read("caltech101_silhouettes", folder)
-    )
+    return reader.of_file(folder / caltech101.MAT, seeds, _read("caltech101_silhouettes", folder))
 
 
 def _records(count: int) -> bytes:
@@ -143,9 +141,7 @@ def text(folder: Path) -> Reader:
 
 def text_characters(folder: Path) -> Reader:
     path = folder / "book.txt"
-    return reader.of_file(
-        path, [SENTENCES.encode()], lambda: data.load(f"text/characters:{path}")
-    )
+    return reader.of_file(path, [SENTENCES.encode()], lambda: data.load(f"text/characters:{path}"))
 
 
 def tokenised_words(folder: Path) -> Reader:

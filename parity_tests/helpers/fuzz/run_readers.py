@@ -121,7 +121,9 @@ def verification(folder: Path) -> Reader:
 def safetensors(folder: Path) -> Reader:
     path = folder / "arrays.safetensors"
     arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.arange(3), "c": np.float32(2.0)}
-    return reader.of_arrays(path, arrays, {"kind": "test", "sizes": [1, 2]}, lambda: load_arrays(path))
+    return reader.of_arrays(
+        path, arrays, {"kind": "test", "sizes": [1, 2]}, lambda: load_arrays(path)
+    )
 
 
 def model_weights(folder: Path) -> Reader:
