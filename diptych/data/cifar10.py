@@ -98,7 +98,7 @@ def load(root: Root = None) -> Dataset:
         if source == archive or archive is None:
             raise
         raise ValueError(f"{error}; {archive} is read if {source} is moved away") from None
-    check_grey(source, np.array([images.max() for images, _ in read.values()]))
+    check_grey(source, np.array([images[:100].max() for images, _ in read.values()]))
     check_distinct(source, {name: images for name, (images, _) in read.items()})
     train, valid, test = (
         Split(

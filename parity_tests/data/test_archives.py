@@ -173,6 +173,13 @@ def changed(offset, form, *values):
     return bytes(data)
 
 
+def doubled():
+    """Return an archive whose directory has its one entry twice."""
+    entry, end = WHOLE[DIRECTORY:-22], bytearray(WHOLE[-22:])
+    struct.pack_into("<I", end, 12, 2 * len(entry))
+    return WHOLE[:DIRECTORY] + entry * 2 + bytes(end)
+
+
 ZIPS = {
     "40 MB of examples": (
         lambda: npz({"x": np.zeros((10**7, 3), np.uint8)}, np.savez_compressed),
@@ -234,13 +241,6 @@ ZIPS = {
     "a member twice": (doubled, "found it twice"),
     "no end": (lambda: WHOLE[:-10], "no end record, not a zip file"),
 }
-
-
-def doubled():
-    """Return an archive whose directory has its one entry twice."""
-    entry, end = WHOLE[DIRECTORY:-22], bytearray(WHOLE[-22:])
-    struct.pack_into("<I", end, 12, 2 * len(entry))
-    return WHOLE[:DIRECTORY] + entry * 2 + bytes(end)
 
 
 @pytest.mark.parametrize("kind", ZIPS)
