@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import PurePath
 
 from diptych.data import (
     caltech101,
@@ -102,10 +101,9 @@ def load(name: str, root: Root = None) -> Data:
 
 
 def _is_path(name: str) -> bool:
-    """Return True if `name` looks like a path: a separator (not in ptb/...), or a file suffix."""
-    path = PurePath(name)
-    has_folder = len(path.parts) > 1 and path.parts[0] not in DATASETS
-    return has_folder or bool(path.suffix) or name in ("~", ".", "..")
+    """Return True if `name` looks like a path: a separator (not in ptb/...), or a dot."""
+    first, separator, _ = name.replace("\\", "/").partition("/")
+    return bool(separator and first not in DATASETS) or "." in name or name == "~"
 
 
 def _head(form: str) -> str:
