@@ -24,6 +24,7 @@ from diptych.data import (
     static_mnist,
     text,
     topics,
+    words,
 )
 from diptych.data.corpus import ContiguousBatches, Corpus, Vocabulary
 from diptych.data.dataset import Dataset, Root, Split
@@ -68,11 +69,16 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
 PARAMETRIC: dict[str, Callable[[str], Data]] = {
     "text:PATH": lambda path: text.load(path, "words"),
     "text/characters:PATH": lambda path: text.load(path, "characters"),
+    "words:FOLDER": words.load,
     "copy:LENGTH": lambda numbers: memory.parse(f"copy:{numbers}"),
     "copy:LENGTH:ITEMS": lambda numbers: memory.parse(f"copy:{numbers}"),
     "adding:LENGTH": lambda numbers: memory.parse(f"adding:{numbers}"),
 }
 """Loaders of the names that take arguments: each is called with the text after the first colon."""
+
+
+TEXTS = ("ptb", "topics", "text", "words")
+"""The names of the texts, up to the first slash or colon."""
 
 
 def load(name: str, root: Root = None) -> Data:
@@ -104,6 +110,11 @@ def _is_path(name: str) -> bool:
     """Return True if `name` looks like a path: a separator (not in ptb/...), or a dot."""
     first, separator, _ = name.replace("\\", "/").partition("/")
     return bool(separator and first not in DATASETS) or "." in name or name == "~"
+
+
+def is_text(name: str) -> bool:
+    """Return True if `name` is that of a text, from its spelling alone."""
+    return _head(name).partition("/")[0] in TEXTS
 
 
 def _head(form: str) -> str:

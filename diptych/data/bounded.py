@@ -219,8 +219,8 @@ class Gunzip(Inflate):
 
     data = "gzip data"
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        super().__init__(file, 31, path, "a whole gzip file")
+    def __init__(self, file: BinaryIO, path: Path, expected: str = "a whole gzip file") -> None:
+        super().__init__(file, 31, path, expected)
         self.size = os.fstat(file.fileno()).st_size
         self.members = 0
 

@@ -70,9 +70,12 @@ class Dataset:
                 )
 
     @property
-    def contents(self) -> tuple[np.ndarray, ...]:
-        """The arrays that decide a training run, for its digest: train and valid images."""
-        return self.train.x, self.valid.x
+    def contents(self) -> dict[str, np.ndarray]:
+        """The arrays that decide the numbers of a run, by name, for their digests."""
+        splits = {"train": self.train, "valid": self.valid, "test": self.test}
+        images = {f"{name} images": split.x for name, split in splits.items()}
+        labels = {f"{name} labels": s.y for name, s in splits.items() if s.y is not None}
+        return images | labels | {"image shape": np.array([*self.image_shape, self.dynamic])}
 
 
 def count(train: Split, valid: Split, test: Split) -> str:

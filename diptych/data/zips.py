@@ -78,6 +78,8 @@ def _entries(path: Path, directory: bytes, expected: str) -> dict[str, Member]:
             raise ValueError(f"{path}: {key[:80]!r}: found it twice, expected it once")
         members[key] = Member(name, bool(flags & 1), method, crc, packed, size, offset)
         at += 46 + sum(lengths)
+    if at != len(directory):
+        raise ValueError(f"{path}: found a damaged zip directory, expected {expected}")
     return members
 
 

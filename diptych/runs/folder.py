@@ -2,6 +2,7 @@
 
 run.json                 the settings, a summary of the data, and the versions; it changes only if
                          the run is resumed with other settings
+vocabulary.json          the tokens of a run on text, so that sampling needs no corpus
 metrics.jsonl            one JSON object per line, for training steps and for epochs
 checkpoint.safetensors   weights, their average, optimiser and position; replaced atomically
 weights.safetensors      the last weights, or their average if the run keeps one
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import diptych
-from diptych.data import Data
-from diptych.files import digest, write_atomically, write_json
+from diptych.data import Corpus, Data
+from diptych.files import write_atomically, write_json
 from diptych.runs.config import RunConfig
+from diptych.runs.data_identity import data_digests, differing_parts
 from diptych.runs.environment import command_line, environment
 from diptych.runs.old_versions import upgraded, version_of
 from diptych.runs.resuming import check_resumable, model_config
+from diptych.runs.vocabulary import write_vocabulary
 
 
 @dataclass
@@ -70,9 +73,11 @@ class RunFolder:
             settings: dict[str, Any] = {"command": command_line(), "config": asdict(config)}
             settings |= {
                 "data": dataset.summary,
-                "data_digest": data_digest(dataset),
+                "data_digests": data_digests(dataset),
                 "ranks": ranks,
             }
+            if isinstance(dataset, Corpus):
+                write_vocabulary(self.path, dataset.vocabulary)
             write_json(self.settings_file, settings | environment())
             return
         if not resume:
@@ -80,8 +85,11 @@ class RunFolder:
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
         check_resumable(self.path, self.config(), config)
-        if self.settings().get("data_digest") != data_digest(dataset):
-            raise ValueError(f"{self.path}: cannot resume on other data: now {dataset.summary}")
+        if parts := differing_parts(self.settings(), dataset):
+            raise ValueError(
+                f"{self.path}: cannot resume on other data, which differ in the "
+                f"{' and '.join(parts)}: now {dataset.summary}"
+            )
         self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
     def resume(self, config: RunConfig) -> None:
@@ -158,8 +166,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 break
             raise ValueError(f"{path}: line {number} is not JSON") from None
     return records
-
-
-def data_digest(dataset: Data) -> str:
-    """Return the hash of the arrays that a run is trained and validated on."""
-    return digest(*(str(array.shape).encode() + array.tobytes() for array in dataset.contents))
