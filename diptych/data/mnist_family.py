@@ -89,10 +89,10 @@ def _read(published: Published, root: Path) -> tuple[list[Path], list[np.ndarray
     try:
         paths = find_files(root, [spellings(name) for name in FILES], published.folders)
     except ValueError as error:
-        if arrays := _read_npz(published, root):
-            return arrays
+        if archived := _read_npz(published, root):
+            return archived
         raise ValueError(f"{error}{_other_forms(published, root)}") from None
-    arrays = []
+    arrays: list[np.ndarray] = []
     for images, labels in ((paths[0], paths[1]), (paths[2], paths[3])):
         arrays += [read_idx(images, (None, SIDE, SIDE)), read_idx(labels, (None,))]
         _check_labels(labels, arrays[-1], len(arrays[-2]), images.name)
