@@ -86,10 +86,10 @@ def _check(
     valid = (array >= low) & (array <= high) & (array == np.rint(array))  # False for NaN
     if not valid.all():
         row, column = np.argwhere(~valid)[0]
-        found = f"{array[row, column]:g}"
+        value = f"{array[row, column]:g}"
         if high == 1 and not ((array != 0) & (array != 255)).any():
-            found += " for 1, all values are 0 or 255"
-        raise ValueError(f"{path}: key {key}: row {row}: found {found}, expected {expected}")
+            value += " for 1, all values are 0 or 255"
+        raise ValueError(f"{path}: key {key}: row {row}: found {value}, expected {expected}")
 
 
 def _check_polarity(path: Path, key: str, background: np.ndarray) -> None:

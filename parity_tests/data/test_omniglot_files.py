@@ -116,7 +116,7 @@ NPZ_FAULTS = {
 def test_an_error_names_the_fault_of_the_npz(tmp_path, fault):
     make, *fragments = NPZ_FAULTS[fault]
     images = np.zeros((40, 28, 28), np.uint8)
-    images[:, 9:14] = 200
+    images[:, 9:14] = np.arange(150, 190)[:, None, None]
     arrays = {key: make(images).astype(np.uint8) for key in ("background", "evaluation")}
     write(tmp_path, {NPZ: npz(arrays, np.savez_compressed)})
     assert_refused("omniglot", tmp_path, str(tmp_path / NPZ), *fragments)
