@@ -40,6 +40,7 @@ __all__ = [
     "MemoryTask",
     "Split",
     "Vocabulary",
+    "check_root",
     "load",
 ]
 
@@ -77,6 +78,8 @@ PARAMETRIC: dict[str, Callable[[str], Data]] = {
 """Loaders of the names that take arguments: each is called with the text after the first colon."""
 
 
+EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "topics", "copy", "adding")
+"""The data sets that need no files, up to the first slash or colon."""
 TEXTS = ("ptb", "topics", "text", "words")
 """The names of the texts, up to the first slash or colon."""
 
@@ -104,6 +107,14 @@ def load(name: str, root: Root = None) -> Data:
     matches = difflib.get_close_matches(head.lower(), heads, n=1, cutoff=0.5)
     hint = f", did you mean {heads[matches[0]]!r}?" if matches else ""
     raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, forms))}{hint}")
+
+
+def check_root(name: str, root: Root) -> None:
+    """Raise ValueError for a folder `root` that the data set `name` would not read."""
+    head = _head(name).partition("/")[0]
+    if root is not None and (head in EMBEDDED or ":" in name):
+        reason = "which needs no files" if head in EMBEDDED else "which names its own place"
+        raise ValueError(f"root: got '{root}' with data {name!r}, {reason}, takes no folder")
 
 
 def _is_path(name: str) -> bool:

@@ -19,10 +19,11 @@ from diptych.display import progress_bar
 from diptych.files import write_atomically
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
 from model_specs.common.fields import check_positive_int, check_real
 from model_specs.common.key import Key
+from model_specs.recurrent.dropout import rates
 from numpy_ref.nn import random
 
 LENGTH = 64
@@ -37,6 +38,7 @@ class Language(SequenceTask):
     Source: Zaremba et al. (2014), section 4.1. Units: nats per token; perplexity is their exp.
     """
 
+    evaluation_options = ("split", "samples", "examples")
     data: Corpus
 
     def __init__(self, config: RunConfig, data: Corpus) -> None:
@@ -64,9 +66,11 @@ class Language(SequenceTask):
         With `samples` K > 0 dropout stays on, and the probabilities of K passes are averaged (Gal
         & Ghahramani 2016); with several runs theirs are averaged (Zaremba et al. 2014, table 1).
         """
+        check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         samples = 0
         if options.samples is not None:
             check_positive_int("samples", options.samples)
+            _check_dropout(options.samples, panels)
             samples = options.samples
         tokens = getattr(self.data, options.split)
         if options.examples is not None:
@@ -120,8 +124,7 @@ def sample_text(panel: Panel, vocabulary: Vocabulary, options: Options, name: st
     Raises: ValueError for options that only a run on images takes, and for a prompt with unknown
     tokens.
     """
-    if options.reconstruct or options.mean is not None:
-        raise ValueError(f"reconstruct, mean: got a run on {name}, take one on images")
+    check_options(options, ("seed", "count", "prompt", "temperature", "out"), f"a run on {name}")
     count = 100 if options.count is None else options.count
     characters = vocabulary.unit == "characters"
     if options.prompt:
@@ -138,6 +141,14 @@ def sample_text(panel: Panel, vocabulary: Vocabulary, options: Options, name: st
         return text
     write_atomically(options.out, text.encode())
     return f"{count} {vocabulary.unit} in {options.out}"
+
+
+def _check_dropout(samples: int, panels: list[Panel]) -> None:
+    """Raise ValueError if passes with dropout are asked of models without dropout."""
+    configs = [panel.model.config for panel in panels]
+    if not any(rates(config) or getattr(config, "word_rate", 0) for config in configs):
+        got = f"got {samples} with scheme {configs[0].scheme!r}"
+        raise ValueError(f"samples: {got}, takes a model with dropout")
 
 
 def average_nll(
