@@ -12,8 +12,8 @@ import numpy as np
 from diptych import pairs
 from diptych.arrays import map_arrays, to_numpy
 from diptych.evaluation.memory import rows_within
-from diptych.evaluation.remarks import ONE_DRAW
 from diptych.panels import Panel
+from diptych.remarks import ONE_DRAW
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 

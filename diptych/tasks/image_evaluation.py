@@ -18,9 +18,9 @@ from diptych.evaluation.checkpoint import PartialFile, digest_of
 from diptych.evaluation.elbo import elbo_terms, reconstruction_error
 from diptych.evaluation.importance import Evaluation, Sums, importance_weighted
 from diptych.evaluation.memory import rows_within
-from diptych.evaluation.remarks import one_draw_mark, one_draw_note, worse_than_uniform
 from diptych.pairs import Traits
 from diptych.panels import Panel
+from diptych.remarks import one_draw_mark, one_draw_note, worse_than_uniform
 from diptych.runs.interrupts import stop_on_interrupt
 from diptych.tasks.base import Assessment, Options
 from diptych.tasks.progress import pixel_bar

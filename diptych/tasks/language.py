@@ -15,8 +15,8 @@ from diptych.arrays import to_numpy
 from diptych.data import ContiguousBatches, Corpus
 from diptych.data.corpus import EOS, count
 from diptych.display import progress_bar
-from diptych.evaluation.remarks import worse_than_uniform
 from diptych.panels import Panel
+from diptych.remarks import worse_than_uniform
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options
 from diptych.tasks.sequences import SequenceTask, window

@@ -27,9 +27,19 @@ def one_draw_note(metrics: Mapping[str, Any], prefix: str = "") -> str | None:
     share = metrics.get(f"{prefix}one_draw_share")
     examples = "at least one example" if share is None else f"{100 * share:.3g} % of the examples"
     return (
-        f"{MARK} The importance weights of {examples} rest on one draw (effective sample size below "
-        f"{ONE_DRAW:g}, the smallest {least:.2f} of {samples}): the NLL is a loose upper bound there, "
-        "and its standard error leaves that out."
+        f"{MARK} The importance weights of {examples} rest on one draw (effective sample size "
+        f"below {ONE_DRAW:g}, the smallest {least:.2f} of {samples}): there the NLL is a loose "
+        "upper bound, which the standard error does not show."
+    )
+
+
+def one_draw_legend(table: str) -> str:
+    """Return the sentence that explains the marks of a table of several runs; "" without marks."""
+    if MARK not in table:
+        return ""
+    return (
+        f" {MARK}: for some images one draw has most of the importance weight (effective sample "
+        f"size below {ONE_DRAW:g}), so that the NLL is a loose upper bound there."
     )
 
 
