@@ -35,7 +35,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
     multiple = 2**STRIDES
     size = -(-max(height, width) // multiple) * multiple
     sizes = {"in_channels": channels, "image_size": size}
-    inner = {n: v if v < size else None for n, v in (("height", height), ("width", width))}
+    inner = dict(zip(("height", "width"), _inner_size(data.image_shape, size), strict=True))
     base, latent = (64, 128) if channels == 3 else (16, 16)
     fields: dict[str, Any] = {"base_channels": base, "latent_dim": latent}
     fields |= {"recon_type": "gaussian", "gaussian_std": 0.1}
@@ -45,11 +45,16 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
     return fitting(config, data, **sizes, **inner)
 
 
+def _inner_size(shape: Shape, size: int) -> tuple[int | None, int | None]:
+    """Height and width of images that have a margin in size x size pixels; None without one."""
+    height, width = (n if n < size else None for n in shape[1:])
+    return height, width
+
+
 def _without_margin(config: ConvVAEConfig, shape: Shape) -> ConvVAEConfig:
     """The config whose likelihood leaves the margin out, also for a run of an older version."""
-    names = ("height", "width")
-    sizes = {n: v for n, v in zip(names, shape[1:], strict=True) if v < config.image_size}
-    return replace(config, **sizes)
+    height, width = _inner_size(shape, config.image_size)
+    return replace(config, height=height, width=width)
 
 
 def _to_batch(config: ConvVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:

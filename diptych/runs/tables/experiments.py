@@ -80,8 +80,8 @@ def _preference_table(record: Record) -> str:
     heads = ("decoder, prior", "pixels in view", "KL, nats", "test NLL, nats", "ELBO", "took")
     return (
         f"VLAE on {data_name(record)}, {m['epochs']} epochs each, {m['free_nats']:g} nats free in "
-        f"training, K = {m['samples']}, {m['examples']} test images.{legend}\n\n{table(heads, rows)}\n\n"
-        f"{commands([('', [record['command']])])}"
+        f"training, K = {m['samples']}, {m['examples']} test images.{legend}\n\n"
+        f"{table(heads, rows)}\n\n{commands([('', [record['command']])])}"
     )
 
 
