@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from diptych.cli import checks, terminal
 from diptych.cli.terminal import DEVICE, DTYPE, DataRoot, option
+from diptych.display import Console
 from diptych.names import MODELS
 
 # Each option of a run is None unless the user sets it. Then a preset, the folder of a resumed run,
@@ -167,7 +167,7 @@ def train(
     checks.check_data(data)
     checks.check_dtype(dtype)
     checks.check_device(device)
-    checks.check_folder("out", out)
+    checks.check_folder("out", out, checks.TRAINED_FILES)
     from diptych.commands.train import prepare
     from diptych.panels.ranks import joined
     from diptych.training.outcome_warning import outcome_warning

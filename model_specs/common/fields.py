@@ -31,3 +31,9 @@ def check_rate(name: str, rate: object) -> None:
     real = isinstance(rate, int | float) and not isinstance(rate, bool)
     if not real or not 0 <= rate < 1:  # type: ignore[operator]  # false for NaN
         raise ValueError(f"{name}: got {rate!r}, takes a number in [0, 1)")
+
+
+def exact(value: float) -> str:
+    """The number in a message: "1" for 1.0, but "1.0000001192092896" for the float32 above 1."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
