@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable
 
 from diptych.names import MODELS
+from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.speed import speed, step_ratios
@@ -75,7 +76,8 @@ def summary(records: list[Record]) -> str:
     best: dict[str, str] = {}
     for r in sorted(select(records, "test_nll"), key=lambda r: -r["metrics"]["test_nll"]):
         m = r["metrics"]
-        nll = f"{m['test_nll']:.1f} ± {m['test_nll_standard_error']:.1f} nats"
+        nll = f"{m['test_nll']:.1f}{one_draw_mark(m, 'test_')} ± "
+        nll += f"{m['test_nll_standard_error']:.1f} nats"
         best[m["settings"]["model"]] = f"{nll}, test NLL of {data_name(r)}"
     for r in select(records, "test_rmse"):
         rmse = f"{r['metrics']['test_rmse']:.3f}"
