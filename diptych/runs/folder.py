@@ -2,6 +2,7 @@
 
 run.json                 the settings, a summary of the data, the versions, and a digest of them;
                          it changes only if the run is resumed with other settings
+vocabulary.json          the tokens of a run on text, so that sampling needs no corpus
 metrics.jsonl            one JSON object per line, for training steps and for epochs
 checkpoint.safetensors   weights, their average, optimiser and position; replaced atomically
 weights.safetensors      the last weights, or their average if the run keeps one
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import diptych
-from diptych.data import Data
-from diptych.files import check_has_digest, digest, load_metadata, read_json, write_json
+from diptych.data import Corpus, Data
+from diptych.files import check_has_digest, load_metadata, read_json, write_json
 from diptych.runs import schema
 from diptych.runs.config import RunConfig
+from diptych.runs.data_identity import data_digests, differing_parts
 from diptych.runs.environment import command_line, environment
 from diptych.runs.lock import locked
 from diptych.runs.metrics import (
@@ -38,8 +40,9 @@ from diptych.runs.metrics import (
 )
 from diptych.runs.old_versions import upgraded, version_of
 from diptych.runs.resuming import check_resumable, model_config
+from diptych.runs.vocabulary import write_vocabulary
 
-__all__ = ["RunFolder", "data_digest", "read_metrics"]
+__all__ = ["RunFolder", "read_metrics"]
 
 
 @dataclass
@@ -93,9 +96,11 @@ class RunFolder:
             settings["config"] = asdict(config)
             settings |= {
                 "data": dataset.summary,
-                "data_digest": data_digest(dataset),
+                "data_digests": data_digests(dataset),
                 "ranks": ranks,
             }
+            if isinstance(dataset, Corpus):
+                write_vocabulary(self.path, dataset.vocabulary)
             self._write(settings | environment())
             return
         if not resume:
@@ -103,8 +108,11 @@ class RunFolder:
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
         check_resumable(self.path, self.config(), config)
-        if self.settings().get("data_digest") != data_digest(dataset):
-            raise ValueError(f"{self.path}: cannot resume on other data: now {dataset.summary}")
+        if parts := differing_parts(self.settings(), dataset):
+            raise ValueError(
+                f"{self.path}: cannot resume on other data, which differ in the "
+                f"{' and '.join(parts)}: now {dataset.summary}"
+            )
         self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
     def resume(self, config: RunConfig) -> None:
@@ -115,7 +123,7 @@ class RunFolder:
             settings["config"] = asdict(config)
             settings["versions"] = environment()["versions"]
             self._write(settings)
-        for file in self._files():  # a killed write leaves its temporary file
+        for file in (self.settings_file, *self._files()):  # a killed write leaves its temporary file
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
 
@@ -247,8 +255,3 @@ class RunFolder:
             return f"this run stopped: {lines[-1].get('reason')}"
         steps = max((line["step"] for line in lines), default=0)
         return f"this run is not finished; its last line of metrics is of step {steps}"
-
-
-def data_digest(dataset: Data) -> str:
-    """Return the hash of the arrays that a run is trained and validated on."""
-    return digest(*(str(array.shape).encode() + array.tobytes() for array in dataset.contents))

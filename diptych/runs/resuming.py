@@ -9,6 +9,7 @@ from typing import Any
 
 from diptych import pairs
 from diptych.runs.config import FIXED_SCHEDULES, RunConfig
+from diptych.runs.data_identity import is_same_source
 
 CHANGEABLE = ("device", "checkpoint_every", "log_every", "patience", "pictures")
 """Settings that a resumed run may change, because no training step depends on them."""
@@ -22,12 +23,15 @@ def model_config(config: RunConfig) -> Any:
 def check_resumable(path: Path, before: RunConfig, now: RunConfig) -> None:
     """Check that a run with settings `before` can go on with settings `now`.
 
-    The number of epochs may grow if the learning rates of the earlier epochs stay the same.
+    The number of epochs may grow if the learning rates of the earlier epochs stay the same. A text
+    may lie at another place, if its digests are the same (see RunFolder.begin).
     Raises: ValueError that names every setting that cannot change.
     """
     new, old = (asdict(config) for config in (now, before))
     if now.model == before.model and model_config(now) == model_config(before):
         old["model_config"] = new["model_config"]
+    if is_same_source(now.data, before.data):
+        old["data"] = new["data"]
     other = [k for k in new if new[k] != old[k] and k not in (*CHANGEABLE, "epochs")]
     if other:
         message = "; ".join(f"{k} was {old[k]!r}, now {new[k]!r}" for k in other)

@@ -13,8 +13,10 @@ from scipy.special import log_softmax
 
 from diptych.arrays import to_numpy
 from diptych.data import ContiguousBatches, Corpus
-from diptych.data.corpus import EOS, count
+from diptych.data.corpus import Vocabulary, count, percent, unknown_share
+from diptych.data.cutting import EOS, UNK
 from diptych.display import progress_bar
+from diptych.files import write_atomically
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options
@@ -90,6 +92,8 @@ class Language(SequenceTask):
             ("NLL", f"{result / math.log(2):.4f}", f"bits/{self.unit.removesuffix('s')}"),
         ]
         title = f"{split}, {count} {self.unit}"
+        unknown = unknown_share(tokens[1:], self.data.vocabulary)
+        title += f", {percent(unknown)} of them {UNK}" if unknown else ""
         title += f", {samples} passes with dropout" if samples else ""
         title += f", probabilities of {len(panels)} runs averaged" if len(panels) > 1 else ""
         return Assessment(title, metrics, lines)
@@ -99,26 +103,41 @@ class Language(SequenceTask):
 
         Raises: ValueError for options that only a run on images takes.
         """
-        if options.reconstruct or options.mean is not None:
-            raise ValueError(
-                f"reconstruct, mean: got a run on {self.data.name}, take one on images"
-            )
-        vocabulary = self.data.vocabulary
-        count = 100 if options.count is None else options.count
-        start = "\n" if vocabulary.unit == "characters" else EOS
-        if options.prompt:
-            prompt = vocabulary.encode(vocabulary.split(options.prompt))
-        else:  # a text of one line has no newline to go on from
-            known = start in vocabulary.tokens
-            prompt = vocabulary.encode([start]) if known else self.data.train[:1]
-        key = Key(options.seed).fold_in("sample")
-        ids = continue_text(panel, prompt, count, key, options.temperature)
-        shown = prompt if options.prompt else prompt[:0]
-        return vocabulary.decode(np.concatenate([shown, ids]))
+        return sample_text(panel, self.data.vocabulary, options, self.data.name)
 
     def summary(self) -> str:
         d = self.data
         return f"{d.name}: {count(d.train, d.valid, d.test, d.vocabulary)}"
+
+
+def sample_text(panel: Panel, vocabulary: Vocabulary, options: Options, name: str) -> str:
+    """Return the prompt and the text that the model continues it with; no corpus is needed.
+
+    Without a prompt, the text starts after a newline, or where the vocabulary has none (a text of
+    one line), after a blank or the first token of the vocabulary; that start is not returned. With
+    `options.out` the text is written to this file exactly, and a sentence is returned instead.
+    `name` is that of the data.
+    Raises: ValueError for options that only a run on images takes, and for a prompt with unknown
+    tokens.
+    """
+    if options.reconstruct or options.mean is not None:
+        raise ValueError(f"reconstruct, mean: got a run on {name}, take one on images")
+    count = 100 if options.count is None else options.count
+    characters = vocabulary.unit == "characters"
+    if options.prompt:
+        prompt = vocabulary.encode(vocabulary.split(options.prompt))
+    else:
+        starts = ("\n", " ", vocabulary.tokens[0]) if characters else (EOS, vocabulary.tokens[0])
+        prompt = vocabulary.encode(start for start in starts if vocabulary.index(start) is not None)
+        prompt = prompt[:1]
+    key = Key(options.seed).fold_in("sample")
+    ids = continue_text(panel, prompt, count, key, options.temperature)
+    shown = prompt if options.prompt else prompt[:0]
+    text = vocabulary.decode(np.concatenate([shown, ids]))
+    if options.out is None:
+        return text
+    write_atomically(options.out, text.encode())
+    return f"{count} {vocabulary.unit} in {options.out}"
 
 
 def average_nll(

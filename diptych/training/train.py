@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from diptych.display import progress_bar
 from diptych.panels import Panel, make_panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
+from diptych.runs.data_identity import absolute_name
 from diptych.runs.folder import RunFolder
 from diptych.runs.interrupts import stop_on_interrupt
 from diptych.runs.resuming import model_config
@@ -83,6 +84,7 @@ def train(
     Raises: NonFiniteError with the step and the term; the last checkpoint stays unchanged.
     ValueError if `out` holds another run or cannot be written.
     """
+    config = replace(config, data=absolute_name(config.data))
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
     folder = RunFolder(Path(out))
