@@ -1,5 +1,5 @@
-"""The command line: `diptych check | compare | train | evaluate | sample | curves | bench | lab |
-site | study`, and `diptych list`."""
+"""The command line: `diptych check | compare | train | evaluate | sample | curves | verify | bench
+| lab | site | study`, and `diptych list`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from diptych import __version__
-from diptych.cli import comparing, listing, proofs, runs, terminal, training
+from diptych.cli import comparing, listing, proofs, runs, terminal, training, verifying
 from diptych.cli.errors import BadInputError, fail, name_options
 
 __all__ = ["app", "main", "terminal"]
@@ -51,6 +51,7 @@ for command in (
     runs.evaluate,
     runs.sample,
     runs.curves,
+    verifying.verify,
     proofs.bench,
     proofs.lab,
     proofs.site,
