@@ -16,7 +16,7 @@ from diptych.runs import results
 from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import is_same_source
 from diptych.runs.environment import command_line, device_name
-from diptych.runs.folder import RunFolder, read_metrics
+from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
 from model_specs.common.fields import check_choice
 
@@ -56,7 +56,7 @@ def evaluate_runs(
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
     seconds = result.earlier_seconds + time.perf_counter() - start
-    history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
+    history = folder.history().epochs
     metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
