@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from model_specs.common.effects import acting, check_effects
 from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 SUPPORTS = {
@@ -54,7 +55,7 @@ class ConvVAEConfig:
     (bce, which needs the sigmoid), or -log N(x; recon, gaussian_std^2) in nats (gaussian)."""
     beta: float = 1.0
     """The KL term has the weight beta (Higgins et al. 2017)."""
-    gaussian_std: float = 1.0
+    gaussian_std: float = acting(1.0, recon_type=("gaussian",))
     """The Gaussian of recon_type gaussian has this standard deviation."""
     reduction: str = "mean"
     """The loss is the mean or the sum over the batch; ConvVAELoss says how pixels and latents are
@@ -76,6 +77,7 @@ class ConvVAEConfig:
         check_choice("init", self.init, ("normal", "torch"))
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
+        check_effects(self)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -23,6 +23,12 @@ from numpy_ref.nn import random
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz-inputs", type=int, default=200, help="changed inputs for each reader (fuzz)"
+    )
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20261121)

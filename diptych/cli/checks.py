@@ -5,6 +5,7 @@ Each raises ValueError that names the argument, what it got and what it takes.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -63,6 +64,19 @@ def check_runs(*paths: Path) -> None:
     for path in paths:
         if not (path / "run.json").is_file():
             raise ValueError(f"{path}: not a run folder (it has no file run.json)")
+
+
+def is_text_run(path: Path) -> bool:
+    """Return True if the run in this folder was trained on text."""
+    from diptych import data
+
+    try:
+        name = json.loads((path / "run.json").read_bytes())["config"]["data"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        from diptych.runs.folder import RunFolder
+
+        name = RunFolder(path).config().data  # an old version, or an error that names the fault
+    return data.is_text(str(name))
 
 
 def check_data(name: str | None) -> None:

@@ -38,6 +38,10 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted evaluation.")
     ] = False,
+    data: Annotated[
+        str | None,
+        option("Data of the run at another place, such as text:PATH.", "the data of the run"),
+    ] = None,
     data_root: DataRoot = None,
     device: RunDevice = None,
     record: Record = None,
@@ -48,6 +52,7 @@ def evaluate(
     Memory tasks: the accuracy. After Ctrl-C, --resume continues with the remaining images.
     """
     check_choice("split", split, ("train", "valid", "test"))
+    checks.check_data(data)
     checks.check_device(device)
     checks.check_record(record, *runs)
     checks.check_runs(*runs)
@@ -55,7 +60,9 @@ def evaluate(
     from diptych.tasks import Options
 
     options = Options(terminal.console, split, samples, examples, memory_mb, resume=resume)
-    evaluate_runs(runs, options, last=last, data_root=data_root, device=device, record=record)
+    evaluate_runs(
+        runs, options, last=last, data=data, data_root=data_root, device=device, record=record
+    )
 
 
 def sample(
@@ -87,18 +94,23 @@ def sample(
     out: Annotated[
         Path | None,
         option(
-            "Picture file.",
-            "samples.png or reconstructions.png in RUN",
-            metavar="FILE.png",
+            "Picture file (.png), or for a run on text, text file (.txt).",
+            "samples.png or reconstructions.png in RUN; text goes to the terminal",
+            metavar="FILE",
         ),
     ] = None,
     data_root: DataRoot = None,
     device: RunDevice = None,
 ) -> None:
-    """Draw images or text from a trained run."""
+    """Draw images or text from a trained run.
+
+    Text is written exactly as the model draws it: in UTF-8 to --out, or to the terminal, where one
+    newline follows.
+    """
     checks.check_device(device)
-    checks.check_file("out", out, ".png")
     checks.check_runs(run)
+    is_text = checks.is_text_run(run)
+    checks.check_file("out", out, ".txt" if is_text else ".png")
     from diptych.commands.sample import sample_run
     from diptych.tasks import Options
 
@@ -113,7 +125,10 @@ def sample(
         out=out,
     )
     message = sample_run(run, options, last=last, data_root=data_root, device=device)
-    terminal.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    if is_text and out is None:
+        terminal.write_text(message)
+    else:
+        terminal.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def curves(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +46,16 @@ Record = Annotated[
         metavar="FILE.json",
     ),
 ]
+
+
+def write_text(text: str) -> None:
+    """Write `text` and one newline to standard output exactly: no wrapping, no markup, tabs kept.
+
+    Characters that the encoding of the output lacks become question marks.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(f"{text}\n".encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from diptych import data
-from diptych.commands.open import check_same_data, open_run
+from diptych.commands.open import check_same_data, load_data, open_run
 from diptych.display import Table
 from diptych.files import write_json
 from diptych.runs import results
+from diptych.runs.config import RunConfig
+from diptych.runs.data_identity import is_same_source
 from diptych.runs.environment import command_line, device_name
-from diptych.runs.folder import read_metrics
+from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
 from model_specs.common.fields import check_choice
 
@@ -23,6 +24,7 @@ def evaluate_runs(
     options: Options,
     *,
     last: bool = False,
+    data: str | None = None,
     data_root: Path | None = None,
     device: str | None = None,
     record: Path | None = None,
@@ -31,17 +33,18 @@ def evaluate_runs(
 
     They are also written to evaluation.json of the first run, and to `record` as a result for the
     documentation (see diptych.runs.results).
+    `data` names the place of a text that has moved, as "text:/new/place.txt".
     Raises: ValueError if the runs were trained on different data, or if their data have changed.
     """
     check_choice("split", options.split, ("train", "valid", "test"))
     opened = [open_run(path, last=last, device=device) for path in paths]
     config, folder, _ = opened[0]
-    other = [str(f.path) for c, f, _ in opened if c.data != config.data]
+    other = [str(f.path) for c, f, _ in opened if not _same_data((config, folder), (c, f))]
     if other:
         raise ValueError(
             f"{', '.join(other)}: trained on other data than {folder.path} ({config.data})"
         )
-    dataset = data.load(config.data, data_root)
+    dataset = load_data(config, data, data_root)
     for _, other_folder, _ in opened:
         check_same_data(other_folder, dataset)
     task = make_task(config, dataset)
@@ -51,7 +54,7 @@ def evaluate_runs(
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
     seconds = result.earlier_seconds + time.perf_counter() - start
-    history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
+    history = folder.history().epochs
     metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
@@ -79,3 +82,11 @@ def evaluate_runs(
         table.add_row(*line)
     options.console.print(table)
     return metrics
+
+
+def _same_data(first: tuple[RunConfig, RunFolder], second: tuple[RunConfig, RunFolder]) -> bool:
+    """True if two runs are on the same data, be it a text at two places."""
+    digests = [folder.settings().get("data_digests") for _, folder in (first, second)]
+    names = [config.data for config, _ in (first, second)]
+    moved = is_same_source(*names) and digests[0] is not None and digests[0] == digests[1]
+    return names[0] == names[1] or moved

@@ -8,7 +8,8 @@ from pathlib import Path
 from diptych import data, weights
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.runs.folder import RunFolder, data_digest
+from diptych.runs.data_identity import differing_parts, is_same_source, names_path
+from diptych.runs.folder import RunFolder
 from diptych.training.train import build
 
 
@@ -25,13 +26,40 @@ def open_run(
         config = replace(config, device=device)
     panel = build(config)
     best = not last and folder.best_file.exists()
-    weights.load(panel.model, folder.best_file if best else folder.last_file)
+    file = folder.best_file if best else folder.last_file
+    folder.check_weights(file)
+    weights.load(panel.model, file)
     return config, folder, panel
 
 
 def check_same_data(folder: RunFolder, dataset: data.Data) -> None:
     """Raise ValueError if a run was trained on other data than `dataset`."""
-    if folder.settings().get("data_digest") != data_digest(dataset):
+    if parts := differing_parts(folder.settings(), dataset):
         raise ValueError(
-            f"{folder.path}: was trained on other data than the present ones: {dataset.summary}"
+            f"{folder.path}: was trained on other data than the present ones, which differ in the "
+            f"{' and '.join(parts)}: {dataset.summary}"
         )
+
+
+def load_data(
+    config: RunConfig, name: str | None = None, data_root: Path | None = None
+) -> data.Data:
+    """Load the data of a run, or the same data from the place that `name` says.
+
+    Raises: ValueError for the name of other data; if a text has moved, it says how to name its new
+    place.
+    """
+    if name is not None and not is_same_source(name, config.data):
+        head, _, _ = config.data.partition(":")
+        takes = f"{head}:PATH" if names_path(config.data) else config.data
+        raise ValueError(f"data: got {name!r} for a run on {config.data}, takes {takes}")
+    data.check_root(name or config.data, data_root)
+    try:
+        return data.load(name or config.data, data_root)
+    except ValueError as error:
+        if name is not None or not names_path(config.data):
+            raise
+        head, _, path = config.data.partition(":")
+        if Path(path).expanduser().exists():
+            raise
+        raise ValueError(f"{error}; if it has moved, --data {head}:PATH names its place") from None

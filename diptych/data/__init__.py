@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from pathlib import PurePath
 
 from diptych.data import (
     caltech101,
     cifar10,
     digits,
+    fashion_mnist,
+    kmnist,
     memory,
     mnist,
     omniglot,
@@ -22,6 +25,7 @@ from diptych.data import (
     static_mnist,
     text,
     topics,
+    words,
 )
 from diptych.data.corpus import ContiguousBatches, Corpus, Vocabulary
 from diptych.data.dataset import Dataset, Root, Split
@@ -37,6 +41,7 @@ __all__ = [
     "MemoryTask",
     "Split",
     "Vocabulary",
+    "check_root",
     "load",
 ]
 
@@ -50,6 +55,8 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
     "mnist": mnist.load,
     "static_mnist": static_mnist.load,
     "dynamic_mnist": mnist.load_dynamic,
+    "fashion_mnist": fashion_mnist.load,
+    "kmnist": kmnist.load,
     "omniglot": omniglot.load,
     "caltech101_silhouettes": caltech101.load,
     "cifar10": cifar10.load,
@@ -64,11 +71,18 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
 PARAMETRIC: dict[str, Callable[[str], Data]] = {
     "text:PATH": lambda path: text.load(path, "words"),
     "text/characters:PATH": lambda path: text.load(path, "characters"),
+    "words:FOLDER": words.load,
     "copy:LENGTH": lambda numbers: memory.parse(f"copy:{numbers}"),
     "copy:LENGTH:ITEMS": lambda numbers: memory.parse(f"copy:{numbers}"),
     "adding:LENGTH": lambda numbers: memory.parse(f"adding:{numbers}"),
 }
 """Loaders of the names that take arguments: each is called with the text after the first colon."""
+
+
+EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "topics", "copy", "adding")
+"""The data sets that need no files, up to the first slash or colon."""
+TEXTS = ("ptb", "topics", "text", "words")
+"""The names of the texts, up to the first slash or colon."""
 
 
 def load(name: str, root: Root = None) -> Data:
@@ -86,9 +100,34 @@ def load(name: str, root: Root = None) -> Data:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
+    if _is_path(str(name)):
+        raise ValueError(
+            f"name: got {name!r}, which is a path, takes the name of a data set (`diptych list "
+            "data`): --data-root (root=...) gives the folder of its files, text:PATH a text file"
+        )
     matches = difflib.get_close_matches(head.lower(), heads, n=1, cutoff=0.5)
     hint = f", did you mean {heads[matches[0]]!r}?" if matches else ""
     raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, forms))}{hint}")
+
+
+def check_root(name: str, root: Root) -> None:
+    """Raise ValueError for a folder `root` that the data set `name` would not read."""
+    head = _head(name).partition("/")[0]
+    if root is not None and (head in EMBEDDED or ":" in name):
+        reason = "which needs no files" if head in EMBEDDED else "which names its own place"
+        raise ValueError(f"root: got '{root}' with data {name!r}, {reason}, takes no folder")
+
+
+def _is_path(name: str) -> bool:
+    """Return True if `name` looks like a path: a separator (not in ptb/...), or a file suffix."""
+    path = PurePath(name)
+    has_folder = len(path.parts) > 1 and path.parts[0] not in DATASETS
+    return has_folder or bool(path.suffix) or name in ("~", ".", "..")
+
+
+def is_text(name: str) -> bool:
+    """Return True if `name` is that of a text, from its spelling alone."""
+    return _head(name).partition("/")[0] in TEXTS
 
 
 def _head(form: str) -> str:

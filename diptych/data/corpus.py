@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import difflib
-import re
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from diptych.data.cutting import EOS, UNK, Rule, Unit, cut_prompt
 from model_specs.common.fields import check_choice, check_positive_int
 
-Unit = Literal["words", "characters"]
-
-EOS, UNK = "<eos>", "<unk>"
 SPLITS = ("train", "valid", "test")
-
-_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
-_NEWLINES = re.compile(r"(\s*\n\s*)")
-
-
-def cut_words(text: str) -> list[str]:
-    r"""Split `text` into lower-case words and punctuation marks.
-
-    A token is a match of \w+(?:'\w+)*|[^\w\s]: "Don't go, he said" -> don't go , he said
-    """
-    return _WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """Bijection between the tokens of a corpus and the ids 0 .. len - 1: `tokens[i]` has id i.
 
-    Raises: ValueError for a unit other than words and characters, an empty vocabulary, a repeated
-    token, a word that contains white space, or a character token of another length than 1.
+    `rule` is the rule of `diptych.data.cutting` that cut the corpus into words, and cuts a prompt.
+    Raises: ValueError for an unknown unit or rule, an empty vocabulary, a repeated token, a word
+    that contains white space, or a character token of another length than 1.
     """
 
     tokens: tuple[str, ...] = field(repr=False)
     unit: Unit
+    rule: Rule = "marks"
 
     def __post_init__(self) -> None:
         check_choice("unit", self.unit, get_args(Unit))
+        check_choice("rule", self.rule, get_args(Rule))
         if len(self._ids) != len(self.tokens) or not self.tokens:
             raise ValueError(
                 f"tokens: got {len(self.tokens)}, of them {len(self._ids)} distinct, "
@@ -59,6 +49,15 @@ class Vocabulary:
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
+
+    @property
+    def contents(self) -> np.ndarray:
+        """The fields as the bytes of a JSON object, for their digest."""
+        return np.frombuffer(json.dumps(asdict(self), sort_keys=True).encode(), np.uint8)
+
+    def index(self, token: str) -> int | None:
+        """Return the id of `token`, or None if the vocabulary lacks it."""
+        return self._ids.get(token)
 
     def encode(self, tokens: Iterable[str]) -> np.ndarray:
         """Return the id of each token.
@@ -84,19 +83,12 @@ class Vocabulary:
     def split(self, text: str) -> list[str]:
         """Split a prompt into tokens of this unit; `encode` then reports unknown ones.
 
-        Characters: every character is a token. Words: white space that contains a newline becomes
-        one <eos>; a chunk between white space that is in the vocabulary (such as PTB's N and <unk>)
-        stays whole, any other is split by `cut_words`.
+        Characters: every character is a token. Words: as `cut_prompt` does, so a chunk between
+        blanks that is in the vocabulary (such as PTB's N and <unk>) stays whole.
         """
         if self.unit == "characters":
             return list(text)
-        tokens: list[str] = []
-        for i, piece in enumerate(_NEWLINES.split(text)):
-            if i % 2:
-                tokens.append(EOS)
-            for chunk in piece.split():
-                tokens.extend([chunk] if chunk in self._ids else cut_words(chunk))
-        return tokens
+        return cut_prompt(text, self.rule, self._ids)
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Return the text of `ids`.
@@ -144,17 +136,38 @@ class Corpus:
                 )
 
     @property
-    def contents(self) -> tuple[np.ndarray, ...]:
-        """The arrays that decide a training run, for its digest: train and valid."""
-        return self.train, self.valid
+    def contents(self) -> dict[str, np.ndarray]:
+        """The arrays that decide the numbers of a run, by name, for their digests."""
+        tokens = {f"{name} tokens": getattr(self, name) for name in SPLITS}
+        return tokens | {"vocabulary": self.vocabulary.contents}
 
 
 def count(train: np.ndarray, valid: np.ndarray, test: np.ndarray, vocabulary: Vocabulary) -> str:
-    """Format sizes for a `summary`: "900 train, 50 valid and 50 test words, a vocabulary of 99"."""
-    return (
+    """Format sizes for a `summary`: "900 train, 50 valid and 50 test words, a vocabulary of 99".
+
+    If the vocabulary has <unk>, its share of each split follows.
+    """
+    sizes = (
         f"{len(train)} train, {len(valid)} valid and {len(test)} test {vocabulary.unit}, "
         f"a vocabulary of {len(vocabulary)}"
     )
+    shares = [unknown_share(ids, vocabulary) for ids in (train, valid, test)]
+    if not any(shares):
+        return sizes
+    parts = (f"{percent(share)} of {split}" for share, split in zip(shares, SPLITS, strict=True))
+    first, second, third = parts
+    return f"{sizes}, {UNK} is {first}, {second} and {third}"
+
+
+def unknown_share(ids: np.ndarray, vocabulary: Vocabulary) -> float:
+    """Return the share of `ids` that is <unk>, from 0 to 1."""
+    unknown = vocabulary.index(UNK)
+    return 0.0 if unknown is None else float(np.mean(ids == unknown))
+
+
+def percent(share: float) -> str:
+    """Format a share from 0 to 1: "4.8 %"."""
+    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.{1 if share else 0}f} %"
 
 
 class ContiguousBatches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,9 +72,12 @@ class Dataset:
                 )
 
     @property
-    def contents(self) -> tuple[np.ndarray, ...]:
-        """The arrays that decide a training run, for its digest: train and valid images."""
-        return self.train.x, self.valid.x
+    def contents(self) -> dict[str, np.ndarray]:
+        """The arrays that decide the numbers of a run, by name, for their digests."""
+        splits = {"train": self.train, "valid": self.valid, "test": self.test}
+        images = {f"{name} images": split.x for name, split in splits.items()}
+        labels = {f"{name} labels": s.y for name, s in splits.items() if s.y is not None}
+        return images | labels | {"image shape": np.array([*self.image_shape, self.dynamic])}
 
 
 def count(train: Split, valid: Split, test: Split) -> str:
@@ -105,18 +109,72 @@ def data_root(root: Root = None, archive: str | None = None) -> Path:
 
 
 def find_file(root: Path, names: Sequence[str], folders: Sequence[str] = (".",)) -> Path:
-    """Return the path of the first of `names` that exists in one of `folders` below `root`.
+    """Return the path of the first of `names` that is a file in one of `folders` below `root`.
 
-    Raises: ValueError that lists the names and the folders.
+    What is no file is passed over and the search goes on. Only where there is no other, an empty
+    file or a folder is returned, whose reader then says what it expects.
+    Raises: ValueError that lists the names and the folders, and says what has the name of the file:
+    a broken link, a named pipe, a socket or a device.
     """
+    last_resorts: list[Path] = []
+    obstacles: list[str] = []
     for name in names:
         for folder in folders:
             path = root / folder / name
             with reading(path, "a folder that can be searched"):
-                if path.exists():
+                kind = file_kind(path)
+                if kind == "a file" and path.stat().st_size:
                     return path
-    places = " or ".join(str(root / folder) for folder in folders)
-    raise ValueError(f"{root}: found no {names[0]}, expected {' or '.join(names)} in {places}")
+            if kind in ("a file", "a folder"):
+                last_resorts.append(path)
+            elif kind != "nothing":
+                obstacles.append(f"{path}: found {kind}, expected a file")
+    if last_resorts:
+        return min(last_resorts, key=Path.is_dir)  # an empty file before a folder
+    places = " or ".join(dict.fromkeys(str(root / folder) for folder in folders))
+    missing = f"{root}: found no {names[0]}, expected {' or '.join(names)} in {places}"
+    raise ValueError("; ".join([*obstacles[:1], missing]))
+
+
+def find_files(
+    root: Path, names: Sequence[Sequence[str]], folders: Sequence[str] = (".",)
+) -> list[Path]:
+    """Return one path for each list of spellings, all in the first folder that has them all.
+
+    Raises: ValueError as `find_file`, about the folder that has most of them.
+    """
+    best, most = None, 0
+    for folder in folders:
+        with reading(root / folder, "a folder that can be searched"):
+            present = [
+                any(file_kind(root / folder / name) == "a file" for name in spellings)
+                for spellings in names
+            ]
+        if sum(present) > most:
+            best, most = root / folder, sum(present)
+        if all(present):
+            break
+    if best is None:
+        return [find_file(root, spellings, folders) for spellings in names]
+    return [find_file(best, spellings) for spellings in names]
+
+
+def file_kind(path: Path) -> str:
+    """Return "a file", "nothing", or what else lies at `path`; links are followed.
+
+    Raises: OSError if the folder cannot be searched.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link to nothing" if path.is_symlink() else "nothing"
+    kinds = {
+        stat.S_IFREG: "a file",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 @contextmanager

@@ -86,9 +86,10 @@ class MemoryTask:
         return f"{self.name}: {content}, length {self.length}, {self.steps} steps, drawn from a key"
 
     @property
-    def contents(self) -> tuple[np.ndarray, ...]:
-        """No arrays: the sequences are generated."""
-        return ()
+    def contents(self) -> dict[str, np.ndarray]:
+        """The numbers that the generated sequences depend on, by name, for their digests."""
+        task = f"{self.kind} {self.length} {self.items}"
+        return {"task": np.frombuffer(task.encode(), np.uint8)}
 
     def draw(self, key: Key, count: int, start: int = 0) -> Sequences:
         """Draw sequences start .. start + count - 1 of the random stream `key`.

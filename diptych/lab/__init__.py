@@ -55,7 +55,9 @@ def run_lab(
     experiment = lookup("experiment", name, EXPERIMENTS)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: got {list(seeds)}, takes one or more, each once")
-    images = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
+    source = DATA.get(name, "digits") if dataset is None else dataset
+    data.check_root(source, data_root)
+    images = data.load(source, data_root)
     if not isinstance(images, Dataset):
         raise ValueError(f"data: got {images.name}, the laboratory takes images")
     try:

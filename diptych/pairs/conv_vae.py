@@ -12,6 +12,7 @@ import torch_impl.conv_vae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.conv_vae import STRIDES, ConvVAEConfig
 from numpy_ref.nn import random
@@ -35,7 +36,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
     base, latent = (64, 128) if channels == 3 else (16, 16)
     fields: dict[str, Any] = {"base_channels": base, "latent_dim": latent}
     fields |= {"recon_type": "gaussian", "gaussian_std": 0.1}
-    config = ConvVAEConfig(**sizes | fields | dict(overrides))
+    config = ConvVAEConfig(**sizes | effective(ConvVAEConfig, fields, overrides))
     return fitting(config, data, **sizes)
 
 

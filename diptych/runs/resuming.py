@@ -9,6 +9,8 @@ from typing import Any
 
 from diptych import pairs
 from diptych.runs.config import FIXED_SCHEDULES, RunConfig
+from diptych.runs.data_identity import is_same_source
+from model_specs.common.effects import effective
 
 CHANGEABLE = ("device", "checkpoint_every", "log_every", "patience", "pictures")
 """Settings that a resumed run may change, because no training step depends on them."""
@@ -22,12 +24,15 @@ def model_config(config: RunConfig) -> Any:
 def check_resumable(path: Path, before: RunConfig, now: RunConfig) -> None:
     """Check that a run with settings `before` can go on with settings `now`.
 
-    The number of epochs may grow if the learning rates of the earlier epochs stay the same.
+    The number of epochs may grow if the learning rates of the earlier epochs stay the same. A text
+    may lie at another place, if its digests are the same (see RunFolder.begin).
     Raises: ValueError that names every setting that cannot change.
     """
     new, old = (asdict(config) for config in (now, before))
     if now.model == before.model and model_config(now) == model_config(before):
         old["model_config"] = new["model_config"]
+    if is_same_source(now.data, before.data):
+        old["data"] = new["data"]
     other = [k for k in new if new[k] != old[k] and k not in (*CHANGEABLE, "epochs")]
     if other:
         message = "; ".join(f"{k} was {old[k]!r}, now {new[k]!r}" for k in other)
@@ -56,5 +61,7 @@ def resumed_options(
     """
     stored = asdict(before)
     names = stored if preset is None else CHANGEABLE
-    filled = {k: stored[k] if v is None and k in names else v for k, v in options.items()}
-    return (before.model_config if preset is None else {}) | dict(fields), filled
+    changes = {k: v for k, v in options.items() if v is not None}
+    kept = effective(RunConfig, {k: stored[k] for k in options if k in names}, changes)
+    earlier = before.model_config if preset is None else {}
+    return effective(pairs.get(before.model).config, earlier, fields), dict(options) | kept

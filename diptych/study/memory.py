@@ -32,6 +32,7 @@ from diptych.tasks.memory import TOLERANCE
 from diptych.training.presets import settings
 from diptych.training.train import NonFiniteError, train
 from diptych.workers import run_jobs
+from model_specs.common.effects import effective
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.recurrent.dropout import SCHEMES
 
@@ -165,8 +166,9 @@ def plan(
     for name, values in (("schemes", schemes), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{name}: got {list(values)}, takes one or more, each once")
-    options = RUN | MODELS[model].run | dict(run or {}) | {"backend": backend}
-    options |= {} if epochs is None else {"epochs": epochs}
+    changes = dict(run or {}) | {"backend": backend}
+    changes |= {} if epochs is None else {"epochs": epochs}
+    options = effective(RunConfig, RUN | MODELS[model].run, changes)
     jobs = []
     for scheme in schemes:
         dropout = {"scheme": scheme, "rate": 0.0 if scheme == "none" else rate}

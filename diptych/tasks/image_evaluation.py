@@ -21,7 +21,7 @@ from diptych.evaluation.memory import rows_within
 from diptych.pairs import Traits
 from diptych.panels import Panel
 from diptych.runs.interrupts import stop_on_interrupt
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.progress import pixel_bar
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
@@ -187,8 +187,7 @@ def check_sampling(name: str, folder: Path, options: Options) -> tuple[int, str,
     Raises: ValueError for options that only text takes, that exclude each other, or for a file
     that cannot hold a figure.
     """
-    if options.prompt is not None or options.temperature != 1:
-        raise ValueError(f"prompt, temperature: got a run on {name}, take one on text")
+    check_options(options, ("seed", "count", "mean", "reconstruct", "out"), f"a run on {name}")
     if options.reconstruct and options.mean is not None:
         raise ValueError(f"mean: got {options.mean} with reconstruct, takes samples")
     count = (16 if options.reconstruct else 64) if options.count is None else options.count

@@ -13,14 +13,17 @@ from scipy.special import log_softmax
 
 from diptych.arrays import to_numpy
 from diptych.data import ContiguousBatches, Corpus
-from diptych.data.corpus import EOS, count
+from diptych.data.corpus import Vocabulary, count, percent, unknown_share
+from diptych.data.cutting import EOS, UNK
 from diptych.display import progress_bar
+from diptych.files import write_atomically
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
 from model_specs.common.fields import check_positive_int, check_real
 from model_specs.common.key import Key
+from model_specs.recurrent.dropout import rates
 from numpy_ref.nn import random
 
 LENGTH = 64
@@ -35,6 +38,7 @@ class Language(SequenceTask):
     Source: Zaremba et al. (2014), section 4.1. Units: nats per token; perplexity is their exp.
     """
 
+    evaluation_options = ("split", "samples", "examples")
     data: Corpus
 
     def __init__(self, config: RunConfig, data: Corpus) -> None:
@@ -62,9 +66,11 @@ class Language(SequenceTask):
         With `samples` K > 0 dropout stays on, and the probabilities of K passes are averaged (Gal
         & Ghahramani 2016); with several runs theirs are averaged (Zaremba et al. 2014, table 1).
         """
+        check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         samples = 0
         if options.samples is not None:
             check_positive_int("samples", options.samples)
+            _check_dropout(options.samples, panels)
             samples = options.samples
         tokens = getattr(self.data, options.split)
         if options.examples is not None:
@@ -90,6 +96,8 @@ class Language(SequenceTask):
             ("NLL", f"{result / math.log(2):.4f}", f"bits/{self.unit.removesuffix('s')}"),
         ]
         title = f"{split}, {count} {self.unit}"
+        unknown = unknown_share(tokens[1:], self.data.vocabulary)
+        title += f", {percent(unknown)} of them {UNK}" if unknown else ""
         title += f", {samples} passes with dropout" if samples else ""
         title += f", probabilities of {len(panels)} runs averaged" if len(panels) > 1 else ""
         return Assessment(title, metrics, lines)
@@ -99,26 +107,48 @@ class Language(SequenceTask):
 
         Raises: ValueError for options that only a run on images takes.
         """
-        if options.reconstruct or options.mean is not None:
-            raise ValueError(
-                f"reconstruct, mean: got a run on {self.data.name}, take one on images"
-            )
-        vocabulary = self.data.vocabulary
-        count = 100 if options.count is None else options.count
-        start = "\n" if vocabulary.unit == "characters" else EOS
-        if options.prompt:
-            prompt = vocabulary.encode(vocabulary.split(options.prompt))
-        else:  # a text of one line has no newline to go on from
-            known = start in vocabulary.tokens
-            prompt = vocabulary.encode([start]) if known else self.data.train[:1]
-        key = Key(options.seed).fold_in("sample")
-        ids = continue_text(panel, prompt, count, key, options.temperature)
-        shown = prompt if options.prompt else prompt[:0]
-        return vocabulary.decode(np.concatenate([shown, ids]))
+        return sample_text(panel, self.data.vocabulary, options, self.data.name)
 
     def summary(self) -> str:
         d = self.data
         return f"{d.name}: {count(d.train, d.valid, d.test, d.vocabulary)}"
+
+
+def sample_text(panel: Panel, vocabulary: Vocabulary, options: Options, name: str) -> str:
+    """Return the prompt and the text that the model continues it with; no corpus is needed.
+
+    Without a prompt, the text starts after a newline, or where the vocabulary has none (a text of
+    one line), after a blank or the first token of the vocabulary; that start is not returned. With
+    `options.out` the text is written to this file exactly, and a sentence is returned instead.
+    `name` is that of the data.
+    Raises: ValueError for options that only a run on images takes, and for a prompt with unknown
+    tokens.
+    """
+    check_options(options, ("seed", "count", "prompt", "temperature", "out"), f"a run on {name}")
+    count = 100 if options.count is None else options.count
+    characters = vocabulary.unit == "characters"
+    if options.prompt:
+        prompt = vocabulary.encode(vocabulary.split(options.prompt))
+    else:
+        starts = ("\n", " ", vocabulary.tokens[0]) if characters else (EOS, vocabulary.tokens[0])
+        prompt = vocabulary.encode(start for start in starts if vocabulary.index(start) is not None)
+        prompt = prompt[:1]
+    key = Key(options.seed).fold_in("sample")
+    ids = continue_text(panel, prompt, count, key, options.temperature)
+    shown = prompt if options.prompt else prompt[:0]
+    text = vocabulary.decode(np.concatenate([shown, ids]))
+    if options.out is None:
+        return text
+    write_atomically(options.out, text.encode())
+    return f"{count} {vocabulary.unit} in {options.out}"
+
+
+def _check_dropout(samples: int, panels: list[Panel]) -> None:
+    """Raise ValueError if passes with dropout are asked of models without dropout."""
+    configs = [panel.model.config for panel in panels]
+    if not any(rates(config) or getattr(config, "word_rate", 0) for config in configs):
+        got = f"got {samples} with scheme {configs[0].scheme!r}"
+        raise ValueError(f"samples: {got}, takes a model with dropout")
 
 
 def average_nll(

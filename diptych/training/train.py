@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from diptych.display import progress_bar
 from diptych.panels import Panel, make_panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
+from diptych.runs.data_identity import absolute_name
 from diptych.runs.folder import RunFolder
 from diptych.runs.interrupts import stop_on_interrupt
 from diptych.runs.resuming import model_config
@@ -82,21 +84,38 @@ def train(
     Raises: NonFiniteError with the step and the term; the last checkpoint stays unchanged.
     ValueError if `out` holds another run or cannot be written.
     """
+    config = replace(config, data=absolute_name(config.data))
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
+    if not resume:
+        task.check_settings(ranks)
     folder = RunFolder(Path(out))
-    ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
     trainer = Trainer(config, task, folder, panel, ranks)
-    if resume:
-        trainer.restore()
-        if ranks.broadcast(trainer.is_complete):
+    with contextlib.ExitStack() as stack:
+        ranks.broadcast(lambda: stack.enter_context(folder.locked()))
+        ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
+        if resume and _is_restored(trainer):
             position = trainer.position
             return Outcome(
                 folder, panel, position.step, position.seconds, False, already_finished=True
             )
-        ranks.broadcast(lambda: folder.resume(config))
-        ranks.broadcast(lambda: folder.rewind(trainer.position.step))
-    console = console or Console(quiet=True)
+        interrupted = _run(trainer, console or Console(quiet=True))
+    position = trainer.position
+    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
+
+
+def _is_restored(trainer: Trainer) -> bool:
+    """Continue from the checkpoint; return True if the run is finished, and then change nothing."""
+    trainer.restore()
+    if trainer.ranks.broadcast(trainer.is_complete):
+        return True
+    trainer.ranks.broadcast(lambda: trainer.folder.rewind(trainer.position.step))
+    trainer.ranks.broadcast(lambda: trainer.folder.resume(trainer.config))
+    return False
+
+
+def _run(trainer: Trainer, console: Console) -> bool:
+    """Train to the end, or until Ctrl-C; return True if the run was stopped."""
 
     def announce() -> None:
         console.print("stopping after this step; Ctrl-C again stops now")
@@ -104,9 +123,12 @@ def train(
     # a run that diverges ends with its step and term, not with a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
     with progress_bar(console) as progress, stop_on_interrupt(announce) as stop, quiet:
-        interrupted = trainer.run(progress, stop)
-    position = trainer.position
-    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
+        try:
+            return trainer.run(progress, stop)
+        except NonFiniteError as error:
+            if trainer.ranks.first:
+                trainer.folder.log_stop(trainer.position.step, str(error))
+            raise
 
 
 def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers.data_files import assert_refused, parts, write
 from scipy.io import savemat
+from scipy.sparse import csc_array
 
-from diptych.data import load
+from diptych.data import caltech101, load
 
 NAME, MAT = "caltech101_silhouettes", "caltech101_silhouettes_28_split1.mat"
 PARTS = {"train": "train", "valid": "val", "test": "test"}
@@ -20,10 +21,13 @@ SIZES = {"train": 5, "valid": 3, "test": 2}
 def silhouettes():
     """Expected (images (N, 28, 28) of {0, 1}, labels) by split."""
     rng = np.random.default_rng(3)
-    return {
+    splits = {
         split: (rng.integers(0, 2, (n, 28, 28), np.uint8), rng.integers(1, 102, n))
         for split, n in SIZES.items()
     }
+    for images, _ in splits.values():
+        images[:, ::27, ::27] = 0  # the corners are background
+    return splits
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +91,21 @@ FAULTS = {
     "cut, compressed": (lambda a: mat(a, do_compression=True)[:-50], WHOLE),
     "cut in its header": (lambda a: mat(a)[:60], WHOLE),
     "damaged": (lambda a: flip_bit(mat(a, do_compression=True)), WHOLE),
-    "web page": (lambda a: b"<!DOCTYPE html>" * 20, "Unknown mat file type", WHOLE),
+    "web page": (lambda a: b"<!DOCTYPE html>" * 20, "found an HTML page", WHOLE),
+    "no file of MATLAB": (lambda a: b"something else" * 20, "found no MATLAB file", WHOLE),
+    "of MATLAB 4": (lambda a: mat(a, format="4"), "found a file of MATLAB 4", WHOLE),
+    "of another version": (
+        lambda a: mat(a)[:124] + b"\0\3" + mat(a)[126:],
+        "found version 0x0300 at offset 124, not 0x0100",
+        WHOLE,
+    ),
     "of MATLAB 7.3": (
         lambda a: b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(400),
         "v7.3",
         WHOLE,
     ),
-    "empty file": (lambda a: b"", "truncated", WHOLE),
-    "folder for a file": (lambda a: None, WHOLE),
+    "empty file": (lambda a: b"", "found an empty file", WHOLE),
+    "folder for a file": (lambda a: None, "found a directory"),
     "no arrays": (lambda a: mat({}), "key train_data: missing", "test_labels"),
     "missing key": (
         lambda a: mat({key: a[key] for key in KEYS if key != "val_labels"}),
@@ -121,11 +132,35 @@ FAULTS = {
     "nan": (set_value("val_data", np.nan), "key val_data: row 1: found nan"),
     "label 0": (set_value("val_labels", 0), "key val_labels: row 1: found 0,", "1 to 101"),
     "label 102": (set_value("test_labels", 102), "key test_labels: row 1: found 102,"),
+    "0 and 255": (
+        lambda a: mat(a | {"val_data": a["val_data"] * 255.0}),
+        "key val_data: row 0: found 255 for 1, all values are 0 or 255",
+    ),
+    "transposed": (
+        lambda a: mat({key: array.T for key, array in a.items()}),
+        "key train_data: found (784, 5), transposed?",
+    ),
+    "inverted": (
+        lambda a: mat(a | {key: 1 - a[key] for key in KEYS if key.endswith("data")}),
+        "key train_data: found 0 in most corners of the images, expected 1",
+    ),
+    "test is valid": (
+        lambda a: mat(a | {"test_data": a["val_data"][:2]}),
+        "test_data: found the images of val_data again",
+    ),
     "complex": (
         lambda a: mat(a | {"train_data": a["train_data"] * 1j}),
-        "key train_data: found complex128",
+        "key train_data: found a complex matrix, expected a matrix of real numbers",
     ),
-    "text": (lambda a: mat(a | {"val_data": "zeros"}), "key val_data: found <U5"),
+    "text": (lambda a: mat(a | {"val_data": "zeros"}), "key val_data: found text"),
+    "sparse": (
+        lambda a: mat(a | {"val_data": csc_array(a["val_data"].astype(float))}),
+        "key val_data: found a sparse matrix",
+    ),
+    "more than 10000 images": (
+        lambda a: mat(a | {"train_data": np.zeros((10_001, 784), np.uint8)}, do_compression=True),
+        "key train_data: found (10001, 784), 7840784 values, expected at most 7840000",
+    ),
 }
 
 
@@ -136,6 +171,14 @@ def test_an_error_names_the_fault(tmp_path, arrays, fault):
     assert_refused(NAME, tmp_path, str(tmp_path / MAT), *fragments)
 
 
+def test_the_summary_tells_other_numbers_of_images(tmp_path, monkeypatch, arrays):
+    write(tmp_path, {MAT: mat(arrays)})
+    remark = "; not the 4100, 2264 and 2307 images of the published split"
+    assert load(NAME, tmp_path).summary.endswith(remark)
+    monkeypatch.setattr(caltech101, "COUNTS", (5, 3, 2))
+    assert load(NAME, tmp_path).summary.endswith(MAT)
+
+
 def test_an_error_names_the_missing_file(tmp_path):
     assert_refused(NAME, tmp_path, str(tmp_path), f"found no {MAT}", "caltech101_silhouettes")
 
@@ -144,6 +187,7 @@ def test_peak_memory_is_about_that_of_the_float32_images(tmp_path):
     """A copy of the data in float64 would take twice their size."""
     n = 4000
     bits = np.random.default_rng(4).integers(0, 2, (n, 784), np.uint8)
+    bits[:, [0, 27, 756, 783]] = 1
     arrays = {f"{part}_data": bits if part == "train" else bits[:1] for part in PARTS.values()}
     counts = {key: len(pixels) for key, pixels in arrays.items()}
     arrays |= {key.replace("data", "labels"): np.ones((m, 1)) for key, m in counts.items()}
@@ -160,6 +204,7 @@ def test_peak_memory_is_about_that_of_the_float32_images(tmp_path):
 def test_real_silhouettes(real):
     data = real(NAME)
     assert [len(split) for split in parts(data).values()] == [4100, 2264, 2307]
+    assert data.summary.endswith(MAT)
     means = {split: part.x.mean(dtype=float) for split, part in parts(data).items()}
     stored = {"train": 0.5510546, "valid": 0.5359594, "test": 0.5390150}  # means of the background
     assert means == pytest.approx({split: 1 - mean for split, mean in stored.items()}, abs=1e-7)

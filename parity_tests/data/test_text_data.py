@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.data import DATASETS, PARAMETRIC, ContiguousBatches, Corpus, Vocabulary, load, ptb
-from diptych.data.corpus import cut_words
+from diptych.data.cutting import cut_words
 from diptych.data.memory import MemoryTask, parse
 from model_specs.common.key import Key
 
@@ -87,7 +87,9 @@ def test_words_and_characters_are_encoded_and_decoded():
     assert codes.dtype == np.int64 and codes.tolist() == [0, 4, 3, 2, 1, 5, 1]
     assert WORDS.split(text) == tokens and WORDS.decode(codes) == text and len(WORDS) == 6
     assert LETTERS.decode(LETTERS.encode(LETTERS.split("ab \nba"))) == "ab \nba"
-    assert [part.tolist() for part in corpus_of().contents] == [[0, 1, 2, 3], [0, 1, 2]]
+    contents = corpus_of().contents
+    assert list(contents) == ["train tokens", "valid tokens", "test tokens", "vocabulary"]
+    assert contents["train tokens"].tolist() == [0, 1, 2, 3]
     # chunks of a prompt that are no tokens are split
     assert WORDS.split("The, DON'T,") == ["the", ",", "don't", ","]
     assert WORDS.split("\n the N\n \n<unk>") == ["<eos>", "the", "N", "<eos>", "<unk>"]
@@ -148,6 +150,7 @@ def write_ptb(folder, monkeypatch, **changes):
     """Write a treebank of 7 / 3 / 3 words and 5 distinct ones."""
     monkeypatch.setattr(ptb, "WORDS", {"train": 7, "valid": 3, "test": 3})
     monkeypatch.setattr(ptb, "VOCABULARY", 5)
+    monkeypatch.setattr(ptb, "CHARACTERS", {"train": 14, "valid": 4, "test": 3})
     folder.mkdir(exist_ok=True)
     texts = {"train": " b a <unk> \n b N \n", "valid": " a b \n", "test": " N \n\n"}
     for split, text in {**texts, **changes}.items():
@@ -162,7 +165,10 @@ def test_a_small_treebank(tmp_path, monkeypatch, folder):
     assert corpus.vocabulary.tokens == ("<eos>", "b", "<unk>", "N", "a")  # by count, then spelling
     assert corpus.train.tolist() == [1, 4, 2, 0, 1, 3, 0]
     assert (corpus.valid.tolist(), corpus.test.tolist()) == ([4, 1, 0], [3, 0, 0])
-    assert re.match("ptb: 7 train, 3 valid and 3 test words, .* 5, read from", corpus.summary)
+    assert re.match(
+        "ptb: 7 train, 3 valid and 3 test words, .* 5, <unk> is 14.3 % of train, 0 % ",
+        corpus.summary,
+    )
     characters = load("ptb/characters", tmp_path)
     assert characters.vocabulary.decode(characters.train) == "b a <unk>\nb N\n"
 
@@ -205,7 +211,9 @@ def test_a_text_file_is_split_into_three(tmp_path, monkeypatch, name):
     if name == "text":  # 185 words, 166 of them train, which lacks late and .
         unit, text = "words", "once upon a time ,\n" * 30 + "once <unk> <unk> <unk>\n"
         tokens, expected = ["a", "once", "time", "upon", ",", "<eos>", "<unk>"], [166, 9, 10]
-    assert corpus.vocabulary.decode(np.concatenate([*corpus.contents, corpus.test])) == text
+    assert (
+        corpus.vocabulary.decode(np.concatenate([corpus.train, corpus.valid, corpus.test])) == text
+    )
     assert list(corpus.vocabulary.tokens) == tokens and sizes(corpus) == expected
     summary = "{}:tale.txt: {} train, {} valid and {} test {}, a vocabulary of {}"
     assert corpus.summary.startswith(summary.format(name, *expected, unit, len(tokens)))
@@ -262,7 +270,8 @@ def test_any_part_of_a_stream_can_be_drawn_by_itself(shape, start, count):
 def test_the_answer_of_copy_is_its_data():
     task = load("copy:7:4")
     x, y, weight = task.draw(KEY, 4000)
-    assert (task.steps, task.symbols, task.contents) == (15, 10, ())
+    assert (task.steps, task.symbols) == (15, 10)
+    assert task.contents["task"].tobytes() == b"copy 7 4"
     assert x.dtype == y.dtype == np.int64 and weight.dtype == np.float32
     assert x.shape == y.shape == weight.shape == (15, 4000)
     assert (x[4:].T == [0] * 6 + [9] + [0] * 4).all() and (weight.T == [0] * 11 + [1] * 4).all()

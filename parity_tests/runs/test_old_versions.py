@@ -14,7 +14,8 @@ import diptych
 from diptych import data
 from diptych.commands.open import open_run
 from diptych.files import load_arrays, save_arrays
-from diptych.runs.folder import RunFolder, data_digest
+from diptych.runs.data_identity import data_digest
+from diptych.runs.folder import RunFolder
 from diptych.runs.old_versions import UNVERSIONED, upgraded, upgraded_position, version_of
 from diptych.training.train import train
 
