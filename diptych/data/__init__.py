@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import PurePath
 
 from diptych.data import (
     caltech101,
@@ -119,10 +118,9 @@ def check_root(name: str, root: Root) -> None:
 
 
 def _is_path(name: str) -> bool:
-    """Return True if `name` looks like a path: a separator (not in ptb/...), or a file suffix."""
-    path = PurePath(name)
-    has_folder = len(path.parts) > 1 and path.parts[0] not in DATASETS
-    return has_folder or bool(path.suffix) or name in ("~", ".", "..")
+    """Return True if `name` looks like a path: a separator (not in ptb/...), or a dot."""
+    first, separator, _ = name.replace("\\", "/").partition("/")
+    return bool(separator and first not in DATASETS) or "." in name or name == "~"
 
 
 def is_text(name: str) -> bool:
