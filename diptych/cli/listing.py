@@ -9,7 +9,6 @@ import textwrap
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from diptych.cli import terminal
 from diptych.display import Table
@@ -28,6 +27,8 @@ FILES: dict[str, str] = {
     "mnist": "train- and t10k-images-idx3-ubyte, -labels-idx1-ubyte, .gz or not",
     "static_mnist": "binarized_mnist_larochelle_packed.npz, or binarized_mnist_*.amat",
     "dynamic_mnist": "the files of mnist",
+    "fashion_mnist": "the files of mnist, in fashion_mnist/ or FashionMNIST/raw/",
+    "kmnist": "the files of mnist, in kmnist/ or KMNIST/raw/, or kmnist-*.npz",
     "omniglot": "omniglot28_area.npz",
     "caltech101_silhouettes": "caltech101_silhouettes_28_split1.mat",
     "cifar10": "data_batch_1.bin to data_batch_5.bin, test_batch.bin, or their .tar.gz",
@@ -79,7 +80,7 @@ def _pairs() -> Table:
     table = Table("pair", "default data", "variants, for `diptych check 'PAIR[VARIANT]'`", box=None)
     for model, pair in PAIRS.items():
         variants = (name.removeprefix(model) for name in names([model]))
-        table.add_row(model, pair.data, escape(" ".join(filter(None, variants))))
+        table.add_row(model, pair.data, " ".join(filter(None, variants)))
     return table
 
 
@@ -88,7 +89,7 @@ def _presets() -> Table:
 
     table = Table("preset", "model", "data", "reproduces", box=None)
     for name, preset in PRESETS.items():
-        table.add_row(name, preset.model, preset.data or "default", escape(preset.source))
+        table.add_row(name, preset.model, preset.data or "default", preset.source)
     return table
 
 

@@ -15,6 +15,8 @@ from diptych.data import (
     caltech101,
     cifar10,
     digits,
+    fashion_mnist,
+    kmnist,
     memory,
     mnist,
     omniglot,
@@ -38,6 +40,7 @@ __all__ = [
     "MemoryTask",
     "Split",
     "Vocabulary",
+    "check_root",
     "load",
 ]
 
@@ -51,6 +54,8 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
     "mnist": mnist.load,
     "static_mnist": static_mnist.load,
     "dynamic_mnist": mnist.load_dynamic,
+    "fashion_mnist": fashion_mnist.load,
+    "kmnist": kmnist.load,
     "omniglot": omniglot.load,
     "caltech101_silhouettes": caltech101.load,
     "cifar10": cifar10.load,
@@ -73,6 +78,8 @@ PARAMETRIC: dict[str, Callable[[str], Data]] = {
 """Loaders of the names that take arguments: each is called with the text after the first colon."""
 
 
+EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "topics", "copy", "adding")
+"""The data sets that need no files, up to the first slash or colon."""
 TEXTS = ("ptb", "topics", "text", "words")
 """The names of the texts, up to the first slash or colon."""
 
@@ -92,9 +99,28 @@ def load(name: str, root: Root = None) -> Data:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
+    if _is_path(str(name)):
+        raise ValueError(
+            f"name: got {name!r}, which is a path, takes the name of a data set (`diptych list "
+            "data`): --data-root (root=...) gives the folder of its files, text:PATH a text file"
+        )
     matches = difflib.get_close_matches(head.lower(), heads, n=1, cutoff=0.5)
     hint = f", did you mean {heads[matches[0]]!r}?" if matches else ""
     raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, forms))}{hint}")
+
+
+def check_root(name: str, root: Root) -> None:
+    """Raise ValueError for a folder `root` that the data set `name` would not read."""
+    head = _head(name).partition("/")[0]
+    if root is not None and (head in EMBEDDED or ":" in name):
+        reason = "which needs no files" if head in EMBEDDED else "which names its own place"
+        raise ValueError(f"root: got '{root}' with data {name!r}, {reason}, takes no folder")
+
+
+def _is_path(name: str) -> bool:
+    """Return True if `name` looks like a path: a separator (not in ptb/...), or a dot."""
+    first, separator, _ = name.replace("\\", "/").partition("/")
+    return bool(separator and first not in DATASETS) or "." in name or name == "~"
 
 
 def is_text(name: str) -> bool:

@@ -13,6 +13,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -142,6 +143,20 @@ def _read_declared(
     return content.getvalue()
 
 
+@dataclass(slots=True)
+class Part:
+    """The next `left` bytes of a stream, as a stream."""
+
+    file: Readable
+    left: int
+
+    def read(self, count: int, /) -> bytes:
+        """Return the next `count` bytes, fewer at the end of the part."""
+        data = self.file.read(min(count, self.left))
+        self.left -= len(data)
+        return data
+
+
 class Inflate:
     """Stream that unpacks deflate data in constant memory.
 
@@ -204,8 +219,8 @@ class Gunzip(Inflate):
 
     data = "gzip data"
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        super().__init__(file, 31, path, "a whole gzip file")
+    def __init__(self, file: BinaryIO, path: Path, expected: str = "a whole gzip file") -> None:
+        super().__init__(file, 31, path, expected)
         self.size = os.fstat(file.fileno()).st_size
         self.members = 0
 

@@ -43,11 +43,11 @@ def cut_line(line: str, rule: Rule) -> list[str]:
 def cut_prompt(text: str, rule: Rule, known: Container[str]) -> list[str]:
     """Split the beginning of a text, whose last line goes on, as `cut_line` splits a corpus.
 
-    A chunk between blanks that is not `known` is split into words and marks, each in lower case
-    unless it is known. With the rule marks, newlines in front are one <eos>, so that a prompt can
-    begin with a new line.
+    A chunk between blanks that is not `known` is split into words and marks in lower case; with the
+    rule blanks, those that are known keep their case. With the rule marks, newlines in front are
+    one <eos>, so that a prompt can begin with a new line.
     """
-    *lines, last = (_known_words(line, known) for line in text.split("\n"))
+    *lines, last = (_known_words(line, rule, known) for line in text.split("\n"))
     begins = [EOS] if rule == "marks" and _NEWLINE_FIRST.match(text) else []
     return [*begins, *chain.from_iterable(_with_eos(line, rule) for line in lines), *last]
 
@@ -69,9 +69,14 @@ def _with_eos(words: list[str], rule: Rule) -> list[str]:
     return [*words, EOS] if needed else words
 
 
-def _known_words(line: str, known: Container[str]) -> list[str]:
+def _known_words(line: str, rule: Rule, known: Container[str]) -> list[str]:
     tokens: list[str] = []
     for chunk in line.split():
-        pieces = [chunk] if chunk in known else _WORD.findall(chunk)
-        tokens += [piece if piece in known else piece.lower() for piece in pieces]
+        if chunk in known:
+            tokens.append(chunk)
+        elif rule == "marks":
+            tokens += cut_words(chunk)
+        else:
+            pieces = _WORD.findall(chunk)
+            tokens += [piece if piece in known else piece.lower() for piece in pieces]
     return tokens

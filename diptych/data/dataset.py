@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from model_specs.common.fields import exact
+
 Root = str | Path | None
 
 
@@ -34,7 +36,7 @@ class Split:
             )
         low, high = x.min(), x.max()
         if not (low >= 0 and high <= 1):  # NaN fails here as well
-            raise ValueError(f"x: got values from {low:g} to {high:g}, takes [0, 1]")
+            raise ValueError(f"x: got values from {exact(low)} to {exact(high)}, takes [0, 1]")
         if y is not None and (y.shape != x.shape[:1] or y.dtype != np.int64):
             raise ValueError(f"y: got {y.dtype} {y.shape}, takes int64 {x.shape[:1]}")
 
@@ -109,11 +111,12 @@ def data_root(root: Root = None, archive: str | None = None) -> Path:
 def find_file(root: Path, names: Sequence[str], folders: Sequence[str] = (".",)) -> Path:
     """Return the path of the first of `names` that is a file in one of `folders` below `root`.
 
-    A folder, a broken link, a pipe or a device of that name is passed over and the search goes on;
-    an empty file is returned only where no other is found.
-    Raises: ValueError that lists the names and the folders, or says what has the name of the file.
+    What is no file is passed over and the search goes on. Only where there is no other, an empty
+    file or a folder is returned, whose reader then says what it expects.
+    Raises: ValueError that lists the names and the folders, and says what has the name of the file:
+    a broken link, a named pipe, a socket or a device.
     """
-    empty: list[Path] = []
+    last_resorts: list[Path] = []
     obstacles: list[str] = []
     for name in names:
         for folder in folders:
@@ -122,12 +125,12 @@ def find_file(root: Path, names: Sequence[str], folders: Sequence[str] = (".",))
                 kind = file_kind(path)
                 if kind == "a file" and path.stat().st_size:
                     return path
-            if kind == "a file":
-                empty.append(path)
+            if kind in ("a file", "a folder"):
+                last_resorts.append(path)
             elif kind != "nothing":
                 obstacles.append(f"{path}: found {kind}, expected a file")
-    if empty:
-        return empty[0]
+    if last_resorts:
+        return min(last_resorts, key=Path.is_dir)  # an empty file before a folder
     places = " or ".join(dict.fromkeys(str(root / folder) for folder in folders))
     missing = f"{root}: found no {names[0]}, expected {' or '.join(names)} in {places}"
     raise ValueError("; ".join([*obstacles[:1], missing]))
@@ -140,7 +143,7 @@ def find_files(
 
     Raises: ValueError as `find_file`, about the folder that has most of them.
     """
-    best, most = folders, 0
+    best, most = None, 0
     for folder in folders:
         with reading(root / folder, "a folder that can be searched"):
             present = [
@@ -148,10 +151,12 @@ def find_files(
                 for spellings in names
             ]
         if sum(present) > most:
-            best, most = (folder,), sum(present)
+            best, most = root / folder, sum(present)
         if all(present):
             break
-    return [find_file(root, spellings, best) for spellings in names]
+    if best is None:
+        return [find_file(root, spellings, folders) for spellings in names]
+    return [find_file(best, spellings) for spellings in names]
 
 
 def file_kind(path: Path) -> str:

@@ -45,7 +45,9 @@ def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
             )
         return start + size
 
-    data = read_declared(path, start, declared_size, max(LIMIT, path.stat().st_size), "an IDX file")
+    data = read_declared(
+        path, forms.HEAD, declared_size, max(LIMIT, path.stat().st_size), "an IDX file"
+    )
     _check_length(path, len(data), data, shape)
     return np.frombuffer(data, np.uint8, offset=start).reshape(_sizes(data, shape))
 
@@ -55,8 +57,10 @@ def _check_compression(path: Path, packed: bool) -> None:
     head = read_head(path, forms.HEAD, expected)
     form = forms.describe(head)
     if packed and form != "a gzip file":
-        found = f"{form}, not a gzip file" if form else "no gzip file"
-        raise ValueError(f"{path}: offset 0: found {found} ({_start(head)}), expected {expected}")
+        content = f", {form}" if form else ""
+        raise ValueError(
+            f"{path}: Not a gzipped file ({_start(head)}{content}), expected {expected}"
+        )
     if not packed and form == "a gzip file":
         raise ValueError(
             f"{path}: offset 0: found {_start(head)}, it is gzipped, expected an IDX file; the "

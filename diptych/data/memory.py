@@ -99,6 +99,7 @@ class MemoryTask:
         """
         check_positive_int("count", count)
         check_start(start)
+        check_memory("count", count, BYTES * self.steps * count)
         return (self._copy if self.kind == "copy" else self._adding)(key, count, start)
 
     def _copy(self, key: Key, count: int, start: int) -> Sequences:

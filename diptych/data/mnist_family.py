@@ -10,8 +10,7 @@ dark ground. The summary tells other numbers of images, and images of another se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,12 @@ import numpy as np
 from diptych.data.dataset import Dataset, Root, Split, count, data_root, file_kind, find_files
 from diptych.data.idx import read_idx
 from diptych.data.npz import read_npz
-from diptych.data.values import check_dark_ground, check_grey, count_remark, is_black_and_white
+from diptych.data.published import CLASSES, Published, remarks
+from diptych.data.splits import check_distinct
+from diptych.data.values import check_dark_ground, check_grey
 
 SIDE = 28
-CLASSES = 10
 VALID_PART = 6
-SIZES = (60_000, 10_000)
-"""The numbers of images in the training and in the test file of each published set."""
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -46,62 +44,6 @@ OTHER_FORMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A published set: where its files lie and what identifies it.
-
-    folders:  places of the four IDX files below the data root, in order of preference
-    archives: places of one .npz with x_train, y_train, x_test and y_test
-    arrays:   names of four .npz files with one array each, in the order of FILES
-    counts:   images of each class in the training file
-    mean:     mean of the training images on the scale 0 .. 1, and its uncertainty
-    start:    the first labels of the training file, or () if we know no second source for them
-    """
-
-    name: str
-    title: str
-    folders: tuple[str, ...]
-    counts: tuple[int, ...]
-    mean: tuple[float, float]
-    archives: tuple[str, ...] = ()
-    arrays: tuple[str, ...] = ()
-    start: tuple[int, ...] = ()
-
-
-MNIST = Published(
-    "mnist",
-    "MNIST",
-    ("mnist", "MNIST/raw", "MNIST", "mnist/raw", ".", "raw"),
-    (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
-    (0.13066, 1e-4),
-    archives=("mnist.npz", "mnist/mnist.npz", "MNIST/mnist.npz"),
-    start=(5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
-)
-FASHION = Published(
-    "fashion_mnist",
-    "Fashion-MNIST",
-    (
-        *("fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "fashion-mnist"),
-        *("fashion-mnist/data/fashion", "fashion_mnist/raw", "fashion", "data/fashion", ".", "raw"),
-    ),
-    (6000,) * 10,
-    (0.2860, 1e-3),
-    start=(9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
-)
-KUZUSHIJI = Published(
-    "kmnist",
-    "KMNIST",
-    ("kmnist", "KMNIST/raw", "KMNIST", "kmnist/raw", ".", "raw"),
-    (6000,) * 10,
-    (0.191, 2e-3),  # quoted as 0.1904 and as 0.1918
-    arrays=(
-        *("kmnist-train-imgs.npz", "kmnist-train-labels.npz"),
-        *("kmnist-test-imgs.npz", "kmnist-test-labels.npz"),
-    ),
-)
-FAMILY = (MNIST, FASHION, KUZUSHIJI)
-
-
 def load(published: Published, root: Root = None) -> Dataset:
     """Load the 70000 grey images with labels of one set of the family.
 
@@ -118,33 +60,18 @@ def load(published: Published, root: Root = None) -> Dataset:
     for path, array in ((paths[0], images), (paths[2], test_images)):
         check_grey(path, array)
         check_dark_ground(path, array, 255)
-    remarks = _remarks(published, images, labels, test_images)
+    names = {f"{paths[0].name} (train)": images, f"{paths[2].name} (test)": test_images}
+    check_distinct(os.path.commonpath(paths), names)
+    differences = remarks(published, images, labels, len(test_images))
     x, y = _scaled(images), labels.astype(np.int64)
     train, valid = Split(x[:cut], y[:cut]), Split(x[cut:], y[cut:])
     test = Split(_scaled(test_images), test_labels.astype(np.int64))
-    source = paths[0] if paths[0] == paths[2] else paths[0].parent
+    source = os.path.commonpath(paths)
     summary = (
         f"{published.name}: {count(train, valid, test)} of {SIDE}x{SIDE} with labels, "
-        f"read from {source}{remarks}"
+        f"read from {source}{differences}"
     )
     return Dataset(published.name, train, valid, test, (1, SIDE, SIDE), summary)
-
-
-def identify(images: np.ndarray, labels: np.ndarray) -> Published | None:
-    """Return the set of the family that the training images and labels are from, if any.
-
-    A whole set is recognised in any order, by its class counts and its mean; a part that begins
-    like one, by its first ten labels.
-    """
-    counts = tuple(np.bincount(labels, minlength=CLASSES).tolist())
-    mean = float(images.mean()) / 255
-    for published in FAMILY:
-        value, uncertainty = published.mean
-        if counts == published.counts and abs(mean - value) <= uncertainty:
-            return published
-        if published.start and published.start == tuple(labels[: len(published.start)].tolist()):
-            return published
-    return None
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -162,13 +89,13 @@ def _read(published: Published, root: Path) -> tuple[list[Path], list[np.ndarray
     try:
         paths = find_files(root, [spellings(name) for name in FILES], published.folders)
     except ValueError as error:
-        if arrays := _read_npz(published, root):
-            return arrays
-        raise ValueError(f"{error}{_other_forms(root)}") from None
-    arrays = []
+        if archived := _read_npz(published, root):
+            return archived
+        raise ValueError(f"{error}{_other_forms(published, root)}") from None
+    arrays: list[np.ndarray] = []
     for images, labels in ((paths[0], paths[1]), (paths[2], paths[3])):
         arrays += [read_idx(images, (None, SIDE, SIDE)), read_idx(labels, (None,))]
-        _check_labels(labels, images.name, arrays[-1], len(arrays[-2]), "offset", 8)
+        _check_labels(labels, arrays[-1], len(arrays[-2]), images.name)
     return paths, arrays
 
 
@@ -180,8 +107,8 @@ def _read_npz(published: Published, root: Path) -> tuple[list[Path], list[np.nda
         if file_kind(path) == "a file":
             x, x_test = read_npz(path, ("x_train", "x_test"), shapes[0])
             y, y_test = read_npz(path, ("y_train", "y_test"), shapes[1])
-            _check_labels(path, "x_train", y, len(x), "key y_train: row", 0)
-            _check_labels(path, "x_test", y_test, len(x_test), "key y_test: row", 0)
+            _check_labels(path, y, len(x), "x_train", "y_train")
+            _check_labels(path, y_test, len(x_test), "x_test", "y_test")
             return [path] * 4, [x, y, x_test, y_test]
     for folder in published.folders if published.arrays else ():
         paths = [root / folder / name for name in published.arrays]
@@ -191,61 +118,38 @@ def _read_npz(published: Published, root: Path) -> tuple[list[Path], list[np.nda
                 for path, shape in zip(paths, shapes, strict=True)
             ]
             for i in (0, 2):
-                found = (paths[i + 1], paths[i].name, arrays[i + 1], len(arrays[i]))
-                _check_labels(*found, "key arr_0: row", 0)
+                _check_labels(paths[i + 1], arrays[i + 1], len(arrays[i]), paths[i].name, "arr_0")
             return paths, arrays
     return None
 
 
 def _check_labels(
-    path: Path, images: str, labels: np.ndarray, expected: int, unit: str, start: int
+    path: Path, labels: np.ndarray, expected: int, images: str, key: str | None = None
 ) -> None:
-    """Raise ValueError unless there are `expected` labels 0 .. 9; `unit` and `start` locate one."""
+    """Raise ValueError unless there are `expected` labels, each 0 to 9; an .npz has a `key`."""
     if len(labels) != expected:
+        place = "offset 4" if key is None else f"key {key}"
         raise ValueError(
-            f"{path}: {f'{unit} 4' if unit == 'offset' else unit.partition(':')[0]}: "
-            f"found {len(labels)} labels, expected {expected}, one an image of {images}"
+            f"{path}: {place}: found {len(labels)} labels, "
+            f"expected {expected}, one an image of {images}"
         )
     if (labels >= CLASSES).any():
         first = int(np.argmax(labels >= CLASSES))
+        place = f"offset {8 + first}" if key is None else f"key {key}: row {first}"
         raise ValueError(
-            f"{path}: {unit} {start + first}: found label {labels[first]}, "
-            f"expected 0 to {CLASSES - 1}"
+            f"{path}: {place}: found label {labels[first]}, expected 0 to {CLASSES - 1}"
         )
 
 
-def _remarks(
-    published: Published, images: np.ndarray, labels: np.ndarray, test_images: np.ndarray
-) -> str:
-    """Return what the summary adds for data that are not the published set."""
-    result = count_remark(SIZES, (len(images), len(test_images)), published.title)
-    identity = identify(images, labels)
-    counts = tuple(np.bincount(labels, minlength=CLASSES).tolist())
-    if identity is not None and identity is not published:
-        result += (
-            f"; these are images of {identity.title}, not of {published.title}: "
-            f"the name of that set is {identity.name}"
-        )
-    elif identity is None and len(images) == SIZES[0] and counts != published.counts:
-        result += f"; not the labels of {published.title}, whose classes have other counts"
-    if is_black_and_white(images):
-        result += "; every pixel is 0 or 255: binarized images, not grey ones"
-    if np.array_equal(images[: len(test_images)], test_images):
-        result += "; the test images are the first training images"
-    return result
-
-
-def _other_forms(root: Path) -> str:
-    """Name files of the same data in forms that are not read."""
+def _other_forms(published: Published, root: Path) -> str:
+    """Name files of the same data in forms that are not read, for the end of an error."""
+    folders = dict.fromkeys((".", *published.folders))
     return "".join(
-        f"; found {root / name}, {form}, which is not read" for name, form in _existing(root)
+        f"; found {root / folder / name}, {form}, which is not read"
+        for folder in folders
+        for name, form in OTHER_FORMS.items()
+        if file_kind(root / folder / name) == "a file"
     )
-
-
-def _existing(root: Path) -> Iterator[tuple[str, str]]:
-    for name, form in OTHER_FORMS.items():
-        if file_kind(root / name) == "a file":
-            yield name, form
 
 
 def _scaled(images: np.ndarray) -> np.ndarray:

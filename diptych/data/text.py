@@ -15,10 +15,9 @@ from collections import Counter
 from pathlib import Path
 from typing import get_args
 
-from diptych.data import forms
+from diptych.data import bounded, forms
 from diptych.data.corpus import Corpus, Vocabulary, count
 from diptych.data.cutting import EOS, UNK, Unit, cut_line, is_tokenised
-from diptych.data.dataset import reading
 from model_specs.common.fields import check_choice
 
 TRAIN, VALID = 90, 95  # train and valid end at these percentages of the tokens
@@ -27,7 +26,7 @@ LIMIT = 2**30
 """The largest text file in bytes."""
 
 _TEXT_FORMS = ("csv text", "a JSON file", "an XML file")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # all but white space
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")  # all but white space
 
 
 def load(path: str | Path, unit: Unit) -> Corpus:
@@ -94,18 +93,18 @@ def read_text(path: Path) -> str:
     Raises: ValueError that names the file, and its format if it is not text, or the offset of the
     first byte that is not UTF-8 or is a control byte.
     """
-    with reading(path, "a text file"):
-        data = path.read_bytes()
-    form = forms.describe(data[: forms.HEAD])
+    data = bounded.read_file(path, LIMIT, "a text file")
+    form = forms.describe(data)
     if form and form not in _TEXT_FORMS:
         raise ValueError(f"{path}: found {form}, expected UTF-8 text")
+    if control := _CONTROL.search(data):
+        kind = "NUL" if control.group() == b"\0" else f"control byte {control.group().hex()}"
+        hint = ", as in UTF-16 or a binary file" if b"\0" in data[:4096] else ""
+        raise ValueError(
+            f"{path}: offset {control.start()}: found {kind}{hint}, expected UTF-8 text"
+        )
     try:
-        text = data.decode()
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         invalid = data[error.start : error.end].hex(" ")
         raise ValueError(f"{path}: offset {error.start}: found {invalid}, expected UTF-8") from None
-    if control := _CONTROL.search(text):
-        offset, byte = len(text[: control.start()].encode()), ord(control.group())
-        content = "NUL, as in UTF-16 or a binary file" if byte == 0 else f"control byte {byte:02x}"
-        raise ValueError(f"{path}: offset {offset}: found {content}, expected UTF-8 text")
-    return text.removeprefix("\ufeff")

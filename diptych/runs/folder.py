@@ -24,12 +24,12 @@ from typing import Any
 import diptych
 from diptych.data import Corpus, Data
 from diptych.files import check_has_digest, load_metadata, read_json, write_json
+from diptych.files.lock import locked
 from diptych.runs import schema
 from diptych.runs.conditions import conditions, differing_conditions
 from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import data_digests, differing_parts
 from diptych.runs.environment import command_line, environment
-from diptych.runs.lock import locked
 from diptych.runs.metrics import (
     Extent,
     History,
@@ -80,7 +80,7 @@ class RunFolder:
         return self.path / "best.safetensors"
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Context in which no other process writes into the folder (see diptych.runs.lock)."""
+        """Context in which no other process writes into the folder (see diptych.files.lock)."""
         return locked(self.path)
 
     def begin(self, config: RunConfig, dataset: Data, resume: bool, ranks: int = 1) -> None:
@@ -135,7 +135,7 @@ class RunFolder:
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
         self._write(settings)
-        for file in self._files():  # a killed write leaves its temporary file
+        for file in (self.settings_file, *self._files()):  # left by a killed write
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
         if not differences:

@@ -11,7 +11,7 @@ from diptych.arrays import to_numpy
 from diptych.data import MemoryTask
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
 from model_specs.common.key import Key
 
@@ -25,6 +25,7 @@ class Memory(SequenceTask):
     """An epoch is 100 steps; sequence n of the run depends on the run's key and n alone."""
 
     unit = "sequences"
+    evaluation_options = ("split", "examples")
     data: MemoryTask
 
     def __init__(self, config: RunConfig, data: MemoryTask) -> None:
@@ -43,6 +44,7 @@ class Memory(SequenceTask):
         return self._score(panel, "valid", HELD_OUT)
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
+        check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         count = 2 * HELD_OUT if options.examples is None else options.examples
         result = self._score(self.only_panel(panels), options.split, count)
         metrics = {f"{options.split}_{name}": value for name, value in result.items()}

@@ -87,6 +87,8 @@ def train(
     config = replace(config, data=absolute_name(config.data))
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
+    if not resume:
+        task.check_settings(ranks)
     folder = RunFolder(Path(out))
     trainer = Trainer(config, task, folder, panel, ranks)
     with contextlib.ExitStack() as stack:

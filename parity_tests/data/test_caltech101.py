@@ -105,7 +105,7 @@ FAULTS = {
         WHOLE,
     ),
     "empty file": (lambda a: b"", "found an empty file", WHOLE),
-    "folder for a file": (lambda a: None, "found a folder"),
+    "folder for a file": (lambda a: None, "found a directory"),
     "no arrays": (lambda a: mat({}), "key train_data: missing", "test_labels"),
     "missing key": (
         lambda a: mat({key: a[key] for key in KEYS if key != "val_labels"}),
@@ -146,7 +146,7 @@ FAULTS = {
     ),
     "test is valid": (
         lambda a: mat(a | {"test_data": a["val_data"][:2]}),
-        "test_data: found the images of val_data again",
+        "key test_data: found the images of key val_data again",
     ),
     "complex": (
         lambda a: mat(a | {"train_data": a["train_data"] * 1j}),

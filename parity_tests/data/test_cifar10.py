@@ -1,69 +1,30 @@
 """The reader of CIFAR-10, from files and from the archive; and the enlarged digits."""
 
 import gzip
-import io
 import pickle
 import tarfile
 
 import numpy as np
 import pytest
 import torch
+from helpers.cifar_files import assert_holds, cifar_files, tar_gz
 from helpers.data_files import SPLITS, Trap, assert_refused, write
 from torch.nn import functional as F
 
 from diptych.data import cifar10, load
 from diptych.data.cifar10 import ARCHIVE, FOLDER, NAMES, RECORD, RECORDS
 
-COUNTS = {
-    "data_batch_1.bin": 3,
-    "data_batch_2.bin": 1,
-    "data_batch_3.bin": 2,
-    "data_batch_4.bin": 4,
-    "data_batch_5.bin": 5,
-    "test_batch.bin": 6,
-}
-
 
 @pytest.fixture(scope="module")
 def files():
     """Bytes of the six files by name, with random records."""
-    rng = np.random.default_rng(3)
-    files = {}
-    for name, count in COUNTS.items():
-        labels = rng.integers(0, 10, (count, 1), np.uint8)
-        pixels = rng.integers(0, 256, (count, 3, 32, 32), np.uint8)
-        files[name] = np.concatenate([labels, pixels.reshape(count, -1)], 1).tobytes()
-    return files
-
-
-def tar_gz(members, folder=FOLDER):
-    """Return a .tar.gz of (name, bytes or TarInfo without content)."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for name, content in members:
-            if isinstance(content, tarfile.TarInfo):
-                archive.addfile(content)
-                continue
-            info = tarfile.TarInfo(f"{folder}/{name}" if folder else name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()
+    return cifar_files()
 
 
 def link(name, target, kind=tarfile.SYMTYPE):
     info = tarfile.TarInfo(f"{FOLDER}/{name}")
     info.type, info.linkname = kind, str(target)
     return info
-
-
-def assert_holds(data, files):
-    """Assert that the data have every byte of the files, in order."""
-    for split, names in (("train", NAMES[:4]), ("valid", NAMES[4:5]), ("test", NAMES[5:])):
-        part = getattr(data, split)
-        pixels = np.rint(part.x * 255).astype(np.uint8)
-        records = np.concatenate([part.y.astype(np.uint8)[:, None], pixels], 1).tobytes()
-        assert records == b"".join(files[name] for name in names), split
-        assert part.x.dtype == np.float32 and part.y.dtype == np.int64
 
 
 def test_images_and_labels_are_those_of_the_files(tmp_path, files):
@@ -115,7 +76,7 @@ def test_the_archive_may_be_the_root(tmp_path, monkeypatch, files, name):
 
 def test_the_summary_does_not_call_a_full_copy_truncated(tmp_path, monkeypatch, files):
     monkeypatch.setattr(cifar10, "RECORDS", 2)
-    write(tmp_path, {name: bytes(2 * RECORD) for name in NAMES})
+    write(tmp_path, {name: (b"\0" + bytes([200 + i]) * 3072) * 2 for i, name in enumerate(NAMES)})
     data = load("cifar10", tmp_path)
     assert data.summary.startswith("cifar10: 8 train, 2 valid and 2 test images")
     assert data.summary.endswith(f"read from {tmp_path}")
@@ -174,7 +135,7 @@ def test_an_error_names_a_folder_in_place_of_a_file(tmp_path, files):
     (tmp_path / "test_batch.bin").unlink()
     (tmp_path / "test_batch.bin").mkdir()
     assert_refused(
-        "cifar10", tmp_path, str(tmp_path / "test_batch.bin"), "directory", "a file of records"
+        "cifar10", tmp_path, str(tmp_path / "test_batch.bin"), "found a directory, expected a file"
     )
 
 
@@ -186,7 +147,7 @@ ARCHIVE_FAULTS = {
     "cut": (lambda f: tar_gz(f.items())[:-2000], "ended", "expected a whole .tar.gz archive"),
     "cut in its checksum": (lambda f: tar_gz(f.items())[:-3], "ended", "a whole .tar.gz archive"),
     "wrong checksum": (lambda f: flip_bit(tar_gz(f.items()), -6), "CRC", "a whole .tar.gz archive"),
-    "not a gzip": (lambda f: b"<!DOCTYPE html>", "Not a gzipped file", "a whole .tar.gz archive"),
+    "not a gzip": (lambda f: b"<!DOCTYPE html>", "found an HTML page", "a whole .tar.gz archive"),
     "not a tar": (lambda f: gzip.compress(b"no tar" * 200), "expected a whole .tar.gz archive"),
     "empty": (lambda f: b"", "expected a whole .tar.gz archive"),
     "twice": (
