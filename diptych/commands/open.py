@@ -26,7 +26,9 @@ def open_run(
         config = replace(config, device=device)
     panel = build(config)
     best = not last and folder.best_file.exists()
-    weights.load(panel.model, folder.best_file if best else folder.last_file)
+    file = folder.best_file if best else folder.last_file
+    folder.check_weights(file)
+    weights.load(panel.model, file)
     return config, folder, panel
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.text import Text
 
 from diptych.data import MemoryTask, load
 from diptych.data.memory import DATA
@@ -203,8 +202,7 @@ def table(results: Mapping[str, Any]) -> Table:
     metadata = results["settings"]
     model, data, rate = metadata["config"]["model"], metadata["data"], metadata["rate"]
     title = f"{model} on {data}, rate {rate}: accuracy in %"
-    # a Text, because in markup ":100:" would be an emoji
-    full_title = Text(f"{title}, chance {100 * results['chance']:.1f}")
+    full_title = f"{title}, chance {100 * results['chance']:.1f}"
     rows = Table(title=full_title, box=box.SIMPLE_HEAD)
     heads = ["scheme", "mean", "std", "each seed", *(f"delay {d}" for d in metadata["delays"])]
     for head in [*heads, "seconds"]:
