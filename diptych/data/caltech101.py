@@ -43,7 +43,9 @@ def load(root: Root = None) -> Dataset:
     """
     path = find_file(data_root(root), (MAT,), FOLDERS)
     splits = read_mat(path)
-    check_distinct(path, {f"{part}_data": x for part, (x, _) in zip(PARTS, splits, strict=True)})
+    check_distinct(
+        path, {f"key {part}_data": x for part, (x, _) in zip(PARTS, splits, strict=True)}
+    )
     train, valid, test = (Split(_silhouettes(pixels), labels) for pixels, labels in splits)
     summary = (
         f"caltech101_silhouettes: {count(train, valid, test)} of {SIDE}x{SIDE}, "

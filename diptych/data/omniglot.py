@@ -56,7 +56,6 @@ def load(root: Root = None) -> Dataset:
     path = find_file(data_root(root), (NPZ, MAT), FOLDERS)
     read, origin = (_read_mat, MAT_ORIGIN) if path.name == MAT else (_read_npz, NPZ_ORIGIN)
     splits, remark = read(path)
-    check_distinct(path, dict(zip(("train", "valid", "test"), splits, strict=True)))
     train, valid, test = map(Split, splits)
     summary = (
         f"omniglot: {count(train, valid, test)} of {SIDE}x{SIDE} without labels, read from {path}, "
@@ -83,6 +82,7 @@ def _read_npz(path: Path) -> tuple[list[np.ndarray], str]:
     for key, images in zip(KEYS, (background, evaluation), strict=True):
         check_grey(f"{path}: key {key}", images)
         check_dark_ground(f"{path}: key {key}", images, 255)
+    check_distinct(path, {"key background": background, "key evaluation": evaluation})
     is_valid = np.arange(len(background)) % DRAWERS >= DRAWERS - VALID_DRAWERS
     splits = [
         images.reshape(len(images), -1) / np.float32(255)
@@ -95,6 +95,7 @@ def _read_mat(path: Path) -> tuple[list[np.ndarray], str]:
     """Read train, valid and test images, and a remark if their numbers are not those published."""
     columns = read_matrices(path, MAT_KEYS, MAX_IMAGES * PIXELS)
     train, test = (_from_columns(f"{path}: key {key}", columns.pop(key)) for key in MAT_KEYS)
+    check_distinct(path, {"key data": train, "key testdata": test})
     valid = MAT_VALID if len(train) > 2 * MAT_VALID else max(1, len(train) // 10)
     counts = len(train), len(test)
     return [train[:-valid], train[-valid:], test], count_remark(

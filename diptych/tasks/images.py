@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
 from diptych.evaluation.elbo import elbo_terms
+from diptych.limits import check_memory
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options, Task, check_options
@@ -84,6 +87,11 @@ class Images(Task):
         x = self.examples(panel, self.held_out("valid"))
         return elbo_terms(panel, x, self.key.fold_in("validation"))
 
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        values = self.data.train.x[0].size
+        neg_elbo = pairs.traits(panel.model.config).neg_elbo(scores, values)
+        return self._evaluation(panel).warning(neg_elbo, "valid")
+
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         """Evaluate a split, or a subset of it (see ImageEvaluation.assess).
 
@@ -91,6 +99,8 @@ class Images(Task):
         """
         check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         panel = self.only_panel(panels)
+        config = panel.model.config
+        panel.model.config = pairs.get(self.config.model).evaluated(config, self.data.image_shape)
         evaluation = self._evaluation(panel)
         batch_size = evaluation.check(options)
         x = self.held_out(options.split)
@@ -105,6 +115,8 @@ class Images(Task):
         Raises: ValueError for options that only a run on text takes.
         """
         count, kind, target = check_sampling(self.data.name, folder, options)
+        if not options.reconstruct:  # these are as many as there are images at most
+            check_memory("count", count, 16 * count * math.prod(self.data.image_shape))
         evaluation, key = self._evaluation(panel), Key(options.seed)
         if options.reconstruct:
             rows = self.held_out("test")

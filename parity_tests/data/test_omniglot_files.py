@@ -83,7 +83,7 @@ MAT_FAULTS = {
     "one image": (lambda c: chardata(c, data=np.zeros((784, 1))), "found (784, 1)", GREY),
     "test is train": (
         lambda c: chardata(c | {"testdata": c["data"][:6]}),
-        "test: found the images of train again",
+        "key testdata: found the images of key data again",
     ),
     "too many images": (
         lambda c: chardata(c, data=np.zeros((784, 40_001), np.uint8)),
@@ -107,7 +107,7 @@ def test_an_error_names_the_fault_of_the_mat(tmp_path, characters, fault):
 
 NPZ_FAULTS = {
     "bytes of 0 and 1": (lambda a: a > 0, "key background: largest byte is 1, expected grey"),
-    "test is train": (lambda a: a, "valid: found the images of train again"),
+    "test is train": (lambda a: a, "key evaluation: found the images of key background again"),
     "too many": (lambda a: np.zeros((40_020, 28, 28), bool), "of more than 40000 examples"),
 }
 
