@@ -13,7 +13,7 @@ from diptych import figures
 from diptych.display import Table
 from diptych.runs import results
 from diptych.runs.environment import command_line
-from diptych.runs.folder import RunFolder, read_metrics
+from diptych.runs.folder import RunFolder
 
 
 def compare_runs(
@@ -29,9 +29,8 @@ def compare_runs(
     other = [k for k in settings[0] if k != "backend" and settings[0][k] != settings[1][k]]
     if other:
         raise ValueError(f"{right}: differs from {left} in {', '.join(other)}, takes the same run")
-    lines = [read_metrics(RunFolder(path).metrics_file) for path in (left, right)]
-    steps = [[line for line in log if line["kind"] == "step"] for log in lines]
-    epochs = [[line for line in log if line["kind"] == "epoch"] for log in lines]
+    histories = [RunFolder(path).history() for path in (left, right)]
+    steps, epochs = [h.steps for h in histories], [h.epochs for h in histories]
     required = configs[0].epochs
     if configs[0].patience is not None:  # both may have stopped early, at the same epoch
         required = max(1, *(len(log) for log in epochs))

@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from diptych.commands.open import check_same_data, load_data, open_run
 from diptych.display import Table
 from diptych.files import write_json
@@ -16,7 +14,7 @@ from diptych.runs import results
 from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import is_same_source
 from diptych.runs.environment import command_line, device_name
-from diptych.runs.folder import RunFolder, read_metrics
+from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
 from model_specs.common.fields import check_choice
 
@@ -56,7 +54,7 @@ def evaluate_runs(
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
     seconds = result.earlier_seconds + time.perf_counter() - start
-    history = [line for line in read_metrics(folder.metrics_file) if line["kind"] == "epoch"]
+    history = folder.history().epochs
     metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
@@ -77,12 +75,14 @@ def evaluate_runs(
         )
     if result.partial is not None:
         result.partial.unlink(missing_ok=True)
-    table = Table(title=escape(f"{', '.join(map(str, paths))}: {result.title}"))
+    table = Table(title=f"{', '.join(map(str, paths))}: {result.title}")
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)
     for line in result.lines:
         table.add_row(*line)
     options.console.print(table)
+    for note in result.notes:
+        options.console.print(note, markup=False)
     return metrics
 
 

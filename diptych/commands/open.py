@@ -26,7 +26,9 @@ def open_run(
         config = replace(config, device=device)
     panel = build(config)
     best = not last and folder.best_file.exists()
-    weights.load(panel.model, folder.best_file if best else folder.last_file)
+    file = folder.best_file if best else folder.last_file
+    folder.check_weights(file)
+    weights.load(panel.model, file)
     return config, folder, panel
 
 
@@ -51,6 +53,7 @@ def load_data(
         head, _, _ = config.data.partition(":")
         takes = f"{head}:PATH" if names_path(config.data) else config.data
         raise ValueError(f"data: got {name!r} for a run on {config.data}, takes {takes}")
+    data.check_root(name or config.data, data_root)
     try:
         return data.load(name or config.data, data_root)
     except ValueError as error:

@@ -1,31 +1,49 @@
 """The folder of a run.
 
-run.json                 the settings, a summary of the data, and the versions; it changes only if
-                         the run is resumed with other settings
+run.json                 the settings, a summary of the data, the versions and conditions, and a
+                         digest of them; a resumption adds its own conditions and settings
 vocabulary.json          the tokens of a run on text, so that sampling needs no corpus
 metrics.jsonl            one JSON object per line, for training steps and for epochs
 checkpoint.safetensors   weights, their average, optimiser and position; replaced atomically
 weights.safetensors      the last weights, or their average if the run keeps one
 best.safetensors         the same at the epoch with the lowest validation loss
 pictures/                samples and reconstructions of some epochs, if `pictures` is set
+.lock                    the process that writes here, while it does
+
+Each safetensors file has a digest of its own, and the checkpoint one of the metrics before it.
+`diptych verify` checks them all.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import diptych
 from diptych.data import Corpus, Data
-from diptych.files import write_atomically, write_json
+from diptych.files import check_has_digest, load_metadata, read_json, write_json
+from diptych.files.lock import locked
+from diptych.runs import schema
+from diptych.runs.conditions import conditions, differing_conditions
 from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import data_digests, differing_parts
 from diptych.runs.environment import command_line, environment
+from diptych.runs.metrics import (
+    Extent,
+    History,
+    MetricsFile,
+    check_extent,
+    history,
+    parse_extent,
+    read_metrics,
+)
 from diptych.runs.old_versions import upgraded, version_of
 from diptych.runs.resuming import check_resumable, model_config
 from diptych.runs.vocabulary import write_vocabulary
+
+__all__ = ["RunFolder", "read_metrics"]
 
 
 @dataclass
@@ -39,6 +57,7 @@ class RunFolder:
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
+        self._log = MetricsFile(self.metrics_file)
 
     @property
     def settings_file(self) -> Path:
@@ -60,6 +79,10 @@ class RunFolder:
     def best_file(self) -> Path:
         return self.path / "best.safetensors"
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which no other process writes into the folder (see diptych.files.lock)."""
+        return locked(self.path)
+
     def begin(self, config: RunConfig, dataset: Data, resume: bool, ranks: int = 1) -> None:
         """Claim the folder for this run of `ranks` processes, or check that it may be resumed.
 
@@ -70,15 +93,17 @@ class RunFolder:
             remains = [f.name for f in self._files() if f.exists()]
             if remains:
                 raise ValueError(f"{self.path}: holds {', '.join(remains)} but no run.json")
-            settings: dict[str, Any] = {"command": command_line(), "config": asdict(config)}
+            settings: dict[str, Any] = {"schema": schema.SCHEMA, "command": command_line()}
+            settings["config"] = asdict(config)
             settings |= {
                 "data": dataset.summary,
                 "data_digests": data_digests(dataset),
                 "ranks": ranks,
+                "conditions": conditions(config.device, ranks),
             }
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
-            write_json(self.settings_file, settings | environment())
+            self._write(settings | environment())
             return
         if not resume:
             raise ValueError(
@@ -92,17 +117,33 @@ class RunFolder:
             )
         self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
-    def resume(self, config: RunConfig) -> None:
-        """Store the settings that the resumed run changes, and remove temporary files."""
+    def resume(self, config: RunConfig, dataset: Data, step: int, ranks: int = 1) -> str:
+        """Store the conditions and settings of the resumed run, and remove temporary files.
+
+        `step` is that of the checkpoint. Returns: a line that says which conditions differ from
+        those of the earlier steps, or "" if bit-equality with an uninterrupted run is expected.
+        """
+        settings, now = self.settings(), conditions(config.device, ranks)
+        differences = differing_conditions(settings, now)
+        resumption = {"command": command_line(), "step": step, "conditions": now}
+        settings["resumed"] = [*settings.get("resumed", []), resumption]
         if asdict(config) != asdict(self.config()):
-            settings = self.settings()
-            settings["resumed"] = [*settings.get("resumed", []), command_line()]
             settings["config"] = asdict(config)
             settings["versions"] = environment()["versions"]
-            write_json(self.settings_file, settings)
-        for file in self._files():  # a killed write leaves its temporary file
+        if "data_digests" not in settings:  # an old run, which from now on knows all of its data
+            settings["data_digests"] = data_digests(dataset)
+            if isinstance(dataset, Corpus):
+                write_vocabulary(self.path, dataset.vocabulary)
+        self._write(settings)
+        for file in (self.settings_file, *self._files()):  # left by a killed write
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
+        if not differences:
+            return ""
+        return (
+            f"{self.path}: resumed under other conditions, so the weights may differ by rounding "
+            f"from those of an uninterrupted run: {differences}"
+        )
 
     def _files(self) -> list[Path]:
         return [self.metrics_file, self.checkpoint_file, self.last_file, self.best_file]
@@ -114,55 +155,123 @@ class RunFolder:
         """
         settings = self.settings()
         try:
+            schema.check_types(settings["config"])
             config = RunConfig(**upgraded(settings["config"]))
+            schema.check_types(asdict(config))
             model_config(config)
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.settings_file}: not the settings of a run ({error}); written by diptych "
+                f"{schema.describe(self.settings_file, error)}; written by diptych "
                 f"{version_of(settings)}, read by {diptych.__version__}"
             ) from None
+        try:
+            schema.check_digest(settings)
+        except ValueError as error:
+            raise ValueError(f"{self.settings_file}: {error}") from None
         return config
 
     def settings(self) -> dict[str, Any]:
-        """Return the contents of run.json. Raises: ValueError if it is missing or is not JSON."""
+        """Return the contents of run.json.
+
+        Raises: ValueError that names the file if it is missing or has not the form of a run.json.
+        """
+        if not self.settings_file.is_file():
+            raise ValueError(
+                f"{self.path}: not a run folder ({self.settings_file.name}: no such file)"
+            )
+        settings = read_json(self.settings_file)
         try:
-            settings = json.loads(self.settings_file.read_text())
-        except OSError as error:
-            reason = f"{self.settings_file.name}: {error.strerror}"
-            raise ValueError(f"{self.path}: not a run folder ({reason})") from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self.settings_file}: not the settings of a run ({error})") from None
-        if not isinstance(settings, dict):
-            raise ValueError(f"{self.settings_file}: not the settings of a run (no JSON object)")
+            schema.check_form(settings)
+        except ValueError as error:
+            raise ValueError(schema.describe(self.settings_file, error)) from None
         return settings
+
+    def _write(self, settings: dict[str, Any]) -> None:
+        """Write run.json; a run that began without digests stays without them."""
+        signed = schema.signed(settings) if schema.has_digests(settings) else settings
+        write_json(self.settings_file, signed)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the metrics."""
         self.metrics.append(record)
-        with self.metrics_file.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._log.append(record)
+
+    def log_stop(self, step: int, reason: str) -> None:
+        """Append the line of a run that cannot go on; a resumed run drops it."""
+        self.log({"kind": "stop", "step": step, "reason": reason})
+
+    def extent(self) -> Extent:
+        """Return the extent of the metrics so far, as a checkpoint stores it."""
+        return self._log.extent()
 
     def rewind(self, step: int) -> None:
-        """Drop metrics later than `step`: a killed run may have logged past its checkpoint."""
+        """Drop metrics that are later than the checkpoint, whose step is `step`.
+
+        A killed run may have logged past its checkpoint.
+        Raises: ValueError if lines before the checkpoint are lost or changed.
+        """
+        extent = self.counted()
+        if not self.checkpoint_file.exists() and self.last_file.exists():
+            raise ValueError(
+                f"{self.checkpoint_file}: no such file, though {self.last_file.name} was written "
+                "after it"
+            )
+        if extent is None:  # no checkpoint, or one of a version that counted no lines
+            lines = read_metrics(self.metrics_file)
+            late = [n for n, r in enumerate(lines) if r["step"] > step or r.get("kind") == "stop"]
+            self._log.cut(min(late, default=len(lines)))
+        else:
+            check_extent(self.metrics_file, extent)
+            self._log.cut(extent.lines)
+        self.metrics = read_metrics(self.metrics_file)
+
+    def counted(self) -> Extent | None:
+        """Return the extent of the metrics at the last checkpoint; None if there is none.
+
+        Raises: ValueError that names the checkpoint if it is damaged.
+        """
+        if not self.checkpoint_file.exists():
+            return None
+        if self.has_digests:
+            check_has_digest(self.checkpoint_file)
+        metadata = load_metadata(self.checkpoint_file)
+        if "metrics" not in metadata and not self.has_digests:
+            return None
+        return parse_extent(metadata.get("metrics"), self.checkpoint_file)
+
+    def history(self) -> History:
+        """Read the metrics for a comparison or an evaluation.
+
+        Raises: ValueError that names the file if lines are damaged, lost or changed.
+        """
+        self.check_metrics()
+        return history(self.metrics_file)
+
+    def check_metrics(self) -> None:
+        """Raise ValueError if lines of metrics before the last checkpoint are lost or changed."""
+        extent = self.counted()
+        if extent is not None:
+            check_extent(self.metrics_file, extent)
+
+    @property
+    def has_digests(self) -> bool:
+        """True if the files of the run were written with digests, so that a lost one is noticed."""
+        return schema.has_digests(self.settings())
+
+    def check_weights(self, file: Path) -> None:
+        """Check that a file of weights is there, and has the digest that its run writes.
+
+        Raises: ValueError that names the file; if it is missing, with what became of the run.
+        """
+        if not file.exists():
+            raise ValueError(f"{file}: no such file: {self._outcome()}")
+        if self.has_digests:
+            check_has_digest(file)
+
+    def _outcome(self) -> str:
+        """Describe why the run has no weights."""
         lines = read_metrics(self.metrics_file)
-        if any("step" not in line for line in lines):
-            raise ValueError(f"{self.metrics_file}: a line has no step")
-        self.metrics = [line for line in lines if line["step"] <= step]
-        text = "".join(json.dumps(line) + "\n" for line in self.metrics)
-        write_atomically(self.metrics_file, text.encode())
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a metrics file; a last line that was cut off is skipped."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number == len(lines):
-                break
-            raise ValueError(f"{path}: line {number} is not JSON") from None
-    return records
+        if lines and lines[-1].get("kind") == "stop":
+            return f"this run stopped: {lines[-1].get('reason')}"
+        steps = max((line["step"] for line in lines), default=0)
+        return f"this run is not finished; its last line of metrics is of step {steps}"

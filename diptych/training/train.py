@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,19 +87,40 @@ def train(
     config = replace(config, data=absolute_name(config.data))
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
+    if not resume:
+        task.check_settings(ranks)
     folder = RunFolder(Path(out))
-    ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
     trainer = Trainer(config, task, folder, panel, ranks)
-    if resume:
-        trainer.restore()
-        if ranks.broadcast(trainer.is_complete):
+    with contextlib.ExitStack() as stack:
+        ranks.broadcast(lambda: stack.enter_context(folder.locked()))
+        ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
+        console = console or Console(quiet=True)
+        if resume and _is_restored(trainer, console):
             position = trainer.position
             return Outcome(
                 folder, panel, position.step, position.seconds, False, already_finished=True
             )
-        ranks.broadcast(lambda: folder.resume(config))
-        ranks.broadcast(lambda: folder.rewind(trainer.position.step))
-    console = console or Console(quiet=True)
+        interrupted = _run(trainer, console)
+    position = trainer.position
+    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
+
+
+def _is_restored(trainer: Trainer, console: Console) -> bool:
+    """Continue from the checkpoint; return True if the run is finished, and then change nothing."""
+    trainer.restore()
+    if trainer.ranks.broadcast(trainer.is_complete):
+        return True
+    trainer.ranks.broadcast(lambda: trainer.folder.rewind(trainer.position.step))
+    folder, step, size = trainer.folder, trainer.position.step, trainer.ranks.size
+    config, dataset = trainer.config, trainer.task.data
+    notice = trainer.ranks.broadcast(lambda: folder.resume(config, dataset, step, size))
+    if notice and trainer.ranks.first:
+        console.print(notice, markup=False, highlight=False, soft_wrap=True)
+    return False
+
+
+def _run(trainer: Trainer, console: Console) -> bool:
+    """Train to the end, or until Ctrl-C; return True if the run was stopped."""
 
     def announce() -> None:
         console.print("stopping after this step; Ctrl-C again stops now")
@@ -106,9 +128,12 @@ def train(
     # a run that diverges ends with its step and term, not with a warning from within a product
     quiet = np.errstate(over="ignore", invalid="ignore")
     with progress_bar(console) as progress, stop_on_interrupt(announce) as stop, quiet:
-        interrupted = trainer.run(progress, stop)
-    position = trainer.position
-    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
+        try:
+            return trainer.run(progress, stop)
+        except NonFiniteError as error:
+            if trainer.ranks.first:
+                trainer.folder.log_stop(trainer.position.step, str(error))
+            raise
 
 
 def _check_fits(config: RunConfig, task: Task, panel: Panel, ranks: Ranks) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,55 +17,20 @@ import numpy as np
 from rich.progress import Progress
 
 from diptych import figures
-from diptych.files import load_arrays, save_arrays
+from diptych.files import load_arrays, reading, save_arrays
 from diptych.panels import Panel
 from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
 from diptych.runs.folder import RunFolder
-from diptych.runs.old_versions import upgraded_position
-from diptych.tasks import Task, TrainingBatch
-from diptych.training.step import NonFiniteError, StepResult, training_step
+from diptych.tasks import Task
+from diptych.training import checkpoint
+from diptych.training.position import Position
+from diptych.training.step import NonFiniteError, training_step
 from diptych.weights import save, to_arrays
 from model_specs.common.key import Key
 
 LOG_EACH = 100
 """Each of the first LOG_EACH steps is logged, while the curves of the two panels still coincide."""
-
-
-@dataclass
-class Position:
-    """The progress of a run: steps and seconds, the sums of the current epoch, the best epoch."""
-
-    step: int = 0
-    seconds: float = 0.0
-    units: int = 0
-    """The number of images or tokens in these steps, for the progress bar."""
-    examples: int = 0
-    """The number of examples in the steps of the current epoch."""
-    sums: dict[str, float] = field(default_factory=dict)
-    """The loss terms, summed over the examples of the current epoch."""
-    best_epoch: int = -1
-    best_loss: float = math.inf
-
-    def add(self, batch: TrainingBatch, result: StepResult, seconds: float) -> None:
-        """Count one more step."""
-        self.step += 1
-        self.seconds += seconds
-        self.units += batch.units
-        self.examples += batch.size
-        for name, value in result.terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * batch.size
-
-    def means(self) -> dict[str, float]:
-        """Return the mean loss terms of the epoch, and begin the next one."""
-        means = {name: value / self.examples for name, value in self.sums.items()}
-        self.examples, self.sums = 0, {}
-        return means
-
-    def is_over(self, epoch: int, config: RunConfig) -> bool:
-        """True if the run's patience ends it after `epoch`."""
-        waited = epoch - self.best_epoch
-        return config.patience is not None and waited >= config.patience
 
 
 class Trainer:
@@ -172,26 +136,35 @@ class Trainer:
 
     def save(self) -> None:
         """Replace the checkpoint. Raises: NonFiniteError as `arrays` does."""
-        if not self.ranks.first:
-            return
-        position = vars(self.position) | {"best_loss": repr(self.position.best_loss)}
-        key = {"seed": self.key.seed, "path": self.key.path}
-        save_arrays(self.folder.checkpoint_file, self.arrays(), {"position": position, "key": key})
+        if self.ranks.first:
+            arrays, extent = self.arrays(), self.folder.extent()
+            metadata = checkpoint.metadata(self.position, self.key, extent)
+            save_arrays(self.folder.checkpoint_file, arrays, metadata)
 
     def restore(self) -> None:
-        """Restore the checkpoint, if there is one."""
+        """Restore the checkpoint, if there is one.
+
+        Raises: ValueError that names the checkpoint or the metrics if they are damaged, or do not
+        fit the run.
+        """
         file = self.folder.checkpoint_file
         if not file.exists():
             return
-        arrays, metadata = load_arrays(file)
-        if "position" not in metadata:
-            raise ValueError(f"{file}: not a checkpoint (no position in its metadata)")
-        self.panel.load_weights(_under("model.", arrays), source=str(file))
-        self.panel.load_average(_under("average.", arrays))
-        self.panel.load_optimizer_state(_under("optimizer.", arrays))
-        self.state = self.panel.load_state(_under("state.", arrays))
-        position = upgraded_position(metadata["position"])
-        self.position = Position(**position | {"best_loss": float(position["best_loss"])})
+        self.folder.check_metrics()
+        arrays, metadata = load_arrays(file, digest_required=self.folder.has_digests)
+        with reading(file):
+            checkpoint.check_key(metadata, self.key)
+            checkpoint.check_arrays(arrays, self.config, self.panel)
+            position = checkpoint.position_of(metadata)
+            position.check(self.config, self.task.steps_per_epoch)
+            steps = int(arrays["optimizer.step"])
+            if steps > position.step or (steps < position.step and self.config.amp != "fp16"):
+                raise ValueError(f"step: got {position.step}, the optimiser is at {steps}")
+            self.panel.load_weights(_under("model.", arrays))
+            self.panel.load_average(_under("average.", arrays))
+            self.panel.load_optimizer_state(_under("optimizer.", arrays))
+            self.state = self.panel.load_state(_under("state.", arrays))
+        self.position = position
         first = self.ranks.broadcast(lambda: self.position.step)
         if self.ranks.any(self.position.step != first):
             raise ValueError(f"{file}: differs between the ranks: rank 0 is at step {first}")
@@ -201,7 +174,7 @@ class Trainer:
         file = self.folder.last_file
         if not self.finished or not file.exists():
             return False
-        arrays, _ = load_arrays(file)
+        arrays, _ = load_arrays(file, digest_required=self.folder.has_digests)
         with self.panel.averaged():
             last = to_arrays(self.panel.model.state_dict())
             return arrays.keys() == last.keys() and all(

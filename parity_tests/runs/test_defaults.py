@@ -196,8 +196,8 @@ def test_a_preset_is_no_default():
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_files_can_be_read_by_everyone_and_written_by_their_owner(tmp_path, umask):
-    """A temporary file has the mode 600; the finished one has 644, whatever the umask."""
+def test_files_have_the_mode_that_the_umask_leaves(tmp_path, umask):
+    """A private folder of a shared machine stays private: 600 under the umask 077, else 644."""
     before = os.umask(umask)
     try:
         files.write_json(tmp_path / "a.json", {"a": 1})
@@ -206,4 +206,4 @@ def test_files_can_be_read_by_everyone_and_written_by_their_owner(tmp_path, umas
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == dict.fromkeys(("a.json", "a.safetensors", "a"), 0o644)
+    assert modes == dict.fromkeys(("a.json", "a.safetensors", "a"), 0o666 & ~umask)
