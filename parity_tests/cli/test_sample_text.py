@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 from helpers.small_text_runs import make_corpus, make_panel, make_run
-from rich.console import Console
 
 from diptych.cli import main, terminal
 from diptych.commands.open import open_run
 from diptych.data import Vocabulary, load
+from diptych.display import Console
 from diptych.tasks import Options, make_task
 from diptych.tasks.language import continue_text, sample_text
 from model_specs.common.key import Key
