@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ class ImageEvaluation:
         if likelihood:
             samples = 512 if options.samples is None else options.samples
             partial = self._partial_file(x, key, samples, options)
-            result = self._weighted(x, key, samples, options, partial)
+            with contextlib.nullcontext() if partial is None else partial.locked():
+                result = self._weighted(x, key, samples, options, partial)
             metrics |= {f"{split}_{name}": v for name, v in asdict(result).items()}
             lines += _weighted_lines(result)
             notes += [one_draw_note(asdict(result)), self.warning(result.nll, split)]

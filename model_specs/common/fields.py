@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+LARGEST = 2**31 - 1
+"""Largest int that a field takes; no computer has the memory for a dimension near it."""
+
 
 def check_positive_int(name: str, value: object) -> None:
     """Raise ValueError unless `value` is an int of at least 1 (bool excluded)."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: got {value!r}, takes an int >= 1")
+    if value > LARGEST:
+        raise ValueError(f"{name}: got {value!r}, takes an int <= {LARGEST}")
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:

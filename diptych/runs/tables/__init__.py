@@ -22,6 +22,7 @@ from diptych.runs.tables.trained import (
     reconstruction,
     select,
 )
+from diptych.runs.tables.trust import fuzzed, injected
 from diptych.runs.tables.witness import witness
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "speed_page",
     "summary",
     "table",
+    "trust_page",
     "with_tables",
     "witness_page",
 ]
@@ -61,6 +63,12 @@ def speed_page(records: list[Record]) -> str:
 def witness_page(records: list[Record]) -> str:
     """The tables of docs/witness.md: proofs in 50 digits."""
     return witness(select(records, "proofs"))
+
+
+def trust_page(records: list[Record]) -> str:
+    """The tables of docs/trust.md: injected faults and changed inputs."""
+    tables = injected(select(records, "bit_flips")), fuzzed(select(records, "fuzz"))
+    return "\n\n".join(text for text in tables if text)
 
 
 def summary(records: list[Record]) -> str:
@@ -94,5 +102,6 @@ PAGES: dict[str, Callable[[list[Record]], str]] = {
     "docs/results.md": results_page,
     "docs/speed.md": speed_page,
     "docs/witness.md": witness_page,
+    "docs/trust.md": trust_page,
 }
 """The function that makes the tables of each page."""
