@@ -206,7 +206,7 @@ def _read_values(elements: _Elements, header: _Header, size: int, limit: int) ->
     count = math.prod(header.shape)
     if count > limit:
         raise elements.error(f"found {header.shape}, {count} values", f"at most {limit}")
-    kind, data = elements.element(8 * limit)
+    kind, data = elements.element(8 * count)
     if kind not in _DTYPES:
         raise elements.error(f"found values of type {kind}", "integers or floats")
     dtype = np.dtype(_DTYPES[kind])

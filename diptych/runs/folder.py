@@ -243,6 +243,8 @@ class RunFolder:
         """
         if not self.checkpoint_file.exists():
             return None
+        if self.has_digests:
+            check_has_digest(self.checkpoint_file)
         metadata = load_metadata(self.checkpoint_file)
         if "metrics" not in metadata and not self.has_digests:
             return None
