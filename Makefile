@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help locked study test lint bench faults results clean
+.PHONY: help locked study test lint bench faults fuzz results clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
 
 faults: $(STAMP) ## plant faults in copies of the checkout; every one must be noticed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py
+
+fuzz: $(STAMP) ## give every reader of files 20000 changed inputs; none may crash it
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py
 
 results: $(STAMP) ## make the tables of README.md and docs/ from benchmarks/results
 	$(BIN)/python -m diptych.runs.results

@@ -15,39 +15,26 @@ writes benchmarks/results/fault_injection.json. The counts of docs/trust.md come
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from diptych import cli
-from diptych.files import load_arrays
+from run_commands import RUN_FILES, contents, run_here, start
+
 from diptych.runs import results
 
 RESULT = Path(__file__).parent / "results" / "fault_injection.json"
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 OUTCOMES = ("same result", "refused", "told", "silent other result", "traceback")
 """`refused`: one line that names the file or the folder; `told`: a line of output that the
 undamaged run does not print, and a result."""
-RUN_FILES = (
-    "run.json",
-    "metrics.jsonl",
-    "checkpoint.safetensors",
-    "weights.safetensors",
-    "best.safetensors",
-)
 SMALL = [
     *("train", "mlp_vae", "--backend", "numpy", "--data", "digits", "--set", "hidden_dim=8"),
     *("--set", "latent_dim=2", "--batch-size", "256", "--log-every", "2"),
@@ -73,42 +60,6 @@ LONG = {
     ],
 }
 """Options of trainings that take some seconds."""
-
-
-def run_here(arguments: Iterable[str]) -> tuple[int, str, bool]:
-    """Run a command in this process; return its status, its output, and if it raised."""
-    output = io.StringIO()
-    consoles = cli.terminal.console, cli.terminal.errors
-    for console in consoles:
-        console.file = output
-    try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            cli.main([*arguments])
-    except SystemExit as end:
-        text = output.getvalue()
-        return int(end.code or 0), text, "Traceback" in text or "--debug" in text
-    except BaseException as error:
-        return 1, repr(error), True
-    finally:
-        for console in consoles:
-            console.file = None
-    return 0, output.getvalue(), False
-
-
-def contents(run: Path, names: Iterable[str] = (*RUN_FILES[1:], "evaluation.json")) -> Any:
-    """The contents of a run's files, without times; a file that cannot be read is None."""
-    found: dict[str, Any] = {}
-    for name in names:
-        if not (run / name).exists():
-            continue
-        if name.endswith(".safetensors"):
-            with contextlib.suppress(ValueError):
-                arrays, _ = load_arrays(run / name)
-                found[name] = {key: array.tobytes() for key, array in arrays.items()}
-        else:
-            text = (run / name).read_bytes().decode(errors="replace")
-            found[name] = re.sub(r'"\w*seconds": [^,}\n]+', "", text)
-    return found
 
 
 def flip_bits(folder: Path, flips: int, rng: Random) -> dict[str, Any]:
@@ -164,17 +115,6 @@ def _outcome(result: tuple[int, str, bool], run: Path, name: str, part: Any, und
     if part == undamaged:
         return "same result"
     return "told" if name in text else "silent other result"
-
-
-def start(arguments: Iterable[str]) -> subprocess.Popen[str]:
-    """Start a command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "diptych", *arguments],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def two_writers(folder: Path, times: int, *, resume: bool) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class ConvVAEConfig:
     """Images have S x S pixels, S = image_size a multiple of 16."""
     in_channels: int = 3
     """Images have C = in_channels channels: 3 for colour, 1 for grey."""
+    height: int | None = None
+    """The image has H = height rows, in the middle of the S x S pixels; None: S. The pixels around
+    it are a black margin, of which the encoder reads the zeros and of which there is no error."""
+    width: int | None = None
+    """The image has W = width columns, likewise; None: S."""
     out_activation: str = "sigmoid"
     """The decoder's output activation sets the range of images: sigmoid [0, 1], tanh [-1, 1], none
     all real values."""
@@ -69,6 +74,13 @@ class ConvVAEConfig:
             check_positive_int(name, getattr(self, name))
         if self.image_size % 2**STRIDES:
             raise ValueError(f"image_size: got {self.image_size}, takes a multiple of 16")
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value is not None:
+                check_positive_int(name, value)
+                if value >= self.image_size:
+                    size = self.image_size
+                    raise ValueError(f"{name}: got {value}, takes less than image_size {size} or None")
         check_choice("out_activation", self.out_activation, SUPPORTS)
         check_choice("recon_type", self.recon_type, RECON_TYPES)
         if self.recon_type == "bce" and self.out_activation != "sigmoid":
@@ -99,6 +111,14 @@ class ConvVAEConfig:
         """The shape of one image, without the batch axis."""
         return self.in_channels, self.image_size, self.image_size
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and the columns of the S x S pixels that the image takes: the rest is margin."""
+        S = self.image_size
+        H, W = self.height or S, self.width or S
+        top, left = (S - H) // 2, (S - W) // 2
+        return slice(top, top + H), slice(left, left + W)
+
 
 class ConvVAENoise(NamedTuple):
     """The random numbers of the loss."""
@@ -121,7 +141,7 @@ class ConvVAELoss(NamedTuple):
     kl, in nats: summed over latents, then averaged or summed over the batch by `reduction`.
     recon: mse and bce are averaged over pixels and batch for "mean" and summed for "sum", as in
     torch.nn.functional; gaussian, in nats, is summed over pixels and then averaged or summed over
-    the batch."""
+    the batch. The pixels are those of the image, without its margin."""
 
     total: Any  # recon + beta kl
     recon: Any

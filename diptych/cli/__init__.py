@@ -1,5 +1,5 @@
-"""The command line: `diptych check | compare | train | evaluate | sample | curves | bench | lab |
-site | study`, and `diptych list`.
+"""The command line: `diptych check | compare | train | evaluate | sample | curves | verify |
+bench | lab | site | study`, and `diptych list`.
 
 This module imports next to nothing, so that Ctrl-C is quiet from the first import on.
 """

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from diptych import __version__
-from diptych.cli import comparing, listing, proofs, runs, terminal, training
+from diptych.cli import comparing, listing, proofs, runs, terminal, training, verifying
 from diptych.cli.paths import without_empty_paths
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ for command in (
     runs.evaluate,
     runs.sample,
     runs.curves,
+    verifying.verify,
     proofs.bench,
     proofs.lab,
     proofs.site,

@@ -170,6 +170,7 @@ def train(
     checks.check_folder("out", out, checks.TRAINED_FILES)
     from diptych.commands.train import prepare
     from diptych.panels.ranks import joined
+    from diptych.training.outcome_warning import outcome_warning
     from diptych.training.train import train as run_training
 
     run, dataset = prepare(
@@ -194,4 +195,7 @@ def train(
     else:
         message = f"{steps}; weights, checkpoint and metrics in {out}"
     console.print(message, markup=False, soft_wrap=True)
+    warning = outcome_warning(outcome, run, dataset)
+    if warning is not None:
+        console.print(warning, markup=False, soft_wrap=True)
     raise typer.Exit(130 if outcome.interrupted else 0)

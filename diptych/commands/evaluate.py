@@ -81,6 +81,8 @@ def evaluate_runs(
     for line in result.lines:
         table.add_row(*line)
     options.console.print(table)
+    for note in result.notes:
+        options.console.print(note, markup=False)
     return metrics
 
 

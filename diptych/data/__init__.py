@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import PurePath
 
 from diptych.data import (
     caltech101,
@@ -100,7 +99,7 @@ def load(name: str, root: Root = None) -> Data:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
-    if _is_path(str(name)):
+    if _is_path(head if colon else str(name)):  # txt:a/b is a misspelt text:PATH
         raise ValueError(
             f"name: got {name!r}, which is a path, takes the name of a data set (`diptych list "
             "data`): --data-root (root=...) gives the folder of its files, text:PATH a text file"
@@ -119,10 +118,9 @@ def check_root(name: str, root: Root) -> None:
 
 
 def _is_path(name: str) -> bool:
-    """Return True if `name` looks like a path: a separator (not in ptb/...), or a file suffix."""
-    path = PurePath(name)
-    has_folder = len(path.parts) > 1 and path.parts[0] not in DATASETS
-    return has_folder or bool(path.suffix) or name in ("~", ".", "..")
+    """Return True if `name` looks like a path: a separator (not in ptb/...), or a dot."""
+    first, separator, _ = name.replace("\\", "/").partition("/")
+    return bool(separator and first not in DATASETS) or "." in name or name == "~"
 
 
 def is_text(name: str) -> bool:

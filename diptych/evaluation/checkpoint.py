@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diptych.evaluation.importance import Sums
-from diptych.files import digest, load_arrays, save_arrays
+from diptych.files import digest, load_arrays, reading, save_arrays
+from diptych.files.lock import locked
 from model_specs.common.state import check_state
 
 EVERY = 30.0
@@ -36,6 +39,15 @@ class PartialFile:
         """seconds spent by earlier processes"""
         self._started = self._saved = time.monotonic()
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[PartialFile]:
+        """Context in which no other process computes this evaluation.
+
+        Raises: ValueError that names the process that does.
+        """
+        with locked(self.path.parent, f".lock-{self.path.stem}"):
+            yield self
+
     def begin(self, resume: bool) -> Sums:
         """Return the sums to start from: those of the file, or empty sums if there is no file.
 
@@ -52,6 +64,11 @@ class PartialFile:
                 f"{self.path}: holds a part of this evaluation; --resume it, or delete the file"
             )
         arrays, metadata = load_arrays(self.path)
+        with reading(self.path):
+            return self._restored(arrays, metadata)
+
+    def _restored(self, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Sums:
+        """Check the contents of the file. Raises: ValueError for those of another evaluation."""
         stored = metadata.get("identity", {})
         changes = [k for k in self.identity | stored if self.identity.get(k) != stored.get(k)]
         if changes:
@@ -61,8 +78,17 @@ class PartialFile:
             {n: a.shape for n, a in arrays.items()},
             str(self.path),
         )
-        self.earlier_seconds = metadata["seconds"]
-        return Sums(**arrays, done=metadata["done"])
+        broken = [n for n, a in arrays.items() if a.dtype != np.float64 or not (a < np.inf).all()]
+        if broken:
+            raise ValueError(f"{', '.join(broken)}: damaged, takes float64 without NaN and inf")
+        done, seconds = metadata["done"], metadata["seconds"]
+        total = self.examples * self.identity.get("samples", math.inf)
+        if type(done) is not int or not 0 <= done <= total:
+            raise ValueError(f"done: got {done!r}, takes a count of samples up to {total}")
+        if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds: got {seconds!r}, takes a number from 0")
+        self.earlier_seconds = seconds
+        return Sums(**arrays, done=done)
 
     def save(self, sums: Sums, now: bool = False) -> None:
         """Write `sums` if the last save is at least EVERY seconds old, or always with `now`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,6 +86,7 @@ def _traits(config: VLAEConfig) -> Traits:
         divisible="none" in (c.free_bits_of, c.latent),  # free bits are of the whole batch
         pixels_in_turn=0 if c.context == "none" else c.height * c.width,
         draws_reconstructions=True,
+        uniform=c.height * c.width * math.log(2),
         memory=_memory(c),
     )
 

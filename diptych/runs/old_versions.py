@@ -23,6 +23,8 @@ FIELDS = {"vlae": {"handed_over": "context_maps"}}
 """The new name of each renamed field of a config, by model."""
 DROPPED = {"rnn": ("kernel",), "lstm": ("kernel",)}
 """Former fields of a config, by model, that changed results by rounding only."""
+ADDED = {"conv_vae": {"height": None, "width": None}}
+"""Fields that older configs lack, by model, with the value under which a run goes on as before."""
 POSITION = {"seen": "examples", "count": "units"}
 """The new name of each renamed entry of a checkpoint's position."""
 
@@ -40,7 +42,8 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     model = result.get("model", "")
     fields = _renamed(result.get("model_config", {}), FIELDS.get(model, {}))
     dropped = DROPPED.get(model, ())
-    result["model_config"] = {k: v for k, v in fields.items() if k not in dropped}
+    kept = {k: v for k, v in fields.items() if k not in dropped}
+    result["model_config"] = ADDED.get(model, {}) | kept
     return _effective(result)
 
 

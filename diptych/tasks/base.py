@@ -7,6 +7,7 @@ state after the previous step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +90,8 @@ class Assessment:
     """The file of partial results, which is removed when the result is written."""
     earlier_seconds: float = 0.0
     """The seconds that earlier processes spent on this evaluation."""
+    notes: tuple[str, ...] = ()
+    """Sentences below the table: footnotes of its marks, and warnings."""
 
 
 class TrainingBatch(NamedTuple):
@@ -196,6 +199,11 @@ class Task(ABC):
     def validate(self, panel: Panel) -> dict[str, float]:
         """Score the panel on held-out data; the first number, the lower the better, decides which
         epoch's weights are kept as the best."""
+
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        """Say that `scores`, of `validate`, are worse than those of a uniform distribution; or
+        None."""
+        return None
 
     @abstractmethod
     def assess(self, panels: list[Panel], options: Options) -> Assessment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,11 @@ class Images(Task):
         x = self.examples(panel, self.held_out("valid"))
         return elbo_terms(panel, x, self.key.fold_in("validation"))
 
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        values = self.data.train.x[0].size
+        neg_elbo = pairs.traits(panel.model.config).neg_elbo(scores, values)
+        return self._evaluation(panel).warning(neg_elbo, "valid")
+
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         """Evaluate a split, or a subset of it (see ImageEvaluation.assess).
 
@@ -93,6 +99,8 @@ class Images(Task):
         """
         check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         panel = self.only_panel(panels)
+        config = panel.model.config
+        panel.model.config = pairs.get(self.config.model).evaluated(config, self.data.image_shape)
         evaluation = self._evaluation(panel)
         batch_size = evaluation.check(options)
         x = self.held_out(options.split)

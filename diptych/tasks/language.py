@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from diptych.data.cutting import EOS, UNK
 from diptych.display import progress_bar
 from diptych.files import write_atomically
 from diptych.panels import Panel
+from diptych.remarks import worse_than_uniform
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
@@ -60,6 +61,13 @@ class Language(SequenceTask):
         nll = float(np.concatenate(list(_blocks(panel, self.data.valid, streams))).mean())
         return {"nll": nll, "perplexity": _perplexity(nll)}
 
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        return self._warning(scores["nll"], "valid")
+
+    def _warning(self, nll: float, split: str) -> str | None:
+        unit = f"nats/{self.unit.removesuffix('s')}"
+        return worse_than_uniform(nll, math.log(len(self.data.vocabulary)), unit, split)
+
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         """Compute the exact perplexity: one pass, the state carried from first to last token.
 
@@ -100,7 +108,8 @@ class Language(SequenceTask):
         title += f", {percent(unknown)} of them {UNK}" if unknown else ""
         title += f", {samples} passes with dropout" if samples else ""
         title += f", probabilities of {len(panels)} runs averaged" if len(panels) > 1 else ""
-        return Assessment(title, metrics, lines)
+        warning = self._warning(result, split)
+        return Assessment(title, metrics, lines, notes=(warning,) if warning else ())
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Continue the prompt, one token at a time.

@@ -2,7 +2,7 @@
 
     pytest parity_tests/fuzz --fuzz-inputs 20000
 
-No reader may crash its process, hang, use a gigabyte, or raise anything but ValueError.
+No reader may crash its process, hang, use half a gigabyte, or raise anything but ValueError.
 """
 
 import signal

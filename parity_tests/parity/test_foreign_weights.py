@@ -1,5 +1,7 @@
 """Weights that plain torch programs wrote: dtypes, wrappers' names, tied tensors, other names."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -250,3 +252,49 @@ def test_load_state_fills_in_a_tied_weight_and_refuses_two_values(tied_lstm):
     assert_loaded(tied_lstm, expected | {"decoder.weight": expected["embedding.weight"]})
     with pytest.raises(ValueError, match=r"here: embedding\.weight and decoder\.weight differ"):
         weights.load_state(tied_lstm, two_values, "here")
+
+
+class WordModel(torch.nn.Module):
+    """A language model with the attributes of PyTorch's example word_language_model."""
+
+    def __init__(self, tied):
+        super().__init__()
+        self.encoder = torch.nn.Embedding(7, 4)
+        self.rnn = torch.nn.LSTM(4, 4, 2)
+        self.decoder = torch.nn.Linear(4, 7)
+        if tied:
+            self.decoder.weight = self.encoder.weight
+
+    def forward(self, tokens):
+        return self.decoder(self.rnn(self.encoder(tokens))[0])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_of_plain_torch_has_the_same_logits(panel, file, tied):
+    theirs = WordModel(tied).double()
+    save_torch_file({name: t.clone() for name, t in theirs.state_dict().items()}, file)
+    model = panel[1](replace(TIED, tied=tied), Key(3)).eval()
+    assert_refused(model, file, r"missing lstm\.weight_ih_l0; .*unexpected rnn\.weight_hh_l1")
+    weights.load(model, file, rename={"encoder": "embedding", "rnn": "lstm"})
+    tokens = np.array([[1, 2], [3, 6], [0, 5]])
+    noise, zero = model.draw_noise(Key(0), 2, length=3), model.zero_state(2)
+    x = tokens if panel is PANELS["numpy"] else torch.from_numpy(tokens)
+    result = model.features(x, zero, noise)
+    features = (result[0] if panel is PANELS["numpy"] else result)[0]
+    expected = theirs(torch.from_numpy(tokens)).detach().numpy()
+    logits = weights.to_arrays({"logits": model.decoder.outputs(features)})["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-14)
+
+
+def test_renamed_slices_are_checked_for_their_range(file):
+    """A weight of the file may be a part of one of the model's."""
+    parts = {"q.weight": np.full((2, 3), 0.5), "k.weight": np.full((2, 3), 1e39)}
+    save_file(parts, file)
+    rename = {"q.weight": "weight[0:2]", "k.weight": "weight[2:4]"}
+    model = torch.nn.Linear(3, 4, bias=False)
+    with pytest.raises(ValueError, match=r"k\.weight overflows float32: got 1e\+39"):
+        weights.load(model, file, rename=rename)
+    parts["k.weight"][:] = 0.25
+    save_file(parts, file)
+    weights.load(model, file, rename=rename)
+    assert model.weight[:, 0].tolist() == [0.5, 0.5, 0.25, 0.25]

@@ -27,7 +27,7 @@ PRESENT = ".present"
 """The file that names the reader and the number of the present input."""
 SECONDS = 20
 """An input that takes longer counts as a hang: the process is ended by SIGALRM."""
-MEMORY = 1 << 30
+MEMORY = 1 << 29
 """Bytes that a reader may allocate beyond the memory of the process that starts to read."""
 
 

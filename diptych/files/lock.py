@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from diptych.files import describe_error
+from diptych.files.writing import describe_error
 
 NAME = ".lock"
 PATIENCE = 0.2
