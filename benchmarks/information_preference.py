@@ -61,7 +61,8 @@ def main() -> None:
         evaluation = Options(console, samples=SAMPLES, examples=EXAMPLES, memory_mb=1024)
         metrics = make_task(config, images).assess([panel], evaluation).metrics
         results_by_name[name] = {
-            key: metrics[f"test_{key}"] for key in ("nll", "nll_standard_error", "elbo", "kl")
+            key: metrics[f"test_{key}"]
+            for key in ("nll", "nll_standard_error", "least_effective_samples", "elbo", "kl")
         }
         results_by_name[name] |= {
             "pixels": visible_pixels(panel.model.config),

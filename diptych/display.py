@@ -1,13 +1,15 @@
-"""Tables and progress bars that keep every name and every number in a narrow terminal."""
+"""Consoles that print text as it is; tables and progress bars that keep every name and number."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
+import rich.console
 import rich.table
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import ConsoleOptions, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +18,7 @@ from rich.progress import (
     Task,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Column
 from rich.text import Text
 
@@ -25,6 +28,38 @@ GAP = 2
 """Spaces between two columns of a table without lines, and the indent under a folded name."""
 
 Rows = list[list[Text]]
+
+
+class Console(rich.console.Console):
+    """A Rich console that prints a string as it is: "[red]" is no markup, ":100:" is no emoji.
+
+    If it cannot write (the reader of a pipe has gone, the disk is full), it falls silent and the
+    work goes on; `failure` is the error then, except that of a pipe.
+    """
+
+    failure: OSError | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, **options})
+
+    def status(self, status: Any, **options: Any) -> Status:
+        return super().status(_text(status), **options)
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError as error:
+            self.failure = error
+            self._fall_silent()
+
+    def on_broken_pipe(self) -> None:
+        self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        self.quiet = True
+        target = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(target, self.file.fileno())
+        os.close(target)
 
 
 class Table(rich.table.Table):
@@ -37,14 +72,27 @@ class Table(rich.table.Table):
        onto a line below it;
     4. one record for each row: the name, then pairs of heading and value.
 
-    A table with `box=None` starts at form 2. A line longer than the terminal (a title, a long path)
-    breaks at spaces; only a word that is itself longer than the terminal breaks inside.
+    A string is printed as it is, without markup; a cell with a style is a rich.text.Text. A table
+    with `box=None` starts at form 2. A line longer than the terminal (a title, a long path) breaks
+    at spaces; only a word that is itself longer than the terminal breaks inside.
     """
+
+    def __init__(self, *headings: Any, title: Any = None, caption: Any = None, **options: Any):
+        super().__init__(
+            title=title and _text(title), caption=caption and _text(caption), **options
+        )
+        for heading in headings:
+            self.add_column(heading)
+
+    def add_column(self, header: Any = "", footer: Any = "", **options: Any) -> None:
+        super().add_column(_text(header), footer, **options)
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         super().add_row(*(_text("" if cell is None else cell) for cell in cells), **options)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(
+        self, console: rich.console.Console, options: ConsoleOptions
+    ) -> RenderResult:
         unlimited = options.update(width=10_000, max_width=10_000)
         natural = super().__rich_measure__(console, unlimited).maximum
         titles = max(_longest_word(_text(text or "")) for text in (self.title, self.caption))
@@ -55,7 +103,7 @@ class Table(rich.table.Table):
         yield from self._without_lines(console, options.max_width)
         yield from _wrapped(console, self.caption, options.max_width, "dim")
 
-    def _without_lines(self, console: Console, width: int) -> Iterator[Text]:
+    def _without_lines(self, console: rich.console.Console, width: int) -> Iterator[Text]:
         cells = [[_text(cell) for cell in column.cells] for column in self.columns]
         rows: Rows = [list(row) for row in zip(*cells, strict=True)]
         headings = [_text(column.header) for column in self.columns]
@@ -85,7 +133,7 @@ class Table(rich.table.Table):
 
     def _columns(
         self,
-        console: Console,
+        console: rich.console.Console,
         headings: Sequence[Text],
         rows: Rows,
         widths: dict[int, int],
@@ -127,7 +175,7 @@ class Table(rich.table.Table):
         return line
 
 
-def progress_bar(console: Console | None) -> Progress:
+def progress_bar(console: rich.console.Console | None) -> Progress:
     """A progress bar; None as the console shows nothing.
 
     Each task has a description, and may have a field `message` that says what is known so far. In
@@ -162,8 +210,8 @@ class _Field(ProgressColumn):
 
 
 def _text(cell: Any) -> Text:
-    """A cell as text: markup is read, but ":100:" is no emoji."""
-    return cell.copy() if isinstance(cell, Text) else Text.from_markup(str(cell), emoji=False)
+    """A cell as text: a string as it is, without markup."""
+    return cell.copy() if isinstance(cell, Text) else Text(str(cell))
 
 
 def _width(text: Text) -> int:
@@ -190,7 +238,7 @@ def _named(heading: Text, after: str) -> list[Text | tuple[str, str]]:
 
 
 def _record(
-    console: Console, headings: Sequence[Text], row: Sequence[Text], width: int
+    console: rich.console.Console, headings: Sequence[Text], row: Sequence[Text], width: int
 ) -> Iterator[Text]:
     """One row as its name and pairs of heading and value, as many pairs a line as fit."""
     yield from _wrapped(console, row[0], width)
@@ -207,7 +255,7 @@ def _record(
 
 
 def _wrapped(
-    console: Console, text: Any, width: int, style: str = "", indent: int = 0
+    console: rich.console.Console, text: Any, width: int, style: str = "", indent: int = 0
 ) -> Iterator[Text]:
     """The lines of a text, broken at spaces; nothing for None or an empty text."""
     text = _text(text or "")

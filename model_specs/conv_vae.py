@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from model_specs.common.effects import acting, check_effects
 from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 SUPPORTS = {
@@ -46,6 +47,11 @@ class ConvVAEConfig:
     """Images have S x S pixels, S = image_size a multiple of 16."""
     in_channels: int = 3
     """Images have C = in_channels channels: 3 for colour, 1 for grey."""
+    height: int | None = None
+    """The image has H = height rows, in the middle of the S x S pixels; None: S. The pixels around
+    it are a black margin, of which the encoder reads the zeros and of which there is no error."""
+    width: int | None = None
+    """The image has W = width columns, likewise; None: S."""
     out_activation: str = "sigmoid"
     """The decoder's output activation sets the range of images: sigmoid [0, 1], tanh [-1, 1], none
     all real values."""
@@ -54,7 +60,7 @@ class ConvVAEConfig:
     (bce, which needs the sigmoid), or -log N(x; recon, gaussian_std^2) in nats (gaussian)."""
     beta: float = 1.0
     """The KL term has the weight beta (Higgins et al. 2017)."""
-    gaussian_std: float = 1.0
+    gaussian_std: float = acting(1.0, recon_type=("gaussian",))
     """The Gaussian of recon_type gaussian has this standard deviation."""
     reduction: str = "mean"
     """The loss is the mean or the sum over the batch; ConvVAELoss says how pixels and latents are
@@ -68,6 +74,13 @@ class ConvVAEConfig:
             check_positive_int(name, getattr(self, name))
         if self.image_size % 2**STRIDES:
             raise ValueError(f"image_size: got {self.image_size}, takes a multiple of 16")
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value is not None:
+                check_positive_int(name, value)
+                if value >= self.image_size:
+                    size = self.image_size
+                    raise ValueError(f"{name}: got {value}, takes less than image_size {size} or None")
         check_choice("out_activation", self.out_activation, SUPPORTS)
         check_choice("recon_type", self.recon_type, RECON_TYPES)
         if self.recon_type == "bce" and self.out_activation != "sigmoid":
@@ -76,6 +89,7 @@ class ConvVAEConfig:
         check_choice("init", self.init, ("normal", "torch"))
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
+        check_effects(self)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -96,6 +110,14 @@ class ConvVAEConfig:
     def example_shape(self) -> tuple[int, ...]:
         """The shape of one image, without the batch axis."""
         return self.in_channels, self.image_size, self.image_size
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and the columns of the S x S pixels that the image takes: the rest is margin."""
+        S = self.image_size
+        H, W = self.height or S, self.width or S
+        top, left = (S - H) // 2, (S - W) // 2
+        return slice(top, top + H), slice(left, left + W)
 
 
 class ConvVAENoise(NamedTuple):
@@ -119,7 +141,7 @@ class ConvVAELoss(NamedTuple):
     kl, in nats: summed over latents, then averaged or summed over the batch by `reduction`.
     recon: mse and bce are averaged over pixels and batch for "mean" and summed for "sum", as in
     torch.nn.functional; gaussian, in nats, is summed over pixels and then averaged or summed over
-    the batch."""
+    the batch. The pixels are those of the image, without its margin."""
 
     total: Any  # recon + beta kl
     recon: Any

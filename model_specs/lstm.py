@@ -31,9 +31,6 @@ class LSTMConfig(RecurrentConfig):
     hidden_dim: int = 200
     num_layers: int = 2
     seq_len: int = 20
-    scheme: str = "none"
-    rate: float = 0.0
-    recurrent_rate: float | None = None
     word_rate: float = 0.0
     """With this probability, in [0, 1), the whole vector of a word is dropped wherever the word
     stands in the window (Gal & Ghahramani 2016)."""

@@ -31,9 +31,6 @@ class RNNConfig(RecurrentConfig):
     output_dim: int = 16
     """A step has O = output_dim outputs: logits over O symbols, or O numbers."""
     seq_len: int = 64
-    scheme: str = "none"
-    rate: float = 0.0
-    recurrent_rate: float | None = None
     likelihood: str = "cross_entropy"
     """The error of a step is -log softmax(outputs)[y] in nats for symbols y (cross_entropy), or the
     sum over O of (output - y)^2 for numbers y (squared_error)."""

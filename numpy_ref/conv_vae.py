@@ -50,14 +50,31 @@ def _identity(x: Array) -> tuple[Array, Vjp]:
 ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": functional.tanh, "none": _identity}
 
 
+def inside(x: Array, window: tuple[slice, slice]) -> tuple[Array, Vjp]:
+    """The values of the images within their black margin.   x (N, C, S, S) -> (N, C H W)
+
+    Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
+    """
+    y = x[..., *window]
+
+    def vjp(dy: Array) -> Array:
+        dx = np.zeros_like(x)
+        dx[..., *window] = dy.reshape(y.shape)
+        return dx
+
+    return y.reshape(len(x), -1), vjp
+
+
 class ConvVAE(Module):
     """x -> convolutions -> q(z|x) = N(mu, exp(logvar));   z -> transposed convolutions -> recon.
 
         loss = recon error + beta KL(q(z|x) || N(0, I))
+        recon error = sum over the C H W values of the image, without its black margin
 
     In training mode batch normalisation makes each image depend on its batch; call `eval()` first
     to compute images independently.
-    Shapes: N images of C channels, S x S pixels; Z = latent_dim, K draws.
+    Shapes: N images of C channels, S x S pixels, of them H x W inside the margin; Z = latent_dim,
+    K draws.
     Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
@@ -169,18 +186,19 @@ class ConvVAE(Module):
         (mu, logvar), encode_vjp = self.encode(x)
         z, z_vjp = self.reparameterize(mu, logvar, self._eps(x, noise))
         outputs, decode_vjp = self.decode(z)
-        target = x.reshape(len(x), -1)
-        error, error_vjp = self._error(outputs.reshape(target.shape), target)  # (N,)
+        inner, inner_vjp = inside(outputs, self.config.window)
+        target, _ = inside(x, self.config.window)
+        error, error_vjp = self._error(inner, target)  # (N,)
         kl, kl_vjp = gaussian_kl(mu, logvar)  # (N,)
 
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
         per_pixel = self.config.reduction == "mean" and self.config.recon_type != "gaussian"
-        recon_weight = weight / x[0].size if per_pixel else weight
+        recon_weight = weight / target[0].size if per_pixel else weight
         recon_term, kl_term = recon_weight * error.sum(), weight * kl.sum()
 
         def backward() -> None:
             dmu_kl, dlogvar_kl = kl_vjp(np.full_like(kl, self.config.beta * weight))
-            doutputs = error_vjp(np.full_like(error, recon_weight)).reshape(x.shape)
+            doutputs = inner_vjp(error_vjp(np.full_like(error, recon_weight)))
             dmu, dlogvar = z_vjp(decode_vjp(doutputs))
             encode_vjp(dmu + dmu_kl, dlogvar + dlogvar_kl)
 
@@ -188,7 +206,7 @@ class ConvVAE(Module):
         return ConvVAELoss(total, recon_term, kl_term), backward
 
     def _error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
-        """The reconstruction error, summed over D = C S S values.   (..., D) both -> (...)"""
+        """The reconstruction error, summed over D = C H W values.   (..., D) both -> (...)"""
         if self.config.recon_type == "bce":
             return bernoulli_nll(outputs, x)
         mean, mean_vjp = self.activate(outputs)
@@ -200,6 +218,8 @@ class ConvVAE(Module):
 
     def log_weight(self, x: Array, noise: ConvVAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+            log p(x|z) = sum over the C H W values inside the margin of log p(x_i|z)
 
         The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
         of Burda et al. (2015), which tends to log p(x).
@@ -215,7 +235,8 @@ class ConvVAE(Module):
         checks.check_noise("eps", noise.eps, (len(x), None, Z), self.dtype)
         z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         outputs, _ = self.decode(z.reshape(-1, Z))
-        nll, _ = self._error(outputs.reshape(*z.shape[:2], -1), x.reshape(len(x), 1, -1))
+        inner, target = (inside(a, self.config.window)[0] for a in (outputs, x))
+        nll, _ = self._error(inner.reshape(*z.shape[:2], -1), target[:, None])
         return -nll - gaussian_kl_sampled(logvar, z, noise.eps)[0]
 
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Array:

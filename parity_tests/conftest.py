@@ -10,16 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from diptych import cli, data, pairs, weights
+from diptych.cli import terminal
 from diptych.data import Dataset, Split
+from diptych.display import Console
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
 
 # two workers on two cores: more threads than that only wait for each other
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz-inputs", type=int, default=200, help="changed inputs for each reader (fuzz)"
+    )
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def real() -> Callable[[str], Any]:
 @pytest.fixture
 def run(capsys: Any, monkeypatch: Any) -> Callable[..., tuple[int, str, str]]:
     """run("check", "mlp_vae") -> (exit status, stdout, stderr), wide enough not to wrap."""
-    monkeypatch.setattr(cli.terminal, "console", Console(width=200))
+    monkeypatch.setattr(terminal, "console", Console(width=200))
     monkeypatch.delenv("DIPTYCH_DATA", raising=False)
 
     def invoke(*arguments: Any) -> tuple[int, str, str]:

@@ -47,14 +47,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def inside(x: Tensor, window: tuple[slice, slice]) -> Tensor:
+    """The values of the images within their black margin.   x (N, C, S, S) -> (N, C H W)
+
+    Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
+    """
+    return x[..., *window].flatten(1)
+
+
 class ConvVAE(Module):
     """x -> convolutions -> q(z|x) = N(mu, exp(logvar));   z -> transposed convolutions -> recon.
 
         loss = recon error + beta KL(q(z|x) || N(0, I))
+        recon error = sum over the C H W values of the image, without its black margin
 
     In training mode batch normalisation makes each image depend on its batch; call `eval()` first
     to compute images independently.
-    Shapes: N images of C channels, S x S pixels; Z = latent_dim, K draws.
+    Shapes: N images of C channels, S x S pixels, of them H x W inside the margin; Z = latent_dim,
+    K draws.
     Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
@@ -152,17 +162,19 @@ class ConvVAE(Module):
         """
         mu, logvar = self.encode(x)
         z = self.reparameterize(mu, logvar, self._eps(x, noise))
-        error = self._error(self.decode(z).flatten(1), x.flatten(1))  # (N,)
+        inner = inside(self.decode(z), self.config.window)
+        target = inside(x, self.config.window)
+        error = self._error(inner, target)  # (N,)
         kl = gaussian_kl(mu, logvar)  # (N,)
 
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
         per_pixel = self.config.reduction == "mean" and self.config.recon_type != "gaussian"
-        recon_weight = weight / x[0].numel() if per_pixel else weight
+        recon_weight = weight / target[0].numel() if per_pixel else weight
         recon_term, kl_term = recon_weight * error.sum(), weight * kl.sum()
         return ConvVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
 
     def _error(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """The reconstruction error, summed over D = C S S values.   (..., D) both -> (...)"""
+        """The reconstruction error, summed over D = C H W values.   (..., D) both -> (...)"""
         if self.config.recon_type == "bce":
             return bernoulli_nll(outputs, x)
         mean = self.activate(outputs)
@@ -175,6 +187,8 @@ class ConvVAE(Module):
     @torch.no_grad()
     def log_weight(self, x: Tensor, noise: ConvVAENoise) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
+
+            log p(x|z) = sum over the C H W values inside the margin of log p(x_i|z)
 
         The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
         of Burda et al. (2015), which tends to log p(x).
@@ -189,7 +203,8 @@ class ConvVAE(Module):
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
         z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         outputs = self.decode(z.flatten(0, 1))
-        nll = self._error(outputs.reshape(*z.shape[:2], -1), x.flatten(1)[:, None])
+        inner, target = (inside(a, self.config.window) for a in (outputs, x))
+        nll = self._error(inner.reshape(*z.shape[:2], -1), target[:, None])
         return -nll - gaussian_kl_sampled(logvar, z, noise.eps)
 
     @torch.no_grad()

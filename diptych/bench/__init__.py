@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.text import Text
 
 from diptych import pairs
 from diptych.bench import autoregressive, convolutional, recurrent, whole
@@ -119,7 +120,7 @@ def bench(
         for size in pairs.get(model).sizes:
             for dtype in ("float64", "float32"):
                 for operation in operations(model):
-                    status.update(f"timing {size} {dtype} {operation}")
+                    status.update(Text(f"timing {size} {dtype} {operation}"))
                     load = workload(model, size, dtype, operation, compiled=compiled)
                     times = interleaved(load.runs, rounds)
                     metrics[load.name] = _medians(times, base)

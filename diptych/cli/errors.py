@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from rich.markup import escape
+from rich.text import Text
 
 from diptych.cli import terminal
 
@@ -20,6 +20,13 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "lab": {"name": "data", "root": "data_root"},
 }
 """For each command: the option that sets an argument of the library with another name."""
+
+_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|out of memory|unable to allocate|bad_alloc|"
+    "storage size calculation overflowed|array is too big|maximum allowed dimension exceeded",
+    re.IGNORECASE,
+)
+_BYTES = re.compile(r"(?:allocate|Tried to allocate) ([\d.]+ *[KMGTPE]?i?B|\d+ bytes)[^.]*")
 
 
 class BadInputError(ValueError):
@@ -34,16 +41,45 @@ def bad_input() -> Iterator[None]:
     """Turn the errors inside the block into BadInputError."""
     try:
         yield
-    except (ValueError, OSError, RuntimeError) as error:
-        raise BadInputError(str(error)) from error
+    except Exception as error:
+        raise BadInputError(describe(error)) from error
 
 
 def fail(message: str, status: int) -> NoReturn:
     """Print one line and end the process; a rank other than 0 adds its number."""
     rank = os.environ.get("RANK") or "0"
     message = message if rank == "0" else f"rank {rank}: {message}"
-    terminal.errors.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    line = Text.assemble(("error:", "bold red"), " ", one_line(message))
+    terminal.errors.print(line, highlight=False)
     sys.exit(status)
+
+
+def one_line(message: str) -> str:
+    """The message without line breaks and control characters; blanks within a line stay."""
+    line = re.sub(r"\s*[\n\r\v\f\x85\u2028\u2029]\s*", " ", message.strip())
+    return "".join(
+        c
+        if c.isprintable() or c in " \t\xa0" or "\udc80" <= c <= "\udcff"
+        else c.encode("unicode_escape").decode()
+        for c in line
+    )
+
+
+def describe(error: Exception) -> str:
+    """The message of an error: a file that the system refused, memory, wrong input or a bug."""
+    text = str(error)
+    if isinstance(error, MemoryError) or _MEMORY.search(text):
+        size = _BYTES.search(text)
+        return "not enough memory" + (f" ({size.group()})" if size else "")
+    if isinstance(error, OSError) and error.strerror:
+        names = [
+            os.fsdecode(n) for n in (error.filename2, error.filename) if isinstance(n, str | bytes)
+        ]
+        return f"{names[0]}: {error.strerror}" if names else error.strerror
+    is_input = isinstance(error, ValueError | OSError | RuntimeError)
+    if is_input and not isinstance(error, RecursionError | NotImplementedError) and text:
+        return text
+    return f"{type(error).__name__}: {text or 'no message'}: a bug: rerun with --debug"
 
 
 def name_options(message: str, command: Any, arguments: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ import textwrap
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from diptych.cli import terminal
 from diptych.display import Table
@@ -81,7 +80,7 @@ def _pairs() -> Table:
     table = Table("pair", "default data", "variants, for `diptych check 'PAIR[VARIANT]'`", box=None)
     for model, pair in PAIRS.items():
         variants = (name.removeprefix(model) for name in names([model]))
-        table.add_row(model, pair.data, escape(" ".join(filter(None, variants))))
+        table.add_row(model, pair.data, " ".join(filter(None, variants)))
     return table
 
 
@@ -90,7 +89,7 @@ def _presets() -> Table:
 
     table = Table("preset", "model", "data", "reproduces", box=None)
     for name, preset in PRESETS.items():
-        table.add_row(name, preset.model, preset.data or "default", escape(preset.source))
+        table.add_row(name, preset.model, preset.data or "default", preset.source)
     return table
 
 

@@ -97,8 +97,10 @@ def lab(
     checks.check_experiment(name)
     check_positive_int("seeds", seeds)
     checks.check_data(data)
-    checks.check_folder("out", out)
+    files = [f"{name}.{kind}" for kind in ("json", "png", "txt")]
+    checks.check_folder("out", out, files)
     checks.check_file("record", record, ".json")
+    checks.check_distinct({"record": record}, [out / file for file in files])
     from diptych.lab import run_lab
 
     with terminal.flushed_denormals():
@@ -132,7 +134,7 @@ def site(
     The pages need no server and no network. The exit status is 1 if a definition lacks its twin or
     a pair diverges.
     """
-    checks.check_folder("out", out)
+    checks.check_folder("out", out, ["index.html"], ["pages", "assets"])
     from diptych.site.build import build_site
 
     result = build_site(out, terminal.console, check=check)
@@ -158,7 +160,8 @@ def study(
     The data are embedded. The index of the site is the last line that is printed. The exit status
     is 1 if the panels diverge.
     """
-    checks.check_folder("out", out)
+    folders = ["pages", "assets", "figures", "lab", "memory"]
+    checks.check_folder("out", out, ["index.html", "check.json", "summary.json"], folders)
     check_positive_int("epochs", epochs)
     check_positive_int("workers", workers)
     from diptych.study import study as run_study

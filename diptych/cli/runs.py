@@ -54,7 +54,7 @@ def evaluate(
     check_choice("split", split, ("train", "valid", "test"))
     checks.check_data(data)
     checks.check_device(device)
-    checks.check_file("record", record, ".json")
+    checks.check_record(record, *runs)
     checks.check_runs(*runs)
     from diptych.commands.evaluate import evaluate_runs
     from diptych.tasks import Options
@@ -145,7 +145,7 @@ def curves(
     The two runs must have the same settings apart from --backend.
     """
     checks.check_file("out", out, ".png")
-    checks.check_file("record", record, ".json")
+    checks.check_record(record, left, right)
     checks.check_runs(left, right)
     from diptych.commands.curves import compare_runs
 

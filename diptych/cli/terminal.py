@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from diptych.display import Console
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from diptych.cli import checks, terminal
 from diptych.cli.terminal import DEVICE, DTYPE, DataRoot, option
+from diptych.display import Console
 from diptych.names import MODELS
 
 # Each option of a run is None unless the user sets it. Then a preset, the folder of a resumed run,
@@ -167,9 +167,10 @@ def train(
     checks.check_data(data)
     checks.check_dtype(dtype)
     checks.check_device(device)
-    checks.check_folder("out", out)
+    checks.check_folder("out", out, checks.TRAINED_FILES)
     from diptych.commands.train import prepare
     from diptych.panels.ranks import joined
+    from diptych.training.outcome_warning import outcome_warning
     from diptych.training.train import train as run_training
 
     run, dataset = prepare(
@@ -194,4 +195,7 @@ def train(
     else:
         message = f"{steps}; weights, checkpoint and metrics in {out}"
     console.print(message, markup=False, soft_wrap=True)
+    warning = outcome_warning(outcome, run, dataset)
+    if warning is not None:
+        console.print(warning, markup=False, soft_wrap=True)
     raise typer.Exit(130 if outcome.interrupted else 0)

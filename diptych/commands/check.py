@@ -8,7 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from diptych import pairs
 from diptych.display import Table
@@ -48,7 +48,7 @@ def check_pairs(
         with console.status("comparing") as status:
             group = []
             for name in variants:
-                status.update(f"comparing {name}")
+                status.update(Text(f"comparing {name}"))
                 group.append(check_pair(name, dtype, device))
         console.print(_table(f"{model}, {dtype} on {device}", group))
         reports += group
@@ -107,15 +107,15 @@ def _expand(model: str) -> list[str]:
     return [model] if model == streams.NAME else pairs.names([model])
 
 
-def _line(report: Report) -> tuple[str, ...]:
+def _line(report: Report) -> tuple[str | Text, ...]:
     """Return the cells of one report in the table."""
     masks = {None: "none", True: "equal", False: "DIFFER"}[report.masks_equal]
     worst = report.worst if report.rows else None
     return (
-        escape(report.name),
+        report.name,
         str(len(report.rows)),
-        "[green]agrees[/]" if report.ok else f"[bold red]{report.result.upper()}[/]",
+        Text("agrees", "green") if report.ok else Text(report.result.upper(), "bold red"),
         masks,
         f"{worst.error:.1e}" if worst else "",
-        escape(worst.name) if worst else "",
+        worst.name if worst else "",
     )

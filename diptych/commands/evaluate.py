@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from diptych.commands.open import check_same_data, load_data, open_run
 from diptych.display import Table
 from diptych.files import write_json
@@ -77,12 +75,14 @@ def evaluate_runs(
         )
     if result.partial is not None:
         result.partial.unlink(missing_ok=True)
-    table = Table(title=escape(f"{', '.join(map(str, paths))}: {result.title}"))
+    table = Table(title=f"{', '.join(map(str, paths))}: {result.title}")
     for heading in ("quantity", "value", "unit"):
         table.add_column(heading)
     for line in result.lines:
         table.add_row(*line)
     options.console.print(table)
+    for note in result.notes:
+        options.console.print(note, markup=False)
     return metrics
 
 

@@ -53,6 +53,7 @@ def load_data(
         head, _, _ = config.data.partition(":")
         takes = f"{head}:PATH" if names_path(config.data) else config.data
         raise ValueError(f"data: got {name!r} for a run on {config.data}, takes {takes}")
+    data.check_root(name or config.data, data_root)
     try:
         return data.load(name or config.data, data_root)
     except ValueError as error:

@@ -26,6 +26,8 @@ def sample_run(
     config, folder, panel = open_run(path, last=last, device=device)
     settings = folder.settings()
     if has_vocabulary(settings):
+        if data_root is not None:
+            raise ValueError(f"root: got '{data_root}' with a run on text, takes no folder")
         vocabulary = read_vocabulary(folder.path, settings)
         return sample_text(panel, vocabulary, options, config.data)
     dataset = load_data(config, data_root=data_root)

@@ -44,5 +44,6 @@ def prepare(
         name = data or earlier.data
     else:
         name = data or default_data(model, preset)
+    data_sets.check_root(name, data_root)
     dataset = data_sets.load(name, data_root)
     return settings(model, name, dataset, preset, changes, options), dataset

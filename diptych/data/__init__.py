@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import PurePath
 
 from diptych.data import (
     caltech101,
@@ -41,6 +40,7 @@ __all__ = [
     "MemoryTask",
     "Split",
     "Vocabulary",
+    "check_root",
     "load",
 ]
 
@@ -78,6 +78,8 @@ PARAMETRIC: dict[str, Callable[[str], Data]] = {
 """Loaders of the names that take arguments: each is called with the text after the first colon."""
 
 
+EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "topics", "copy", "adding")
+"""The data sets that need no files, up to the first slash or colon."""
 TEXTS = ("ptb", "topics", "text", "words")
 """The names of the texts, up to the first slash or colon."""
 
@@ -97,7 +99,7 @@ def load(name: str, root: Root = None) -> Data:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
-    if _is_path(str(name)):
+    if _is_path(head if colon else str(name)):  # txt:a/b is a misspelt text:PATH
         raise ValueError(
             f"name: got {name!r}, which is a path, takes the name of a data set (`diptych list "
             "data`): --data-root (root=...) gives the folder of its files, text:PATH a text file"
@@ -107,11 +109,18 @@ def load(name: str, root: Root = None) -> Data:
     raise ValueError(f"name: got {name!r}, takes one of {', '.join(map(repr, forms))}{hint}")
 
 
+def check_root(name: str, root: Root) -> None:
+    """Raise ValueError for a folder `root` that the data set `name` would not read."""
+    head = _head(name).partition("/")[0]
+    if root is not None and (head in EMBEDDED or ":" in name):
+        reason = "which needs no files" if head in EMBEDDED else "which names its own place"
+        raise ValueError(f"root: got '{root}' with data {name!r}, {reason}, takes no folder")
+
+
 def _is_path(name: str) -> bool:
-    """Return True if `name` looks like a path: a separator (not in ptb/...), or a file suffix."""
-    path = PurePath(name)
-    has_folder = len(path.parts) > 1 and path.parts[0] not in DATASETS
-    return has_folder or bool(path.suffix) or name in ("~", ".", "..")
+    """Return True if `name` looks like a path: a separator (not in ptb/...), or a dot."""
+    first, separator, _ = name.replace("\\", "/").partition("/")
+    return bool(separator and first not in DATASETS) or "." in name or name == "~"
 
 
 def is_text(name: str) -> bool:

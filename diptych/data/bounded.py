@@ -39,6 +39,10 @@ class Readable(Protocol):
     def read(self, count: int, /) -> bytes: ...
 
 
+_CHUNK = 1 << 20
+"""Bytes that are read at a time where the size is not known: `read(n)` allocates n at once."""
+
+
 @contextmanager
 def open_regular(path: Path, expected: str = "a file") -> Iterator[BinaryIO]:
     """Open a regular file for reading; links to regular files are followed.
@@ -72,8 +76,13 @@ def read_file(path: Path, limit: int, expected: str = "a file") -> bytes:
     """
     with open_regular(path, expected) as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > limit else file.read(limit + 1)
-    if max(size, len(data)) > limit:  # the size in the file system can be wrong, as in /proc
+        chunks = [b"" if size > limit else file.read(size + 1)]
+        total = len(chunks[0])
+        while chunks[-1] and size < total <= limit:  # the size can be wrong, as in /proc
+            chunks.append(file.read(min(_CHUNK, limit + 1 - total)))
+            total += len(chunks[-1])
+    data = b"".join(chunks)
+    if max(size, len(data)) > limit:
         raise ValueError(
             f"{path}: found {max(size, len(data))} bytes, expected {expected} "
             f"of at most {limit} bytes"
@@ -136,9 +145,7 @@ def _read_declared(
         source.check_length(size)
     content = io.BytesIO()
     content.write(head)
-    while content.tell() <= size and (
-        chunk := source.read(min(1 << 20, size + 1 - content.tell()))
-    ):
+    while content.tell() <= size and (chunk := source.read(min(_CHUNK, size + 1 - content.tell()))):
         content.write(chunk)
     return content.getvalue()
 

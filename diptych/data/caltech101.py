@@ -43,7 +43,9 @@ def load(root: Root = None) -> Dataset:
     """
     path = find_file(data_root(root), (MAT,), FOLDERS)
     splits = read_mat(path)
-    check_distinct(path, {f"{part}_data": x for part, (x, _) in zip(PARTS, splits, strict=True)})
+    check_distinct(
+        path, {f"key {part}_data": x for part, (x, _) in zip(PARTS, splits, strict=True)}
+    )
     train, valid, test = (Split(_silhouettes(pixels), labels) for pixels, labels in splits)
     summary = (
         f"caltech101_silhouettes: {count(train, valid, test)} of {SIDE}x{SIDE}, "
@@ -86,10 +88,10 @@ def _check(
     valid = (array >= low) & (array <= high) & (array == np.rint(array))  # False for NaN
     if not valid.all():
         row, column = np.argwhere(~valid)[0]
-        found = f"{array[row, column]:g}"
+        value = f"{array[row, column]:g}"
         if high == 1 and not ((array != 0) & (array != 255)).any():
-            found += " for 1, all values are 0 or 255"
-        raise ValueError(f"{path}: key {key}: row {row}: found {found}, expected {expected}")
+            value += " for 1, all values are 0 or 255"
+        raise ValueError(f"{path}: key {key}: row {row}: found {value}, expected {expected}")
 
 
 def _check_polarity(path: Path, key: str, background: np.ndarray) -> None:

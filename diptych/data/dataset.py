@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from model_specs.common.fields import exact
+
 Root = str | Path | None
 
 
@@ -34,7 +36,7 @@ class Split:
             )
         low, high = x.min(), x.max()
         if not (low >= 0 and high <= 1):  # NaN fails here as well
-            raise ValueError(f"x: got values from {low:g} to {high:g}, takes [0, 1]")
+            raise ValueError(f"x: got values from {exact(low)} to {exact(high)}, takes [0, 1]")
         if y is not None and (y.shape != x.shape[:1] or y.dtype != np.int64):
             raise ValueError(f"y: got {y.dtype} {y.shape}, takes int64 {x.shape[:1]}")
 

@@ -45,7 +45,9 @@ def read_idx(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
             )
         return start + size
 
-    data = read_declared(path, start, declared_size, max(LIMIT, path.stat().st_size), "an IDX file")
+    data = read_declared(
+        path, forms.HEAD, declared_size, max(LIMIT, path.stat().st_size), "an IDX file"
+    )
     _check_length(path, len(data), data, shape)
     return np.frombuffer(data, np.uint8, offset=start).reshape(_sizes(data, shape))
 

@@ -69,7 +69,7 @@ def read_matrices(path: Path, keys: Sequence[str], limit: int) -> dict[str, np.n
     with open_regular(path, EXPECTED) as file:
         for elements, size in _scan(path, file):
             header = _read_header(elements)
-            if header.name not in keys:
+            if header.name is None or header.name not in keys:
                 continue
             elements.place = f"{path}: key {header.name}"
             if header.name in matrices:
@@ -113,20 +113,20 @@ def _byte_order(path: Path, header: bytes) -> str:
     release = struct.unpack(f"{order}H", version)[0] if order else None
     form = forms.describe(header)
     if release == _HDF5 or (form and "HDF5" in form):
-        found = "a file of MATLAB 7.3, v7.3, which is HDF5 (save it with '-v7')"
+        content = "a file of MATLAB 7.3, v7.3, which is HDF5 (save it with '-v7')"
     elif form and form != "a MATLAB 5 file":
-        found = form
+        content = form
     elif 0 in header[:4]:
-        found = "a file of MATLAB 4, or no MATLAB file"
+        content = "a file of MATLAB 4, or no MATLAB file"
     elif len(header) < _HEADER:
-        found = f"{len(header)} bytes, a truncated file" if header else "an empty file"
+        content = f"{len(header)} bytes, a truncated file" if header else "an empty file"
     elif not order:
-        found = f"no MATLAB file, offset 126 has {mark.hex(' ')} in place of 49 4d or 4d 49"
+        content = f"no MATLAB file, offset 126 has {mark.hex(' ')} in place of 49 4d or 4d 49"
     elif release != _VERSION:
-        found = f"version {release:#06x} at offset 124, not {_VERSION:#06x}"
+        content = f"version {release:#06x} at offset 124, not {_VERSION:#06x}"
     else:
         return order
-    raise ValueError(f"{path}: found {found}, expected {EXPECTED}")
+    raise ValueError(f"{path}: found {content}, expected {EXPECTED}")
 
 
 @dataclass(slots=True)
@@ -162,8 +162,8 @@ class _Elements:
         self.taken += len(self.source.read(-size % 8))  # the last element can lack its padding
         return kind, data
 
-    def error(self, found: str, expected: str = EXPECTED) -> ValueError:
-        return ValueError(f"{self.place}: {found}, expected {expected}")
+    def error(self, fault: str, expected: str = EXPECTED) -> ValueError:
+        return ValueError(f"{self.place}: {fault}, expected {expected}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +200,13 @@ def _read_header(elements: _Elements) -> _Header:
 def _read_values(elements: _Elements, header: _Header, size: int, limit: int) -> np.ndarray:
     """Read the values of a matrix after its header; `size` is that of the whole matrix."""
     if header.kind not in _NUMERIC or header.is_complex:
-        found = "a complex matrix" if header.kind in _NUMERIC else _CLASSES.get(header.kind)
-        found = found or f"class {header.kind}"
-        raise elements.error(f"found {found}", "a matrix of real numbers")
+        content = "a complex matrix" if header.kind in _NUMERIC else _CLASSES.get(header.kind)
+        content = content or f"class {header.kind}"
+        raise elements.error(f"found {content}", "a matrix of real numbers")
     count = math.prod(header.shape)
     if count > limit:
         raise elements.error(f"found {header.shape}, {count} values", f"at most {limit}")
-    kind, data = elements.element(8 * limit)
+    kind, data = elements.element(8 * count)
     if kind not in _DTYPES:
         raise elements.error(f"found values of type {kind}", "integers or floats")
     dtype = np.dtype(_DTYPES[kind])
@@ -216,5 +216,5 @@ def _read_values(elements: _Elements, header: _Header, size: int, limit: int) ->
         )
     if elements.taken != size or elements.source.read(1):  # to read on checks the zlib checksum
         raise elements.error(f"found a matrix that does not end after {size} bytes")
-    values = np.frombuffer(data, dtype.newbyteorder(elements.order))
+    values = np.frombuffer(data, f"{elements.order}{_DTYPES[kind]}")
     return values.astype(dtype, copy=False).reshape(header.shape, order="F")

@@ -89,10 +89,10 @@ def _read(published: Published, root: Path) -> tuple[list[Path], list[np.ndarray
     try:
         paths = find_files(root, [spellings(name) for name in FILES], published.folders)
     except ValueError as error:
-        if arrays := _read_npz(published, root):
-            return arrays
-        raise ValueError(f"{error}{_other_forms(root)}") from None
-    arrays = []
+        if archived := _read_npz(published, root):
+            return archived
+        raise ValueError(f"{error}{_other_forms(published, root)}") from None
+    arrays: list[np.ndarray] = []
     for images, labels in ((paths[0], paths[1]), (paths[2], paths[3])):
         arrays += [read_idx(images, (None, SIDE, SIDE)), read_idx(labels, (None,))]
         _check_labels(labels, arrays[-1], len(arrays[-2]), images.name)
@@ -141,12 +141,14 @@ def _check_labels(
         )
 
 
-def _other_forms(root: Path) -> str:
+def _other_forms(published: Published, root: Path) -> str:
     """Name files of the same data in forms that are not read, for the end of an error."""
+    folders = dict.fromkeys((".", *published.folders))
     return "".join(
-        f"; found {root / name}, {form}, which is not read"
+        f"; found {root / folder / name}, {form}, which is not read"
+        for folder in folders
         for name, form in OTHER_FORMS.items()
-        if file_kind(root / name) == "a file"
+        if file_kind(root / folder / name) == "a file"
     )
 
 

@@ -25,7 +25,7 @@ _MAGIC = b"\x93NUMPY"
 _EXPECTED = "an .npz archive"
 _DESCR = re.compile(r"'descr'\s*:\s*(?:'([^']*)'|(\[))")
 _ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)\b")
-_SHAPE = re.compile(r"'shape'\s*:\s*\(([\d\s,]*)\)")
+_SHAPE = re.compile(r"'shape'\s*:\s*\(((?:[0-9]+\s*,\s*)*(?:[0-9]+\s*)?)\)")
 _BYTE = ("|u1", "<u1", ">u1", "=u1", "u1")
 
 
@@ -69,20 +69,20 @@ def _read_examples(content: Content, shape: tuple[int, ...], most: int) -> np.nd
     length = int.from_bytes(start[8 : 12 if long else 10], "little")
     if start[6] not in (1, 2, 3) or length > _MAX_HEADER:
         raise content.error(f"found version {start[6]} of .npy with a header of {length} bytes")
-    header = (b"" if long else start[10:]) + content.read(length - (0 if long else 2))
-    dtype, is_fortran, found = _parse(content, header.decode("latin-1"))
+    header = (b"" if long else start[10:]) + content.read(max(0, length - (0 if long else 2)))
+    dtype, is_fortran, sizes = _parse(content, header.decode("latin-1"))
     if dtype == "object":
         raise content.error("Object arrays cannot be loaded: they are pickles, found dtype object")
-    if dtype != "uint8" or not found or not found[0] or found[1:] != shape:
-        raise content.error(f"found {dtype} {_printed(found)}")
-    if found[0] > most:
-        raise content.error(f"found {dtype} {_printed(found)} of more than {most} examples")
-    size = math.prod(found)
+    if dtype != "uint8" or not sizes or not sizes[0] or sizes[1:] != shape:
+        raise content.error(f"found {dtype} {_printed(sizes)}")
+    if sizes[0] > most:
+        raise content.error(f"found {dtype} {_printed(sizes)} of more than {most} examples")
+    size = math.prod(sizes)
     values = content.read(size)
     if len(values) < size:
-        raise content.error(f"found {len(values)} bytes for {_printed(found)}")
+        raise content.error(f"found {len(values)} bytes for {_printed(sizes)}")
     content.check()
-    return np.frombuffer(values, np.uint8).reshape(found, order="F" if is_fortran else "C")
+    return np.frombuffer(values, np.uint8).reshape(sizes, order="F" if is_fortran else "C")
 
 
 def _parse(content: Content, header: str) -> tuple[str, bool, tuple[int, ...]]:

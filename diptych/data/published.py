@@ -75,13 +75,14 @@ def identify(images: np.ndarray, labels: np.ndarray) -> Published | None:
     A whole set is recognised in any order, by its class counts and its mean; a part that begins
     like one, by its first ten labels.
     """
-    counts = tuple(np.bincount(labels, minlength=CLASSES).tolist())
-    mean = float(images.mean()) / 255
+    first = tuple(labels[:10].tolist())
     for published in FAMILY:
-        value, uncertainty = published.mean
-        if counts == published.counts and abs(mean - value) <= uncertainty:
+        if published.start == first:
             return published
-        if published.start and published.start == tuple(labels[: len(published.start)].tolist()):
+    counts = tuple(np.bincount(labels, minlength=CLASSES).tolist())
+    for published in FAMILY:
+        mean, uncertainty = published.mean
+        if counts == published.counts and abs(float(images.mean()) / 255 - mean) <= uncertainty:
             return published
     return None
 

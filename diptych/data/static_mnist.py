@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from diptych.data import forms
-from diptych.data.bounded import Gunzip, open_regular, read_head
+from diptych.data.bounded import Gunzip, Readable, open_regular, read_head
 from diptych.data.dataset import Dataset, Root, Split, count, data_root, find_file, find_files
 from diptych.data.npz import read_npz
 from diptych.data.splits import check_distinct
@@ -107,7 +107,8 @@ def _lines(path: Path) -> Iterator[bytes]:
     if form != ("a gzip file" if packed else None):
         raise ValueError(f"{path}: found {form or 'no gzip file'}, expected {expected}")
     with open_regular(path, expected) as file:
-        source, rest = Gunzip(file, path, expected) if packed else file, b""
+        source: Readable = Gunzip(file, path) if packed else file
+        rest = b""
         while chunk := source.read(_LINE):
             *lines, rest = (rest + chunk).split(b"\n")
             yield from lines

@@ -27,9 +27,10 @@ def check_grey(source: object, images: np.ndarray) -> None:
 def check_dark_ground(source: object, images: np.ndarray, white: int) -> None:
     """Raise ValueError if the images look inverted, dark strokes on a bright ground.
 
-    `white` is the value of a pixel that is fully on: 255 or 1.
+    `white` is the value of a pixel that is fully on: 255 or 1. The mean is that of 1000 to 2000
+    images, evenly spaced, or of all if there are fewer.
     """
-    mean = float(images.mean())
+    mean = float(images[:: max(1, len(images) // 1000)].mean())
     if mean > BRIGHT * white:
         raise ValueError(
             f"{source}: found a mean of {mean:.{1 if white > 1 else 3}f}, expected bright strokes "
@@ -39,13 +40,14 @@ def check_dark_ground(source: object, images: np.ndarray, white: int) -> None:
 
 def check_ink(source: object, images: np.ndarray) -> None:
     """Raise ValueError if no pixel of black and white images is 1."""
-    if not images.any():
+    if not images.max():
         raise ValueError(f"{source}: found no pixel that is 1, expected images of 0 and 1")
 
 
 def is_black_and_white(images: np.ndarray) -> bool:
     """Return True if each byte is 0 or 255."""
-    return not ((images != 0) & (images != 255)).any()
+    pieces = (images[start : start + 100] for start in range(0, len(images), 100))
+    return all(((piece == 0) | (piece == 255)).all() for piece in pieces)  # ends at the first grey
 
 
 def count_remark(expected: tuple[int, ...], counts: tuple[int, ...], name: str) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from diptych import pairs
 from diptych.arrays import map_arrays, to_numpy
 from diptych.evaluation.memory import rows_within
 from diptych.panels import Panel
+from diptych.remarks import ONE_DRAW
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 
@@ -30,11 +32,13 @@ class Evaluation:
     elbo: float
     """mean of log w over the same samples; elbo <= -nll, and E[-nll] <= log p(x)"""
     bits_per_dim: float
-    """nll / (D log 2), where D counts the values of an example, including a model's margin"""
+    """nll / (D log 2), where D counts the values of an example, without a model's margin"""
     effective_samples: float
     """(sum_k w_k)^2 / sum_k w_k^2, from 1 to K: see `Sums.effective_samples`"""
     least_effective_samples: float
     """the smallest effective sample size of any example"""
+    one_draw_share: float
+    """the share of the examples whose effective sample size is below 2"""
 
 
 @dataclass
@@ -116,15 +120,17 @@ def importance_weighted(
         if after is not None:
             after(sums)
     nll, effective = sums.nll(samples), sums.effective_samples()
+    values = pairs.traits(panel.model.config).values or x[0].size
     return Evaluation(
         examples=len(x),
         samples=samples,
         nll=float(nll.mean()),
         nll_standard_error=float(nll.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None,
         elbo=float(sums.log_w.mean() / samples),
-        bits_per_dim=float(nll.mean() / (x[0].size * math.log(2))),
+        bits_per_dim=float(nll.mean() / (values * math.log(2))),
         effective_samples=float(effective.mean()),
         least_effective_samples=float(effective.min()),
+        one_draw_share=float((effective < ONE_DRAW).mean()),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from diptych.display import Table
 from diptych.pairs import lookup
+from model_specs.common.effects import changed
 
 
 class Ablation(NamedTuple):
@@ -48,8 +49,8 @@ def ablate(config: Any, field: str, values: Sequence[Any], run: Callable[[Any], 
     if not values or repeated:
         got = f"{repeated[0]!r} twice, or once and unchanged" if repeated else "none"
         raise ValueError(f"values: got {got}, takes other values of {field} than {before!r}")
-    configs = [config, *(dataclasses.replace(config, **{field: value}) for value in values)]
-    return Ablation(field, tuple(every), tuple(_numbers(run(changed)) for changed in configs))
+    configs = [config, *(changed(config, **{field: value}) for value in values)]
+    return Ablation(field, tuple(every), tuple(_numbers(run(each)) for each in configs))
 
 
 def _numbers(result: Any) -> dict[str, float]:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from diptych import data, figures
+from diptych import data, display, figures
 from diptych.data import Dataset
 from diptych.files import write_atomically, write_json
 from diptych.lab import autoencoder, beta, bound, estimators, likelihoods, lossy
@@ -54,14 +55,16 @@ def run_lab(
     experiment = lookup("experiment", name, EXPERIMENTS)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: got {list(seeds)}, takes one or more, each once")
-    images = data.load(DATA.get(name, "digits") if dataset is None else dataset, data_root)
+    source = DATA.get(name, "digits") if dataset is None else dataset
+    data.check_root(source, data_root)
+    images = data.load(source, data_root)
     if not isinstance(images, Dataset):
         raise ValueError(f"data: got {images.name}, the laboratory takes images")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{out}: cannot write there ({error.strerror})") from None
-    console.print(images.summary, style="dim")
+    console.print(images.summary, style="dim", markup=False, soft_wrap=True)
     findings = experiment(Setting(images, tuple(seeds), quick, console))
     seconds = time.perf_counter() - start
     metadata = {"experiment": name, "data": images.summary, "seeds": list(seeds), "quick": quick}
@@ -71,7 +74,7 @@ def run_lab(
     write_json(files[0], metadata, allow_nan=False)
     figures.save(findings.figure, files[1])
     text = io.StringIO()
-    Console(file=text, width=120).print(findings.table)
+    display.Console(file=text, width=120).print(findings.table)
     write_atomically(files[2], text.getvalue().encode())
     if record is not None:
         results.write(
@@ -86,6 +89,8 @@ def run_lab(
         )
     console.print(findings.table)
     for truth, holds in findings.truths.items():
-        console.print(f"[green]✓[/] {truth}" if holds else f"[bold red]✗ {truth}[/]")
-    console.print(f"{seconds:.0f} s; written: {', '.join(map(str, files))}", highlight=False)
+        mark = Text("✓ ", "green") if holds else Text("✗ ", "bold red")
+        console.print(mark + Text(truth, "" if holds else "bold red"))
+    written = f"{seconds:.0f} s; written: {', '.join(map(str, files))}"
+    console.print(written, markup=False, highlight=False, soft_wrap=True)
     return Report(name, findings, seconds, files)

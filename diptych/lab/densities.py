@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy.integrate import quad_vec
 
 from diptych.arrays import to_numpy
 from diptych.lab.models import codes
 from diptych.panels import Panel, make_panel
+from model_specs.common.effects import changed
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.mlp_vae import make_likelihood
@@ -22,7 +21,7 @@ PIXELS = 24
 
 def with_likelihood(panel: Panel, likelihood: str) -> Panel:
     """Return a copy of a model with the same weights and another likelihood."""
-    config = replace(panel.model.config, likelihood=likelihood)
+    config = changed(panel.model.config, likelihood=likelihood)
     other = make_panel("mlp_vae", config, "torch", key=Key(0))
     other.load_weights(panel.weights())
     other.model.eval()

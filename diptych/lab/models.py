@@ -18,6 +18,7 @@ from diptych.lab.findings import Setting
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.training.train import train
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 
@@ -34,7 +35,8 @@ def train_vae(
     """
     dataset = setting.data if data is None else data
     model = vars(pairs.get("mlp_vae").for_data(dataset, fields)).copy()
-    config = RunConfig("mlp_vae", model, dataset.name, seed=seed, **RUN | run)
+    options = effective(RunConfig, RUN, run)
+    config = RunConfig("mlp_vae", model, dataset.name, seed=seed, **options)
     description = ", ".join(
         f"{name}={value}" for name, value in fields.items() if name != "hidden_dim"
     )

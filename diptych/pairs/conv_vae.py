@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch_impl.conv_vae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.conv_vae import STRIDES, ConvVAEConfig
 from numpy_ref.nn import random
@@ -31,12 +34,28 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
         raise ValueError(f"data: got {data.name}, conv_vae takes images")
     channels, height, width = data.image_shape
     multiple = 2**STRIDES
-    sizes = {"in_channels": channels, "image_size": -(-max(height, width) // multiple) * multiple}
+    size = -(-max(height, width) // multiple) * multiple
+    sizes = {"in_channels": channels, "image_size": size}
+    inner = dict(zip(("height", "width"), _inner_size(data.image_shape, size), strict=True))
     base, latent = (64, 128) if channels == 3 else (16, 16)
     fields: dict[str, Any] = {"base_channels": base, "latent_dim": latent}
     fields |= {"recon_type": "gaussian", "gaussian_std": 0.1}
-    config = ConvVAEConfig(**sizes | fields | dict(overrides))
-    return fitting(config, data, **sizes)
+    config = ConvVAEConfig(**sizes | inner | effective(ConvVAEConfig, fields, overrides))
+    # None in an override: a run of an older version, whose loss counts the margin
+    inner = {name: value for name, value in inner.items() if getattr(config, name) is not None}
+    return fitting(config, data, **sizes, **inner)
+
+
+def _inner_size(shape: Shape, size: int) -> tuple[int | None, int | None]:
+    """Height and width of images that have a margin in size x size pixels; None without one."""
+    height, width = (n if n < size else None for n in shape[1:])
+    return height, width
+
+
+def _without_margin(config: ConvVAEConfig, shape: Shape) -> ConvVAEConfig:
+    """The config whose likelihood leaves the margin out, also for a run of an older version."""
+    height, width = _inner_size(shape, config.image_size)
+    return replace(config, height=height, width=width)
 
 
 def _to_batch(config: ConvVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
@@ -73,6 +92,7 @@ def _variants() -> dict[str, ConvVAEConfig]:
         "tanh": {"out_activation": "tanh", "reduction": "sum"},
         "none,grey": {"out_activation": "none", "in_channels": 1, "init": "normal"},
         "32": {"image_size": 32, "base_channels": 2, "in_channels": 3},
+        "margin": {"recon_type": "gaussian", "gaussian_std": 0.7, "height": 9, "width": 12},
         "square": {"in_channels": 2, "base_channels": 2, "latent_dim": 16},  # 16 features
     }
     return {name: ConvVAEConfig(**odd | change) for name, change in changes.items()}
@@ -82,13 +102,20 @@ def _traits(config: ConvVAEConfig) -> Traits:
     c = config
     layers = (n * (c.image_size // 2**i) ** 2 for i, n in enumerate(c.channels))
     widest = max(*layers, c.latent_dim)
+    rows, columns = c.window
+    values = c.in_channels * (rows.stop - rows.start) * (columns.stop - columns.start)
+    # of a density: 1 / 2 on [-1, 1] and 1 on [0, 1]
+    uniform = values * math.log(2) if "bce" in c.recon_type or "tanh" in c.out_activation else 0.0
     averaged = c.recon_type == "bce" and c.reduction == "mean"  # over the values of an image
     return Traits(
         title=f"{c.base_channels} channels, {c.in_channels} x {c.image_size} x {c.image_size}",
         reduction=c.reduction,
         least_batch=2 if c.code_size == 1 else 1,  # one value a channel cannot be normalised
         likelihood=c.recon_type != "mse",
-        neg_elbo=lambda terms, values: terms["recon"] * (values if averaged else 1) + terms["kl"],
+        neg_elbo=lambda terms, _: terms["recon"] * (values if averaged else 1) + terms["kl"],
+        values=values,
+        margin=1 - values / math.prod(c.example_shape),
+        uniform=uniform,
         # kernel 4, stride 2: four taps read a value; a weight becomes the matrix of a product
         memory=Memory(widest, columns=4 * widest, copies_weights=True),
     )
@@ -110,6 +137,7 @@ PAIR = Pair(
     data="digits16",
     to_batch=_to_batch,
     to_images=_to_images,
+    evaluated=_without_margin,
     traits=_traits,
     values=lambda config: autoencoders.values(likelihood=config.recon_type != "mse"),
     draws=_draws,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
+
+BERNOULLIS = ("bernoulli", "bernoulli_clamped")
 
 
 def _batch(config: MLPVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
@@ -71,6 +74,8 @@ def _traits(config: MLPVAEConfig) -> Traits:
         reduction=c.reduction,
         samples=c.samples,
         likelihood=c.posterior != "deterministic",
+        # of a density on [0, 1], or the probability 1/2 of a pixel
+        uniform=c.input_dim * math.log(2) if c.likelihood in BERNOULLIS else 0.0,
         memory=Memory(widest=max(outputs, c.hidden_dim, c.latent_dim)),
     )
 

@@ -53,6 +53,13 @@ class Traits:
     )
     """A function (loss terms of an example, its number of values) -> -ELBO in nats. It applies only
     if `likelihood` is true."""
+    values: int | None = None
+    """The number of values of an example that have a likelihood; None: all of them."""
+    margin: float = 0.0
+    """The share of the values that have none, because they are a black margin."""
+    uniform: float | None = None
+    """-log p(x) of the uniform distribution over the values that an example can have, in nats; None
+    if the loss is no log-likelihood."""
     pixels_in_turn: int = 0
     """The number of pixels of an image that are drawn one after the other; 0 if all at once."""
     draws_reconstructions: bool = False
@@ -88,6 +95,9 @@ class Pair:
     to_images: Callable[[Any, np.ndarray, Shape], np.ndarray] | None = None
     """For a model of images: a function (config, output of the model, shape of an image) -> images
     (N, C, H, W) in [0, 1]."""
+    evaluated: Callable[[Any, Shape], Any] = lambda config, shape: config
+    """For a model of images: a function (config, shape of an image) -> the config of its
+    evaluation, with which the weights still fit."""
     right_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Extra keywords of the right panel's constructor, by the name of the variant."""
     traits: Callable[[Any], Traits] = lambda config: Traits()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch_impl.vlae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.vlae import KERNEL_SIZE, VLAEConfig
 from numpy_ref.nn import random
@@ -40,8 +42,8 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
     if channels != 1:
         raise ValueError(f"data: got {data.name} of {channels} channels, vlae takes binary images")
     sizes = {"height": height, "width": width}
-    fields = {} if height * width >= 784 else SMALL
-    return fitting(VLAEConfig(**sizes | fields | dict(overrides)), data, **sizes)
+    fields = effective(VLAEConfig, {} if height * width >= 784 else SMALL, overrides)
+    return fitting(VLAEConfig(**sizes | fields), data, **sizes)
 
 
 def _to_batch(config: VLAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
@@ -70,7 +72,9 @@ def _variants() -> dict[str, VLAEConfig]:
         "8x8": {"height": 8, "width": 8} | SMALL,
         "28x28": {"height": 28, "width": 28, "maps": 2, "masked_layers": 6},
     }
-    return {name: VLAEConfig(**odd | change) for name, change in changes.items()}
+    return {
+        name: VLAEConfig(**effective(VLAEConfig, odd, change)) for name, change in changes.items()
+    }
 
 
 def _traits(config: VLAEConfig) -> Traits:
@@ -82,6 +86,7 @@ def _traits(config: VLAEConfig) -> Traits:
         divisible="none" in (c.free_bits_of, c.latent),  # free bits are of the whole batch
         pixels_in_turn=0 if c.context == "none" else c.height * c.width,
         draws_reconstructions=True,
+        uniform=c.height * c.width * math.log(2),
         memory=_memory(c),
     )
 

@@ -11,6 +11,7 @@ from diptych.names import DTYPES
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.panels.engine import AMP, Engine
 from diptych.runs import schedules
+from model_specs.common.effects import acting, check_effects
 from model_specs.common.fields import check_choice, check_positive_int, check_rate, check_real
 
 SCHEDULES = ("constant", "cosine", "step", "exponential", "constant-then-decay")
@@ -30,18 +31,22 @@ class RunConfig:
     """True to draw each pixel as 0 or 1 at every step, with its grey value as the probability of
     1."""
     dtype: str = "float32"
-    device: str = "cpu"
+    device: str = acting("cpu", backend=("torch",))
     epochs: int = 10
     batch_size: int = 128
     optimizer: str = "adam"
     lr: float = 1e-3
-    schedule: str = "constant"
+    schedule: str = acting(
+        "constant",
+        epochs=lambda run: run.epochs > 1 or run.schedule in FIXED_SCHEDULES,
+        decay=lambda run: run.schedule != "constant-then-decay" or run.decay != 1,
+    )
     """The learning rate by epoch: constant; cosine (falls to 0); step (halved after 1/2, 3/4 and
     7/8 of the epochs); exponential (falls to 1/100); or constant-then-decay (constant for
     `constant_epochs`, then multiplied by `decay` at each epoch)."""
-    constant_epochs: int = 5
+    constant_epochs: int = acting(5, schedule=("constant-then-decay",))
     """The number of epochs before constant-then-decay begins to decay."""
-    decay: float = 0.5
+    decay: float = acting(0.5, schedule=("constant-then-decay",))
     """The factor by which constant-then-decay multiplies the learning rate at each epoch."""
     weight_decay: float = 0.0
     """The factor of the L2 penalty: this times a parameter is added to its gradient, after
@@ -60,10 +65,10 @@ class RunConfig:
     """The run stops after this number of epochs without a better validation loss."""
     pictures: int | None = None
     """The number of epochs between pictures of samples and reconstructions, in RUN/pictures."""
-    amp: str = "off"
-    channels_last: bool = False
-    compile: bool = False
-    sync_batchnorm: bool = False
+    amp: str = acting("off", backend=("torch",))
+    channels_last: bool = acting(False, backend=("torch",))
+    compile: bool = acting(False, backend=("torch",))
+    sync_batchnorm: bool = acting(False, backend=("torch",))
     """`amp`, `channels_last`, `compile` and `sync_batchnorm` are explained in
     diptych.panels.engine."""
 
@@ -86,6 +91,7 @@ class RunConfig:
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
         check_choice("amp", self.amp, AMP)
+        check_effects(self)
 
     @property
     def engine(self) -> Engine:

@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
     """Return the machine, the versions and the commit that a result was computed with."""
     packages = ("numpy", "scipy", "torch", "safetensors")
     return {
-        "machine": f"{platform.machine()}, {_cpu_model()}, {_cpu_count()} cores",
+        "machine": f"{platform.machine()}, {cpu_model()}, {_cpu_count()} cores",
         "versions": {"diptych": diptych.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
         "commit": _commit(),
@@ -37,7 +37,8 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

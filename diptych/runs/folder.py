@@ -1,7 +1,7 @@
 """The folder of a run.
 
-run.json                 the settings, a summary of the data, the versions, and a digest of them;
-                         it changes only if the run is resumed with other settings
+run.json                 the settings, a summary of the data, the versions and conditions, and a
+                         digest of them; a resumption adds its own conditions and settings
 vocabulary.json          the tokens of a run on text, so that sampling needs no corpus
 metrics.jsonl            one JSON object per line, for training steps and for epochs
 checkpoint.safetensors   weights, their average, optimiser and position; replaced atomically
@@ -26,6 +26,7 @@ from diptych.data import Corpus, Data
 from diptych.files import check_has_digest, load_metadata, read_json, write_json
 from diptych.files.lock import locked
 from diptych.runs import schema
+from diptych.runs.conditions import conditions, differing_conditions
 from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import data_digests, differing_parts
 from diptych.runs.environment import command_line, environment
@@ -98,6 +99,7 @@ class RunFolder:
                 "data": dataset.summary,
                 "data_digests": data_digests(dataset),
                 "ranks": ranks,
+                "conditions": conditions(config.device, ranks),
             }
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
@@ -115,20 +117,33 @@ class RunFolder:
             )
         self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
-    def resume(self, config: RunConfig) -> None:
-        """Store the settings that the resumed run changes, and remove temporary files."""
+    def resume(self, config: RunConfig, dataset: Data, step: int, ranks: int = 1) -> str:
+        """Store the conditions and settings of the resumed run, and remove temporary files.
+
+        `step` is that of the checkpoint. Returns: a line that says which conditions differ from
+        those of the earlier steps, or "" if bit-equality with an uninterrupted run is expected.
+        """
+        settings, now = self.settings(), conditions(config.device, ranks)
+        differences = differing_conditions(settings, now)
+        resumption = {"command": command_line(), "step": step, "conditions": now}
+        settings["resumed"] = [*settings.get("resumed", []), resumption]
         if asdict(config) != asdict(self.config()):
-            settings = self.settings()
-            settings["resumed"] = [*settings.get("resumed", []), command_line()]
             settings["config"] = asdict(config)
             settings["versions"] = environment()["versions"]
-            self._write(settings)
-        for file in (
-            self.settings_file,
-            *self._files(),
-        ):  # a killed write leaves its temporary file
+        if "data_digests" not in settings:  # an old run, which from now on knows all of its data
+            settings["data_digests"] = data_digests(dataset)
+            if isinstance(dataset, Corpus):
+                write_vocabulary(self.path, dataset.vocabulary)
+        self._write(settings)
+        for file in (self.settings_file, *self._files()):  # left by a killed write
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
+        if not differences:
+            return ""
+        return (
+            f"{self.path}: resumed under other conditions, so the weights may differ by rounding "
+            f"from those of an uninterrupted run: {differences}"
+        )
 
     def _files(self) -> list[Path]:
         return [self.metrics_file, self.checkpoint_file, self.last_file, self.best_file]

@@ -10,6 +10,7 @@ from typing import Any
 from diptych import pairs
 from diptych.runs.config import FIXED_SCHEDULES, RunConfig
 from diptych.runs.data_identity import is_same_source
+from model_specs.common.effects import effective
 
 CHANGEABLE = ("device", "checkpoint_every", "log_every", "patience", "pictures")
 """Settings that a resumed run may change, because no training step depends on them."""
@@ -60,5 +61,7 @@ def resumed_options(
     """
     stored = asdict(before)
     names = stored if preset is None else CHANGEABLE
-    filled = {k: stored[k] if v is None and k in names else v for k, v in options.items()}
-    return (before.model_config if preset is None else {}) | dict(fields), filled
+    changes = {k: v for k, v in options.items() if v is not None}
+    kept = effective(RunConfig, {k: stored[k] for k in options if k in names}, changes)
+    earlier = before.model_config if preset is None else {}
+    return effective(pairs.get(before.model).config, earlier, fields), dict(options) | kept

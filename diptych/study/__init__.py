@@ -70,8 +70,9 @@ def study(out: Path, epochs: int, console: Console, workers: int = 2) -> bool:
     console.print("Written:")
     names = ("check.json", "memory/memory.json", "summary.json")
     for path in (*written, *(out / name for name in names)):
-        console.print(f"  {path}", highlight=False)
-    console.print(f"  {out}/…/  weights, checkpoints, metrics of each training", highlight=False)
+        console.print(f"  {path}", markup=False, highlight=False, soft_wrap=True)
+    trainings = f"  {out}/…/  weights, checkpoints, metrics of each training"
+    console.print(trainings, markup=False, highlight=False, soft_wrap=True)
 
     console.rule("5  both panels on one page")
     site = build_site(out, console, reports=reports)

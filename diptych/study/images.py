@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from diptych import data, figures, pairs
 from diptych.arrays import to_numpy
@@ -82,7 +83,7 @@ def _draw(trainings: Trainings, dataset: Dataset, folder: Path, console: Console
     written = []
     with console.status("drawing") as status:
         for name, draw in pictures.items():
-            status.update(f"drawing {name}")
+            status.update(Text(f"drawing {name}"))
             written.append(folder / f"{name}.png")
             figures.save(draw(), written[-1])
     return written

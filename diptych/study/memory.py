@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.text import Text
 
 from diptych.data import MemoryTask, load
 from diptych.data.memory import DATA
@@ -33,6 +32,7 @@ from diptych.tasks.memory import TOLERANCE
 from diptych.training.presets import settings
 from diptych.training.train import NonFiniteError, train
 from diptych.workers import run_jobs
+from model_specs.common.effects import effective
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.recurrent.dropout import SCHEMES
 
@@ -166,8 +166,9 @@ def plan(
     for name, values in (("schemes", schemes), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise ValueError(f"{name}: got {list(values)}, takes one or more, each once")
-    options = RUN | MODELS[model].run | dict(run or {}) | {"backend": backend}
-    options |= {} if epochs is None else {"epochs": epochs}
+    changes = dict(run or {}) | {"backend": backend}
+    changes |= {} if epochs is None else {"epochs": epochs}
+    options = effective(RunConfig, RUN | MODELS[model].run, changes)
     jobs = []
     for scheme in schemes:
         dropout = {"scheme": scheme, "rate": 0.0 if scheme == "none" else rate}
@@ -201,8 +202,7 @@ def table(results: Mapping[str, Any]) -> Table:
     metadata = results["settings"]
     model, data, rate = metadata["config"]["model"], metadata["data"], metadata["rate"]
     title = f"{model} on {data}, rate {rate}: accuracy in %"
-    # a Text, because in markup ":100:" would be an emoji
-    full_title = Text(f"{title}, chance {100 * results['chance']:.1f}")
+    full_title = f"{title}, chance {100 * results['chance']:.1f}"
     rows = Table(title=full_title, box=box.SIMPLE_HEAD)
     heads = ["scheme", "mean", "std", "each seed", *(f"delay {d}" for d in metadata["delays"])]
     for head in [*heads, "seconds"]:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from diptych import display
 from diptych.workers import run_jobs
 
 
@@ -60,14 +61,14 @@ def run_parts(parts: Sequence[Part], workers: int, console: Console) -> Iterator
             status.update(_progress(done, parts[min(position, len(parts) - 1)], len(parts)))
 
 
-def _progress(done: int, part: Part, total: int) -> str:
-    return f"{done} of {total} parts finished; next to be shown: {part.name}"
+def _progress(done: int, part: Part, total: int) -> Text:
+    return Text(f"{done} of {total} parts finished; next to be shown: {part.name}")
 
 
 def _run(job: _Job) -> tuple[Any, str]:
     """Run a part; return its result and everything that it printed."""
     torch.set_flush_denormal(True)  # a setting of each process; see terminal.flushed_denormals
     text = io.StringIO()
-    console = Console(file=text, width=job.width, color_system=job.color_system)
+    console = display.Console(file=text, width=job.width, color_system=job.color_system)
     result = job.part.function(*job.part.arguments, console)
     return result, text.getvalue()

@@ -53,7 +53,7 @@ class Trainings:
 
 def train_both(config: RunConfig, data: Data, folder: Path, console: Console) -> Trainings:
     """Train each panel with the same settings and initial weights, in folder / backend."""
-    console.print(data.summary, style="dim")
+    console.print(data.summary, style="dim", markup=False, soft_wrap=True)
     outcomes = {
         backend: train_from_scratch(
             replace(config, backend=backend), data, folder / backend, console

@@ -7,7 +7,8 @@ state after the previous step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,28 @@ class Options:
     """The folder of the run, in which an unfinished evaluation keeps its partial result."""
 
 
+def check_options(options: Options, names: tuple[str, ...], run: str) -> None:
+    """Raise ValueError for an option that has no effect on a `run`, the words for its kind.
+
+    `names` are the options that have one; the others must have their defaults.
+    """
+    for option in fields(Options):
+        value = getattr(options, option.name)
+        if option.name in ("console", "folder", *names) or value == option.default:
+            continue
+        takes = f"one on {READERS[option.name]}" if option.name in READERS else repr(option.default)
+        raise ValueError(f"{option.name}: got {value!r} with {run}, takes {takes}")
+    if options.temperature == 0 and options.seed != 0 and "temperature" in names:
+        raise ValueError(
+            f"seed: got {options.seed} with temperature 0, which draws no random number, takes 0"
+        )
+
+
+READERS = {"memory_mb": "images", "samples": "images or text", "resume": "images"}
+READERS |= {"mean": "images", "reconstruct": "images", "prompt": "text", "temperature": "text"}
+"""The kind of data of the runs on which an option has an effect, if not on all."""
+
+
 @dataclass(frozen=True)
 class Assessment:
     """The evaluation of trained panels: numbers for the JSON, and the same as lines of a table."""
@@ -67,6 +90,8 @@ class Assessment:
     """The file of partial results, which is removed when the result is written."""
     earlier_seconds: float = 0.0
     """The seconds that earlier processes spent on this evaluation."""
+    notes: tuple[str, ...] = ()
+    """Sentences below the table: footnotes of its marks, and warnings."""
 
 
 class TrainingBatch(NamedTuple):
@@ -90,6 +115,8 @@ class Task(ABC):
     """True if pictures can be drawn during training."""
     resumable = False
     """True if an interrupted evaluation can be resumed."""
+    evaluation_options: tuple[str, ...]
+    """The options that have an effect on `assess`."""
     steps_per_epoch: int
 
     def __init__(self, config: RunConfig, data: Any) -> None:
@@ -118,6 +145,27 @@ class Task(ABC):
         inputs = inputs[rows] if ranks.size > 1 else inputs
         noise = self.noise(panel, batch, key.fold_in(stream), rows)
         return TrainingBatch(inputs, noise, size, self.count(batch), share)
+
+    def check_settings(self, ranks: Ranks) -> None:
+        """Raise ValueError for a setting that has no effect on a new run on these data.
+
+        RunConfig itself refuses those that no data and no later change of `epochs` can make act.
+        """
+        c = self.config
+        if c.binarize:
+            self.check_binarize()
+        if c.sync_batchnorm and ranks.size == 1:
+            raise ValueError("sync_batchnorm: got True with 1 process, takes several of torchrun")
+        if c.patience is not None and c.patience > c.epochs - 2:  # the first epoch is the best
+            takes = f"at most {c.epochs - 2}" if c.epochs > 2 else "None"
+            raise ValueError(f"patience: got {c.patience} with epochs {c.epochs}, takes {takes}")
+        if c.pictures is not None and c.pictures > c.epochs:
+            got = f"got {c.pictures} with epochs {c.epochs}"
+            raise ValueError(f"pictures: {got}, takes at most {c.epochs}")
+
+    def check_binarize(self) -> None:
+        """Raise ValueError if the setting `binarize` has no effect on these data."""
+        raise ValueError(f"binarize: got True with data {self.data.name!r}, takes grey images")
 
     @abstractmethod
     def batch(self, panel: Panel, epoch: int, index: int) -> Any:
@@ -151,6 +199,11 @@ class Task(ABC):
     def validate(self, panel: Panel) -> dict[str, float]:
         """Score the panel on held-out data; the first number, the lower the better, decides which
         epoch's weights are kept as the best."""
+
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        """Say that `scores`, of `validate`, are worse than those of a uniform distribution; or
+        None."""
+        return None
 
     @abstractmethod
     def assess(self, panels: list[Panel], options: Options) -> Assessment:

@@ -21,8 +21,9 @@ from diptych.evaluation.importance import Evaluation, Sums, importance_weighted
 from diptych.evaluation.memory import rows_within
 from diptych.pairs import Traits
 from diptych.panels import Panel
+from diptych.remarks import one_draw_mark, one_draw_note, worse_than_uniform
 from diptych.runs.interrupts import stop_on_interrupt
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.progress import pixel_bar
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
@@ -65,7 +66,7 @@ class ImageEvaluation:
         """
         split, likelihood = options.split, self.traits.likelihood
         metrics: dict[str, Any] = {f"{split}_examples": len(x)}
-        lines, title = [], f"{split}, {len(x)} examples"
+        lines, title, notes = [], f"{split}, {len(x)} examples", []
         partial, unit = None, "nats/example" if likelihood else ""
         if likelihood:
             samples = 512 if options.samples is None else options.samples
@@ -74,6 +75,7 @@ class ImageEvaluation:
                 result = self._weighted(x, key, samples, options, partial)
             metrics |= {f"{split}_{name}": v for name, v in asdict(result).items()}
             lines += _weighted_lines(result)
+            notes += [one_draw_note(asdict(result)), self.warning(result.nll, split)]
             title += f", {samples} importance samples"
         terms = elbo_terms(self.panel, x, key.fold_in("terms"), batch_size)
         metrics |= {f"{split}_{name}": v for name, v in terms.items() if name != "total"}
@@ -84,9 +86,20 @@ class ImageEvaluation:
         metrics[f"{split}_rmse"] = rmse = self._rmse(x, batch_size, options.console)
         kind = "reconstruction" + ", drawn" * self.traits.draws_reconstructions
         lines.append((kind, f"{rmse:.4f}", "RMSE/value in [0, 1]"))
+        if self.traits.margin:
+            share = f"{100 * self.traits.margin:.1f} % of the values"
+            lines.append(("black margin", share, "not in NLL, ELBO, recon"))
+        remarks = tuple(note for note in notes if note)
         if partial is None:
-            return Assessment(title, metrics, lines)
-        return Assessment(title, metrics, lines, partial.path, partial.earlier_seconds)
+            return Assessment(title, metrics, lines, notes=remarks)
+        earlier = partial.earlier_seconds
+        return Assessment(title, metrics, lines, partial.path, earlier, notes=remarks)
+
+    def warning(self, neg_elbo: float, split: str) -> str | None:
+        """Warn if a loss in nats per image is above that of the uniform distribution; else None."""
+        if not self.traits.likelihood or self.traits.uniform is None:
+            return None
+        return worse_than_uniform(neg_elbo, self.traits.uniform, "nats/example", split)
 
     def reconstructions(self, x: np.ndarray, console: Console = SILENT) -> Figure:
         """A figure of images over their reconstructions."""
@@ -153,7 +166,8 @@ class ImageEvaluation:
                 if stopped and sums.done < total:
                     progress.stop()
                     if partial is not None:
-                        options.console.print(f"stopped; --resume goes on from {partial.path}")
+                        message = f"stopped; --resume goes on from {partial.path}"
+                        options.console.print(message, markup=False, soft_wrap=True)
                     raise KeyboardInterrupt
 
             return importance_weighted(
@@ -188,8 +202,7 @@ def check_sampling(name: str, folder: Path, options: Options) -> tuple[int, str,
     Raises: ValueError for options that only text takes, that exclude each other, or for a file
     that cannot hold a figure.
     """
-    if options.prompt is not None or options.temperature != 1:
-        raise ValueError(f"prompt, temperature: got a run on {name}, take one on text")
+    check_options(options, ("seed", "count", "mean", "reconstruct", "out"), f"a run on {name}")
     if options.reconstruct and options.mean is not None:
         raise ValueError(f"mean: got {options.mean} with reconstruct, takes samples")
     count = (16 if options.reconstruct else 64) if options.count is None else options.count
@@ -203,10 +216,11 @@ def check_sampling(name: str, folder: Path, options: Options) -> tuple[int, str,
 def _weighted_lines(result: Evaluation) -> list[tuple[str, str, str]]:
     deviation = result.nll_standard_error
     error = "" if deviation is None else f" ± {deviation:.3f}"
+    mark = one_draw_mark(asdict(result))
     effective = f"{result.effective_samples:.1f}, at least {result.least_effective_samples:.1f}"
     return [
-        ("NLL", f"{result.nll:.3f}{error}", "nats/example"),
-        ("NLL", f"{result.bits_per_dim:.4f}", "bits/dim"),
+        ("NLL", f"{result.nll:.3f}{error}{mark}", "nats/example"),
+        ("NLL", f"{result.bits_per_dim:.4f}{mark}", "bits/dim"),
         ("effective sample size", effective, f"of {result.samples}"),
         ("ELBO", f"{result.elbo:.3f}", "nats/example"),
     ]

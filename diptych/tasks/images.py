@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
 from diptych.evaluation.elbo import elbo_terms
+from diptych.limits import check_memory
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Assessment, Options, Task
+from diptych.tasks.base import Assessment, Options, Task, check_options
 from diptych.tasks.image_evaluation import ImageEvaluation, check_sampling
 from model_specs.common.key import Key
 from numpy_ref.nn import random
@@ -29,6 +32,7 @@ class Images(Task):
 
     unit = "images"
     divisible = pictured = resumable = True
+    evaluation_options = ("split", "samples", "examples", "memory_mb", "resume")
     data: Dataset
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
@@ -49,6 +53,13 @@ class Images(Task):
     def binarises(self) -> bool:
         """True if the run or the data set treats grey values as probabilities of 1."""
         return self.config.binarize or self.data.dynamic
+
+    def check_binarize(self) -> None:
+        x, got = self.data.train.x, f"got True with data {self.data.name!r}"
+        if self.data.dynamic:
+            raise ValueError(f"binarize: {got}, which are drawn at every step anyway, takes False")
+        if not ((x > 0) & (x < 1)).any():
+            raise ValueError(f"binarize: {got}, whose pixels are 0 or 1 already, takes False")
 
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
         if self.binarises:
@@ -76,12 +87,20 @@ class Images(Task):
         x = self.examples(panel, self.held_out("valid"))
         return elbo_terms(panel, x, self.key.fold_in("validation"))
 
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        values = self.data.train.x[0].size
+        neg_elbo = pairs.traits(panel.model.config).neg_elbo(scores, values)
+        return self._evaluation(panel).warning(neg_elbo, "valid")
+
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         """Evaluate a split, or a subset of it (see ImageEvaluation.assess).
 
         A subset is drawn after a fixed shuffle, because some test sets are sorted by class.
         """
+        check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         panel = self.only_panel(panels)
+        config = panel.model.config
+        panel.model.config = pairs.get(self.config.model).evaluated(config, self.data.image_shape)
         evaluation = self._evaluation(panel)
         batch_size = evaluation.check(options)
         x = self.held_out(options.split)
@@ -96,6 +115,8 @@ class Images(Task):
         Raises: ValueError for options that only a run on text takes.
         """
         count, kind, target = check_sampling(self.data.name, folder, options)
+        if not options.reconstruct:  # these are as many as there are images at most
+            check_memory("count", count, 16 * count * math.prod(self.data.image_shape))
         evaluation, key = self._evaluation(panel), Key(options.seed)
         if options.reconstruct:
             rows = self.held_out("test")

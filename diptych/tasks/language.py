@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from diptych.data.cutting import EOS, UNK
 from diptych.display import progress_bar
 from diptych.files import write_atomically
 from diptych.panels import Panel
+from diptych.remarks import worse_than_uniform
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
 from model_specs.common.fields import check_positive_int, check_real
 from model_specs.common.key import Key
+from model_specs.recurrent.dropout import rates
 from numpy_ref.nn import random
 
 LENGTH = 64
@@ -37,6 +39,7 @@ class Language(SequenceTask):
     Source: Zaremba et al. (2014), section 4.1. Units: nats per token; perplexity is their exp.
     """
 
+    evaluation_options = ("split", "samples", "examples")
     data: Corpus
 
     def __init__(self, config: RunConfig, data: Corpus) -> None:
@@ -58,15 +61,24 @@ class Language(SequenceTask):
         nll = float(np.concatenate(list(_blocks(panel, self.data.valid, streams))).mean())
         return {"nll": nll, "perplexity": _perplexity(nll)}
 
+    def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
+        return self._warning(scores["nll"], "valid")
+
+    def _warning(self, nll: float, split: str) -> str | None:
+        unit = f"nats/{self.unit.removesuffix('s')}"
+        return worse_than_uniform(nll, math.log(len(self.data.vocabulary)), unit, split)
+
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
         """Compute the exact perplexity: one pass, the state carried from first to last token.
 
         With `samples` K > 0 dropout stays on, and the probabilities of K passes are averaged (Gal
         & Ghahramani 2016); with several runs theirs are averaged (Zaremba et al. 2014, table 1).
         """
+        check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         samples = 0
         if options.samples is not None:
             check_positive_int("samples", options.samples)
+            _check_dropout(options.samples, panels)
             samples = options.samples
         tokens = getattr(self.data, options.split)
         if options.examples is not None:
@@ -96,7 +108,8 @@ class Language(SequenceTask):
         title += f", {percent(unknown)} of them {UNK}" if unknown else ""
         title += f", {samples} passes with dropout" if samples else ""
         title += f", probabilities of {len(panels)} runs averaged" if len(panels) > 1 else ""
-        return Assessment(title, metrics, lines)
+        warning = self._warning(result, split)
+        return Assessment(title, metrics, lines, notes=(warning,) if warning else ())
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Continue the prompt, one token at a time.
@@ -120,8 +133,7 @@ def sample_text(panel: Panel, vocabulary: Vocabulary, options: Options, name: st
     Raises: ValueError for options that only a run on images takes, and for a prompt with unknown
     tokens.
     """
-    if options.reconstruct or options.mean is not None:
-        raise ValueError(f"reconstruct, mean: got a run on {name}, take one on images")
+    check_options(options, ("seed", "count", "prompt", "temperature", "out"), f"a run on {name}")
     count = 100 if options.count is None else options.count
     characters = vocabulary.unit == "characters"
     if options.prompt:
@@ -138,6 +150,14 @@ def sample_text(panel: Panel, vocabulary: Vocabulary, options: Options, name: st
         return text
     write_atomically(options.out, text.encode())
     return f"{count} {vocabulary.unit} in {options.out}"
+
+
+def _check_dropout(samples: int, panels: list[Panel]) -> None:
+    """Raise ValueError if passes with dropout are asked of models without dropout."""
+    configs = [panel.model.config for panel in panels]
+    if not any(rates(config) or getattr(config, "word_rate", 0) for config in configs):
+        got = f"got {samples} with scheme {configs[0].scheme!r}"
+        raise ValueError(f"samples: {got}, takes a model with dropout")
 
 
 def average_nll(

@@ -10,8 +10,9 @@ import numpy as np
 from diptych.arrays import to_numpy
 from diptych.data import MemoryTask
 from diptych.panels import Panel
+from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
-from diptych.tasks.base import Assessment, Options
+from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
 from model_specs.common.key import Key
 
@@ -25,11 +26,19 @@ class Memory(SequenceTask):
     """An epoch is 100 steps; sequence n of the run depends on the run's key and n alone."""
 
     unit = "sequences"
+    evaluation_options = ("split", "examples")
     data: MemoryTask
 
     def __init__(self, config: RunConfig, data: MemoryTask) -> None:
         super().__init__(config, data)
         self.steps_per_epoch = STEPS_PER_EPOCH
+
+    def check_settings(self, ranks: Ranks) -> None:
+        length, steps = self.config.model_config["seq_len"], self.data.steps
+        if length != steps:
+            got = f"got {length} with data {self.data.name!r}"
+            raise ValueError(f"seq_len: {got}, whose sequences have {steps} steps, takes {steps}")
+        super().check_settings(ranks)
 
     def batch(self, panel: Panel, epoch: int, index: int) -> Any:
         size = self.config.batch_size
@@ -43,6 +52,7 @@ class Memory(SequenceTask):
         return self._score(panel, "valid", HELD_OUT)
 
     def assess(self, panels: list[Panel], options: Options) -> Assessment:
+        check_options(options, self.evaluation_options, f"a run on {self.data.name}")
         count = 2 * HELD_OUT if options.examples is None else options.examples
         result = self._score(self.only_panel(panels), options.split, count)
         metrics = {f"{options.split}_{name}": value for name, value in result.items()}

@@ -134,15 +134,22 @@ def settings(
 ) -> RunConfig:
     """Make the settings of a run: the user's, otherwise the preset's, otherwise the defaults.
 
-    `fields` are set in the model's config, `options` in RunConfig; None stands for the default.
+    `fields` are set in the model's config, `options` in RunConfig; None stands for the default. A
+    preset's field that the user's settings leave without effect is dropped.
     Raises: ValueError for an unknown preset, or one of another model.
     """
     from diptych import pairs
+    from diptych.data import MemoryTask
     from diptych.runs.config import RunConfig
+    from model_specs.common.effects import effective
 
     chosen = Preset(model, "") if preset is None else lookup("preset", preset, PRESETS)
     if chosen.model != model:
         raise ValueError(f"preset: got {preset!r} for {model}, it is one of {chosen.model}")
-    config = pairs.get(model).for_data(dataset, chosen.fields | dict(fields))
-    run = chosen.run | {name: value for name, value in options.items() if value is not None}
+    pair, changes = pairs.get(model), {k: v for k, v in options.items() if v is not None}
+    preset_fields = dict(chosen.fields)
+    if isinstance(dataset, MemoryTask):  # its sequences have a length of their own
+        preset_fields.pop("seq_len", None)
+    config = pair.for_data(dataset, effective(pair.config, preset_fields, fields))
+    run = effective(RunConfig, chosen.run, changes)
     return RunConfig(model=model, model_config=vars(config).copy(), data=data, **run)

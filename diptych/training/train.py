@@ -87,28 +87,35 @@ def train(
     config = replace(config, data=absolute_name(config.data))
     panel, task = build(config, ranks), make_task(config, dataset)
     _check_fits(config, task, panel, ranks)
+    if not resume:
+        task.check_settings(ranks)
     folder = RunFolder(Path(out))
     trainer = Trainer(config, task, folder, panel, ranks)
     with contextlib.ExitStack() as stack:
         ranks.broadcast(lambda: stack.enter_context(folder.locked()))
         ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
-        if resume and _is_restored(trainer):
+        console = console or Console(quiet=True)
+        if resume and _is_restored(trainer, console):
             position = trainer.position
             return Outcome(
                 folder, panel, position.step, position.seconds, False, already_finished=True
             )
-        interrupted = _run(trainer, console or Console(quiet=True))
+        interrupted = _run(trainer, console)
     position = trainer.position
     return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
 
 
-def _is_restored(trainer: Trainer) -> bool:
+def _is_restored(trainer: Trainer, console: Console) -> bool:
     """Continue from the checkpoint; return True if the run is finished, and then change nothing."""
     trainer.restore()
     if trainer.ranks.broadcast(trainer.is_complete):
         return True
     trainer.ranks.broadcast(lambda: trainer.folder.rewind(trainer.position.step))
-    trainer.ranks.broadcast(lambda: trainer.folder.resume(trainer.config))
+    folder, step, size = trainer.folder, trainer.position.step, trainer.ranks.size
+    config, dataset = trainer.config, trainer.task.data
+    notice = trainer.ranks.broadcast(lambda: folder.resume(config, dataset, step, size))
+    if notice and trainer.ranks.first:
+        console.print(notice, markup=False, highlight=False, soft_wrap=True)
     return False
 
 

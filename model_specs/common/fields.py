@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+LARGEST = 2**31 - 1
+"""Largest int that a field takes; no computer has the memory for a dimension near it."""
+
 
 def check_positive_int(name: str, value: object) -> None:
     """Raise ValueError unless `value` is an int of at least 1 (bool excluded)."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: got {value!r}, takes an int >= 1")
+    if value > LARGEST:
+        raise ValueError(f"{name}: got {value!r}, takes an int <= {LARGEST}")
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
@@ -31,3 +36,9 @@ def check_rate(name: str, rate: object) -> None:
     real = isinstance(rate, int | float) and not isinstance(rate, bool)
     if not real or not 0 <= rate < 1:  # type: ignore[operator]  # false for NaN
         raise ValueError(f"{name}: got {rate!r}, takes a number in [0, 1)")
+
+
+def exact(value: float) -> str:
+    """The number in a message: "1" for 1.0, but "1.0000001192092896" for the float32 above 1."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))

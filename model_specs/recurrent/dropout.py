@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from model_specs.common.effects import acting, check_effects
 from model_specs.common.fields import check_choice, check_positive_int, check_rate
 
 
@@ -67,13 +68,25 @@ class RecurrentConfig:
     weight_hh_l0, bias_ih_l0, ..."""
     seq_len: int
     """A window has T = seq_len steps; backpropagation through time stops at its start."""
-    scheme: str
+    scheme: str = acting(
+        "none",
+        rate=lambda config: config.rate > 0 or config.recurrent_rate is not None,
+        recurrent_rate=lambda config: bool(rates(config)),
+    )
     """The dropout scheme is none, per_step, variational, variational_recurrent or recurrent: see
     SCHEMES."""
-    rate: float
+    rate: float = acting(
+        0.0,
+        scheme=[name for name in SCHEMES if name != "none"],
+        recurrent_rate=lambda config: (
+            SCHEMES[config.scheme].inputs or config.recurrent_rate is None
+        ),
+    )
     """A unit is dropped with probability p = rate, in [0, 1), and the kept ones are scaled by 1 /
     (1 - p)."""
-    recurrent_rate: float | None
+    recurrent_rate: float | None = acting(
+        None, scheme=[name for name, scheme in SCHEMES.items() if scheme.recurrent]
+    )
     """In the schemes that drop h_{t-1}, its units are dropped with this probability; None:
     `rate`."""
 
@@ -84,6 +97,7 @@ class RecurrentConfig:
         check_rate("rate", self.rate)
         if self.recurrent_rate is not None:
             check_rate("recurrent_rate", self.recurrent_rate)
+        check_effects(self)
 
     @property
     def hidden_rate(self) -> float:
@@ -111,9 +125,16 @@ def mask_plans(config: RecurrentConfig, input_dim: int, length: int) -> tuple[Ma
     scheme = SCHEMES[config.scheme]
     steps = 1 if scheme.shared else length
     hidden = (config.hidden_dim,) * config.num_layers
-    plans = []
+    widths = {"inputs": (input_dim, *hidden), "recurrent": hidden}
+    return tuple(MaskPlan(name, rate, steps, widths[name]) for name, rate in rates(config).items())
+
+
+def rates(config: RecurrentConfig) -> dict[str, float]:
+    """The dropout rate of each field of Masks that the config's scheme fills, if it is not 0."""
+    scheme = SCHEMES[config.scheme]
+    result = {}
     if scheme.inputs and config.rate:
-        plans.append(MaskPlan("inputs", config.rate, steps, (input_dim, *hidden)))
+        result["inputs"] = config.rate
     if scheme.recurrent and config.hidden_rate:
-        plans.append(MaskPlan("recurrent", config.hidden_rate, steps, hidden))
-    return tuple(plans)
+        result["recurrent"] = config.hidden_rate
+    return result

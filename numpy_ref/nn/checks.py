@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from model_specs.common.fields import exact
 from model_specs.recurrent.dropout import Masks
 from numpy_ref.nn.module import Array
 
@@ -33,7 +34,8 @@ def check_batch(
         raise ValueError(f"{name}: got NaN or inf, takes finite values")
     if smallest < low or largest > high:
         raise ValueError(
-            f"{name}: got values from {smallest:g} to {largest:g}, takes [{low:g}, {high:g}]"
+            f"{name}: got values from {exact(smallest)} to {exact(largest)}, "
+            f"takes [{low:g}, {high:g}]"
         )
 
 
@@ -42,7 +44,7 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
     check_batch(name, value, example, dtype, (0.0, 1.0))
     between = value[(value > 0) & (value < 1)]
     if between.size:
-        raise ValueError(f"{name}: got {between.size} values as {between[0]:g}, takes 0 and 1")
+        raise ValueError(f"{name}: got {between.size} values as {exact(between[0])}, takes 0 and 1")
 
 
 def check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from diptych import lab, names, pairs
-from diptych.cli import app
+from diptych.cli.commands import app
 from diptych.runs.config import RunConfig
 
 WITHOUT_TORCH = """

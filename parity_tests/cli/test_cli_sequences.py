@@ -193,8 +193,8 @@ def test_check_agrees_for_both_recurrent_pairs(run, tmp_path):
 
 
 ERRORS = [
-    ("sample {images} --prompt red", "--prompt, --temperature: got a run on digits"),
-    ("sample {images} --temperature 0.5", "--prompt, --temperature: got a run on digits"),
+    ("sample {images} --prompt red", "--prompt: got 'red' with a run on digits"),
+    ("sample {images} --temperature 0.5", "--temperature: got 0.5 with a run on digits"),
     ("sample {copy} --prompt red", "sample: got a run on copy:5:3, takes one on images"),
     ("sample {one} --prompt 'red horse'", "--prompt: got 'horse' at position 1"),
     ("sample {one} --prompt ' '", "prompt: got 0 tokens"),

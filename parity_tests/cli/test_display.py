@@ -79,12 +79,12 @@ def test_the_columns_stay_aligned_under_their_headings():
         assert [m.end() for m in re.finditer(re.escape(NUMBER), line)] == ends
 
 
-def test_markup_and_emoji_in_a_cell_are_not_lost():
+def test_brackets_and_colons_in_a_cell_are_no_markup():
     table = Table("pair", "worst")
-    table.add_row("rnn\\[per_step,loop]", "[green]copy:100:[/]")
+    table.add_row("rnn[per_step,loop]", "[red]copy:100:[/]")
     for width in (80, 24):
         text = printed(table, width)
-        assert "rnn[per_step,loop]" in text and "copy:100:" in text
+        assert "rnn[per_step,loop]" in text and "[red]copy:100:[/]" in text
 
 
 def test_prose_in_the_last_column_breaks_at_spaces():

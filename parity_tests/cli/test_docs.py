@@ -15,7 +15,7 @@ from helpers import command_server, doc_pages
 from helpers.doc_pages import ROOT
 
 from diptych import pairs
-from diptych.cli import app
+from diptych.cli.commands import app
 
 PAGES = doc_pages.pages()
 BLOCKS = [block for page, text in PAGES.items() for block in doc_pages.blocks(page, text)]

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 import diptych
-from diptych import cli, data, names, pairs
+from diptych import data, names, pairs
+from diptych.cli import terminal
 from diptych.cli.listing import FILES, descriptions
 from diptych.training.presets import PRESETS
 
@@ -18,7 +19,7 @@ from diptych.training.presets import PRESETS
 @pytest.fixture
 def narrow(run, monkeypatch):
     """`run` in a terminal of 80 columns."""
-    monkeypatch.setattr(cli.terminal, "console", Console(width=80))
+    monkeypatch.setattr(terminal, "console", Console(width=80))
 
     def invoke(*arguments):
         status, out, err = run(*arguments)

@@ -173,6 +173,13 @@ def changed(offset, form, *values):
     return bytes(data)
 
 
+def doubled():
+    """Return an archive whose directory has its one entry twice."""
+    entry, end = WHOLE[DIRECTORY:-22], bytearray(WHOLE[-22:])
+    struct.pack_into("<I", end, 12, 2 * len(entry))
+    return WHOLE[:DIRECTORY] + entry * 2 + bytes(end)
+
+
 ZIPS = {
     "40 MB of examples": (
         lambda: npz({"x": np.zeros((10**7, 3), np.uint8)}, np.savez_compressed),
@@ -201,6 +208,11 @@ ZIPS = {
     "many dimensions": (
         lambda: zipped({"x.npy": npy(header(shape=f"({'1, ' * 900})"))}),
         "found uint8 900 dimensions",
+    ),
+    "a header of nothing": (lambda: zipped({"x.npy": npy("") + bytes(9)}), "found the header"),
+    "a shape that is not one": (
+        lambda: zipped({"x.npy": npy(header(shape="(2 3)"))}),
+        "found the header",
     ),
     "a structured dtype": (
         lambda: zipped({"x.npy": npy(header("[('a', '|u1')]"))}),
@@ -234,13 +246,6 @@ ZIPS = {
     "a member twice": (doubled, "found it twice"),
     "no end": (lambda: WHOLE[:-10], "no end record, not a zip file"),
 }
-
-
-def doubled():
-    """Return an archive whose directory has its one entry twice."""
-    entry, end = WHOLE[DIRECTORY:-22], bytearray(WHOLE[-22:])
-    struct.pack_into("<I", end, 12, 2 * len(entry))
-    return WHOLE[:DIRECTORY] + entry * 2 + bytes(end)
 
 
 @pytest.mark.parametrize("kind", ZIPS)

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from diptych.data import bounded
+from diptych.data import bounded, load
 
 MIB = 1 << 20
 
@@ -65,6 +65,29 @@ def test_only_regular_files_are_opened(tmp_path, kind):
         lambda: bounded.read_head(path),
     ):
         refuses(call, str(path), kind, "expected a")
+
+
+FILES = {
+    "cifar10": ("cifar-10-binary.tar.gz", "data_batch_1.bin"),
+    "omniglot": ("omniglot28_area.npz", "chardata.mat"),
+    "caltech101_silhouettes": ("caltech101_silhouettes_28_split1.mat",),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_reader_never_waits_for_a_pipe_or_takes_a_folder_for_a_file(tmp_path, name):
+    for file in FILES[name]:
+        for kind, make in (("pipe", os.mkfifo), ("(folder|directory)", os.mkdir)):
+            folder = tmp_path / file / kind
+            folder.mkdir(parents=True)
+            make(folder / file)
+            with pytest.raises(ValueError, match=rf"{file}: found a .*{kind}.*expected a"):
+                load(name, folder)
+
+
+def test_a_pipe_in_place_of_the_data_folder_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.tar.gz")
+    refuses(lambda: load("cifar10", tmp_path / "a.tar.gz"), "found a FIFO", "whole .tar.gz archive")
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path):

@@ -146,7 +146,7 @@ FAULTS = {
     ),
     "test is valid": (
         lambda a: mat(a | {"test_data": a["val_data"][:2]}),
-        "test_data: found the images of val_data again",
+        "key test_data: found the images of key val_data again",
     ),
     "complex": (
         lambda a: mat(a | {"train_data": a["train_data"] * 1j}),

@@ -135,7 +135,7 @@ def test_an_error_names_a_folder_in_place_of_a_file(tmp_path, files):
     (tmp_path / "test_batch.bin").unlink()
     (tmp_path / "test_batch.bin").mkdir()
     assert_refused(
-        "cifar10", tmp_path, str(tmp_path / "test_batch.bin"), "found a folder, expected a file"
+        "cifar10", tmp_path, str(tmp_path / "test_batch.bin"), "found a directory, expected a file"
     )
 
 

@@ -74,7 +74,7 @@ FAULTS = {
     "no images": (lambda c: npz(c | {"background": c["background"][:0]}), "(0, 28, 28)"),
     "floats": (lambda c: npz(c | {"background": c["background"] / 255}), "found float64"),
     "cut": (lambda c: npz(c)[:-30], "expected an .npz archive"),
-    "folder for a file": (lambda c: None, "found a folder"),
+    "folder for a file": (lambda c: None, "found a directory"),
 }
 
 

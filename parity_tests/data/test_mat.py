@@ -122,7 +122,7 @@ DAMAGED = {
         changed(160, "<ii", 2**31 - 1, 2**31 - 1),
         "key x: found (2147483647, 2147483647), 4611686014132420609 values, expected at most",
     ),
-    "other dimensions": (changed(160, "<i", 2), "key x: found 96 bytes of float64, expected 64"),
+    "other dimensions": (changed(160, "<i", 2), "key x: found an element of 96 bytes, expected 64"),
     "type of the name": (changed(168, "<H", 9), "found a name of type 9"),
     "length of the name": (changed(170, "<H", 5), "found an element of 5 bytes"),
     "another name": (changed(172, "<B", ord("y")), "key x: missing"),

@@ -83,4 +83,4 @@ def test_reconstruct_and_mean_are_refused_for_text(run, tmp_path):
     )
     for option in ("--reconstruct", "--mean"):
         status, _, message = run("sample", out, option)
-        assert status == 1 and "take one on images" in message
+        assert status == 1 and "takes one on images" in message

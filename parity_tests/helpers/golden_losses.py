@@ -9,6 +9,7 @@ from helpers.call_either_panel import call
 
 from diptych import pairs, weights
 from diptych.arrays import map_arrays, to_numpy
+from diptych.weights.state import tied_names
 from model_specs.common.key import Key
 from numpy_ref.nn import random
 
@@ -44,6 +45,8 @@ def run_inputs(name: str, side: str = "left", *, training: bool = False) -> tupl
         if path in parameters:
             shift = random.normal(KEY.fold_in(path), array.shape)
             state[path] = array + 0.1 * shift
+    for names in tied_names(model):  # the recorded losses are those of the last name's value
+        state |= dict.fromkeys(names, state[names[-1]])
     weights.load_state(model, state, name)
     model.train(training)
     batch = pair.batch(config, KEY.fold_in("batch"), np.dtype("float64"), SIZE)

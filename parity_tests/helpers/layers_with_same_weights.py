@@ -16,8 +16,9 @@ from torch import nn
 from diptych import weights
 from diptych.arrays import map_arrays, to_numpy
 from model_specs.autoregressive.windows import Window
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
-from model_specs.vlae import VLAENoise
+from model_specs.vlae import VLAEConfig, VLAENoise
 from numpy_ref.autoregressive import latents
 from numpy_ref.autoregressive import pixel_cnn as left_masked
 from numpy_ref.nn import random
@@ -108,7 +109,8 @@ def record_layer_outputs(model: Any, run: Callable[[], Any]) -> list[tuple[str, 
 
 def make_latent_pair(kind: str, mean_only: bool = False, **changes: Any) -> tuple[Any, Any]:
     """(left, right) latents with the same weights, large enough to change z noticeably."""
-    config = small_config(latent=kind, flow_mean_only=mean_only, **changes)
+    affine = {"flow_mean_only": mean_only}
+    config = small_config(**effective(VLAEConfig, affine, {"latent": kind} | changes))
     left = latents.make_latent(config, Key(3), np.dtype("float64"))
     right = right_latents.make_latent(config, Key(4), dtype=torch.float64, device="cpu")
     for name, parameter in left.named_parameters():

@@ -8,6 +8,7 @@ import pytest
 from diptych import pairs
 from diptych.panels import BACKENDS, make_panel
 from diptych.parity.measures.rows import normwise
+from model_specs.common.effects import changed
 from model_specs.common.key import Key
 from model_specs.conv_vae import ConvVAEConfig
 from model_specs.lstm import LSTMConfig
@@ -41,7 +42,7 @@ IMAGES = {
     "conv, mse": dataclasses.replace(CONV, recon_type="mse", out_activation="tanh"),
     "conv, gaussian, sum": dataclasses.replace(CONV, recon_type="gaussian", reduction="sum"),
     "vlae": VLAE,
-    "vlae, none": dataclasses.replace(VLAE, latent="none"),
+    "vlae, none": changed(VLAE, latent="none"),
 }
 TEXT = {"rnn": RNN, "lstm": LSTM}
 each_image_config = pytest.mark.parametrize("config", IMAGES.values(), ids=IMAGES)

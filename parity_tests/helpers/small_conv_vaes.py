@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from diptych import pairs, weights
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.conv_vae import SUPPORTS, ConvVAEConfig
 from numpy_ref.nn import random
@@ -14,6 +15,11 @@ from numpy_ref.nn import random
 KEY = Key(41)
 SMALL: dict[str, Any] = {"latent_dim": 3, "base_channels": 2, "image_size": 16}
 SMALL |= {"beta": 0.7, "gaussian_std": 1.3}
+
+
+def small_conv_config(**changes: Any) -> ConvVAEConfig:
+    """A config of small sizes with `changes`."""
+    return ConvVAEConfig(**effective(ConvVAEConfig, SMALL, changes))
 
 
 def make(config: ConvVAEConfig, dtype: str = "float64") -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from diptych import pairs, weights
 from diptych.arrays import map_arrays, to_tensors
 from diptych.panels import make_panel
 from diptych.parity.measures.rows import normwise
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.lstm import LSTMConfig
 from model_specs.recurrent.dropout import Masks
@@ -45,8 +46,12 @@ BAD_FIELDS = [
 
 
 def make_config(cell: str, **options: Any) -> Any:
-    """A config of sizes that are all different; one layer by default."""
+    """A config of sizes that are all different; one layer by default.
+
+    Rates that have no effect under the `scheme` are left out.
+    """
     config, sizes = CONFIGS[cell]
+    options = effective(config, options) if "scheme" in options else options
     return config(**{"hidden_dim": H, "num_layers": 1, "seq_len": T} | sizes | options)
 
 

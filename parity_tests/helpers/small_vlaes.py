@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from diptych import pairs, weights
+from model_specs.common.effects import changed, effective
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig
 from numpy_ref.nn import random
@@ -28,12 +28,16 @@ KINDS = [(n, c) for n in LATENTS for c in CONTEXTS if (n, c) != ("none", "none")
 
 def small_config(**changes: Any) -> VLAEConfig:
     """The config of `diptych check vlae`, of 5 x 7 pixels, with `changes`."""
-    return replace(pairs.get("vlae").variants[""], **changes)
+    return changed(pairs.get("vlae").variants[""], **changes)
 
 
 def make_config(latent: str = "af_prior", context: str = "raster", **changes: Any) -> VLAEConfig:
-    """`small_config` with an affine flow, and with a latent and a context by name."""
-    return small_config(**{"latent": latent, "flow_mean_only": False} | CONTEXTS[context] | changes)
+    """`small_config` with an affine flow, and with a latent and a context by name.
+
+    Changes that have no effect with these are left out.
+    """
+    changes = {"latent": latent, "flow_mean_only": False} | CONTEXTS[context] | changes
+    return small_config(**effective(VLAEConfig, changes))
 
 
 def binary_images(

@@ -32,6 +32,8 @@ ABOVE_0 = ((TINY, 1e300), (0, 0.0, -TINY, math.inf, math.nan))
 RATE = ((0, 0.0, BELOW_1), (-TINY, 1, 1.0, math.nan))
 FROM_1 = ((1, 2), (0, -1, 1.5, True))
 
+DROPOUT = {"scheme": "variational_recurrent"}
+
 CONFIG_FIELDS = {
     MLPVAEConfig: {
         "beta": FROM_0,
@@ -68,6 +70,15 @@ CONFIG_FIELDS = {
         "seq_len": FROM_1,
     },
 }
+ACTING = {
+    "gaussian_std": {
+        MLPVAEConfig: {"likelihood": "gaussian"},
+        ConvVAEConfig: {"recon_type": "gaussian"},
+    },
+    "rate": {cell: {"recurrent_rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
+    "recurrent_rate": {cell: {"rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
+}
+"""Further fields with which a field has an effect."""
 RUN_FIELDS = {
     "lr": ABOVE_0,
     "decay": ABOVE_0,
@@ -78,6 +89,7 @@ RUN_FIELDS = {
     **dict.fromkeys(("constant_epochs", "patience", "pictures"), FROM_1),
 }
 PARAMETERS = [Parameter(np.ones(2))]
+DECAY = {name: {"schedule": "constant-then-decay"} for name in ("constant_epochs", "decay")}
 FUNCTIONS = {
     "Adam.lr": (lambda v: left_optim.Adam(PARAMETERS, lr=v), ABOVE_0),
     "Adam.eps": (lambda v: left_optim.Adam(PARAMETERS, eps=v), FROM_0),
@@ -95,12 +107,16 @@ FUNCTIONS = {
 }
 CASES = [
     *(
-        (f"{config.__name__}.{field}", lambda v, c=config, f=field: c(**{f: v}), limits)
+        (
+            f"{config.__name__}.{field}",
+            lambda v, c=config, f=field: c(**ACTING.get(f, {}).get(c, {}) | {f: v}),
+            limits,
+        )
         for config, fields in CONFIG_FIELDS.items()
         for field, limits in fields.items()
     ),
     *(
-        (f"RunConfig.{field}", lambda v, f=field: short_run(**{f: v}), limits)
+        (f"RunConfig.{field}", lambda v, f=field: short_run(**DECAY.get(f, {}) | {f: v}), limits)
         for field, limits in RUN_FIELDS.items()
     ),
     *((name, make, limits) for name, (make, limits) in FUNCTIONS.items()),

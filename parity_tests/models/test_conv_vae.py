@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors, total_loss
-from helpers.small_conv_vaes import KEY, SMALL, images, make
+from helpers.small_conv_vaes import KEY, images, make, small_conv_config
 from torch import distributions as td
 from torch.nn import functional as F
 
@@ -55,7 +55,7 @@ GRID = [
 def test_parity_over_the_grid(options, training):
     """Outputs, gradients and running statistics, also with an odd size and one channel."""
     for more in ({"in_channels": 3}, {"in_channels": 1, "image_size": 48, "base_channels": 3}):
-        config = ConvVAEConfig(**SMALL | options | more)
+        config = small_conv_config(**options | more)
         left, right = make(config)
         left.train(training), right.train(training)
         report = parity.assert_parity(left, right, images(config, 3), left.draw_noise(KEY, 3))
@@ -65,7 +65,7 @@ def test_parity_over_the_grid(options, training):
 
 def test_the_panels_draw_the_same_weights_and_noise():
     for init in ("torch", "normal"):
-        config = ConvVAEConfig(**SMALL, init=init)
+        config = small_conv_config(init=init)
         left = numpy_ref.conv_vae.ConvVAE(config, KEY)
         right = torch_impl.conv_vae.ConvVAE(config, KEY)
         theirs = right.state_dict()
@@ -86,7 +86,7 @@ def test_the_panels_draw_the_same_weights_and_noise():
 
 
 def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
-    config = ConvVAEConfig(**SMALL)
+    config = small_conv_config()
     left, right = make(config)
     start = left.state_dict()
     ours = optim.Adam(left.named_parameters(), lr=1e-3)
@@ -111,7 +111,7 @@ def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
 
 @pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
 def test_every_parameter_gradient_by_finite_difference(options, rng):
-    config = ConvVAEConfig(**SMALL, in_channels=2, **options)
+    config = small_conv_config(in_channels=2, **options)
     left, _ = make(config)
     x, noise = images(config, 3), left.draw_noise(KEY, 3)
     # a short step, so that no ReLU passes its kink
@@ -123,7 +123,7 @@ def test_every_parameter_gradient_by_finite_difference(options, rng):
 @pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
 def test_the_loss_terms_are_those_of_torch(options):
     """Computed by torch.nn.functional and torch.distributions from the outputs of forward."""
-    config = ConvVAEConfig(**SMALL, **options)
+    config = small_conv_config(**options)
     left, _ = make(config)
     x, noise = images(config, 4), left.draw_noise(KEY, 4)
     result, _ = left.loss(x, noise)
@@ -146,7 +146,7 @@ def test_the_loss_terms_are_those_of_torch(options):
 
 @pytest.mark.parametrize("sample_posterior", [True, False])
 def test_forward_and_its_vjp_agree_with_torch(sample_posterior, rng):
-    config = ConvVAEConfig(**SMALL, out_activation="tanh")
+    config = small_conv_config(out_activation="tanh")
     left, right = make(config)
     x, noise = images(config, 3), left.draw_noise(KEY, 3) if sample_posterior else None
     out, vjp = left(x, noise, sample_posterior=sample_posterior)
@@ -163,7 +163,7 @@ def test_forward_and_its_vjp_agree_with_torch(sample_posterior, rng):
 
 
 def test_samples_and_reconstructions_are_the_same_images():
-    config = ConvVAEConfig(**SMALL)
+    config = small_conv_config()
     left, right = (model.eval() for model in make(config))
     samples = left.sample(KEY, 5)
     assert normwise(samples, right.sample(KEY, 5).numpy()) <= 1e-13
@@ -178,7 +178,7 @@ def test_samples_and_reconstructions_are_the_same_images():
 
 @pytest.mark.parametrize("recon_type", ["gaussian", "bce"])
 def test_log_weight_is_the_one_by_torch_distributions(recon_type):
-    config = ConvVAEConfig(**SMALL, recon_type=recon_type)
+    config = small_conv_config(recon_type=recon_type)
     left, right = (model.eval() for model in make(config))
     x, noise = np.round(images(config, 3)), left.draw_noise(KEY, 3, samples=4)
     ours = left.log_weight(x, noise)
@@ -197,7 +197,7 @@ def test_log_weight_is_the_one_by_torch_distributions(recon_type):
 def test_samples_have_the_mean_and_standard_deviation_of_their_density():
     """The same samples on both panels; 30720 values each."""
     for recon_type in ("gaussian", "bce"):
-        config = ConvVAEConfig(**SMALL, recon_type=recon_type)
+        config = small_conv_config(recon_type=recon_type)
         left, right = (model.eval() for model in make(config))
         samples, means = left.sample(KEY, 40, mean=False), left.sample(KEY, 40)
         theirs = right.sample(KEY, 40, mean=False).numpy()
@@ -214,7 +214,7 @@ def test_samples_have_the_mean_and_standard_deviation_of_their_density():
 
 
 def test_a_squared_error_is_not_a_density():
-    for model in make(ConvVAEConfig(**SMALL)):
+    for model in make(small_conv_config()):
         with pytest.raises(ValueError, match="mean: got False, takes True for recon_type mse"):
             model.sample(KEY, 2, mean=False)
         noise = model.draw_noise(KEY, 2, samples=3)
@@ -255,7 +255,7 @@ def test_impossible_configs_are_named(fields, message):
     ],
 )
 def test_bad_images_are_named_on_both_panels(spoil, message):
-    config = ConvVAEConfig(**SMALL)
+    config = small_conv_config()
     left, right = make(config)
     x = np.ascontiguousarray(spoil(images(config, 3)))
     with pytest.raises(ValueError, match=message):

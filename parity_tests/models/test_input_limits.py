@@ -7,22 +7,18 @@ import math
 import numpy as np
 import pytest
 from helpers.call_either_panel import call
-from helpers.random_vae_batches import KEY, ODD
+from helpers.random_vae_batches import KEY, odd_config
 from helpers.small_recurrent_networks import CELLS, make_config, make_window
 from helpers.small_vlaes import make_config as make_vlae_config
 
 from diptych import pairs
 from model_specs.conv_vae import ConvVAEConfig
-from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
+from model_specs.mlp_vae import LIKELIHOODS
 
 SMALL = {"latent_dim": 3, "base_channels": 2, "image_size": 16}
 IMAGES = [
-    *(
-        (MLPVAEConfig(**ODD, likelihood=name), 0.0, 1.0)
-        for name in LIKELIHOODS
-        if name != "gaussian"
-    ),
-    (MLPVAEConfig(**ODD, likelihood="gaussian"), -1e300, 1e300),
+    *((odd_config(likelihood=name), 0.0, 1.0) for name in LIKELIHOODS if name != "gaussian"),
+    (odd_config(likelihood="gaussian"), -1e300, 1e300),
     (ConvVAEConfig(**SMALL), 0.0, 1.0),
     (ConvVAEConfig(**SMALL, out_activation="tanh"), -1.0, 1.0),
     (ConvVAEConfig(**SMALL, out_activation="none"), -1e300, 1e300),

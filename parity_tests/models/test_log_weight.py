@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from helpers import plain_vaes
 from helpers.call_either_panel import call
-from helpers.random_vae_batches import KEY, ODD, batch
-from helpers.small_conv_vaes import SMALL, images, make
+from helpers.random_vae_batches import KEY, batch, odd_config
+from helpers.small_conv_vaes import images, make, small_conv_config
 
 from diptych.parity.measures.rows import normwise
-from model_specs.conv_vae import ConvVAEConfig, ConvVAENoise
-from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig, MLPVAENoise
+from model_specs.conv_vae import ConvVAENoise
+from model_specs.mlp_vae import LIKELIHOODS, MLPVAENoise
 
 
 def check_log_weight(model, x, noise_type, bound):
@@ -31,7 +31,7 @@ def check_log_weight(model, x, noise_type, bound):
 @pytest.mark.parametrize("posterior", ["logvar", "sigma"])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_mlp_vae_log_weight_is_the_log_density_ratio(make_pair, posterior, likelihood):
-    config = MLPVAEConfig(**ODD, posterior=posterior, likelihood=likelihood, estimator="sampled")
+    config = odd_config(posterior=posterior, likelihood=likelihood, estimator="sampled")
     for model in make_pair(config):
         # the sigma posterior adds 1e-8 to sigma^2 in its logarithm, and to nothing else
         bound = 1e-5 if posterior == "sigma" else 1e-9
@@ -48,6 +48,6 @@ def test_mlp_vae_log_weight_is_the_log_density_ratio(make_pair, posterior, likel
     ids=["bce", "tanh", "none"],
 )
 def test_conv_vae_log_weight_is_the_log_density_ratio(options):
-    config = ConvVAEConfig(**SMALL | options)
+    config = small_conv_config(**options)
     for model in make(config):
         check_log_weight(model.eval(), images(config, 3), ConvVAENoise, 1e-9)

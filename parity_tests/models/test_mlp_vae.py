@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors, total_loss
-from helpers.random_vae_batches import KEY, ODD, batch
+from helpers.random_vae_batches import KEY, batch, odd_config
 from helpers.run_layers import tensors
 from torch import distributions as td
 
@@ -69,8 +69,7 @@ def test_parity_over_the_grid(
 
     In float32 it is within the bound from dtype and size, with the float64 left panel as reference.
     """
-    config = MLPVAEConfig(
-        **ODD,
+    config = odd_config(
         posterior=posterior,
         estimator=estimator,
         likelihood=likelihood,
@@ -95,7 +94,7 @@ def test_parity_over_the_grid(
     "options", [{}, {"estimator": "sampled", "samples": 3}, {"posterior": "sigma"}]
 )
 def test_a_hundred_adam_steps_end_in_the_same_weights(options):
-    config = MLPVAEConfig(**ODD, **options, init="torch")
+    config = odd_config(**options, init="torch")
     panels = [
         make_panel("mlp_vae", config, backend, key=Key(3), dtype="float64", lr=1e-2)
         for backend in ("numpy", "torch")
@@ -111,7 +110,7 @@ def test_a_hundred_adam_steps_end_in_the_same_weights(options):
 
 def test_both_panels_draw_the_same_weights_and_noise():
     for init in spec.INITS:
-        config = MLPVAEConfig(**ODD, init=init, samples=2)
+        config = odd_config(init=init, samples=2)
         left, right = (
             getattr(pairs.get("mlp_vae"), side)(config, Key(4)) for side in ("left", "right")
         )
@@ -144,7 +143,7 @@ def test_initial_weights_have_the_configured_scale():
 def test_every_parameter_gradient_by_finite_difference(make_pair, rng):
     for (posterior, estimator), likelihood in itertools.product(ENCODERS, spec.LIKELIHOODS):
         options = {"posterior": posterior, "estimator": estimator, "likelihood": likelihood}
-        config = MLPVAEConfig(**ODD, **options, samples=2)
+        config = odd_config(**options, samples=2)
         left, _ = make_pair(config)
         x, noise = batch(4, 13), left.draw_noise(KEY, 4)
         errors = derivative_errors(total_loss(left), (x, noise), left.named_parameters(), rng)
@@ -153,7 +152,7 @@ def test_every_parameter_gradient_by_finite_difference(make_pair, rng):
 
 
 def test_the_loss_is_the_elbo_by_torch_distributions(make_pair):
-    config = MLPVAEConfig(**{**ODD, "beta": 1.0}, estimator="sampled", samples=3)
+    config = odd_config(beta=1.0, estimator="sampled", samples=3)
     left, right = make_pair(config)
     noise = left.draw_noise(KEY, 5)
     x, eps = tensors(np.round(batch(5, 13)), noise.eps)
@@ -174,9 +173,7 @@ def test_the_loss_is_the_elbo_by_torch_distributions(make_pair):
 
 def test_reduction_sums_or_averages_and_beta_weights_the_kl_term(make_pair):
     x = batch(5, 13)
-    mean, total = (
-        make_pair(MLPVAEConfig(**ODD, reduction=reduction))[0] for reduction in ("mean", "sum")
-    )
+    mean, total = (make_pair(odd_config(reduction=reduction))[0] for reduction in ("mean", "sum"))
     noise = mean.draw_noise(KEY, 5)
     a, b = mean.loss(x, noise)[0], total.loss(x, noise)[0]
     np.testing.assert_allclose(np.array(b), 5 * np.array(a), rtol=1e-14)
@@ -193,7 +190,7 @@ def test_torch_compile_gives_the_same_loss_and_gradients(make_pair):
         (2, 8, "bernoulli"),
         *((1, 5, name) for name in ("continuous_bernoulli", "beta", "truncated_gaussian")),
     ):
-        _, right = make_pair(MLPVAEConfig(**ODD, samples=samples, likelihood=likelihood))
+        _, right = make_pair(odd_config(samples=samples, likelihood=likelihood))
         (x,), noise = tensors(batch(size, 13)), right.draw_noise(KEY, size)
         loss = right.loss(x, noise)
         loss.total.backward()
@@ -226,7 +223,7 @@ def test_autocast_computes_products_in_half_precision_and_densities_in_float32(
     make_pair, options, dtype
 ):
     """In float16 the constant 1e-8 of the clamped densities would be 0, and its log infinite."""
-    _, right = make_pair(MLPVAEConfig(**ODD, **options), "float32")
+    _, right = make_pair(odd_config(**options), "float32")
     with torch.no_grad():
         right.decoder_logits.bias -= 18
     (x,), noise = tensors(batch(5, 13, "float32")), right.draw_noise(KEY, 5)

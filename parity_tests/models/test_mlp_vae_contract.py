@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.random_vae_batches import KEY, ODD, batch
+from helpers.random_vae_batches import KEY, batch, odd_config
 from helpers.run_layers import tensors
 
 from diptych import pairs
@@ -18,7 +18,7 @@ from numpy_ref.nn.optim import SGD
 
 
 def test_gradients_are_added_and_the_loss_is_pure(make_pair):
-    left, _ = make_pair(MLPVAEConfig(**ODD))
+    left, _ = make_pair(odd_config())
     x, noise = batch(5, 13), left.draw_noise(KEY, 5)
     first, backward = left.loss(x, noise)
     left.zero_grad(), backward()
@@ -31,7 +31,7 @@ def test_gradients_are_added_and_the_loss_is_pure(make_pair):
 
 def test_samples_and_reconstructions_are_the_same_on_both_panels(make_pair):
     for likelihood in spec.LIKELIHOODS:
-        left, right = make_pair(MLPVAEConfig(**ODD, likelihood=likelihood))
+        left, right = make_pair(odd_config(likelihood=likelihood))
         for mean in (True, False):
             ours, theirs = left.sample(KEY, 9, mean=mean), right.sample(KEY, 9, mean=mean).numpy()
             assert ours.shape == (9, 13)
@@ -71,7 +71,7 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
 
 def test_a_deterministic_posterior_has_no_kl_term_and_no_density(make_pair):
     """The loss of the plain autoencoder is the reconstruction at mu, for every noise and beta."""
-    config = MLPVAEConfig(**ODD, posterior="deterministic")
+    config = odd_config(posterior="deterministic")
     left, right = make_pair(config)
     assert not any("logvar" in name or "sigma" in name for name in left.state_dict())
     x, others = batch(5, 13), (np.full((5, 1, 3), 7.0), np.zeros((5, 1, 3)))
@@ -118,7 +118,7 @@ def _bad_batches():
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize(("what", "x"), list(_bad_batches()))
 def test_bad_batches_are_one_clear_error(make_pair, side, what, x):
-    left, right = make_pair(MLPVAEConfig(**ODD))
+    left, right = make_pair(odd_config())
     noise = left.draw_noise(KEY, 5)
     with pytest.raises(ValueError, match=f"x: got .*{what.split()[0]}.*takes"):
         if side == "left":
@@ -131,7 +131,7 @@ def test_bad_batches_are_one_clear_error(make_pair, side, what, x):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_bad_noise_is_one_clear_error(make_pair, side):
-    model = make_pair(MLPVAEConfig(**ODD))[side == "right"]
+    model = make_pair(odd_config())[side == "right"]
     x, eps = batch(5, 13), np.zeros((5, 1, 3))
     for bad in (eps[:4], eps[..., :2], eps[:, 0], eps[:, :0], np.full_like(eps, np.nan)):
         arguments = (x, bad) if side == "left" else tensors(x, bad)
@@ -140,7 +140,7 @@ def test_bad_noise_is_one_clear_error(make_pair, side):
 
 
 def test_state_dicts_cross_the_panels_and_errors_list_everything(make_pair):
-    left, right = make_pair(MLPVAEConfig(**ODD))
+    left, right = make_pair(odd_config())
     assert list(left.state_dict()) == list(right.state_dict())
     before = left.state_dict()
     left.load_state_dict(right.state_dict())
@@ -158,7 +158,7 @@ def test_state_dicts_cross_the_panels_and_errors_list_everything(make_pair):
 
 
 def test_a_model_cast_by_torch_takes_the_new_dtype(make_pair):
-    _, right = make_pair(MLPVAEConfig(**ODD), "float32")
+    _, right = make_pair(odd_config(), "float32")
     right.double()
     assert right.loss(*tensors(batch(5, 13)), right.draw_noise(KEY, 5)).total.dtype == torch.float64
 
@@ -180,9 +180,9 @@ def test_other_dtypes_are_refused(dtype):
     pair = pairs.get("mlp_vae")
     for side in (pair.left, pair.right):
         with pytest.raises(ValueError, match="dtype"):
-            side(MLPVAEConfig(**ODD), dtype=dtype)
+            side(odd_config(), dtype=dtype)
 
 
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="device"):
-        pairs.get("mlp_vae").right(MLPVAEConfig(**ODD), device="cuda:99")
+        pairs.get("mlp_vae").right(odd_config(), device="cuda:99")

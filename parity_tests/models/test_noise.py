@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import plain_random
 from helpers.call_either_panel import call
-from helpers.random_vae_batches import KEY, ODD, batch
-from helpers.small_conv_vaes import SMALL, images
+from helpers.random_vae_batches import KEY, batch, odd_config
+from helpers.small_conv_vaes import images, small_conv_config
 from helpers.small_conv_vaes import make as make_conv
 from helpers.small_recurrent_networks import CELLS, WIDTH, H, T, V, make_config, make_window
 from helpers.small_vlaes import binary_images, make_models
@@ -16,8 +16,6 @@ from helpers.small_vlaes import make_config as make_vlae_config
 from diptych import pairs
 from diptych.arrays import leaves, to_numpy
 from diptych.parity.measures.rows import normwise
-from model_specs.conv_vae import ConvVAEConfig
-from model_specs.mlp_vae import MLPVAEConfig
 
 N, L = 4, 3
 ATOL = 4 * np.finfo(float).eps
@@ -25,9 +23,9 @@ ATOL = 4 * np.finfo(float).eps
 
 def vaes(make_pair):
     """Yield (model, images) of each VAE, on either panel, in evaluation mode."""
-    for model in make_pair(MLPVAEConfig(**ODD, samples=L)):
+    for model in make_pair(odd_config(samples=L)):
         yield model.eval(), batch(N, 13)
-    for model in make_conv(ConvVAEConfig(**SMALL, recon_type="bce")):
+    for model in make_conv(small_conv_config(recon_type="bce")):
         yield model.eval(), images(model.config, N)
     for latent in ("gaussian", "af_prior", "iaf_posterior"):
         for model in make_models(make_vlae_config(latent, free_bits_of="none")):
@@ -55,7 +53,7 @@ def test_eps_is_the_stream_eps_in_the_order_of_images_then_samples(make_pair):
 def test_each_of_the_l_samples_has_its_own_part_in_the_loss(make_pair, estimator, posterior):
     """A loss of L samples is the mean of the losses of each sample alone, which all differ."""
     options = {"estimator": estimator, "posterior": posterior, "samples": L}
-    for model in make_pair(MLPVAEConfig(**ODD, **options)):
+    for model in make_pair(odd_config(**options)):
         x, noise = batch(N, 13), call(model, "draw_noise", KEY, N)
         assert noise.eps.shape == (N, L, 3)
         whole = call(model, "loss", x, noise)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers import plain_random, plain_vaes
 from helpers.call_either_panel import call
-from helpers.random_vae_batches import ODD, batch
-from helpers.small_conv_vaes import SMALL, images, make
+from helpers.random_vae_batches import batch, odd_config
+from helpers.small_conv_vaes import images, make, small_conv_config
 from helpers.small_vlaes import (
     KEY,
     KINDS,
@@ -19,8 +19,7 @@ from helpers.small_vlaes import (
 
 from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
-from model_specs.conv_vae import ConvVAEConfig
-from model_specs.mlp_vae import LIKELIHOODS, POSTERIORS, MLPVAEConfig
+from model_specs.mlp_vae import LIKELIHOODS, POSTERIORS
 
 CONV_KINDS = [
     {"recon_type": "bce"},
@@ -47,13 +46,13 @@ def check_reconstruct(model, x, bound=1e-12):
 def test_mlp_vae_reconstructs_the_mean_at_mu(make_pair, posterior, likelihood):
     for activation in ("relu", "tanh"):
         options = {"posterior": posterior, "likelihood": likelihood, "activation": activation}
-        for model in make_pair(MLPVAEConfig(**ODD, **options)):
+        for model in make_pair(odd_config(**options)):
             check_reconstruct(model, batch(4, 13), bound=1e-10)
 
 
 @pytest.mark.parametrize("options", CONV_KINDS, ids=lambda o: o["recon_type"])
 def test_conv_vae_reconstructs_the_mean_at_mu(options):
-    config = ConvVAEConfig(**SMALL | options)
+    config = small_conv_config(**options)
     for model in make(config):
         check_reconstruct(model.eval(), images(config, 3))
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from helpers import plain_random, plain_vaes
 from helpers.call_either_panel import call
-from helpers.random_vae_batches import ODD
-from helpers.small_conv_vaes import SMALL, make
+from helpers.random_vae_batches import odd_config
+from helpers.small_conv_vaes import make, small_conv_config
 from helpers.small_vlaes import make_config, make_models
 
 from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
-from model_specs.conv_vae import ConvVAEConfig
-from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
+from model_specs.mlp_vae import LIKELIHOODS
 
 KEY = Key(97).fold_in("samples")
 COUNT = 3
@@ -49,21 +48,21 @@ def check_samples(model, *, drawn, bound=1e-12):
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_mlp_vae_samples_the_prior_then_the_likelihood(make_pair, likelihood):
-    for model in make_pair(MLPVAEConfig(**ODD, likelihood=likelihood)):
+    for model in make_pair(odd_config(likelihood=likelihood)):
         check_samples(model, drawn=True, bound=1e-9)
 
 
 @pytest.mark.parametrize("options", CONV_KINDS, ids=lambda o: o["recon_type"])
 def test_conv_vae_samples_the_prior_then_the_likelihood(options):
-    for model in make(ConvVAEConfig(**SMALL | options)):
+    for model in make(small_conv_config(**options)):
         check_samples(model.eval(), drawn=options["recon_type"] != "mse")
 
 
 def test_draws_or_means_are_the_documented_default(make_pair):
     """The MLP VAE draws pixels; the two models of larger images return means."""
     models = [
-        (False, make_pair(MLPVAEConfig(**ODD))),
-        (True, make(ConvVAEConfig(**SMALL, recon_type="bce"))),
+        (False, make_pair(odd_config())),
+        (True, make(small_conv_config(recon_type="bce"))),
         (True, make_models(make_config())),
     ]
     for mean, panels in models:

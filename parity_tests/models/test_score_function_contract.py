@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from helpers.random_vae_batches import KEY, ODD, batch
+from helpers.random_vae_batches import KEY, batch, odd_config
 
-from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise
+from model_specs.mlp_vae import MLPVAENoise
 from numpy_ref import score_function as left_side
 from torch_impl import score_function as right_side
 
@@ -15,7 +15,7 @@ def side(request, make_pair):
     """(make model, loss, to arrays) of one panel."""
 
     def model(**options):
-        return make_pair(MLPVAEConfig(**ODD, **options))[request.param == "right"]
+        return make_pair(odd_config(**options))[request.param == "right"]
 
     if request.param == "left":
         return model, left_side.score_function_loss, lambda array: array
@@ -34,7 +34,7 @@ def test_bad_input_is_one_clear_error(side, make_pair):
         loss(model(posterior="sigma"), x, noise)
     with pytest.raises(ValueError, match=r"model: got Linear, takes .*mlp_vae.MLPVAE"):
         loss(good.encoder_hidden, x, noise)
-    other = next(m for m in make_pair(MLPVAEConfig(**ODD)) if type(m) is not type(good))
+    other = next(m for m in make_pair(odd_config()) if type(m) is not type(good))
     with pytest.raises(ValueError, match=r"model: got MLPVAE, takes .*mlp_vae.MLPVAE"):
         loss(other, x, noise)
     for bad in (np.zeros((4, 2, 3)), np.zeros((5, 2, 4)), np.full((5, 2, 3), np.nan)):

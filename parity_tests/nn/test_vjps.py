@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.finite_differences import derivative_errors
 
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
 from numpy_ref.mlp_vae import POSTERIORS, make_likelihood
@@ -57,7 +58,8 @@ def _cases(rng):
         yield f"{name} kl", q.kl, (normal(N, Z), normal(N, Z)), 2
         yield f"{name} kl_sampled", q.kl_sampled, sampled, 2
     for name in LIKELIHOODS:
-        config = MLPVAEConfig(likelihood=name, gaussian_std=1.3)
+        fields = effective(MLPVAEConfig, {"gaussian_std": 1.3}, {"likelihood": name})
+        config = MLPVAEConfig(**fields)
         likelihood = make_likelihood(config)
         logits = normal(N, L, config.outputs * D)
         yield type(likelihood).__name__, likelihood.nll, (logits, x), 1

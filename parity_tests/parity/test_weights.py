@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from safetensors.torch import save_file as save_torch_file
 
 from diptych import files, weights
 from model_specs.mlp_vae import MLPVAEConfig
@@ -107,11 +106,6 @@ def test_files_of_other_programs_are_read_and_unsupported_dtypes_are_refused(sav
     arrays = load_file(file)
     save_file(arrays, file, metadata={"format": "pt"})
     weights.load(left, file)
-    tensors = {name: torch.from_numpy(a) for name, a in arrays.items()}
-    tensors["posterior.mu.bias"] = tensors["posterior.mu.bias"].bfloat16()
-    save_torch_file(tensors, file)
-    with pytest.raises(ValueError, match=r"holds a dtype that NumPy lacks|bias is bfloat16"):
-        weights.load(left, file)
     save_file(arrays | {"posterior.mu.bias": np.array([True, False, True])}, file)
     with pytest.raises(ValueError, match=r"posterior\.mu\.bias is bool: weights are float32 or"):
         weights.load(left, file)

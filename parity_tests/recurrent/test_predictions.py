@@ -13,10 +13,12 @@ from helpers.call_either_panel import call
 from helpers.small_text_runs import CELLS, KEY, make_corpus, make_panel, make_run, naive_outputs
 from scipy.special import log_softmax
 
+from diptych import pairs
 from diptych.arrays import map_arrays, to_numpy
 from diptych.panels import BACKENDS
 from diptych.parity.measures.rows import normwise
 from diptych.tasks.sequences import window
+from model_specs.common.effects import effective
 from model_specs.recurrent.dropout import SCHEMES, Masks
 
 T, B = 4, 3
@@ -30,6 +32,7 @@ each_scheme = pytest.mark.parametrize(
 def make_model(cell, backend, scheme):
     """A panel in training mode with words that may be dropped where the model reads words."""
     fields = SIZES | {"scheme": scheme} | ({"word_rate": 0.4} if cell == "lstm" else {})
+    fields = effective(pairs.get(cell).config, fields)
     return make_panel(make_run(cell, make_corpus(), fields, backend=backend))
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from helpers.short_runs import short_run
-from helpers.small_text_runs import make_corpus, make_run, write_text
+from helpers.small_text_runs import make_corpus, write_text
 
 from diptych import data
 from diptych.data import Dataset, Split
@@ -229,8 +229,12 @@ def test_an_old_run_is_sampled_with_its_text(run, elsewhere):
     drawn = run("sample", elsewhere)
     settings = json.loads((elsewhere / "run.json").read_text())
     corpus = data.load(settings["config"]["data"])
-    del settings["data_digests"]
+    for name in ("schema", "digest", "data_digests", "conditions"):
+        del settings[name]
     (elsewhere / "run.json").write_text(json.dumps(settings | {"data_digest": data_digest(corpus)}))
     (elsewhere / "vocabulary.json").unlink()
     assert drawn[0] == 0 and run("sample", elsewhere) == drawn
-    assert train(make_run("lstm", make_corpus(), epochs=1), make_corpus(), elsewhere.parent / "n")
+    again = ("train", "lstm", "--out", elsewhere, "--resume", "--epochs", 2)
+    assert run(*again)[0] == 0  # which stores it
+    (elsewhere.parent / "a.txt").unlink()
+    assert run("sample", elsewhere)[0] == 0

@@ -7,9 +7,10 @@ from helpers.short_runs import short_run
 
 from diptych.panels import BACKENDS
 from diptych.runs import schedules
-from diptych.runs.config import SCHEDULES
+from diptych.runs.config import SCHEDULES, RunConfig
 from diptych.training.step import training_step
 from diptych.training.train import train
+from model_specs.common.effects import effective
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_constant_then_decay_lr_is_the_schedule_in_words(constant_epochs, gamma,
 def test_the_rates_of_a_run_are_the_literal_sequence(schedule, epochs):
     """Also for numbers of epochs whose milestones are no whole epochs."""
     settings = {"schedule": schedule, "epochs": epochs, "constant_epochs": 3, "decay": 0.5}
+    settings = effective(RunConfig, settings)
     for lr in (1.0, 0.25):
         run = short_run(lr=lr, **settings)
         rates = [run.lr_at(epoch) for epoch in range(epochs)]

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from model_specs.common.fields import exact
 from model_specs.recurrent.dropout import Masks
 
 
@@ -48,7 +49,8 @@ def check_batch(
         raise ValueError(f"{name}: got NaN or inf, takes finite values")
     if smallest < low or largest > high:
         raise ValueError(
-            f"{name}: got values from {smallest:g} to {largest:g}, takes [{low:g}, {high:g}]"
+            f"{name}: got values from {exact(smallest)} to {exact(largest)}, "
+            f"takes [{low:g}, {high:g}]"
         )
 
 
@@ -59,7 +61,9 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
         return
     between = value[(value > 0) & (value < 1)]
     if len(between):
-        raise ValueError(f"{name}: got {len(between)} values as {between[0]:g}, takes 0 and 1")
+        raise ValueError(
+            f"{name}: got {len(between)} values as {exact(between[0].item())}, takes 0 and 1"
+        )
 
 
 def check_tensor(

@@ -59,13 +59,15 @@ class Module(nn.Module):
 
 def as_device(device: torch.device | str | None) -> torch.device:
     """The device, by default the CPU. Raises ValueError if this machine does not have it."""
+    name = "cpu" if device is None else str(device)
     try:
-        result = torch.device("cpu" if device is None else device)
+        result = torch.device(name)
         torch.empty(0, device=result)
-    except (RuntimeError, AssertionError) as error:
-        available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device: got {str(device)!r}, this machine has {available} ({reason})"
-        ) from None
+    except (RuntimeError, AssertionError, OverflowError) as error:
+        if not name.startswith(("cpu", "cuda")):  # torch tells the developer of a backend here
+            raise ValueError(f"device: got {name!r}, takes cpu, cuda or cuda:N") from None
+        count = torch.cuda.device_count()
+        available = f"cpu, cuda:0 to cuda:{count - 1}" if count else "cpu and no CUDA device"
+        reason = "" if name.startswith("cuda") and not count else f" ({str(error).splitlines()[0]})"
+        raise ValueError(f"device: got {name!r}, this machine has {available}{reason}") from None
     return result

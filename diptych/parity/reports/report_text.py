@@ -6,11 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
-from diptych.display import GAP, LEAST_PROSE, Table
+from diptych.display import GAP, LEAST_PROSE, Console, Table
 from diptych.parity.measures.rows import PROPAGATED, Row
 from diptych.parity.reports.outcome import Outcome
 from diptych.parity.reports.verdict import format_number, verdict
@@ -69,7 +67,7 @@ def table(rows: Sequence[Row], title: str = "", width: int | None = None) -> Tab
     for heading in ("shape", "bound"):
         if width is not None and _width(columns) > width:
             del columns[heading]
-    result = Table(title=escape(title) or None, box=box.SIMPLE_HEAD if title else None)
+    result = Table(title=title or None, box=box.SIMPLE_HEAD if title else None)
     for heading in columns:
         result.add_column(heading, justify="right" if heading in ("error", "bound") else "left")
     for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable
 
 from diptych.names import MODELS
+from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.speed import speed, step_ratios
@@ -21,6 +22,7 @@ from diptych.runs.tables.trained import (
     reconstruction,
     select,
 )
+from diptych.runs.tables.trust import fuzzed, injected
 from diptych.runs.tables.witness import witness
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "speed_page",
     "summary",
     "table",
+    "trust_page",
     "with_tables",
     "witness_page",
 ]
@@ -62,12 +65,19 @@ def witness_page(records: list[Record]) -> str:
     return witness(select(records, "proofs"))
 
 
+def trust_page(records: list[Record]) -> str:
+    """The tables of docs/trust.md: injected faults and changed inputs."""
+    tables = injected(select(records, "bit_flips")), fuzzed(select(records, "fuzz"))
+    return "\n\n".join(text for text in tables if text)
+
+
 def summary(records: list[Record]) -> str:
     """The table of README.md: a model's best recorded result, and the speed of a step."""
     best: dict[str, str] = {}
     for r in sorted(select(records, "test_nll"), key=lambda r: -r["metrics"]["test_nll"]):
         m = r["metrics"]
-        nll = f"{m['test_nll']:.1f} ± {m['test_nll_standard_error']:.1f} nats"
+        nll = f"{m['test_nll']:.1f}{one_draw_mark(m, 'test_')} ± "
+        nll += f"{m['test_nll_standard_error']:.1f} nats"
         best[m["settings"]["model"]] = f"{nll}, test NLL of {data_name(r)}"
     for r in select(records, "test_rmse"):
         rmse = f"{r['metrics']['test_rmse']:.3f}"
@@ -92,5 +102,6 @@ PAGES: dict[str, Callable[[list[Record]], str]] = {
     "docs/results.md": results_page,
     "docs/speed.md": speed_page,
     "docs/witness.md": witness_page,
+    "docs/trust.md": trust_page,
 }
 """The function that makes the tables of each page."""

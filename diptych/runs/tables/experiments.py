@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 
+from diptych.remarks import one_draw_legend, one_draw_mark
 from diptych.runs.tables.markdown import Record, Row, commands, table
 from diptych.runs.tables.trained import data_name
 
@@ -72,13 +73,15 @@ def _preference_table(record: Record) -> str:
     for name, run in m["preference"].items():
         code = f"**{run['kl']:.1f}** ({run['kl'] / math.log(2):.1f} bits)"
         nll = f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}"
+        nll += one_draw_mark(run)
         took = f"{run['seconds'] / 60:.1f} min"
         rows.append((name, str(run["pixels"]), code, nll, f"{run['elbo']:.2f}", took))
+    legend = one_draw_legend(" ".join(row[3] for row in rows))
     heads = ("decoder, prior", "pixels in view", "KL, nats", "test NLL, nats", "ELBO", "took")
     return (
         f"VLAE on {data_name(record)}, {m['epochs']} epochs each, {m['free_nats']:g} nats free in "
-        f"training, K = {m['samples']}, {m['examples']} test images.\n\n{table(heads, rows)}\n\n"
-        f"{commands([('', [record['command']])])}"
+        f"training, K = {m['samples']}, {m['examples']} test images.{legend}\n\n"
+        f"{table(heads, rows)}\n\n{commands([('', [record['command']])])}"
     )
 
 

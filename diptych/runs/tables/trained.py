@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from diptych.remarks import one_draw_legend, one_draw_mark
 from diptych.runs.tables.markdown import Record, Row, commands, table
 
 CONTEXTS = {"none": "factorised decoder", "raster": "PixelCNN decoder"}
@@ -19,12 +20,14 @@ def likelihood(records: list[Record]) -> str:
     for r in records:
         m = r["metrics"]
         nll = f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f}"
+        nll += one_draw_mark(m, "test_")
         code = f"{m['test_kl']:.2f} ({m['test_kl'] / math.log(2):.1f} bits)"
         draws = f"{m['test_samples']} × {m['test_examples']}"
         rows.append((_name(r), nll, f"{m['test_elbo']:.2f}", code, draws, _training(r)))
     return _page_part(
         "Test images; the NLL is importance-weighted, its ± the standard error over the images. "
-        "K × images: draws of z for each image, and the number of images.",
+        "K × images: draws of z for each image, and the number of images."
+        + one_draw_legend(" ".join(nll for _, nll, *_ in rows)),
         ("run", "NLL, nats", "ELBO", "KL, nats", "K × images", "training"),
         rows,
         records,

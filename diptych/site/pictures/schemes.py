@@ -78,7 +78,7 @@ def masks_of_seeds(
     panel: Any, config: RecurrentConfig, scheme: str, rate: float
 ) -> list[list[np.ndarray | None]]:
     """The masks of each connection, for each seed, as one panel draws them for one sequence."""
-    model = panel(replace(config, scheme=scheme, rate=rate))
+    model = panel(replace(config, scheme=scheme, rate=0.0 if scheme == "none" else rate))
     keys = (Key(seed).fold_in("dropout") for seed in SEEDS)
     return [mask_list(model.draw_noise(key, 1), config.num_layers) for key in keys]
 

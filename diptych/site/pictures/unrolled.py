@@ -77,7 +77,8 @@ def unrolled_network(model: str, slug: str) -> Picture:
     left, _, config = MODELS[model]
     drawings = []
     for scheme in SCHEMES:
-        network = left(replace(config, scheme=scheme, rate=0.3, seq_len=STEPS))
+        rate = 0.0 if scheme == "none" else 0.3
+        network = left(replace(config, scheme=scheme, rate=rate, seq_len=STEPS))
         masks = network.draw_noise(Key(0).fold_in("dropout"), 1)
         connections = unroll(masks, STEPS, LAYERS)
         drawings.append((scheme, _panel(scheme, connections)))

@@ -28,6 +28,7 @@ import torch_impl.mlp_vae as right_vae
 import torch_impl.recurrent.network as right_network
 import torch_impl.rnn
 from model_specs.autoregressive.windows import Window
+from model_specs.common.effects import effective
 from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
 from numpy_ref import nn as left_nn
 from numpy_ref.autoregressive import latents, pixel_cnn, resnet, stacked_pixel_cnn
@@ -95,7 +96,7 @@ for _name in LAYERS:
 # probability: likelihoods and posteriors
 
 for _name in LIKELIHOODS:
-    _config = MLPVAEConfig(likelihood=_name, gaussian_std=1.3)
+    _config = MLPVAEConfig(**effective(MLPVAEConfig, {"gaussian_std": 1.3}, {"likelihood": _name}))
     _sides = left_vae.make_likelihood(_config), right_vae.make_likelihood(_config)
     _logits = normal(N, L, _config.outputs * D)
     add(f"nll of {_name}", _sides, _logits, RNG.random((N, D)), method="nll")

@@ -1,0 +1,53 @@
+"""Remarks on numbers that look better than they are: what a mark in a table means, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MARK = "†"
+ONE_DRAW = 2.0
+"""An effective sample size below this one means that one draw has most of the weight."""
+
+
+def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "") -> str:
+    """Return " †" if the importance weights of an example rest on one draw, else "".
+
+    `metrics` are fields of `Evaluation` with a prefix such as "test_".
+    """
+    least = metrics.get(f"{prefix}least_effective_samples")
+    return f" {MARK}" if least is not None and least < ONE_DRAW else ""
+
+
+def one_draw_note(metrics: Mapping[str, Any], prefix: str = "") -> str | None:
+    """Explain the mark of `one_draw_mark`; None without one."""
+    if not one_draw_mark(metrics, prefix):
+        return None
+    least, samples = (metrics[f"{prefix}{n}"] for n in ("least_effective_samples", "samples"))
+    share = metrics.get(f"{prefix}one_draw_share")
+    examples = "at least one example" if share is None else f"{100 * share:.3g} % of the examples"
+    return (
+        f"{MARK} The importance weights of {examples} rest on one draw (effective sample size "
+        f"below {ONE_DRAW:g}, the smallest {least:.2f} of {samples}): there the NLL is a loose "
+        "upper bound, which the standard error does not show."
+    )
+
+
+def one_draw_legend(table: str) -> str:
+    """Return the sentence that explains the marks of a table of several runs; "" without marks."""
+    if MARK not in table:
+        return ""
+    return (
+        f" {MARK}: for some images one draw has most of the importance weight (effective sample "
+        f"size below {ONE_DRAW:g}), so that the NLL is a loose upper bound there."
+    )
+
+
+def worse_than_uniform(loss: float, uniform: float, unit: str, split: str) -> str | None:
+    """Warn if a loss is above the -log p of the uniform distribution; else None."""
+    if not loss > uniform:
+        return None
+    return (
+        f"worse than uniform: {loss:.4g} {unit} on {split}, {uniform:.4g} for the uniform "
+        "distribution over all values"
+    )

@@ -1,0 +1,300 @@
+"""Weights that plain torch programs wrote: dtypes, wrappers' names, tied tensors, other names."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch_file
+
+from diptych import Key, weights
+from model_specs.lstm import LSTMConfig
+from model_specs.mlp_vae import MLPVAEConfig
+from numpy_ref.lstm import LSTM as NumpyLSTM
+from numpy_ref.mlp_vae import MLPVAE as NumpyMLPVAE
+from torch_impl.lstm import LSTM as TorchLSTM
+from torch_impl.mlp_vae import MLPVAE as TorchMLPVAE
+
+CONFIG = MLPVAEConfig(input_dim=5, hidden_dim=4, latent_dim=3)
+TIED = LSTMConfig(vocab_size=7, embedding_dim=4, hidden_dim=4, num_layers=2, seq_len=3, tied=True)
+PANELS = {"numpy": (NumpyMLPVAE, NumpyLSTM), "torch": (TorchMLPVAE, TorchLSTM)}
+BIAS = "posterior.mu.bias"
+
+
+@pytest.fixture(params=PANELS)
+def panel(request):
+    """(MLPVAE, LSTM) of one panel."""
+    return PANELS[request.param]
+
+
+@pytest.fixture
+def vae(panel):
+    return panel[0](CONFIG, Key(3))
+
+
+@pytest.fixture
+def narrow_vae(panel):
+    return panel[0](CONFIG, Key(3), dtype="float32")
+
+
+@pytest.fixture
+def tied_lstm(panel):
+    return panel[1](TIED, Key(3))
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "w.safetensors"
+
+
+def state(model):
+    return {name: a.copy() for name, a in weights.to_arrays(model.state_dict()).items()}
+
+
+def other_weights(model):
+    """Weights of the model's names and shapes, multiples of 1/16 that bfloat16 holds exactly."""
+    rng = np.random.default_rng(5)
+    return {name: rng.integers(-8, 9, a.shape) / 16 for name, a in state(model).items()}
+
+
+def assert_loaded(model, expected):
+    loaded = state(model)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(loaded[name], value, err_msg=name)
+
+
+def assert_refused(model, file, message):
+    before = state(model)
+    with pytest.raises(ValueError, match=message) as caught:
+        weights.load(model, file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+    assert_loaded(model, before)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("own", ["float32", "float64"])
+def test_every_floating_dtype_is_read_exactly(panel, file, dtype, own):
+    model = panel[0](CONFIG, Key(3), dtype=own)
+    expected = other_weights(model)
+    tensors = {n: torch.from_numpy(a).to(getattr(torch, dtype)) for n, a in expected.items()}
+    save_torch_file(tensors, file)
+    weights.load(model, file)
+    assert_loaded(model, expected)
+    assert {a.dtype.name for a in state(model).values()} == {own}
+
+
+def test_extreme_values_of_half_precision_are_read_exactly(narrow_vae, file):
+    """The smallest subnormal numbers of bfloat16 are subnormal in float32 too."""
+    for dtype, values in ((torch.float16, [6e-8, 65504, 0]), (torch.bfloat16, [1e-40, 3e38, 0])):
+        tensors = {n: torch.from_numpy(a) for n, a in other_weights(narrow_vae).items()}
+        tensors[BIAS] = torch.tensor(values, dtype=dtype)
+        save_torch_file(tensors, file)
+        weights.load(narrow_vae, file)
+        assert_loaded(narrow_vae, {BIAS: tensors[BIAS].float().numpy()})
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64", "int32", "bool"])
+def test_other_dtypes_are_refused_and_named(vae, file, dtype):
+    tensors = {n: torch.from_numpy(a) for n, a in other_weights(vae).items()}
+    tensors[BIAS] = torch.ones(3).to(getattr(torch, dtype))
+    save_torch_file(tensors, file)
+    shown = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64"}
+    name = shown.get(dtype, dtype)
+    assert_refused(vae, file, rf"{BIAS} is {name}: weights are float32 or float64, or float16")
+
+
+def test_names_are_compared_before_dtypes_and_dtypes_before_values(vae, file):
+    arrays = other_weights(vae)
+    arrays["decoder.1.num_batches_tracked"] = np.array(3)
+    arrays["decoder_logits.weight"][0] = np.nan
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors[BIAS] = tensors[BIAS].to(torch.float8_e5m2)
+    save_torch_file(tensors, file)
+    assert_refused(vae, file, r"w\.safetensors: unexpected decoder\.1\.num_batches_tracked$")
+    del tensors["decoder.1.num_batches_tracked"]
+    save_torch_file(tensors | {BIAS: tensors[BIAS][:2]}, file)
+    assert_refused(vae, file, r"posterior\.mu\.bias has shape \(2,\), takes \(3,\)$")
+    save_torch_file(tensors, file)
+    assert_refused(vae, file, "is F8_E5M2")
+    save_torch_file(tensors | {BIAS: torch.ones(3)}, file)
+    assert_refused(vae, file, r"NaN or inf in decoder_logits\.weight")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (1e300, r"posterior\.mu\.bias overflows float32: got 1e\+300"),
+        (-3.5e38, r"posterior\.mu\.bias overflows float32: got -3.5e\+38"),
+        (1e-60, r"underflows float32: got 1e-60, which becomes 0"),
+        (-1e-40, r"underflows float32: got -1e-40, which becomes a subnormal number"),
+    ],
+)
+def test_a_value_beyond_the_range_of_float32_is_refused(narrow_vae, vae, file, value, message):
+    arrays = other_weights(vae)
+    arrays[BIAS][1] = value
+    save_file(arrays, file)
+    assert_refused(narrow_vae, file, message)
+    weights.load(vae, file)
+    assert_loaded(vae, arrays)
+    with pytest.raises(ValueError, match=message):
+        weights.transfer(vae, narrow_vae)
+
+
+def test_values_at_the_ends_of_the_range_are_rounded_or_kept(narrow_vae, file):
+    arrays = other_weights(narrow_vae)
+    arrays[BIAS][:] = 3.4028235e38, 2.0**-149, 1.2e-38
+    save_file(arrays, file)
+    weights.load(narrow_vae, file)
+    assert_loaded(narrow_vae, {BIAS: arrays[BIAS].astype(np.float32)})
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net."]
+)
+def test_names_of_wrappers_are_dropped(vae, file, prefix):
+    expected = other_weights(vae)
+    save_file({prefix + name: array for name, array in expected.items()}, file)
+    weights.load(vae, file)
+    assert_loaded(vae, expected)
+
+
+def test_the_name_of_a_compiled_part_is_dropped(vae, file):
+    expected = other_weights(vae)
+    save_file({n.replace("posterior", "posterior._orig_mod"): a for n, a in expected.items()}, file)
+    weights.load(vae, file)
+    assert_loaded(vae, expected)
+
+
+def test_the_error_lists_names_without_the_wrapper(vae, file):
+    arrays = {f"module.{name}": array for name, array in other_weights(vae).items()}
+    arrays["module.extra"] = arrays.pop(f"module.{BIAS}")
+    save_file(arrays, file)
+    assert_refused(vae, file, rf": missing {BIAS}; unexpected extra$")
+
+
+def test_a_prefix_that_only_some_names_have_is_refused(vae, file):
+    arrays = other_weights(vae)
+    arrays[f"module.{BIAS}"] = arrays.pop(BIAS)
+    save_file(arrays, file)
+    assert_refused(vae, file, rf"missing {BIAS}; unexpected module\.{BIAS}")
+
+
+def test_an_unknown_prefix_before_other_names_stays(vae, file):
+    save_file({f"net.{n}x": array for n, array in other_weights(vae).items()}, file)
+    assert_refused(vae, file, r"unexpected net\..*no name is in common: `rename` maps names")
+
+
+def test_wrapped_models_are_saved_and_loaded_under_their_own_names(file):
+    model = TorchMLPVAE(CONFIG, Key(3))
+    expected = other_weights(model)
+    save_file(expected, file)
+    for wrapped in (torch.compile(model), torch.nn.DataParallel(model)):
+        weights.load(wrapped, file)
+        assert_loaded(model, expected)
+        weights.save(wrapped, file)
+        assert load_file(file).keys() == expected.keys()
+
+
+@pytest.mark.parametrize("absent", ["embedding.weight", "decoder.weight"])
+def test_one_copy_of_a_tied_weight_suffices(tied_lstm, file, absent):
+    expected = other_weights(tied_lstm)
+    expected["decoder.weight"] = expected["embedding.weight"]
+    save_file({name: array for name, array in expected.items() if name != absent}, file)
+    weights.load(tied_lstm, file)
+    assert_loaded(tied_lstm, expected)
+
+
+def test_a_tied_weight_without_any_copy_is_missing(tied_lstm, file):
+    arrays = other_weights(tied_lstm)
+    del arrays["embedding.weight"], arrays["decoder.weight"]
+    save_file(arrays, file)
+    assert_refused(tied_lstm, file, r"missing embedding\.weight; missing decoder\.weight")
+
+
+def test_an_untied_model_needs_both_weights(panel, file):
+    model = panel[1](LSTMConfig(vocab_size=7, embedding_dim=4, hidden_dim=4, num_layers=2))
+    arrays = other_weights(model)
+    del arrays["decoder.weight"]
+    save_file(arrays, file)
+    assert_refused(model, file, r": missing decoder\.weight$")
+
+
+def test_two_values_for_one_tied_weight_are_refused(tied_lstm, file):
+    arrays = other_weights(tied_lstm)
+    arrays["decoder.weight"] = arrays["embedding.weight"].copy()
+    arrays["decoder.weight"][-1, -1] += 1e-9
+    save_file(arrays, file)
+    assert_refused(tied_lstm, file, r"embedding\.weight and decoder\.weight differ, takes equal")
+
+
+def test_two_values_for_tied_tensors_of_a_plain_torch_model_are_refused(file):
+    def net():
+        layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3))
+        layers[2].weight = layers[0].weight
+        return layers
+
+    arrays = other_weights(net())
+    save_file(arrays, file)
+    assert_refused(net(), file, r"0\.weight and 2\.weight differ")
+    del arrays["2.weight"]
+    save_file(arrays, file)
+    model = net()
+    weights.load(model, file)
+    assert_loaded(model, arrays | {"2.weight": arrays["0.weight"]})
+
+
+def test_load_state_fills_in_a_tied_weight_and_refuses_two_values(tied_lstm):
+    expected = other_weights(tied_lstm)
+    two_values = expected.copy()
+    del expected["decoder.weight"]
+    weights.load_state(tied_lstm, expected, "here")
+    assert_loaded(tied_lstm, expected | {"decoder.weight": expected["embedding.weight"]})
+    with pytest.raises(ValueError, match=r"here: embedding\.weight and decoder\.weight differ"):
+        weights.load_state(tied_lstm, two_values, "here")
+
+
+class WordModel(torch.nn.Module):
+    """A language model with the attributes of PyTorch's example word_language_model."""
+
+    def __init__(self, tied):
+        super().__init__()
+        self.encoder = torch.nn.Embedding(7, 4)
+        self.rnn = torch.nn.LSTM(4, 4, 2)
+        self.decoder = torch.nn.Linear(4, 7)
+        if tied:
+            self.decoder.weight = self.encoder.weight
+
+    def forward(self, tokens):
+        return self.decoder(self.rnn(self.encoder(tokens))[0])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_of_plain_torch_has_the_same_logits(panel, file, tied):
+    theirs = WordModel(tied).double()
+    save_torch_file({name: t.clone() for name, t in theirs.state_dict().items()}, file)
+    model = panel[1](replace(TIED, tied=tied), Key(3)).eval()
+    assert_refused(model, file, r"missing lstm\.weight_ih_l0; .*unexpected rnn\.weight_hh_l1")
+    weights.load(model, file, rename={"encoder": "embedding", "rnn": "lstm"})
+    tokens = np.array([[1, 2], [3, 6], [0, 5]])
+    noise, zero = model.draw_noise(Key(0), 2, length=3), model.zero_state(2)
+    x = tokens if panel is PANELS["numpy"] else torch.from_numpy(tokens)
+    result = model.features(x, zero, noise)
+    features = (result[0] if panel is PANELS["numpy"] else result)[0]
+    expected = theirs(torch.from_numpy(tokens)).detach().numpy()
+    logits = weights.to_arrays({"logits": model.decoder.outputs(features)})["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-14)
+
+
+def test_renamed_slices_are_checked_for_their_range(file):
+    """A weight of the file may be a part of one of the model's."""
+    parts = {"q.weight": np.full((2, 3), 0.5), "k.weight": np.full((2, 3), 1e39)}
+    save_file(parts, file)
+    rename = {"q.weight": "weight[0:2]", "k.weight": "weight[2:4]"}
+    model = torch.nn.Linear(3, 4, bias=False)
+    with pytest.raises(ValueError, match=r"k\.weight overflows float32: got 1e\+39"):
+        weights.load(model, file, rename=rename)
+    parts["k.weight"][:] = 0.25
+    save_file(parts, file)
+    weights.load(model, file, rename=rename)
+    assert model.weight[:, 0].tolist() == [0.5, 0.5, 0.25, 0.25]
