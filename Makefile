@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help study test lint bench faults fuzz results clean
+.PHONY: help locked study test lint bench faults fuzz results clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench,study,jax]'
 	@touch $@
+
+locked: ## install on Linux as CI does: only files with the hashes of .github/locked.txt, and torch
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: -r .github/locked.txt
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_CPU_INDEX),--index-url '$(TORCH_CPU_INDEX)') --only-binary :all: -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
 
 study: $(STAMP) ## check the pairs, train both panels, build the site: open out/index.html
 	$(BIN)/diptych study

@@ -14,6 +14,9 @@ GROUPS = (
 )
 """Files of the limit and of the use of a container, for both versions of Linux's cgroups."""
 
+SMALL = 2**28
+"""Bytes that are not worth a look at the system's files."""
+
 
 def limit_memory() -> None:
     """Limit the memory of this process to what it has and what is available, where Linux tells.
@@ -48,11 +51,11 @@ def available_memory() -> int | None:
 
 def check_memory(name: str, value: int, size: int) -> None:
     """Raise ValueError if `value` of the argument `name` needs more bytes than are available."""
-    available = available_memory()
+    available = available_memory() if size > SMALL else None
     if available is not None and size > available:
         raise ValueError(
-            f"{name}: got {value}, which takes {_gibibytes(size)} of memory; {_gibibytes(available)} "
-            "are available"
+            f"{name}: got {value}, which takes {_gibibytes(size)} of memory, "
+            f"{_gibibytes(available)} are available"
         )
 
 

@@ -19,6 +19,9 @@ LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 WITH_LATENT, WITH_FLOW = LATENTS[1:], LATENTS[2:]
 CONTEXTS = ("none", "local", "raster", "stacks")
 FREE_BITS = ("none", "total", "latent", "soft")
+SPLIT = {kind: ("gaussian",) if kind == "latent" else WITH_LATENT for kind in FREE_BITS}
+"""The latents on which each kind of free bits has an effect. The KL of a flow has no parts by
+dimension."""
 KERNEL_SIZE = 3
 """Kernel size of every convolution that is not 1 x 1, except the one over a local window."""
 STRIDES = 3
@@ -93,7 +96,10 @@ class VLAEConfig:
     """If True, the layers of type B share one weight, as in the paper on static MNIST."""
     free_bits: float = acting(0.01, latent=WITH_LATENT, free_bits_of=FREE_BITS[1:])
     """free_bits = lambda / (H W) nats of KL per pixel have no penalty."""
-    free_bits_of: str = acting("total", latent=WITH_LATENT)
+    free_bits_of: str = acting(
+        "total",
+        latent=lambda config: config.latent in SPLIT[config.free_bits_of],
+    )
     """The KL penalty (see autoregressive/latents.py) is max(lambda, mean KL of the batch) (total);
     the same for each dimension with lambda / Z (latent, Kingma et al. 2016; a flow's KL is not
     split); gamma KL, with gamma updated until the KL is lambda (soft); or the KL itself (none). The

@@ -99,7 +99,7 @@ def load(name: str, root: Root = None) -> Data:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
-    if _is_path(str(name)):
+    if _is_path(head if colon else str(name)):  # txt:a/b is a misspelt text:PATH
         raise ValueError(
             f"name: got {name!r}, which is a path, takes the name of a data set (`diptych list "
             "data`): --data-root (root=...) gives the folder of its files, text:PATH a text file"

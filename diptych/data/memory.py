@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from diptych.limits import check_memory
 from model_specs.common.fields import check_choice, check_positive_int
 from model_specs.common.key import Key
 from model_specs.common.streams import check_start
@@ -20,6 +21,7 @@ Kind = Literal["copy", "adding"]
 
 BLANK, DATA, DELIMITER = 0, 8, 9  # the data symbols are 1 .. DATA
 SYMBOLS = 10
+BYTES = 20  # of a step of a sequence: input, target and weight
 LENGTH, ITEMS, MARKED = 100, 10, 2
 
 

@@ -29,15 +29,14 @@ def _window(config: LSTMConfig, x: Any, y: Any, weight: Any, state: Any) -> LSTM
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> LSTMConfig:
     """Take two layers of 200 units for text, one layer of 64 with a forget bias of 3 for copy."""
     if isinstance(data, Corpus):
-        sizes: dict[str, Any] = {"vocab_size": len(data.vocabulary)}
-        fields = sizes
+        fields: dict[str, Any] = {"vocab_size": len(data.vocabulary)}
     elif isinstance(data, MemoryTask) and data.kind == "copy":
-        sizes = {"vocab_size": data.symbols, "seq_len": data.steps}
-        fields = sizes | {"embedding_dim": 32, "hidden_dim": 64, "num_layers": 1, "forget_bias": 3.0}
+        fields = {"vocab_size": data.symbols, "seq_len": data.steps}
+        fields |= {"embedding_dim": 32, "hidden_dim": 64, "num_layers": 1, "forget_bias": 3.0}
     else:
         raise ValueError(f"data: got {data.name}, lstm takes text or copy")
     config = LSTMConfig(**fields | dict(overrides))
-    return fitting(config, data, **sizes)
+    return fitting(config, data, vocab_size=fields["vocab_size"])
 
 
 def _variants() -> dict[str, LSTMConfig]:

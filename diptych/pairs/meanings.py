@@ -45,6 +45,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "gaussian": "a Gaussian likelihood of standard deviation 0.7",
         "tanh": "tanh at the output, for images in [-1, 1]; the loss is summed over the batch",
         "none,grey": "no activation at the output; images of one channel",
+        "margin": "images of 9 x 12 pixels in a black margin, which is not part of the likelihood",
         "32": "images of 32 x 32 pixels",
         "square": _SQUARE,
     },

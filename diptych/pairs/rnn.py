@@ -61,7 +61,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
     if data.kind == "adding":
         sizes = {"input_dim": 2, "output_dim": 1, "likelihood": "squared_error"}
         fields = sizes | {"seq_len": data.steps, "recurrent_gain": 1.0} | dict(overrides)
-        return fitting(RNNConfig(**fields), data, **sizes, seq_len=data.steps)
+        return fitting(RNNConfig(**fields), data, **sizes)
     # h = tanh(3 h) is stable near 1 and -1, so each unit starts as a latch that keeps its sign
     # (Bengio, Simard & Frasconi 1994); from the sources' N(0, 0.01^2) nothing is learned
     latches = {"recurrent_gain": 3.0, "weight_std": 0.2}
@@ -71,7 +71,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> RNNConfig:
     if width != data.symbols and (width < data.symbols or width & (width - 1)):
         takes = f"{data.symbols} (one-hot) or a power of 2 above it"
         raise ValueError(f"input_dim: got {width}, takes {takes} for {data.name}")
-    return fitting(config, data, output_dim=data.symbols, seq_len=data.steps)
+    return fitting(config, data, output_dim=data.symbols)
 
 
 def _variants() -> dict[str, RNNConfig]:

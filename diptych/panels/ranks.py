@@ -20,9 +20,15 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from diptych.panels import liveness
 from torch_impl.nn.module import as_device
 
 T = TypeVar("T")
+
+STEP_MINUTES = 15
+"""Minutes that the ranks wait for each other at a step."""
+BROADCAST_MINUTES = 120
+"""Minutes that they wait for rank 0, which validates alone."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    group: Any = None
+    """The process group of `broadcast`, which has time for a validation; None is the default."""
 
     @property
     def first(self) -> bool:
@@ -72,18 +80,23 @@ class Ranks:
                 outcome[0] = compute()
             except (ValueError, OSError, RuntimeError) as error:
                 outcome[1] = error
-        dist.broadcast_object_list(outcome, device=_device())
+        device = _device() if self.group is None else torch.device("cpu")
+        dist.broadcast_object_list(outcome, group=self.group, device=device)
         if outcome[1] is not None:
             raise outcome[1]
         return outcome[0]
 
 
 @contextlib.contextmanager
-def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
+def joined(
+    device: str, minutes: float = STEP_MINUTES, silence: float = liveness.SILENCE
+) -> Iterator[Ranks]:
     """Join the process group that torchrun started; without torchrun, yield the only rank.
 
+    A rank that is killed or that is silent for `silence` seconds ends the run (see
+    diptych.panels.liveness); so does one that keeps the others waiting for `minutes` at a step.
     Raises: ValueError for a device other than "cpu" or "cuda" (each rank takes a GPU of its own),
-    or for a device that this machine lacks.
+    or for a device that this machine lacks; LostRankError on one rank if another is lost.
     """
     size = int(os.environ.get("WORLD_SIZE") or 1)
     if size == 1:
@@ -95,10 +108,13 @@ def joined(device: str, minutes: float = 60) -> Iterator[Ranks]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK") or 0))
     backend = {"cpu": "gloo", "cuda": "nccl"}[device]
     dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
-    try:
-        yield Ranks(dist.get_rank(), size)
-    finally:
-        dist.destroy_process_group()
+    rank = dist.get_rank()
+    alive = liveness.Liveness(rank, size, silence)
+    dist.barrier()  # each rank has reported once
+    with alive.watching():
+        patience = timedelta(minutes=BROADCAST_MINUTES)
+        yield Ranks(rank, size, dist.new_group(backend="gloo", timeout=patience))
+    dist.destroy_process_group()  # not after an error: it would wait for the other ranks
 
 
 def _device() -> torch.device:

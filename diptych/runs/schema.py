@@ -8,6 +8,7 @@ only tell where and by what a run was computed, and may be edited; any other edi
 from __future__ import annotations
 
 import json
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from diptych.runs.config import RunConfig
 
 SCHEMA = 2
 """The form that this version writes. Form 1, which had no number, had no digests."""
+LARGEST = 2**63
+"""No count is larger."""
 UNSIGNED = ("digest", "versions", "machine", "commit")
 """Fields of run.json that its digest leaves out, as it does the device in its settings."""
 
@@ -46,10 +49,10 @@ def check_form(settings: Any) -> None:
     if schema > SCHEMA:
         raise ValueError(f"schema: got {schema}, which a later version of diptych wrote")
     forms: dict[str, Any] = {"config": dict, "command": str, "data": str, "ranks": int}
-    forms |= {"versions": dict, "machine": str, "resumed": list}
+    forms |= {"versions": dict, "machine": str, "resumed": list, "conditions": dict}
     for name, form in forms.items():
         if name in settings and type(settings[name]) is not form:
-            raise ValueError(f"{name}: got {settings[name]!r}, takes {form.__name__}")
+            raise ValueError(f"{name}: got {reprlib.repr(settings[name])}, takes {form.__name__}")
     if "config" not in settings:
         raise ValueError("it has no config")
     for name, version in settings.get("versions", {}).items():
@@ -63,7 +66,9 @@ def check_types(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         hint = hints.get(name)
         if hint is not None and not _is_instance(value, hint):
-            raise ValueError(f"{name}: got {value!r}, takes {getattr(hint, '__name__', hint)}")
+            raise ValueError(
+                f"{name}: got {reprlib.repr(value)}, takes {getattr(hint, '__name__', hint)}"
+            )
 
 
 def check_digest(settings: Mapping[str, Any]) -> None:
@@ -92,6 +97,8 @@ def _is_instance(value: Any, hint: Any) -> bool:
         return any(_is_instance(value, part) for part in typing.get_args(hint))
     if hint is float:
         return type(value) in (int, float)
+    if hint is int:
+        return type(value) is int and abs(value) < LARGEST
     return type(value) is (typing.get_origin(hint) or hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
 from diptych.evaluation.elbo import elbo_terms
+from diptych.limits import check_memory
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options, Task, check_options
@@ -113,6 +115,8 @@ class Images(Task):
         Raises: ValueError for options that only a run on text takes.
         """
         count, kind, target = check_sampling(self.data.name, folder, options)
+        if not options.reconstruct:  # these are as many as there are images at most
+            check_memory("count", count, 16 * count * math.prod(self.data.image_shape))
         evaluation, key = self._evaluation(panel), Key(options.seed)
         if options.reconstruct:
             rows = self.held_out("test")

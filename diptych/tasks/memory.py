@@ -10,6 +10,7 @@ import numpy as np
 from diptych.arrays import to_numpy
 from diptych.data import MemoryTask
 from diptych.panels import Panel
+from diptych.panels.ranks import Ranks
 from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options, check_options
 from diptych.tasks.sequences import SequenceTask, window
@@ -31,6 +32,13 @@ class Memory(SequenceTask):
     def __init__(self, config: RunConfig, data: MemoryTask) -> None:
         super().__init__(config, data)
         self.steps_per_epoch = STEPS_PER_EPOCH
+
+    def check_settings(self, ranks: Ranks) -> None:
+        length, steps = self.config.model_config["seq_len"], self.data.steps
+        if length != steps:
+            got = f"got {length} with data {self.data.name!r}"
+            raise ValueError(f"seq_len: {got}, whose sequences have {steps} steps, takes {steps}")
+        super().check_settings(ranks)
 
     def batch(self, panel: Panel, epoch: int, index: int) -> Any:
         size = self.config.batch_size

@@ -139,6 +139,7 @@ def settings(
     Raises: ValueError for an unknown preset, or one of another model.
     """
     from diptych import pairs
+    from diptych.data import MemoryTask
     from diptych.runs.config import RunConfig
     from model_specs.common.effects import effective
 
@@ -146,6 +147,9 @@ def settings(
     if chosen.model != model:
         raise ValueError(f"preset: got {preset!r} for {model}, it is one of {chosen.model}")
     pair, changes = pairs.get(model), {k: v for k, v in options.items() if v is not None}
-    config = pair.for_data(dataset, effective(pair.config, chosen.fields, fields))
+    preset_fields = dict(chosen.fields)
+    if isinstance(dataset, MemoryTask):  # its sequences have a length of their own
+        preset_fields.pop("seq_len", None)
+    config = pair.for_data(dataset, effective(pair.config, preset_fields, fields))
     run = effective(RunConfig, chosen.run, changes)
     return RunConfig(model=model, model_config=vars(config).copy(), data=data, **run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-
 LARGEST = 2**31 - 1
 """Largest int that a field takes; no computer has the memory for a dimension near it."""
 

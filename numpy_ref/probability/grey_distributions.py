@@ -28,6 +28,9 @@ from numpy_ref.probability.distributions import Gaussian
 SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
 SQUEEZE = 1e-6
+FAR = 40.0  # a mean of the truncated Gaussian below -FAR max(std, std^2) uses a series
+MILLS = [float(special.factorial2(2 * n - 1)) * (-1) ** n for n in range(1, 8)]
+MILLS_SLOPE = [n * c for n, c in enumerate(MILLS, 1)]
 
 
 def continuous_bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
@@ -49,7 +52,7 @@ def continuous_bernoulli_nll(logits: Array, x: Array) -> tuple[Array, Vjp]:
     (array([0.]), array([[-0.25]]))
     """
     small, a = _split(logits)
-    square = np.where(small, logits * logits, 0)
+    square = np.where(small, logits, 0) ** 2
     series = square * _polynomial([c / n for n, c in enumerate(SERIES, 1)], square)
     series_value = (0.5 - x) * logits + series
     closed_form = (np.maximum(logits, 0) - x * logits) + (np.log1p(-np.exp(-a)) - np.log(a))
@@ -64,7 +67,7 @@ def continuous_bernoulli_mean(logits: Array) -> Array:
     array([0.5  , 0.999])
     """
     small, a = _split(logits)
-    square = np.where(small, logits * logits, 0)
+    square = np.where(small, logits, 0) ** 2
     series_value = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
     e = np.exp(-a)
     closed_form = np.where(logits > 0, 1, -e) / (1 - e) - np.copysign(1 / a, logits)
@@ -97,7 +100,8 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     overestimated.
 
     If a pixel has the same value in all images, its concentration and its density grow without
-    bound: dequantise such data.
+    bound: dequantise such data. Both parameters are clamped to [-k, k], k = 347 (float32: 42), so
+    that a, b and nu neither overflow nor underflow; the gradient beyond is 0.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
     Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
     y after Smithson & Verkuilen (2006), who take c = 1 / (2 N) for N values.
@@ -106,7 +110,9 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     >>> bool(abs(nll[0]) < 1e-5)  # Beta(1, 1) is uniform
     True
     """
-    p, q, nu = sigmoid(logits), sigmoid(-logits), np.exp(log_concentration)
+    logits, inside_mean = _clamped(logits)
+    log_nu, inside_nu = _clamped(log_concentration)
+    p, q, nu = sigmoid(logits), sigmoid(-logits), np.exp(log_nu)
     a, b = nu * p, nu * q
     log_y, log_1_y = np.log(_squeezed(x)), np.log(_squeezed(1 - x))  # 1 - y keeps all digits
     terms = special.betaln(a, b) - (a - 1) * log_y - (b - 1) * log_1_y
@@ -116,7 +122,7 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
         da, db = special.digamma(a) - log_y, special.digamma(b) - log_1_y  # both less digamma(nu)
         dlogits = a * q * (da - db)
         dlog_nu = a * da + b * db - nu * special.digamma(nu)
-        return dnll[..., None] * dlogits, dnll[..., None] * dlog_nu
+        return dnll[..., None] * dlogits * inside_mean, dnll[..., None] * dlog_nu * inside_nu
 
     return nll, vjp
 
@@ -128,7 +134,7 @@ def beta_icdf(logits: Array, log_concentration: Array, u: Array) -> Array:
     >>> x  # Beta(2, 2) is symmetric
     array([0.5])
     """
-    nu = np.exp(log_concentration)
+    logits, nu = _clamped(logits)[0], np.exp(_clamped(log_concentration)[0])
     y = special.betaincinv(nu * sigmoid(logits), nu * sigmoid(-logits), u)
     return np.clip((y - SQUEEZE) / (1 - 2 * SQUEEZE), 0, 1)
 
@@ -141,6 +147,8 @@ def truncated_gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vj
     `mean` is the mean of the Gaussian before truncation and may be outside [0, 1]; there its square
     is left out of both terms, in which it would cancel. The gradient has the form of an exponential
     family's, (E[x] - x) / std^2. Use a std below 10: the density of a wider one is uniform.
+    Far outside, it is an exponential law of rate r = |mean| / std^2, corrected by the series of
+    Mills' ratio: int_0^1 = (1 - u + 3 u^2 - 15 u^3 + ...) / r, u = (std / mean)^2.
     Shapes: mean (..., D), x broadcast to it, in [0, 1] -> (...).
 
     >>> nll, _ = truncated_gaussian_nll(np.array([[0.5]]), np.array([[0.5]]), std=0.1)
@@ -150,8 +158,12 @@ def truncated_gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vj
     """
     right = mean > 0.5  # reflected at 1/2, so that the nearer end is 0
     m, t = np.where(right, 1 - mean, mean), np.where(right, 1 - x, x)
-    square = np.where(m > 0, (t - m) ** 2, t * (t - 2 * m))
-    nll = (square / (2 * std**2) + np.log(_integral(m, std))).sum(-1)
+    square = np.where(m > 0, (t - np.maximum(m, 0)) ** 2, t * (t - 2 * m))
+    far, near_m, far_m = _split_far(m, std, FAR)
+    u = (std / far_m) ** 2
+    far_log = np.log1p(u * _polynomial(MILLS, u)) - np.log(-far_m / std**2)
+    log_integral = np.where(far, far_log, np.log(_integral(near_m, std)))
+    nll = (square / (2 * std**2) + log_integral).sum(-1)
     return nll, lambda dnll: dnll[..., None] * (truncated_gaussian_mean(mean, std) - x) / std**2
 
 
@@ -162,9 +174,12 @@ def truncated_gaussian_mean(mean: Array, std: float) -> Array:
     array([0.5])
     """
     right = mean > 0.5
-    m = np.where(right, 1 - mean, mean)
+    far, m, far_m = _split_far(np.where(right, 1 - mean, mean), std, FAR)
     density = np.exp(-0.5 * np.maximum(m, 0) ** 2 / std**2)  # at 0, scaled as the integral
-    t = m - std**2 * density * np.expm1((2 * m - 1) / (2 * std**2)) / _integral(m, std)
+    near_t = m - std**2 * density * np.expm1((2 * m - 1) / (2 * std**2)) / _integral(m, std)
+    u = (std / far_m) ** 2
+    slope = u * _polynomial(MILLS_SLOPE, u) / (1 + u * _polynomial(MILLS, u))  # u d log / du
+    t = np.where(far, -(std**2) / far_m * (1 + 2 * slope), near_t)
     return np.where(right, 1 - t, t)
 
 
@@ -175,12 +190,15 @@ def truncated_gaussian_icdf(mean: Array, u: Array, std: float) -> Array:
     array([0.5])
     """
     right = mean > 0.5
-    m = np.where(right, 1 - mean, mean)
+    far, m, far_m = _split_far(np.where(right, 1 - mean, mean), std, 1000)
+    v = np.where(right, 1 - u, u)
     low, high = (m - 1) / std, m / std  # negated: log Phi is exact in the lower tail
     log_high = special.log_ndtr(high)
     excess = np.expm1(special.log_ndtr(low) - log_high)
-    tail = log_high + np.log1p(np.where(right, 1 - u, u) * excess)
-    x = std * (high - special.ndtri_exp(tail))
+    tail = log_high + np.log1p(v * excess)
+    e = -np.log1p(-v)  # the quantile of the exponential law of rate 1
+    far_x = -(std**2) / far_m * (e - (std / far_m) ** 2 * e * (1 + e / 2))
+    x = np.where(far, far_x, std * (high - special.ndtri_exp(tail)))
     return np.clip(np.where(right, 1 - x, x), 0, 1)
 
 
@@ -256,6 +274,18 @@ def _split(logits: Array) -> tuple[Array, Array]:
     """A mask of the logits for which the series is used, and |logits|, 1 under the mask."""
     size = np.abs(logits)
     return size < SERIES_LIMIT, np.where(size < SERIES_LIMIT, 1, size)
+
+
+def _clamped(logits: Array) -> tuple[Array, Array]:
+    """The logits within [-k, k], e^(2 k) being finite, and a mask of those that were inside."""
+    k = int(-0.49 * math.log(np.finfo(logits.dtype).tiny))
+    return np.clip(logits, -k, k), np.abs(logits) <= k
+
+
+def _split_far(m: Array, std: float, far: float) -> tuple[Array, Array, Array]:
+    """A mask of the m that are far below 0, m with 0 in their place, and m with -far elsewhere."""
+    mask = m < -far * max(std, std**2)
+    return mask, np.where(mask, 0, m), np.where(mask, m, -far * max(std, std**2))
 
 
 def _polynomial(coefficients: list[float], s: Array) -> Array:

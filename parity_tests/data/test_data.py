@@ -82,6 +82,8 @@ def test_binary_digits_are_1_where_the_count_is_at_least_8(digits):
         ("digit", "digits"),
         ("static-mnist", "static_mnist"),
         ("silhouettes", "caltech101_silhouettes"),
+        ("fashion", "fashion_mnist"),
+        ("FashionMNIST", "fashion_mnist"),
         ("zzz", None),
     ],
 )
@@ -94,8 +96,17 @@ def test_an_unknown_name_gets_a_suggestion(name, suggestion):
     )
 
 
+@pytest.mark.parametrize("name", ["data/m1", "./data", "~/data", "book.txt", "..", "D:\\data", "~"])
+def test_a_path_in_place_of_a_name_gets_a_hint(name):
+    with pytest.raises(ValueError) as caught:
+        load(name)
+    message = str(caught.value)
+    assert message.startswith(f"name: got {name!r}, which is a path, takes the name of a data set")
+    assert "--data-root (root=...)" in message and "text:PATH" in message
+
+
 FROM_FILES = ["mnist", "static_mnist", "dynamic_mnist", "omniglot", "caltech101_silhouettes"]
-FROM_FILES += ["cifar10", "ptb", "ptb/characters"]
+FROM_FILES += ["fashion_mnist", "kmnist", "cifar10", "ptb", "ptb/characters"]
 
 
 @pytest.mark.parametrize("name", FROM_FILES)

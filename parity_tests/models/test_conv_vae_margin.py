@@ -118,7 +118,8 @@ def test_the_uniform_distribution_is_over_the_values_inside(recon_type, activati
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"height": 17}, "height: got 17, takes at most image_size 16"),
+        ({"height": 17}, "height: got 17, takes less than image_size 16 or None"),
+        ({"width": 16}, "width: got 16, takes less than image_size 16 or None"),
         ({"width": 0}, "width: got 0"),
         ({"width": 2.5}, "width: got 2.5"),
     ],

@@ -113,6 +113,11 @@ def test_continuous_bernoulli_at_extreme_logits(size):
     assert half.grad.isfinite().all()
 
 
+def std_of(name, std):
+    """The field gaussian_std, for the likelihood that has one."""
+    return {"gaussian_std": std} if name == "truncated_gaussian" else {}
+
+
 def test_beta(rng):
     logits, log_nu = rng.normal(0, 2, (N, L, D)), rng.normal(0, 2, (N, L, D))
     x = rng.random((N, 1, D))
@@ -202,7 +207,7 @@ def test_the_integral_of_the_bernoulli_cross_entropy():
 
 def sampled(name, std=0.3):
     """Draws of one pixel for several parameters (P, outputs), the same on both panels."""
-    config = MLPVAEConfig(input_dim=4000, likelihood=name, gaussian_std=std)
+    config = MLPVAEConfig(input_dim=4000, likelihood=name, **std_of(name, std))
     parameters = np.array([p[: config.outputs] for p in PARAMETERS[name]])
     logits = np.repeat(parameters, 4000, axis=1)
     key = Key(5).fold_in(name)
@@ -236,7 +241,7 @@ def test_samples_have_the_distribution_that_they_are_drawn_from(name):
 
 @pytest.mark.parametrize("name", GREY)
 def test_float32_draws_are_float64_draws_rounded(name):
-    config = MLPVAEConfig(input_dim=50, likelihood=name, gaussian_std=0.2)
+    config = MLPVAEConfig(input_dim=50, likelihood=name, **std_of(name, 0.2))
     logits = np.linspace(-3, 3, 50 * config.outputs, dtype=np.float32)[None]
     for make, convert in ((make_likelihood, np.asarray), (make_right, torch.from_numpy)):
         model = make(config)

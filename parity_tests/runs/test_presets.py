@@ -81,7 +81,7 @@ def test_what_the_user_gives_wins_and_the_rest_stays():
     options = {"batch_size": 128, "lr": 1e-3, "clip": None, "backend": "numpy"}
     mixed = filled("zaremba-medium", {"rate": 0.0, "hidden_dim": 7}, **options)
     expected = {"batch_size": 128, "lr": 1e-3, "backend": "numpy"}
-    fields = plain.model_config | {"rate": 0.0, "hidden_dim": 7}
+    fields = plain.model_config | {"scheme": "none", "rate": 0.0, "hidden_dim": 7}
     assert mixed == dataclasses.replace(plain, model_config=fields, **expected)
 
 
@@ -96,6 +96,7 @@ def test_a_preset_goes_before_what_a_pair_makes_of_the_data():
     alone, preset = filled(dataset=task), filled("zaremba-small", dataset=task)
     assert alone.model_config["hidden_dim"] == 64 and preset.model_config["hidden_dim"] == 200
     assert preset.model_config["vocab_size"] == task.symbols
+    assert preset.model_config["seq_len"] == task.steps  # the preset's would have no effect
 
 
 def test_filling_in_leaves_the_presets_as_they_were():

@@ -27,6 +27,9 @@ from torch_impl.probability.distributions import Gaussian
 SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
 SQUEEZE = 1e-6
+FAR = 40.0  # a mean of the truncated Gaussian below -FAR max(std, std^2) uses a series
+MILLS = [float(special.factorial2(2 * n - 1)) * (-1) ** n for n in range(1, 8)]
+MILLS_SLOPE = [n * c for n, c in enumerate(MILLS, 1)]
 
 
 def continuous_bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
@@ -44,7 +47,7 @@ def continuous_bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     to the last digit where theirs is a parabola.
     """
     small, a = _split(logits)
-    square = (logits * logits).masked_fill(~small, 0)
+    square = logits.masked_fill(~small, 0) ** 2
     series = square * _polynomial([c / n for n, c in enumerate(SERIES, 1)], square)
     series_value = (0.5 - x) * logits + series
     closed_form = (logits.clamp(min=0) - x * logits) + (torch.log1p(-torch.exp(-a)) - torch.log(a))
@@ -54,7 +57,7 @@ def continuous_bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
 def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     """E[x] = d/dl log((e^l - 1) / l) = 1 / (1 - e^-l) - 1 / l. Any shape. Value only."""
     small, a = _split(logits)
-    square = (logits * logits).masked_fill(~small, 0)
+    square = logits.masked_fill(~small, 0) ** 2
     series_value = 0.5 + logits * _polynomial([2 * c for c in SERIES], square)
     e = torch.exp(-a)
     closed_form = torch.where(logits > 0, 1, -e) / (1 - e) - torch.copysign(1 / a, logits)
@@ -84,14 +87,17 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
     overestimated.
 
     If a pixel has the same value in all images, its concentration and its density grow without
-    bound: dequantise such data.
+    bound: dequantise such data. Both parameters are clamped to [-k, k], k = 347 (float32: 42), so
+    that a, b and nu neither overflow nor underflow; the gradient beyond is 0.
     Shapes: logits and log_concentration (..., D), x broadcast to them, in [0, 1] -> (...).
     Source: Ferrari & Cribari-Neto (2004), "Beta regression for modelling rates and proportions";
     y after Smithson & Verkuilen (2006), who take c = 1 / (2 N) for N values.
     Where we differ from the left panel: torch has no log B, and three log-gammas have an error of
     eps nu log nu nats.
     """
-    p, q, nu = torch.sigmoid(logits), torch.sigmoid(-logits), torch.exp(log_concentration)
+    logits = _clamped(logits)
+    log_nu = _clamped(log_concentration)
+    p, q, nu = torch.sigmoid(logits), torch.sigmoid(-logits), torch.exp(log_nu)
     a, b = nu * p, nu * q
     log_y, log_1_y = torch.log(_squeezed(x)), torch.log(_squeezed(1 - x))
     log_beta = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(nu)
@@ -101,7 +107,7 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
 
 def beta_icdf(logits: Tensor, log_concentration: Tensor, u: Tensor) -> Tensor:
     """The u-quantile of y, as an x in [0, 1]. Any shape, u in (0, 1). Value only."""
-    nu = torch.exp(log_concentration)
+    logits, nu = _clamped(logits), torch.exp(_clamped(log_concentration))
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
     y = _by_scipy(special.betaincinv, a, b, u)
     return ((y - SQUEEZE) / (1 - 2 * SQUEEZE)).clamp(0, 1)
@@ -115,32 +121,44 @@ def truncated_gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
     `mean` is the mean of the Gaussian before truncation and may be outside [0, 1]; there its square
     is left out of both terms, in which it would cancel. The gradient has the form of an exponential
     family's, (E[x] - x) / std^2. Use a std below 10: the density of a wider one is uniform.
+    Far outside, it is an exponential law of rate r = |mean| / std^2, corrected by the series of
+    Mills' ratio: int_0^1 = (1 - u + 3 u^2 - 15 u^3 + ...) / r, u = (std / mean)^2.
     Shapes: mean (..., D), x broadcast to it, in [0, 1] -> (...).
     """
     right = mean > 0.5  # reflected at 1/2, so that the nearer end is 0
     m, t = torch.where(right, 1 - mean, mean), torch.where(right, 1 - x, x)
-    square = torch.where(m > 0, (t - m) ** 2, t * (t - 2 * m))
-    return (square / (2 * std**2) + torch.log(_integral(m, std))).sum(-1)
+    square = torch.where(m > 0, (t - m.clamp(min=0)) ** 2, t * (t - 2 * m))
+    far, near_m, far_m = _split_far(m, std, FAR)
+    u = (std / far_m) ** 2
+    far_log = torch.log1p(u * _polynomial(MILLS, u)) - torch.log(-far_m / std**2)
+    log_integral = torch.where(far, far_log, torch.log(_integral(near_m, std)))
+    return (square / (2 * std**2) + log_integral).sum(-1)
 
 
 def truncated_gaussian_mean(mean: Tensor, std: float) -> Tensor:
     """E[x] = mean + std^2 d/dmean log P(0 < X < 1), X ~ N(mean, std^2). Any shape. Value only."""
     right = mean > 0.5
-    m = torch.where(right, 1 - mean, mean)
+    far, m, far_m = _split_far(torch.where(right, 1 - mean, mean), std, FAR)
     density = torch.exp(-0.5 * m.clamp(min=0) ** 2 / std**2)  # at 0, scaled as the integral
-    t = m - std**2 * density * torch.expm1((2 * m - 1) / (2 * std**2)) / _integral(m, std)
+    near_t = m - std**2 * density * torch.expm1((2 * m - 1) / (2 * std**2)) / _integral(m, std)
+    u = (std / far_m) ** 2
+    slope = u * _polynomial(MILLS_SLOPE, u) / (1 + u * _polynomial(MILLS, u))  # u d log / du
+    t = torch.where(far, -(std**2) / far_m * (1 + 2 * slope), near_t)
     return torch.where(right, 1 - t, t)
 
 
 def truncated_gaussian_icdf(mean: Tensor, u: Tensor, std: float) -> Tensor:
     """The u-quantile, by logarithms of tail probabilities. Any shape, u in (0, 1). Value only."""
     right = mean > 0.5
-    m = torch.where(right, 1 - mean, mean)
+    far, m, far_m = _split_far(torch.where(right, 1 - mean, mean), std, 1000)
+    v = torch.where(right, 1 - u, u)
     low, high = (m - 1) / std, m / std  # negated: log Phi is exact in the lower tail
     log_high = torch.special.log_ndtr(high)
     excess = torch.expm1(torch.special.log_ndtr(low) - log_high)
-    tail = log_high + torch.log1p(torch.where(right, 1 - u, u) * excess)
-    x = std * (high - _by_scipy(special.ndtri_exp, tail))
+    tail = log_high + torch.log1p(v * excess)
+    e = -torch.log1p(-v)  # the quantile of the exponential law of rate 1
+    far_x = -(std**2) / far_m * (e - (std / far_m) ** 2 * e * (1 + e / 2))
+    x = torch.where(far, far_x, std * (high - _by_scipy(special.ndtri_exp, tail)))
     return torch.where(right, 1 - x, x).clamp(0, 1)
 
 
@@ -216,6 +234,18 @@ def _split(logits: Tensor) -> tuple[Tensor, Tensor]:
     """A mask of the logits for which the series is used, and |logits|, 1 under the mask."""
     size = logits.abs()
     return size < SERIES_LIMIT, size.masked_fill(size < SERIES_LIMIT, 1)
+
+
+def _clamped(logits: Tensor) -> Tensor:
+    """The logits within [-k, k], e^(2 k) being finite."""
+    k = int(-0.49 * math.log(torch.finfo(logits.dtype).tiny))
+    return logits.clamp(-k, k)
+
+
+def _split_far(m: Tensor, std: float, far: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A mask of the m that are far below 0, m with 0 in their place, and m with -far elsewhere."""
+    mask = m < -far * max(std, std**2)
+    return mask, m.masked_fill(mask, 0), m.masked_fill(~mask, -far * max(std, std**2))
 
 
 def _polynomial(coefficients: list[float], s: Tensor) -> Tensor:

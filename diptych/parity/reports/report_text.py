@@ -6,10 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.text import Text
 
-from diptych.display import GAP, LEAST_PROSE, Table
+from diptych.display import GAP, LEAST_PROSE, Console, Table
 from diptych.parity.measures.rows import PROPAGATED, Row
 from diptych.parity.reports.outcome import Outcome
 from diptych.parity.reports.verdict import format_number, verdict
