@@ -195,7 +195,7 @@ def train(
     else:
         message = f"{steps}; weights, checkpoint and metrics in {out}"
     console.print(message, markup=False, soft_wrap=True)
-    warning = outcome_warning(outcome, run, dataset)
+    warning = outcome_warning(outcome, run, dataset) if ranks.first else None
     if warning is not None:
         console.print(warning, markup=False, soft_wrap=True)
     raise typer.Exit(130 if outcome.interrupted else 0)
