@@ -23,7 +23,7 @@ from typing import Any
 
 import diptych
 from diptych.data import Corpus, Data
-from diptych.files import check_has_digest, load_metadata, read_json, write_json
+from diptych.files import check_has_digest, load_metadata, read_json, reading, write_json
 from diptych.files.lock import locked
 from diptych.runs import schema
 from diptych.runs.conditions import conditions, differing_conditions
@@ -131,7 +131,8 @@ class RunFolder:
         if self._is_new:  # --resume without a run to resume
             return ""
         settings, now = self.settings(), conditions(config.device, ranks)
-        differences = differing_conditions(settings, now)
+        with reading(self.settings_file):
+            differences = differing_conditions(settings, now)
         resumption = {"command": command_line(), "step": step, "conditions": now}
         settings["resumed"] = [*settings.get("resumed", []), resumption]
         if asdict(config) != asdict(self.config()):
@@ -279,10 +280,16 @@ class RunFolder:
         if self.has_digests:
             check_has_digest(file)
 
+    def stop_reason(self) -> str | None:
+        """Return why the run could not go on, such as a NaN loss; None if it could."""
+        lines = read_metrics(self.metrics_file)
+        is_stopped = bool(lines) and lines[-1].get("kind") == "stop"
+        return str(lines[-1].get("reason")) if is_stopped else None
+
     def _outcome(self) -> str:
         """Describe why the run has no weights."""
-        lines = read_metrics(self.metrics_file)
-        if lines and lines[-1].get("kind") == "stop":
-            return f"this run stopped: {lines[-1].get('reason')}"
+        reason, lines = self.stop_reason(), read_metrics(self.metrics_file)
+        if reason is not None:
+            return f"this run stopped: {reason}"
         steps = max((line["step"] for line in lines), default=0)
         return f"this run is not finished; its last line of metrics is of step {steps}"
