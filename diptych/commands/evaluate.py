@@ -50,11 +50,11 @@ def evaluate_runs(
     task = make_task(config, dataset)
     if options.resume and not task.resumable:
         raise ValueError(f"resume: got a run on {config.data}, takes one on images")
+    history = folder.history().epochs  # read first: damage is told before hours of work
     start = time.perf_counter()
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
     seconds = result.earlier_seconds + time.perf_counter() - start
-    history = folder.history().epochs
     metrics = result.metrics | {
         "train_seconds": history[-1]["seconds"] if history else None,
         "epochs": len(history),
@@ -71,7 +71,7 @@ def evaluate_runs(
             device=device_name(config.device),
             time_s=metrics["train_seconds"] or seconds,
             metrics=metrics | {"history": [line["valid"] for line in history]},
-            settings=asdict(folder.config()) | {"command": folder.settings()["command"]},
+            settings=asdict(folder.config()) | {"command": folder.settings().get("command", "")},
         )
     if result.partial is not None:
         result.partial.unlink(missing_ok=True)
@@ -81,7 +81,8 @@ def evaluate_runs(
     for line in result.lines:
         table.add_row(*line)
     options.console.print(table)
-    for note in result.notes:
+    stops = [(f.path, reason) for _, f, _ in opened if (reason := f.stop_reason())]
+    for note in (*result.notes, *(f"{path}: this run stopped: {why}" for path, why in stops)):
         options.console.print(note, markup=False)
     return metrics
 

@@ -204,8 +204,7 @@ def _check_position(
         step, total = trainer.position.step, config.epochs * trainer.task.steps_per_epoch
         if trainer.is_complete():
             return f"step {step}: the run is finished"
-        lines = read_metrics(folder.metrics_file)
-        stop = lines[-1].get("reason") if lines and lines[-1].get("kind") == "stop" else None
-        return f"step {step} of {total}" + (f"; the run stopped: {stop}" if stop else "")
+        reason = folder.stop_reason()
+        return f"step {step} of {total}" + (f"; the run stopped: {reason}" if reason else "")
 
     rows.add(file, "position", position)

@@ -23,7 +23,7 @@ from typing import Any
 
 import diptych
 from diptych.data import Corpus, Data
-from diptych.files import check_has_digest, load_metadata, read_json, write_json
+from diptych.files import check_has_digest, load_metadata, read_json, reading, write_json
 from diptych.files.lock import locked
 from diptych.runs import schema
 from diptych.runs.conditions import conditions, differing_conditions
@@ -41,6 +41,7 @@ from diptych.runs.metrics import (
 )
 from diptych.runs.old_versions import upgraded, version_of
 from diptych.runs.resuming import check_resumable, model_config
+from diptych.runs.vocabulary import FILE as VOCABULARY
 from diptych.runs.vocabulary import write_vocabulary
 
 __all__ = ["RunFolder", "read_metrics"]
@@ -58,6 +59,7 @@ class RunFolder:
     def __post_init__(self) -> None:
         self.path = Path(self.path)
         self._log = MetricsFile(self.metrics_file)
+        self._is_new = False
 
     @property
     def settings_file(self) -> Path:
@@ -104,18 +106,21 @@ class RunFolder:
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
             self._write(settings | environment())
+            self._is_new = True
             return
         if not resume:
             raise ValueError(
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
-        check_resumable(self.path, self.config(), config)
+        self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
+        before = self.config()
+        ended = sum(line["kind"] == "epoch" for line in self.metrics)
+        check_resumable(self.path, before, config, begun=min(ended + 1, before.epochs))
         if parts := differing_parts(self.settings(), dataset):
             raise ValueError(
                 f"{self.path}: cannot resume on other data, which differ in the "
                 f"{' and '.join(parts)}: now {dataset.summary}"
             )
-        self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
     def resume(self, config: RunConfig, dataset: Data, step: int, ranks: int = 1) -> str:
         """Store the conditions and settings of the resumed run, and remove temporary files.
@@ -123,8 +128,11 @@ class RunFolder:
         `step` is that of the checkpoint. Returns: a line that says which conditions differ from
         those of the earlier steps, or "" if bit-equality with an uninterrupted run is expected.
         """
+        if self._is_new:  # --resume without a run to resume
+            return ""
         settings, now = self.settings(), conditions(config.device, ranks)
-        differences = differing_conditions(settings, now)
+        with reading(self.settings_file):
+            differences = differing_conditions(settings, now)
         resumption = {"command": command_line(), "step": step, "conditions": now}
         settings["resumed"] = [*settings.get("resumed", []), resumption]
         if asdict(config) != asdict(self.config()):
@@ -135,7 +143,11 @@ class RunFolder:
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
         self._write(settings)
-        for file in (self.settings_file, *self._files()):  # left by a killed write
+        for file in (
+            self.settings_file,
+            self.path / VOCABULARY,
+            *self._files(),
+        ):  # of killed writes
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
         if not differences:
@@ -268,10 +280,16 @@ class RunFolder:
         if self.has_digests:
             check_has_digest(file)
 
+    def stop_reason(self) -> str | None:
+        """Return why the run could not go on, such as a NaN loss; None if it could."""
+        lines = read_metrics(self.metrics_file)
+        is_stopped = bool(lines) and lines[-1].get("kind") == "stop"
+        return str(lines[-1].get("reason")) if is_stopped else None
+
     def _outcome(self) -> str:
         """Describe why the run has no weights."""
-        lines = read_metrics(self.metrics_file)
-        if lines and lines[-1].get("kind") == "stop":
-            return f"this run stopped: {lines[-1].get('reason')}"
+        reason, lines = self.stop_reason(), read_metrics(self.metrics_file)
+        if reason is not None:
+            return f"this run stopped: {reason}"
         steps = max((line["step"] for line in lines), default=0)
         return f"this run is not finished; its last line of metrics is of step {steps}"

@@ -49,7 +49,7 @@ def check_form(settings: Any) -> None:
     if schema > SCHEMA:
         raise ValueError(f"schema: got {schema}, which a later version of diptych wrote")
     forms: dict[str, Any] = {"config": dict, "command": str, "data": str, "ranks": int}
-    forms |= {"versions": dict, "machine": str, "resumed": list}
+    forms |= {"versions": dict, "machine": str, "resumed": list, "conditions": dict}
     for name, form in forms.items():
         if name in settings and type(settings[name]) is not form:
             raise ValueError(f"{name}: got {reprlib.repr(settings[name])}, takes {form.__name__}")

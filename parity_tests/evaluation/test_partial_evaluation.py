@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -259,3 +260,33 @@ def test_only_evaluations_of_images_can_be_resumed(name, run, tmp_path):
     assert run("train", "rnn", "--data", name, *few, "--out", out)[0] == 0
     status, _, error = run("evaluate", out, "--resume")
     assert status == 1 and "resume: got a run on" in error
+
+
+DAMAGES = {
+    "a negative count": (lambda a, m: m.update(done=-1), "done: got -1"),
+    "more than all samples": (lambda a, m: m.update(done=66), "done: got 66, takes .* up to 65"),
+    "a count that is a text": (lambda a, m: m.update(done="3"), "done: got '3'"),
+    "no count": (lambda a, m: m.pop("done"), "damaged"),
+    "no duration": (lambda a, m: m.pop("seconds"), "damaged"),
+    "a NaN duration": (lambda a, m: m.update(seconds=math.nan), "seconds: got nan"),
+    "an identity that is a list": (lambda a, m: m.update(identity=[1]), "damaged"),
+    "a NaN sum": (lambda a, m: a["log_w"].fill(math.nan), "log_w: damaged"),
+    "sums in single precision": (
+        lambda a, m: a.update(log_sum=a["log_sum"].astype("f4")),
+        "log_sum: damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_sums_that_cannot_be_are_one_line_with_their_file(tmp_path, damage):
+    """Their digest is right: another program wrote them."""
+    file = PartialFile(tmp_path, IDENTITY, 5)
+    file.save(Sums.empty(5), now=True)
+    arrays, metadata = load_arrays(file.path)
+    change, message = DAMAGES[damage]
+    change(arrays, metadata)
+    save_arrays(file.path, arrays, metadata)
+    with pytest.raises(ValueError, match=message) as caught:
+        PartialFile(tmp_path, IDENTITY, 5).begin(resume=True)
+    assert str(caught.value).startswith(str(file.path)) and "\n" not in str(caught.value)

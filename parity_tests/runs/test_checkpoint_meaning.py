@@ -9,9 +9,11 @@ import pytest
 from helpers.short_runs import KillAt, KilledError, short_run
 from helpers.small_text_runs import make_corpus, make_run
 
+from diptych import data
 from diptych.files import load_arrays, save_arrays
 from diptych.runs.folder import RunFolder
 from diptych.training.position import Position
+from diptych.training.step import NonFiniteError, training_step
 from diptych.training.train import train
 
 
@@ -223,9 +225,7 @@ def test_a_run_that_stopped_at_nan_says_so(few_digits, tmp_path, monkeypatch, ru
     def broken(panel, *arguments):
         for parameter in panel.model.parameters():
             parameter.data[...] = math.nan
-        return step(panel, *arguments)
-
-    from diptych.training.step import training_step as step  # noqa: PLC0415
+        return training_step(panel, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(original, broken)
@@ -236,3 +236,21 @@ def test_a_run_that_stopped_at_nan_says_so(few_digits, tmp_path, monkeypatch, ru
         assert status == 1 and error.count("\n") == 1
         assert "this run stopped: step 0: loss term total is nan" in error
     assert train(short_run(backend="numpy"), few_digits, tmp_path / "run", resume=True).steps == 12
+
+
+def test_the_best_weights_of_a_run_that_stopped_are_evaluated_with_a_note(
+    few_digits, tmp_path, monkeypatch, run
+):
+    """The first epoch was good; a user of its weights should know of the end."""
+    original = "diptych.training.trainer.training_step"
+
+    def broken(panel, *arguments):
+        raise NonFiniteError("loss term total is nan")
+
+    folder = train(short_run(backend="numpy", epochs=1), data.load("digits"), tmp_path / "r").folder
+    with monkeypatch.context() as patch:
+        patch.setattr(original, broken)
+        with pytest.raises(NonFiniteError):
+            train(short_run(backend="numpy"), data.load("digits"), folder.path, resume=True)
+    status, out, _ = run("evaluate", folder.path, "--samples", 2, "--examples", 4)
+    assert status == 0 and "this run stopped: step 41: loss term total is nan" in out
