@@ -17,13 +17,23 @@ Each safetensors file has a digest of its own, and the checkpoint one of the met
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import diptych
 from diptych.data import Corpus, Data
-from diptych.files import check_has_digest, load_metadata, read_json, reading, write_json
+from diptych.files import (
+    check_has_digest,
+    load_arrays,
+    load_metadata,
+    read_json,
+    reading,
+    write_json,
+)
 from diptych.files.lock import locked
 from diptych.runs import schema
 from diptych.runs.conditions import conditions, differing_conditions
@@ -233,10 +243,13 @@ class RunFolder:
         """
         if not self.checkpoint_file.exists():
             return None
-        if self.has_digests:
-            check_has_digest(self.checkpoint_file)
-        metadata = load_metadata(self.checkpoint_file)
-        if "metrics" not in metadata and not self.has_digests:
+        required = self.has_digests
+        metadata = load_metadata(self.checkpoint_file, digest_required=required)
+        return self._extent_in(metadata, required)
+
+    def _extent_in(self, metadata: Mapping[str, Any], required: bool) -> Extent | None:
+        """Return the extent in a checkpoint's metadata; an old run has none."""
+        if "metrics" not in metadata and not required:
             return None
         return parse_extent(metadata.get("metrics"), self.checkpoint_file)
 
@@ -250,7 +263,19 @@ class RunFolder:
 
     def check_metrics(self) -> None:
         """Raise ValueError if lines of metrics before the last checkpoint are lost or changed."""
-        extent = self.counted()
+        self._check_lines(self.counted())
+
+    def load_checkpoint(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Read the checkpoint, and check the lines of metrics that it counts.
+
+        Raises: ValueError that names the checkpoint or the metrics.
+        """
+        required = self.has_digests
+        arrays, metadata = load_arrays(self.checkpoint_file, digest_required=required)
+        self._check_lines(self._extent_in(metadata, required))
+        return arrays, metadata
+
+    def _check_lines(self, extent: Extent | None) -> None:
         if extent is not None:
             check_extent(self.metrics_file, extent)
 
