@@ -31,7 +31,7 @@ def check_model(name: str) -> None:
 def check_pairs(names: Iterable[str], others: Iterable[str] = ()) -> None:
     """Raise unless each name, without its [variant], is a model or one of `others`."""
     for name in names:
-        lookup("model", name.partition("[")[0], {**dict.fromkeys(others), **MODELS})
+        lookup("model", name.partition("[")[0] or name, {**dict.fromkeys(others), **MODELS})
 
 
 def check_dtype(dtype: str | None) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from diptych.cli import terminal
 
 ALIASES: Mapping[str, Mapping[str, str]] = {
-    "train": {"name": "data", "root": "data_root", "config field": "set_"},
+    "train": {"name": "data", "root": "data_root", "config field": "set_", "count": "batch_size"},
     "evaluate": {"root": "data_root", "count": "examples"},
     "sample": {"root": "data_root", "tokens": "prompt"},
     "lab": {"name": "data", "root": "data_root"},

@@ -108,6 +108,7 @@ def sample(
     newline follows.
     """
     checks.check_device(device)
+    checks.check_file("out", out, ".png", ".txt")
     checks.check_runs(run)
     is_text = checks.is_text_run(run)
     checks.check_file("out", out, ".txt" if is_text else ".png")

@@ -41,9 +41,24 @@ def prepare(
         if earlier.model != model:
             raise ValueError(f"model: got {model!r}, the run in {out} trains {earlier.model!r}")
         changes, options = resumed_options(earlier, preset, changes, options)
-        name = data or earlier.data
+        name, is_new = data or earlier.data, False
     else:
-        name = data or default_data(model, preset)
+        name, is_new = data or default_data(model, preset), True
     data_sets.check_root(name, data_root)
     dataset = data_sets.load(name, data_root)
-    return settings(model, name, dataset, preset, changes, options), dataset
+    run = settings(model, name, dataset, preset, changes, options)
+    if is_new and any(options.get(n) is not None for n in ("schedule", "constant_epochs", "decay")):
+        _check_decay(run)
+    return run, dataset
+
+
+def _check_decay(run: RunConfig) -> None:
+    """Raise ValueError if a new run, for which the user set a decay, ends before the rate decays.
+
+    A preset may do so: its schedule takes effect when the run goes on.
+    """
+    if run.schedule == "constant-then-decay" and run.constant_epochs >= run.epochs:
+        raise ValueError(
+            f"constant_epochs: got {run.constant_epochs} with epochs {run.epochs}, takes less than "
+            "epochs: the learning rate would not decay"
+        )

@@ -33,6 +33,9 @@ class Vocabulary:
     def __post_init__(self) -> None:
         check_choice("unit", self.unit, get_args(Unit))
         check_choice("rule", self.rule, get_args(Rule))
+        other = [token for token in self.tokens if not isinstance(token, str)]
+        if other:
+            raise ValueError(f"tokens: got {other[0]!r}, takes strings")
         if len(self._ids) != len(self.tokens) or not self.tokens:
             raise ValueError(
                 f"tokens: got {len(self.tokens)}, of them {len(self._ids)} distinct, "

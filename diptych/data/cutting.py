@@ -18,6 +18,7 @@ Unit = Literal["words", "characters"]
 Rule = Literal["marks", "blanks"]
 
 EOS, UNK = "<eos>", "<unk>"
+LOOK = 2**22
 
 _WORD = re.compile(rf"{EOS}|{UNK}|\w+(?:'\w+)*|[^\w\s]", re.IGNORECASE)
 _NEWLINE_FIRST = re.compile(r"\s*\n")
@@ -53,11 +54,12 @@ def cut_prompt(text: str, rule: Rule, known: Container[str]) -> list[str]:
 
 
 def is_tokenised(text: str) -> bool:
-    """Return True if a tokeniser seems to have written `text`.
+    """Return True if a tokeniser seems to have written `text`, by its first `LOOK` characters.
 
     Its signs: <unk>, <eos>, @-@ or -LRB- between blanks, or at least 20 commas and full stops
     between blanks that are 95 % or more of those at the end of a word.
     """
+    text = text[:LOOK]
     if _TOKENISED.search(text):
         return True
     separate, attached = len(_SEPARATE.findall(text)), len(_ATTACHED.findall(text))

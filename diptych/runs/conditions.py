@@ -66,7 +66,7 @@ def differing_conditions(settings: Mapping[str, Any], now: Mapping[str, Any]) ->
 def _recorded(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     resumptions = [part for part in settings.get("resumed", []) if isinstance(part, dict)]
     parts = [part.get("conditions") for part in (settings, *resumptions)]
-    recorded = [part for part in parts if isinstance(part, dict)]
+    recorded: list[Mapping[str, Any]] = [part for part in parts if isinstance(part, dict)]
     versions = settings.get("versions", {})
     return recorded or [{name: versions[name] for name in VERSIONS if name in versions}]
 

@@ -51,6 +51,7 @@ from diptych.runs.metrics import (
 )
 from diptych.runs.old_versions import upgraded, version_of
 from diptych.runs.resuming import check_resumable, model_config
+from diptych.runs.vocabulary import FILE as VOCABULARY
 from diptych.runs.vocabulary import write_vocabulary
 
 __all__ = ["RunFolder", "read_metrics"]
@@ -68,6 +69,7 @@ class RunFolder:
     def __post_init__(self) -> None:
         self.path = Path(self.path)
         self._log = MetricsFile(self.metrics_file)
+        self._is_new = False
 
     @property
     def settings_file(self) -> Path:
@@ -114,18 +116,21 @@ class RunFolder:
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
             self._write(settings | environment())
+            self._is_new = True
             return
         if not resume:
             raise ValueError(
                 f"{self.path}: holds a run already; --resume it, or take another --out"
             )
-        check_resumable(self.path, self.config(), config)
+        self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
+        before = self.config()
+        ended = sum(line["kind"] == "epoch" for line in self.metrics)
+        check_resumable(self.path, before, config, begun=min(ended + 1, before.epochs))
         if parts := differing_parts(self.settings(), dataset):
             raise ValueError(
                 f"{self.path}: cannot resume on other data, which differ in the "
                 f"{' and '.join(parts)}: now {dataset.summary}"
             )
-        self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
 
     def resume(self, config: RunConfig, dataset: Data, step: int, ranks: int = 1) -> str:
         """Store the conditions and settings of the resumed run, and remove temporary files.
@@ -133,6 +138,8 @@ class RunFolder:
         `step` is that of the checkpoint. Returns: a line that says which conditions differ from
         those of the earlier steps, or "" if bit-equality with an uninterrupted run is expected.
         """
+        if self._is_new:  # --resume without a run to resume
+            return ""
         settings, now = self.settings(), conditions(config.device, ranks)
         with reading(self.settings_file):
             differences = differing_conditions(settings, now)
@@ -146,7 +153,11 @@ class RunFolder:
             if isinstance(dataset, Corpus):
                 write_vocabulary(self.path, dataset.vocabulary)
         self._write(settings)
-        for file in (self.settings_file, *self._files()):  # left by a killed write
+        for file in (
+            self.settings_file,
+            self.path / VOCABULARY,
+            *self._files(),
+        ):  # of killed writes
             for orphan in self.path.glob(f".{file.name}.*"):
                 orphan.unlink()
         if not differences:

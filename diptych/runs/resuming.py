@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from diptych import pairs
-from diptych.runs.config import FIXED_SCHEDULES, RunConfig
+from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import is_same_source
 from model_specs.common.effects import effective
 
 CHANGEABLE = ("device", "checkpoint_every", "log_every", "patience", "pictures")
 """Settings that a resumed run may change, because no training step depends on them."""
+
+RATES = ("lr", "schedule", "constant_epochs", "decay")
+"""Settings that decide the learning rate of each epoch."""
 
 
 def model_config(config: RunConfig) -> Any:
@@ -21,11 +24,12 @@ def model_config(config: RunConfig) -> Any:
     return pairs.get(config.model).config(**config.model_config)
 
 
-def check_resumable(path: Path, before: RunConfig, now: RunConfig) -> None:
+def check_resumable(path: Path, before: RunConfig, now: RunConfig, begun: int) -> None:
     """Check that a run with settings `before` can go on with settings `now`.
 
-    The number of epochs may grow if the learning rates of the earlier epochs stay the same. A text
-    may lie at another place, if its digests are the same (see RunFolder.begin).
+    `begun` is the number of epochs that have begun. Epochs and learning rates of later epochs may
+    change, if the rates of these epochs stay the same. A text may lie at another place, if its
+    digests are the same (see RunFolder.begin).
     Raises: ValueError that names every setting that cannot change.
     """
     new, old = (asdict(config) for config in (now, before))
@@ -33,19 +37,19 @@ def check_resumable(path: Path, before: RunConfig, now: RunConfig) -> None:
         old["model_config"] = new["model_config"]
     if is_same_source(now.data, before.data):
         old["data"] = new["data"]
-    other = [k for k in new if new[k] != old[k] and k not in (*CHANGEABLE, "epochs")]
+    same_rates = all(now.lr_at(epoch) == before.lr_at(epoch) for epoch in range(begun))
+    allowed = (*CHANGEABLE, "epochs", *(RATES if same_rates else ()))
+    other = [k for k in new if new[k] != old[k] and k not in allowed]
     if other:
         message = "; ".join(f"{k} was {old[k]!r}, now {new[k]!r}" for k in other)
         raise ValueError(f"{path}: cannot resume with other settings: {message}")
-    if now.epochs < before.epochs:
-        raise ValueError(
-            f"epochs: got {now.epochs} for a run of {before.epochs}, takes {before.epochs} or more"
-        )
-    if now.epochs > before.epochs and now.schedule not in FIXED_SCHEDULES:
+    if not same_rates:
         raise ValueError(
             f"epochs: got {now.epochs} for a run of {before.epochs} with schedule "
             f"{now.schedule!r}, whose earlier learning rates would change; takes {before.epochs}"
         )
+    if now.epochs < begun:
+        raise ValueError(f"epochs: got {now.epochs} for a run in epoch {begun}, takes >= {begun}")
 
 
 def resumed_options(

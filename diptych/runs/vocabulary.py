@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from diptych.data.corpus import Vocabulary
-from diptych.files import write_json
+from diptych.files import read_json, write_json
 from diptych.runs.data_identity import array_digest
 
 FILE = "vocabulary.json"
@@ -34,12 +33,10 @@ def read_vocabulary(folder: Path, settings: Mapping[str, Any]) -> Vocabulary:
     """
     path = folder / FILE
     expected = "expected the vocabulary of the run"
+    fields = read_json(path)
     try:
-        fields = json.loads(path.read_bytes().decode())
         vocabulary = Vocabulary(**fields | {"tokens": tuple(fields["tokens"])})
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}, {expected}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: found {error}, {expected}") from None
     if array_digest(vocabulary.contents) != settings["data_digests"]["vocabulary"]:
         raise ValueError(f"{path}: found other tokens, {expected}, whose digest run.json holds")

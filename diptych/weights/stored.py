@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from diptych.data import forms
 from diptych.files import load_arrays
 
 FLOATS = {"F64", "F32", "F16"}
@@ -31,6 +32,10 @@ def read(path: str | os.PathLike[str]) -> StoredWeights:
     Raises: ValueError that names the file and what is wrong with it.
     """
     dtypes = _stored_dtypes(path)
+    if not dtypes and Path(path).is_file():
+        form = forms.describe(forms.read_head(Path(path)))
+        if form not in (None, "a safetensors file"):
+            raise ValueError(f"{path}: not a whole safetensors file: found {form}")
     if set(dtypes.values()) <= NUMPY_DTYPES:  # also where the header cannot be read
         return StoredWeights(load_arrays(path)[0], {})
     arrays: dict[str, np.ndarray] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -70,6 +72,22 @@ CHEAP = [
     ("bench mlp_vae --rounds 0", "--rounds: got 0"),
     ("bench mlp_vae --record there", "--record: got 'there', takes a name that ends in .json"),
     ("lab bound --data digit", "--data: got 'digit'"),
+    ("lab bound --data ./digits", "--data-root is the folder of its files, and text:PATH reads"),
+    ("train mlp_vae --data {folder}", "--data-root is the folder of its files"),
+    ("train mlp_vae --device mps", "--device: got 'mps', takes cpu, cuda or cuda:N"),
+    ("train mlp_vae --device cuda:x", "--device: got 'cuda:x', takes cpu, cuda or cuda:N"),
+    ("train mlp_vae --out {folder}/run", "where 'metrics.jsonl' is a folder, takes a file"),
+    ("evaluate {folder}/run --record {folder}/run/run.json", "which the command uses itself"),
+    ("evaluate {folder} --record {folder}/link.json", "which the command uses itself"),
+    ("curves a b --record b/evaluation.json", "which the command uses itself"),
+    ("bench mlp_vae --record {folder}/fifo.json", "which is no regular file"),
+    ("bench mlp_vae --record /proc/x.json", "cannot write there"),
+    ("bench mlp_vae --rounds 3000000000", "--rounds: got 3000000000, takes an int <= 2147483647"),
+    ("check --json {folder}/" + "n" * 300 + ".json", "--json: got a name of 305 bytes"),
+    ("study --out /dev/" + "n" * 300, "--out: got a name of 300 bytes"),
+    ("lab bound --out out --record out/bound.json", "which the command uses itself"),
+    ("study --out {folder}/run", "where 'check.json' is a folder, takes a file"),
+    ("site --out {folder}/site", "'{folder}/site/pages' is no folder"),
     ("lab bound --out {file}", "--out: got '{file}', cannot write there"),
     ("site --out {file}", "--out: got '{file}', cannot write there"),
     ("site --out {file}/below", "--out: got '{file}/below', cannot write there"),
@@ -84,9 +102,15 @@ CHEAP = [
 
 @pytest.fixture
 def paths(tmp_path):
-    """A folder that holds a file, a folder called a.png, and nothing else."""
+    """A folder with a file, and with names that are taken by something of another kind."""
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "a.png").mkdir()
+    for name in ("metrics.jsonl", "check.json"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/pages").write_text("not a folder")
+    (tmp_path / "link.json").symlink_to(tmp_path / "evaluation.json")
+    os.mkfifo(tmp_path / "fifo.json")
     return {"folder": tmp_path, "file": tmp_path / "file"}
 
 
@@ -121,9 +145,26 @@ for arguments in {calls}:
 
 def test_a_folder_without_permission_is_refused(run, tmp_path, monkeypatch):
     """The superuser may write everywhere, so that the answer of the system is made up here."""
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+
+    def refuse(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     status, _, err = run("lab", "bound", "--out", tmp_path / "out")
     assert status == 1 and f"--out: got '{tmp_path / 'out'}', cannot write there" in err
+
+
+EMPTY = ["train mlp_vae --out", "evaluate run --record", "sample", "lab bound --data-root"]
+
+
+@pytest.mark.parametrize("command", EMPTY)
+@pytest.mark.parametrize("joint", [" ", "="])
+def test_an_empty_path_is_not_the_current_folder(run, command, joint):
+    words = [*command.split(), ""]
+    if joint == "=" and "--" in command:
+        words = [*words[:-2], f"{words[-2]}="]
+    status, out, err = run(*words)
+    assert status == 2 and "got '', takes a path" in err and not out
 
 
 def test_a_name_that_is_no_option_stays_as_it_is(run, tmp_path):

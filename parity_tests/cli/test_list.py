@@ -7,12 +7,12 @@ import importlib.metadata
 import re
 
 import pytest
-from rich.console import Console
 
 import diptych
 from diptych import data, names, pairs
 from diptych.cli import terminal
 from diptych.cli.listing import FILES, descriptions
+from diptych.display import Console
 from diptych.training.presets import PRESETS
 
 

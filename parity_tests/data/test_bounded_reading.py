@@ -97,7 +97,7 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
     refuses(lambda: bounded.read_file(path, 3), str(path), "found 4 bytes", "at most 3 bytes")
     with path.open("r+b") as file:
         file.truncate(1 << 40)
-    assert peak_of(lambda: refuses(lambda: bounded.read_file(path, 100), "found 1099511627776")) < 1
+    assert peak_of(lambda: refuses(lambda: bounded.read_file(path, 100), "found 1099511627776")) < 4
 
 
 def test_a_file_whose_size_is_not_known_is_read_to_the_limit():
@@ -169,4 +169,4 @@ def test_a_gzip_of_zeros_takes_no_more_memory_than_it_declares(tmp_path):
     def wrong(head):
         raise ValueError("wrong magic")
 
-    assert peak_of(lambda: refuses(lambda: bounded.gunzip(path, 16, wrong), "wrong magic")) < 1
+    assert peak_of(lambda: refuses(lambda: bounded.gunzip(path, 16, wrong), "wrong magic")) < 4

@@ -179,6 +179,7 @@ def test_a_whole_set_in_another_order_is_known_by_its_classes_and_its_mean(publi
         assert (text == "") == (other is published)
         assert other is published or f"the name of that set is {published.name}" in text
     assert identify(constant(0.4), labels) is None
+    assert identify(constant(published.mean[0]), np.roll(labels, 1) // 2) is None
 
 
 def test_balanced_classes_are_not_those_of_mnist():
@@ -191,3 +192,5 @@ def test_balanced_classes_are_not_those_of_mnist():
 def test_images_of_0_and_255_are_told(tmp_path):
     write_idx(tmp_path, grey(13) // 128 * np.uint8(255), np.arange(13) % 10)
     assert "every pixel is 0 or 255: binarized images" in load("mnist", tmp_path).summary
+    write_idx(tmp_path, grey(13), np.arange(13) % 10)
+    assert "every pixel" not in load("mnist", tmp_path).summary

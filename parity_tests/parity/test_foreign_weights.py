@@ -1,24 +1,24 @@
 """Weights that plain torch programs wrote: dtypes, wrappers' names, tied tensors, other names."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from helpers.foreign_weights import (
+    CONFIG,
+    PANELS,
+    TIED,
+    assert_loaded,
+    assert_refused,
+    other_weights,
+    state,
+)
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch_file
 
 from diptych import Key, weights
 from model_specs.lstm import LSTMConfig
-from model_specs.mlp_vae import MLPVAEConfig
-from numpy_ref.lstm import LSTM as NumpyLSTM
-from numpy_ref.mlp_vae import MLPVAE as NumpyMLPVAE
-from torch_impl.lstm import LSTM as TorchLSTM
 from torch_impl.mlp_vae import MLPVAE as TorchMLPVAE
 
-CONFIG = MLPVAEConfig(input_dim=5, hidden_dim=4, latent_dim=3)
-TIED = LSTMConfig(vocab_size=7, embedding_dim=4, hidden_dim=4, num_layers=2, seq_len=3, tied=True)
-PANELS = {"numpy": (NumpyMLPVAE, NumpyLSTM), "torch": (TorchMLPVAE, TorchLSTM)}
 BIAS = "posterior.mu.bias"
 
 
@@ -46,30 +46,6 @@ def tied_lstm(panel):
 @pytest.fixture
 def file(tmp_path):
     return tmp_path / "w.safetensors"
-
-
-def state(model):
-    return {name: a.copy() for name, a in weights.to_arrays(model.state_dict()).items()}
-
-
-def other_weights(model):
-    """Weights of the model's names and shapes, multiples of 1/16 that bfloat16 holds exactly."""
-    rng = np.random.default_rng(5)
-    return {name: rng.integers(-8, 9, a.shape) / 16 for name, a in state(model).items()}
-
-
-def assert_loaded(model, expected):
-    loaded = state(model)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(loaded[name], value, err_msg=name)
-
-
-def assert_refused(model, file, message):
-    before = state(model)
-    with pytest.raises(ValueError, match=message) as caught:
-        weights.load(model, file)
-    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
-    assert_loaded(model, before)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -252,49 +228,3 @@ def test_load_state_fills_in_a_tied_weight_and_refuses_two_values(tied_lstm):
     assert_loaded(tied_lstm, expected | {"decoder.weight": expected["embedding.weight"]})
     with pytest.raises(ValueError, match=r"here: embedding\.weight and decoder\.weight differ"):
         weights.load_state(tied_lstm, two_values, "here")
-
-
-class WordModel(torch.nn.Module):
-    """A language model with the attributes of PyTorch's example word_language_model."""
-
-    def __init__(self, tied):
-        super().__init__()
-        self.encoder = torch.nn.Embedding(7, 4)
-        self.rnn = torch.nn.LSTM(4, 4, 2)
-        self.decoder = torch.nn.Linear(4, 7)
-        if tied:
-            self.decoder.weight = self.encoder.weight
-
-    def forward(self, tokens):
-        return self.decoder(self.rnn(self.encoder(tokens))[0])
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_language_model_of_plain_torch_has_the_same_logits(panel, file, tied):
-    theirs = WordModel(tied).double()
-    save_torch_file({name: t.clone() for name, t in theirs.state_dict().items()}, file)
-    model = panel[1](replace(TIED, tied=tied), Key(3)).eval()
-    assert_refused(model, file, r"missing lstm\.weight_ih_l0; .*unexpected rnn\.weight_hh_l1")
-    weights.load(model, file, rename={"encoder": "embedding", "rnn": "lstm"})
-    tokens = np.array([[1, 2], [3, 6], [0, 5]])
-    noise, zero = model.draw_noise(Key(0), 2, length=3), model.zero_state(2)
-    x = tokens if panel is PANELS["numpy"] else torch.from_numpy(tokens)
-    result = model.features(x, zero, noise)
-    features = (result[0] if panel is PANELS["numpy"] else result)[0]
-    expected = theirs(torch.from_numpy(tokens)).detach().numpy()
-    logits = weights.to_arrays({"logits": model.decoder.outputs(features)})["logits"]
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-14)
-
-
-def test_renamed_slices_are_checked_for_their_range(file):
-    """A weight of the file may be a part of one of the model's."""
-    parts = {"q.weight": np.full((2, 3), 0.5), "k.weight": np.full((2, 3), 1e39)}
-    save_file(parts, file)
-    rename = {"q.weight": "weight[0:2]", "k.weight": "weight[2:4]"}
-    model = torch.nn.Linear(3, 4, bias=False)
-    with pytest.raises(ValueError, match=r"k\.weight overflows float32: got 1e\+39"):
-        weights.load(model, file, rename=rename)
-    parts["k.weight"][:] = 0.25
-    save_file(parts, file)
-    weights.load(model, file, rename=rename)
-    assert model.weight[:, 0].tolist() == [0.5, 0.5, 0.25, 0.25]

@@ -209,10 +209,10 @@ def test_two_runs_on_one_text_at_two_places_are_evaluated_together(run, elsewher
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "vocabulary.json: No such file or directory, expected the vocabulary of the run"),
-        ("", "vocabulary.json: found Expecting value"),
+        (None, "vocabulary.json: no such file"),
+        ("", "vocabulary.json: not JSON (Expecting value"),
         ("[]", "vocabulary.json: found"),
-        ("[" * 100_000, "vocabulary.json: found"),
+        ("[" * 100_000, "vocabulary.json: not JSON (it is nested too deeply)"),
         ('{"unit": "words", "tokens": ["red"]}', "vocabulary.json: found other tokens, expected"),
         ('{"unit": "words", "tokens": []}', "vocabulary.json: found tokens: got 0"),
     ],

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from helpers.short_runs import arrays_of, assert_same_arrays, short_run, without_times
+from helpers.short_runs import StopAt, arrays_of, assert_same_arrays, short_run, without_times
 
 from diptych.panels import BACKENDS
 from diptych.runs.folder import RunFolder, read_metrics
@@ -87,10 +87,37 @@ def test_a_schedule_whose_past_would_change_is_refused(few_digits, tmp_path, sch
     assert [ours.lr_at(0), ours.lr_at(1)] != [theirs.lr_at(0), theirs.lr_at(1)]
 
 
-def test_fewer_epochs_are_refused(few_digits, tmp_path):
+def test_fewer_epochs_than_have_begun_are_refused(few_digits, tmp_path):
     train(short_run(epochs=2), few_digits, tmp_path / "run")
-    with pytest.raises(ValueError, match="epochs: got 1 for a run of 2, takes 2 or more"):
+    with pytest.raises(ValueError, match="epochs: got 1 for a run in epoch 2, takes >= 2"):
         train(short_run(epochs=1), few_digits, tmp_path / "run", resume=True)
+
+
+LATER = {
+    "fewer epochs": {"epochs": 2},
+    "a rate that decays from the third epoch on": {
+        "schedule": "constant-then-decay",
+        "constant_epochs": 2,
+        "decay": 0.1,
+    },
+}
+
+
+@pytest.mark.parametrize("change", LATER)
+def test_settings_of_later_epochs_may_change(few_digits, tmp_path, monkeypatch, change):
+    """A run that is stopped in its second of four epochs."""
+    changed = short_run(**LATER[change])
+    whole = train(changed, few_digits, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        StopAt(patch, 4)
+        train(short_run(), few_digits, tmp_path / "run")
+    if change != "fewer epochs":
+        early = short_run(**LATER[change] | {"constant_epochs": 1})
+        with pytest.raises(ValueError, match="cannot resume with other settings: schedule was"):
+            train(early, few_digits, tmp_path / "run", resume=True)
+    outcome = train(changed, few_digits, tmp_path / "run", resume=True)
+    assert_same_run(outcome.folder, whole.folder)
+    assert outcome.folder.config() == changed
 
 
 def test_cadence_may_change_and_changes_no_weight(few_digits, tmp_path):

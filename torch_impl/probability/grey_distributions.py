@@ -95,7 +95,8 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
     Where we differ from the left panel: torch has no log B, and three log-gammas have an error of
     eps nu log nu nats.
     """
-    logits, log_nu = _clamped(logits), _clamped(log_concentration)
+    logits = _clamped(logits)
+    log_nu = _clamped(log_concentration)
     p, q, nu = torch.sigmoid(logits), torch.sigmoid(-logits), torch.exp(log_nu)
     a, b = nu * p, nu * q
     log_y, log_1_y = torch.log(_squeezed(x)), torch.log(_squeezed(1 - x))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -173,14 +172,6 @@ def data_name(folder: Path) -> Reader:
     return reader.of_text(
         "copy:10:3", tokens, lambda text: data.load(text, folder), (*names, str(folder))
     )
-
-
-def vocabulary_file(folder: Path) -> Reader:
-    from diptych.runs import vocabulary  # noqa: PLC0415
-
-    content = json.dumps({"unit": "words", "tokens": ["the", "cat", "<eos>", "<unk>"]})
-    path = folder / "vocabulary.json"
-    return reader.of_json(path, content, lambda: vocabulary.read(folder))
 
 
 MAKERS: dict[str, Maker] = {

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from helpers.short_runs import MODEL, short_run
 from helpers.small_recordings import record
-from rich.console import Console
 
 from diptych import data, parity, weights
 from diptych.commands.compare import read_inputs
 from diptych.commands.open import open_run
-from diptych.data import Dataset, Split
+from diptych.commands.verify import verify
+from diptych.data import Dataset, Split, Vocabulary
 from diptych.files import load_arrays, save_arrays
 from diptych.options.layouts import Layout
 from diptych.options.options import Options
@@ -26,7 +26,9 @@ from diptych.pairs import get, parse_fields
 from diptych.parity.recordings import golden
 from diptych.parity.saved_cases import load_case
 from diptych.runs import results
+from diptych.runs.data_identity import array_digest
 from diptych.runs.folder import RunFolder, read_metrics
+from diptych.runs.vocabulary import read_vocabulary, write_vocabulary
 from diptych.training.train import train
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
@@ -109,13 +111,20 @@ def run_weights(folder: Path) -> Reader:
 
 
 def verification(folder: Path) -> Reader:
-    from diptych.commands.verify import verify_runs  # noqa: PLC0415
+    def read(run: RunFolder) -> None:
+        wrong = [claim for claim in verify(run) if claim.ok is False]
+        if wrong:
+            raise ValueError(f"{wrong[0].file}: {wrong[0].claim}")
 
-    console = Console(quiet=True)
-    read = _of_run_file(
-        folder, "checkpoint.safetensors", lambda run: verify_runs([run.path], console=console)
-    )
-    return read
+    return _of_run_file(folder, "checkpoint.safetensors", read)
+
+
+def vocabulary(folder: Path) -> Reader:
+    tokens = ("the", "cat", "<eos>", "<unk>")
+    write_vocabulary(folder, Vocabulary(tokens, "words"))
+    settings = {"data_digests": {"vocabulary": array_digest(Vocabulary(tokens, "words").contents)}}
+    path = folder / "vocabulary.json"
+    return reader.of_json(path, path.read_text(), lambda: read_vocabulary(folder, settings))
 
 
 def safetensors(folder: Path) -> Reader:
@@ -214,8 +223,8 @@ MAKERS: dict[str, Maker] = {
     make.__name__: make
     for make in (
         run_settings, run_settings_on_resume, metrics, metrics_on_resume, checkpoint, run_weights,
-        verification, safetensors, model_weights, recording, saved_case, inputs_npz, inputs_npy,
-        result, fields, layout, layout_alone, renaming, slices,
+        verification, vocabulary, safetensors, model_weights, recording, saved_case, inputs_npz,
+        inputs_npy, result, fields, layout, layout_alone, renaming, slices,
     )
 }  # fmt: skip
 """The readers by name; each is made in an empty folder of its own."""
