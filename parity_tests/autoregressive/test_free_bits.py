@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors
-from helpers.layers_with_same_weights import make_config
 from helpers.run_layers import normwise_errors, outputs_and_gradients
+from helpers.small_vlaes import make_config
 
 from diptych import weights
 from diptych.parity.measures.rows import normwise
