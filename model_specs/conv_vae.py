@@ -80,7 +80,9 @@ class ConvVAEConfig:
                 check_positive_int(name, value)
                 if value >= self.image_size:
                     size = self.image_size
-                    raise ValueError(f"{name}: got {value}, takes less than image_size {size} or None")
+                    raise ValueError(
+                        f"{name}: got {value}, takes less than image_size {size} or None"
+                    )
         check_choice("out_activation", self.out_activation, SUPPORTS)
         check_choice("recon_type", self.recon_type, RECON_TYPES)
         if self.recon_type == "bce" and self.out_activation != "sigmoid":
