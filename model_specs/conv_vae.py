@@ -79,10 +79,8 @@ class ConvVAEConfig:
             if value is not None:
                 check_positive_int(name, value)
                 if value >= self.image_size:
-                    size = self.image_size
-                    raise ValueError(
-                        f"{name}: got {value}, takes less than image_size {size} or None"
-                    )
+                    takes = f"less than image_size {self.image_size} or None"
+                    raise ValueError(f"{name}: got {value}, takes {takes}")
         check_choice("out_activation", self.out_activation, SUPPORTS)
         check_choice("recon_type", self.recon_type, RECON_TYPES)
         if self.recon_type == "bce" and self.out_activation != "sigmoid":

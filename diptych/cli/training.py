@@ -134,8 +134,9 @@ def train(
     """Train one panel of a model on a data set.
 
     Ctrl-C saves a checkpoint and stops; --resume continues the run, which ends in the same weights
-    as without the stop. A resumed run keeps its settings; only --epochs, --device,
-    --checkpoint-every, --log-every, --patience and --pictures may change.
+    as without the stop. A resumed run keeps its settings; only --device, --checkpoint-every,
+    --log-every, --patience, --pictures, the place of a text, and --epochs and learning rates of
+    epochs that have not begun may change.
     """
     options: dict[str, Any] = {
         "backend": backend,

@@ -67,7 +67,7 @@ def effective(
     """
     result = dict(values) | dict(overrides or {})
     while True:
-        config = object.__new__(kind)  # its __post_init__ would refuse the fields in question
+        config: Any = object.__new__(kind)  # its __post_init__ would refuse the fields in question
         vars(config).update(_defaults(kind) | result)
         try:
             names = [n for n in ineffective(config) if n in result and n not in (overrides or {})]

@@ -70,7 +70,7 @@ class RecurrentConfig:
     """A window has T = seq_len steps; backpropagation through time stops at its start."""
     scheme: str = acting(
         "none",
-        rate=lambda config: config.rate > 0 or config.recurrent_rate is not None,
+        rate=lambda config: bool(rates(config)) or config.recurrent_rate is not None,
         recurrent_rate=lambda config: bool(rates(config)),
     )
     """The dropout scheme is none, per_step, variational, variational_recurrent or recurrent: see

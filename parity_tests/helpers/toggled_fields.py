@@ -44,6 +44,8 @@ def toggles(config: Any) -> Iterator[tuple[str, Any]]:
             choices = LIKELIHOODS[type(config)]
         if choices is not None:
             others: tuple[Any, ...] = tuple(choice for choice in choices if choice != value)
+        elif value is None:
+            others = (9,)
         elif isinstance(value, bool):
             others = (not value,)
         elif isinstance(value, int):

@@ -155,7 +155,9 @@ def test_settings_of_the_user_are_not_dropped_but_refused():
         LSTMConfig(**values)
 
 
-@pytest.mark.parametrize("values", [{"scheme": "locked", "rate": 2}, {"scheme": 3, "rate": "x"}])
+@pytest.mark.parametrize(
+    "values", [{"scheme": "locked"}, {"scheme": "locked", "rate": 2}, {"scheme": 3, "rate": "x"}]
+)
 def test_impossible_values_are_left_to_the_checks_of_the_config(values):
     assert effective(LSTMConfig, values) == values
     with pytest.raises(ValueError, match="scheme: got"):

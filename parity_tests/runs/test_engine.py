@@ -233,7 +233,10 @@ def test_a_run_goes_on_bit_for_bit(engine, tmp_path, monkeypatch):
     [
         ({"amp": "fp8"}, "amp: got 'fp8'"),
         ({"amp": "bf16", "backend": "numpy"}, "amp: got 'bf16' with backend 'numpy', takes 'off'"),
-        ({"channels_last": True, "backend": "numpy"}, "channels_last: got True with backend 'numpy'"),
+        (
+            {"channels_last": True, "backend": "numpy"},
+            "channels_last: got True with backend 'numpy'",
+        ),
         ({"compile": True, "backend": "numpy"}, "compile: got True with backend 'numpy'"),
         ({"amp": "bf16", "dtype": "float64"}, "amp: got 'bf16' with float64, takes float32"),
         ({"patience": 0}, "patience: got 0"),
