@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from helpers.mutations import mutants
+from helpers.fuzz.mutations import mutants
 from scipy.io import loadmat, savemat, whosmat
 
 from diptych.data.mat import read_matrices

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from helpers.data_files import npz
-from helpers.mutations import mutants
+from helpers.fuzz.mutations import mutants
 from helpers.refusals import refuses
 
 from diptych.data.npz import read_npz

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.cifar_files import cifar_files, tar_gz
 from helpers.data_files import assert_refused, write
-from helpers.mutations import mutants
+from helpers.fuzz.mutations import mutants
 from helpers.refusals import refuses
 
 from diptych.data import load
