@@ -6,7 +6,7 @@ This module imports next to nothing, so that Ctrl-C is quiet from the first impo
 
 from __future__ import annotations
 
-from diptych.cli.interrupts import QuietInterrupts
+from diptych.cli.interrupts import STATUS, QuietInterrupts, tell
 
 __all__ = ["main"]
 
@@ -18,6 +18,10 @@ def main(arguments: list[str] | None = None) -> None:
     diptych.cli.streams).
     """
     with QuietInterrupts(whole_process=arguments is None):
-        from diptych.cli.guard import run  # imports Typer and Rich
+        try:
+            from diptych.cli.guard import run  # imports Typer and Rich
 
-        run(arguments)
+            run(arguments)
+        except KeyboardInterrupt:  # before or after the command itself
+            tell()
+            raise SystemExit(STATUS) from None

@@ -60,7 +60,13 @@ def _end_or_report(event: Any, hook: Any) -> None:
 
 
 def _end() -> NoReturn:
-    try:
+    tell()
+    os._exit(STATUS)
+
+
+def tell() -> None:
+    """Write the line of an interrupted command."""
+    try:  # noqa: SIM105  (contextlib takes longer to import than all this)
         os.write(2, b"error: interrupted\n")
-    finally:
-        os._exit(STATUS)
+    except OSError:  # standard error is closed
+        pass

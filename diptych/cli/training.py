@@ -134,8 +134,9 @@ def train(
     """Train one panel of a model on a data set.
 
     Ctrl-C saves a checkpoint and stops; --resume continues the run, which ends in the same weights
-    as without the stop. A resumed run keeps its settings; only --epochs, --device,
-    --checkpoint-every, --log-every, --patience and --pictures may change.
+    as without the stop. A resumed run keeps its settings; only --device, --checkpoint-every,
+    --log-every, --patience, --pictures, the place of a text, and --epochs and learning rates of
+    epochs that have not begun may change.
     """
     options: dict[str, Any] = {
         "backend": backend,
@@ -195,7 +196,7 @@ def train(
     else:
         message = f"{steps}; weights, checkpoint and metrics in {out}"
     console.print(message, markup=False, soft_wrap=True)
-    warning = outcome_warning(outcome, run, dataset)
+    warning = outcome_warning(outcome, run, dataset) if ranks.first else None
     if warning is not None:
         console.print(warning, markup=False, soft_wrap=True)
     raise typer.Exit(130 if outcome.interrupted else 0)

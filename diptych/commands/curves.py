@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from diptych import figures
+from diptych.commands.open import have_same_data
 from diptych.display import Table
 from diptych.runs import results
 from diptych.runs.environment import command_line
@@ -24,12 +25,16 @@ def compare_runs(
     `out` gets a figure of both curves, `record` the numbers as a result for the documentation.
     Raises: ValueError if the runs differ in more than their backend, or one is not finished.
     """
-    configs = [RunFolder(path).config() for path in (left, right)]
+    folders = [RunFolder(path) for path in (left, right)]
+    configs = [folder.config() for folder in folders]
     settings = [asdict(config) for config in configs]
-    other = [k for k in settings[0] if k != "backend" and settings[0][k] != settings[1][k]]
+    free = ("backend", "data")
+    other = [k for k in settings[0] if k not in free and settings[0][k] != settings[1][k]]
+    if not have_same_data(*folders):
+        other.append("data")
     if other:
         raise ValueError(f"{right}: differs from {left} in {', '.join(other)}, takes the same run")
-    histories = [RunFolder(path).history() for path in (left, right)]
+    histories = [folder.history() for folder in folders]
     steps, epochs = [h.steps for h in histories], [h.epochs for h in histories]
     required = configs[0].epochs
     if configs[0].patience is not None:  # both may have stopped early, at the same epoch

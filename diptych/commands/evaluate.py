@@ -7,14 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from diptych.commands.open import check_same_data, load_data, open_run
+from diptych.commands.open import check_same_data, have_same_data, load_data, open_run
 from diptych.display import Table
 from diptych.files import write_json
 from diptych.runs import results
-from diptych.runs.config import RunConfig
-from diptych.runs.data_identity import is_same_source
 from diptych.runs.environment import command_line, device_name
-from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
 from model_specs.common.fields import check_choice
 
@@ -39,7 +36,7 @@ def evaluate_runs(
     check_choice("split", options.split, ("train", "valid", "test"))
     opened = [open_run(path, last=last, device=device) for path in paths]
     config, folder, _ = opened[0]
-    other = [str(f.path) for c, f, _ in opened if not _same_data((config, folder), (c, f))]
+    other = [str(f.path) for _, f, _ in opened if not have_same_data(folder, f)]
     if other:
         raise ValueError(
             f"{', '.join(other)}: trained on other data than {folder.path} ({config.data})"
@@ -85,11 +82,3 @@ def evaluate_runs(
     for note in (*result.notes, *(f"{path}: this run stopped: {why}" for path, why in stops)):
         options.console.print(note, markup=False)
     return metrics
-
-
-def _same_data(first: tuple[RunConfig, RunFolder], second: tuple[RunConfig, RunFolder]) -> bool:
-    """True if two runs are on the same data, be it a text at two places."""
-    digests = [folder.settings().get("data_digests") for _, folder in (first, second)]
-    names = [config.data for config, _ in (first, second)]
-    moved = is_same_source(*names) and digests[0] is not None and digests[0] == digests[1]
-    return names[0] == names[1] or moved

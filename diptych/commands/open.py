@@ -41,6 +41,19 @@ def check_same_data(folder: RunFolder, dataset: data.Data) -> None:
         )
 
 
+def have_same_data(first: RunFolder, second: RunFolder) -> bool:
+    """True if two runs were trained on the same data, be it a text at two places.
+
+    Their digests decide, or their names if the runs are of versions with other digests.
+    """
+    names = first.config().data, second.config().data
+    settings = first.settings(), second.settings()
+    for digest in ("data_digests", "data_digest"):
+        if all(digest in each for each in settings):
+            return is_same_source(*names) and settings[0][digest] == settings[1][digest]
+    return names[0] == names[1]
+
+
 def load_data(
     config: RunConfig, name: str | None = None, data_root: Path | None = None
 ) -> data.Data:

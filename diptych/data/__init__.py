@@ -99,7 +99,9 @@ def load(name: str, root: Root = None) -> Data:
         return readers[head](argument)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
-    if _is_path(head if colon else str(name)):  # txt:a/b is a misspelt text:PATH
+    if _is_path(
+        head if len(head) > 1 else str(name)
+    ):  # txt:a/b is a misspelt text:PATH, D:\a a drive
         raise ValueError(
             f"name: got {name!r}, which is a path, takes the name of a data set (`diptych list "
             "data`): --data-root (root=...) gives the folder of its files, text:PATH a text file"

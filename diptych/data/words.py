@@ -18,7 +18,7 @@ have no such words.
 from __future__ import annotations
 
 import os
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -84,19 +84,25 @@ def find_splits(
 ) -> dict[str, Path]:
     """Return the path of each split: the first of `names` whose three files are in one folder.
 
+    A group with an empty file is passed over as an incomplete one is.
     Raises: ValueError that names a missing file; unless `several`, also if subfolders of `root`
     hold one group each and `root` itself none.
     """
-    whole, partial = [], []
+    whole: list[tuple[str, dict[str, Path]]] = []
+    partial, most = None, 0
     for folder in folders:
         for group in names:
             paths = {split: root / folder / name for split, name in group.items()}
             with reading(root / folder, "a folder that can be searched"):
-                present = [file_kind(path) == "a file" for path in paths.values()]
-            if all(present):
+                sizes = [
+                    path.stat().st_size if file_kind(path) == "a file" else -1
+                    for path in paths.values()
+                ]
+            present = sum(size >= 0 for size in sizes)
+            if min(sizes) > 0:
                 whole.append((folder, paths))
-            elif any(present):
-                partial.append((folder, group))
+            elif present > most:
+                partial, most = (root / folder, group), present
     places = list(dict.fromkeys(folder for folder, _ in whole))
     if len(places) > 1 and not several and places[0] != ".":
         raise ValueError(
@@ -105,12 +111,15 @@ def find_splits(
     if whole:
         return whole[0][1]
     if partial:
-        folder, group = partial[0]
-        return {split: find_file(root / folder, (name,)) for split, name in group.items()}
+        place, group = partial
+        return {split: find_file(place, (name,)) for split, name in group.items()}
     expected = " or ".join(", ".join(group.values()) for group in names)
-    places = [str(root / folder) for folder in folders]
+    with reading(root, "a folder that can be listed"):
+        contents = sorted(path.name for path in islice(root.iterdir(), 1000))[:4] or ["nothing"]
+    below = ", ".join(folder for folder in folders if folder != ".")
     raise ValueError(
-        f"{root}: found no {names[0]['train']}, expected {expected} in {' or '.join(places)}"
+        f"{root}: found no {names[0]['train']} but {', '.join(contents)}, expected {expected} "
+        f"in it or in {below} below it"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from diptych.files.json_files import read_json
 from diptych.files.writing import describe_error
 
 NAME = ".lock"
@@ -54,6 +55,6 @@ def _this_process() -> dict[str, str | int]:
 def _holder(file: Path) -> str:
     """Describe the process that holds a lock; its file may be empty for a moment."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        process = json.loads(file.read_text())
+        process = read_json(file)
         return f"process {process['pid']} on {process['host']} (since {process['since']})"
     return "another process"

@@ -124,13 +124,15 @@ def load_arrays(
     return arrays, _parsed(path, text)
 
 
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_metadata(path: str | os.PathLike[str], *, digest_required: bool = False) -> dict[str, Any]:
     """Read the metadata alone; the digest, which needs the arrays, is not checked.
 
-    Raises: ValueError as `load_arrays` does for a header that is damaged.
+    Raises: ValueError as `load_arrays` does for a header that is damaged; with `digest_required`,
+    also for a file without a digest.
     """
     with _opened(path) as file:
         header = _read_header(path, file)
+    _digest_of(path, header, digest_required)
     return _parsed(path, header.metadata.get(METADATA, "{}"))
 
 

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import diptych
 from diptych.data import Corpus, Data
-from diptych.files import check_has_digest, load_metadata, read_json, reading, write_json
+from diptych.files import (
+    reading,
+    write_json,
+)
 from diptych.files.lock import locked
 from diptych.runs import schema
 from diptych.runs.conditions import conditions, differing_conditions
@@ -32,15 +33,12 @@ from diptych.runs.data_identity import data_digests, differing_parts
 from diptych.runs.environment import command_line, environment
 from diptych.runs.metrics import (
     Extent,
-    History,
     MetricsFile,
     check_extent,
-    history,
-    parse_extent,
     read_metrics,
 )
-from diptych.runs.old_versions import upgraded, version_of
-from diptych.runs.resuming import check_resumable, model_config
+from diptych.runs.resuming import check_resumable
+from diptych.runs.run_files import RunFiles
 from diptych.runs.vocabulary import FILE as VOCABULARY
 from diptych.runs.vocabulary import write_vocabulary
 
@@ -48,38 +46,16 @@ __all__ = ["RunFolder", "read_metrics"]
 
 
 @dataclass
-class RunFolder:
+class RunFolder(RunFiles):
     """The files of one run in one folder."""
 
-    path: Path
-    """The path of the folder; a string is converted to a Path."""
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """The lines of metrics that this run has logged or read."""
 
     def __post_init__(self) -> None:
-        self.path = Path(self.path)
+        super().__post_init__()
         self._log = MetricsFile(self.metrics_file)
         self._is_new = False
-
-    @property
-    def settings_file(self) -> Path:
-        return self.path / "run.json"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoint_file(self) -> Path:
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def last_file(self) -> Path:
-        return self.path / "weights.safetensors"
-
-    @property
-    def best_file(self) -> Path:
-        return self.path / "best.safetensors"
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Context in which no other process writes into the folder (see diptych.files.lock)."""
@@ -114,7 +90,7 @@ class RunFolder:
             )
         self.metrics = read_metrics(self.metrics_file)  # a finished run is returned with its lines
         before = self.config()
-        ended = sum(line["kind"] == "epoch" for line in self.metrics)
+        ended = sum(line.get("kind") == "epoch" for line in self.metrics)
         check_resumable(self.path, before, config, begun=min(ended + 1, before.epochs))
         if parts := differing_parts(self.settings(), dataset):
             raise ValueError(
@@ -157,47 +133,6 @@ class RunFolder:
             f"from those of an uninterrupted run: {differences}"
         )
 
-    def _files(self) -> list[Path]:
-        return [self.metrics_file, self.checkpoint_file, self.last_file, self.best_file]
-
-    def config(self) -> RunConfig:
-        """Return the settings of the run; those of an older version of diptych are translated.
-
-        Raises: ValueError if there are none, or if this version does not know them.
-        """
-        settings = self.settings()
-        try:
-            schema.check_types(settings["config"])
-            config = RunConfig(**upgraded(settings["config"]))
-            schema.check_types(asdict(config))
-            model_config(config)
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{schema.describe(self.settings_file, error)}; written by diptych "
-                f"{version_of(settings)}, read by {diptych.__version__}"
-            ) from None
-        try:
-            schema.check_digest(settings)
-        except ValueError as error:
-            raise ValueError(f"{self.settings_file}: {error}") from None
-        return config
-
-    def settings(self) -> dict[str, Any]:
-        """Return the contents of run.json.
-
-        Raises: ValueError that names the file if it is missing or has not the form of a run.json.
-        """
-        if not self.settings_file.is_file():
-            raise ValueError(
-                f"{self.path}: not a run folder ({self.settings_file.name}: no such file)"
-            )
-        settings = read_json(self.settings_file)
-        try:
-            schema.check_form(settings)
-        except ValueError as error:
-            raise ValueError(schema.describe(self.settings_file, error)) from None
-        return settings
-
     def _write(self, settings: dict[str, Any]) -> None:
         """Write run.json; a run that began without digests stays without them."""
         signed = schema.signed(settings) if schema.has_digests(settings) else settings
@@ -236,60 +171,3 @@ class RunFolder:
             check_extent(self.metrics_file, extent)
             self._log.cut(extent.lines)
         self.metrics = read_metrics(self.metrics_file)
-
-    def counted(self) -> Extent | None:
-        """Return the extent of the metrics at the last checkpoint; None if there is none.
-
-        Raises: ValueError that names the checkpoint if it is damaged.
-        """
-        if not self.checkpoint_file.exists():
-            return None
-        if self.has_digests:
-            check_has_digest(self.checkpoint_file)
-        metadata = load_metadata(self.checkpoint_file)
-        if "metrics" not in metadata and not self.has_digests:
-            return None
-        return parse_extent(metadata.get("metrics"), self.checkpoint_file)
-
-    def history(self) -> History:
-        """Read the metrics for a comparison or an evaluation.
-
-        Raises: ValueError that names the file if lines are damaged, lost or changed.
-        """
-        self.check_metrics()
-        return history(self.metrics_file)
-
-    def check_metrics(self) -> None:
-        """Raise ValueError if lines of metrics before the last checkpoint are lost or changed."""
-        extent = self.counted()
-        if extent is not None:
-            check_extent(self.metrics_file, extent)
-
-    @property
-    def has_digests(self) -> bool:
-        """True if the files of the run were written with digests, so that a lost one is noticed."""
-        return schema.has_digests(self.settings())
-
-    def check_weights(self, file: Path) -> None:
-        """Check that a file of weights is there, and has the digest that its run writes.
-
-        Raises: ValueError that names the file; if it is missing, with what became of the run.
-        """
-        if not file.exists():
-            raise ValueError(f"{file}: no such file: {self._outcome()}")
-        if self.has_digests:
-            check_has_digest(file)
-
-    def stop_reason(self) -> str | None:
-        """Return why the run could not go on, such as a NaN loss; None if it could."""
-        lines = read_metrics(self.metrics_file)
-        is_stopped = bool(lines) and lines[-1].get("kind") == "stop"
-        return str(lines[-1].get("reason")) if is_stopped else None
-
-    def _outcome(self) -> str:
-        """Describe why the run has no weights."""
-        reason, lines = self.stop_reason(), read_metrics(self.metrics_file)
-        if reason is not None:
-            return f"this run stopped: {reason}"
-        steps = max((line["step"] for line in lines), default=0)
-        return f"this run is not finished; its last line of metrics is of step {steps}"

@@ -6,11 +6,10 @@ docs/results.md from the files in benchmarks/results; see diptych.runs.tables.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from diptych.files import write_atomically, write_json
+from diptych.files import read_json, write_atomically, write_json
 from diptych.runs.environment import environment
 
 FIELDS = (
@@ -46,12 +45,10 @@ def write(path: Path, **fields: Any) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """Read one result. Raises: ValueError that names the file and the fault."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a result ({error})") from None
-    if list(record) != list(FIELDS):
-        raise ValueError(f"{path}: has fields {list(record)}, takes {list(FIELDS)}")
+    record = read_json(path)
+    if not isinstance(record, dict) or list(record) != list(FIELDS):
+        present = list(record) if isinstance(record, dict) else "none"
+        raise ValueError(f"{path}: not a result: it has the fields {present}, takes {list(FIELDS)}")
     return record
 
 

@@ -7,6 +7,7 @@ only tell where and by what a run was computed, and may be edited; any other edi
 
 from __future__ import annotations
 
+import functools
 import json
 import reprlib
 import types
@@ -62,13 +63,18 @@ def check_form(settings: Any) -> None:
 
 def check_types(config: Mapping[str, Any]) -> None:
     """Check the type of each setting of a run. Raises: ValueError that names it."""
-    hints = typing.get_type_hints(RunConfig)
+    hints = _hints()
     for name, value in config.items():
         hint = hints.get(name)
         if hint is not None and not _is_instance(value, hint):
             raise ValueError(
                 f"{name}: got {reprlib.repr(value)}, takes {getattr(hint, '__name__', hint)}"
             )
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    return typing.get_type_hints(RunConfig)
 
 
 def check_digest(settings: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], config: RunConfig, panel: Pan
             faults.append(f"{name} is {array.dtype}, takes {dtype}")
         elif not np.isfinite(array).all():
             faults.append(f"NaN or inf in {name}")
-        elif name.endswith(SQUARES) and (array < 0).any():
+        elif name.endswith(SQUARES) and array.size and array.min() < 0:
             faults.append(f"{name} has a negative value")
     if faults:
         raise ValueError("; ".join(faults))

@@ -150,8 +150,7 @@ class Trainer:
         file = self.folder.checkpoint_file
         if not file.exists():
             return
-        self.folder.check_metrics()
-        arrays, metadata = load_arrays(file, digest_required=self.folder.has_digests)
+        arrays, metadata = self.folder.load_checkpoint()
         with reading(file):
             checkpoint.check_key(metadata, self.key)
             checkpoint.check_arrays(arrays, self.config, self.panel)

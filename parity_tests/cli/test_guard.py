@@ -117,8 +117,10 @@ def test_ctrl_c_before_the_command_line_is_imported_is_quiet(tmp_path):
     [
         f"def work(): {INTERRUPT}",
         f"class Careless:\n    def __del__(self): {INTERRUPT}\ndef work():\n    Careless()",
+        f"from diptych.cli import guard\ndef work(): ...\nimport typer\n"
+        f"def build(app): {INTERRUPT}\ntyper.main.get_command = build",
     ],
-    ids=["in the work", "in a __del__"],
+    ids=["in the work", "in a __del__", "before the work"],
 )
 def test_ctrl_c_in_the_work_is_quiet(place):
     code = f"{place}\nfrom diptych.cli import listing\nlisting.LISTS['pairs'] = work"

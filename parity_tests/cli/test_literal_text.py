@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import diptych
+from diptych.display import Console
 
 PACKAGE = Path(diptych.__file__).parent
 SMALL = [
@@ -80,3 +81,13 @@ def test_only_one_module_makes_consoles_that_print():
         for call in calls(path):
             if isinstance(call.func, ast.Name) and call.func.id == "Console":
                 assert [k.arg for k in call.keywords] == ["quiet"], f"{path}: {ast.unparse(call)}"
+
+
+def test_a_console_prints_brackets_and_colons(capsys):
+    console = Console(width=80)
+    console.print("a[/b] [red]x[/red] :100:")
+    console.rule("[/b]:100:")
+    with console.status("[/b]"):
+        pass
+    out = capsys.readouterr().out
+    assert "a[/b] [red]x[/red] :100:" in out and "[/b]:100:" in out

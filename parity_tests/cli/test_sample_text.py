@@ -64,7 +64,7 @@ def test_a_text_file_gets_the_same_text_without_the_last_newline(run, trained, t
     ("options", "message"),
     [
         (["letters", "--out", "s.png"], "--out: got 's.png', takes a name that ends in .txt"),
-        (["letters", "--out", "s"], "--out: got 's', takes a name that ends in .txt"),
+        (["letters", "--out", "s"], "--out: got 's', takes a name that ends in .png or .txt"),
         (["letters", "--out", f"{__file__}/s.txt"], "s.txt', cannot write there"),
         (["nothing", "--out", "s.txt"], "nothing: not a run folder"),
     ],

@@ -1,9 +1,11 @@
 """Files of unknown origin are read with bounded memory and time, and never block."""
 
 import gzip
+import io
 import os
 import socket
 import tracemalloc
+import zlib
 
 import pytest
 
@@ -170,3 +172,15 @@ def test_a_gzip_of_zeros_takes_no_more_memory_than_it_declares(tmp_path):
         raise ValueError("wrong magic")
 
     assert peak_of(lambda: refuses(lambda: bounded.gunzip(path, 16, wrong), "wrong magic")) < 4
+
+
+@pytest.mark.parametrize("wbits", [-15, 15, 31], ids=["deflate", "zlib", "gzip"])
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_content_read_in_steps_is_whole(wbits, step):
+    """zlib can have taken all packed bytes while it still holds back content."""
+    for content in (bytes(30_000), b"abc" * 5_000, os.urandom(5_000)):
+        packer = zlib.compressobj(wbits=wbits)
+        file = io.BytesIO(packer.compress(content) + packer.flush())
+        stream = bounded.Inflate(file, wbits, "a.bin", "a file")
+        parts = iter(lambda stream=stream: stream.read(step), b"")
+        assert b"".join(parts) == content

@@ -179,7 +179,6 @@ NAMES = {
     "omniglot": "omniglot28_area.npz",
     "caltech101_silhouettes": "caltech101_silhouettes_28_split1.mat",
     "cifar10": "data_batch_1.bin",
-    "ptb": "ptb.train.txt",
 }
 
 
@@ -187,6 +186,12 @@ NAMES = {
 def test_no_reader_waits_for_a_named_pipe(tmp_path, name):
     os.mkfifo(tmp_path / NAMES[name])
     assert_refused(name, tmp_path, f"{NAMES[name]}: found a named pipe, expected a file")
+
+
+def test_the_reader_of_texts_does_not_wait_for_a_named_pipe(tmp_path):
+    for split in ("train", "valid", "test"):
+        os.mkfifo(tmp_path / f"ptb.{split}.txt")
+    assert_refused("ptb", tmp_path, "found no ptb.train.txt, expected")
 
 
 def test_find_files_takes_the_first_folder_that_has_all(tmp_path):

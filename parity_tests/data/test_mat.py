@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from helpers.mutations import mutants
+from helpers.fuzz.mutations import mutants
 from scipy.io import loadmat, savemat, whosmat
 
 from diptych.data.mat import read_matrices
@@ -135,6 +135,10 @@ DAMAGED = {
     "zlib cut": (compressed(PLAIN[128:])[:-4] + bytes(4), "CRC or length differs"),
     "zlib of half": (compressed(PLAIN[128:200]), "key x: found 16 bytes to the end"),
     "zlib goes on": (compressed(PLAIN[128:] + b"\0"), "key x: found a matrix that does not end"),
+    "zlib of another size": (
+        compressed(PLAIN[128:132] + struct.pack("<I", 999) + PLAIN[136:]),
+        "key x: found a matrix that does not end after 999 bytes",
+    ),
     "zlib of zlib": (compressed(compressed(PLAIN[128:])[128:]), "found an element of type 15"),
     "10001 elements": (PLAIN[:128] + PLAIN[128:280].replace(b"x", b"y") * 10_001, "10000 elements"),
 }
@@ -156,6 +160,15 @@ def test_a_byte_that_kills_scipys_reader_is_one_line(tmp_path):
     path = tmp_path / "a.mat"
     path.write_bytes(data)
     refuses(path, ["train_data"], "key train_data: found values of type 40")
+
+
+def test_objects_without_dimensions_are_passed_over(tmp_path):
+    """MATLAB stores strings, tables and dates as such objects: three names, and no values."""
+    names = [struct.pack("<HH4s", 1, len(name), name) for name in (b"s", b"MCOS", b"a")]
+    body = struct.pack("<IIII", 6, 8, 17, 0) + b"".join(names)
+    path = tmp_path / "a.mat"
+    path.write_bytes(PLAIN[:128] + struct.pack("<II", 14, len(body)) + body + PLAIN[128:])
+    np.testing.assert_array_equal(read_matrices(path, ["x"], 12)["x"], X)
 
 
 def test_a_small_file_cannot_fill_the_memory(tmp_path):

@@ -96,7 +96,11 @@ def test_a_relative_folder_and_the_home_folder_are_found(tmp_path, monkeypatch):
         (lambda f: (f / "test.txt").write_text(""), "test.txt: found an empty file, expected text"),
         (lambda f: (f / "test.txt").write_text(" \n"), "test.txt: found nothing but white space"),
         (lambda f: (f / "train.txt").write_text("<eos>"), "train.txt: found 1 words, expected 2"),
-        (lambda f: [p.unlink() for p in f.iterdir()], "found no wiki.train.tokens, expected "),
+        (lambda f: [p.unlink() for p in f.iterdir()], "found no wiki.train.tokens but nothing, "),
+        (
+            lambda f: [p.rename(f / f"{p.stem}.raw") for p in [*f.iterdir()]],
+            "found no wiki.train.tokens but test.raw, train.raw, valid.raw, expected wiki",
+        ),
     ],
 )
 def test_an_incomplete_folder_is_refused_with_the_file_named(tmp_path, arrange, message):
@@ -109,6 +113,9 @@ def test_an_incomplete_folder_is_refused_with_the_file_named(tmp_path, arrange, 
 def test_a_folder_of_several_texts_is_refused_and_its_subfolders_are_named(tmp_path):
     for name in ("penn", "wikitext-2"):
         write_three(tmp_path / name)
+    (tmp_path / "penn" / "test.txt").write_text("")
+    assert len(load(f"words:{tmp_path}").train) == 16  # of wikitext-2, the only whole one
+    write_three(tmp_path / "penn")
     with pytest.raises(ValueError, match="found texts in wikitext-2, penn, expected one"):
         load(f"words:{tmp_path}")
     write_three(tmp_path)  # its own files come first
@@ -118,6 +125,7 @@ def test_a_folder_of_several_texts_is_refused_and_its_subfolders_are_named(tmp_p
 def test_a_folder_with_the_name_of_a_file_hides_no_other_layout(tmp_path):
     for split in WIKI:
         (tmp_path / f"wiki.{split}.tokens").mkdir()
+        (tmp_path / f"ptb.{split}.txt").touch()  # an empty file hides none either
     assert len(load(f"words:{write_three(tmp_path)}").train) == 16
 
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 from helpers.finite_differences import derivative_errors, total_loss
-from helpers.small_conv_vaes import KEY, SMALL, images, make
+from helpers.small_conv_vaes import KEY, images, make, small_conv_config
 from torch import distributions as td
 from torch.nn import functional as F
 
 import numpy_ref.conv_vae
 from diptych import data, pairs, parity
 from diptych.parity.measures.rows import normwise
-from model_specs.conv_vae import ConvVAEConfig, ConvVAENoise
+from model_specs.conv_vae import ConvVAENoise
 
 H, W = 9, 12
 ROWS, COLUMNS = slice(3, 12), slice(2, 14)
-MARGIN = SMALL | {"in_channels": 2, "height": H, "width": W}
+MARGIN = {"in_channels": 2, "height": H, "width": W}
 LOSSES = [
     {"recon_type": recon, "reduction": reduction}
     for recon in ("mse", "bce", "gaussian")
@@ -33,7 +33,7 @@ def cropped(x):
 @pytest.mark.parametrize("options", LOSSES, ids=lambda o: "-".join(o.values()))
 def test_the_loss_is_that_of_the_cropped_images(options):
     """On both panels, by torch's own losses and densities."""
-    config = ConvVAEConfig(**MARGIN | options)
+    config = small_conv_config(**MARGIN | options)
     left, right = (model.eval() for model in make(config))
     x, noise = images(config, 3), left.draw_noise(KEY, 3)
     report = parity.assert_parity(left, right, x, noise)
@@ -51,7 +51,7 @@ def test_the_loss_is_that_of_the_cropped_images(options):
 
 @pytest.mark.parametrize("options", LOSSES, ids=lambda o: "-".join(o.values()))
 def test_gradients_with_a_margin_by_finite_difference(options, rng):
-    left, _ = make(ConvVAEConfig(**MARGIN | options))
+    left, _ = make(small_conv_config(**MARGIN | options))
     x, noise = images(left.config, 3), left.draw_noise(KEY, 3)
     errors = derivative_errors(total_loss(left), (x, noise), left.named_parameters(), rng, 1e-6)
     assert max(errors.values()) < 1e-6, errors
@@ -59,7 +59,7 @@ def test_gradients_with_a_margin_by_finite_difference(options, rng):
 
 @pytest.mark.parametrize("recon_type", ["gaussian", "bce"])
 def test_the_importance_weights_are_those_of_the_cropped_images(recon_type):
-    config = ConvVAEConfig(**MARGIN, recon_type=recon_type)
+    config = small_conv_config(**MARGIN, recon_type=recon_type)
     left, right = (model.eval() for model in make(config))
     x, noise = np.round(images(config, 3)), left.draw_noise(KEY, 3, samples=4)
     ours = left.log_weight(x, noise)
@@ -110,7 +110,7 @@ def test_the_config_for_a_data_set_knows_its_margin(name, sizes):
     ],
 )
 def test_the_uniform_distribution_is_over_the_values_inside(recon_type, activation, nats):
-    config = ConvVAEConfig(**MARGIN, recon_type=recon_type, out_activation=activation)
+    config = small_conv_config(**MARGIN, recon_type=recon_type, out_activation=activation)
     traits = pairs.get("conv_vae").traits(config)
     assert traits.uniform == pytest.approx(2 * H * W * nats, rel=1e-15)
 
@@ -126,4 +126,4 @@ def test_the_uniform_distribution_is_over_the_values_inside(recon_type, activati
 )
 def test_an_image_larger_than_its_canvas_is_named(fields, message):
     with pytest.raises(ValueError, match=message):
-        ConvVAEConfig(**SMALL | fields)
+        small_conv_config(**fields)

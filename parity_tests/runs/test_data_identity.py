@@ -132,6 +132,16 @@ def test_a_text_whose_last_lines_changed_is_other_data(run, tmp_path):
     assert status == 1 and "which differ in the test tokens" in err
 
 
+def test_curves_of_runs_on_two_contents_of_one_file_are_not_compared(run, tmp_path):
+    file = write_text(tmp_path / "a.txt")
+    for backend in ("numpy", "torch"):
+        arguments = ("--data", f"text:{file}", "--backend", backend, *SMALL)
+        assert run("train", "lstm", *arguments, "--out", tmp_path / backend)[0] == 0
+        file.write_text(file.read_text().replace("red", "green"))
+    status, _, err = run("curves", tmp_path / "numpy", tmp_path / "torch")
+    assert status == 1 and "differs from" in err and "in data, takes the same run" in err
+
+
 # A text at another place
 
 

@@ -195,9 +195,9 @@ def test_a_preset_is_no_default():
     assert presets.default_data("lstm", None) == "topics"
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
 def test_files_have_the_mode_that_the_umask_leaves(tmp_path, umask):
-    """A private folder of a shared machine stays private: 600 under the umask 077, else 644."""
+    """A private folder of a shared machine stays private: 600 under the umask 077."""
     before = os.umask(umask)
     try:
         files.write_json(tmp_path / "a.json", {"a": 1})

@@ -76,8 +76,8 @@ def summary(records: list[Record]) -> str:
     best: dict[str, str] = {}
     for r in sorted(select(records, "test_nll"), key=lambda r: -r["metrics"]["test_nll"]):
         m = r["metrics"]
-        nll = f"{m['test_nll']:.1f}{one_draw_mark(m, 'test_')} ± "
-        nll += f"{m['test_nll_standard_error']:.1f} nats"
+        nll = f"{m['test_nll']:.1f} ± {m['test_nll_standard_error']:.1f}"
+        nll += f"{one_draw_mark(m, 'test_')} nats"
         best[m["settings"]["model"]] = f"{nll}, test NLL of {data_name(r)}"
     for r in select(records, "test_rmse"):
         rmse = f"{r['metrics']['test_rmse']:.3f}"

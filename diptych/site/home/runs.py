@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.files import read_json
 from diptych.pairs import PAIRS
 from diptych.panels import BACKENDS
 from diptych.runs.config import RunConfig
@@ -88,8 +88,8 @@ def _curve(folder: RunFolder) -> dict[int, float]:
 def summary(out: Path) -> dict[str, Any]:
     """The summary that `diptych study` wrote to a folder; empty without one."""
     try:
-        return json.loads((out / "summary.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        return read_json(out / "summary.json")
+    except ValueError:
         return {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from markupsafe import Markup
 
 import diptych
 from diptych.lab.windows import WINDOWS
+from diptych.runs import results
 from diptych.site.pictures.chart import BELOW, Chart, Series
 from diptych.site.pictures.picture import Picture, path, scroller, svg, tag
 from diptych.site.pictures.pixels import field_of
@@ -27,11 +27,11 @@ def information_preference(record: Path = RECORD) -> Picture:
     title = "What z keeps"
     if not record.exists():
         return Picture("lossy", title, Markup(MISSING), Markup(""))
-    entry = json.loads(record.read_text())
-    results = entry["metrics"]["results"]
-    windows, seeds = results["windows"], entry["metrics"]["seeds"]
+    entry = results.read(record)
+    measured = entry["metrics"]["results"]
+    windows, seeds = measured["windows"], entry["metrics"]["seeds"]
     kl = np.array([window["test_kl"] for window in windows.values()])
-    charts = [_kl_chart(windows, kl), _digit_chart(windows, results["identity"])]
+    charts = [_kl_chart(windows, kl), _digit_chart(windows, measured["identity"])]
     caption = Markup(
         "The variational lossy autoencoder, trained with {seeds} seeds for each window; points "
         "are seeds, lines are means, and the small drawings show the pixels that the decoder sees. "
@@ -45,9 +45,9 @@ def information_preference(record: Path = RECORD) -> Picture:
         most=kl[0].mean(),
         least=kl.mean(1).min(),
         last=_name_of(windows, int(kl.mean(1).argmin())),
-        images=results["images"],
-        none=results["paper"]["none"],
-        raster=results["paper"]["raster"],
+        images=measured["images"],
+        none=measured["paper"]["none"],
+        raster=measured["paper"]["raster"],
         command=entry["command"].partition(" --record")[0],
         commit=entry["commit"],
     )

@@ -9,7 +9,7 @@ import copy
 import json
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -33,6 +33,13 @@ def change_bytes(data: bytes, rng: Random, others: Sequence[bytes] = ()) -> byte
     for _ in range(rng.choice((1, 1, 1, 1, 2, 4, 8))):
         data = rng.choice(BYTE_CHANGES)(data, rng, others)
     return data
+
+
+def mutants(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
+    """Yield `count` copies of `data`, each with one to eight random changes."""
+    rng = Random(seed)
+    for _ in range(count):
+        yield change_bytes(data, rng)
 
 
 def _flip_bit(data: bytes, rng: Random, _: Sequence[bytes]) -> bytes:
