@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import cli
+from diptych.cli import terminal
 from diptych.files import load_arrays
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -28,7 +29,7 @@ RUN_FILES = (
 def run_here(arguments: Iterable[str]) -> tuple[int, str, bool]:
     """Run a command in this process; return its status, its output, and if it raised."""
     output = io.StringIO()
-    consoles = cli.terminal.console, cli.terminal.errors
+    consoles = terminal.console, terminal.errors
     for console in consoles:
         console.file = output
     try:
