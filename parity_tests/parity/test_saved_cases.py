@@ -128,7 +128,7 @@ def test_a_recording_is_no_case_and_a_case_is_no_recording(folder, x):
     net = model("left.py:make")
     with parity.record("golden.safetensors", net):
         net(x)
-    with pytest.raises(ValueError, match=r"not a diptych case \(it is a diptych recording\)"):
+    with pytest.raises(ValueError, match=r"not a diptych case \(it is 'diptych recording'\)"):
         load_case("golden.safetensors")
     parity.save_case(CASE, "golden.safetensors", "right.py:make")
     assert isinstance(load_case(CASE).left, Run)

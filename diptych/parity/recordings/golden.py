@@ -103,7 +103,7 @@ def check_format(path: str | os.PathLike[str], metadata: Any, expected: str = ""
     """
     name = metadata.get("format") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or (expected and name != expected):
-        holds = f"is a {name}" if isinstance(name, str) else "has no such metadata"
+        holds = f"is {name!r}" if isinstance(name, str) else "has no such metadata"
         raise ValueError(
             f"{path}: not a {expected or FORMAT} (it {holds}); parity.record writes recordings, "
             "parity.save_case writes cases"
@@ -226,6 +226,6 @@ def _recorded_parent(run: Run, call: Call) -> str | None:
 
 
 def _listed(names: Iterable[str], count: int = 5) -> str:
-    names = [f"'{name}'" for name in names]
+    names = [repr(name) for name in names]
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more

@@ -14,7 +14,7 @@ from helpers.data_files import idx, npz
 from scipy.io import savemat
 
 from diptych import data
-from diptych.data import caltech101, cifar10
+from diptych.data import caltech101, cifar10, ptb
 from diptych.data.corpus import Vocabulary
 
 from . import reader
@@ -151,8 +151,11 @@ def tokenised_words(folder: Path) -> Reader:
 
 
 def penn_treebank(folder: Path) -> Reader:
+    words = SENTENCES.replace("\n", " <eos> ").split()
+    ptb.VOCABULARY = len({*words})  # the real treebank would take seconds for each input
     for part in ("train", "valid", "test"):
         (folder / f"ptb.{part}.txt").write_text(SENTENCES)
+        ptb.WORDS[part], ptb.CHARACTERS[part] = len(words), len(SENTENCES)
     path = folder / "ptb.train.txt"
     return reader.of_file(path, [SENTENCES.encode()], _read("ptb", folder))
 
