@@ -122,10 +122,10 @@ def test_outcomes_over_seeds_have_mean_and_standard_deviation():
 
 
 def test_an_evaluation_shows_its_standard_error():
-    result = Evaluation(7, 9, 81.25, 0.125, -82.5, 0.75, 3.25, 1.5)
+    result = Evaluation(7, 9, 81.25, 0.125, -82.5, 0.75, 3.25, 2.5, 0.0)
     assert _weighted_lines(result) == [
         ("NLL", "81.250 ± 0.125", "nats/example"),
         ("NLL", "0.7500", "bits/dim"),
-        ("effective sample size", "3.2, at least 1.5", "of 9"),
+        ("effective sample size", "3.2, at least 2.5", "of 9"),
         ("ELBO", "-82.500", "nats/example"),
     ]

@@ -39,7 +39,7 @@ FIELDS = {
     },
     "conv_vae": {
         "latent_dim": 128, "base_channels": 64, "image_size": 64, "in_channels": 3,
-        "out_activation": "sigmoid", "recon_type": "mse", "beta": 1.0, "gaussian_std": 1.0,
+        "height": None, "width": None, "out_activation": "sigmoid", "recon_type": "mse", "beta": 1.0, "gaussian_std": 1.0,
         "reduction": "mean", "init": "torch",
     },
     "vlae": {

@@ -151,7 +151,7 @@ def test_impossible_settings_name_themselves(field, value):
 
 
 def test_numpy_takes_no_other_device(few_digits, tmp_path):
-    with pytest.raises(ValueError, match="the numpy backend takes 'cpu'"):
+    with pytest.raises(ValueError, match="device: got 'cuda' with backend 'numpy', takes 'cpu'"):
         train(short_run(backend="numpy", device="cuda"), few_digits, tmp_path / "run")
 
 
