@@ -224,7 +224,9 @@ def test_a_killed_run_stops_where_it_would_have(validations, tmp_path, monkeypat
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
 
 
-def test_runs_that_stopped_early_are_compared_as_far_as_they_went(validations, tmp_path, monkeypatch):
+def test_runs_that_stopped_early_are_compared_as_far_as_they_went(
+    validations, tmp_path, monkeypatch
+):
     result, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
     for backend, path in paths.items():
         config = config_for(result, epochs=6, patience=1, backend=backend)
