@@ -89,20 +89,19 @@ def find_splits(
     hold one group each and `root` itself none.
     """
     whole: list[tuple[str, dict[str, Path]]] = []
-    partial, most = None, 0
+    partial, most = None, (0, 0)
     for folder in folders:
         for group in names:
             paths = {split: root / folder / name for split, name in group.items()}
             with reading(root / folder, "a folder that can be searched"):
-                sizes = [
-                    path.stat().st_size if file_kind(path) == "a file" else -1
-                    for path in paths.values()
-                ]
-            present = sum(size >= 0 for size in sizes)
-            if min(sizes) > 0:
+                kinds = {path: file_kind(path) for path in paths.values()}
+                sizes = [path.stat().st_size for path, kind in kinds.items() if kind == "a file"]
+            # names of what is no file, such as a named pipe, which find_file tells
+            obstacles = sum(kind not in ("a file", "nothing") for kind in kinds.values())
+            if len(sizes) == len(paths) and all(sizes):
                 whole.append((folder, paths))
-            elif present > most:
-                partial, most = (root / folder, group), present
+            elif (len(sizes), obstacles) > most:
+                partial, most = (root / folder, group), (len(sizes), obstacles)
     places = list(dict.fromkeys(folder for folder, _ in whole))
     if len(places) > 1 and not several and places[0] != ".":
         raise ValueError(

@@ -86,7 +86,13 @@ def command(
     if redirect:
         words = ["sh", "-c", f'"$@" {redirect}', "sh", *words]
     return subprocess.run(
-        words, capture_output=True, check=False, timeout=120, env=os.environ | environment
+        words,
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env=os.environ | environment,
+        # a shell starts a program in the background with SIGINT ignored, and it is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

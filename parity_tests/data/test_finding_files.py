@@ -191,7 +191,8 @@ def test_no_reader_waits_for_a_named_pipe(tmp_path, name):
 def test_the_reader_of_texts_does_not_wait_for_a_named_pipe(tmp_path):
     for split in ("train", "valid", "test"):
         os.mkfifo(tmp_path / f"ptb.{split}.txt")
-    assert_refused("ptb", tmp_path, "found no ptb.train.txt, expected")
+    pipe = "ptb.train.txt: found a named pipe, expected a file"
+    assert_refused("ptb", tmp_path, pipe, "found no ptb.train.txt, expected")
 
 
 def test_find_files_takes_the_first_folder_that_has_all(tmp_path):
