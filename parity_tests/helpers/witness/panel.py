@@ -101,7 +101,7 @@ NUMPY = SimpleNamespace(
     | {
         "where": _where,
         "isfinite": _isfinite,
-        "finfo": lambda dtype: np.finfo(np.float64 if np.dtype(dtype) == object else dtype),
+        "finfo": lambda dtype: np.finfo(np.float64 if np.dtype(dtype).hasobject else dtype),
         "copysign": _elementwise(lambda size, sign: abs(size) if sign >= 0 else -abs(size)),
     }
 )
