@@ -7,7 +7,6 @@ cannot fill the memory.
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import zlib
@@ -143,11 +142,11 @@ def _read_declared(
         raise ValueError(f"{path}: offset 0: declares {size} bytes, expected at most {limit}")
     if isinstance(source, Gunzip):
         source.check_length(size)
-    content = io.BytesIO()
-    content.write(head)
-    while content.tell() <= size and (chunk := source.read(min(_CHUNK, size + 1 - content.tell()))):
-        content.write(chunk)
-    return content.getvalue()
+    chunks, total = [head], len(head)
+    while total <= size and (chunk := source.read(min(_CHUNK, size + 1 - total))):
+        chunks.append(chunk)
+        total += len(chunk)
+    return b"".join(chunks)
 
 
 @dataclass(slots=True)
@@ -183,10 +182,11 @@ class Inflate:
 
     def read(self, count: int) -> bytes:
         """Return the next `count` bytes, fewer at the end. Raises: ValueError for damaged data."""
-        content = io.BytesIO()
-        while content.tell() < count and not self.ended:
-            content.write(self._unpack(count - content.tell()))
-        return content.getvalue()
+        chunks, total = [], 0
+        while total < count and not self.ended:
+            chunks.append(self._unpack(count - total))
+            total += len(chunks[-1])
+        return b"".join(chunks)
 
     def _unpack(self, limit: int) -> bytes:
         """Unpack up to `limit` bytes from at most one chunk of the file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,18 @@ RATES = ("lr", "schedule", "constant_epochs", "decay")
 
 
 def model_config(config: RunConfig) -> Any:
-    """Build the model's config. Raises: TypeError for a field that it does not have."""
-    return pairs.get(config.model).config(**config.model_config)
+    """Build the model's config. Raises: ValueError for a field that it does not have."""
+    kind = pairs.get(config.model).config
+    check_known("model_config", config.model_config, kind, config.model)
+    return kind(**config.model_config)
+
+
+def check_known(name: str, values: Mapping[str, Any], kind: Any, owner: str) -> None:
+    """Raise ValueError for a key of `values` that is no field of the dataclass `kind`."""
+    unknown = sorted(values.keys() - {field.name for field in fields(kind)})
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise ValueError(f"{name}: got the unknown field {names} of {owner}")
 
 
 def check_resumable(path: Path, before: RunConfig, now: RunConfig, begun: int) -> None:

@@ -22,7 +22,7 @@ from diptych.runs.metrics import (
     read_metrics,
 )
 from diptych.runs.old_versions import upgraded, version_of
-from diptych.runs.resuming import model_config
+from diptych.runs.resuming import check_known, model_config
 
 
 @dataclass
@@ -66,7 +66,9 @@ class RunFiles:
         settings = self.settings()
         try:
             schema.check_types(settings["config"])
-            config = RunConfig(**upgraded(settings["config"]))
+            current = upgraded(settings["config"])
+            check_known("config", current, RunConfig, "a run")
+            config = RunConfig(**current)
             schema.check_types(asdict(config))
             model_config(config)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -1,7 +1,5 @@
 """Evaluation and inference of VAEs: the same on both panels, and by torch.distributions."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -21,6 +19,7 @@ from torch import distributions as td
 from diptych.exercises import Predictor, evaluate
 from diptych.panels import BACKENDS
 from diptych.parity.measures.rows import normwise
+from model_specs.common.effects import changed
 from model_specs.mlp_vae import POSTERIORS
 from model_specs.vlae import VLAEConfig
 
@@ -165,7 +164,7 @@ def test_bad_images_are_refused(config, change, message, backend):
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_only_a_density_has_an_elbo(posterior):
     """The spread of a plain autoencoder's code is 0."""
-    config = dataclasses.replace(MLP, posterior=posterior)
+    config = changed(MLP, posterior=posterior)
     panel, x = build_panel(config, "numpy"), images(MLP, 2)
     result = Predictor(panel)(x)
     assert (result.elbo is None) == (result.std.max() == 0)

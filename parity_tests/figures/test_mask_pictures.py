@@ -10,6 +10,7 @@ from PIL import Image
 
 from diptych import figures
 from diptych.figures.sequences import DROPPED, KEPT, mask_pictures
+from model_specs.common.effects import changed
 from model_specs.common.key import Key
 from model_specs.lstm import LSTMConfig
 from model_specs.recurrent.dropout import SCHEMES, Masks
@@ -21,13 +22,13 @@ E, H, T, B, RATE = 5, 8, 11, 4, 0.3
 
 
 def noises(layers=2, cell="rnn", **options):
-    config, model = {"rnn": (RNNConfig, RNN), "lstm": (LSTMConfig, LSTM)}[cell]
+    kind, model = {"rnn": (RNNConfig, RNN), "lstm": (LSTMConfig, LSTM)}[cell]
     width = {"rnn": "input_dim", "lstm": "embedding_dim"}[cell]
-    sizes = {width: E, "hidden_dim": H, "num_layers": layers, "seq_len": T, "rate": RATE}
+    sizes = {width: E, "hidden_dim": H, "num_layers": layers, "seq_len": T}
     sizes |= {"vocab_size": 6} if cell == "lstm" else {}
+    config = kind(**sizes, **options, scheme="per_step", rate=RATE)
     return {
-        scheme: model(config(**sizes, scheme=scheme, **options)).draw_noise(Key(3), B)
-        for scheme in SCHEMES
+        scheme: model(changed(config, scheme=scheme)).draw_noise(Key(3), B) for scheme in SCHEMES
     }
 
 

@@ -45,6 +45,9 @@ class Number:
     def __float__(self) -> float:
         return libmp.to_float(self.value, rnd=ROUNDING)
 
+    def __int__(self) -> int:
+        return int(libmp.to_int(self.value))
+
     def __bool__(self) -> bool:
         return self.value != libmp.fzero
 

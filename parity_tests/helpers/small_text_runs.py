@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, log_softmax
 
-from diptych.data import Corpus, Vocabulary
+from diptych.data import Corpus, MemoryTask, Vocabulary
 from diptych.panels import BACKENDS, Panel
 from diptych.runs.config import RunConfig
 from diptych.training.presets import settings
@@ -52,7 +52,8 @@ def make_run(
 ) -> RunConfig:
     """The settings of a small run in float64, logged at every step."""
     options = {"dtype": "float64", "batch_size": 3, "epochs": 3, "log_every": 1} | options
-    return settings(cell, data.name, data, None, SIZES[cell] | (fields or {}), options)
+    sizes = SIZES[cell] | ({"seq_len": data.steps} if isinstance(data, MemoryTask) else {})
+    return settings(cell, data.name, data, None, sizes | (fields or {}), options)
 
 
 def make_panel(run: RunConfig) -> Panel:

@@ -48,7 +48,7 @@ def test_every_claim_holds_and_the_findings_are_complete(laboratory):
         least = 2 if estimator == "score + baseline" else 1
         assert [row["samples"] for row in rows] == [L for L in SMALL.samples if least <= L]
     assert len(result.table.rows) == len(SMALL.samples)
-    assert result.table.columns[1].header == "A" and len(result.figure.axes) == 2
+    assert str(result.table.columns[1].header) == "A" and len(result.figure.axes) == 2
     lines = result.figure.axes[0].get_lines()
     for estimator, line in zip(ESTIMATORS, lines, strict=False):
         variances = [row["encoder"]["variance"] for row in model["estimators"][estimator]]

@@ -121,11 +121,12 @@ def test_outcomes_over_seeds_have_mean_and_standard_deviation():
     assert result["spread"] == pytest.approx(standard_error([0.2, 0.4, 0.9]) * math.sqrt(3))
 
 
-def test_an_evaluation_shows_its_standard_error():
-    result = Evaluation(7, 9, 81.25, 0.125, -82.5, 0.75, 3.25, 1.5)
+@pytest.mark.parametrize(("least", "share", "mark"), [(2.5, 0.0, ""), (1.5, 0.25, " †")])
+def test_an_evaluation_shows_its_standard_error(least, share, mark):
+    result = Evaluation(7, 9, 81.25, 0.125, -82.5, 0.75, 3.25, least, share)
     assert _weighted_lines(result) == [
-        ("NLL", "81.250 ± 0.125", "nats/example"),
-        ("NLL", "0.7500", "bits/dim"),
-        ("effective sample size", "3.2, at least 1.5", "of 9"),
+        ("NLL", f"81.250 ± 0.125{mark}", "nats/example"),
+        ("NLL", f"0.7500{mark}", "bits/dim"),
+        ("effective sample size", f"3.2, at least {least}", "of 9"),
         ("ELBO", "-82.500", "nats/example"),
     ]

@@ -17,6 +17,7 @@ from diptych import pairs, parity
 from diptych.panels import make_panel
 from diptych.parity.measures.rows import normwise
 from model_specs import mlp_vae as spec
+from model_specs.common.effects import changed
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig, MLPVAENoise
 
@@ -56,6 +57,7 @@ GRID = [
     for encoder, *rest in itertools.product(
         ENCODERS, spec.LIKELIHOODS, spec.REDUCTIONS, (1, 3), spec.ACTIVATIONS
     )
+    if encoder[0] in spec.STOCHASTIC or 3 not in rest  # a point is not sampled
 ]
 
 
@@ -143,7 +145,7 @@ def test_initial_weights_have_the_configured_scale():
 def test_every_parameter_gradient_by_finite_difference(make_pair, rng):
     for (posterior, estimator), likelihood in itertools.product(ENCODERS, spec.LIKELIHOODS):
         options = {"posterior": posterior, "estimator": estimator, "likelihood": likelihood}
-        config = odd_config(**options, samples=2)
+        config = changed(odd_config(samples=2), **options)
         left, _ = make_pair(config)
         x, noise = batch(4, 13), left.draw_noise(KEY, 4)
         errors = derivative_errors(total_loss(left), (x, noise), left.named_parameters(), rng)

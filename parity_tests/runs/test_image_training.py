@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.short_runs import StopAt, arrays_of, killed_and_resumed, without_times
+from helpers.short_runs import (
+    KillAt,
+    KilledError,
+    StopAt,
+    arrays_of,
+    killed_and_resumed,
+    without_times,
+)
 from helpers.small_image_runs import FIELDS, config_for, dataset
 from matplotlib.image import imread
 from rich.console import Console
@@ -217,18 +224,22 @@ def test_a_killed_run_stops_where_it_would_have(validations, tmp_path, monkeypat
     assert without_times(whole.folder.metrics) == without_times(resumed.folder.metrics)
 
 
-def test_runs_that_stopped_early_are_compared_as_far_as_they_went(validations, tmp_path):
+def test_runs_that_stopped_early_are_compared_as_far_as_they_went(
+    validations, tmp_path, monkeypatch
+):
     result, paths = dataset(), {b: tmp_path / b for b in BACKENDS}
     for backend, path in paths.items():
-        train(config_for(result, epochs=6, patience=1, backend=backend), result, path)
+        config = config_for(result, epochs=6, patience=1, backend=backend)
+        train(config, result, path)
     quiet: dict[str, Any] = {"out": None, "record": None, "console": Console(quiet=True)}
     metrics = compare_runs(*paths.values(), **quiet)
     assert metrics["epochs"] == 3
     assert metrics["relative_difference_all_logged_steps"] <= 1e-10
-    log = paths["torch"] / "metrics.jsonl"
-    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(ValueError, match="torch: has 2 of 3 epochs, takes a finished run"):
-        compare_runs(*paths.values(), **quiet)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        KillAt(patch, 8)
+        train(config, result, tmp_path / "killed")
+    with pytest.raises(ValueError, match="killed: has 2 of 3 epochs, takes a finished run"):
+        compare_runs(paths["numpy"], tmp_path / "killed", **quiet)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
@@ -240,6 +251,9 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     second = train(other, result, tmp_path / "other")
     second.folder.checkpoint_file.write_bytes(first.folder.checkpoint_file.read_bytes())
     before = RunFolder(tmp_path / "other").last_file.read_bytes()
+    with pytest.raises(ValueError, match="damaged: its first 4 lines are not those that the check"):
+        train(other, result, tmp_path / "other", resume=True)
+    second.folder.metrics_file.write_bytes(first.folder.metrics_file.read_bytes())
     with pytest.raises(ValueError, match=r"checkpoint.*mu\.bias is \(3,\), takes \(4,\)|mu\.bias"):
         train(other, result, tmp_path / "other", resume=True)
     assert RunFolder(tmp_path / "other").last_file.read_bytes() == before

@@ -98,8 +98,8 @@ def test_an_old_folder_is_evaluated_and_resumed(model, tmp_path, monkeypatch, ru
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"warmup": 3}, "unexpected keyword argument 'warmup'"),
-        ({"model_config": {"depth": 3}}, "unexpected keyword argument 'depth'"),
+        ({"warmup": 3}, "config: got the unknown field 'warmup' of a run"),
+        ({"model_config": {"depth": 3}}, "got the unknown field 'depth' of "),
         ({"model_config": {"hidden_dim": -3}}, "hidden_dim: got -3"),
         ({"model": "gan"}, "model: got 'gan'"),
     ],

@@ -11,12 +11,13 @@ from helpers.short_runs import MODEL, short_run
 from diptych import data
 from diptych.data import Dataset, Split
 from diptych.files import load_arrays
-from diptych.panels import BACKENDS
+from diptych.panels import BACKENDS, make_panel
 from diptych.parity.measures.rows import normwise
 from diptych.runs.config import SCHEDULES
 from diptych.training import step
 from diptych.training.train import NonFiniteError, build, train
 from model_specs.common.key import Key
+from model_specs.mlp_vae import MLPVAEConfig
 
 
 @pytest.mark.parametrize("binarize", [False, True])
@@ -151,8 +152,10 @@ def test_impossible_settings_name_themselves(field, value):
 
 
 def test_numpy_takes_no_other_device(few_digits, tmp_path):
-    with pytest.raises(ValueError, match="the numpy backend takes 'cpu'"):
+    with pytest.raises(ValueError, match="device: got 'cuda' with backend 'numpy', takes 'cpu'"):
         train(short_run(backend="numpy", device="cuda"), few_digits, tmp_path / "run")
+    with pytest.raises(ValueError, match="device: got 'cuda', the numpy backend takes 'cpu'"):
+        make_panel("mlp_vae", MLPVAEConfig(**MODEL), "numpy", key=Key(0), device="cuda")
 
 
 def test_a_data_set_without_held_out_examples_is_refused_by_its_own_type():

@@ -194,6 +194,11 @@ add(
 _beta = grey_distributions.beta_nll, right_grey.beta_nll
 add(*_beta, normal(N, L, D), normal(N, L, D), _x)
 add(*_beta, normal(N, D), 5 + normal(N, D), _x[:, 0], point="concentrated")
+_far = either_sign(0.5, 340.0, 350.0, 800.0)
+add(*_beta, _far, normal(8, 1), np.full((8, 1), 0.3), point="clamped means")
+_far, _means, _thirds = abs(_far[:4]), either_sign(1.5, 3.0), np.full((4, 1), 0.3)
+add(*_beta, _means, -_far, _thirds, point="clamped low concentrations")
+add(*_beta, _means, _far, _thirds, point="clamped high concentrations")
 _truncated = grey_distributions.truncated_gaussian_nll, right_grey.truncated_gaussian_nll
 add(*_truncated, normal(N, L, D, scale=2), _x, 0.7)
 add(
@@ -228,6 +233,12 @@ add(
 )
 add(numpy_ref.conv_vae._sigmoid, torch.sigmoid, normal(N, D, scale=3))
 add(numpy_ref.conv_vae._identity, torch_impl.conv_vae._identity, normal(N, D))
+add(
+    numpy_ref.conv_vae.inside,
+    torch_impl.conv_vae.inside,
+    normal(N, 3, 7, 7),
+    window=(slice(1, 6), slice(2, 4)),
+)
 add(
     score_function.log_q,
     right_score_function.log_q,

@@ -11,6 +11,9 @@ MODEL = 450.0
 ILL_CONDITIONED = {
     # one digit in 300 of x - mu is lost, and again in the sums of its products
     "batch_norm, of means to 300": MODEL,
+    # log B(a, b) is a difference of log-gammas, each up to 347 times as large as the sum a + b, of
+    # which it is a fraction; so are the products of the digammas in the gradient
+    "beta_nll, clamped high concentrations": 4096.0,
     # exp(logvar) - 1 - logvar is logvar^2 / 2, of which logvar = 1e-6 keeps ten digits; autograd
     # computes its derivative as (expm1(logvar) + 1) - 1, where the left panel has expm1(logvar)
     "gaussian_kl, near 0": 1e6,

@@ -2,8 +2,9 @@
 
 Their code is not changed. Four names of each file of numpy_ref are replaced while the block runs:
 
-    np       an integer in an object array, as np.minimum(x, 0) has it, becomes a Number; copysign
-             and isfinite, which NumPy has for floats alone, are added
+    np       an integer in an object array, as np.minimum(x, 0) has it, becomes a Number; copysign,
+             isfinite and finfo, which NumPy has for floats alone, are added: the limits of an
+             object array are those of float64
     math     log, log1p, sqrt, exp and pi have 50 digits
     special  the functions of SciPy that the panel uses, by mpmath
     CLAMP    and every other float of the file is the same number, so that 1 - 2 SQUEEZE is exact
@@ -91,7 +92,7 @@ def _finite(x: Any) -> Any:
     return x.isfinite() if isinstance(x, Number) else np.isfinite(x)
 
 
-METHODS = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "abs", "maximum", "minimum")
+METHODS = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "abs", "maximum", "minimum", "clip")
 CREATORS = ("zeros", "ones", "zeros_like", "ones_like", "full_like")
 NUMPY = SimpleNamespace(
     **vars(np)
@@ -100,6 +101,7 @@ NUMPY = SimpleNamespace(
     | {
         "where": _where,
         "isfinite": _isfinite,
+        "finfo": lambda dtype: np.finfo(np.float64 if np.dtype(dtype) == object else dtype),
         "copysign": _elementwise(lambda size, sign: abs(size) if sign >= 0 else -abs(size)),
     }
 )
