@@ -2,9 +2,9 @@
 
     python benchmarks/fuzz.py --inputs 20000
 
-writes benchmarks/results/fuzz.json after each reader, of which docs/trust.md shows a table, and goes
-on from it: a reader that has had as many inputs is left out. The readers, their small valid files
-and the changes are in parity_tests/helpers/fuzz.
+writes benchmarks/results/fuzz.json after each reader, and goes on from it: a reader that has had as
+many inputs is left out. docs/trust.md shows a table of it. The readers, their small valid files and
+the changes are in parity_tests/helpers/fuzz.
 """
 
 from __future__ import annotations
