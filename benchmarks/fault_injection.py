@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -177,8 +178,11 @@ def kill_and_resume(folder: Path, kills: int, rng: Random) -> dict[str, Any]:
             first = start([*base, "--out", str(whole)])
             assert first.wait() == 0, first.communicate()
             seconds = time.monotonic() - begin
-            for _ in range(kills):
-                landed[f"{model}, {backend}"] += _kill(base, run, rng, seconds)
+            while landed[f"{model}, {backend}"] < kills:
+                if _kill(base, run, rng, seconds):
+                    landed[f"{model}, {backend}"] += 1
+                else:  # it was finished first: begin again
+                    shutil.rmtree(run)
             last = start([*base, *_resume_option(run), "--out", str(run)])
             output = last.communicate()
             same = last.returncode == 0 and contents(whole) == contents(run)
@@ -199,8 +203,8 @@ def _resume_option(run: Path) -> list[str]:
     return ["--resume"] if (run / "run.json").exists() else []
 
 
-def _kill(base: list[str], run: Path, rng: Random, seconds: float) -> int:
-    """Start or resume the training and kill it while it trains; return 1 if it was killed."""
+def _kill(base: list[str], run: Path, rng: Random, seconds: float) -> bool:
+    """Start or resume the training and kill it while it trains; return True if it was killed."""
     lines = _size(run / "metrics.jsonl")
     process = start([*base, *_resume_option(run), "--out", str(run)])
     while process.poll() is None and _size(run / "metrics.jsonl") <= lines:
@@ -208,7 +212,7 @@ def _kill(base: list[str], run: Path, rng: Random, seconds: float) -> int:
     time.sleep(rng.random() * seconds / 10)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    return int(process.returncode == -signal.SIGKILL)
+    return process.returncode == -signal.SIGKILL
 
 
 def _size(path: Path) -> int:
@@ -222,19 +226,21 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=20, help="Number of concurrent starts.")
     parser.add_argument("--kills", type=int, default=5, help="Kills of each model and panel.")
     parser.add_argument("--seed", type=int, default=16, help="Random seed.")
+    parser.add_argument("parts", nargs="*", help="Parts to repeat; the others keep their result.")
     options = parser.parse_args()
     rng, begin = Random(options.seed), time.monotonic()
-    metrics: dict[str, Any] = {}
+    parts: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "bit_flips": lambda at: flip_bits(at, options.flips, rng),
+        "cut_metrics": lambda at: cut_metrics(at, rng),
+        "concurrent_starts": lambda at: two_writers(at, options.starts, resume=False),
+        "concurrent_resumes": lambda at: two_writers(at, options.starts, resume=True),
+        "kills": lambda at: kill_and_resume(at, options.kills, rng),
+    }
+    metrics = results.read(options.out)["metrics"] if options.parts else {}
     with tempfile.TemporaryDirectory() as name:
-        for key, inject in {
-            "bit_flips": lambda at: flip_bits(at, options.flips, rng),
-            "cut_metrics": lambda at: cut_metrics(at, rng),
-            "concurrent_starts": lambda at: two_writers(at, options.starts, resume=False),
-            "concurrent_resumes": lambda at: two_writers(at, options.starts, resume=True),
-            "kills": lambda at: kill_and_resume(at, options.kills, rng),
-        }.items():
+        for key in options.parts or parts:
             (Path(name) / key).mkdir()
-            metrics[key] = inject(Path(name) / key)
+            metrics[key] = parts[key](Path(name) / key)
             print(key, json.dumps(metrics[key], indent=1), flush=True)
     results.write(
         options.out,
