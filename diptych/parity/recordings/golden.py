@@ -78,7 +78,7 @@ def read(
     reader = Reader(arrays, metadata.get("copies", {}))
     try:
         result = unpack(reader, metadata)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: its metadata is damaged ({detail})") from None
     if reader.missing:

@@ -98,6 +98,8 @@ class Reader:
         """Return the value that `Writer.pack` described."""
         if not isinstance(packed, dict):
             return packed
+        if not packed:
+            raise ValueError("a packed value has no kind")
         kind = next(iter(packed))
         content = packed[kind]
         if kind == "array":

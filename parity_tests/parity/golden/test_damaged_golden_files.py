@@ -35,12 +35,16 @@ def damaged(path, fault):
 FAULTS = {
     "no metadata": (lambda a, m: m.clear(), "not a diptych recording"),
     "another version": (lambda a, m: m.update(version=99), "format version 99, takes 1"),
-    "another format": (lambda a, m: m.update(format="x"), "it is a x"),
+    "another format": (lambda a, m: m.update(format="x"), "it is 'x'"),
     "an entry missing": (lambda a, m: a.pop("call/1/output"), "no entry 'call/1/output'"),
     "an entry too many": (lambda a, m: a.update(z=np.ones(1)), "no call names: 'z'"),
     "a call missing": (lambda a, m: m["run"]["calls"].pop(), "metadata is damaged"),
     "no run": (lambda a, m: m.pop("run"), "metadata is damaged"),
     "a list": (lambda a, m: m.update(run=[]), "metadata is damaged"),
+    "an input of no kind": (
+        lambda a, m: m["run"]["inputs"].__setitem__(0, {}),
+        "metadata is damaged",
+    ),
 }
 
 
