@@ -76,9 +76,9 @@ def static_mnist(folder: Path) -> Reader:
 
 
 def static_mnist_text(folder: Path) -> Reader:
-    rows = (RNG.random((3, 784)) < 0.2).astype(int)
-    content = "".join(" ".join(map(str, row)) + "\n" for row in rows).encode()
     for part in ("valid", "test", "train"):
+        rows = (RNG.random((3, 784)) < 0.2).astype(int)
+        content = "".join(" ".join(map(str, row)) + "\n" for row in rows).encode()
         path = folder / f"binarized_mnist_{part}.amat"
         path.write_bytes(content)
     return reader.of_file(path, [content], _read("static_mnist", folder))
