@@ -18,7 +18,7 @@ from diptych.display import Table
 from diptych.files import load_arrays, reading, write_json
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
-from diptych.runs.data_identity import data_digests
+from diptych.runs.data_identity import TRAINED_ON, differing_parts
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.runs.old_versions import version_of
 from diptych.runs.vocabulary import has_vocabulary, read_vocabulary
@@ -172,21 +172,19 @@ def _check_tensors(rows: _Rows, folder: RunFolder, file: Path, panel: Panel | No
 def _check_data(
     rows: _Rows, folder: RunFolder, config: RunConfig, data_root: Path | None
 ) -> Data | None:
-    """Compare each part of the data with its digest; return the data if they are there."""
+    """Compare each part of the data with its digest; return the data if they are the run's."""
     try:
         dataset = load_data(config, None, data_root)
     except (ValueError, OSError) as error:
         rows.claims.append(Claim("data", config.data, None, str(error)))
         return None
-    stored, current = folder.settings().get("data_digests"), data_digests(dataset)
-    if not isinstance(stored, dict):
-        rows.claims.append(Claim("data", config.data, None, "one digest for all parts: form 1"))
-        return dataset
-    for part in stored | current:
-        same = stored.get(part) == current.get(part)
-        message = "" if same else "not those of the run"
-        rows.claims.append(Claim("data", part, same, message))
-    return dataset
+    settings = folder.settings()
+    other = differing_parts(settings, dataset)
+    for part in {**settings.get("data_digests", {}), **dataset.contents}:
+        checked = "data_digests" in settings or part in TRAINED_ON  # form 1 has one digest of these
+        message = "not those of the run" if part in other else "" if checked else "has no digest"
+        rows.claims.append(Claim("data", part, part not in other if checked else None, message))
+    return None if other else dataset
 
 
 def _check_position(
@@ -195,7 +193,9 @@ def _check_position(
     """Restore the checkpoint as `--resume` does, and say how far the run is."""
     file = folder.checkpoint_file
     if dataset is None or not file.exists():
-        reason = "its data are not there" if dataset is None else "there is no checkpoint"
+        reason = (
+            "the data of the run are not there" if dataset is None else "there is no checkpoint"
+        )
         rows.claims.append(Claim(file.name, "position", None, reason))
         return
 
