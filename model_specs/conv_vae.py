@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.common.effects import acting, check_effects
+from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 SUPPORTS = {
@@ -60,7 +60,7 @@ class ConvVAEConfig:
     (bce, which needs the sigmoid), or -log N(x; recon, gaussian_std^2) in nats (gaussian)."""
     beta: float = 1.0
     """The KL term has the weight beta (Higgins et al. 2017)."""
-    gaussian_std: float = acting(1.0, recon_type=("gaussian",))
+    gaussian_std: float = conditional(1.0, recon_type=("gaussian",))
     """The Gaussian of recon_type gaussian has this standard deviation."""
     reduction: str = "mean"
     """The loss is the mean or the sum over the batch; ConvVAELoss says how pixels and latents are

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.common.effects import acting, check_effects
+from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 ACTIVATIONS = ("relu", "tanh")
@@ -57,10 +57,10 @@ class MLPVAEConfig:
     """The KL term is log q(z|x) - log p(z) at the sampled z (sampled, the paper's estimator A,
     equation 6), or its expectation in closed form (analytic, estimator B, equation 7). "A" and "B"
     are accepted too. The deterministic posterior has no density and takes analytic."""
-    samples: int = acting(1, posterior=STOCHASTIC)
+    samples: int = conditional(1, posterior=STOCHASTIC)
     """The loss averages over L = samples draws of z per example. The paper takes 1, with 100
     examples a batch."""
-    beta: float = acting(1.0, posterior=STOCHASTIC)
+    beta: float = conditional(1.0, posterior=STOCHASTIC)
     """The KL term has the weight beta (Higgins et al. 2017). With 1, the loss is -ELBO."""
     likelihood: str = "bernoulli"
     """The likelihood p(x|z) is bernoulli, computed from logits; bernoulli_clamped, with log(p +
@@ -68,7 +68,7 @@ class MLPVAEConfig:
     as the mean and the fixed `gaussian_std`. For grey values there are densities on [0, 1]:
     continuous_bernoulli (Loaiza-Ganem & Cunningham 2019), beta with a mean and a concentration, and
     truncated_gaussian."""
-    gaussian_std: float = acting(1.0, likelihood=("gaussian", "truncated_gaussian"))
+    gaussian_std: float = conditional(1.0, likelihood=("gaussian", "truncated_gaussian"))
     """The gaussian likelihood has this standard deviation, and truncated_gaussian has it before
     truncation."""
     reduction: str = "mean"

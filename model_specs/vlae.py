@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
 from model_specs.autoregressive.windows import Window
-from model_specs.common.effects import acting, check_effects
+from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
 
 T = TypeVar("T")
@@ -54,35 +54,35 @@ class VLAEConfig:
     """Images have H = height rows; any size from 1 x 1 is accepted."""
     width: int = 28
     """Images have W = width columns."""
-    maps: int = acting(16, latent=WITH_LATENT)
+    maps: int = conditional(16, latent=WITH_LATENT)
     """The ResNet has c, 2 c and 2 c feature maps after its three strides, c = maps; the paper has
     16, 32 and 32."""
-    hidden_dim: int = acting(450, latent=WITH_LATENT)
+    hidden_dim: int = conditional(450, latent=WITH_LATENT)
     """The fully connected layer on either side of z has hidden_dim units."""
-    latent_dim: int = acting(64, latent=WITH_LATENT)
+    latent_dim: int = conditional(64, latent=WITH_LATENT)
     """The latent z has Z = latent_dim dimensions."""
     latent: str = "af_prior"
     """The latent is Gaussian with p(z) = N(0, I) (gaussian), has an autoregressive flow as its p(z)
     (af_prior), or a flow that maps the Gaussian sample to a u of prior N(0, I) (iaf_posterior);
     none: the model has no latent."""
-    flow_steps: int = acting(4, latent=WITH_FLOW)
+    flow_steps: int = conditional(4, latent=WITH_FLOW)
     """The flow has flow_steps steps: each is a MADE, in the reverse order of the one before it."""
-    flow_hidden_dim: int = acting(640, latent=WITH_FLOW)
+    flow_hidden_dim: int = conditional(640, latent=WITH_FLOW)
     """Each hidden layer of a MADE has flow_hidden_dim units."""
-    flow_hidden_layers: int = acting(3, latent=WITH_FLOW)
+    flow_hidden_layers: int = conditional(3, latent=WITH_FLOW)
     """A MADE has 1 to 4 hidden layers."""
-    flow_mean_only: bool = acting(True, latent=WITH_FLOW)
+    flow_mean_only: bool = conditional(True, latent=WITH_FLOW)
     """If True, a step of the flow only shifts, as in the paper on MNIST; if False, it also
     scales."""
-    context_maps: int = acting(4, latent=WITH_LATENT)
+    context_maps: int = conditional(4, latent=WITH_LATENT)
     """The decoder of z gives the PixelCNN M = context_maps maps of the images' size."""
     context: str = "raster"
     """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
     spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
     window `window_width` x `window_rows` (local); or no pixel, the factorised decoder (none)."""
-    window_width: int = acting(3, context=("local",))
+    window_width: int = conditional(3, context=("local",))
     """The local window has A = window_width columns, A as in the paper's A x B window."""
-    window_rows: int = acting(1, context=("local",))
+    window_rows: int = conditional(1, context=("local",))
     """The local window has B = window_rows rows above the pixel, B as in the paper's A x B
     window."""
     decoder_maps: int = 12
@@ -92,11 +92,11 @@ class VLAEConfig:
     residual block; two 1 x 1 blocks follow every other layer but the last. The paper has four
     between every other layer, and does not say more. In contexts "local" and "none" layers of type
     B read the pixel itself alone."""
-    tied: bool = acting(True, masked_layers=lambda config: config.masked_layers > 2)
+    tied: bool = conditional(True, masked_layers=lambda config: config.masked_layers > 2)
     """If True, the layers of type B share one weight, as in the paper on static MNIST."""
-    free_bits: float = acting(0.01, latent=WITH_LATENT, free_bits_of=FREE_BITS[1:])
+    free_bits: float = conditional(0.01, latent=WITH_LATENT, free_bits_of=FREE_BITS[1:])
     """free_bits = lambda / (H W) nats of KL per pixel have no penalty."""
-    free_bits_of: str = acting(
+    free_bits_of: str = conditional(
         "total",
         latent=lambda config: config.latent in SPLIT[config.free_bits_of],
     )

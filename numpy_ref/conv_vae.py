@@ -51,7 +51,7 @@ ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": functional.tanh, "none": _identity}
 
 
 def inside(x: Array, window: tuple[slice, slice]) -> tuple[Array, Vjp]:
-    """The values of the images within their black margin.   x (N, C, S, S) -> (N, C H W)
+    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C H W)
 
     Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
     """

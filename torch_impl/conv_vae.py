@@ -48,7 +48,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def inside(x: Tensor, window: tuple[slice, slice]) -> Tensor:
-    """The values of the images within their black margin.   x (N, C, S, S) -> (N, C H W)
+    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C H W)
 
     Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
     """

@@ -11,7 +11,7 @@ from diptych.names import DTYPES
 from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.panels.engine import AMP, Engine
 from diptych.runs import schedules
-from model_specs.common.effects import acting, check_effects
+from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_rate, check_real
 
 SCHEDULES = ("constant", "cosine", "step", "exponential", "constant-then-decay")
@@ -31,12 +31,12 @@ class RunConfig:
     """True to draw each pixel as 0 or 1 at every step, with its grey value as the probability of
     1."""
     dtype: str = "float32"
-    device: str = acting("cpu", backend=("torch",))
+    device: str = conditional("cpu", backend=("torch",))
     epochs: int = 10
     batch_size: int = 128
     optimizer: str = "adam"
     lr: float = 1e-3
-    schedule: str = acting(
+    schedule: str = conditional(
         "constant",
         epochs=lambda run: run.epochs > 1 or run.schedule in FIXED_SCHEDULES,
         decay=lambda run: run.schedule != "constant-then-decay" or run.decay != 1,
@@ -44,9 +44,9 @@ class RunConfig:
     """The learning rate by epoch: constant; cosine (falls to 0); step (halved after 1/2, 3/4 and
     7/8 of the epochs); exponential (falls to 1/100); or constant-then-decay (constant for
     `constant_epochs`, then multiplied by `decay` at each epoch)."""
-    constant_epochs: int = acting(5, schedule=("constant-then-decay",))
+    constant_epochs: int = conditional(5, schedule=("constant-then-decay",))
     """The number of epochs before constant-then-decay begins to decay."""
-    decay: float = acting(0.5, schedule=("constant-then-decay",))
+    decay: float = conditional(0.5, schedule=("constant-then-decay",))
     """The factor by which constant-then-decay multiplies the learning rate at each epoch."""
     weight_decay: float = 0.0
     """The factor of the L2 penalty: this times a parameter is added to its gradient, after
@@ -65,10 +65,10 @@ class RunConfig:
     """The run stops after this number of epochs without a better validation loss."""
     pictures: int | None = None
     """The number of epochs between pictures of samples and reconstructions, in RUN/pictures."""
-    amp: str = acting("off", backend=("torch",))
-    channels_last: bool = acting(False, backend=("torch",))
-    compile: bool = acting(False, backend=("torch",))
-    sync_batchnorm: bool = acting(False, backend=("torch",))
+    amp: str = conditional("off", backend=("torch",))
+    channels_last: bool = conditional(False, backend=("torch",))
+    compile: bool = conditional(False, backend=("torch",))
+    sync_batchnorm: bool = conditional(False, backend=("torch",))
     """`amp`, `channels_last`, `compile` and `sync_batchnorm` are explained in
     diptych.panels.engine."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.common.effects import acting, check_effects
+from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_positive_int
 
 MAX_LAYERS = 4
@@ -34,7 +34,7 @@ class AutoregressiveFlowConfig:
     """The flow has S = steps steps."""
     mean_only: bool = True
     """If True, sigma = 1, the paper's choice, so that volume is preserved."""
-    reverse: bool = acting(True, steps=lambda config: config.steps > 1)
+    reverse: bool = conditional(True, steps=lambda config: config.steps > 1)
     """If True, every other step takes the dimensions in reverse order."""
     order: tuple[int, ...] | None = None
     """The first step takes the dimensions in this order; None: 0, 1, ..., D - 1."""

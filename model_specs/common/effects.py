@@ -2,7 +2,7 @@
 
 A config class declares the condition with the default:
 
-    gaussian_std: float = acting(1.0, likelihood=("gaussian", "truncated_gaussian"))
+    gaussian_std: float = conditional(1.0, likelihood=("gaussian", "truncated_gaussian"))
 
 A field that has no effect must have its default. Anything else is an error that names both fields,
 because a user who sets a field expects that it changes something.
@@ -19,7 +19,7 @@ Condition = Collection[Any] | Callable[[Any], bool]
 _CONDITIONS = "conditions"
 
 
-def acting(default: Any, **conditions: Condition) -> Any:
+def conditional(default: Any, **conditions: Condition) -> Any:
     """A dataclass field with an effect only if all `conditions` hold.
 
     The name of each condition is the other field that the error names. Its value is the collection
@@ -34,7 +34,9 @@ def check_effects(config: Any) -> None:
         value, default = getattr(config, name), _defaults(type(config))[name]
         got = f"got {_shown(value)} with {other} {_shown(getattr(config, other))}"
         condition = _conditions(type(config))[name][other]
-        hint = "" if callable(condition) else f"; it acts with {other} {_listed(condition)}"
+        hint = (
+            "" if callable(condition) else f"; it has an effect with {other} {_listed(condition)}"
+        )
         raise ValueError(f"{name}: {got}, takes {_shown(default)}{hint}")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from model_specs.common.effects import acting, check_effects
+from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_rate
 
 
@@ -68,14 +68,14 @@ class RecurrentConfig:
     weight_hh_l0, bias_ih_l0, ..."""
     seq_len: int
     """A window has T = seq_len steps; backpropagation through time stops at its start."""
-    scheme: str = acting(
+    scheme: str = conditional(
         "none",
         rate=lambda config: bool(rates(config)) or config.recurrent_rate is not None,
         recurrent_rate=lambda config: bool(rates(config)),
     )
     """The dropout scheme is none, per_step, variational, variational_recurrent or recurrent: see
     SCHEMES."""
-    rate: float = acting(
+    rate: float = conditional(
         0.0,
         scheme=[name for name in SCHEMES if name != "none"],
         recurrent_rate=lambda config: (
@@ -84,7 +84,7 @@ class RecurrentConfig:
     )
     """A unit is dropped with probability p = rate, in [0, 1), and the kept ones are scaled by 1 /
     (1 - p)."""
-    recurrent_rate: float | None = acting(
+    recurrent_rate: float | None = conditional(
         None, scheme=[name for name, scheme in SCHEMES.items() if scheme.recurrent]
     )
     """In the schemes that drop h_{t-1}, its units are dropped with this probability; None:

@@ -62,8 +62,16 @@ def test_another_value_of_any_field_changes_the_model_or_is_refused(name, varian
 @pytest.mark.parametrize(
     ("kind", "fields", "message"),
     [
-        (LSTMConfig, {"rate": 0.5}, "rate: got 0.5 with scheme 'none', takes 0; it acts with"),
-        (RNNConfig, {"rate": 0.5}, "rate: got 0.5 with scheme 'none', takes 0; it acts with"),
+        (
+            LSTMConfig,
+            {"rate": 0.5},
+            "rate: got 0.5 with scheme 'none', takes 0; it has an effect with",
+        ),
+        (
+            RNNConfig,
+            {"rate": 0.5},
+            "rate: got 0.5 with scheme 'none', takes 0; it has an effect with",
+        ),
         (LSTMConfig, {"scheme": "per_step"}, "scheme: got 'per_step' with rate 0, takes 'none'"),
         (
             RNNConfig,
@@ -83,8 +91,8 @@ def test_another_value_of_any_field_changes_the_model_or_is_refused(name, varian
         (
             MLPVAEConfig,
             {"gaussian_std": 0.3},
-            "gaussian_std: got 0.3 with likelihood 'bernoulli', takes 1; it acts with likelihood "
-            "'gaussian' or 'truncated_gaussian'",
+            "gaussian_std: got 0.3 with likelihood 'bernoulli', takes 1; it has an effect with "
+            "likelihood 'gaussian' or 'truncated_gaussian'",
         ),
         (
             MLPVAEConfig,
@@ -105,7 +113,7 @@ def test_another_value_of_any_field_changes_the_model_or_is_refused(name, varian
         (
             VLAEConfig,
             {"latent": "none", "maps": 8},
-            "maps: got 8 with latent 'none', takes 16; it acts with latent",
+            "maps: got 8 with latent 'none', takes 16; it has an effect with latent",
         ),
         (
             VLAEConfig,

@@ -161,7 +161,10 @@ def test_another_value_of_any_setting_changes_the_run_or_is_refused(title, outco
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"decay": 0.1}, "decay: got 0.1 with schedule 'constant', takes 0.5; it acts with"),
+        (
+            {"decay": 0.1},
+            "decay: got 0.1 with schedule 'constant', takes 0.5; it has an effect with",
+        ),
         ({"constant_epochs": 1}, "constant_epochs: got 1 with schedule 'constant', takes 5"),
         ({"schedule": "cosine", "epochs": 1}, "schedule: got 'cosine' with epochs 1, takes"),
         (
