@@ -40,7 +40,7 @@ class LostRankError(RuntimeError):
 
 
 class Liveness:
-    """The reports of all ranks, for rank `rank` of `size`; `silence` as SILENCE."""
+    """The reports of all `size` ranks, seen from one `rank`; see SILENCE for `silence`."""
 
     def __init__(self, rank: int, size: int, silence: float = SILENCE) -> None:
         self.rank, self.size, self.silence = rank, size, silence
@@ -59,25 +59,20 @@ class Liveness:
         self._thread.start()
         try:
             yield
-        except RuntimeError as error:
-            if not is_of_transport(error):
-                self._is_first_to_tell()  # this error is the reason; the other ranks add nothing
+        except BaseException as error:
+            if not (isinstance(error, RuntimeError) and is_of_transport(error)):
+                self._claim_message()  # this error is the reason; the other ranks add nothing
                 self._serve_others()
                 raise
             if threading.current_thread() is threading.main_thread():
-                signal.signal(
-                    signal.SIGTERM, signal.SIG_IGN
-                )  # torchrun's, which would cut the line
+                # torchrun sends it to the other ranks, and it would cut the message short
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._ended.set()
-            if not self._is_first_to_tell():
+            if not self._claim_message():
                 raise SystemExit(1) from error
-            reason = self.describe(self._gone_soon(), str(error))
+            reason = self.describe(self._wait_for_gone(), str(error))
             self._serve_others()
             raise LostRankError(reason) from error
-        except BaseException:
-            self._is_first_to_tell()  # this error is the reason; the other ranks add nothing
-            self._serve_others()
-            raise
         finally:
             self._ended.set()
             self._thread.join(timeout=2 * BEAT)
@@ -121,18 +116,18 @@ class Liveness:
 
     def _end(self, ranks: list[int]) -> None:
         """End this process at once, because its main thread waits inside torch."""
-        if self._is_first_to_tell():
+        if self._claim_message():
             sys.stderr.write(f"error: {self.describe(ranks)}\n")
             sys.stderr.flush()
             self._serve_others()
-        elif self._ended.is_set():  # the main thread is about to tell
+        elif self._ended.is_set():  # the main thread prints the message
             return
         os._exit(1)
 
-    def _is_first_to_tell(self) -> bool:
-        """True on the first rank that asks, so that one rank speaks for all."""
+    def _claim_message(self) -> bool:
+        """Return True on the first rank that calls this: it prints the message of all ranks."""
         try:
-            return bool(self.store.add("told", 1) == 1)
+            return bool(self.store.add("message", 1) == 1)
         except RuntimeError:
             return True
 
@@ -141,8 +136,8 @@ class Liveness:
         if self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
             time.sleep(2 * BEAT)
 
-    def _gone_soon(self) -> list[int]:
-        """Return `gone`, or wait shortly: connections are closed before a process has ended."""
+    def _wait_for_gone(self) -> list[int]:
+        """Return `gone`, after at most a second: connections close before a process has ended."""
         end = time.monotonic() + 1
         while not (ranks := self.gone()) and time.monotonic() < end:
             time.sleep(0.02)
