@@ -96,13 +96,26 @@ class TorchPanel(Panel):
         with self._checking() as pending:
             return _floats(self.model.loss(self.convert(batch), noise), pending)
 
+    @property
+    def steps(self) -> int:
+        """The number of steps that the optimiser has taken."""
+        return self._steps
+
+    def count_steps(self, count: int) -> None:
+        """Add steps that were taken outside of `step`."""
+        self._steps += count
+
+    def training_loss(self, batch: Any, noise: Any) -> Any:
+        """The loss in the precision of training, for `backward`; tensors go in and come out."""
+        with self._refused_precision(), self._autocast():
+            return self._loss(self.convert(batch), noise)
+
     def forward_backward(
         self, batch: Any, noise: Any, share: float = 1.0
     ) -> tuple[dict[str, float], Any]:
         self.model.zero_grad(set_to_none=True)
         with self._checking() as pending:
-            with self._refused_precision(), self._autocast():
-                loss = self._loss(self.convert(batch), noise)
+            loss = self.training_loss(batch, noise)
             # DistributedDataParallel averages over the ranks, and the shares are to be added
             with self._refused_precision():
                 self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
