@@ -18,8 +18,9 @@ Compulsory bytes, with P parameters and itemsize bytes a value:
 
     forward      batch, noise and P once
     gradients    the same, and P gradients written
-    step         the same, and the optimiser: 7 P for Adam and Adamax, which read p, g, m, v and
-                 write p, m, v; 4 P for SGD with clipping, which reads g twice and p once and writes p
+    step         the same, and the optimiser: 7 P for Adam and Adamax, which read p, g, m and v
+                 and write p, m and v; 4 P for SGD with clipping, which reads g twice and p once and
+                 writes p
 """
 
 from __future__ import annotations

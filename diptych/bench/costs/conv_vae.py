@@ -71,4 +71,8 @@ def _up(config: ConvVAEConfig, N: int, i: int) -> list[Part]:
     )
     if last:
         return [conv]
-    return [conv, batch_norm(f"batch norm {i}, up", conv.outputs, b), elementwise("ReLU", conv.outputs)]
+    return [
+        conv,
+        batch_norm(f"batch norm {i}, up", conv.outputs, b),
+        elementwise("ReLU", conv.outputs),
+    ]

@@ -75,9 +75,7 @@ def conv2d(
     needed are theirs.
     """
     (I, O), (kH, kW) = channels, kernel  # noqa: E741
-    OH, OW = (
-        (n + 2 * p - k) // stride + 1 for n, p, k in zip(size, padding, kernel, strict=True)
-    )
+    OH, OW = ((n + 2 * p - k) // stride + 1 for n, p, k in zip(size, padding, kernel, strict=True))
     vertical = taps(kH, stride, padding[0], OH if rows is None else rows, range(size[0]))
     horizontal = taps(kW, stride, padding[1], OW, range(size[1]))
     per_channel = [
@@ -129,8 +127,7 @@ def conv_transpose2d(
     I, O = channels  # noqa: E741
     inside = (range(large[0]), range(large[1])) if window is None else window
     vertical, horizontal = (
-        sum(taps(kernel, stride, padding, n, axis))
-        for n, axis in zip(size, inside, strict=True)
+        sum(taps(kernel, stride, padding, n, axis)) for n, axis in zip(size, inside, strict=True)
     )
     needed = 2 * images * I * O * vertical * horizontal
     dense = 2 * images * I * O * kernel**2 * size[0] * size[1]
@@ -149,9 +146,7 @@ def conv_transpose2d(
 def weight_normalised(part: Part, outputs: int) -> tuple[Part, Part]:
     """The layer with w = g v / |v|: one more parameter g for each output, and w computed from v."""
     weight = part.weights
-    normalised = Part(
-        f"{part.name}, weight norm", weight, weight, parameters=weight + outputs
-    )
+    normalised = Part(f"{part.name}, weight norm", weight, weight, parameters=weight + outputs)
     layer = Part(
         part.name,
         part.inputs,

@@ -21,6 +21,9 @@ class Products(NamedTuple):
         return self.dx + self.dw
 
 
+NO_PRODUCTS = Products()
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """One operation of the loss. A part that occurs twice in a Work uses one weight twice."""
@@ -34,10 +37,10 @@ class Part:
     """Values of weights that it reads in a forward pass."""
     parameters: int = 0
     """Values of the parameters behind these weights."""
-    needed: Products = Products()
+    needed: Products = NO_PRODUCTS
     """FLOPs of the products that the equation has: without masked weights, without the zeros of a
     padding, without outputs that nothing reads."""
-    dense: Products = Products()
+    dense: Products = NO_PRODUCTS
     """FLOPs of dense kernels, which multiply those too. torch's flop counter counts these."""
     differentiable: bool = True
     """False for an input that takes no gradient, because it is data."""

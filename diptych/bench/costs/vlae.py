@@ -1,8 +1,8 @@
 """FLOPs and bytes of the variational lossy autoencoder: its ResNet encoder and decoder, its flow.
 
-The pixel decoders are in vlae_pixels.py. A 3 x 3 convolution from a to b channels has 2 N 9 a b FLOPs
-for each output pixel, and a layer of a MADE 2 N times the number of its unmasked weights, which is
-about half of them. Every layer of the encoder and the decoder is weight-normalised.
+The pixel decoders are in vlae_pixels.py. A 3 x 3 convolution from a to b channels has 2 N 9 a b
+FLOPs for each output pixel, and a layer of a MADE 2 N times the number of its unmasked weights,
+which is about half of them. Every layer of the encoder and the decoder is weight-normalised.
 """
 
 from __future__ import annotations

@@ -77,9 +77,7 @@ def _body(c: VLAEConfig, N: int) -> list[Part]:
 def _flat(c: VLAEConfig, N: int) -> list[Part]:
     C, values = c.decoder_maps, N * c.decoder_maps * c.height * c.width
     branch = [
-        part
-        for _ in range(2)
-        for part in (elementwise("ELU", values), *_pointwise(c, N, C, C))
+        part for _ in range(2) for part in (elementwise("ELU", values), *_pointwise(c, N, C, C))
     ]
     return [*branch, elementwise("residual", values, 2)]
 
@@ -89,7 +87,9 @@ def _last(c: VLAEConfig, N: int) -> list[Part]:
     return [elementwise("ELU", values), *_pointwise(c, N, c.decoder_maps, 1)]
 
 
-def _pointwise(c: VLAEConfig, N: int, inputs: int, outputs: int, *, bias: bool = True) -> list[Part]:
+def _pointwise(
+    c: VLAEConfig, N: int, inputs: int, outputs: int, *, bias: bool = True
+) -> list[Part]:
     part = conv2d(
         f"1 x 1 convolution {inputs} -> {outputs}",
         N,
