@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diptych.bench import clock
 from numpy_ref.nn.module import Module
 
 
@@ -48,13 +49,7 @@ def torch_backward(
         ys = y if isinstance(y, tuple) else (y,)
         indices = [i for i, y in enumerate(ys) if y.requires_grad]
         torch.autograd.backward([ys[i] for i in indices], [dy[i] for i in indices] if dy else None)
-        synchronize(ys[0])
+        clock.wait(ys[0].device)
         return inputs[0].grad if inputs else None
 
     return run
-
-
-def synchronize(tensor: Tensor) -> None:
-    """Wait until the GPU has computed `tensor`; return at once for a tensor on the CPU."""
-    if tensor.is_cuda:
-        torch.cuda.synchronize()

@@ -1,12 +1,14 @@
-"""Benchmarks of the RNN and the LSTM, whole and in parts, beside a plain torch module.
+"""The parts of the RNN and the LSTM, and both models in plain torch.
 
 The plain module uses torch.nn.LSTM or RNN, its own dropout, Linear and cross_entropy, as a user
-without Diptych would write it; all ratios refer to it. Every call draws new dropout masks.
+without Diptych would write it. Every call draws new dropout masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,20 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.arrays import to_tensors
+from diptych.arrays import to_numpy, to_tensors
+from diptych.bench.case import KEY, LR, Case
 from diptych.bench.passes import numpy_backward, torch_backward
-from diptych.bench.whole import KEY, numpy_model, torch_model
-from diptych.bench.workload import Runs
-from diptych.pairs.pair import Pair
-from numpy_ref.nn import optim
-from numpy_ref.nn.module import as_dtype
+from diptych.bench.steps import Arrays, Steps, gradients_of, torch_operations
 
-OPERATIONS = ("gradients", "step", "recurrent body", "output layer")
-"""Masks, loss and all gradients; the same, clipped, and one step of SGD; forward and backward of
-the recurrent layers alone, masks included; and of the output layer with its loss."""
+PARTS = ("recurrent body", "output layer")
+"""Forward and backward of the recurrent layers alone, masks included; and of the output layer with
+its loss."""
 PLAIN = "plain torch"
-CLIP = 5.0
-LR = 1e-3
 
 
 class Plain(nn.Module):
@@ -53,53 +50,96 @@ class Plain(nn.Module):
     def error(self, h: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(self.output(h).flatten(0, 1), y.flatten(), reduction="sum")
 
+    @contextlib.contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Context in which no mask is drawn."""
+        before = self.rate, self.body.dropout
+        self.rate = self.body.dropout = 0.0
+        try:
+            yield
+        finally:
+            self.rate, self.body.dropout = before
+
     def loss(self, batch: Any) -> Tensor:
         return self.error(self.layers(self.embedding(batch.x)), batch.y) / batch.y.shape[1]
 
 
-def runs(
-    pair: Pair,
-    config: Any,
-    batch_size: int,
-    dtype: str,
-    operation: str,
-    devices: list[str],
-    compiled: bool,
-) -> Runs:
-    """Return a callable for each implementation; `compiled` is ignored, no loop is compiled."""
-    left = pair.left(config, KEY, dtype=dtype)
-    batch = pair.batch(config, KEY, as_dtype(dtype), batch_size)._replace(weight=None)
-    callables = {"numpy": _left(left, batch, batch_size, operation)}
-    for device in devices:
-        right = pair.right(config, KEY, dtype=dtype, device=device)
-        plain = Plain(config).to(device, getattr(torch, dtype))
-        on_device = to_tensors(batch, torch.device(device), track=False)
-        callables[f"torch {device}"] = _right(right, on_device, batch_size, operation)
-        name = PLAIN if device == "cpu" else f"{PLAIN} {device}"
-        callables[name] = _plain(plain, on_device, operation)
-    return callables
+def plain_steps(case: Case, device: str = "cpu") -> Steps:
+    """The plain module with the batch and the recipe of a case; it starts from a zero state.
+
+    It draws other masks than the panels, so its values are those without dropout.
+    """
+    model = Plain(case.config).to(device, getattr(torch, case.dtype))
+    right = case.pair.right(case.config, KEY, dtype=case.dtype, device=device)
+    _copy_weights(right, model)
+    batch = to_tensors(case.batch(), torch.device(device), track=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+
+    def update() -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), case.recipe.clip or math.inf)
+        optimizer.step()
+
+    def values() -> tuple[Arrays, Arrays]:
+        model.zero_grad(set_to_none=True)
+        with model.without_dropout():
+            total = model.loss(batch)
+        total.backward()
+        names = _names(model, right)
+        gradients = {names[name]: array for name, array in gradients_of(model).items()}
+        return {"total": to_numpy(total)}, gradients
+
+    operations = torch_operations(model, lambda: model.loss(batch), update)
+    return Steps(operations, values)
 
 
-def _left(model: Any, batch: Any, size: int, operation: str) -> Callable[[], Any]:
+def _names(plain: nn.Module, right: nn.Module) -> dict[str, str]:
+    """The right panel's name of each parameter of the plain module."""
+    names = {"body": "lstm" if hasattr(right, "lstm") else "rnn", "output": "decoder"}
+    result = {}
+    for name, _ in plain.named_parameters():
+        first, _, rest = name.partition(".")
+        result[name] = f"{names.get(first, first)}.{rest}"
+    return result
+
+
+@torch.no_grad()
+def _copy_weights(right: nn.Module, plain: nn.Module) -> None:
+    state = dict(right.named_parameters())
+    names = _names(plain, right)
+    for name, parameter in plain.named_parameters():
+        parameter.copy_(state[names[name]])
+
+
+def part(case: Case, operation: str, backend: str, device: str) -> Callable[[], Any]:
+    """Forward and backward of one of PARTS by one backend; every call draws new masks."""
+    if backend == "numpy":
+        return _left(case, operation)
+    right = case.pair.right(case.config, KEY, dtype=case.dtype, device=device)
+    batch = to_tensors(case.batch(), torch.device(device), track=False)
+    if backend != PLAIN:
+        return _right(right, batch, case.batch_size, operation)
+    plain = Plain(case.config).to(device, getattr(torch, case.dtype))
+    _copy_weights(right, plain)
+    if operation == "recurrent body":
+        x, inputs = _embedded(plain, batch)
+        dy = plain.layers(x).detach()
+        return torch_backward(plain.body, lambda: plain.layers(x), dy, inputs=inputs)
+    h = _hidden(plain, batch)
+    return torch_backward(plain.output, lambda: plain.error(h, batch.y), inputs=(h,))
+
+
+def _left(case: Case, operation: str) -> Callable[[], Any]:
+    model = case.pair.left(case.config, KEY, dtype=case.dtype)
+    batch = case.batch()
     if operation == "recurrent body":
         body = _body(model)
         x = model.embedding(batch.x)[0] if hasattr(model, "embedding") else batch.x
-        forward = lambda: body(x, batch.state, model.draw_noise(KEY, size))  # noqa: E731
+        forward = lambda: body(x, batch.state, model.draw_noise(KEY, case.batch_size))  # noqa: E731
         dy = forward()[0][0]
         return numpy_backward(body, forward, dy, *(None for _ in batch.state))
-    if operation == "output layer":
-        h = _hidden(model, batch)
-        dy = np.ones_like(model.decoder(h, batch.y)[0])
-        return numpy_backward(model.decoder, lambda: model.decoder(h, batch.y), dy)
-    sgd = optim.SGD(model.parameters(), lr=LR)
-
-    def update() -> None:
-        optim.clip_grad_norm(model.parameters(), CLIP)
-        sgd.step()
-
-    return numpy_model(model, lambda: model.loss(batch, model.draw_noise(KEY, size)), update)[
-        operation
-    ]
+    h = _hidden(model, batch)
+    dy = np.ones_like(model.decoder(h, batch.y)[0])
+    return numpy_backward(model.decoder, lambda: model.decoder(h, batch.y), dy)
 
 
 def _right(model: Any, batch: Any, size: int, operation: str) -> Callable[[], Any]:
@@ -108,23 +148,8 @@ def _right(model: Any, batch: Any, size: int, operation: str) -> Callable[[], An
         x, inputs = _embedded(model, batch)
         forward = lambda: body(x, batch.state, model.draw_noise(KEY, size))[0]  # noqa: E731
         return torch_backward(body, forward, forward().detach(), inputs=inputs)
-    if operation == "output layer":
-        h = _hidden(model, batch)
-        return torch_backward(model.decoder, lambda: model.decoder(h, batch.y).sum(), inputs=(h,))
-    loss = lambda: model.loss(batch, model.draw_noise(KEY, size)).total  # noqa: E731
-    return torch_model(model, loss, partial(_clip_and_step, model, _sgd(model)))[operation]
-
-
-def _plain(model: Plain, batch: Any, operation: str) -> Callable[[], Any]:
-    if operation == "recurrent body":
-        x, inputs = _embedded(model, batch)
-        dy = model.layers(x).detach()
-        return torch_backward(model.body, lambda: model.layers(x), dy, inputs=inputs)
-    if operation == "output layer":
-        h = _hidden(model, batch)
-        return torch_backward(model.output, lambda: model.error(h, batch.y), inputs=(h,))
-    update = partial(_clip_and_step, model, _sgd(model))
-    return torch_model(model, lambda: model.loss(batch), update)[operation]
+    h = _hidden(model, batch)
+    return torch_backward(model.decoder, lambda: model.decoder(h, batch.y).sum(), inputs=(h,))
 
 
 def _body(model: Any) -> Any:
@@ -148,12 +173,3 @@ def _hidden(model: Any, batch: Any) -> Any:
     h = batch.state.h[-1:]
     repeat = h.repeat if not isinstance(h, Tensor) else partial(torch.repeat_interleave, h)
     return repeat(len(batch.y), 0)
-
-
-def _sgd(model: nn.Module) -> torch.optim.SGD:
-    return torch.optim.SGD(model.parameters(), lr=LR)
-
-
-def _clip_and_step(model: nn.Module, sgd: torch.optim.SGD) -> None:
-    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-    sgd.step()

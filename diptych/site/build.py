@@ -106,6 +106,11 @@ def jinja_environment(**variables: Any) -> Environment:
     return environment
 
 
+def stylesheet() -> str:
+    """The style of every page."""
+    return "\n".join((FOLDER / "static" / part).read_text() for part in STYLES)
+
+
 class _Writer:
     """Writes the files of the site, and collects the entries of its search."""
 
@@ -171,9 +176,9 @@ class _Writer:
             write_atomically(self._out / name, contents)
 
     def write_assets(self) -> None:
-        for name, parts in (("site.js", SCRIPTS), ("site.css", STYLES)):
-            joined = "\n".join((FOLDER / "static" / part).read_text() for part in parts)
-            write_atomically(self._out / "assets" / name, joined.encode())
+        script = "\n".join((FOLDER / "static" / part).read_text() for part in SCRIPTS)
+        for name, text in (("site.js", script), ("site.css", stylesheet())):
+            write_atomically(self._out / "assets" / name, text.encode())
 
 
 def _links(has_faults: bool) -> dict[str, list[tuple[str, str]]]:
