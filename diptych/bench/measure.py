@@ -17,15 +17,13 @@ from diptych.bench.case import Case, configuration
 from diptych.bench.points import Point, Series, Settings, total_memory
 from diptych.bench.protocol import WorkerError, WorkerProcess
 from diptych.bench.reach import Cost, Reach
+from diptych.bench.recurrent import PLAIN
 from diptych.bench.turns import Timing, interleaved, ratio
 from diptych.bench.workloads import takes
 
 Row = dict[str, Any]
 BASE = "torch"
 """The backend that ratios refer to: eager torch on the CPU."""
-UNCOMPARED = autoregressive.DRAWS
-"""Parts that draw pixels: in float32 one draw in a million differs, and all pixels after it. They
-are compared in float64 alone."""
 
 
 class DisagreementError(ValueError):
@@ -152,10 +150,13 @@ class Measurement:
             self.progress("", 1)
 
     def _compare_part(self, point: Point, workers: dict[str, WorkerProcess], part: str) -> None:
-        if part in UNCOMPARED and len(workers) > 1 and point.case.dtype != "float64":
-            return
+        """Compare a part of the panels; plain torch was compared as a whole."""
+        if part in autoregressive.DRAWS and point.case.dtype != "float64":
+            return  # one draw in a million differs, and all pixels after it
         files = {}
         for name, worker in workers.items():
+            if name == PLAIN:
+                continue
             files[name] = str(self._folder / f"{name.replace(' ', '_')}.npz")
             worker.ask(do="values", file=files[name], operation=part)
         self._compare(point, files, part)

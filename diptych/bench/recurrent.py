@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from diptych.arrays import to_numpy, to_tensors
 from diptych.bench.case import KEY, LR, Case
-from diptych.bench.passes import numpy_backward, torch_backward
-from diptych.bench.steps import Arrays, Steps, gradients_of, torch_operations
+from diptych.bench.passes import NumpyBackward, TorchBackward, gradients_of
+from diptych.bench.steps import Arrays, Steps, torch_operations
 
 PARTS = ("recurrent body", "output layer")
 """Forward and backward of the recurrent layers alone, masks included; and of the output layer with
@@ -123,9 +123,9 @@ def part(case: Case, operation: str, backend: str, device: str) -> Callable[[], 
     if operation == "recurrent body":
         x, inputs = _embedded(plain, batch)
         dy = plain.layers(x).detach()
-        return torch_backward(plain.body, lambda: plain.layers(x), dy, inputs=inputs)
+        return TorchBackward(plain.body, lambda: plain.layers(x), dy, inputs=inputs)
     h = _hidden(plain, batch)
-    return torch_backward(plain.output, lambda: plain.error(h, batch.y), inputs=(h,))
+    return TorchBackward(plain.output, lambda: plain.error(h, batch.y), inputs=(h,))
 
 
 def _left(case: Case, operation: str) -> Callable[[], Any]:
@@ -136,10 +136,10 @@ def _left(case: Case, operation: str) -> Callable[[], Any]:
         x = model.embedding(batch.x)[0] if hasattr(model, "embedding") else batch.x
         forward = lambda: body(x, batch.state, model.draw_noise(KEY, case.batch_size))  # noqa: E731
         dy = forward()[0][0]
-        return numpy_backward(body, forward, dy, *(None for _ in batch.state))
+        return NumpyBackward(body, forward, dy, *(None for _ in batch.state))
     h = _hidden(model, batch)
     dy = np.ones_like(model.decoder(h, batch.y)[0])
-    return numpy_backward(model.decoder, lambda: model.decoder(h, batch.y), dy)
+    return NumpyBackward(model.decoder, lambda: model.decoder(h, batch.y), dy)
 
 
 def _right(model: Any, batch: Any, size: int, operation: str) -> Callable[[], Any]:
@@ -147,9 +147,9 @@ def _right(model: Any, batch: Any, size: int, operation: str) -> Callable[[], An
         body = _body(model)
         x, inputs = _embedded(model, batch)
         forward = lambda: body(x, batch.state, model.draw_noise(KEY, size))[0]  # noqa: E731
-        return torch_backward(body, forward, forward().detach(), inputs=inputs)
+        return TorchBackward(body, forward, forward().detach(), inputs=inputs)
     h = _hidden(model, batch)
-    return torch_backward(model.decoder, lambda: model.decoder(h, batch.y).sum(), inputs=(h,))
+    return TorchBackward(model.decoder, lambda: model.decoder(h, batch.y).sum(), inputs=(h,))
 
 
 def _body(model: Any) -> Any:

@@ -54,11 +54,11 @@ class Worker:
         return {}
 
     def values(self, file: str, operation: str = "") -> Answer:
-        """Write the loss terms and the gradients of the parameters, or the result of a part."""
+        """Write the loss terms and the gradients of the parameters, or what a part computes."""
         from diptych.bench import agreement  # noqa: PLC0415
 
         if operation:
-            agreement.save_result(Path(file), self._operation(operation)())
+            agreement.save_part(Path(file), self._operation(operation))
         else:
             agreement.save(Path(file), *self.steps.values())
         return {}
