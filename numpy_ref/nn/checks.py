@@ -109,7 +109,7 @@ def check_window(
     number of words for a model that drops words.
     """
     H, L, dtype = model.config.hidden_dim, model.config.num_layers, model.dtype
-    for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):
+    for name, value, kind in (("state", state, model.state_type), ("noise", noise, Masks)):
         if not isinstance(value, kind):
             raise ValueError(f"{name}: got {type(value).__name__}, takes {kind.__name__}")
     for part, value in zip(state._fields, state, strict=True):

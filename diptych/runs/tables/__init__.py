@@ -12,6 +12,7 @@ from collections.abc import Callable
 from diptych.names import MODELS
 from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
+from diptych.runs.tables.gpu import gpus
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.speed import speed, step_ratios
 from diptych.runs.tables.trained import (
@@ -51,6 +52,7 @@ def results_page(records: list[Record]) -> str:
         "Regularisation of a large LSTM": regularised(select(records, "best_valid_perplexity")),
         "How many nats a decoder leaves to the code": preference(select(records, "preference")),
         "The laboratory": laboratory(select(records, "truths")),
+        "On a GPU": gpus(select(records, "gpu_report")),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
 

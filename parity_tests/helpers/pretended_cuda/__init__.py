@@ -1,0 +1,1 @@
+"""CUDA tensors that hold CPU numbers."""
