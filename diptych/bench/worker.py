@@ -7,6 +7,9 @@ It reads one JSON request a line and answers one JSON object a line. The request
     {"do": "time", "operation": name}   one turn -> {"seconds": s, "calls": n}
     {"do": "memory"}                    -> {"host": bytes, "device": bytes}, null where unknown
     {"do": "compare", ...}              see diptych.bench.agreement
+    {"do": "sweep", ...}                see diptych.bench.scaling.operations
+    {"do": "peak", ...}                 see diptych.bench.peaks
+    {"do": "profile", "operation": ...} see diptych.bench.profiles
 
 An error is the answer {"error": message}, and the worker goes on. It ends with its input. Nothing
 but an answer is written to the standard output.
@@ -82,6 +85,25 @@ class Worker:
         self.comparer = self.comparer or Comparer()
         answer: Answer = self.comparer.compare(**request)
         return answer
+
+    def sweep(self, **request: Any) -> Answer:
+        """Time every value of one sweep of diptych.bench.scaling."""
+        from diptych.bench.scaling.operations import times  # noqa: PLC0415
+
+        return {"seconds": times(**request)}
+
+    def peak(self, **request: Any) -> Answer:
+        """Measure the peak rates of a library with the threads of this process."""
+        from diptych.bench import peaks  # noqa: PLC0415
+
+        return dict(vars(peaks.measure(**request)))
+
+    def profile(self, operation: str, backend: str, count: int) -> Answer:
+        """Profile an operation of the case: the rows that take most of its time."""
+        from diptych.bench import profiles  # noqa: PLC0415
+
+        profile = profiles.profile(self._operation(operation), backend, count)
+        return vars(profile) | {"rows": [row._asdict() for row in profile.rows]}
 
     def _operation(self, name: str) -> Callable[[], Any]:
         if name not in self.operations:
