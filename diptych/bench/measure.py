@@ -14,10 +14,10 @@ from typing import Any
 from diptych.bench import autoregressive, steps
 from diptych.bench.backends import BACKENDS, names_for
 from diptych.bench.case import Case, configuration
+from diptych.bench.plain_steps import NAME as PLAIN
 from diptych.bench.points import Point, Series, Settings, total_memory
 from diptych.bench.protocol import WorkerError, WorkerProcess
 from diptych.bench.reach import Cost, Reach
-from diptych.bench.recurrent import PLAIN
 from diptych.bench.turns import Timing, interleaved, ratio
 from diptych.bench.workloads import takes
 
@@ -48,7 +48,7 @@ class Measurement:
 
     def __init__(self, settings: Settings, progress: Progress, result: Measured) -> None:
         self.settings, self.progress, self.result = settings, progress, result
-        self._names = names_for(settings.device, compiled=settings.compiled, parts=settings.parts)
+        self._names = names_for(settings.device, compiled=settings.compiled, plain=settings.plain)
         self._memory = total_memory()
 
     def run(self, series: list[Series]) -> None:

@@ -31,6 +31,7 @@ class Settings:
     rounds: int = 20
     parts: bool = False
     compiled: bool = True
+    plain: bool = True
     operations: Sequence[str] = steps.OPERATIONS
 
     @property

@@ -73,7 +73,7 @@ def test_the_keys_of_the_metrics_are_stable(small, run, tmp_path):
         for row in record["metrics"]["compared"]
     }
     assert timed == compared, "what was not compared is not timed"
-    assert len(timed) == 2 * 3 * 2 * 2  # models, batches, dtypes, backends
+    assert len(timed) == 2 * 3 * 2 * 3  # models, batches, dtypes, backends
     for row in rows:
         assert row["ms"] > 0 and row["calls"] >= row["rounds"] == 1
         words = 4 if row["model"] == "lstm" else 1
@@ -201,12 +201,12 @@ def test_a_size_at_which_a_backend_fails_is_cut(small, run, tmp_path, monkeypatc
 
 def test_a_gpu_adds_its_backends_to_those_of_the_cpu():
     on_cpu = backends.names_for("cpu")
-    assert on_cpu == ["numpy", "torch", "torch compiled"]
+    assert on_cpu == ["numpy", "torch", "torch compiled", "plain torch"]
     assert backends.names_for("cuda")[: len(on_cpu)] == on_cpu
     assert {"torch cuda", "torch cuda compiled", "torch cuda captured"} < {
         *backends.names_for("cuda")
     }
-    assert "plain torch" in backends.names_for("cpu", parts=True, compiled=False)
+    assert backends.names_for("cpu", plain=False, compiled=False) == ["numpy", "torch"]
 
 
 def test_the_memory_of_the_machine_is_known_or_none():
