@@ -29,27 +29,28 @@ class ModelPart:
     sweeps: list[tuple[str, str, list[str], list[tuple[int, list[dict[str, Any] | None]]]]]
     """Config, dtype, backends, and by batch size the row of each backend"""
     remarks: list[str]
+    top: dict[str, list[dict[str, Any]]]
+    """The parts of a step that take most of its time, by configuration, dtype and backend"""
     figure: Markup
     compared: list[dict[str, Any]]
 
 
 def write_page(record: Record, out: Path) -> Path:
     """Write index.html, and figures/*.png for other texts, to a folder; returns the page."""
-    folder = out / "figures"
-    for name, figure in _figures(record).items():
+    drawn = _figures(record)
+    for name, figure in drawn.items():
         if figure is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            save(figure, folder / f"{name}.png")
+            save(figure, out / "figures" / f"{name}.png")
     template = jinja_environment(links={}).get_template("bench.html.j2")
-    html = template.render(css=Markup(stylesheet()), **content(record))
+    html = template.render(css=Markup(stylesheet()), **content(record, drawn))
     write_atomically(out / "index.html", html.encode())
     return out / "index.html"
 
 
-def content(record: Record) -> dict[str, Any]:
-    """The variables of the templates that show a benchmark."""
+def content(record: Record, drawn: dict[str, Figure | None] | None = None) -> dict[str, Any]:
+    """The variables of the templates that show a benchmark; `drawn` are its figures."""
     metrics = record["metrics"]
-    drawn = _figures(record)
+    drawn = _figures(record) if drawn is None else drawn
     bars = drawn.pop("bars")
     return {
         "record": record,
@@ -83,6 +84,7 @@ def _part(metrics: Mapping[str, Any], model: str, figure: Figure | None) -> Mode
         [row for row in metrics["speed"] if row["model"] == model and row["preset"]],
         sweeps,
         [*tables.remarks(metrics, model), *tables.cuts(metrics["cut"], model)],
+        tables.grouped_top(metrics["top"], model),
         _image(figure, f"{model}: time of a training step against the batch size"),
         [row for row in metrics["compared"] if row["model"] == model],
     )
