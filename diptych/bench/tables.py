@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, groupby
 from typing import Any
 
 from rich import box
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from diptych.bench.crossover import curves
 from diptych.display import Table
+from diptych.runs.tables.speed import remarks
 
 Row = dict[str, Any]
 
@@ -26,12 +26,7 @@ def show(metrics: Mapping[str, Any], console: Console) -> None:
         for key, backends in curves(metrics["speed"]).items():
             if key[0] == model:
                 console.print(sweep_table(key, backends))
-        lines = (
-            remarks(metrics, model),
-            top_five(metrics["top"], model),
-            cuts(metrics["cut"], model),
-        )
-        for line in chain(*lines):
+        for line in (*remarks(metrics, model), *top_five(metrics["top"], model)):
             console.print(f"  {line}", soft_wrap=True, highlight=False)
         console.print()
 
@@ -95,13 +90,6 @@ def sweep_table(key: tuple[str, str, str], backends: Mapping[str, Mapping[int, R
     return table
 
 
-def remarks(metrics: Mapping[str, Any], model: str) -> Iterator[str]:
-    """The crossovers of a model in words."""
-    for row in metrics["crossovers"]:
-        if row["model"] == model:
-            yield f"{row['dtype']}: {row['text']}."
-
-
 def top_five(rows: Sequence[Row], model: str) -> Iterator[str]:
     """Where the time of a step goes, one line for each profiled backend of a model."""
     for name, group in grouped_top(rows, model).items():
@@ -117,16 +105,6 @@ def grouped_top(rows: Sequence[Row], model: str) -> dict[str, list[Row]]:
             name = f"{row['config']}, batch {row['batch']}, {row['dtype']}, {row['backend']}"
             groups.setdefault(name, []).append(row)
     return groups
-
-
-def cuts(rows: Sequence[Row], model: str) -> Iterator[str]:
-    """Where the sweep of each backend of a model was cut, and why."""
-    own = [row for row in rows if row["model"] == model]
-    key = lambda row: (row["dtype"], row["backend"], row["reason"])  # noqa: E731
-    for (dtype, backend, reason), group in groupby(sorted(own, key=key), key=key):
-        batches = [row["batch"] for row in group]
-        which = f"{min(batches)} and above" if len(batches) > 1 else str(batches[0])
-        yield f"{dtype}: {backend} was not timed at batch {which}: {reason}."
 
 
 def milliseconds(row: Row) -> str:

@@ -129,7 +129,10 @@ def bench(
         plain=not quick,
         operations=("step",) if quick else defaults.operations,
     )
-    run_bench(settings, terminal.console, json_file=json_file, out=out)
+    record = run_bench(settings, terminal.console, json_file)
+    from diptych.site.speed import write_page
+
+    terminal.console.print(write_page(record, out), soft_wrap=True, highlight=False)
 
 
 def lab(

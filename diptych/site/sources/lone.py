@@ -73,7 +73,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "check_images": {
                 "dtype = value.dtype if casts else None": "only the right panel runs under autocast"
             },
-        }
+        },
     },
     "nn/convolution": {
         "left": {
