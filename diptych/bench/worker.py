@@ -6,6 +6,8 @@ It reads one JSON request a line and answers one JSON object a line. The request
     {"do": "values", "file": path}      write loss terms and gradients, at the first weights
     {"do": "time", "operation": name}   one turn -> {"seconds": s, "calls": n}
     {"do": "memory"}                    -> {"host": bytes, "device": bytes}, null where unknown
+    {"do": "profile", "operation": name} -> {"rows": [{"name": n, "share": s}, ...]}
+    {"do": "peak", ...}                 see diptych.bench.peaks.measure
     {"do": "compare", ...}              see diptych.bench.agreement
     {"do": "sweep", ...}                see diptych.bench.scaling.operations
     {"do": "peak", ...}                 see diptych.bench.peaks
@@ -77,6 +79,21 @@ class Worker:
         known = peak is not None and self.first_peak is not None
         growth = peak - self.first_peak if known else None  # type: ignore[operator]
         return {"host": growth, "device": clock.peak_of_device(self.device)}
+
+    def profile(self, operation: str) -> Answer:
+        """The parts of an operation that take most of its time."""
+        from diptych.bench.profiles import top  # noqa: PLC0415
+
+        kind = "numpy" if self.backend == "numpy" else "torch"
+        return {"rows": [row._asdict() for row in top(self._operation(operation), kind)]}
+
+    def peak(self, **request: Any) -> Answer:
+        """The peak rates of this machine."""
+        from dataclasses import asdict  # noqa: PLC0415
+
+        from diptych.bench.peaks import measure  # noqa: PLC0415
+
+        return asdict(measure(**request))
 
     def compare(self, **request: Any) -> Answer:
         """Compare the files of several backends with the left panel in float64."""
