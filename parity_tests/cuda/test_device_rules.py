@@ -54,7 +54,10 @@ ALLOWED = {
     "a list as an index": ("x[[1, 0]].tolist()", [[3, 4, 5], [0, 1, 2]]),
     "a list as one of two indices": ("x[:, [2]].tolist()", [[2], [5]]),
     "a list as the index of an assignment": ("x.__setitem__([1], 7.0) or x.sum().item()", 24),
-    "a number of the CPU assigned by index": ("x.__setitem__(n[:1], scalar) or str(x.device)", None),
+    "a number of the CPU assigned by index": (
+        "x.__setitem__(n[:1], scalar) or str(x.device)",
+        None,
+    ),
     "copies both ways": ("host.copy_(x) is host and x.copy_(host + 1).sum().item()", 21),
     "to and back": ("host.to('cuda').cpu().is_cuda", False),
     "cuda()": ("str(host.cuda().device)", "cuda:0"),
@@ -160,5 +163,7 @@ def test_an_optimiser_takes_the_foreach_path_as_on_cuda_and_every_path_runs(pret
 
 
 def test_a_program_can_tell_that_there_is_no_real_device(pretended):
-    source = "result = [torch.cuda.is_available(), torch.version.cuda, torch.backends.cuda.is_built()]"
+    source = (
+        "result = [torch.cuda.is_available(), torch.version.cuda, torch.backends.cuda.is_built()]"
+    )
     assert pretended.ask("snippet", source=source)["result"] == [True, None, False]
