@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help locked study test lint bench faults fuzz results clean
+.PHONY: help locked study test lint bench gpu faults fuzz results clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ lint: $(STAMP) ## format, lint, types, import contracts
 
 bench: $(STAMP) ## NumPy, torch eager and compiled, CUDA where there is one
 	$(BIN)/python -m pytest -p no:xdist benchmarks -o addopts= -o 'python_files=bench_*.py' --benchmark-only --benchmark-group-by=group
+
+gpu: $(STAMP) ## measure one GPU, into out/gpu: parity, times, trainings; DEVICE=cpu rehearses it
+	benchmarks/gpu_report.sh out/gpu --device $(or $(DEVICE),cuda)
 
 faults: $(STAMP) ## plant faults in copies of the checkout; every one must be noticed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py

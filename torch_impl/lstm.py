@@ -103,6 +103,7 @@ class LSTM(SequenceModel):
 
     def features(self, x: Tensor, state: LSTMState, noise: Masks) -> tuple[Tensor, LSTMState]:
         """The inputs of the output layer.   x (T, B) -> (T, B, H), and the last state"""
+        x = checks.safe_tokens(x, self.config.vocab_size)
         e = self.embedding(x)
         examples = torch.arange(x.shape[1], device=x.device)
         words = None if noise.words is None else noise.words[examples, x][..., None]

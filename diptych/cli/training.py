@@ -130,6 +130,23 @@ def train(
             help="Normalise each batch over all processes of torchrun, not in each process alone.",
         ),
     ] = None,
+    resident: Annotated[
+        bool | None,
+        option(
+            "Keep data, noise and losses on the device; on CUDA, replay each step as one graph. "
+            "The weights are the same.",
+            "yes on CUDA",
+            "--resident/--no-resident",
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            help="Write the number of steps and their seconds to this file.",
+            metavar="FILE.json",
+        ),
+    ] = None,
 ) -> None:
     """Train one panel of a model on a data set.
 
@@ -169,7 +186,9 @@ def train(
     checks.check_dtype(dtype)
     checks.check_device(device)
     checks.check_folder("out", out, checks.TRAINED_FILES)
+    checks.check_file("json_file", json_file, ".json")
     from diptych.commands.train import prepare
+    from diptych.files import write_json
     from diptych.panels.ranks import joined
     from diptych.training.outcome_warning import outcome_warning
     from diptych.training.train import train as run_training
@@ -187,8 +206,14 @@ def train(
     with terminal.flushed_denormals(), joined(run.device) as ranks:
         console = terminal.console if ranks.first else Console(quiet=True)
         console.print(dataset.summary, style="dim", markup=False, soft_wrap=True)
-        outcome = run_training(run, dataset, out, resume=resume, console=console, ranks=ranks)
+        outcome = run_training(
+            run, dataset, out, resume=resume, console=console, ranks=ranks, resident=resident
+        )
     steps = f"{outcome.steps} steps, {outcome.seconds:.1f} s of training on {run.backend}"
+    if outcome.resident:
+        steps += f" ({outcome.timing})"
+    if json_file is not None and ranks.first:
+        write_json(json_file, outcome.record)
     if outcome.already_finished:
         message = f"{out}: this run is finished already, after {steps}; a larger --epochs goes on"
     elif outcome.interrupted:

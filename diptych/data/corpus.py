@@ -214,6 +214,11 @@ class ContiguousBatches:
         self._steps = piece - 1 if tail else (piece - 1) // length * length
 
     @property
+    def columns(self) -> np.ndarray:
+        """The pieces side by side, (piece, B): window i has x from row i length on."""
+        return self._columns
+
+    @property
     def tokens_predicted(self) -> int:
         """The number of tokens in y, over all windows."""
         return self._steps * self.batch_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from diptych.panels.panel import Panel, state_of, terms_of
 from diptych.panels.ranks import Ranks
 from model_specs.common.key import Key
 from model_specs.common.state import check_state
-from torch_impl.nn import random
+from torch_impl.nn import checks, random
 from torch_impl.nn.normalisation import synchronised
 from torch_impl.nn.optim import PolyakAverage
 
@@ -75,7 +75,7 @@ class TorchPanel(Panel):
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=engine.amp == "fp16")
+        self._scaler = self._new_scaler()
         loss: Any = _Loss(model)
         if ranks.size > 1:
             loss = DistributedDataParallel(loss)
@@ -93,22 +93,62 @@ class TorchPanel(Panel):
 
     @torch.no_grad()
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
-        return _floats(self.model.loss(self.convert(batch), noise))
+        with self._checking() as pending:
+            return _floats(self.model.loss(self.convert(batch), noise), pending)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that the optimiser has taken."""
+        return self._steps
+
+    def count_steps(self, count: int) -> None:
+        """Add steps that were taken outside of `step`."""
+        self._steps += count
+
+    def training_loss(self, batch: Any, noise: Any) -> Any:
+        """The loss in the precision of training, for `backward`; tensors go in and come out."""
+        with self._refused_precision(), self._autocast():
+            return self._loss(self.convert(batch), noise)
+
+    def floats(self, numbers: Iterable[Any]) -> list[float]:
+        return checks.Verdicts().tensor(*numbers).tolist()
 
     def forward_backward(
         self, batch: Any, noise: Any, share: float = 1.0
     ) -> tuple[dict[str, float], Any]:
         self.model.zero_grad(set_to_none=True)
-        with self._refused_precision(), self._autocast():
-            loss = self._loss(self.convert(batch), noise)
-        # DistributedDataParallel averages over the ranks, and the shares are to be added
-        with self._refused_precision():
-            self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
-        if self._scaler.is_enabled():
-            self._scaler.unscale_(self.optimizer)
-        terms = {name: share * value for name, value in _floats(loss).items()}
+        with self._checking() as pending:
+            loss = self.training_loss(batch, noise)
+            # DistributedDataParallel averages over the ranks, and the shares are to be added
+            with self._refused_precision():
+                self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
+            if self._scaler.is_enabled():
+                self._scaler.unscale_(self.optimizer)
+            terms = {name: share * value for name, value in _floats(loss, pending).items()}
         state = state_of(loss)  # in mixed precision it is rounded as layers are
         return self.ranks.all_reduce(terms), self.convert(state)
+
+    @contextlib.contextmanager
+    def _checking(self) -> Iterator[checks.Verdicts]:
+        """Context in which the verdicts of checks wait to be downloaded with the loss terms.
+
+        By then the loss is computed. If a check fails, the running statistics of the model and the
+        scaler get back the state that they had before.
+        """
+        model = self.model
+        state = model.state_dict() if model.training else {}
+        buffers = [b for name, b in model.named_buffers() if name in state]
+        copies = [buffer.clone() for buffer in buffers]
+        try:
+            with checks.deferred() as pending:
+                yield pending
+        except ValueError:
+            for buffer, copy in zip(buffers, copies, strict=True):
+                buffer.detach().copy_(copy)
+            state = self._scaler.state_dict()
+            self._scaler = self._new_scaler()
+            self._scaler.load_state_dict(state)
+            raise
 
     def step(self, lr: float, clip: float | None) -> None:
         if clip is not None:
@@ -173,6 +213,9 @@ class TorchPanel(Panel):
         scaler = self._scaler.state_dict()
         self._scaler.load_state_dict({n: state[f"scaler.{n}"].item() for n in scaler})
 
+    def _new_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self._device.type, enabled=self.engine.amp == "fp16")
+
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         on = self.engine.amp != "off"
         return torch.autocast(self._device.type, AMP_DTYPES[self.engine.amp], enabled=on)
@@ -192,6 +235,12 @@ class TorchPanel(Panel):
             ) from error
 
 
-def _floats(loss: Any) -> dict[str, float]:
+def _floats(loss: Any, pending: checks.Verdicts) -> dict[str, float]:
+    """The terms of a loss, downloaded together with the verdicts of its checks.
+
+    Raises: ValueError of the first check that fails.
+    """
     terms = dict(terms_of(loss))
-    return dict(zip(terms, torch.stack([v.detach() for v in terms.values()]).tolist(), strict=True))
+    values = pending.tensor(*terms.values()).tolist()
+    pending.raise_for(values[len(terms) :])
+    return dict(zip(terms, values, strict=False))

@@ -1,11 +1,14 @@
 """Measured results: JSON files of one schema.
 
 `python -m diptych.runs.results` (or `make results`) rewrites the tables of README.md and of
-docs/results.md from the files in benchmarks/results; see diptych.runs.tables.
+docs/results.md from the files in benchmarks/results; see diptych.runs.tables. With `--gpu DIR` it
+first takes the report that benchmarks/gpu_report.sh wrote into DIR.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,14 @@ def write(path: Path, **fields: Any) -> None:
 
     Raises: ValueError for an unknown or a missing field.
     """
+    write_json(path, complete(path, **fields))
+
+
+def complete(path: Path | str, **fields: Any) -> dict[str, Any]:
+    """The fields of one result in their order, with the machine, the versions and the commit.
+
+    Raises: ValueError that names `path` for an unknown or a missing field.
+    """
     record = environment() | fields
     settings = record.pop("settings", None)
     missing = [name for name in FIELDS if name not in record]
@@ -40,7 +51,7 @@ def write(path: Path, **fields: Any) -> None:
     ordered = {name: record[name] for name in FIELDS}
     if settings is not None:
         ordered["metrics"] = {**ordered["metrics"], "settings": settings}
-    write_json(path, ordered)
+    return ordered
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -57,12 +68,37 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
     return [read(path) for path in sorted(folder.glob("*.json"))]
 
 
+def take_gpu_report(folder: Path, target: Path) -> list[Path]:
+    """Copy the two results of a GPU report into `target`, under the name of the GPU.
+
+    Raises: ValueError for a folder without a report, or with that of a rehearsal on the CPU.
+    """
+    report = read(folder / "report.json")
+    if report["metrics"].get("rehearsal") is not False:
+        raise ValueError(f"gpu: got {folder}, which has no report of a GPU")
+    speed = read(folder / "speed.json")
+    gpu = re.sub(r"[^a-z0-9]+", "_", report["device"].lower()).strip("_")
+    copies = {target / f"gpu_{gpu}.json": report, target / f"speed_{gpu}.json": speed}
+    for file, record in copies.items():
+        write_json(file, record)
+    return list(copies)
+
+
 def main() -> None:
     """Rewrite the tables of the pages in the current clone of the repository."""
     from diptych.runs import tables  # noqa: PLC0415  # a run that records its result draws no table
 
+    parser = argparse.ArgumentParser(description="Rewrite the tables of the measured results.")
+    parser.add_argument("--gpu", type=Path, metavar="DIR", help="Take the GPU report in DIR first.")
+    options = parser.parse_args()
     root = Path(__file__).parents[2]
-    records = read_all(root / "benchmarks" / "results")
+    folder = root / "benchmarks" / "results"
+    if options.gpu is not None:
+        try:
+            take_gpu_report(options.gpu, folder)
+        except ValueError as error:
+            parser.error(str(error))
+    records = read_all(folder)
     for page, text in ((root / name, make(records)) for name, make in tables.PAGES.items()):
         write_atomically(page, tables.with_tables(page.read_text(), text).encode())
 

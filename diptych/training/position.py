@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from diptych.runs.config import RunConfig
-from diptych.tasks import TrainingBatch
-from diptych.training.step import StepResult
 
 
 @dataclass
@@ -25,14 +24,14 @@ class Position:
     best_epoch: int = -1
     best_loss: float = math.inf
 
-    def add(self, batch: TrainingBatch, result: StepResult, seconds: float) -> None:
-        """Count one more step."""
+    def add(self, size: int, units: int, terms: Mapping[str, float], seconds: float) -> None:
+        """Count one more step: its examples, their images or tokens, and the terms of its loss."""
         self.step += 1
         self.seconds += seconds
-        self.units += batch.units
-        self.examples += batch.size
-        for name, value in result.terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * batch.size
+        self.units += units
+        self.examples += size
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * size
 
     def means(self) -> dict[str, float]:
         """Return the mean loss terms of the epoch, and begin the next one."""

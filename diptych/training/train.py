@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -20,6 +22,7 @@ from diptych.runs.folder import RunFolder
 from diptych.runs.interrupts import stop_on_interrupt
 from diptych.runs.resuming import model_config
 from diptych.tasks import Task, make_task
+from diptych.training.resident import refusal
 from diptych.training.step import NonFiniteError
 from diptych.training.trainer import Trainer
 from model_specs.common.key import Key
@@ -41,6 +44,35 @@ class Outcome:
     """True if Ctrl-C stopped the run before its last step."""
     already_finished: bool = False
     """True if the run was finished before this call, which then changed nothing."""
+    resident: str = ""
+    """How the steps of this call were taken: "" on the ordinary path, "resident", or "captured"
+    if they were replayed from a CUDA graph."""
+    startup_seconds: float = 0.0
+    """The time until the first replay: the upload of the data, warm-up steps and captures. It is
+    not in `seconds`."""
+    other_seconds: float = 0.0
+    """The time of this call for validation, pictures and files."""
+
+    @property
+    def timing(self) -> str:
+        """The times of a resident run in words."""
+        way = {"resident": "resident", "captured": "resident, captured"}[self.resident]
+        return (
+            f"{way}; {self.startup_seconds:.1f} s of start-up before and "
+            f"{self.other_seconds:.1f} s of validation and files"
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The numbers of steps and seconds for a JSON file."""
+        return {
+            "steps": self.steps,
+            "path": self.resident or "ordinary",
+            "training_seconds": self.seconds,
+            "startup_seconds": self.startup_seconds,
+            "other_seconds": self.other_seconds,
+            "interrupted": self.interrupted,
+        }
 
 
 def build(config: RunConfig, ranks: Ranks = Ranks()) -> Panel:  # noqa: B008  (immutable)
@@ -71,6 +103,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  (immutable)
+    resident: bool | None = None,
 ) -> Outcome:
     """Train one panel and leave a run folder (see diptych.runs.folder) in `out`.
 
@@ -79,10 +112,12 @@ def train(
     weights bit for bit; without a checkpoint it starts from the first step. Some settings may
     change, such as the number of epochs (see diptych.runs.resuming). A finished run stays
     unchanged. `console` shows a progress bar. With several `ranks` each process calls this, and
-    only rank 0 writes.
+    only rank 0 writes. `resident` takes the steps of diptych.training.resident, which keep data,
+    noise and losses on the device; by default on CUDA, unless the run cannot.
 
     Raises: NonFiniteError with the step and the term; the last checkpoint stays unchanged.
-    ValueError if `out` holds another run or cannot be written.
+    ValueError if `out` holds another run or cannot be written, or if a run that cannot be
+    resident is to be.
     """
     config = replace(config, data=absolute_name(config.data))
     panel, task = build(config, ranks), make_task(config, dataset)
@@ -90,7 +125,8 @@ def train(
     if not resume:
         task.check_settings(ranks)
     folder = RunFolder(Path(out))
-    trainer = Trainer(config, task, folder, panel, ranks)
+    is_resident = _is_resident(resident, panel, ranks)
+    trainer = Trainer(config, task, folder, panel, ranks, is_resident=is_resident)
     with contextlib.ExitStack() as stack:
         ranks.broadcast(lambda: stack.enter_context(folder.locked()))
         ranks.broadcast(lambda: folder.begin(config, dataset, resume, ranks.size))
@@ -100,9 +136,31 @@ def train(
             return Outcome(
                 folder, panel, position.step, position.seconds, False, already_finished=True
             )
+        before, start = trainer.position.seconds, time.perf_counter()
         interrupted = _run(trainer, console)
-    position = trainer.position
-    return Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
+        seconds = time.perf_counter() - start
+    position, steps = trainer.position, trainer.resident
+    startup = 0.0 if steps is None else steps.startup_seconds
+    way = "" if steps is None else "captured" if steps.captured else "resident"
+    other = max(0.0, seconds - startup - (position.seconds - before))
+    if steps is not None and steps.failure:
+        reason = f"the steps could not be captured as a CUDA graph: {steps.failure}"
+        console.print(reason, markup=False, highlight=False, soft_wrap=True)
+    outcome = Outcome(folder, trainer.panel, position.step, position.seconds, interrupted)
+    return replace(outcome, resident=way, startup_seconds=startup, other_seconds=other)
+
+
+def _is_resident(resident: bool | None, panel: Panel, ranks: Ranks) -> bool:
+    """True if the steps are taken on the resident path.
+
+    Raises: ValueError if `resident` is True and the run cannot be.
+    """
+    reason = refusal(panel, ranks)
+    if resident is None:
+        return reason is None and panel.model.device.type == "cuda"
+    if resident and reason is not None:
+        raise ValueError(f"resident: got True {reason}")
+    return resident
 
 
 def _is_restored(trainer: Trainer, console: Console) -> bool:

@@ -25,16 +25,22 @@ from diptych.runs.folder import RunFolder
 from diptych.tasks import Task
 from diptych.training import checkpoint
 from diptych.training.position import Position
-from diptych.training.step import NonFiniteError, training_step
+from diptych.training.resident import LINES, ResidentStep
+from diptych.training.step import NonFiniteError, check_finite, training_step
 from diptych.weights import save, to_arrays
 from model_specs.common.key import Key
 
 LOG_EACH = 100
 """Each of the first LOG_EACH steps is logged, while the curves of the two panels still coincide."""
+REFRESH = 0.1
+"""Seconds between two updates of the progress bar, which redraws itself ten times a second."""
 
 
 class Trainer:
-    """The training loop of one run in its folder."""
+    """The training loop of one run in its folder.
+
+    With `is_resident` the steps are those of diptych.training.resident, with the same numbers.
+    """
 
     def __init__(
         self,
@@ -43,9 +49,12 @@ class Trainer:
         folder: RunFolder,
         panel: Panel,
         ranks: Ranks = Ranks(),  # noqa: B008  (immutable)
+        *,
+        is_resident: bool = False,
     ) -> None:
         self.config, self.task, self.folder, self.panel = config, task, folder, panel
-        self.ranks = ranks
+        self.ranks, self.is_resident = ranks, is_resident
+        self.resident: ResidentStep | None = None
         self.key = Key(config.seed)
         self.position = Position()
         self.state: Any = None
@@ -72,16 +81,24 @@ class Trainer:
         bar = progress.add_task(name, total=total, completed=position.step, message="")
         if position.step == 0:
             self._initialize()
+        if self.is_resident:
+            panel: Any = self.panel
+            self.resident = ResidentStep(panel, self.task, self.state)
         stopped = False  # the same on all ranks: if one stopped alone, the others would wait for it
+        shown = 0.0
         while not self.finished and not stopped:
             epoch = self.epoch
-            terms = self.step()
-            progress.update(bar, completed=position.step, message=self._message(epoch, terms))
+            terms = self.step() if self.resident is None else self.resident_steps(stop)
+            if time.perf_counter() - shown > REFRESH:
+                progress.update(bar, completed=position.step, message=self._message(epoch, terms))
+                shown = time.perf_counter()
             stopped = self.ranks.any(stop.is_set())
             if position.step % per_epoch == 0:
                 self.end_epoch(epoch)
             elif position.step % self.config.checkpoint_every == 0 or stopped:
                 self.save()
+        if position.step:
+            progress.update(bar, completed=position.step)
         if self.ranks.first:
             self._save_weights(self.folder.last_file)
         return stopped and not self.finished
@@ -95,11 +112,45 @@ class Trainer:
         except NonFiniteError as error:
             raise NonFiniteError(f"step {position.step}: {error}") from None
         self.state = result.state
-        position.add(batch, result, time.perf_counter() - start)
+        self._count(epoch, batch.size, batch.units, result.terms, time.perf_counter() - start)
+        return result.terms
+
+    def resident_steps(self, stop: threading.Event) -> dict[str, float]:
+        """Take the steps to the next checkpoint, or until `stop`; return the last one's terms.
+
+        An error names the step with which it began, though later steps were taken.
+        """
+        assert self.resident is not None
+        position, epoch, start = self.position, self.epoch, time.perf_counter()
+        before = self.resident.startup_seconds
+        every = (self.task.steps_per_epoch, self.config.checkpoint_every)
+        count = min(LINES, *(n - position.step % n for n in every))
+        for number in range(position.step, position.step + count):
+            self.resident.step(number)
+            if stop.is_set():
+                break
+        results = self.resident.read()
+        self.state = self.resident.state
+        seconds = time.perf_counter() - start - (self.resident.startup_seconds - before)
+        terms: dict[str, float] = {}
+        for result in results:
+            terms = result.terms()
+            try:
+                check_finite(terms)
+            except NonFiniteError as error:
+                raise NonFiniteError(f"step {position.step}: {error}") from None
+            self._count(epoch, result.size, result.units, terms, seconds / len(results))
+        return terms
+
+    def _count(
+        self, epoch: int, size: int, units: int, terms: dict[str, float], seconds: float
+    ) -> None:
+        """Count one more step, and write its line of metrics if one is due."""
+        position = self.position
+        position.add(size, units, terms, seconds)
         logged = position.step <= LOG_EACH or position.step % self.config.log_every == 0
         if logged and self.ranks.first:
-            self.folder.log({"kind": "step", "step": position.step, "epoch": epoch, **result.terms})
-        return result.terms
+            self.folder.log({"kind": "step", "step": position.step, "epoch": epoch, **terms})
 
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""

@@ -1,4 +1,4 @@
-"""Key, the name of a random stream. It has no state and draws nothing."""
+"""Key, the name of a random stream, and Keys, a stack of them. They have no state."""
 
 from __future__ import annotations
 
@@ -57,6 +57,31 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.seed})" + "".join(f".fold_in({data!r})" for data in self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Several keys that are folded alike: one stream each, drawn in one go along a new first axis.
+
+    The right panel draws the noise of many training steps at once this way. Row i of such a draw
+    has the bits of keys[i] alone.
+    Raises: ValueError without a key.
+    """
+
+    keys: tuple[Key, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ValueError("keys: got none, takes one or more")
+
+    def fold_in(self, data: int | str) -> Keys:
+        """Fold `data` into every key."""
+        return Keys(tuple(key.fold_in(data) for key in self.keys))
+
+    @property
+    def words(self) -> list[tuple[int, int, int, int]]:
+        """The words of each key."""
+        return [key.words for key in self.keys]
 
 
 def _as_int(name: str, value: object) -> int:

@@ -4,19 +4,35 @@ Shapes: a check takes the shape as an argument. N examples, H x W pixels of an i
 Source: own design.
 Left panel: numpy_ref/nn/checks.py, whose `check_array` is `check_tensor` here.
 A tensor fits a model if it has the dtype and device of the model.
-Under torch.compile only shapes and dtypes are checked: a check of values would break the graph.
+A check of values reads them at once, or within `deferred()` later: see torch_impl/nn/verdicts.py.
 """
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from model_specs.common.fields import exact
+from model_specs.common import values
 from model_specs.recurrent.dropout import Masks
+from torch_impl.nn.verdicts import Verdicts, deferred, is_deferred, judge
+
+__all__ = [
+    "Verdicts",
+    "check_batch",
+    "check_binary",
+    "check_images",
+    "check_noise",
+    "check_tensor",
+    "check_tokens",
+    "check_vectors",
+    "check_weight",
+    "check_window",
+    "deferred",
+    "safe_tokens",
+]
 
 
 class Model(Protocol):
@@ -32,8 +48,8 @@ class Model(Protocol):
 def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: Model) -> None:
     """Raise ValueError unless `value` is finite, of `shape` (None: any size), and fits `model`."""
     check_tensor(name, value, shape, model)
-    if not torch.compiler.is_compiling() and not bool(torch.isfinite(value).all()):
-        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+    if value.numel():
+        judge(partial(values.check_finite, name), *extremes(value))
 
 
 def check_batch(
@@ -41,29 +57,20 @@ def check_batch(
 ) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), in `support`, and fits `model`."""
     check_tensor(name, value, (None, *example), model)
-    if torch.compiler.is_compiling():
-        return
-    low, high = support
-    smallest, largest = torch.stack(torch.aminmax(value.detach())).tolist()  # NaN where any is
-    if not (math.isfinite(smallest) and math.isfinite(largest)):
-        raise ValueError(f"{name}: got NaN or inf, takes finite values")
-    if smallest < low or largest > high:
-        raise ValueError(
-            f"{name}: got values from {exact(smallest)} to {exact(largest)}, "
-            f"takes [{low:g}, {high:g}]"
-        )
+    judge(partial(values.check_support, name, support), *extremes(value))
 
 
 def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), all 0 or 1, and fits `model`."""
     check_batch(name, value, example, model, (0.0, 1.0))
-    if torch.compiler.is_compiling():
-        return
-    between = value[(value > 0) & (value < 1)]
-    if len(between):
-        raise ValueError(
-            f"{name}: got {len(between)} values as {exact(between[0].item())}, takes 0 and 1"
-        )
+    grey = (value > 0) & (value < 1)
+    first = value.detach().take(grey.flatten().byte().argmax())
+    judge(partial(values.check_no_grey, name), grey.sum().double(), first.double())
+
+
+def extremes(value: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value; both are NaN where any value is."""
+    return torch.aminmax(value.detach())
 
 
 def check_tensor(
@@ -113,26 +120,29 @@ def check_vectors(name: str, value: Tensor, dim: int, model: Model) -> None:
 def check_tokens(
     name: str, value: Tensor, shape: tuple[int | None, ...], size: int, model: Model
 ) -> None:
-    """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
+    """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size).
+
+    Compute with `safe_tokens(value, size)`.
+    """
     check_tensor(name, value, shape, model, torch.int64)
-    if torch.compiler.is_compiling():
-        return
-    smallest, largest = torch.stack(torch.aminmax(value)).tolist()
-    if smallest < 0 or largest >= size:
-        raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
+    judge(partial(values.check_vocabulary, name, size), *extremes(value))
+
+
+def safe_tokens(tokens: Tensor, size: int) -> Tensor:
+    """The tokens, within `deferred()` clamped to [0, size) until their verdict is read.
+
+    On CUDA an index out of range stops the process at a device-side assertion, before the error of
+    `check_tokens` could be raised.   any shape -> the same shape
+    """
+    return tokens.clamp(0, size - 1) if is_deferred() else tokens
 
 
 def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> None:
     """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and their sum > 0."""
     if weight is None:
         return
-    check_noise("weight", weight, (steps, size), model)
-    if torch.compiler.is_compiling():
-        return
-    if not bool((weight >= 0).all() & weight.any()):
-        raise ValueError(
-            "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
-        )
+    check_tensor("weight", weight, (steps, size), model)
+    judge(partial(values.check_weights, "weight"), *extremes(weight))
 
 
 def check_window(
@@ -150,7 +160,7 @@ def check_window(
     number of words for a model that drops words.
     """
     H, L = model.config.hidden_dim, model.config.num_layers
-    for name, value, kind in (("state", state, type(model.zero_state(1))), ("noise", noise, Masks)):
+    for name, value, kind in (("state", state, model.state_type), ("noise", noise, Masks)):
         if not isinstance(value, kind):
             raise ValueError(f"{name}: got {type(value).__name__}, takes {kind.__name__}")
     for part, value in zip(state._fields, state, strict=True):

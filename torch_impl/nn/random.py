@@ -4,7 +4,9 @@ Element i of a stream is a function of the key and i alone, so that parts of it 
 time, in any order, on any device. `start` is the index of the first element. The left panel draws
 the same bits.
 
-Shapes: an int or a tuple of ints `shape` is that of the result.
+Shapes: an int or a tuple of ints `shape` is that of the result. With Keys in place of a Key the
+result is (S, *shape), one row of it for each of the S keys: the noise of S training steps takes as
+many kernels as that of one.
 Source: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 torch's own CUDA Philox depends on the launch and cannot be reproduced on the CPU.
 """
@@ -12,12 +14,13 @@ torch's own CUDA Philox depends on the launch and cannot be reproduced on the CP
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model_specs.common.fields import check_positive_int
-from model_specs.common.key import Key
+from model_specs.common.key import Key, Keys
 from model_specs.common.streams import (
     MULTIPLIERS,
     ROUNDS,
@@ -34,27 +37,30 @@ _HALF = 32
 Device = torch.device | str | None
 
 
-def philox4x32(counter: tuple[Tensor, ...], key: tuple[int, int]) -> tuple[Tensor, ...]:
+def philox4x32(
+    counter: tuple[Tensor, ...], key: tuple[int | Tensor, int | Tensor]
+) -> tuple[Tensor, ...]:
     """The block cipher, from a counter of four 32-bit words to four random 32-bit words.
 
         (hi0, lo0) = M0 c0,  (hi1, lo1) = M1 c2
         c <- (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0),   ten times, k += W between
 
-    Shapes: `counter` is four int64 tensors with values below 2^32; so is the result. The
-    products wrap mod 2^64 and may be negative; the arithmetic shift then fills hi with ones, which
-    the mask removes.
+    Shapes: `counter` is four int64 tensors with values below 2^32; so is the result. The two words
+    of the key are ints, or tensors that broadcast with the counter. The products wrap mod 2^64 and
+    may be negative; the arithmetic shift then fills hi with ones. c1 and c3 keep the upper half of
+    their product. One mask, after both xors, removes either.
     """
     m0, m1 = MULTIPLIERS
     c0, c1, c2, c3 = counter
     for i in range(ROUNDS):
         k0, k1 = ((k + i * w) & _LOW for k, w in zip(key, WEYL, strict=True))
         p0, p1 = m0 * c0, m1 * c2
-        hi0, hi1 = (p0 >> _HALF) & _LOW, (p1 >> _HALF) & _LOW
-        c0, c1, c2, c3 = hi1 ^ c1 ^ k0, p1 & _LOW, hi0 ^ c3 ^ k1, p0 & _LOW
-    return c0, c1, c2, c3
+        c0, c2 = (c1 ^ k0).bitwise_xor_(p1 >> _HALF), (c3 ^ k1).bitwise_xor_(p0 >> _HALF)
+        c0, c1, c2, c3 = c0.bitwise_and_(_LOW), p1, c2.bitwise_and_(_LOW), p0
+    return c0, c1.bitwise_and_(_LOW), c2, c3.bitwise_and_(_LOW)
 
 
-def bits(key: Key, shape: Shape, start: int = 0, device: Device = None) -> Tensor:
+def bits(key: Key | Keys, shape: Shape, start: int = 0, device: Device = None) -> Tensor:
     """Words start, start + 1, ... of the stream, 32 random bits each. int64 in [0, 2^32).
 
     Word i is lane i mod 4 of the block whose 64-bit counter is i div 4.
@@ -64,17 +70,27 @@ def bits(key: Key, shape: Shape, start: int = 0, device: Device = None) -> Tenso
     check_start(start)
     size = math.prod(shape)
     first, last = start // 4, (start + size + 3) // 4
-    k0, k1, c2, c3 = key.words
     block = torch.arange(first, last, dtype=torch.int64, device=device)
-    upper = (torch.full_like(block, c2), torch.full_like(block, c3))
+    (k0, k1), upper = _words(key, block)
     lanes = philox4x32((block & _LOW, block >> _HALF, *upper), (k0, k1))
-    words = torch.stack(lanes, dim=1).reshape(-1)
+    words = torch.stack(lanes, dim=-1).flatten(-2)
     offset = start - 4 * first
-    return words[offset : offset + size].reshape(shape)
+    return words[..., offset : offset + size].reshape(*words.shape[:-1], *shape)
+
+
+def _words(key: Key | Keys, block: Tensor) -> tuple[tuple[Any, Any], tuple[Tensor, Tensor]]:
+    """The key and the upper half of the counter of each element of `block`."""
+    if isinstance(key, Key):
+        k0, k1, c2, c3 = key.words
+        return (k0, k1), (torch.full_like(block, c2), torch.full_like(block, c3))
+    table = torch.tensor(key.words, dtype=torch.int64).to(block.device)  # (S, 4)
+    k0, k1, *upper = (table[:, i, None] for i in range(4))
+    c2, c3 = (word.expand(-1, len(block)) for word in upper)
+    return (k0, k1), (c2, c3)
 
 
 def uniform(
-    key: Key,
+    key: Key | Keys,
     shape: Shape,
     start: int = 0,
     dtype: torch.dtype = torch.float64,
@@ -85,7 +101,7 @@ def uniform(
 
 
 def normal(
-    key: Key,
+    key: Key | Keys,
     shape: Shape,
     start: int = 0,
     dtype: torch.dtype = torch.float64,
@@ -102,24 +118,30 @@ def normal(
     check_start(start)
     size = math.prod(shape)
     first, last = start // 2, (start + size + 1) // 2
-    u = (bits(key, (last - first, 2), 2 * first, device).to(torch.float64) + 0.5) * 2.0**-32
-    radius, angle = torch.sqrt(-2 * torch.log(u[:, 0])), 2 * math.pi * u[:, 1]
-    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1).reshape(-1)
+    words = bits(key, (last - first, 2), 2 * first, device)
+    u = words.to(torch.float64).add_(0.5).mul_(2.0**-32)
+    radius, angle = torch.log(u[..., 0]).mul_(-2).sqrt_(), 2 * math.pi * u[..., 1]
+    pairs = torch.stack((torch.cos(angle), torch.sin(angle)), dim=-1).mul_(radius[..., None])
+    pairs = pairs.flatten(-2)
     offset = start - 2 * first
-    return pairs[offset : offset + size].reshape(shape).to(as_dtype(dtype))
+    numbers = pairs[..., offset : offset + size].reshape(*pairs.shape[:-1], *shape)
+    return numbers.to(as_dtype(dtype))
 
 
-def bernoulli(key: Key, probs: Tensor, start: int = 0) -> Tensor:
+def bernoulli(key: Key | Keys, probs: Tensor, start: int = 0) -> Tensor:
     """uniform < probs: 1 with probability `probs`, in its shape and dtype.
+
+    With S keys the first axis of `probs` counts them.
 
     The comparison is exact, at 24 bits, for every dtype: 0 never gives 1, and 1 always does.
     """
-    u = uniform(key, tuple(probs.shape), start, device=probs.device)
+    shape = tuple(probs.shape) if isinstance(key, Key) else tuple(probs.shape[1:])
+    u = uniform(key, shape, start, device=probs.device)
     return (u < probs).to(probs.dtype)
 
 
 def dropout_mask(
-    key: Key, shape: Shape, rate: float, start: int = 0, device: Device = None
+    key: Key | Keys, shape: Shape, rate: float, start: int = 0, device: Device = None
 ) -> Tensor:
     """True where a unit is kept, with probability 1 - rate: bits >= round(2^32 rate). bool.
 
@@ -136,7 +158,7 @@ def permutation(key: Key, n: int, device: Device = None) -> Tensor:
 
 
 def draw_eps(
-    key: Key,
+    key: Key | Keys,
     batch_size: int,
     samples: int | None,
     dim: int,

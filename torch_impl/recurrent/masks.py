@@ -34,6 +34,6 @@ def draw_masks(
         for index, width in enumerate(widths):
             stream, start = key.fold_in(name).fold_in(index), first * steps * width
             mask = random.dropout_mask(stream, (batch_size, steps, width), rate, start, device)
-            masks.append(mask.swapaxes(0, 1).contiguous())
+            masks.append(mask.swapaxes(-3, -2).contiguous())
         fields[name] = tuple(masks)
     return Masks(**fields)

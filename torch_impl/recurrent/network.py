@@ -179,7 +179,7 @@ class SoftmaxOutput(Output):
     """
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
-        targets = y.flatten()
+        targets = checks.safe_tokens(y.flatten(), len(self.bias))
         logits = F.linear(h, self.weight, self.bias).flatten(0, 1).to(self.dtype)
         error = F.cross_entropy(logits, targets, reduction="none")
         return error.view(y.shape)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from diptych.names import MODELS
 from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
+from diptych.runs.tables.gpu import gpus
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.speed import speed, step_ratios
 from diptych.runs.tables.trained import (
@@ -51,13 +52,14 @@ def results_page(records: list[Record]) -> str:
         "Regularisation of a large LSTM": regularised(select(records, "best_valid_perplexity")),
         "How many nats a decoder leaves to the code": preference(select(records, "preference")),
         "The laboratory": laboratory(select(records, "truths")),
+        "On a GPU": gpus(select(records, "gpu_report")),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
 
 
 def speed_page(records: list[Record]) -> str:
     """The tables of docs/speed.md: both panels timed in turn."""
-    return "\n\n".join(speed(record) for record in select(records, "rounds"))
+    return "\n\n".join(speed(record) for record in select(records, "speed"))
 
 
 def witness_page(records: list[Record]) -> str:
@@ -88,7 +90,7 @@ def summary(records: list[Record]) -> str:
     for r in select(records, "memory"):
         right = 100 * statistics.mean(r["metrics"]["memory"]["rnn"]["schemes"]["none"]["accuracy"])
         best["rnn"] = f"{right:.0f} % of symbols recalled after 100 steps"
-    ratios = step_ratios(select(records, "rounds"))
+    ratios = step_ratios(select(records, "speed"))
     rows = [
         (f"`{model}`", best.get(model, "–"), *(ratios[model].get(d, "–") for d in DTYPES))
         for model in MODELS

@@ -29,7 +29,6 @@ def main() -> None:
         sys.exit(reason)
     cuda = activate()
     import torch  # noqa: PLC0415
-
     from helpers.pretended_cuda import steps  # noqa: PLC0415
 
     torch.set_num_threads(1)

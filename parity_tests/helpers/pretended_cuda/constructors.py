@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda import rules
 from helpers.pretended_cuda.tensor import CudaTensor
+from torch import Tensor
 
 _PINNED = "_pinned_for_pretended_cuda"
 _tensor, _as_tensor, _asarray = torch.tensor, torch.as_tensor, torch.asarray

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from helpers.pretended_cuda import kernels, rules, syncs
 from helpers.pretended_cuda.tensor import CPU, CudaTensor
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda import rules
 from helpers.pretended_cuda.tensor import CudaTensor
+from torch import Tensor
 
 aten = torch.ops.aten
 Gates = tuple[Tensor, Tensor, Tensor]

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from helpers.pretended_cuda.ledger import LEDGER
+
 from diptych import data, pairs
 from diptych.data import Dataset, Split
 from diptych.runs.config import RunConfig
 from diptych.tasks import make_task
 from diptych.training.step import training_step
 from diptych.training.train import build
-from helpers.pretended_cuda.ledger import LEDGER
 
 EXAMPLES = 70
 """Training images are cut to this number."""

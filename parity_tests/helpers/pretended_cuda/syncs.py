@@ -1,8 +1,8 @@
 """The operations for which the host waits, and the copies between host and device.
 
-A value is read where a number is needed in Python (item, float, bool, tolist) and where the shape of
-a result depends on values (nonzero, masks as indices, unique). Source: the warnings of
-torch.cuda.set_sync_debug_mode, which names the same operations.
+A value is read where a number is needed in Python (item, float, bool, tolist) and where the shape
+of a result depends on values (nonzero, masks as indices, unique).
+Source: torch.cuda.set_sync_debug_mode, which warns of the same operations.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda.ledger import LEDGER
 from helpers.pretended_cuda.rules import INDEXING
 from helpers.pretended_cuda.tensor import CudaTensor
+from torch import Tensor
 
 aten = torch.ops.aten
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda.ledger import LEDGER
+from torch import Tensor
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")

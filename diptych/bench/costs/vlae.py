@@ -1,0 +1,162 @@
+"""FLOPs and bytes of the variational lossy autoencoder: its ResNet encoder and decoder, its flow.
+
+The pixel decoders are in vlae_pixels.py. A 3 x 3 convolution from a to b channels has 2 N 9 a b
+FLOPs for each output pixel, and a layer of a MADE 2 N times the number of its unmasked weights,
+which is about half of them. Every layer of the encoder and the decoder is weight-normalised.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import pairwise
+
+from diptych.bench.costs.layers import (
+    Pair,
+    conv2d,
+    conv_transpose2d,
+    linear,
+    weight_normalised,
+)
+from diptych.bench.costs.part import ADAM, Part, Work, elementwise
+from diptych.bench.costs.vlae_pixels import pixels
+from model_specs.autoregressive.flow import made_degrees
+from model_specs.vlae import KERNEL_SIZE, WITH_FLOW, VLAEConfig
+
+
+def work(config: VLAEConfig, batch_size: int) -> Work:
+    """The work of one step on x (N, 1, H, W) and eps (N, Z), with Adamax."""
+    c, N = config, batch_size
+    values, Z = N * c.height * c.width, c.code_dim
+    latent: list[Part] = []
+    if Z:
+        latent = [*_encoder(c, N), elementwise("z", N * Z, 3), *_decoder(c, N)]
+    if c.latent in WITH_FLOW:
+        latent += _flow(c, N)
+    parts = (
+        *latent,
+        *pixels(c, N),
+        elementwise("likelihood", values, 2),
+        elementwise("KL", N * Z, 2),
+    )
+    return Work(parts, data=values + N * Z, optimizer=ADAM)
+
+
+def _encoder(c: VLAEConfig, N: int) -> list[Part]:
+    """Three blocks of stride 2 with flat blocks between them, and three linear layers."""
+    full, half, quarter, _ = c.sizes
+    _, first, second, third = c.channels
+    H, Z = c.hidden_dim, c.latent_dim
+    return [
+        *_down(N, 1, first, full, is_data=True),
+        *_flat(N, first, half),
+        *_down(N, first, second, half),
+        *_flat(N, second, quarter),
+        *_down(N, second, third, quarter),
+        elementwise("ELU", N * c.features),
+        *_linear("hidden", N, c.features, H),
+        elementwise("ELU", N * H),
+        *_linear("mu", N, H, Z),
+        *_linear("logvar", N, H, Z),
+    ]
+
+
+def _decoder(c: VLAEConfig, N: int) -> list[Part]:
+    """Two linear layers, and three blocks of stride 2 upwards with flat blocks between them."""
+    full, half, quarter, small = c.sizes
+    _, first, second, third = c.channels
+    return [
+        *_linear("decoder hidden", N, c.latent_dim, c.hidden_dim),
+        elementwise("ELU", N * c.hidden_dim),
+        *_linear("decoder features", N, c.hidden_dim, c.features),
+        *_up(N, third, second, small, quarter),
+        *_flat(N, second, quarter),
+        *_up(N, second, first, quarter, half),
+        *_flat(N, first, half),
+        *_up(N, first, c.context_maps, half, full),
+    ]
+
+
+def _flow(c: VLAEConfig, N: int) -> list[Part]:
+    """The MADE of each step: masked linear layers with ReLUs between them."""
+    outputs = 1 if c.flow_mean_only else 2
+    parts: list[Part] = []
+    for order in c.flow.orders:
+        degrees = made_degrees(order, c.flow_hidden_dim, c.flow_hidden_layers, outputs)
+        for inner, outer in pairwise(degrees):
+            ascending = sorted(inner)
+            unmasked = sum(bisect_right(ascending, degree) for degree in outer)
+            parts.append(linear("MADE", N, len(inner), len(outer), unmasked=unmasked))
+            parts.append(elementwise("ReLU, or shift", N * len(outer)))
+    return parts
+
+
+def _linear(name: str, N: int, inputs: int, outputs: int) -> tuple[Part, Part]:
+    return weight_normalised(linear(name, N, inputs, outputs), outputs)
+
+
+def _convolution(
+    N: int, a: int, b: int, size: Pair, *, stride: int = 1, is_data: bool = False
+) -> tuple[Part, Part]:
+    part = conv2d(
+        f"convolution {a} -> {b}",
+        N,
+        (a, b),
+        (KERNEL_SIZE, KERNEL_SIZE),
+        size,
+        stride=stride,
+        padding=(1, 1),
+        grad_channels=0 if is_data else None,
+    )
+    return weight_normalised(part, b)
+
+
+def _transposed(N: int, a: int, b: int, small: Pair, large: Pair) -> tuple[Part, Part]:
+    part = conv_transpose2d(
+        f"transposed convolution {a} -> {b}",
+        N,
+        (a, b),
+        KERNEL_SIZE,
+        small,
+        large,
+        stride=2,
+        padding=1,
+    )
+    return weight_normalised(part, b)
+
+
+def _flat(N: int, channels: int, size: Pair) -> list[Part]:
+    """x + f_2(elu(f_1(elu(x))))"""
+    values = N * channels * size[0] * size[1]
+    branch = [
+        part
+        for _ in range(2)
+        for part in (elementwise("ELU", values), *_convolution(N, channels, channels, size))
+    ]
+    return [*branch, elementwise("residual", values, 2)]
+
+
+def _down(N: int, a: int, b: int, size: Pair, *, is_data: bool = False) -> list[Part]:
+    """A residual block of stride 2; the first one reads the image, without an ELU."""
+    half = (size[0] + 1) // 2, (size[1] + 1) // 2
+    values = N * b * half[0] * half[1]
+    return [
+        *([] if is_data else [elementwise("ELU", N * a * size[0] * size[1])]),
+        *_convolution(N, a, b, size, stride=2, is_data=is_data),
+        elementwise("ELU", values),
+        *_convolution(N, b, b, half),
+        *_convolution(N, a, b, size, stride=2, is_data=is_data),
+        elementwise("residual", values, 2),
+    ]
+
+
+def _up(N: int, a: int, b: int, small: Pair, large: Pair) -> list[Part]:
+    """A residual block with transposed convolutions of stride 2."""
+    values = N * b * large[0] * large[1]
+    return [
+        elementwise("ELU", N * a * small[0] * small[1]),
+        *_transposed(N, a, b, small, large),
+        elementwise("ELU", values),
+        *_convolution(N, b, b, large),
+        *_transposed(N, a, b, small, large),
+        elementwise("residual", values, 2),
+    ]
