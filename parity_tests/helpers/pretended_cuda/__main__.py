@@ -32,7 +32,7 @@ def main() -> None:
     from helpers.pretended_cuda import steps  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    models = options.models or list(steps.SMALL)
+    models = options.models or list(steps.MODELS)
     results = {m: steps.count(m, cuda, norm=options.norm, amp=options.amp) for m in models}
     if options.json:
         print(json.dumps(results, indent=1))
