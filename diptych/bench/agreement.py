@@ -17,7 +17,7 @@ import numpy as np
 from diptych.arrays import leaves, to_numpy
 from diptych.bench.case import KEY, Case
 from diptych.bench.passes import INPUT, NumpyBackward, TorchBackward
-from diptych.bench.recurrent import PLAIN
+from diptych.bench.plain_steps import NAME as PLAIN
 from diptych.bench.steps import Arrays
 from diptych.options.options import Options
 from diptych.parity.comparing.items import Item, TensorComparison

@@ -8,11 +8,12 @@ import torch
 from helpers.small_text_runs import CELLS, TOLERANCE
 
 from diptych import bench, pairs
-from diptych.arrays import map_arrays, to_numpy
+from diptych.arrays import to_numpy
 from diptych.bench import case as cases
-from diptych.bench import recurrent, steps
+from diptych.bench import plain, recurrent, steps
 from diptych.bench.case import KEY
-from diptych.bench.recurrent import PARTS, PLAIN
+from diptych.bench.plain_steps import NAME as PLAIN
+from diptych.bench.recurrent import PARTS
 from diptych.parity.measures.rows import normwise
 
 OPERATIONS = (*steps.OPERATIONS, *PARTS)
@@ -44,7 +45,9 @@ def small_pair(monkeypatch):
         changes |= {"left": record("numpy", pair.left), "right": record("torch", pair.right)}
         small = dataclasses.replace(pair, sizes={SIZE: (config, 3)}, **changes)
         monkeypatch.setitem(pairs.PAIRS, cell, small)
-        monkeypatch.setattr(recurrent, "Plain", record(PLAIN, recurrent.Plain))
+        recorded = record(PLAIN, plain.PlainRecurrent)
+        monkeypatch.setitem(plain.PLAIN, cell, recorded)
+        monkeypatch.setattr(recurrent, "PlainRecurrent", recorded)
         return models
 
     return make
@@ -126,14 +129,8 @@ def test_both_panels_compute_the_same(small_pair, monkeypatch, cell, operation):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_plain_module_computes_the_gradients_of_the_pair(small_pair, cell):
-    """Without dropout and from a zero state, as the plain module starts."""
-    batch = pairs.get(cell).batch
-
-    def batch_with_zero_state(*arguments):
-        with_state = batch(*arguments)
-        return with_state._replace(state=map_arrays(np.zeros_like, with_state.state))
-
-    models = small_pair(cell, "none", batch=batch_with_zero_state)
+    """Without dropout."""
+    models = small_pair(cell, "none")
     for name in BACKENDS:
         run = bench.build(bench.Case(cell, SIZE, 3, "float64"), "gradients", name)
         run(), run()  # gradients are not added up over calls
@@ -145,13 +142,13 @@ def test_the_plain_module_has_dropout_where_the_pair_does(small_pair, monkeypatc
     """Before the first layer, after the last one, and, by torch's own dropout, in between."""
     models, calls = small_pair(cell), []
     runs = build(cell, "gradients")
-    dropout = recurrent.F.dropout
+    dropout = plain.F.dropout
 
     def recorded(x, rate):
         calls.append((tuple(x.shape), rate))
         return dropout(x, rate)
 
-    monkeypatch.setattr(recurrent.F, "dropout", recorded)
+    monkeypatch.setattr(plain.F, "dropout", recorded)
     runs[PLAIN]()
     masks = models["numpy"].draw_noise(KEY, 3).inputs
     assert calls == [(masks[0].shape, 0.4), (masks[-1].shape, 0.4)] and len(masks) == 3

@@ -8,7 +8,7 @@ import pytest
 from helpers.bench_in_process import WorkerInProcess
 
 from diptych import bench, pairs
-from diptych.bench import autoregressive, backends, clock, measure, points
+from diptych.bench import autoregressive, backends, clock, distance, measure, peaks, points
 from diptych.runs import results
 from diptych.runs.environment import command_line
 from model_specs.lstm import LSTMConfig
@@ -26,6 +26,7 @@ SMALL = {
 SPEED = {
     *("model", "config", "batch", "dtype", "operation", "backend", "preset", "ms", "ms_iqr"),
     *("rounds", "calls", "ratio", "per_second", "unit", "host_mib", "device_mib"),
+    *("flops", "bytes", "roofline", "bound"),
 }
 COMPARED = {
     *("model", "config", "batch", "dtype", "operation", "backend"),
@@ -33,8 +34,11 @@ COMPARED = {
 }
 CUT = {"model", "config", "batch", "dtype", "backend", "reason"}
 CROSSOVERS = {"model", "config", "dtype", "backend", "batch", "text"}
+PEAKS = {"device", "dtype", "flops", "bytes"}
+TOP = {"model", "config", "batch", "dtype", "backend", "name", "share"}
 METRICS = {
     *("threads", "device", "quick", "base", "speed", "compared", "cut", "crossovers"),
+    *("peaks", "top"),
 }
 
 
@@ -44,7 +48,9 @@ def small(monkeypatch):
     for model, sizes in SMALL.items():
         small_pair = dataclasses.replace(pairs.get(model), sizes=sizes)
         monkeypatch.setitem(pairs.PAIRS, model, small_pair)
-    monkeypatch.setattr(measure, "WorkerProcess", WorkerInProcess)
+    for module in (measure, distance):
+        monkeypatch.setattr(module, "WorkerProcess", WorkerInProcess)
+    monkeypatch.setattr(peaks, "measure", lambda *a, **k: peaks.Peak(1e10, 1e9))
     monkeypatch.setattr(clock, "SETTLE", 0.0)
     monkeypatch.setattr(clock, "REST", 0.0)
     monkeypatch.setattr(clock, "CALLS", 1)
@@ -66,14 +72,16 @@ def test_the_keys_of_the_metrics_are_stable(small, run, tmp_path):
     rows = record["metrics"]["speed"]
     assert all(set(row) == SPEED for row in rows)
     assert all(set(row) == COMPARED for row in record["metrics"]["compared"])
-    assert all(set(row) == CROSSOVERS for row in record["metrics"]["crossovers"])
+    for name, keys in {"crossovers": CROSSOVERS, "peaks": PEAKS, "top": TOP}.items():
+        assert record["metrics"][name], name
+        assert all(set(row) == keys for row in record["metrics"][name])
     timed = {tuple(row[k] for k in ("model", "batch", "dtype", "backend")) for row in rows}
     compared = {
         tuple(row[k] for k in ("model", "batch", "dtype", "backend"))
         for row in record["metrics"]["compared"]
     }
     assert timed == compared, "what was not compared is not timed"
-    assert len(timed) == 2 * 3 * 2 * 2  # models, batches, dtypes, backends
+    assert len(timed) == 2 * 3 * 2 * 3  # models, batches, dtypes, backends
     for row in rows:
         assert row["ms"] > 0 and row["calls"] >= row["rounds"] == 1
         words = 4 if row["model"] == "lstm" else 1
@@ -84,6 +92,8 @@ def test_the_keys_of_the_metrics_are_stable(small, run, tmp_path):
         )
         if row["backend"] == "torch":
             assert row["ratio"] == 1
+        least = max(row["flops"] / 1e10, row["bytes"] / 1e9)
+        assert row["roofline"] == pytest.approx(1e3 * least / row["ms"])
     assert "mlp_vae 7-5-2, float32: ms of a step" in out and str(file) in out
     assert written(tmp_path / "page") == {
         "index.html",
@@ -105,6 +115,7 @@ def test_the_page_holds_its_style_and_its_figures(small, run, tmp_path):
 def test_parts_and_plain_torch_are_compared_and_timed(small, run, tmp_path):
     file = tmp_path / "speed.json"
     command = ["bench", "vlae", "lstm", "--parts", "--no-compiled", "--rounds", 1, "--sizes", "3"]
+    command += ["--dtype", "float64"]
     status, _, error = run(*command, "--json", file, "--out", tmp_path / "page")
     assert status == 0, error
     metrics = results.read(file)["metrics"]
@@ -201,12 +212,12 @@ def test_a_size_at_which_a_backend_fails_is_cut(small, run, tmp_path, monkeypatc
 
 def test_a_gpu_adds_its_backends_to_those_of_the_cpu():
     on_cpu = backends.names_for("cpu")
-    assert on_cpu == ["numpy", "torch", "torch compiled"]
+    assert on_cpu == ["numpy", "torch", "torch compiled", "plain torch"]
     assert backends.names_for("cuda")[: len(on_cpu)] == on_cpu
     assert {"torch cuda", "torch cuda compiled", "torch cuda captured"} < {
         *backends.names_for("cuda")
     }
-    assert "plain torch" in backends.names_for("cpu", parts=True, compiled=False)
+    assert backends.names_for("cpu", plain=False, compiled=False) == ["numpy", "torch"]
 
 
 def test_the_memory_of_the_machine_is_known_or_none():

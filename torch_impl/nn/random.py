@@ -47,8 +47,8 @@ def philox4x32(
 
     Shapes: `counter` is four int64 tensors with values below 2^32; so is the result. The two words
     of the key are ints, or tensors that broadcast with the counter. The products wrap mod 2^64 and
-    may be negative; the arithmetic shift then fills hi with ones, and c1 and c3 keep the upper half
-    of their product: one mask after both xors removes either.
+    may be negative; the arithmetic shift then fills hi with ones. c1 and c3 keep the upper half of
+    their product. One mask, after both xors, removes either.
     """
     m0, m1 = MULTIPLIERS
     c0, c1, c2, c3 = counter
@@ -118,7 +118,8 @@ def normal(
     check_start(start)
     size = math.prod(shape)
     first, last = start // 2, (start + size + 1) // 2
-    u = bits(key, (last - first, 2), 2 * first, device).to(torch.float64).add_(0.5).mul_(2.0**-32)
+    words = bits(key, (last - first, 2), 2 * first, device)
+    u = words.to(torch.float64).add_(0.5).mul_(2.0**-32)
     radius, angle = torch.log(u[..., 0]).mul_(-2).sqrt_(), 2 * math.pi * u[..., 1]
     pairs = torch.stack((torch.cos(angle), torch.sin(angle)), dim=-1).mul_(radius[..., None])
     pairs = pairs.flatten(-2)

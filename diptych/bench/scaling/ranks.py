@@ -7,23 +7,22 @@ under torchrun; a batch has the same number of examples whatever the number of r
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from diptych.bench.scaling.processes import environment
-
-MODELS = {"mlp_vae": 512, "conv_vae": 64}
-"""The models whose batch can be divided, with the examples of a batch in all."""
 LAYOUTS = ((1, 1), (1, 2), (2, 1))
 """(ranks, threads of each): one thread, the same process with two, and two ranks with one each."""
+STEPS, QUICK_STEPS = 40, 5
+ROOT = str(Path(__file__).parents[3])
 
 
 @dataclass(frozen=True)
 class RankRow:
-    """Seconds of a step of one layout; the speed-up is over one rank with one thread."""
+    """Milliseconds of a step of one layout; the speed-up is over one rank with one thread."""
 
     model: str
     batch: int
@@ -37,33 +36,38 @@ class RankRow:
 def run_ranks(
     dtype: str = "float32", *, quick: bool = False, progress: Callable[[str], None] | None = None
 ) -> list[RankRow]:
-    """Time every model and layout in processes of its own."""
-    rows: list[RankRow] = []
-    for model, batch in MODELS.items():
-        first = 0.0
-        for ranks, threads in LAYOUTS:
-            if progress:
-                progress(f"{model}, {ranks} ranks of {threads} threads")
-            seconds = _seconds(model, batch, dtype, ranks, threads, 5 if quick else 30)
-            first = first or seconds
-            rows.append(
-                RankRow(model, batch, dtype, ranks, threads, 1e3 * seconds, first / seconds)
-            )
-    return rows
+    """Time every model whose batch can be divided, in every layout.
+
+    Raises: RuntimeError with the last lines of a process that failed.
+    """
+    measured = {}
+    for ranks, threads in LAYOUTS:
+        if progress:
+            progress(f"data-parallel: {ranks} ranks of {threads} threads")
+        steps = QUICK_STEPS if quick else STEPS
+        measured[ranks, threads] = _measure(dtype, ranks, threads, steps)
+    first = measured[LAYOUTS[0]]
+    return [
+        RankRow(model, batch, dtype, ranks, threads, 1e3 * seconds, first[model][1] / seconds)
+        for model in first
+        for (ranks, threads), result in measured.items()
+        for batch, seconds in [result[model]]
+    ]
 
 
-def _seconds(model: str, batch: int, dtype: str, ranks: int, threads: int, steps: int) -> float:
-    """Median seconds of a step. Raises: RuntimeError with the last lines of a process that failed."""
+def _measure(dtype: str, ranks: int, threads: int, steps: int) -> dict[str, tuple[int, float]]:
+    """The batch size and the median seconds of a step of each model."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    arguments: list[Any] = [model, batch, dtype, steps]
-    command = [*launcher, "--nproc-per-node", str(ranks), "-m", "diptych.bench.scaling.rank_worker"]
+    worker = ["-m", "diptych.bench.scaling.rank_worker", dtype, str(steps)]
+    paths = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     result = subprocess.run(
-        [*command, *map(str, arguments)],
+        [*launcher, "--nproc-per-node", str(ranks), *worker],
         capture_output=True,
         text=True,
-        env=environment(threads),
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)},
         check=False,
     )
     if result.returncode != 0:
-        raise RuntimeError(f"{model}: {ranks} ranks failed: {result.stderr[-500:]}")
-    return float(json.loads(result.stdout.splitlines()[-1]))
+        raise RuntimeError(f"{ranks} ranks failed: {result.stderr[-500:]}")
+    answer: dict[str, tuple[int, float]] = json.loads(result.stdout.splitlines()[-1])
+    return answer

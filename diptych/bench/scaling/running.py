@@ -1,21 +1,19 @@
-"""Run the sweeps, each by each backend in a process of its own, and fit their exponents."""
+"""Run the sweeps, each backend in a process of its own, and fit their exponents."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from diptych import pairs
 from diptych.bench.costs import cost
+from diptych.bench.protocol import WorkerProcess
 from diptych.bench.scaling.fits import Fit, fit
-from diptych.bench.scaling.operations import BACKENDS
-from diptych.bench.scaling.processes import environment
 from diptych.bench.scaling.sweeps import STEP, SWEEPS, Sweep
 
 ROUNDS, QUICK_ROUNDS = 5, 2
+BACKENDS = ("numpy", "torch")
 
 Progress = Callable[[str, int, int], None]
 """A function (what is timed, sweeps done, sweeps in all)"""
@@ -46,35 +44,27 @@ def run(
     quick: bool = False,
     progress: Progress | None = None,
 ) -> list[Row]:
-    """Time every sweep with every backend and dtype on the CPU.
+    """Time every sweep with every backend of diptych.bench and every dtype.
 
-    `progress` is called before each. The quick form has three values a sweep and takes under a
-    minute. Raises: RuntimeError with the last lines of a process that failed.
+    `progress` is called before each. The quick form has three values a sweep.
+    Raises: WorkerError with the reason of a process that failed.
     """
-    jobs = [(s, d, b) for s in sweeps for d in dtypes for b in backends]
-    rows = []
-    for i, (sweep, dtype, backend) in enumerate(jobs):
-        if progress:
-            progress(f"{sweep.name}, {backend} {dtype}", i, len(jobs))
-        rows.append(_row(sweep, dtype, backend, threads, quick))
+    total, rows = len(backends) * len(dtypes) * len(sweeps), []
+    for backend in backends:
+        with closing(WorkerProcess(threads)) as worker:
+            for dtype in dtypes:
+                for sweep in sweeps:
+                    if progress:
+                        progress(f"{sweep.name}, {backend} {dtype}", len(rows), total)
+                    rows.append(_row(worker, sweep, dtype, backend, quick))
     return rows
 
 
-def _row(sweep: Sweep, dtype: str, backend: str, threads: int, quick: bool) -> Row:
+def _row(worker: WorkerProcess, sweep: Sweep, dtype: str, backend: str, quick: bool) -> Row:
     values = sweep.quick().values if quick else sweep.values
-    request = {"sweep": SWEEPS.index(sweep), "values": values, "dtype": dtype, "backend": backend}
-    request["rounds"] = QUICK_ROUNDS if quick else ROUNDS
-    result = subprocess.run(
-        [sys.executable, "-m", "diptych.bench.scaling.worker"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        env=environment(threads),
-        check=False,
-    )
-    if result.returncode != 0:
-        raise RuntimeError(f"{sweep.name}, {backend} {dtype}: {result.stderr[-500:]}")
-    seconds = json.loads(result.stdout)
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    request = {"values": values, "dtype": dtype, "backend": backend, "rounds": rounds}
+    seconds = worker.ask(do="sweep", sweep=SWEEPS.index(sweep), **request)["seconds"]
     ms = [1e3 * number for number in seconds]
     growth, flops = fit(values, seconds), _flops_exponent(sweep, values)
     return Row(sweep.model, sweep.axis, sweep.operation, backend, dtype, values, ms, growth, flops)

@@ -191,7 +191,8 @@ class ResidentStep:
     def _numbers(self, number: int, count: int, rate: float) -> Tensor:
         """The numbers of the optimiser for these steps. -> (S, numbers of a step)"""
         rows = [self.rule.numbers(rate, step + 1) for step in range(number, number + count)]
-        return torch.tensor(rows, dtype=self.panel.model.dtype).to(self.device)
+        numbers = torch.tensor(rows, dtype=self.panel.model.dtype)
+        return numbers.to(self.device, non_blocking=True)
 
     def _step(self, block: Block) -> None:
         """One training step in tensors alone, without a value that the host has to know."""
