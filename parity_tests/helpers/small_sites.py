@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from diptych.site.build import jinja_environment
+from diptych.site.look import jinja_environment
 from diptych.site.home.home import home_files
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
