@@ -1,6 +1,6 @@
 """A plugin of pytest with which the tests for a GPU run on the pretended device.
 
-    PYTHONPATH=parity_tests python -m pytest -p no:xdist -p helpers.pretended_cuda.plugin PATHS -k cuda
+    PYTHONPATH=parity_tests python -m pytest -p helpers.pretended_cuda.plugin PATHS -k cuda
 
 pytest imports it before any conftest.py, and thereby before torch.
 """
