@@ -109,19 +109,6 @@ class Worker:
 
         return {"seconds": times(**request)}
 
-    def peak(self, **request: Any) -> Answer:
-        """Measure the peak rates of a library with the threads of this process."""
-        from diptych.bench import peaks  # noqa: PLC0415
-
-        return dict(vars(peaks.measure(**request)))
-
-    def profile(self, operation: str, backend: str, count: int) -> Answer:
-        """Profile an operation of the case: the rows that take most of its time."""
-        from diptych.bench import profiles  # noqa: PLC0415
-
-        profile = profiles.profile(self._operation(operation), backend, count)
-        return vars(profile) | {"rows": [row._asdict() for row in profile.rows]}
-
     def _operation(self, name: str) -> Callable[[], Any]:
         if name not in self.operations:
             from diptych.bench.workloads import build  # noqa: PLC0415

@@ -24,7 +24,6 @@ from numpy_ref.nn.functional import ReLU, linear, row_blocks
 from numpy_ref.nn.init import fan_in_uniform
 from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
 
-
 BLOCK = 40_960
 """Weights of a masked layer at a time: 64 of 640 outputs, few enough to stay in the cache."""
 

@@ -1,8 +1,7 @@
-"""Every operation of the device: its tensors are checked, its events counted, its numbers computed
-on the CPU.
+"""Run the operations of the device: check their tensors, count their events, compute on the CPU.
 
-Autograd, autocast and the operations that torch composes from others stand above this level, and run
-as for CUDA.
+Autograd, autocast and the operations that torch composes from others stand above this level. They
+run as for CUDA.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from helpers.pretended_cuda import kernels, rules, syncs
 from helpers.pretended_cuda.tensor import CPU, CudaTensor
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 
@@ -66,7 +64,7 @@ def execute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _change_view(func, args, kwargs)
     run = kernels.REPLACED.get(func, func)
     result = run(*_numbers(args), **{name: _numbers(value) for name, value in kwargs.items()})
-    if func in syncs.NUMBERS or (device is not None and device.type == "cpu"):
+    if device is not None and device.type == "cpu":
         return result
     known: dict[int, Tensor] = {id(t.numbers): t for t in cuda} | {id(t): t for t in cpu}
     return _wrapped(result, known)

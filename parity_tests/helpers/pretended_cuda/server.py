@@ -36,9 +36,9 @@ def main() -> None:
 def _import_all() -> None:
     """Import what the requests need. No backward pass may run: a fork could run no other."""
     import torch  # noqa: PLC0415
+    from helpers.pretended_cuda import situations, steps  # noqa: F401, PLC0415
 
     import diptych.parity.registered  # noqa: F401, PLC0415
-    from helpers.pretended_cuda import situations, steps  # noqa: F401, PLC0415
 
     torch.set_num_threads(1)
     torch.optim.Adam([torch.zeros(1)])  # imports torch.compile

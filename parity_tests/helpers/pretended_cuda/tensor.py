@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda.ledger import LEDGER
+from torch import Tensor
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -77,6 +76,9 @@ class CudaTensor(Tensor):
     def __repr__(self, **options: Any) -> str:  # type: ignore[override]
         LEDGER.record("synchronisation", "repr")
         return f"{self.numbers!r} on cuda:0"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.dim() == 0 else repr(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) not in memo:
