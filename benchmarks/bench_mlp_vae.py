@@ -1,7 +1,6 @@
 """The MLP VAE under pytest-benchmark: forward, forward and backward, whole step (`make bench`).
 
-For ratios use `diptych bench mlp_vae`, which times the implementations in turn; this suite does
-not.
+For ratios use `diptych bench mlp_vae`, which times the backends in turn; this suite does not.
 """
 
 import pytest
@@ -9,16 +8,18 @@ import torch
 
 from diptych import bench, pairs
 
-IMPLEMENTATIONS = ["numpy", "torch cpu", "torch cpu compiled"]
-IMPLEMENTATIONS += ["torch cuda", "torch cuda compiled"] if torch.cuda.is_available() else []
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", bench.names_for(DEVICE))
 @pytest.mark.parametrize("operation", bench.operations("mlp_vae"))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", pairs.get("mlp_vae").sizes)
-def test_mlp_vae(benchmark, size, dtype, operation, implementation):
-    load = bench.workload("mlp_vae", size, dtype, operation, compiled="compiled" in implementation)
-    benchmark.group = load.name
+def test_mlp_vae(benchmark, size, dtype, operation, backend):
+    case = bench.Case("mlp_vae", size, pairs.get("mlp_vae").sizes[size][1], dtype)
+    if not bench.takes(case, operation, backend):
+        pytest.skip(f"{backend} has no {operation} of mlp_vae")
+    benchmark.group = f"{size} {dtype} {operation}"
     benchmark.extra_info["threads"] = torch.get_num_threads()
-    benchmark.pedantic(load.runs[implementation], rounds=100, warmup_rounds=5)
+    run = bench.build(case, operation, backend)
+    benchmark.pedantic(run, rounds=100, warmup_rounds=5)

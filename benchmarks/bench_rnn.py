@@ -1,24 +1,25 @@
 """The tanh RNN under pytest-benchmark: whole steps, recurrent body and output layer apart.
 
-For ratios use `diptych bench rnn`, which times the implementations in turn; this suite does not.
+For ratios use `diptych bench rnn`, which times the backends in turn; this suite does not.
 """
 
 import pytest
 import torch
 
 from diptych import bench, pairs
-from diptych.bench.recurrent import PLAIN
 
-IMPLEMENTATIONS = ["numpy", "torch cpu", PLAIN]
-IMPLEMENTATIONS += ["torch cuda", f"{PLAIN} cuda"] if torch.cuda.is_available() else []
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", bench.names_for(DEVICE))
 @pytest.mark.parametrize("operation", bench.operations("rnn"))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", pairs.get("rnn").sizes)
-def test_rnn(benchmark, size, dtype, operation, implementation):
-    load = bench.workload("rnn", size, dtype, operation)
-    benchmark.group = load.name
+def test_rnn(benchmark, size, dtype, operation, backend):
+    case = bench.Case("rnn", size, pairs.get("rnn").sizes[size][1], dtype)
+    if not bench.takes(case, operation, backend):
+        pytest.skip(f"{backend} has no {operation} of rnn")
+    benchmark.group = f"{size} {dtype} {operation}"
     benchmark.extra_info["threads"] = torch.get_num_threads()
-    benchmark.pedantic(load.runs[implementation], rounds=10, warmup_rounds=2)
+    run = bench.build(case, operation, backend)
+    benchmark.pedantic(run, rounds=10, warmup_rounds=2)

@@ -1,26 +1,25 @@
 """The VLAE under pytest-benchmark: whole, its parts, and sampling (`make bench`).
 
-For ratios use `diptych bench vlae`, which times the implementations in turn; this suite does not.
+For ratios use `diptych bench vlae`, which times the backends in turn; this suite does not.
 """
 
 import pytest
 import torch
 
 from diptych import bench, pairs
-from diptych.bench import whole
 
-IMPLEMENTATIONS = ["numpy", "torch cpu", "torch cpu compiled"]
-IMPLEMENTATIONS += ["torch cuda", "torch cuda compiled"] if torch.cuda.is_available() else []
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("backend", bench.names_for(DEVICE))
 @pytest.mark.parametrize("operation", bench.operations("vlae"))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", pairs.get("vlae").sizes)
-def test_vlae(benchmark, size, dtype, operation, implementation):
-    if "compiled" in implementation and operation not in whole.OPERATIONS:
-        pytest.skip("a part alone is not compiled")
-    load = bench.workload("vlae", size, dtype, operation, compiled="compiled" in implementation)
-    benchmark.group = load.name
+def test_vlae(benchmark, size, dtype, operation, backend):
+    case = bench.Case("vlae", size, pairs.get("vlae").sizes[size][1], dtype)
+    if not bench.takes(case, operation, backend):
+        pytest.skip(f"{backend} has no {operation} of vlae")
+    benchmark.group = f"{size} {dtype} {operation}"
     benchmark.extra_info["threads"] = torch.get_num_threads()
-    benchmark.pedantic(load.runs[implementation], rounds=10, warmup_rounds=2)
+    run = bench.build(case, operation, backend)
+    benchmark.pedantic(run, rounds=10, warmup_rounds=2)

@@ -1,14 +1,13 @@
-"""Benchmarks of the variational lossy autoencoder: whole, in parts, and sampling.
+"""The parts of the variational lossy autoencoder, and sampling from it.
 
 Parts have the sizes of the benchmarked config and batch: the masked convolution is a layer of the
-PixelCNN, of type B; the flow is that of the prior. The optimiser is Adamax, as in Chen et al. 2016.
+PixelCNN, of type B; the flow is that of the prior.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,11 +19,9 @@ import numpy_ref.autoregressive.pixel_cnn
 import torch_impl.autoregressive.flow
 import torch_impl.autoregressive.pixel_cnn
 from diptych import weights
-from diptych.bench import whole
-from diptych.bench.passes import numpy_backward, torch_backward
-from diptych.bench.whole import KEY
-from diptych.bench.workload import Runs, Workload
-from diptych.pairs.pair import Pair
+from diptych.bench import clock
+from diptych.bench.case import KEY, Case
+from diptych.bench.passes import NumpyBackward, TorchBackward
 from model_specs.vlae import VLAEConfig
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
@@ -98,59 +95,48 @@ INVERSE = "flow, inverse"
 SAMPLING = f"sampling, {IMAGES} images"
 NAIVE = f"sampling, {IMAGES} images, one pixel by a full pass"
 """One step of a sampling loop without a cache."""
-OPERATIONS = (*whole.OPERATIONS, *PARTS, INVERSE, SAMPLING, NAIVE)
+DRAWS = (SAMPLING, NAIVE)
+"""Parts that draw pixels."""
+OPERATIONS = (*PARTS, INVERSE, *DRAWS)
 
 
-def runs(
-    pair: Pair,
-    config: Any,
-    batch_size: int,
-    dtype: str,
-    operation: str,
-    devices: list[str],
-    compiled: bool,
-) -> Runs:
-    """Return a callable for each implementation; parts and samplers are not compiled."""
-    if operation in whole.OPERATIONS:
-        return whole.runs(
-            pair, config, batch_size, dtype, operation, devices, compiled, optimizer="Adamax"
-        )
+def part(case: Case, operation: str, backend: str, device: str) -> Callable[[], Any]:
+    """One of OPERATIONS by one backend; parts and samplers are not compiled."""
     if operation in PARTS:
-        return _part(PARTS[operation], config, batch_size, dtype, devices)
+        return _part(PARTS[operation], case, backend, device)
     draw = {INVERSE: _inverse, SAMPLING: _sampling, NAIVE: _naive}[operation]
-    callables = {"numpy": draw(pair.left(config, KEY, dtype=dtype), batch_size)}
-    for device in devices:
-        right = pair.right(config, KEY, dtype=dtype, device=device)
-        callables[f"torch {device}"] = _without_gradients(draw(right, batch_size), device)
-    return callables
+    if backend == "numpy":
+        return draw(case.pair.left(case.config, KEY, dtype=case.dtype), case.batch_size)
+    right = case.pair.right(case.config, KEY, dtype=case.dtype, device=device)
+    return _without_gradients(draw(right, case.batch_size), device)
 
 
-def _part(part: Part, config: VLAEConfig, count: int, dtype: str, devices: list[str]) -> Runs:
-    left = part.left(config, dtype=dtype)
+def _part(part: Part, case: Case, backend: str, device: str) -> Callable[[], Any]:
+    dtype = as_dtype(case.dtype)
+    left = part.left(case.config, dtype=case.dtype)
     normal(left, KEY, std=0.05)
-    x = random.normal(KEY.fold_in("x"), (count, *part.input_shape(config)), dtype=as_dtype(dtype))
+    shape = (case.batch_size, *part.input_shape(case.config))
+    x = random.normal(KEY.fold_in("x"), shape, dtype=dtype)
     left_forward = partial(getattr(left, part.method), x)
     y, _ = left_forward()
     ys = y if isinstance(y, tuple) else (y,)
     key = KEY.fold_in("dy")
     dy = [random.normal(key.fold_in(i), y.shape, dtype=y.dtype) for i, y in enumerate(ys)]
-    callables = {"numpy": numpy_backward(left, left_forward, *dy)}
-    for device in devices:
-        right = part.right(config, dtype=dtype, device=device)
-        weights.transfer(left, right)
-        x_right, *dy_right = (torch.from_numpy(array).to(device) for array in (x, *dy))
-        callables[f"torch {device}"] = torch_backward(
-            right, partial(getattr(right, part.method), x_right), *dy_right, inputs=(x_right,)
-        )
-    return callables
+    if backend == "numpy":
+        return NumpyBackward(left, left_forward, *dy)
+    right = part.right(case.config, dtype=case.dtype, device=device)
+    weights.transfer(left, right)
+    x_right, *dy_right = (torch.from_numpy(array).to(device) for array in (x, *dy))
+    return TorchBackward(
+        right, partial(getattr(right, part.method), x_right), *dy_right, inputs=(x_right,)
+    )
 
 
 def _without_gradients(draw: Callable[[], Any], device: str) -> Callable[[], Any]:
     def run() -> Any:
         with torch.no_grad():
             sample = draw()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        clock.wait(torch.device(device))
         return sample
 
     return run
@@ -207,12 +193,3 @@ def _sample_and_inputs(model: Any) -> tuple[Any, Any, Any]:
     eps = random.normal(KEY.fold_in("z"), (IMAGES, model.code_dim), dtype=model.dtype)
     maps, _ = model.decoder(model.latent.generate(eps))
     return x, maps, random.uniform(KEY.fold_in("x"), x.shape, dtype=model.dtype)
-
-
-def add_naive_ratio(metrics: dict[str, Any], load: Workload, config: VLAEConfig) -> None:
-    """Add "times_naive" to the sampling metrics: the time of a full pass for each pixel, divided by
-    the time of our sampler."""
-    sampling = replace(load, operation=SAMPLING).name
-    for implementation, result in metrics[sampling].items():
-        naive = config.height * config.width * metrics[load.name][implementation]["ms"]
-        result["times_naive"] = naive / result["ms"]

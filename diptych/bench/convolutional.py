@@ -1,4 +1,4 @@
-"""Benchmarks of the convolutional VAE, whole and layer by layer, beside torch's own layers.
+"""The layers of the convolutional VAE one by one, beside torch's own layers.
 
 A layer is timed forward and backward with all its gradients, on images of the shape in its name.
 """
@@ -16,11 +16,8 @@ import numpy_ref.nn.convolution
 import numpy_ref.nn.layers
 import torch_impl.nn.layers
 from diptych import weights
-from diptych.bench import whole
-from diptych.bench.passes import numpy_backward, torch_backward
-from diptych.bench.whole import KEY
-from diptych.bench.workload import Runs
-from diptych.pairs.pair import Pair
+from diptych.bench.case import KEY, Case
+from diptych.bench.passes import NumpyBackward, TorchBackward
 from numpy_ref.nn import random
 from numpy_ref.nn.module import Module, as_dtype
 
@@ -57,33 +54,20 @@ LAYERS = {
         numpy_ref.nn.layers.BatchNorm2d, nn.BatchNorm2d, (128,), (64, 128, 16, 16)
     ),
 }
-OPERATIONS = (*whole.OPERATIONS, *LAYERS)
 
 
-def runs(
-    pair: Pair,
-    config: Any,
-    batch_size: int,
-    dtype: str,
-    operation: str,
-    devices: list[str],
-    compiled: bool,
-) -> Runs:
-    """Return a callable for each implementation; single layers are not compiled."""
-    if operation in whole.OPERATIONS:
-        return whole.runs(pair, config, batch_size, dtype, operation, devices, compiled)
+def part(case: Case, operation: str, backend: str, device: str) -> Callable[[], Any]:
+    """Forward and backward of a layer by one backend; returns the gradient of its images."""
     layer = LAYERS[operation]
-    left = layer.left(*layer.arguments, dtype=dtype)
+    left = layer.left(*layer.arguments, dtype=case.dtype)
     for name, parameter in left.named_parameters():
         parameter.data[...] = 0.1 * random.normal(KEY.fold_in(name), parameter.data.shape)
-    x = random.normal(KEY.fold_in("x"), layer.images, dtype=as_dtype(dtype))
-    dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=as_dtype(dtype))
-    callables = {"numpy": numpy_backward(left, partial(left, x), dy)}
-    for device in devices:
-        right = layer.right(*layer.arguments, dtype=getattr(torch, dtype), device=device)
-        weights.transfer(left, right)
-        x_right, dy_right = (torch.from_numpy(array).to(device) for array in (x, dy))
-        callables[f"torch {device}"] = torch_backward(
-            right, partial(right, x_right), dy_right, inputs=(x_right,)
-        )
-    return callables
+    dtype = as_dtype(case.dtype)
+    x = random.normal(KEY.fold_in("x"), layer.images, dtype=dtype)
+    dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=dtype)
+    if backend == "numpy":
+        return NumpyBackward(left, partial(left, x), dy)
+    right = layer.right(*layer.arguments, dtype=getattr(torch, case.dtype), device=device)
+    weights.transfer(left, right)
+    x_right, dy_right = (torch.from_numpy(array).to(device) for array in (x, dy))
+    return TorchBackward(right, partial(right, x_right), dy_right, inputs=(x_right,))

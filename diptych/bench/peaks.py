@@ -14,7 +14,6 @@ McCalpin, "Memory bandwidth and machine balance" (1995), STREAM.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.bench.passes import synchronize
+from diptych.bench import clock
 from model_specs.common.fields import check_choice
 
 BACKENDS = ("numpy", "torch")
@@ -135,15 +134,10 @@ def _copy(arrays: Callable[..., Any], count: int, dtype: str, threads: int) -> C
 
 def _wait(array: Any) -> None:
     if isinstance(array, torch.Tensor):
-        synchronize(array)
+        clock.wait(array.device)
 
 
 def _median(run: Callable[[], Any], repeats: int = REPEATS) -> float:
     """Median seconds of a call, after one that is not counted."""
     run()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return statistics.median(clock.seconds(run) for _ in range(repeats))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import cProfile
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,12 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
+from diptych.bench import clock
 from model_specs.common.fields import check_choice
 
 BACKENDS = ("numpy", "torch")
-CALLS, WARM_UP = 7, 3
+CALLS, LEAST_CALLS, SECONDS = 7, 2, 1.0
+"""Calls that are profiled: as many as fit into SECONDS, within both bounds."""
 REST = "Python, and torch's dispatch between operations"
 WORDS = {
     "aten::mm": "matrix product",
@@ -73,21 +74,15 @@ def profile(run: Callable[[], Any], backend: str, count: int = 5) -> Profile:
     Raises: ValueError for another backend than "numpy" and "torch".
     """
     check_choice("backend", backend, BACKENDS)
-    for _ in range(WARM_UP):
-        run()
-    seconds = statistics.median(_seconds(run) for _ in range(CALLS))
-    rows, profiled = {"numpy": _python_rows, "torch": _torch_rows}[backend](run)
+    run()
+    calls = max(LEAST_CALLS, min(CALLS, round(SECONDS / clock.seconds(run))))
+    seconds = statistics.median(clock.seconds(run) for _ in range(calls))
+    rows, profiled = {"numpy": _python_rows, "torch": _torch_rows}[backend](run, calls)
     ordered = sorted(rows, key=lambda row: -row.share)[:count]
     return Profile(ordered, seconds, profiled / seconds)
 
 
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _python_rows(run: Callable[[], Any]) -> tuple[list[Row], float]:
+def _python_rows(run: Callable[[], Any], calls: int) -> tuple[list[Row], float]:
     """Shares by function, and seconds of a call under cProfile."""
     profiler = cProfile.Profile()
 
@@ -96,7 +91,7 @@ def _python_rows(run: Callable[[], Any]) -> tuple[list[Row], float]:
         run()
         profiler.disable()
 
-    seconds = statistics.median(_seconds(profiled) for _ in range(CALLS))
+    seconds = statistics.median(clock.seconds(profiled) for _ in range(calls))
     entries: Any = profiler.getstats()
     return _shares((_python_name(entry.code), entry.inlinetime) for entry in entries), seconds
 
@@ -111,7 +106,7 @@ def _python_name(code: CodeType | str) -> str:
     return f"{name} ({parts}:{code.co_firstlineno})"
 
 
-def _torch_rows(run: Callable[[], Any]) -> tuple[list[Row], float]:
+def _torch_rows(run: Callable[[], Any], calls: int) -> tuple[list[Row], float]:
     """Shares by operation, and seconds of a call under torch.profiler.
 
     With CUDA the time is that of the kernels on the device, else that of operations on the CPU. The
@@ -122,7 +117,7 @@ def _torch_rows(run: Callable[[], Any]) -> tuple[list[Row], float]:
     with torch.profiler.profile(activities=activities):
         run()  # the profiler's own start takes time
     with torch.profiler.profile(activities=activities) as profiler:
-        times = [_seconds(run) for _ in range(CALLS)]
+        times = [clock.seconds(run) for _ in range(calls)]
     seconds = statistics.median(times)
     events: Any = profiler.key_averages()
     kernels = [event for event in events if event.device_type != DeviceType.CPU]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from diptych.names import DTYPES, EXPERIMENTS, MODELS, lookup
-from model_specs.common.fields import check_choice
+from model_specs.common.fields import LARGEST, check_choice
 
 RUN_FILES = ("run.json", "evaluation.json")
 """Files of a run that a record must not replace."""
@@ -44,6 +44,18 @@ def check_device(device: str | None) -> None:
     """Raise unless `device` is None or has the form of a device; this machine may still lack it."""
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ValueError(f"device: got {device!r}, takes cpu, cuda or cuda:N")
+
+
+def check_sizes(text: str | None) -> tuple[int, ...] | None:
+    """The batch sizes in "1,16,256", sorted. Raises unless each is an int of at least 1."""
+    if text is None:
+        return None
+    sizes = []
+    for part in text.split(","):
+        if not re.fullmatch(r"\s*\d{1,10}\s*", part) or not 1 <= int(part) <= LARGEST:
+            raise ValueError(f"sizes: got {text!r}, takes batch sizes >= 1, as in 1,16,256")
+        sizes.append(int(part))
+    return tuple(sorted(set(sizes)))
 
 
 def check_preset(name: str | None, model: str) -> None:

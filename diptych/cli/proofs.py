@@ -49,24 +49,90 @@ def check(
 
 
 def bench(
-    model: Annotated[str, typer.Argument(help=f"Model to time: {', '.join(MODELS)}.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help=f"Models to time: {', '.join(MODELS)}.  [default: all]", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help=f"{DEVICE} A GPU is timed beside the CPU.")] = "cpu",
+    threads: Annotated[
+        int | None, option("Threads of each process.", "the cores that this process may use")
+    ] = None,
+    dtype: Annotated[str | None, option(DTYPE, "both; float32 with --quick", "--dtype")] = None,
+    sizes: Annotated[
+        str | None,
+        option(
+            "Batch sizes of the sweep, separated by commas.",
+            "1 to 16384 in powers of 4; 1,8,64 with --quick",
+            metavar="N,N,...",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Time training steps alone: two minutes on two cores.")
+    ] = False,
     rounds: Annotated[
-        int, typer.Option(help="Number of timings of each implementation; the median is printed.")
-    ] = 40,
-    compiled: Annotated[bool, typer.Option(help="Time torch.compile as well.")] = True,
-    record: Record = None,
+        int | None, option("Rounds of each measurement, at most.", "20; 5 with --quick")
+    ] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Time layers, flows and samplers as well.")
+    ] = False,
+    compiled: Annotated[
+        bool | None,
+        option("Time torch.compile as well.", "yes; no with --quick", "--compiled/--no-compiled"),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write all numbers to this file.", metavar="FILE.json"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")] = Path(
+        "out/bench"
+    ),
 ) -> None:
-    """Time forward passes, gradients and training steps.
+    """Time NumPy against PyTorch, on the CPU and on a GPU.
 
-    Both panels are timed in float64 and in float32, with torch.compile, and on a GPU if there is
-    one. The timings are interleaved, so that a busy machine slows all implementations alike.
+    Each backend has a process of its own, and they take turns. First every backend is compared with
+    the left panel in float64, at the size and dtype that are timed; the exit status is 1 if one
+    differs. Then training steps are timed over a sweep of batch sizes.
     """
-    checks.check_model(model)
-    check_positive_int("rounds", rounds)
-    checks.check_file("record", record, ".json")
+    for name in models or []:
+        checks.check_model(name)
+    checks.check_device(device)
+    checks.check_dtype(dtype)
+    batch_sizes = checks.check_sizes(sizes)
+    for argument, value in (("threads", threads), ("rounds", rounds)):
+        if value is not None:
+            check_positive_int(argument, value)
+    checks.check_file("json_file", json_file, ".json")
+    checks.check_folder("out", out, ["index.html"], ["figures"])
+    checks.check_distinct({"json_file": json_file}, [out / "index.html"])
     from diptych.bench import bench as run_bench
+    from diptych.bench.clock import cores
+    from diptych.bench.points import Settings
 
-    run_bench(model, terminal.console, rounds=rounds, compiled=compiled, record=record)
+    available = cores()
+    if threads is not None and threads > available:
+        terminal.errors.print(
+            f"warning: {threads} threads on {available} cores wait for each other", style="yellow"
+        )
+    defaults = Settings()
+    settings = Settings(
+        models=tuple(dict.fromkeys(models or MODELS)),
+        device=device,
+        threads=threads or available,
+        dtypes=(dtype,) if dtype else ("float32",) if quick else defaults.dtypes,
+        sizes=batch_sizes,
+        quick=quick,
+        rounds=rounds or (5 if quick else defaults.rounds),
+        parts=parts,
+        compiled=not quick if compiled is None else compiled,
+        plain=not quick,
+        operations=("step",) if quick else defaults.operations,
+    )
+    record = run_bench(settings, terminal.console, json_file)
+    from diptych.site.speed import write_page
+
+    terminal.console.print(write_page(record, out), soft_wrap=True, highlight=False)
 
 
 def lab(

@@ -34,6 +34,14 @@ def write(path: Path, **fields: Any) -> None:
 
     Raises: ValueError for an unknown or a missing field.
     """
+    write_json(path, complete(path, **fields))
+
+
+def complete(path: Path | str, **fields: Any) -> dict[str, Any]:
+    """The fields of one result in their order, with the machine, the versions and the commit.
+
+    Raises: ValueError that names `path` for an unknown or a missing field.
+    """
     record = environment() | fields
     settings = record.pop("settings", None)
     missing = [name for name in FIELDS if name not in record]
@@ -43,7 +51,7 @@ def write(path: Path, **fields: Any) -> None:
     ordered = {name: record[name] for name in FIELDS}
     if settings is not None:
         ordered["metrics"] = {**ordered["metrics"], "settings": settings}
-    write_json(path, ordered)
+    return ordered
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -43,13 +43,14 @@ PLANS = (
     Plan(
         "What is the gradient of a convolution?",
         "A convolution as a product of matrices, its adjoint, and densities of grey values.",
-        "conv_vae nn/convolution nn/correlation probability/grey_distributions",
+        "conv_vae nn/convolution nn/correlation probability/grey_distributions "
+        "probability/sampling",
         "03",
     ),
     Plan(
         "How can a gradient pass through a random number?",
         "The score function and the reparameterisation, and how much noise each of them adds.",
-        "score_function nn/random nn/checks",
+        "score_function nn/random nn/checks nn/verdicts",
         "04",
     ),
     Plan(

@@ -48,11 +48,11 @@ RULES: dict[SideName, tuple[tuple[str, str], ...]] = {
         ),
         ("only the right panel has devices", r"device = |if .*device"),
         ("only the right panel runs under autocast", r".*autocast"),
-        ("for the type checker", r"assert |\w+: [^=]+$"),
         (
-            "only the right panel is compiled; a compiled graph cannot check values",
-            r"if torch\.compiler\.is_compiling\(\):$",
+            "the host waits for the device once; the left panel has no device",
+            r"with checks\.together\(\)",
         ),
+        ("for the type checker", r"assert |\w+: [^=]+$"),
         (
             "torch's own layer, without its draw from torch's global random state",
             r"return skip_init\(",
