@@ -11,7 +11,7 @@ from diptych import bench, pairs
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("backend", bench.names_for(DEVICE, parts=True))
+@pytest.mark.parametrize("backend", bench.names_for(DEVICE))
 @pytest.mark.parametrize("operation", bench.operations("conv_vae"))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", pairs.get("conv_vae").sizes)

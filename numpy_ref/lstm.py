@@ -60,11 +60,11 @@ def sigmoid(x: Array) -> Array:
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
-def lstm_cell(a: Array, c_prev: Array) -> tuple[tuple[Array, Array], Vjp]:
+def lstm_cell(a: Array, c_prev: Array, out: Array | None = None) -> tuple[tuple[Array, Array], Vjp]:
     """c = sigmoid(f) c_prev + sigmoid(i) tanh(g);   h = sigmoid(o) tanh(c),   [i, f, g, o] = a
 
     Shapes: a (B, 4 H), c_prev (B, H) -> h, c (B, H). The vjp takes (dh, dc) and returns
-    (da, dc_prev).
+    (da, dc_prev). h is written to `out`, and da to the vjp's `out`, if it is an array.
     Source: Zaremba et al. (2014), section 3.1, without peepholes; gates in torch's order.
 
     >>> (h, c), vjp = lstm_cell(np.array([[0.0, 100.0, 0.0, 100.0]]), np.array([[1.0]]))
@@ -78,14 +78,20 @@ def lstm_cell(a: Array, c_prev: Array) -> tuple[tuple[Array, Array], Vjp]:
     i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
     c = f * c_prev + i * g
     tanh_c = np.tanh(c)
-    h = o * tanh_c
+    h = np.multiply(o, tanh_c, out=out)
 
-    def vjp(dh: Array, dc: Array) -> tuple[Array, Array]:
+    def vjp(dh: Array, dc: Array, out: Array | None = None) -> tuple[Array, Array]:
+        B, H = dh.shape
+        da = np.empty((B, 4 * H), dh.dtype) if out is None else out
+        da_i, da_f, da_g, da_o = da.reshape(B, 4, H).swapaxes(0, 1)
         do = dh * tanh_c
         dc = dc + dh * o * (1 - tanh_c * tanh_c)
         di, df, dg, dc_prev = dc * g, dc * c_prev, dc * i, dc * f
-        da = [di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)]
-        return np.concatenate(da, axis=-1), dc_prev
+        np.multiply(di, i * (1 - i), out=da_i)
+        np.multiply(df, f * (1 - f), out=da_f)
+        np.multiply(dg, 1 - g * g, out=da_g)
+        np.multiply(do, o * (1 - o), out=da_o)
+        return da, dc_prev
 
     return (h, c), vjp
 
@@ -101,7 +107,7 @@ class LSTMLayers(Recurrent):
     gates = 4
 
     def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
-        (out[...], c), vjp = lstm_cell(a, *rest)
+        (_, c), vjp = lstm_cell(a, *rest, out=out)
         return (c,), vjp
 
 

@@ -38,12 +38,20 @@ from numpy_ref.recurrent.network import Output, Recurrent, SequenceModel, Softma
 def rnn_cell(a: Array, out: Array | None = None) -> tuple[Array, Vjp]:
     """h = tanh(a).   a (B, H) -> h (B, H), written to `out` if it is an array
 
+    The vjp takes dh and returns da, written to its `out` if it is an array.
+
     >>> h, vjp = rnn_cell(np.array([[0.0, 1.0]]))
     >>> h, vjp(np.ones((1, 2)))
     (array([[0.        , 0.76159416]]), array([[1.        , 0.41997434]]))
     """
     h = np.tanh(a, out=out)
-    return h, lambda dh: dh * (1 - h * h)
+
+    def vjp(dh: Array, out: Array | None = None) -> Array:
+        da = np.multiply(h, h, out=out)  # dh (1 - h^2)
+        np.subtract(1, da, out=da)
+        return np.multiply(dh, da, out=da)
+
+    return h, vjp
 
 
 class TanhLayers(Recurrent):
@@ -53,7 +61,7 @@ class TanhLayers(Recurrent):
 
     def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
         _, h_vjp = rnn_cell(a, out)
-        return (), lambda dh: (h_vjp(dh),)
+        return (), lambda dh, out: (h_vjp(dh, out),)
 
 
 class SquaredErrorOutput(Output):

@@ -8,6 +8,7 @@ left panel in float64. A bound grows with the rounding errors that noisy runs me
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 
 from diptych.arrays import leaves, to_numpy
 from diptych.bench.case import KEY, Case
+from diptych.bench.passes import INPUT, NumpyBackward, TorchBackward
+from diptych.bench.plain_steps import NAME as PLAIN
 from diptych.bench.steps import Arrays
 from diptych.options.options import Options
 from diptych.parity.comparing.items import Item, TensorComparison
@@ -37,9 +40,13 @@ def save(file: Path, terms: Arrays, gradients: Arrays) -> None:
     np.savez(file, **named)  # type: ignore[arg-type]
 
 
-def save_result(file: Path, result: Any) -> None:
-    """Write the arrays that a part returns, by their names in it."""
-    np.savez(file, **{f"result{name}": to_numpy(array) for name, array in leaves(result)})  # type: ignore[arg-type]
+def save_part(file: Path, run: Callable[[], Any]) -> None:
+    """Run a part once and write its gradients, or the arrays that it returns if it has none."""
+    if isinstance(run, NumpyBackward | TorchBackward):
+        named = {f"{GRADIENT}{name}": array for name, array in run.values().items()}
+    else:
+        named = {f"result{name}": to_numpy(array) for name, array in leaves(run())}
+    np.savez(file, **named)  # type: ignore[arg-type]
 
 
 class Comparer:
@@ -62,9 +69,6 @@ class Comparer:
                     rows = reference.rows(arrays[name], devices[name], only_total=plain)
                     result[name] = _summary(rows)
         return {"backends": {name: result[name] for name in arrays}}
-
-
-PLAIN = "plain torch"
 
 
 class Reference:
@@ -124,7 +128,10 @@ def _read(file: Path) -> Arrays:
 
 
 def _compare_part(case: Case, arrays: dict[str, Arrays]) -> dict[str, Any]:
-    """Compare what each backend's part returns with that of the first backend, the left panel."""
+    """Compare what each backend's part computes with that of the first backend, the left panel.
+
+    An input that needs no gradient, such as data, has none on the right.
+    """
     bound = rounding_bound(np.dtype(case.dtype), PART_ROUNDINGS)
     bound = max(bound, FLOAT64_BOUND) if case.dtype == "float64" else bound
     first = next(iter(arrays.values()))
@@ -133,6 +140,7 @@ def _compare_part(case: Case, arrays: dict[str, Arrays]) -> dict[str, Any]:
         rows = [
             compare_arrays(name, "output", own.get(name), first.get(name), bound)
             for name in {**first, **own}
+            if name in own or name != GRADIENT + INPUT
         ]
         result[backend] = _summary(rows)
     return result

@@ -21,7 +21,7 @@ import torch_impl.autoregressive.pixel_cnn
 from diptych import weights
 from diptych.bench import clock
 from diptych.bench.case import KEY, Case
-from diptych.bench.passes import numpy_backward, torch_backward
+from diptych.bench.passes import NumpyBackward, TorchBackward
 from model_specs.vlae import VLAEConfig
 from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
@@ -123,11 +123,11 @@ def _part(part: Part, case: Case, backend: str, device: str) -> Callable[[], Any
     key = KEY.fold_in("dy")
     dy = [random.normal(key.fold_in(i), y.shape, dtype=y.dtype) for i, y in enumerate(ys)]
     if backend == "numpy":
-        return numpy_backward(left, left_forward, *dy)
+        return NumpyBackward(left, left_forward, *dy)
     right = part.right(case.config, dtype=case.dtype, device=device)
     weights.transfer(left, right)
     x_right, *dy_right = (torch.from_numpy(array).to(device) for array in (x, *dy))
-    return torch_backward(
+    return TorchBackward(
         right, partial(getattr(right, part.method), x_right), *dy_right, inputs=(x_right,)
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from diptych.bench import captured, recurrent
+from diptych.bench import captured, plain_steps
 from diptych.bench.case import Case
 from diptych.bench.steps import Steps, numpy_steps, torch_steps
 
@@ -26,8 +26,8 @@ class Backend:
     """True if torch.compile takes part, which needs seconds before the first call"""
     takes: Callable[[Case], bool] = lambda case: True
     """True if the backend has the model of a case"""
-    part: bool = False
-    """True for a backend that is timed only among the parts of a model"""
+    plain: bool = False
+    """True for torch code without Diptych"""
 
 
 def _compiles(case: Case) -> bool:
@@ -35,15 +35,11 @@ def _compiles(case: Case) -> bool:
     return case.pair.inputs == "images"
 
 
-def _is_recurrent(case: Case) -> bool:
-    return case.pair.inputs == "sequences"
-
-
 BACKENDS: dict[str, Backend] = {
     "numpy": Backend(numpy_steps),
     "torch": Backend(torch_steps),
     "torch compiled": Backend(partial(torch_steps, compiled=True), "cpu", True, _compiles),
-    "plain torch": Backend(recurrent.plain_steps, "cpu", takes=_is_recurrent, part=True),
+    plain_steps.NAME: Backend(plain_steps.plain_steps, takes=plain_steps.takes, plain=True),
     "torch cuda": Backend(partial(torch_steps, device="cuda"), "cuda"),
     "torch cuda compiled": Backend(
         partial(torch_steps, device="cuda", compiled=True), "cuda", True, _compiles
@@ -53,12 +49,12 @@ BACKENDS: dict[str, Backend] = {
 """The backends by name, in the order of the tables."""
 
 
-def names_for(device: str, *, compiled: bool = True, parts: bool = False) -> list[str]:
+def names_for(device: str, *, compiled: bool = True, plain: bool = True) -> list[str]:
     """The backends that are timed on a device: on a GPU those of the CPU as well."""
     return [
         name
         for name, backend in BACKENDS.items()
         if (backend.device == "cpu" or device != "cpu")
         and (compiled or not backend.compiled)
-        and (parts or not backend.part)
+        and (plain or not backend.plain)
     ]

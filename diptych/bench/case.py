@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from diptych import pairs
-from diptych.arrays import map_arrays
 from diptych.pairs.pair import Pair
 from model_specs.common.key import Key
 from numpy_ref.nn.module import as_dtype
@@ -45,8 +42,8 @@ class Case:
     size: str
     batch_size: int
     dtype: str
-    is_plain: bool = False
-    """True for the case of a plain torch module: no dropout, and a zero state at the start"""
+    has_no_masks: bool = False
+    """True to leave out the dropout of a recurrent model"""
 
     @property
     def pair(self) -> Pair:
@@ -57,11 +54,12 @@ class Case:
     def config(self) -> Any:
         """The config of the model."""
         config = self.pair.sizes[self.size][0]
-        return replace(config, scheme="none", rate=0.0) if self.is_plain else config
+        drops = self.has_no_masks and self.pair.inputs == "sequences"
+        return replace(config, scheme="none", rate=0.0) if drops else config
 
     def without_dropout(self) -> Case:
-        """The case whose loss a plain torch module has if it draws no masks."""
-        return replace(self, is_plain=True)
+        """The case of the same model without dropout."""
+        return replace(self, has_no_masks=True)
 
     @property
     def recipe(self) -> Recipe:
@@ -78,10 +76,7 @@ class Case:
     def batch(self) -> Any:
         """A batch of random data as NumPy arrays; the words of a sequence have equal weights."""
         batch = self.pair.batch(self.config, KEY, as_dtype(self.dtype), self.batch_size)
-        if self.pair.inputs == "images":
-            return batch
-        state = map_arrays(np.zeros_like, batch.state) if self.is_plain else batch.state
-        return batch._replace(weight=None, state=state)
+        return batch if self.pair.inputs == "images" else batch._replace(weight=None)
 
     @property
     def name(self) -> str:

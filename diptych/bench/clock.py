@@ -20,10 +20,12 @@ CALLS = 25
 """Calls in a turn, at most."""
 TURN = 0.1
 """Seconds that a turn should take, at most; a longer call makes a turn alone."""
+REST = 0.04
+"""Seconds of silence before a turn, in which the idle threads of the previous backend stop to
+spin."""
 SETTLE = 0.03
-"""Seconds of calls at the start of a turn that are not counted: the idle threads of the previous
-implementation spin for a while, and its data fill the caches."""
-
+"""Seconds of calls at the start of a turn that are not counted: they fill the caches and wake the
+backend's own threads."""
 
 _waits: contextvars.ContextVar[bool] = contextvars.ContextVar("waits", default=True)
 
@@ -54,9 +56,10 @@ def seconds(run: Callable[[], Any]) -> float:
 def turn(run: Callable[[], Any]) -> tuple[float, int]:
     """The median seconds of the calls of one turn, and how many were counted.
 
-    Calls of SETTLE seconds in all, at least one, are not counted. Then follow at most CALLS calls
-    within TURN seconds, at least one.
+    After REST seconds, calls of SETTLE seconds in all, at least one, are not counted. Then follow
+    at most CALLS calls within TURN seconds, at least one.
     """
+    time.sleep(REST)
     first = seconds(run)
     spent = first
     while spent < SETTLE:

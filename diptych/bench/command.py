@@ -1,4 +1,4 @@
-"""`diptych bench`: measure, print tables, and write the JSON file, the figures and the page."""
+"""`diptych bench`: measure, print the tables, and write the JSON file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from diptych.bench import record, tables
 from diptych.bench.measure import Measured, Measurement
 from diptych.bench.points import Settings, plan
 from diptych.display import progress_bar
+from diptych.files import write_json
 from diptych.runs import results
 from diptych.runs.environment import command_line, device_name
 from torch_impl.nn.module import as_device
 
 
-def bench(
-    settings: Settings,
-    console: Console,
-    *,
-    json_file: Path | None = None,
-    out: Path | None = None,
-) -> dict[str, Any]:
-    """Measure the models; print and return the metrics, and write them where that is asked for.
+def bench(settings: Settings, console: Console, json_file: Path | None = None) -> dict[str, Any]:
+    """Measure the models, print the tables, and return the result; see diptych.runs.results.
 
-    After Ctrl-C everything that was measured is printed, and nothing is written.
+    The result is written to `json_file` unless that is None. After Ctrl-C everything that was
+    measured is printed, and nothing is written.
     Raises: ValueError for a device that this machine lacks, and DisagreementError if a backend
     computes something else than the left panel.
     """
@@ -40,23 +36,20 @@ def bench(
         raise
     metrics = record.metrics(settings, measured)
     tables.show(metrics, console)
-    fields: dict[str, Any] = {
-        "command": command_line(),
-        "seed": 0,
-        "data": "random batches",
-        "device": device_name(settings.device),
-        "time_s": time.perf_counter() - start,
-        "metrics": metrics,
-    }
+    result = results.complete(
+        "bench",
+        name="speed" if json_file is None else json_file.stem,
+        command=command_line(),
+        seed=0,
+        data="random batches",
+        device=device_name(settings.device),
+        time_s=time.perf_counter() - start,
+        metrics=metrics,
+    )
     if json_file is not None:
-        results.write(json_file, name=json_file.stem, **fields)
+        write_json(json_file, result)
         console.print(json_file, soft_wrap=True, highlight=False)
-    if out is not None:
-        from diptych.bench.page import write_page  # noqa: PLC0415  # Matplotlib and Jinja
-
-        page = write_page(results.complete(out, name="speed", **fields), out)
-        console.print(page, soft_wrap=True, highlight=False)
-    return metrics
+    return result
 
 
 def _measure(settings: Settings, measured: Measured, console: Console) -> None:

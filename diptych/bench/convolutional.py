@@ -17,7 +17,7 @@ import numpy_ref.nn.layers
 import torch_impl.nn.layers
 from diptych import weights
 from diptych.bench.case import KEY, Case
-from diptych.bench.passes import numpy_backward, torch_backward
+from diptych.bench.passes import NumpyBackward, TorchBackward
 from numpy_ref.nn import random
 from numpy_ref.nn.module import Module, as_dtype
 
@@ -66,8 +66,8 @@ def part(case: Case, operation: str, backend: str, device: str) -> Callable[[], 
     x = random.normal(KEY.fold_in("x"), layer.images, dtype=dtype)
     dy = random.normal(KEY.fold_in("dy"), left(x)[0].shape, dtype=dtype)
     if backend == "numpy":
-        return numpy_backward(left, partial(left, x), dy)
+        return NumpyBackward(left, partial(left, x), dy)
     right = layer.right(*layer.arguments, dtype=getattr(torch, case.dtype), device=device)
     weights.transfer(left, right)
     x_right, dy_right = (torch.from_numpy(array).to(device) for array in (x, dy))
-    return torch_backward(right, partial(right, x_right), dy_right, inputs=(x_right,))
+    return TorchBackward(right, partial(right, x_right), dy_right, inputs=(x_right,))

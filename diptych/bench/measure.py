@@ -14,6 +14,8 @@ from typing import Any
 from diptych.bench import autoregressive, steps
 from diptych.bench.backends import BACKENDS, names_for
 from diptych.bench.case import Case, configuration
+from diptych.bench.distance import PROFILED, Peaks, profile
+from diptych.bench.plain_steps import NAME as PLAIN
 from diptych.bench.points import Point, Series, Settings, total_memory
 from diptych.bench.protocol import WorkerError, WorkerProcess
 from diptych.bench.reach import Cost, Reach
@@ -23,9 +25,6 @@ from diptych.bench.workloads import takes
 Row = dict[str, Any]
 BASE = "torch"
 """The backend that ratios refer to: eager torch on the CPU."""
-UNCOMPARED = autoregressive.DRAWS
-"""Parts that draw pixels: in float32 one draw in a million differs, and all pixels after it. They
-are compared in float64 alone."""
 
 
 class DisagreementError(ValueError):
@@ -39,6 +38,8 @@ class Measured:
     speed: list[Row] = field(default_factory=list)
     compared: list[Row] = field(default_factory=list)
     cut: list[Row] = field(default_factory=list)
+    peaks: list[Row] = field(default_factory=list)
+    top: list[Row] = field(default_factory=list)
 
 
 Progress = Callable[[str, int], None]
@@ -50,14 +51,20 @@ class Measurement:
 
     def __init__(self, settings: Settings, progress: Progress, result: Measured) -> None:
         self.settings, self.progress, self.result = settings, progress, result
-        self._names = names_for(settings.device, compiled=settings.compiled, parts=settings.parts)
+        self._names = names_for(settings.device, compiled=settings.compiled, plain=settings.plain)
         self._memory = total_memory()
+        self._peaks = Peaks(settings.threads, quick=settings.quick)
 
     def run(self, series: list[Series]) -> None:
         """Measure every series and add to `result`. Raises: DisagreementError, WorkerError."""
         with ExitStack() as stack:
             self._folder = Path(stack.enter_context(TemporaryDirectory()))
             self._comparer = self._start(stack)
+            for dtype in self.settings.dtypes:
+                for device in dict.fromkeys(BACKENDS[name].device for name in self._names):
+                    self.progress(f"peak rates of the {device}, {dtype}", 0)
+                    self._peaks.of(device, dtype)
+            self.result.peaks += self._peaks.rows()
             for one in series:
                 self._run_series(one)
 
@@ -143,19 +150,38 @@ class Measurement:
             asks = {n: partial(w.ask, do="time", operation=operation) for n, w in able.items()}
             timings = interleaved(asks, self.settings.rounds, limits.budget, limits.least_rounds)
             memory = {name: worker.ask(do="memory") for name, worker in able.items()}
-            self.result.speed += [_measured(point, operation, n, timings, memory[n]) for n in able]
+            for name in able:
+                row = _measured(point, operation, name, timings, memory[name])
+                seconds = timings[name].median
+                row |= self._peaks.distance(point.case, operation, name, seconds)
+                self.result.speed.append(row)
             if operation == "step":
                 for name in able:
                     used = memory[name]["device"] or memory[name]["host"] or 0
                     cost = Cost(point.case.batch_size, timings[name].median, used)
                     reach.costs[name].append(cost)
+                self._profile(point, able)
             self.progress("", 1)
 
-    def _compare_part(self, point: Point, workers: dict[str, WorkerProcess], part: str) -> None:
-        if part in UNCOMPARED and len(workers) > 1 and point.case.dtype != "float64":
+    def _profile(self, point: Point, workers: dict[str, WorkerProcess]) -> None:
+        """Profile the step of the panels at the model's own batch size."""
+        if self.settings.quick or not point.is_preset:
             return
+        for name in PROFILED:
+            if name in workers:
+                self.progress(f"{point.case.name}: profiling {name}", 0)
+                rows = profile(workers[name], "step")
+                named = [_row(point.case) | {"backend": name} | row for row in rows]
+                self.result.top += named
+
+    def _compare_part(self, point: Point, workers: dict[str, WorkerProcess], part: str) -> None:
+        """Compare a part of the panels; plain torch was compared as a whole."""
+        if part in autoregressive.DRAWS and point.case.dtype != "float64":
+            return  # one draw in a million differs, and all pixels after it
         files = {}
         for name, worker in workers.items():
+            if name == PLAIN:
+                continue
             files[name] = str(self._folder / f"{name.replace(' ', '_')}.npz")
             worker.ask(do="values", file=files[name], operation=part)
         self._compare(point, files, part)

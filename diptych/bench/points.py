@@ -14,7 +14,8 @@ from diptych.names import MODELS
 
 SWEEP = tuple(4**i for i in range(8))
 """Batch sizes of the sweep: 1 to 16384."""
-QUICK_SWEEP = (1, 8, 64)
+QUICK_SWEEP = {"cpu": (1, 8, 64), "cuda": (1, 16, 256, 4096)}
+"""Batch sizes of the quick form by the kind of device."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Settings:
     rounds: int = 20
     parts: bool = False
     compiled: bool = True
+    plain: bool = True
     operations: Sequence[str] = steps.OPERATIONS
 
     @property
     def sweep(self) -> Sequence[int]:
         """The batch sizes of the sweep."""
-        return self.sizes or (QUICK_SWEEP if self.quick else SWEEP)
+        return self.sizes or (QUICK_SWEEP[self.device.partition(":")[0]] if self.quick else SWEEP)
 
     @property
     def limits(self) -> Limits:

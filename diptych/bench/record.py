@@ -19,6 +19,8 @@ def metrics(settings: Settings, measured: Measured) -> dict[str, Any]:
         "speed": measured.speed,
         "compared": measured.compared,
         "cut": measured.cut,
+        "peaks": measured.peaks,
+        "top": measured.top,
         "crossovers": [
             key | {"batch": point.batch, "text": point.text(key["backend"])}
             for key, point in crossovers(measured.speed)

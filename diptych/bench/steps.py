@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from diptych.arrays import to_numpy, to_tensors
 from diptych.bench import clock
 from diptych.bench.case import KEY, LR, Case
-from diptych.bench.passes import numpy_backward, torch_backward
+from diptych.bench.passes import NumpyBackward, TorchBackward, gradients_of
 from diptych.panels.panel import terms_of
 from numpy_ref.nn import optim
 from numpy_ref.nn.module import Module
@@ -95,7 +95,7 @@ def numpy_operations(
     model: Module, loss: Callable[[], Any], update: Callable[[], Any]
 ) -> dict[str, Callable[[], Any]]:
     """Return the operations of a left model: `loss() -> (terms, backward)`, then `update()`."""
-    gradients = numpy_backward(model, loss)
+    gradients = NumpyBackward(model, loss)
 
     def step() -> None:
         gradients()
@@ -108,7 +108,7 @@ def torch_operations(
     model: nn.Module, loss: Callable[[], Tensor], update: Callable[[], Any]
 ) -> dict[str, Callable[[], Any]]:
     """Return the operations of a torch model: `loss()` gives the total loss, then `update()`."""
-    gradients = torch_backward(model, loss)
+    gradients = TorchBackward(model, loss)
     device = next(model.parameters()).device
 
     def forward() -> None:
@@ -122,12 +122,6 @@ def torch_operations(
         clock.wait(device)
 
     return {"forward": forward, "gradients": gradients, "step": step}
-
-
-def gradients_of(model: nn.Module) -> Arrays:
-    """Copies of the gradients of a torch model by parameter name."""
-    named = model.named_parameters()
-    return {name: to_numpy(p.grad) for name, p in named if p.grad is not None}
 
 
 def _terms(loss: Any) -> Arrays:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from diptych.bench.crossover import curves
 from diptych.display import Table
+from diptych.runs.tables.speed import remarks
 
 Row = dict[str, Any]
 
@@ -26,18 +26,30 @@ def show(metrics: Mapping[str, Any], console: Console) -> None:
         for key, backends in curves(metrics["speed"]).items():
             if key[0] == model:
                 console.print(sweep_table(key, backends))
-        for line in (*remarks(metrics, model), *cuts(metrics["cut"], model)):
+        for line in (*remarks(metrics, model), *top_five(metrics["top"], model)):
             console.print(f"  {line}", soft_wrap=True, highlight=False)
         console.print()
 
 
 def preset_table(model: str, rows: Sequence[Row], compared: Sequence[Row]) -> Table:
-    """One row for each operation and backend at the model's own batch size."""
+    """One row for each operation and backend at the model's own batch size.
+
+    "of limit" is the share of the roofline: the least time that the peak rates of the machine
+    allow, divided by the time of the call.
+    """
     table = Table(title=f"{model}: median of a call, ± half its interquartile range", box=BOX)
     for heading in ("config", "dtype", "operation", "backend"):
         table.add_column(heading)
     on_device = any(row["device_mib"] is not None for row in rows)
-    headings = ("ms", "÷ torch", "a second", "host MiB", *["device MiB"] * on_device, "error")
+    headings = (
+        "ms",
+        "÷ torch",
+        "a second",
+        "of limit",
+        "host MiB",
+        *["device MiB"] * on_device,
+        "error",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     errors = {_key(row): row for row in compared}
@@ -52,6 +64,7 @@ def preset_table(model: str, rows: Sequence[Row], compared: Sequence[Row]) -> Ta
             milliseconds(row),
             number(row["ratio"], "{:.2f}"),
             rate(row),
+            number(row["roofline"], "{:.0%}"),
             number(row["host_mib"], "{:.0f}"),
             *[number(row["device_mib"], "{:.0f}")] * on_device,
             number(errors.get(_key(row), {}).get("error"), "{:.0e}"),
@@ -77,21 +90,21 @@ def sweep_table(key: tuple[str, str, str], backends: Mapping[str, Mapping[int, R
     return table
 
 
-def remarks(metrics: Mapping[str, Any], model: str) -> Iterator[str]:
-    """The crossovers of a model in words."""
-    for row in metrics["crossovers"]:
+def top_five(rows: Sequence[Row], model: str) -> Iterator[str]:
+    """Where the time of a step goes, one line for each profiled backend of a model."""
+    for name, group in grouped_top(rows, model).items():
+        shares = (f"{row['share']:.0%} {row['name']}" for row in group)
+        yield f"Most of a step ({name}): {'; '.join(shares)}."
+
+
+def grouped_top(rows: Sequence[Row], model: str) -> dict[str, list[Row]]:
+    """The rows of the metric "top" of a model, by configuration, dtype and backend."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
         if row["model"] == model:
-            yield f"{row['dtype']}: {row['text']}."
-
-
-def cuts(rows: Sequence[Row], model: str) -> Iterator[str]:
-    """Where the sweep of each backend of a model was cut, and why."""
-    own = [row for row in rows if row["model"] == model]
-    key = lambda row: (row["dtype"], row["backend"], row["reason"])  # noqa: E731
-    for (dtype, backend, reason), group in groupby(sorted(own, key=key), key=key):
-        batches = [row["batch"] for row in group]
-        which = f"{min(batches)} and above" if len(batches) > 1 else str(batches[0])
-        yield f"{dtype}: {backend} was not timed at batch {which}: {reason}."
+            name = f"{row['config']}, batch {row['batch']}, {row['dtype']}, {row['backend']}"
+            groups.setdefault(name, []).append(row)
+    return groups
 
 
 def milliseconds(row: Row) -> str:

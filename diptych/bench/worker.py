@@ -6,6 +6,8 @@ It reads one JSON request a line and answers one JSON object a line. The request
     {"do": "values", "file": path}      write loss terms and gradients, at the first weights
     {"do": "time", "operation": name}   one turn -> {"seconds": s, "calls": n}
     {"do": "memory"}                    -> {"host": bytes, "device": bytes}, null where unknown
+    {"do": "profile", "operation": name} -> {"rows": [{"name": n, "share": s}, ...]}
+    {"do": "peak", ...}                 see diptych.bench.peaks.measure
     {"do": "compare", ...}              see diptych.bench.agreement
     {"do": "sweep", ...}                see diptych.bench.scaling.operations
     {"do": "peak", ...}                 see diptych.bench.peaks
@@ -57,11 +59,11 @@ class Worker:
         return {}
 
     def values(self, file: str, operation: str = "") -> Answer:
-        """Write the loss terms and the gradients of the parameters, or the result of a part."""
+        """Write the loss terms and the gradients of the parameters, or what a part computes."""
         from diptych.bench import agreement  # noqa: PLC0415
 
         if operation:
-            agreement.save_result(Path(file), self._operation(operation)())
+            agreement.save_part(Path(file), self._operation(operation))
         else:
             agreement.save(Path(file), *self.steps.values())
         return {}
@@ -78,6 +80,21 @@ class Worker:
         growth = peak - self.first_peak if known else None  # type: ignore[operator]
         return {"host": growth, "device": clock.peak_of_device(self.device)}
 
+    def profile(self, operation: str) -> Answer:
+        """The parts of an operation that take most of its time."""
+        from diptych.bench.profiles import top  # noqa: PLC0415
+
+        kind = "numpy" if self.backend == "numpy" else "torch"
+        return {"rows": [row._asdict() for row in top(self._operation(operation), kind)]}
+
+    def peak(self, **request: Any) -> Answer:
+        """The peak rates of this machine."""
+        from dataclasses import asdict  # noqa: PLC0415
+
+        from diptych.bench.peaks import measure  # noqa: PLC0415
+
+        return asdict(measure(**request))
+
     def compare(self, **request: Any) -> Answer:
         """Compare the files of several backends with the left panel in float64."""
         from diptych.bench.agreement import Comparer  # noqa: PLC0415
@@ -91,19 +108,6 @@ class Worker:
         from diptych.bench.scaling.operations import times  # noqa: PLC0415
 
         return {"seconds": times(**request)}
-
-    def peak(self, **request: Any) -> Answer:
-        """Measure the peak rates of a library with the threads of this process."""
-        from diptych.bench import peaks  # noqa: PLC0415
-
-        return dict(vars(peaks.measure(**request)))
-
-    def profile(self, operation: str, backend: str, count: int) -> Answer:
-        """Profile an operation of the case: the rows that take most of its time."""
-        from diptych.bench import profiles  # noqa: PLC0415
-
-        profile = profiles.profile(self._operation(operation), backend, count)
-        return vars(profile) | {"rows": [row._asdict() for row in profile.rows]}
 
     def _operation(self, name: str) -> Callable[[], Any]:
         if name not in self.operations:

@@ -75,7 +75,7 @@ def bench(
         int | None, option("Rounds of each measurement, at most.", "20; 5 with --quick")
     ] = None,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Time layers, flows, samplers and plain torch as well.")
+        bool, typer.Option("--parts", help="Time layers, flows and samplers as well.")
     ] = False,
     compiled: Annotated[
         bool | None,
@@ -126,9 +126,13 @@ def bench(
         rounds=rounds or (5 if quick else defaults.rounds),
         parts=parts,
         compiled=not quick if compiled is None else compiled,
+        plain=not quick,
         operations=("step",) if quick else defaults.operations,
     )
-    run_bench(settings, terminal.console, json_file=json_file, out=out)
+    record = run_bench(settings, terminal.console, json_file)
+    from diptych.site.speed import write_page
+
+    terminal.console.print(write_page(record, out), soft_wrap=True, highlight=False)
 
 
 def lab(

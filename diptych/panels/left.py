@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ class NumpyPanel(Panel):
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         loss, _ = self.model.loss(self.convert(batch), noise)
         return {name: float(value) for name, value in terms_of(loss)}
+
+    def floats(self, numbers: Iterable[Any]) -> list[float]:
+        return [float(number) for number in numbers]
 
     def forward_backward(
         self, batch: Any, noise: Any, share: float = 1.0

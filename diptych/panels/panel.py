@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,10 @@ class Panel(ABC):
     @abstractmethod
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         """Compute the loss terms, without gradients."""
+
+    @abstractmethod
+    def floats(self, numbers: Iterable[Any]) -> list[float]:
+        """Convert arrays of one number each to floats, from a device in one transfer."""
 
     @abstractmethod
     def forward_backward(

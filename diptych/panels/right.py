@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,9 @@ class TorchPanel(Panel):
         """The loss in the precision of training, for `backward`; tensors go in and come out."""
         with self._refused_precision(), self._autocast():
             return self._loss(self.convert(batch), noise)
+
+    def floats(self, numbers: Iterable[Any]) -> list[float]:
+        return checks.Verdicts().tensor(*numbers).tolist()
 
     def forward_backward(
         self, batch: Any, noise: Any, share: float = 1.0

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 
 from diptych.files import write_atomically
 from diptych.pairs.meanings import meaning
 from diptych.parity.reports.report import Report
-from diptych.site import books, pictures
+from diptych.site import books, look, pictures, speed
 from diptych.site.breaks.page import write_break_page
 from diptych.site.breaks.record import Recorded, record_faults
 from diptych.site.home.home import home_files
@@ -25,35 +24,6 @@ from diptych.site.sources.highlight import Highlighter
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
-
-FOLDER = Path(__file__).parent
-SCRIPTS = (
-    "site.js",
-    "code.js",
-    "definitions.js",
-    "gutter.js",
-    "values.js",
-    "search.js",
-    "pictures.js",
-    "pictures_masks.js",
-    "pictures_fields.js",
-    "pictures_heat.js",
-    "pictures_convolution.js",
-    "pictures_optimisers.js",
-    "break.js",
-    "notebook.js",
-)
-STYLES = (
-    "site.css",
-    "code.css",
-    "prose.css",
-    "gutter.css",
-    "values.css",
-    "index.css",
-    "pictures.css",
-    "notebook.css",
-    "break.css",
-)
 
 
 @dataclass(frozen=True)
@@ -87,28 +57,11 @@ def build_site(
         writer.write_study_pages()
         writer.write_notebooks()
         writer.write_faults()
+        writer.write_speed()
         writer.write_home()
         writer.write_assets()
     problems = _problems(pages, measured, recorded) + writer.problems
     return Site(out / "index.html", tuple(problems))
-
-
-def jinja_environment(**variables: Any) -> Environment:
-    """The templates of the site, with variables for all of them."""
-    environment = Environment(
-        loader=PackageLoader("diptych.site"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(variables)
-    return environment
-
-
-def stylesheet() -> str:
-    """The style of every page."""
-    return "\n".join((FOLDER / "static" / part).read_text() for part in STYLES)
 
 
 class _Writer:
@@ -123,7 +76,10 @@ class _Writer:
     ) -> None:
         self._out, self._pages, self._recorded = out, pages, recorded
         self._measured = measured.pages if measured else {}
-        self._environment = jinja_environment(links=_links(bool(recorded)), meaning=meaning)
+        self._benchmarks = speed.recorded()
+        self._environment = look.jinja_environment(
+            links=_links(bool(recorded), self._benchmarks), meaning=meaning
+        )
         self._entries: list[Entry] = []
         self.problems: list[str] = []
         """The errors of the pictures that could not be drawn."""
@@ -168,24 +124,41 @@ class _Writer:
             for r in self._recorded
         ]
 
+    def write_speed(self) -> None:
+        template = self._environment.get_template("speed.html.j2")
+        for name, record in self._benchmarks.items():
+            html = template.render(
+                root="../", pages=self._pages, here=name, **speed.content(record)
+            )
+            write_atomically(self._out / "pages" / f"{name}.html", html.encode())
+            self._entries.append((speed.title(record), "page", f"pages/{name}.html", "benchmark"))
+
     def write_home(self) -> None:
         measured = {slug: page.json for slug, page in self._measured.items()}
         for name, contents in home_files(
-            self._environment, self._pages, self._out, measured=measured.get, extra=self._entries
+            self._environment,
+            self._pages,
+            self._out,
+            measured=measured.get,
+            extra=self._entries,
+            benchmarks=[(speed.title(r), f"pages/{n}.html") for n, r in self._benchmarks.items()],
         ):
             write_atomically(self._out / name, contents)
 
     def write_assets(self) -> None:
-        script = "\n".join((FOLDER / "static" / part).read_text() for part in SCRIPTS)
-        for name, text in (("site.js", script), ("site.css", stylesheet())):
+        for name, text in (("site.js", look.script()), ("site.css", look.stylesheet())):
             write_atomically(self._out / "assets" / name, text.encode())
 
 
-def _links(has_faults: bool) -> dict[str, list[tuple[str, str]]]:
+def _links(
+    has_faults: bool, benchmarks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[tuple[str, str]]]:
     """The pages of no source file for the navigation: (title, path) by heading."""
     notebooks = [(book.title, f"pages/{book.slug}.html") for book in books.pages()]
     faults = [("Break it", "pages/break.html")] if has_faults else []
-    return {"Notebooks": notebooks, "Experiments": [*faults, ("Results", "pages/results.html")]}
+    times = [(speed.title(record), f"pages/{name}.html") for name, record in benchmarks.items()]
+    results = [("Results", "pages/results.html")]
+    return {"Notebooks": notebooks, "Experiments": [*faults, *times, *results]}
 
 
 def _problems(

@@ -56,4 +56,4 @@ def check_finite(terms: Mapping[str, float]) -> None:
 def gradient_norm(panel: Panel) -> float:
     """|g| = sqrt(sum g_i^2) over the current gradients of all parameters."""
     gradients = (parameter.grad for parameter in panel.model.parameters())
-    return math.sqrt(sum(float((g * g).sum()) for g in gradients if g is not None))
+    return math.sqrt(sum(panel.floats((g * g).sum() for g in gradients if g is not None)))

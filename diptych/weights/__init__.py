@@ -13,6 +13,7 @@ from diptych.weights import stored
 from diptych.weights.state import (
     cast,
     load_state,
+    placeholders,
     range_problem,
     tied_names,
     to_arrays,
@@ -52,11 +53,12 @@ def load(
     one tied parameter.
     """
     model = unwrapped(model)
-    own = to_arrays(model.state_dict())
+    state = model.state_dict()
+    own = placeholders(state)
     arrays, unsupported = stored.read(path)
     arrays = without_wrappers(arrays, own)
     if rename or layout:
-        arrays = _converted(arrays, own, rename or {}, layout or {}, str(path))
+        arrays = _converted(arrays, state, rename or {}, layout or {}, str(path))
     arrays = with_tied_copies(arrays, tied_names(model))
     shapes = {name: array.shape for name, array in arrays.items()}
     _check_names(own, shapes, str(path))
@@ -96,21 +98,21 @@ def transfer(
     """
     arrays, name = to_arrays(source.state_dict()), type(source).__name__
     if rename or layout:
-        own = to_arrays(target.state_dict())
-        arrays = _converted(arrays, own, rename or {}, layout or {}, name)
+        arrays = _converted(arrays, target.state_dict(), rename or {}, layout or {}, name)
     load_state(target, arrays, source=name)
 
 
 def _converted(
     arrays: Mapping[str, np.ndarray],
-    own: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
     rename: Mapping[str, str],
     layout: Mapping[str, str],
     source: str,
 ) -> dict[str, np.ndarray]:
-    """The arrays under the target's names and in its layouts; `own` are the target's."""
+    """The arrays under the target's names and in its layouts; `state` is its state_dict."""
     from diptych.options.options import Options  # noqa: PLC0415  (parity needs this module)
 
+    own = placeholders(state)
     options = Options(rename=rename, layout=layout)
     options.check(arrays, own)
     result: dict[str, np.ndarray] = {}
@@ -121,7 +123,9 @@ def _converted(
             continue
         if right_name not in own:
             raise ValueError(f"{name}: got the name {right_name!r}, takes a weight of the target")
-        result.setdefault(right_name, own[right_name].copy())
+        if right_name not in result:
+            values = to_arrays({right_name: state[right_name]})
+            result[right_name] = values[right_name].copy()
         part = np.asarray(options.part_of_right(name, result))
         if part.shape != value.shape:
             raise ValueError(f"{name}: got shape {value.shape}, takes {part.shape} of the target")

@@ -26,6 +26,23 @@ def to_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
+def placeholders(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays of zeros, in no memory, with the shapes and dtypes of a state_dict of either panel.
+
+    Nothing is downloaded from a device.
+    """
+    return {
+        name: np.broadcast_to(_zero(value), tuple(value.shape)) for name, value in state.items()
+    }
+
+
+def _zero(value: Any) -> np.ndarray:
+    """A zero of the dtype of an array or a tensor."""
+    if isinstance(value, torch.Tensor):
+        return torch.zeros((), dtype=value.dtype).numpy()
+    return np.zeros((), value.dtype)
+
+
 def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Load `arrays` into a model of either panel, all of them or, on an error, none.
 
@@ -35,7 +52,7 @@ def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> Non
     Raises: ValueError that begins with `source` and lists every missing, unexpected and misshapen
     entry; then every tied parameter with two values, or every entry that the dtype cannot hold.
     """
-    own = to_arrays(model.state_dict())
+    own = placeholders(model.state_dict())
     groups = [[name for name in group if name in own] for group in tied_names(model)]
     arrays = with_tied_copies(arrays, groups)
     check_state(

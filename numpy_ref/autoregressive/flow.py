@@ -20,9 +20,12 @@ from numpy.typing import DTypeLike
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
 from model_specs.common.key import Key
 from numpy_ref.nn import checks
-from numpy_ref.nn.functional import ReLU, linear
+from numpy_ref.nn.functional import ReLU, linear, row_blocks
 from numpy_ref.nn.init import fan_in_uniform
 from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
+
+BLOCK = 40_960
+"""Weights of a masked layer at a time: 64 of 640 outputs, few enough to stay in the cache."""
 
 
 class MaskedLinear(Module):
@@ -35,6 +38,8 @@ class MaskedLinear(Module):
                     2            # # .         # read, . masked
                     2            # # .
 
+    Degrees ascend, so that the first outputs read few inputs: a block of outputs at a time is
+    multiplied with the inputs up to the last that it reads, about half of all weights.
     A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
     `init` draws them.
     Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
@@ -50,18 +55,36 @@ class MaskedLinear(Module):
         self.weight = Parameter(np.empty((len(out_degrees), len(in_degrees)), as_dtype(dtype)))
         self.bias = Parameter(np.empty(len(out_degrees), as_dtype(dtype)))
         self.mask = np.array(out_degrees)[:, None] >= np.array(in_degrees)
+        self._blocks = [(rows, _columns(self.mask[rows])) for rows in row_blocks(self.mask, BLOCK)]
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
-        y, y_vjp = linear(x, self.weight.data * self.mask, self.bias.data)
+        W, b = self.weight, self.bias
+        checks.check_vectors("x", x, W.data.shape[1], W.data.dtype)
+        y, y_vjps = np.empty((*x.shape[:-1], len(W.data)), x.dtype), []
+        for block in self._blocks:
+            outputs, inputs = block
+            w = W.data[block] * self.mask[block]
+            y[..., outputs], y_vjp = linear(x[..., inputs], w, b.data[outputs])
+            y_vjps.append(y_vjp)
 
         def vjp(dy: Array) -> Array:
-            dx, dW, db = y_vjp(dy)
-            dW *= self.mask  # in place: W has 400,000 elements in the flow of the paper
-            self.weight.grad += dW
-            self.bias.grad += db
+            dx = np.zeros_like(x)
+            for block, y_vjp in zip(self._blocks, y_vjps, strict=True):
+                outputs, inputs = block
+                dx_block, dW, db = y_vjp(dy[..., outputs])
+                dx[..., inputs] += dx_block
+                dW *= self.mask[block]
+                W.grad[block] += dW
+                b.grad[outputs] += db
             return dx
 
         return y, vjp
+
+
+def _columns(mask: Array) -> slice:
+    """The columns of a mask from the first to the last that has a True; one column if none has."""
+    columns = np.flatnonzero(mask.any(0))
+    return slice(columns[0], columns[-1] + 1) if len(columns) else slice(1)
 
 
 class MADE(Sequential):

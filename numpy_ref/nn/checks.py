@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from model_specs.common.fields import exact
+from model_specs.common import values
 from model_specs.recurrent.dropout import Masks
 from numpy_ref.nn.module import Array
 
@@ -19,8 +19,8 @@ from numpy_ref.nn.module import Array
 def check_noise(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
     """Raise ValueError unless `value` is a finite array of `shape` (None: any size) and `dtype`."""
     check_array(name, value, shape, dtype)
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+    if value.size:
+        values.check_finite(name, *extremes(value))
 
 
 def check_batch(
@@ -28,23 +28,20 @@ def check_batch(
 ) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, finite, in `support`."""
     check_array(name, value, (None, *example), dtype)
-    low, high = support
-    smallest, largest = value.min(), value.max()  # either is NaN where any value is
-    if not (np.isfinite(smallest) and np.isfinite(largest)):
-        raise ValueError(f"{name}: got NaN or inf, takes finite values")
-    if smallest < low or largest > high:
-        raise ValueError(
-            f"{name}: got values from {exact(smallest)} to {exact(largest)}, "
-            f"takes [{low:g}, {high:g}]"
-        )
+    values.check_support(name, support, *extremes(value))
 
 
 def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dtype) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all 0 or 1."""
     check_batch(name, value, example, dtype, (0.0, 1.0))
-    between = value[(value > 0) & (value < 1)]
-    if between.size:
-        raise ValueError(f"{name}: got {between.size} values as {exact(between[0])}, takes 0 and 1")
+    grey = (value > 0) & (value < 1)
+    first = value.flat[grey.argmax()]
+    values.check_no_grey(name, grey.sum(), first)
+
+
+def extremes(value: Array) -> tuple[Any, Any]:
+    """The smallest and the largest value; both are NaN where any value is."""
+    return value.min(), value.max()
 
 
 def check_array(name: str, value: Array, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
@@ -78,20 +75,15 @@ def check_vectors(name: str, value: Array, dim: int, dtype: np.dtype) -> None:
 def check_tokens(name: str, value: Array, shape: tuple[int | None, ...], size: int) -> None:
     """Raise ValueError unless `value` is int64 of `shape` (None: any size), in [0, size)."""
     check_array(name, value, shape, np.dtype(np.int64))
-    smallest, largest = value.min(), value.max()
-    if smallest < 0 or largest >= size:
-        raise ValueError(f"{name}: got values from {smallest} to {largest}, takes [0, {size})")
+    values.check_vocabulary(name, size, *extremes(value))
 
 
 def check_weight(weight: Array | None, steps: int, size: int, model: Any) -> None:
     """Raise ValueError unless `weight` is None, or (steps, size), all >= 0 and their sum > 0."""
     if weight is None:
         return
-    check_noise("weight", weight, (steps, size), model.dtype)
-    if not ((weight >= 0).all() and weight.any()):
-        raise ValueError(
-            "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
-        )
+    check_array("weight", weight, (steps, size), model.dtype)
+    values.check_weights("weight", *extremes(weight))
 
 
 def check_window(

@@ -3,10 +3,14 @@
     y[n, o, h, v] = sum_cij  w[o, c, i, j]  x[n, c, s h + i - p, s v + j - p]                    (1)
 
 with stride s, padding p, and x = 0 outside the image. This and its gradients are computed as matrix
-products, for a block of images at a time. Row (i, j, c) of the matrix `columns` has the pixels of
-channel c that tap (i, j) of the kernel reads:
+products. Row (c, i, j) of the matrix `columns` has the pixels of channel c that tap (i, j) of the
+kernel reads:
 
-    columns[(i, j, c), (n, h, v)] = x[n, c, s h + i - p, s v + j - p]
+    columns[(c, i, j), (h, v, n)] = x[n, c, s h + i - p, s v + j - p]
+
+In memory the images n of a batch lie side by side, as in `columns`: every array (N, C, H, W) made
+here is a view of a matrix (C, H W N), a row a channel. So y = w columns is one product without a
+copy, and `columns` is copied in runs of N numbers.
 
 Derivation of dx and dw, and of the transposed convolution. Write down how a loss with gradient dy
 changes with y, which is linear in x and in w:
@@ -34,9 +38,9 @@ gradients dx by (1) and dw by (4), with x and dy exchanged.
 
 Shapes: x (N, C, H, W), w (O, C, kH, kW), y (N, O, OH, OW): N images, C channels of H x W pixels
 before and O channels of OH x OW pixels after, kH x kW taps. Stride, padding and sizes are pairs.
-Source: Chellapilla, Puri & Simard (2006), who unroll the whole batch; a block of images stays in
-the cache. The names are those of torch.nn.grad. The right panel has no such
-file: its convolutions are torch's.
+Source: Chellapilla, Puri & Simard (2006), who unroll the images; a block of columns stays in the
+cache. Memory in the order (C, H, W, N) after Krizhevsky (2012), cuda-convnet. The names are those
+of torch.nn.grad. The right panel has no such file: its convolutions are torch's.
 """
 
 from __future__ import annotations
@@ -44,10 +48,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_ref.nn.module import Array
 
 Pair = tuple[int, int]
+Block = tuple[slice, slice, slice]
 BLOCK = 2**20
 """Bytes of `columns` at a time. All columns together are kH kW / s^2 times as large as x."""
 
@@ -71,11 +77,10 @@ def correlate(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     array([[[[ 8., 12.],
              [20., 24.]]]])
     """
-    OH, OW = output_size(_size(x), _size(w), stride, padding)
-    y = np.empty((len(x), len(w), OH, OW), x.dtype)
-    taps = _taps(w)
+    y = _empty(len(x), len(w), output_size(_size(x), _size(w), stride, padding), x.dtype)
+    taps, rows = w.reshape(len(w), -1), _rows(y)
     for block, columns in _columns(x, w.shape, stride, padding):
-        y[block] = (taps @ columns).reshape(len(w), -1, OH, OW).swapaxes(0, 1)
+        np.matmul(taps, columns, out=rows[:, block])
     return y
 
 
@@ -87,11 +92,11 @@ def conv2d_weight(x: Array, kernel: Pair, dy: Array, stride: Pair, padding: Pair
     array([[[[ 8., 12.],
              [20., 24.]]]])
     """
-    out, C = dy.shape[1], x.shape[1]
-    dtaps = np.zeros((kernel[0] * kernel[1] * C, out), x.dtype)
-    for block, columns in _columns(x, (out, C, *kernel), stride, padding):
-        dtaps += columns @ _rows(dy[block]).T
-    return _from_taps(dtaps, kernel)
+    dw = np.zeros((dy.shape[1], x.shape[1], *kernel), x.dtype)
+    dtaps, drows = dw.reshape(len(dw), -1), _rows(dy)
+    for block, columns in _columns(x, dw.shape, stride, padding):
+        dtaps += drows[:, block] @ columns.T
+    return dw
 
 
 def conv2d_and_weight(
@@ -106,14 +111,14 @@ def conv2d_and_weight(
     >>> bool((dw == 2 * y).all())
     True
     """
-    OH, OW = output_size(_size(x), _size(w), stride, padding)
-    y = np.empty((len(x), len(w), OH, OW), x.dtype)
-    taps = _taps(w)
-    dtaps = np.zeros(taps.T.shape, x.dtype)
+    y = _empty(len(x), len(w), output_size(_size(x), _size(w), stride, padding), x.dtype)
+    dw = np.zeros(w.shape, x.dtype)
+    taps, rows = w.reshape(len(w), -1), _rows(y)
+    dtaps, drows = dw.reshape(len(w), -1), _rows(dy)
     for block, columns in _columns(x, w.shape, stride, padding):
-        y[block] = (taps @ columns).reshape(len(w), -1, OH, OW).swapaxes(0, 1)
-        dtaps += columns @ _rows(dy[block]).T
-    return y, _from_taps(dtaps, _size(w))
+        np.matmul(taps, columns, out=rows[:, block])
+        dtaps += drows[:, block] @ columns.T
+    return y, dw
 
 
 def conv2d_input(size: Pair, w: Array, dy: Array, stride: Pair, padding: Pair) -> Array:
@@ -126,20 +131,18 @@ def conv2d_input(size: Pair, w: Array, dy: Array, stride: Pair, padding: Pair) -
              [2., 4., 2.],
              [1., 2., 1.]]]])
     """
-    (N, _, OH, OW), (_, C, kH, kW) = dy.shape, w.shape
     if _is_faster_flipped(w, stride, padding):
         return correlate(dy, flip(w), stride, _flipped_padding(w, padding))
 
-    (H, W), (pH, pW) = size, padding
-    dx = np.empty((N, C, H, W), dy.dtype)
-    taps = _taps(w).T
-    for block in _blocks(N, kH * kW * C * OH * OW * dy.itemsize, w.nbytes):
-        dcolumns = (taps @ _rows(dy[block])).reshape(kH, kW, C, -1, OH, OW)
-        padded = np.zeros((dcolumns.shape[3], C, H + 2 * pH, W + 2 * pW), dy.dtype)
-        for i, j, rows, columns in _views((kH, kW), stride, (OH, OW)):
-            padded[:, :, rows, columns] += dcolumns[i, j].swapaxes(0, 1)
-        dx[block] = padded[:, :, pH : pH + H, pW : pW + W]
-    return dx
+    (H, W), (pH, pW), (out, C, kH, kW) = size, padding, w.shape
+    dx = _zeros(len(dy), C, (H + 2 * pH, W + 2 * pW), dy.dtype)
+    dwindows = _windows(dx, (kH, kW), stride)
+    taps, drows = w.reshape(out, -1).T, _rows(dy)
+    for block, (h, v, n) in _blocks(w.shape, dy.shape, dy.itemsize):
+        dcolumns = (taps @ drows[:, block]).reshape(C, kH, kW, *dwindows[0, 0, 0, h, v, n].shape)
+        for i, j in np.ndindex(kH, kW):
+            dwindows[:, i, j, h, v, n] += dcolumns[:, i, j]
+    return dx[:, :, pH : pH + H, pW : pW + W]
 
 
 def conv2d_gradients(
@@ -194,49 +197,64 @@ def _is_faster_flipped(w: Array, stride: Pair, padding: Pair) -> bool:
 def _columns(
     x: Array, weight: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Iterator[tuple[slice, Array]]:
-    """(block, columns) for blocks of g images; columns (kH kW C, g OH OW)."""
-    (N, C, H, W), (out, _, kH, kW), (pH, pW) = x.shape, weight, padding
-    OH, OW = output_size((H, W), (kH, kW), stride, padding)
-    K = kH * kW * C
-    for block in _blocks(N, K * OH * OW * x.itemsize, out * K * x.itemsize):
-        images = x[block]
-        if pH or pW:
-            images = np.zeros((len(images), C, H + 2 * pH, W + 2 * pW), x.dtype)
-            images[:, :, pH : pH + H, pW : pW + W] = x[block]
-        result = np.empty((kH, kW, C, len(images), OH, OW), x.dtype)
-        for i, j, rows, columns in _views((kH, kW), stride, (OH, OW)):
-            result[i, j] = images[:, :, rows, columns].swapaxes(0, 1)
-        yield block, result.reshape(K, -1)
+    """(block, columns[:, block]) for all blocks. The next block overwrites the array."""
+    (N, C, H, W), (_, _, kH, kW), (pH, pW) = x.shape, weight, padding
+    if pH or pW:
+        padded = _zeros(N, C, (H + 2 * pH, W + 2 * pW), x.dtype)
+        padded[:, :, pH : pH + H, pW : pW + W] = x
+        x = padded
+    windows = _windows(x, (kH, kW), stride)
+    memory = np.empty(0, x.dtype)
+    for block, (h, v, n) in _blocks(weight, (N, 0, *windows.shape[3:5]), x.itemsize):
+        values = windows[:, :, :, h, v, n]
+        if memory.size < values.size:
+            memory = np.empty(values.size, x.dtype)
+        columns = memory[: values.size].reshape(values.shape)
+        columns[...] = values
+        yield block, columns.reshape(C * kH * kW, -1)
 
 
-def _views(kernel: Pair, stride: Pair, size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
-    """Each tap (i, j), and the rows and columns of the padded image that it reads."""
-    (kH, kW), (sH, sW), (OH, OW) = kernel, stride, size
-    for i in range(kH):
-        for j in range(kW):
-            yield i, j, slice(i, i + sH * OH, sH), slice(j, j + sW * OW, sW)
+def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:
+    """windows[c, i, j, h, v, n] = x[n, c, s h + i, s v + j], a view."""
+    (sH, sW), axes = stride, (2, 3)
+    windows = sliding_window_view(x, kernel, axes, writeable=True)[:, :, ::sH, ::sW]
+    return windows.transpose(1, 4, 5, 2, 3, 0)
 
 
-def _blocks(images: int, image_bytes: int, weight_bytes: int) -> Iterator[slice]:
-    """Slices of the batch whose columns fill BLOCK bytes, or as many as the weight has: the weight
-    is read once a block, and should not take longer to read than the columns."""
-    count = max(1, max(BLOCK, weight_bytes) // image_bytes)
-    return (slice(start, min(start + count, images)) for start in range(0, images, count))
+def _blocks(
+    weight: tuple[int, ...], images: tuple[int, ...], itemsize: int
+) -> Iterator[tuple[slice, Block]]:
+    """The columns in blocks, as a slice of all and as slices of rows h, columns v and images n.
+
+    A block fills BLOCK bytes, or as many as the weight has: the weight is read once a block, and
+    should not take longer to read than the columns.
+    """
+    (out, C, kH, kW), (N, _, OH, OW) = weight, images
+    count = max(1, out, BLOCK // (C * kH * kW * itemsize))
+    sizes = max(1, count // (OW * N)), min(OW, max(1, count // N)), min(N, count)
+    start = 0
+    for h in range(0, OH, sizes[0]):
+        for v in range(0, OW, sizes[1]):
+            for n in range(0, N, sizes[2]):
+                ends = min(h + sizes[0], OH), min(v + sizes[1], OW), min(n + sizes[2], N)
+                stop = start + (ends[0] - h) * (ends[1] - v) * (ends[2] - n)
+                yield slice(start, stop), (slice(h, ends[0]), slice(v, ends[1]), slice(n, ends[2]))
+                start = stop
 
 
-def _taps(w: Array) -> Array:
-    """(O, C, kH, kW) -> (O, kH kW C)"""
-    return w.transpose(0, 2, 3, 1).reshape(len(w), -1)
+def _empty(images: int, channels: int, size: Pair, dtype: np.dtype) -> Array:
+    """An array (N, C, H, W), in memory (C, H, W, N)."""
+    return np.empty((channels, *size, images), dtype).transpose(3, 0, 1, 2)
 
 
-def _from_taps(taps: Array, kernel: Pair) -> Array:
-    """(kH kW C, O) -> (O, C, kH, kW)"""
-    return taps.reshape(*kernel, -1, taps.shape[1]).transpose(3, 2, 0, 1)
+def _zeros(images: int, channels: int, size: Pair, dtype: np.dtype) -> Array:
+    """Zeros (N, C, H, W), in memory (C, H, W, N)."""
+    return np.zeros((channels, *size, images), dtype).transpose(3, 0, 1, 2)
 
 
-def _rows(y: Array) -> Array:
-    """(g, O, OH, OW) -> (O, g OH OW)"""
-    return y.swapaxes(0, 1).reshape(y.shape[1], -1)
+def _rows(images: Array) -> Array:
+    """(N, C, H, W) -> (C, H W N), a view of an array of this file."""
+    return images.transpose(1, 2, 3, 0).reshape(images.shape[1], -1)
 
 
 def _size(images: Array) -> Pair:

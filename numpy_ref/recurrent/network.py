@@ -139,7 +139,7 @@ class Recurrent(Module):
             da = np.empty((T, *shape), dy.dtype)
             dh, *drest = (np.zeros_like(h0) if d is None else d for d in dlast)
             for t in reversed(range(T)):
-                da[t], *drest = vjps[t](dy[t] + dh, *drest)
+                _, *drest = vjps[t](dy[t] + dh, *drest, out=da[t])
                 dh = da[t] @ weight_hh.data
                 if m is not None:
                     dh *= m[t]
@@ -153,7 +153,7 @@ class Recurrent(Module):
         """One step: a (B, G H) and the state without h -> the new state without h.
 
         The new h is written to `out`. The vjp takes the gradients of h and of the rest of the new
-        state, and returns those of a and of the rest of the old state.
+        state, and returns those of a, written to its `out`, and of the rest of the old state.
         """
         raise NotImplementedError(f"{type(self).__name__} has no cell")
 
@@ -203,10 +203,10 @@ class SoftmaxOutput(Output):
         targets = y.reshape(-1)
         logits = h.reshape(-1, h.shape[-1]) @ self.weight.data.T
         error, ones = np.empty(len(logits), logits.dtype), np.ones(len(logits), logits.dtype)
-        for block in functional.row_blocks(logits, 40_000):
-            logits[block] += self.bias.data
-            error[block], error_vjp = functional.cross_entropy(logits[block], targets[block])
-            logits[block] = error_vjp(ones[block])
+        for rows in functional.row_blocks(logits, 40_000):
+            block = np.add(logits[rows], self.bias.data, out=logits[rows])
+            error[rows], error_vjp = functional.cross_entropy(block, targets[rows], out=block)
+            error_vjp(ones[rows], out=block)
         dlogits = logits  # before the errors are weighted
 
         def vjp(derror: Array) -> Array:

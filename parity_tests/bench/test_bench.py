@@ -1,8 +1,6 @@
-"""Benchmarks of the recurrent pairs: every implementation does the operation that is timed."""
+"""Benchmarks of the recurrent pairs: every backend does the operation that is timed."""
 
 import dataclasses
-import json
-import math
 
 import numpy as np
 import pytest
@@ -10,10 +8,16 @@ import torch
 from helpers.small_text_runs import CELLS, TOLERANCE
 
 from diptych import bench, pairs
-from diptych.arrays import map_arrays, to_numpy
-from diptych.bench import recurrent
-from diptych.bench.recurrent import OPERATIONS, PLAIN
+from diptych.arrays import to_numpy
+from diptych.bench import case as cases
+from diptych.bench import plain, recurrent, steps
+from diptych.bench.case import KEY
+from diptych.bench.plain_steps import NAME as PLAIN
+from diptych.bench.recurrent import PARTS
 from diptych.parity.measures.rows import normwise
+
+OPERATIONS = (*steps.OPERATIONS, *PARTS)
+BACKENDS = ("numpy", "torch", PLAIN)
 
 SIZE = "H 5, T 4, batch 3"
 FIELDS = {
@@ -38,14 +42,21 @@ def small_pair(monkeypatch):
     def make(cell, noise="per_step", **changes):
         pair = pairs.get(cell)
         config = type(pair.variants[""])(**FIELDS[cell] | {"num_layers": 2} | NOISE[noise])
-        changes |= {"left": record("numpy", pair.left), "right": record("torch cpu", pair.right)}
+        changes |= {"left": record("numpy", pair.left), "right": record("torch", pair.right)}
         small = dataclasses.replace(pair, sizes={SIZE: (config, 3)}, **changes)
         monkeypatch.setitem(pairs.PAIRS, cell, small)
-        monkeypatch.setattr(recurrent, "Plain", record(PLAIN, recurrent.Plain))
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        recorded = record(PLAIN, plain.PlainRecurrent)
+        monkeypatch.setitem(plain.PLAIN, cell, recorded)
+        monkeypatch.setattr(recurrent, "PlainRecurrent", recorded)
         return models
 
     return make
+
+
+def build(cell, operation, dtype="float64"):
+    """The callables of one operation of the small case, by backend."""
+    case = bench.Case(cell, SIZE, 3, dtype)
+    return {name: bench.build(case, operation, name) for name in BACKENDS}
 
 
 def gradients(model):
@@ -69,28 +80,21 @@ def largest_error(a, b):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_recurrent_pair_has_sizes_and_operations(cell):
-    assert (
-        bench.operations(cell)
-        == OPERATIONS
-        == ("gradients", "step", "recurrent body", "output layer")
-    )
+    assert bench.operations(cell) == OPERATIONS
+    assert OPERATIONS == ("forward", "gradients", "step", "recurrent body", "output layer")
     for config, batch_size in pairs.get(cell).sizes.values():
         assert batch_size > 1 and config.seq_len > 1
     assert bench.operations("mlp_vae") == ("forward", "gradients", "step")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS[1:])
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_implementation_computes_the_gradients_of_its_operation(
-    small_pair, cell, operation, dtype
-):
+def test_every_backend_computes_the_gradients_of_its_operation(small_pair, cell, operation, dtype):
     models = small_pair(cell)
-    load = bench.workload(cell, SIZE, dtype, operation)
-    assert load.name == f"{SIZE} {dtype} {operation}"
-    assert list(load.runs) == list(models) == ["numpy", "torch cpu", PLAIN]
     differentiated = {"recurrent body": {cell}, "output layer": {"decoder"}}
-    for name, run in load.runs.items():
+    for name in BACKENDS:
+        run = bench.build(bench.Case(cell, SIZE, 3, dtype), operation, name)
         run()
         run()
         for path, gradient in gradients(models[name]).items():
@@ -99,20 +103,21 @@ def test_every_implementation_computes_the_gradients_of_its_operation(
             assert gradient.any() == (first in differentiated.get(operation, {first})), (name, path)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS[1:])
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_panels_compute_the_same(small_pair, monkeypatch, cell, operation):
     """Two calls give the same gradients and weights on both panels.
 
     Two calls, because gradients must not be added to those of the call before.
     """
-    monkeypatch.setattr(recurrent, "CLIP", 0.5)
+    monkeypatch.setitem(cases.RECIPES, cell, cases.RECIPES[cell]._replace(clip=0.5))
     models = small_pair(cell)
-    for run in list(bench.workload(cell, SIZE, "float64", operation).runs.values())[:2]:
+    for name in ("numpy", "torch"):
+        run = bench.build(bench.Case(cell, SIZE, 3, "float64"), operation, name)
         run(), run()
-    left, right = models["numpy"], models["torch cpu"]
+    left, right = models["numpy"], models["torch"]
     assert largest_error(gradients(left), gradients(right)) <= TOLERANCE
-    start = pairs.get(cell).left(left.config, recurrent.KEY).state_dict()
+    start = pairs.get(cell).left(left.config, KEY).state_dict()
     weights = {name: to_numpy(array) for name, array in right.state_dict().items()}
     assert largest_error(left.state_dict(), weights) <= TOLERANCE
     norm = np.sqrt(sum((gradient**2).sum() for gradient in gradients(left).values()))
@@ -124,97 +129,46 @@ def test_both_panels_compute_the_same(small_pair, monkeypatch, cell, operation):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_plain_module_computes_the_gradients_of_the_pair(small_pair, cell):
-    """Without dropout and from a zero state, as the plain module starts."""
-    batch = pairs.get(cell).batch
-
-    def batch_with_zero_state(*arguments):
-        with_state = batch(*arguments)
-        return with_state._replace(state=map_arrays(np.zeros_like, with_state.state))
-
-    models = small_pair(cell, "none", batch=batch_with_zero_state)
-    runs = bench.workload(cell, SIZE, "float64", "gradients").runs
-    plain, left = models[PLAIN], models["numpy"]
-    names = gradients(plain).keys()
-    state = {name: torch.from_numpy(left.state_dict()[name]) for name in names}
-    with torch.no_grad():
-        for name, parameter in zip(names, plain.parameters(), strict=True):
-            parameter.copy_(state[name])
-    for run in runs.values():
+    """Without dropout."""
+    models = small_pair(cell, "none")
+    for name in BACKENDS:
+        run = bench.build(bench.Case(cell, SIZE, 3, "float64"), "gradients", name)
         run(), run()  # gradients are not added up over calls
-    for model in (models["torch cpu"], plain):
-        assert largest_error(gradients(left), gradients(model)) <= TOLERANCE
+        assert largest_error(gradients(models["numpy"]), gradients(models[name])) <= TOLERANCE
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_plain_module_has_dropout_where_the_pair_does(small_pair, monkeypatch, cell):
     """Before the first layer, after the last one, and, by torch's own dropout, in between."""
     models, calls = small_pair(cell), []
-    runs = bench.workload(cell, SIZE, "float64", "gradients").runs
-    dropout = recurrent.F.dropout
+    runs = build(cell, "gradients")
+    dropout = plain.F.dropout
 
     def recorded(x, rate):
         calls.append((tuple(x.shape), rate))
         return dropout(x, rate)
 
-    monkeypatch.setattr(recurrent.F, "dropout", recorded)
+    monkeypatch.setattr(plain.F, "dropout", recorded)
     runs[PLAIN]()
-    masks = models["numpy"].draw_noise(recurrent.KEY, 3).inputs
+    masks = models["numpy"].draw_noise(KEY, 3).inputs
     assert calls == [(masks[0].shape, 0.4), (masks[-1].shape, 0.4)] and len(masks) == 3
     assert models[PLAIN].body.dropout == 0.4 and models[PLAIN].body.num_layers == 2
 
 
 def test_every_call_draws_new_masks(small_pair, monkeypatch):
-    """All three implementations do, as in training."""
+    """All three backends do, as in training."""
     models = small_pair("lstm")
-    runs = bench.workload("lstm", SIZE, "float64", "gradients").runs
+    runs = build("lstm", "gradients")
     draws = []
-    for name in ("numpy", "torch cpu"):
+    for name in ("numpy", "torch"):
         draw = type(models[name]).draw_noise
         monkeypatch.setattr(
             type(models[name]), "draw_noise", lambda *a, _d=draw: draws.append(1) or _d(*a)
         )
-    runs["numpy"](), runs["numpy"](), runs["torch cpu"](), runs["torch cpu"]()
+    runs["numpy"](), runs["numpy"](), runs["torch"](), runs["torch"]()
     assert len(draws) == 4
     plain_gradients = []
     for _ in range(2):
         runs[PLAIN]()
         plain_gradients.append(gradients(models[PLAIN])["lstm.weight_ih_l0"])
     assert not np.array_equal(*plain_gradients)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_command_records_times_and_ratios_to_the_plain_module(
-    small_pair, run, tmp_path, cell, monkeypatch
-):
-    small_pair(cell)
-    monkeypatch.setattr(bench, "CALLS", 1)
-    record = tmp_path / "speed.json"
-    status, out, _ = run("bench", cell, "--rounds", 2, "--record", record)
-    assert status == 0 and "gradients" in out
-    metrics = json.loads(record.read_text())["metrics"]
-    assert metrics.pop("rounds") == 2 and metrics.pop("threads") >= 1
-    assert metrics.pop("base") == PLAIN
-    assert set(metrics) == {f"{SIZE} {d} {w}" for d in ("float64", "float32") for w in OPERATIONS}
-    for times in metrics.values():
-        assert set(times) == {"numpy", "torch cpu", PLAIN}
-        assert all(time["ms"] > 0 and math.isfinite(time["ratio"]) for time in times.values())
-        assert times[PLAIN]["ratio"] == 1
-
-
-def test_a_slower_implementation_has_a_ratio_above_1():
-    """The ratio is the median over rounds of the ratios, not the ratio of the medians."""
-    times = {"numpy": [0.002, 0.012, 0.005], PLAIN: [0.001, 0.003, 0.005]}
-    medians = bench._medians(times, PLAIN)
-    assert medians["numpy"] == pytest.approx({"ms": 5, "ratio": 2})
-    assert medians[PLAIN] == pytest.approx({"ms": 3, "ratio": 1})
-
-
-@pytest.mark.parametrize(("seconds", "calls"), [(1e-6, bench.CALLS), (1e6, 1)])
-def test_implementations_take_turns_of_limited_time(monkeypatch, seconds, calls):
-    order = []
-    monkeypatch.setattr(bench, "_seconds", lambda run: run() or seconds)
-    runs = {name: lambda n=name: order.append(n) for name in "ab"}
-    times = bench.interleaved(runs, rounds=2)
-    turn = 1 + calls
-    assert order == (["a"] * turn + ["b"] * turn) * 5  # three rounds are not counted
-    assert times == {"a": [seconds] * 2, "b": [seconds] * 2}

@@ -50,7 +50,7 @@ def test_a_run_with_markup_in_its_paths(run, places):
         ["train", "[/x]:100:"],
         ["evaluate", "[red]{0}[/red]"],
         ["curves", "[/x]", "[/y]"],
-        ["bench", "mlp_vae", "--record", "{0}/[/x]"],
+        ["bench", "mlp_vae", "--json", "{0}/[/x]"],
         ["check", "[/x]", "--json", "{0}/x.json"],
         ["list", "[/x]"],
         ["compare", "[/x].py:f", "[/y].py:g"],

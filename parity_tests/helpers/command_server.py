@@ -23,7 +23,7 @@ SHORT = {
     ("check",): ["mlp_vae"],
     ("train",): ["--epochs", "1"],
     ("evaluate",): ["--examples", "8"],
-    ("bench", "mlp_vae"): ["--rounds", "1", "--no-compiled"],
+    ("bench", "mlp_vae"): ["--quick", "--sizes", "1", "--rounds", "1"],
     # their quick forms take up to a minute each and have tests of their own: parsed, not run
     ("bench",): ["--help"],
     ("lab",): ["--help"],

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from diptych.site.build import jinja_environment
 from diptych.site.home.home import home_files
+from diptych.site.look import jinja_environment
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files

@@ -12,7 +12,7 @@ from helpers.recorded_faults import REAL, record_once
 from helpers.site_in_browser import NARROW, Reader
 
 from diptych.site.breaks.page import write_break_page
-from diptych.site.build import jinja_environment
+from diptych.site.look import jinja_environment
 from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 

@@ -15,7 +15,7 @@ from diptych.site.breaks.fault import Fault, FaultError, read_faults
 from diptych.site.breaks.page import make_card, write_break_page
 from diptych.site.breaks.places import Places
 from diptych.site.breaks.record import ROOT, Recorded
-from diptych.site.build import jinja_environment
+from diptych.site.look import jinja_environment
 from diptych.site.sources.highlight import code_lines
 from diptych.site.sources.page import SourcePage
 from diptych.site.sources.read import read_page

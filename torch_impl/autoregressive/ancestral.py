@@ -57,11 +57,10 @@ class PixelCache:
         channels: int | None = None,
     ) -> None:
         weight = layer.weight()[:, :channels]
-        mask = layer.mask[0]
-        self._rows, self._columns = mask.nonzero(as_tuple=True)
+        self._rows, self._columns = layer.rows, layer.columns
         taps = weight[:, :, self._rows, self._columns]  # (O, C, T)
         self._taps = taps.permute(2, 1, 0).reshape(-1, len(weight))
-        kH, kW = mask.shape
+        kH, kW = weight.shape[2:]
         self._up, self._left = kH // 2, kW // 2
         padded = count, height + kH - 1, width + kW - 1, weight.shape[1]
         self._pixels = weight.new_zeros(padded)

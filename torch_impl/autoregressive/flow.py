@@ -72,6 +72,8 @@ class MADE(nn.Sequential):
     Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
     """
 
+    order: Tensor
+
     def __init__(
         self,
         order: tuple[int, ...],
@@ -86,6 +88,8 @@ class MADE(nn.Sequential):
         *hidden, last = [MaskedLinear(*pair, **factory_kwargs) for pair in pairwise(degrees)]
         super().__init__(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
         self._order, self._hidden_degrees = order, degrees[1]
+        # on the device once, so that `invert` copies nothing; no part of the state_dict
+        self.register_buffer("order", torch.tensor(order, device=device), persistent=False)
 
     @torch.no_grad()
     def invert(self, eps: Tensor, dimension: Callable[..., Tensor]) -> Tensor:
@@ -108,7 +112,7 @@ class MADE(nn.Sequential):
 
         Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
         """
-        order = torch.tensor(self._order, device=eps.device)
+        order = self.order
         first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
         weights = [first.weight[:, order], *(layer.weight for layer in middle)]
         biases = [layer.bias[:, None] for layer in (first, *middle)]

@@ -9,13 +9,13 @@ A check of values reads them at once, or within `deferred()` later: see torch_im
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from model_specs.common.fields import exact
+from model_specs.common import values
 from model_specs.recurrent.dropout import Masks
 from torch_impl.nn.verdicts import Verdicts, deferred, is_deferred, judge
 
@@ -48,12 +48,8 @@ class Model(Protocol):
 def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: Model) -> None:
     """Raise ValueError unless `value` is finite, of `shape` (None: any size), and fits `model`."""
     check_tensor(name, value, shape, model)
-
-    def verdict(smallest: float, largest: float) -> None:
-        check_finite(name, smallest, largest)
-
     if value.numel():
-        judge(verdict, *extremes(value))
+        judge(partial(values.check_finite, name), *extremes(value))
 
 
 def check_batch(
@@ -61,40 +57,19 @@ def check_batch(
 ) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), in `support`, and fits `model`."""
     check_tensor(name, value, (None, *example), model)
-    low, high = support
-
-    def verdict(smallest: float, largest: float) -> None:
-        check_finite(name, smallest, largest)
-        if smallest < low or largest > high:
-            raise ValueError(
-                f"{name}: got values from {exact(smallest)} to {exact(largest)}, "
-                f"takes [{low:g}, {high:g}]"
-            )
-
-    judge(verdict, *extremes(value))
+    judge(partial(values.check_support, name, support), *extremes(value))
 
 
 def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), all 0 or 1, and fits `model`."""
     check_batch(name, value, example, model, (0.0, 1.0))
-    between = (value > 0) & (value < 1)
-
-    def verdict(count: float, first: float) -> None:
-        if count:
-            raise ValueError(f"{name}: got {int(count)} values as {exact(first)}, takes 0 and 1")
-
-    index = between.flatten().byte().argmax()  # of the first one
-    judge(verdict, between.sum().double(), value.detach().take(index).double())
-
-
-def check_finite(name: str, smallest: float, largest: float) -> None:
-    """Raise ValueError unless both extremes of an argument are finite."""
-    if not (math.isfinite(smallest) and math.isfinite(largest)):
-        raise ValueError(f"{name}: got NaN or inf, takes finite values")
+    grey = (value > 0) & (value < 1)
+    first = value.detach().take(grey.flatten().byte().argmax())
+    judge(partial(values.check_no_grey, name), grey.sum().double(), first.double())
 
 
 def extremes(value: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest value, both NaN where any is.   any shape -> (), ()"""
+    """The smallest and the largest value; both are NaN where any value is."""
     return torch.aminmax(value.detach())
 
 
@@ -150,14 +125,7 @@ def check_tokens(
     Compute with `safe_tokens(value, size)`.
     """
     check_tensor(name, value, shape, model, torch.int64)
-
-    def verdict(smallest: float, largest: float) -> None:
-        if smallest < 0 or largest >= size:
-            raise ValueError(
-                f"{name}: got values from {int(smallest)} to {int(largest)}, takes [0, {size})"
-            )
-
-    judge(verdict, *extremes(value))
+    judge(partial(values.check_vocabulary, name, size), *extremes(value))
 
 
 def safe_tokens(tokens: Tensor, size: int) -> Tensor:
@@ -174,15 +142,7 @@ def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> No
     if weight is None:
         return
     check_tensor("weight", weight, (steps, size), model)
-
-    def verdict(smallest: float, largest: float) -> None:
-        check_finite("weight", smallest, largest)
-        if not (smallest >= 0 and largest > 0):
-            raise ValueError(
-                "weight: got a negative one or zeros alone, takes weights >= 0 with a sum > 0"
-            )
-
-    judge(verdict, *extremes(weight))
+    judge(partial(values.check_weights, "weight"), *extremes(weight))
 
 
 def check_window(

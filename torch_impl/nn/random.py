@@ -47,16 +47,17 @@ def philox4x32(
 
     Shapes: `counter` is four int64 tensors with values below 2^32; so is the result. The two words
     of the key are ints, or tensors that broadcast with the counter. The products wrap mod 2^64 and
-    may be negative; the arithmetic shift then fills hi with ones, which the mask removes.
+    may be negative; the arithmetic shift then fills hi with ones. c1 and c3 keep the upper half of
+    their product. One mask, after both xors, removes either.
     """
     m0, m1 = MULTIPLIERS
     c0, c1, c2, c3 = counter
     for i in range(ROUNDS):
         k0, k1 = ((k + i * w) & _LOW for k, w in zip(key, WEYL, strict=True))
         p0, p1 = m0 * c0, m1 * c2
-        hi0, hi1 = (p0 >> _HALF) & _LOW, (p1 >> _HALF) & _LOW
-        c0, c1, c2, c3 = hi1 ^ c1 ^ k0, p1 & _LOW, hi0 ^ c3 ^ k1, p0 & _LOW
-    return c0, c1, c2, c3
+        c0, c2 = (c1 ^ k0).bitwise_xor_(p1 >> _HALF), (c3 ^ k1).bitwise_xor_(p0 >> _HALF)
+        c0, c1, c2, c3 = c0.bitwise_and_(_LOW), p1, c2.bitwise_and_(_LOW), p0
+    return c0, c1.bitwise_and_(_LOW), c2, c3.bitwise_and_(_LOW)
 
 
 def bits(key: Key | Keys, shape: Shape, start: int = 0, device: Device = None) -> Tensor:
@@ -117,9 +118,11 @@ def normal(
     check_start(start)
     size = math.prod(shape)
     first, last = start // 2, (start + size + 1) // 2
-    u = (bits(key, (last - first, 2), 2 * first, device).to(torch.float64) + 0.5) * 2.0**-32
-    radius, angle = torch.sqrt(-2 * torch.log(u[..., 0])), 2 * math.pi * u[..., 1]
-    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1).flatten(-2)
+    words = bits(key, (last - first, 2), 2 * first, device)
+    u = words.to(torch.float64).add_(0.5).mul_(2.0**-32)
+    radius, angle = torch.log(u[..., 0]).mul_(-2).sqrt_(), 2 * math.pi * u[..., 1]
+    pairs = torch.stack((torch.cos(angle), torch.sin(angle)), dim=-1).mul_(radius[..., None])
+    pairs = pairs.flatten(-2)
     offset = start - 2 * first
     numbers = pairs[..., offset : offset + size].reshape(*pairs.shape[:-1], *shape)
     return numbers.to(as_dtype(dtype))

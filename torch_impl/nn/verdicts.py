@@ -52,8 +52,9 @@ class Verdicts:
         if not scalars:
             return torch.empty(0, dtype=torch.float64)
         with torch.no_grad():
-            scalars[0] = scalars[0].double()  # one of them makes the stack float64
-            return torch.stack(scalars)
+            if len({scalar.dtype for scalar in scalars}) > 1:
+                scalars = [scalar.double() for scalar in scalars]
+            return torch.stack(scalars).double()  # one kernel, as all have one dtype
 
     def raise_for(self, values: Sequence[float]) -> None:
         """Raise the ValueError of the first check that fails; `values` are the verdicts' numbers.

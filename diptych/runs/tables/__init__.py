@@ -59,7 +59,7 @@ def results_page(records: list[Record]) -> str:
 
 def speed_page(records: list[Record]) -> str:
     """The tables of docs/speed.md: both panels timed in turn."""
-    return "\n\n".join(speed(record) for record in select(records, "rounds"))
+    return "\n\n".join(speed(record) for record in select(records, "speed"))
 
 
 def witness_page(records: list[Record]) -> str:
@@ -90,7 +90,7 @@ def summary(records: list[Record]) -> str:
     for r in select(records, "memory"):
         right = 100 * statistics.mean(r["metrics"]["memory"]["rnn"]["schemes"]["none"]["accuracy"])
         best["rnn"] = f"{right:.0f} % of symbols recalled after 100 steps"
-    ratios = step_ratios(select(records, "rounds"))
+    ratios = step_ratios(select(records, "speed"))
     rows = [
         (f"`{model}`", best.get(model, "–"), *(ratios[model].get(d, "–") for d in DTYPES))
         for model in MODELS

@@ -25,12 +25,14 @@ def home_files(
     *,
     measured: rows.Measured = lambda slug: None,
     extra: Iterable[search.Entry] = (),
+    benchmarks: Iterable[tuple[str, str]] = (),
 ) -> Iterator[tuple[str, bytes]]:
     """The files of the index, each as (path within the site, contents).
 
     `measured` is a function (slug of a page) -> its measurements as JSON; `extra` are entries of
-    the search for what only the caller knows, such as pictures and faults. The runs that `out`
-    holds are drawn on the index.
+    the search for what only the caller knows, such as pictures and faults; `benchmarks` are the
+    title and the address of the pages of times. The runs that `out` holds are drawn on the index,
+    and a benchmark in it is linked.
     """
     books = notebooks()
     records = repository.records()
@@ -55,6 +57,7 @@ def home_files(
         sections=sections,
         summary=results.summary(records),
         meaning=meaning,
+        benchmarks=[*benchmarks, *_own_benchmark(out)],
         **common,
     )
     yield "index.html", index.encode()
@@ -67,3 +70,9 @@ def home_files(
     more = [(s.title, "results", f"pages/results.html#{s.id}", "") for s in sections]
     items = [*search.entries(pages, books), *search.sections(book_pages()), *extra, *more]
     yield "assets/search.js", search.script(items).encode()
+
+
+def _own_benchmark(out: Path) -> list[tuple[str, str]]:
+    """The page that `diptych bench` has written below a folder: title and address."""
+    address = "bench/index.html"
+    return [("the last benchmark of this machine", address)] if (out / address).is_file() else []

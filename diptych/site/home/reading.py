@@ -49,7 +49,7 @@ PLANS = (
     Plan(
         "How can a gradient pass through a random number?",
         "The score function and the reparameterisation, and how much noise each of them adds.",
-        "score_function nn/random nn/checks",
+        "score_function nn/random nn/checks nn/verdicts",
         "04",
     ),
     Plan(

@@ -61,7 +61,7 @@ def rows_by_chapter(
     """The rows of all pages, by the title of their chapter, in reading order."""
     folder = repository.folder("parity_tests")
     counts = count_tests(folder, [page.file.stem for page in pages]) if folder else None
-    ratios = step_ratios(select(repository.records(), "rounds"))
+    ratios = step_ratios(select(repository.records(), "speed"))
     result: dict[str, list[Row]] = {}
     for page in pages:
         stem = page.file.stem

@@ -17,6 +17,11 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
         "numpy_ref/nn/layers.py computes these statistics over the whole batch",
         (),
     ),
+    "nn/verdicts": (
+        "only the right panel computes on a device that the host would wait for; the left panel's "
+        "checks read each number at once",
+        (),
+    ),
     "recurrent/fused": (
         "only torch has fused kernels; on the left Recurrent.layer of "
         "numpy_ref/recurrent/network.py is the loop over time",
@@ -31,6 +36,7 @@ BLOCKS = "in blocks that stay in the cache; the right makes all numbers at once"
 CHECKED = "the left panel's Conv2d checks this itself"
 COPIED = "the left copies the arrays itself; torch's load_state_dict does it on the right"
 CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
+EXTREMES = "torch.aminmax computes both in one pass; NumPy takes two"
 OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
 STEPS = "the left writes every h into one array, the right collects the steps in a list"
 
@@ -50,13 +56,24 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             }
         }
     },
-    "nn/checks": {
+    "lstm": {
         "right": {
+            "LSTM.features": {
+                "x = checks.safe_tokens(x, self.config.vocab_size)": (
+                    "on CUDA an index out of range would stop the process before the error is read"
+                ),
+            }
+        }
+    },
+    "nn/checks": {
+        "left": {"extremes": {"return (value.min(), value.max())": EXTREMES}},
+        "right": {
+            "extremes": {"return torch.aminmax(value.detach())": EXTREMES},
             "check_array": {"dtype = dtype or model.dtype": "the left takes the dtype itself"},
             "check_images": {
                 "dtype = value.dtype if casts else None": "only the right panel runs under autocast"
             },
-        }
+        },
     },
     "nn/convolution": {
         "left": {

@@ -50,10 +50,6 @@ RULES: dict[SideName, tuple[tuple[str, str], ...]] = {
         ("only the right panel runs under autocast", r".*autocast"),
         ("for the type checker", r"assert |\w+: [^=]+$"),
         (
-            "only the right panel is compiled; a compiled graph cannot check values",
-            r"if torch\.compiler\.is_compiling\(\):$",
-        ),
-        (
             "torch's own layer, without its draw from torch's global random state",
             r"return skip_init\(",
         ),

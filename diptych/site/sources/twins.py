@@ -19,6 +19,7 @@ RENAMED: dict[str, dict[str, str]] = {"nn/checks": {"check_array": "check_tensor
 REASONS: dict[str, dict[str, str]] = {
     "nn/checks": {
         "Model": "the right's checks read dtype and device from a model, the left's take a dtype",
+        "safe_tokens": "only the right panel's checks can be deferred: see nn/verdicts.py",
     },
     "nn/module": {"as_device": "only the right panel has devices"},
     "nn/weight_norm": {"_pair": "as_pair of numpy_ref/nn/convolution.py does this on the left"},

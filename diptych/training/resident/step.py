@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,7 +191,8 @@ class ResidentStep:
     def _numbers(self, number: int, count: int, rate: float) -> Tensor:
         """The numbers of the optimiser for these steps. -> (S, numbers of a step)"""
         rows = [self.rule.numbers(rate, step + 1) for step in range(number, number + count)]
-        return torch.tensor(rows, dtype=self.panel.model.dtype).to(self.device)
+        numbers = torch.tensor(rows, dtype=self.panel.model.dtype)
+        return numbers.to(self.device, non_blocking=True)
 
     def _step(self, block: Block) -> None:
         """One training step in tensors alone, without a value that the host has to know."""
@@ -201,7 +201,7 @@ class ResidentStep:
         if self._zero is not None:
             inputs = inputs._replace(state=self.state if self.source.carries else self._zero)
         panel.model.zero_grad(set_to_none=True)
-        with _deferred() as pending:
+        with checks.deferred() as pending:
             loss = panel.training_loss(inputs, noise)
         loss.total.backward()
         if config.clip is not None:
@@ -212,8 +212,7 @@ class ResidentStep:
         for (_, old), (_, new) in zip(leaves(self.state), leaves(state_of(loss)), strict=True):
             old.copy_(new)
         terms = dict(terms_of(loss))
-        values = torch.stack([value.detach() for value in terms.values()]).to(torch.float64)
-        values = torch.cat((values, pending.tensor()))
+        values = pending.tensor(*terms.values())
         if self._table is None:
             self._names = list(terms)
             self._table = values.new_empty(LINES, len(values))
@@ -221,19 +220,3 @@ class ResidentStep:
         self._line.add_(1)
         block.row.add_(1)
         block.pending = pending
-
-
-@contextlib.contextmanager
-def _deferred() -> Iterator[Any]:
-    if hasattr(checks, "deferred"):
-        with checks.deferred() as pending:
-            yield pending
-    else:
-        yield _Nothing()
-
-
-class _Nothing:
-    def tensor(self) -> Tensor:
-        return torch.zeros(0, dtype=torch.float64)
-
-    def raise_for(self, values: Any) -> None: ...

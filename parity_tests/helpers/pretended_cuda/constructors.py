@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda.tensor import CudaTensor
+from torch import Tensor
 
 _PINNED = "_pinned_for_pretended_cuda"
 _tensor, _as_tensor, _asarray = torch.tensor, torch.as_tensor, torch.asarray
@@ -54,7 +53,9 @@ def asarray(data: Any, *, device: Any = None, copy: Any = None, **options: Any) 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
     """A copy in page-locked memory: only such a one is uploaded while the host goes on."""
     if isinstance(self, CudaTensor):
-        raise RuntimeError("cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned")
+        raise RuntimeError(
+            "cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned"
+        )
     result = self if is_pinned(self) else self.clone()
     setattr(result, _PINNED, True)
     return result

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-
 from helpers.pretended_cuda.ledger import LEDGER
 
 NAME = "pretended CUDA device"

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from helpers.pretended_cuda import kernels, rules, syncs
 from helpers.pretended_cuda.tensor import CPU, CudaTensor
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 
@@ -59,23 +58,25 @@ def execute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             kwargs = kwargs | {"device": CPU}
     if cuda:
         rules.check(func, args, cuda, cpu)
-    syncs.record(func, args, kwargs if device is None else kwargs | {"device": device}, cuda, device)
+    syncs.record(
+        func, args, kwargs if device is None else kwargs | {"device": device}, cuda, device
+    )
     if torch.Tag.inplace_view in func.tags:
         return _change_view(func, args, kwargs)
     run = kernels.REPLACED.get(func, func)
-    result = run(*_inner(args), **{name: _inner(value) for name, value in kwargs.items()})
+    result = run(*_numbers(args), **{name: _numbers(value) for name, value in kwargs.items()})
     if func in syncs.NUMBERS or (device is not None and device.type == "cpu"):
         return result
-    known: dict[int, Tensor] = {id(t.inner): t for t in cuda} | {id(t): t for t in cpu}
+    known: dict[int, Tensor] = {id(t.numbers): t for t in cuda} | {id(t): t for t in cpu}
     return _wrapped(result, known)
 
 
 def _change_view(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Change the sizes of a tensor in place (unsqueeze_, t_): of its numbers and of itself."""
     target = args[0]
-    func(*_inner(args), **kwargs)
+    func(*_numbers(args), **kwargs)
     with torch.utils._mode_utils.no_dispatch():
-        inner = target.inner
+        inner = target.numbers
         Tensor.as_strided_(target, inner.size(), inner.stride(), inner.storage_offset())
     return target
 
@@ -91,12 +92,12 @@ def _sort(values: Any, cuda: list[CudaTensor], cpu: list[Tensor]) -> None:
             _sort(value, cuda, cpu)
 
 
-def _inner(value: Any) -> Any:
+def _numbers(value: Any) -> Any:
     """The arguments with the tensors of the CPU that hold their numbers."""
     if isinstance(value, CudaTensor):
-        return value.inner
+        return value.numbers
     if isinstance(value, list | tuple):
-        return type(value)(map(_inner, value)) if type(value) in (list, tuple) else value
+        return type(value)(map(_numbers, value)) if type(value) in (list, tuple) else value
     return value
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda import rules
 from helpers.pretended_cuda.tensor import CudaTensor
+from torch import Tensor
 
 aten = torch.ops.aten
 Gates = tuple[Tensor, Tensor, Tensor]
@@ -88,7 +87,9 @@ def _one_operation(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
             part = part[0] if isinstance(state, Tensor) else part
             return run(x, part, rest[len(states) :], *options)
 
-        return _OnTheCpu.apply(compute, *tensors)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return _OnTheCpu.apply(compute, *tensors)
+        return tuple(map(CudaTensor, compute(*(t.numbers.detach() for t in tensors))))
 
     return call
 
@@ -98,10 +99,9 @@ class _OnTheCpu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, compute: Callable[..., Any], *tensors: CudaTensor) -> Any:
-        needed = ctx.needs_input_grad[1:]  # the CPU has another kernel where none is
-        pairs = zip(tensors, needed, strict=True)
-        leaves = [t.inner.detach().requires_grad_(need) for t, need in pairs]
-        with torch.set_grad_enabled(any(needed)):
+        pairs = zip(tensors, ctx.needs_input_grad[1:], strict=True)
+        leaves = [t.numbers.detach().requires_grad_(needed) for t, needed in pairs]
+        with torch.enable_grad():
             outputs = compute(*leaves)
         ctx.leaves, ctx.outputs = leaves, outputs
         return tuple(CudaTensor(t.detach()) for t in outputs)
@@ -109,7 +109,7 @@ class _OnTheCpu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: CudaTensor) -> Any:
         inputs = [leaf for leaf in ctx.leaves if leaf.requires_grad]
-        inner = [g.inner for g in gradients]
+        inner = [g.numbers for g in gradients]
         result = iter(torch.autograd.grad(ctx.outputs, inputs, inner, retain_graph=True))
         wrapped = (CudaTensor(next(result)) if t.requires_grad else None for t in ctx.leaves)
         return (None, *wrapped)

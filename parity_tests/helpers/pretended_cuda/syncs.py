@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda.ledger import LEDGER
 from helpers.pretended_cuda.rules import INDEXING
 from helpers.pretended_cuda.tensor import CudaTensor
+from torch import Tensor
 
 aten = torch.ops.aten
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from helpers.pretended_cuda.ledger import LEDGER
+from torch import Tensor
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -15,9 +14,9 @@ _NO_NUMPY = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() 
 
 
 class CudaTensor(Tensor):
-    """A tensor on cuda:0. `inner` holds its numbers; a view of it shares them."""
+    """A tensor on cuda:0. `numbers` holds its numbers; a view of it shares them."""
 
-    inner: Tensor
+    numbers: Tensor
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> CudaTensor:
@@ -30,7 +29,7 @@ class CudaTensor(Tensor):
             layout=inner.layout,
             device=CUDA,
         )
-        result.inner = inner
+        result.numbers = inner
         return result
 
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -44,11 +43,11 @@ class CudaTensor(Tensor):
         return execute(func, args, kwargs or {})
 
     def __tensor_flatten__(self) -> tuple[list[str], None]:
-        return ["inner"], None  # torch.nn.Module swaps tensors of such a class
+        return ["numbers"], None  # torch.nn.Module swaps tensors of such a class
 
     @staticmethod
     def __tensor_unflatten__(parts: Any, meta: Any, size: Any, stride: Any) -> CudaTensor:
-        return CudaTensor(parts["inner"])
+        return CudaTensor(parts["numbers"])
 
     @property
     def data(self) -> Tensor:  # type: ignore[override]
@@ -57,10 +56,10 @@ class CudaTensor(Tensor):
     @data.setter
     def data(self, value: Tensor) -> None:
         Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
-        self.inner = value.inner  # type: ignore[attr-defined]
+        self.numbers = value.numbers  # type: ignore[attr-defined]
 
     def data_ptr(self) -> int:
-        return self.inner.data_ptr()
+        return self.numbers.data_ptr()
 
     def numpy(self, **options: Any) -> Any:
         LEDGER.record("error", "numpy")
@@ -72,15 +71,15 @@ class CudaTensor(Tensor):
 
     def tolist(self) -> Any:
         LEDGER.record("synchronisation", "tolist")
-        return self.inner.tolist()
+        return self.numbers.tolist()
 
     def __repr__(self, **options: Any) -> str:  # type: ignore[override]
         LEDGER.record("synchronisation", "repr")
-        return f"{self.inner!r} on cuda:0"
+        return f"{self.numbers!r} on cuda:0"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) not in memo:
-            copy = CudaTensor(self.inner.detach().clone()).requires_grad_(self.requires_grad)
+            copy = CudaTensor(self.numbers.detach().clone()).requires_grad_(self.requires_grad)
             if isinstance(self, torch.nn.Parameter):
                 copy = torch.nn.Parameter(copy, requires_grad=self.requires_grad)
             memo[id(self)] = copy
@@ -92,7 +91,9 @@ class CudaTensor(Tensor):
     def __setitem__(self, index: Any, value: Any) -> None:
         Tensor.__setitem__(self, _with_tensors(index), value)
 
-    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, **options: Any) -> Any:
+    def new_tensor(
+        self, data: Any, *, dtype: Any = None, device: Any = None, **options: Any
+    ) -> Any:
         return torch.tensor(data, dtype=dtype or self.dtype, device=device or CUDA, **options)
 
 

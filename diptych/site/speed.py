@@ -1,4 +1,7 @@
-"""The page of a benchmark: one HTML file in the look of the site, with its figures inside."""
+"""The page of a benchmark, in the look of the site and with its figures inside.
+
+`diptych bench` writes it as one file that needs no other; the site has the recorded benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from diptych.bench import figures, tables
 from diptych.bench.crossover import curves
 from diptych.figures.style import save
 from diptych.files import write_atomically
-from diptych.site.build import jinja_environment, stylesheet
+from diptych.runs.tables.speed import remarks
+from diptych.runs.tables.trained import select
+from diptych.site.home import repository
+from diptych.site.look import jinja_environment, stylesheet
 
 Record = Mapping[str, Any]
 
@@ -29,27 +35,39 @@ class ModelPart:
     sweeps: list[tuple[str, str, list[str], list[tuple[int, list[dict[str, Any] | None]]]]]
     """Config, dtype, backends, and by batch size the row of each backend"""
     remarks: list[str]
+    top: dict[str, list[dict[str, Any]]]
+    """The parts of a step that take most of its time, by configuration, dtype and backend"""
     figure: Markup
     compared: list[dict[str, Any]]
 
 
 def write_page(record: Record, out: Path) -> Path:
     """Write index.html, and figures/*.png for other texts, to a folder; returns the page."""
-    folder = out / "figures"
-    for name, figure in _figures(record).items():
+    drawn = _figures(record)
+    for name, figure in drawn.items():
         if figure is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            save(figure, folder / f"{name}.png")
-    template = jinja_environment(links={}).get_template("bench.html.j2")
-    html = template.render(css=Markup(stylesheet()), **content(record))
+            save(figure, out / "figures" / f"{name}.png")
+    template = jinja_environment().get_template("bench.html.j2")
+    html = template.render(css=Markup(stylesheet()), **content(record, drawn))
     write_atomically(out / "index.html", html.encode())
     return out / "index.html"
 
 
-def content(record: Record) -> dict[str, Any]:
-    """The variables of the templates that show a benchmark."""
+def recorded() -> dict[str, dict[str, Any]]:
+    """The recorded benchmarks of the clone by the name of their page; empty when installed."""
+    return {record["name"]: record for record in select(repository.records(), "speed")}
+
+
+def title(record: Record) -> str:
+    """The title of a benchmark's page in the navigation."""
+    on_gpu = record["metrics"]["device"] != "cpu"
+    return f"NumPy against {record['device']}" if on_gpu else "NumPy against PyTorch"
+
+
+def content(record: Record, drawn: dict[str, Figure | None] | None = None) -> dict[str, Any]:
+    """The variables of the templates that show a benchmark; `drawn` are its figures."""
     metrics = record["metrics"]
-    drawn = _figures(record)
+    drawn = _figures(record) if drawn is None else drawn
     bars = drawn.pop("bars")
     return {
         "record": record,
@@ -82,7 +100,8 @@ def _part(metrics: Mapping[str, Any], model: str, figure: Figure | None) -> Mode
         model,
         [row for row in metrics["speed"] if row["model"] == model and row["preset"]],
         sweeps,
-        [*tables.remarks(metrics, model), *tables.cuts(metrics["cut"], model)],
+        remarks(dict(metrics), model),
+        tables.grouped_top(metrics["top"], model),
         _image(figure, f"{model}: time of a training step against the batch size"),
         [row for row in metrics["compared"] if row["model"] == model],
     )
