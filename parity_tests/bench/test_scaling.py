@@ -124,7 +124,9 @@ def test_the_figure_has_a_panel_for_each_sweep_and_a_line_for_each_backend(tmp_p
 def test_the_table_has_the_exponents_of_both_backends() -> None:
     parallel = [ranks.RankRow("mlp_vae", 512, "float32", 2, 1, 12.3, 1.71)]
     text = growth([{"metrics": metrics(rows(), parallel, 2)}])
-    assert "| lstm, batch 1 to 8 | float64 | 0.98 ± 0.03" in text
+    exponent = "0.98 ± 0.05 (r² 0.997)"
+    row = f"| lstm, batch 1 to 8 | float64 | {exponent} | {exponent} | 1.00 |"
+    assert row in text
     assert "| mlp_vae, batch 512, float32 | 2 | 1 | 12.3 | 1.71 |" in text
 
 
@@ -138,3 +140,26 @@ def test_the_speedup_is_over_one_process_of_one_thread(monkeypatch: pytest.Monke
     result = {(row.ranks, row.threads): row.speedup for row in scaling.run_ranks()}
     assert result == pytest.approx({(1, 1): 1.0, (1, 2): 1.6, (2, 1): 2.0})
     assert list(result) == list(ranks.LAYOUTS)
+
+
+def test_a_sweep_runs_in_a_process_of_its_own_and_is_fitted() -> None:
+    sweep = SWEEPS[0]
+    calls: list[tuple[str, int, int]] = []
+    result = scaling.run(
+        [sweep], backends=("numpy",), quick=True, progress=lambda *call: calls.append(call)
+    )
+    assert calls == [("mlp_vae, batch, numpy float32", 0, 1)]
+    (row,) = result
+    assert row.values == sweep.quick().values
+    assert row.fit == scaling.fit(row.values, [ms / 1e3 for ms in row.ms])
+    assert row.flops_exponent == pytest.approx(1, abs=1e-9)
+
+
+def test_two_ranks_train_on_parts_of_one_batch() -> None:
+    """The step is that of `diptych train` under torchrun, and rank 0 alone answers."""
+    result = ranks._measure("float32", 2, 1, steps=1)
+    assert {model: batch for model, (batch, _) in result.items()} == {
+        "mlp_vae": 512,
+        "conv_vae": 64,
+    }
+    assert all(0 < seconds < 30 for _, seconds in result.values())
