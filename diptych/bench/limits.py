@@ -105,7 +105,7 @@ def merged(old: dict[str, list[Row]], new: dict[str, list[Row]]) -> dict[str, li
     for name in ("roofline", "profiles"):
         replaced = {row["model"] for row in new[name]}
         rows = [row for row in old[name] if row["model"] not in replaced] + new[name]
-        result[name] = sorted(rows, key=lambda row: MODELS.index(row["model"]))
+        result[name] = sorted(rows, key=lambda row: list(MODELS).index(row["model"]))
     return result
 
 
