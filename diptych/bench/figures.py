@@ -56,7 +56,7 @@ def sweep_figure(model: str, speed: Sequence[Row]) -> Figure | None:
             _curve(axis, name, rows)
         _crossovers(axis, backends)
     handles: list[Any] = [Line2D([], [], label=name, **look(name)) for name in names]
-    ring = {"marker": "o", "mfc": "none", "mec": INK, "ms": 9, "ls": "none"}
+    ring: dict[str, Any] = {"marker": "o", "mfc": "none", "mec": INK, "ms": 9, "ls": "none"}
     handles.append(Line2D([], [], label="overtakes NumPy", **ring))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, **LEGEND)
     return figure
