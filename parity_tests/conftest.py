@@ -27,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-inputs", type=int, default=200, help="changed inputs for each reader (fuzz)"
     )
+    parser.addoption(
+        "--all-situations",
+        action="store_true",
+        help="run all variants in all situations on the pretended CUDA device (cuda)",
+    )
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,20 +14,42 @@ from diptych.panels import Panel
 from model_specs.common.key import Key
 
 
+class Part(NamedTuple):
+    """A part of a data set in a panel's own arrays, with its noise."""
+
+    batch: Any
+    noise: Any
+    size: int
+
+
+def parts_of(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> Iterator[Part]:
+    """Yield `x` in parts of `batch_size` examples, for `mean_terms`."""
+    for start in range(0, len(x), batch_size):
+        part = x[start : start + batch_size]
+        with panel.evaluating():
+            noise = panel.model.draw_noise(key, len(part), first=start)
+        yield Part(panel.convert(part), noise, len(part))
+
+
 def elbo_terms(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> dict[str, float]:
     """Return the mean of each loss term over a data set, in nats per example.
 
     A model whose reduction is "sum" gives sums over a batch; they are divided by the batch's size.
     """
+    return mean_terms(panel, parts_of(panel, x, key, batch_size))
+
+
+def mean_terms(panel: Panel, parts: Iterable[Part]) -> dict[str, float]:
+    """Return the terms of `elbo_terms` over the parts of a data set."""
     sums: dict[str, float] = {}
-    for start in range(0, len(x), batch_size):
-        part = x[start : start + batch_size]
+    count = 0
+    for part in parts:
         with panel.evaluating():
-            noise = panel.model.draw_noise(key, len(part), first=start)
-            terms = per_example(panel.model.config, panel.terms(part, noise), len(part))
+            terms = per_example(panel.model.config, panel.terms(part.batch, part.noise), part.size)
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value * len(part)
-    return {name: value / len(x) for name, value in sums.items()}
+            sums[name] = sums.get(name, 0.0) + value * part.size
+        count += part.size
+    return {name: value / count for name, value in sums.items()}
 
 
 def reconstruction_error(

@@ -76,6 +76,7 @@ class TorchPanel(Panel):
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device
         self._scaler = self._new_scaler()
+        self._scaling: list[float] = []
         loss: Any = _Loss(model)
         if ranks.size > 1:
             loss = DistributedDataParallel(loss)
@@ -94,7 +95,8 @@ class TorchPanel(Panel):
     @torch.no_grad()
     def terms(self, batch: Any, noise: Any) -> dict[str, float]:
         with self._checking() as pending:
-            return _floats(self.model.loss(self.convert(batch), noise), pending)
+            terms = dict(terms_of(self.model.loss(self.convert(batch), noise)))
+            return dict(zip(terms, _read([*terms.values()], pending), strict=True))
 
     @property
     def steps(self) -> int:
@@ -122,11 +124,25 @@ class TorchPanel(Panel):
             # DistributedDataParallel averages over the ranks, and the shares are to be added
             with self._refused_precision():
                 self._scaler.scale(loss.total * (share * self.ranks.size)).backward()
-            if self._scaler.is_enabled():
-                self._scaler.unscale_(self.optimizer)
-            terms = {name: share * value for name, value in _floats(loss, pending).items()}
+            terms = dict(terms_of(loss))
+            values = _read([*terms.values(), *self._unscale()], pending)
+        self._scaling = values[len(terms) :]
+        terms = {n: share * value for n, value in zip(terms, values, strict=False)}
         state = state_of(loss)  # in mixed precision it is rounded as layers are
         return self.ranks.all_reduce(terms), self.convert(state)
+
+    def _unscale(self) -> list[torch.Tensor]:
+        """Divide the gradients by the scale of the loss.
+
+        It returns the scale, and a number that is 0 unless a gradient overflowed, so that they are
+        downloaded with the loss terms: scaler.step would read them once more. Without a scaler it
+        returns nothing.
+        """
+        if not self._scaler.is_enabled():
+            return []
+        self._scaler.unscale_(self.optimizer)
+        (overflow,) = self._scaler._found_inf_per_device(self.optimizer).values()
+        return [self._scaler.scale(torch.ones_like(overflow)), overflow]
 
     @contextlib.contextmanager
     def _checking(self) -> Iterator[checks.Verdicts]:
@@ -155,14 +171,15 @@ class TorchPanel(Panel):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        before = self._scaler.get_scale()
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        after = self._scaler.get_scale()
-        if after < LEAST_SCALE:
-            raise ValueError(f"amp: gradients overflow float16 though scaled by {after:g}")
-        if after < before:  # a gradient overflowed: no step
-            return
+        if self._scaling:
+            scale, overflow = self._scaling
+            self._scaler.update()
+            if overflow:  # no step
+                scale *= self._scaler.get_backoff_factor()
+                if scale < LEAST_SCALE:
+                    raise ValueError(f"amp: gradients overflow float16 though scaled by {scale:g}")
+                return
+        self.optimizer.step()
         self._steps += 1
         if self.average is not None:
             self.average.update()
@@ -235,12 +252,11 @@ class TorchPanel(Panel):
             ) from error
 
 
-def _floats(loss: Any, pending: checks.Verdicts) -> dict[str, float]:
-    """The terms of a loss, downloaded together with the verdicts of its checks.
+def _read(numbers: list[torch.Tensor], pending: checks.Verdicts) -> list[float]:
+    """Download numbers together with the verdicts of checks.
 
     Raises: ValueError of the first check that fails.
     """
-    terms = dict(terms_of(loss))
-    values = pending.tensor(*terms.values()).tolist()
-    pending.raise_for(values[len(terms) :])
-    return dict(zip(terms, values, strict=False))
+    values = pending.tensor(*numbers).tolist()
+    pending.raise_for(values[len(numbers) :])
+    return values[: len(numbers)]

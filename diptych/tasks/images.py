@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
-from diptych.evaluation.elbo import elbo_terms
+from diptych.evaluation.elbo import Part, mean_terms, parts_of
 from diptych.limits import check_memory
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
@@ -21,6 +21,9 @@ from diptych.tasks.base import Assessment, Options, Task, check_options
 from diptych.tasks.image_evaluation import ImageEvaluation, check_sampling
 from model_specs.common.key import Key
 from numpy_ref.nn import random
+
+KEPT_MIB = 256
+"""The size of a validation set that is kept on the device during training, in MiB at most."""
 
 
 class Images(Task):
@@ -40,6 +43,7 @@ class Images(Task):
         full, rest = divmod(len(data.train), config.batch_size)
         self.steps_per_epoch = max(1, full + (rest > 1))
         self._order: tuple[int, np.ndarray] | None = None
+        self._validation: tuple[Panel, list[Part]] | None = None
 
     def batch(self, panel: Panel, epoch: int, index: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
@@ -84,8 +88,18 @@ class Images(Task):
         return random.bernoulli(Key(0).fold_in("binarize").fold_in(split), x)
 
     def validate(self, panel: Panel) -> dict[str, float]:
+        """The mean loss terms of the validation set, of which each epoch gets the same noise.
+
+        The parts and their noise are kept for the next epoch, unless they are large.
+        """
+        if self._validation is not None and self._validation[0] is panel:
+            return mean_terms(panel, self._validation[1])
         x = self.examples(panel, self.held_out("valid"))
-        return elbo_terms(panel, x, self.key.fold_in("validation"))
+        parts: Iterable[Part] = parts_of(panel, x, self.key.fold_in("validation"))
+        if x.nbytes <= KEPT_MIB * 2**20:
+            self._validation = panel, [*parts]
+            parts = self._validation[1]
+        return mean_terms(panel, parts)
 
     def warning(self, panel: Panel, scores: Mapping[str, float]) -> str | None:
         values = self.data.train.x[0].size

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from diptych import figures
 from diptych.files import load_arrays, reading, save_arrays
@@ -27,7 +28,7 @@ from diptych.training import checkpoint
 from diptych.training.position import Position
 from diptych.training.resident import LINES, ResidentStep
 from diptych.training.step import NonFiniteError, check_finite, training_step
-from diptych.weights import save, to_arrays
+from diptych.weights import to_arrays
 from model_specs.common.key import Key
 
 LOG_EACH = 100
@@ -55,6 +56,8 @@ class Trainer:
         self.config, self.task, self.folder, self.panel = config, task, folder, panel
         self.ranks, self.is_resident = ranks, is_resident
         self.resident: ResidentStep | None = None
+        self.writer: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
         self.key = Key(config.seed)
         self.position = Position()
         self.state: Any = None
@@ -75,21 +78,29 @@ class Trainer:
 
     def run(self, progress: Progress, stop: threading.Event) -> bool:
         """Train to the last epoch, or until `stop` is set; return True if it stopped early."""
-        position, per_epoch = self.position, self.task.steps_per_epoch
-        total = self.config.epochs * per_epoch
-        name = self.config.backend
-        bar = progress.add_task(name, total=total, completed=position.step, message="")
-        if position.step == 0:
+        total = self.config.epochs * self.task.steps_per_epoch
+        name, step = self.config.backend, self.position.step
+        bar = progress.add_task(name, total=total, completed=step, message="")
+        if step == 0:
             self._initialize()
-        if self.is_resident:
-            panel: Any = self.panel
-            self.resident = ResidentStep(panel, self.task, self.state)
+        if not self.is_resident:
+            return self._run(progress, bar, stop)
+        panel: Any = self.panel
+        self.resident = ResidentStep(panel, self.task, self.state)
+        with ThreadPoolExecutor(1, "writer") as self.writer:
+            try:
+                return self._run(progress, bar, stop)
+            finally:
+                self._wait()
+
+    def _run(self, progress: Progress, bar: TaskID, stop: threading.Event) -> bool:
+        position, per_epoch = self.position, self.task.steps_per_epoch
         stopped = False  # the same on all ranks: if one stopped alone, the others would wait for it
         shown = 0.0
         while not self.finished and not stopped:
             epoch = self.epoch
             terms = self.step() if self.resident is None else self.resident_steps(stop)
-            if time.perf_counter() - shown > REFRESH:
+            if time.perf_counter() - shown > REFRESH or self.finished:
                 progress.update(bar, completed=position.step, message=self._message(epoch, terms))
                 shown = time.perf_counter()
             stopped = self.ranks.any(stop.is_set())
@@ -97,8 +108,6 @@ class Trainer:
                 self.end_epoch(epoch)
             elif position.step % self.config.checkpoint_every == 0 or stopped:
                 self.save()
-        if position.step:
-            progress.update(bar, completed=position.step)
         if self.ranks.first:
             self._save_weights(self.folder.last_file)
         return stopped and not self.finished
@@ -155,7 +164,7 @@ class Trainer:
     def end_epoch(self, epoch: int) -> None:
         """Validate, log, keep the best weights, save."""
         position = self.position
-        self.arrays()  # checked here because validation would fail without the weight's name
+        arrays = self.arrays()  # checked here: validation would fail without the weight's name
         valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
         lr, means = self.config.lr_at(epoch), position.means()
         record = {"kind": "epoch", "step": position.step, "epoch": epoch, "lr": lr}
@@ -172,7 +181,7 @@ class Trainer:
                 self._save_weights(self.folder.best_file)
             self.folder.log(record)
             self._draw(epoch)
-        self.save()
+        self.save(arrays)
 
     def arrays(self) -> dict[str, Any]:
         """The arrays of a checkpoint. Raises: NonFiniteError if a weight is NaN or inf."""
@@ -185,12 +194,12 @@ class Trainer:
             raise NonFiniteError(f"step {self.position.step}: NaN or inf in {', '.join(broken)}")
         return arrays
 
-    def save(self) -> None:
-        """Replace the checkpoint. Raises: NonFiniteError as `arrays` does."""
+    def save(self, arrays: dict[str, Any] | None = None) -> None:
+        """Replace the checkpoint, by default of `arrays`. Raises: NonFiniteError as it does."""
         if self.ranks.first:
-            arrays, extent = self.arrays(), self.folder.extent()
-            metadata = checkpoint.metadata(self.position, self.key, extent)
-            save_arrays(self.folder.checkpoint_file, arrays, metadata)
+            arrays = self.arrays() if arrays is None else arrays
+            metadata = checkpoint.metadata(self.position, self.key, self.folder.extent())
+            self._write(self.folder.checkpoint_file, arrays, metadata)
 
     def restore(self) -> None:
         """Restore the checkpoint, if there is one.
@@ -239,7 +248,25 @@ class Trainer:
     def _save_weights(self, file: Path) -> None:
         """Write the weights that an evaluation uses: the averages, if the run keeps them."""
         with self.panel.averaged():
-            save(self.panel.model, file)
+            self._write(file, self.panel.weights(), {})
+
+    def _write(self, file: Path, arrays: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Write a file of arrays, on the resident path while the next steps are taken.
+
+        Files are written one after the other, each before the next begins.
+        Raises: what the write before this one raised.
+        """
+        if self.writer is None:
+            save_arrays(file, arrays, metadata)
+            return
+        self._wait()
+        self._writing = self.writer.submit(save_arrays, file, arrays, metadata)
+
+    def _wait(self) -> None:
+        """Wait for the file that is being written."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
     def _draw(self, epoch: int) -> None:
         """Write the pictures of every `pictures`th epoch, counted from 1."""

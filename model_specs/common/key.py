@@ -1,9 +1,10 @@
-"""Key, the name of a random stream, and Keys, a stack of them. They have no state."""
+"""Key, the name of a random stream, and Keys, the names of several. They draw nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import operator
+import struct
 from dataclasses import dataclass
 
 _SEED_LIMIT = 2**64
@@ -46,14 +47,7 @@ class Key:
     @property
     def words(self) -> tuple[int, int, int, int]:
         """(k0, k1, c2, c3): the Philox key and the upper half of its counter."""
-        name = hashlib.blake2b(digest_size=16, person=b"diptych key v1")
-        for part in (self.seed, *self.path):
-            # type, length and text, as in a netstring: no two paths have the same encoding
-            text = str(part).encode()
-            name.update(b"%s%d:%s" % (b"s" if isinstance(part, str) else b"i", len(text), text))
-        digest = name.digest()
-        k0, k1, c2, c3 = (int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
-        return k0, k1, c2, c3
+        return _words(_hash(self.seed, self.path))
 
     def __repr__(self) -> str:
         return f"Key({self.seed})" + "".join(f".fold_in({data!r})" for data in self.path)
@@ -61,27 +55,59 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Several keys that are folded alike: one stream each, drawn in one go along a new first axis.
+    """The keys `key.fold_in(n)` for each n of `numbers`, which are folded further alike.
 
-    The right panel draws the noise of many training steps at once this way. Row i of such a draw
-    has the bits of keys[i] alone.
-    Raises: ValueError without a key.
+    The right panel draws the streams of all of them in one go, along a new first axis: row i of the
+    result has the bits of key i alone.
+    Raises: ValueError without a number, and for a fold that is neither int nor str.
+
+    >>> Keys(Key(0), range(2)).fold_in("eps").words == [
+    ...     Key(0).fold_in(n).fold_in("eps").words for n in range(2)
+    ... ]
+    True
     """
 
-    keys: tuple[Key, ...]
+    key: Key
+    numbers: range
+    path: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.keys:
-            raise ValueError("keys: got none, takes one or more")
+        if not self.numbers:
+            raise ValueError(f"numbers: got {self.numbers}, takes one or more")
+        object.__setattr__(self, "path", tuple(_as_fold(data) for data in self.path))
 
     def fold_in(self, data: int | str) -> Keys:
         """Fold `data` into every key."""
-        return Keys(tuple(key.fold_in(data) for key in self.keys))
+        return Keys(self.key, self.numbers, (*self.path, data))
 
     @property
     def words(self) -> list[tuple[int, int, int, int]]:
-        """The words of each key."""
-        return [key.words for key in self.keys]
+        """The words of each key. They share the hash of the key before the number."""
+        before, after = _hash(self.key.seed, self.key.path), b"".join(map(_encoded, self.path))
+        words = []
+        for number in self.numbers:
+            name = before.copy()
+            name.update(_encoded(number) + after)
+            words.append(_words(name))
+        return words
+
+
+def _hash(seed: int, path: tuple[int | str, ...]) -> hashlib.blake2b:
+    name = hashlib.blake2b(digest_size=16, person=b"diptych key v1")
+    for part in (seed, *path):
+        name.update(_encoded(part))
+    return name
+
+
+def _encoded(part: int | str) -> bytes:
+    """Type, length and text, as in a netstring: no two paths have the same encoding."""
+    text = str(part).encode()
+    return b"%s%d:%s" % (b"s" if isinstance(part, str) else b"i", len(text), text)
+
+
+def _words(name: hashlib.blake2b) -> tuple[int, int, int, int]:
+    k0, k1, c2, c3 = struct.unpack("<4I", name.digest())
+    return k0, k1, c2, c3
 
 
 def _as_int(name: str, value: object) -> int:

@@ -1,7 +1,7 @@
 """Densities on [0, 1] for grey values, and the likelihoods p(x|z) that use them.
 
-Each has a log-likelihood (nats, summed over the last axis), a mean, and a quantile function, by
-which it is sampled.
+Each has a log-likelihood (nats, summed over the last axis) and a mean. The Beta distribution is
+sampled by Gamma variates, the others by their quantile functions.
 Every nll returns `(y, vjp)`; targets are constants, and have no gradient.
 
 Shapes: N examples, L draws from q(z|x), D pixels; `...` stands for any number of axes. The methods
@@ -24,6 +24,7 @@ from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
 from numpy_ref.nn.module import Array, Module, Vjp
 from numpy_ref.probability.distributions import Gaussian
+from numpy_ref.probability.sampling import log_gamma_draw, ndtri_exp
 
 SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
@@ -127,15 +128,17 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
     return nll, vjp
 
 
-def beta_icdf(logits: Array, log_concentration: Array, u: Array) -> Array:
-    """The u-quantile of y, as an x in [0, 1]. Any shape, u in (0, 1). Value only.
+def beta_draw(logits: Array, log_concentration: Array, key: Key) -> Array:
+    """A draw of y, as an x in [0, 1]. Any shape, float64. Value only.
 
-    >>> x = beta_icdf(np.array([0.0]), np.log([4.0]), np.array([0.5]))
-    >>> x  # Beta(2, 2) is symmetric
-    array([0.5])
+        y = g / (g + h),   g ~ Gamma(a, 1),   h ~ Gamma(b, 1)
+
+    >>> beta_draw(np.zeros(3), np.full(3, -600.0), Key(0))  # a, b near 0: an end of [0, 1]
+    array([0., 0., 0.])
     """
     logits, nu = _clamped(logits)[0], np.exp(_clamped(log_concentration)[0])
-    y = special.betaincinv(nu * sigmoid(logits), nu * sigmoid(-logits), u)
+    a, b = nu * sigmoid(logits), nu * sigmoid(-logits)
+    y = sigmoid(log_gamma_draw(a, key.fold_in("a")) - log_gamma_draw(b, key.fold_in("b")))
     return np.clip((y - SQUEEZE) / (1 - 2 * SQUEEZE), 0, 1)
 
 
@@ -198,7 +201,7 @@ def truncated_gaussian_icdf(mean: Array, u: Array, std: float) -> Array:
     tail = log_high + np.log1p(v * excess)
     e = -np.log1p(-v)  # the quantile of the exponential law of rate 1
     far_x = -(std**2) / far_m * (e - (std / far_m) ** 2 * e * (1 + e / 2))
-    x = np.where(far, far_x, std * (high - special.ndtri_exp(tail)))
+    x = np.where(far, far_x, std * (high - ndtri_exp(tail)))
     return np.clip(np.where(right, 1 - x, x), 0, 1)
 
 
@@ -234,7 +237,8 @@ class Beta(Module):
         return sigmoid(np.split(logits, 2, -1)[0])
 
     def sample(self, logits: Array, key: Key) -> Array:
-        return _sample_by(beta_icdf, key, *np.split(logits, 2, -1))
+        mean, log_concentration = np.split(logits.astype(np.float64), 2, -1)
+        return beta_draw(mean, log_concentration, key).astype(logits.dtype)
 
 
 class TruncatedGaussian(Gaussian):

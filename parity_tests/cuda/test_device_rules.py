@@ -1,4 +1,4 @@
-"""The pretended device refuses what CUDA refuses, allows what it allows, and computes as the CPU."""
+"""The pretended device refuses what CUDA refuses, and allows what CUDA allows."""
 
 import pytest
 
@@ -23,7 +23,7 @@ REFUSED = {
     "an index of the CPU in gather": ("x.gather(0, index[:, None])", SAME),
     "an index of the CPU in index_select": ("x.index_select(0, index)", SAME),
     "an index of the CPU of an embedding": ("torch.nn.functional.embedding(index, x)", SAME),
-    "a value of the CPU assigned by index": ("x[n[:2]] = host", SAME),
+    "a value of the CPU assigned by index": ("x.__setitem__(n[1:], host)", SAME),
     "an index of the device into the CPU": ("row[n]", "indices should be either on cpu or on"),
     "a matrix product of integers": ("n[None] @ n[:, None]", '"mm_cuda" not implemented for'),
     "numpy": ("x.numpy()", "can't convert cuda:0 device type tensor to numpy"),
@@ -35,9 +35,8 @@ REFUSED = {
         "not at the same device",
     ),
     "pinning a tensor of the device": ("x.pin_memory()", "cannot pin"),
-    "an optimiser's step with gradients of the CPU": (
-        "p = torch.nn.Parameter(x.clone()); o = torch.optim.SGD([p], 0.1); "
-        "torch._foreach_add_([p.detach()], [host])",
+    "a foreach operation with a tensor of the CPU": (
+        "torch._foreach_add_([x], [host])",
         SAME,
     ),
 }
@@ -55,7 +54,7 @@ ALLOWED = {
     "a list as one of two indices": ("x[:, [2]].tolist()", [[2], [5]]),
     "a list as the index of an assignment": ("x.__setitem__([1], 7.0) or x.sum().item()", 24),
     "a number of the CPU assigned by index": (
-        "x.__setitem__(n[:1], scalar) or str(x.device)",
+        "x.__setitem__(n[1:2], scalar) or str(x.device)",
         None,
     ),
     "copies both ways": ("host.copy_(x) is host and x.copy_(host + 1).sum().item()", 21),
@@ -159,7 +158,7 @@ def test_an_optimiser_takes_the_foreach_path_as_on_cuda_and_every_path_runs(pret
     foreach, *values = answer["result"]
     assert foreach is True
     for k, value in enumerate(values, 1):
-        assert value == pytest.approx([1 - k / 2] * 2, abs=1e-6)
+        assert value == pytest.approx([1 - k / 2] * 2, abs=1e-5)
 
 
 def test_a_program_can_tell_that_there_is_no_real_device(pretended):

@@ -24,7 +24,7 @@ EVENTS = {
     "x.masked_select(mask) is None": "synchronisation",
     "x.unique() is None": "synchronisation",
     "x.__setitem__(mask, 1.0)": None,  # masked_fill: no value is read
-    "x.__setitem__(mask, x[:2])": "synchronisation",
+    "x.__setitem__(mask, x[2:].clone())": "synchronisation",
     "torch.repeat_interleave(x, mask.long()) is None": "synchronisation",
     "torch.repeat_interleave(x, mask.long(), output_size=2) is None": None,
     "torch.full((2,), x[0]) is None": "synchronisation",

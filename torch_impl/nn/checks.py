@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model_specs.common import values
 from model_specs.recurrent.dropout import Masks
-from torch_impl.nn.verdicts import Verdicts, deferred, is_deferred, judge
+from torch_impl.nn.verdicts import Verdicts, deferred, is_deferred, judge, together
 
 __all__ = [
     "Verdicts",
@@ -32,6 +32,7 @@ __all__ = [
     "check_window",
     "deferred",
     "safe_tokens",
+    "together",
 ]
 
 

@@ -92,6 +92,17 @@ def deferred() -> Iterator[Verdicts]:
         _THREAD.pending = before
 
 
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Context whose checks are read at its end in one transfer, unless they are deferred."""
+    if is_deferred() or torch.compiler.is_compiling():
+        yield
+        return
+    with deferred() as pending:
+        yield
+    pending.raise_for(pending.tensor().tolist())
+
+
 def is_deferred() -> bool:
     """True in the context of `deferred`."""
     return _THREAD.pending is not None

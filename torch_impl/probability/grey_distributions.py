@@ -1,7 +1,7 @@
 """Densities on [0, 1] for grey values, and the likelihoods p(x|z) that use them.
 
-Each has a log-likelihood (nats, summed over the last axis), a mean, and a quantile function, by
-which it is sampled.
+Each has a log-likelihood (nats, summed over the last axis) and a mean. The Beta distribution is
+sampled by Gamma variates, the others by their quantile functions.
 
 Shapes: N examples, L draws from q(z|x), D pixels; `...` stands for any number of axes. The methods
 of a likelihood take logits (N, L, D), or (N, L, 2 D) for Beta, and x (N, D).
@@ -15,7 +15,6 @@ import functools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from scipy import special
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from model_specs.common.key import Key
 from torch_impl.nn import random
 from torch_impl.probability.distributions import Gaussian
+from torch_impl.probability.sampling import log_gamma_draw, ndtri_exp
 
 SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
@@ -105,11 +105,14 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
     return (terms - math.log1p(-2 * SQUEEZE)).sum(-1)
 
 
-def beta_icdf(logits: Tensor, log_concentration: Tensor, u: Tensor) -> Tensor:
-    """The u-quantile of y, as an x in [0, 1]. Any shape, u in (0, 1). Value only."""
+def beta_draw(logits: Tensor, log_concentration: Tensor, key: Key) -> Tensor:
+    """A draw of y, as an x in [0, 1]. Any shape, float64. Value only.
+
+    y = g / (g + h),   g ~ Gamma(a, 1),   h ~ Gamma(b, 1)
+    """
     logits, nu = _clamped(logits), torch.exp(_clamped(log_concentration))
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
-    y = _by_scipy(special.betaincinv, a, b, u)
+    y = torch.sigmoid(log_gamma_draw(a, key.fold_in("a")) - log_gamma_draw(b, key.fold_in("b")))
     return ((y - SQUEEZE) / (1 - 2 * SQUEEZE)).clamp(0, 1)
 
 
@@ -158,7 +161,7 @@ def truncated_gaussian_icdf(mean: Tensor, u: Tensor, std: float) -> Tensor:
     tail = log_high + torch.log1p(v * excess)
     e = -torch.log1p(-v)  # the quantile of the exponential law of rate 1
     far_x = -(std**2) / far_m * (e - (std / far_m) ** 2 * e * (1 + e / 2))
-    x = torch.where(far, far_x, std * (high - _by_scipy(special.ndtri_exp, tail)))
+    x = torch.where(far, far_x, std * (high - ndtri_exp(tail)))
     return torch.where(right, 1 - x, x).clamp(0, 1)
 
 
@@ -193,7 +196,8 @@ class Beta(nn.Module):
         return torch.sigmoid(logits.chunk(2, -1)[0])
 
     def sample(self, logits: Tensor, key: Key) -> Tensor:
-        return _sample_by(beta_icdf, key, *logits.chunk(2, -1))
+        mean, log_concentration = logits.double().chunk(2, -1)
+        return beta_draw(mean, log_concentration, key).to(logits.dtype)
 
 
 class TruncatedGaussian(Gaussian):
@@ -258,10 +262,3 @@ def _polynomial(coefficients: list[float], s: Tensor) -> Tensor:
 
 def _squeezed(x: Tensor) -> Tensor:
     return SQUEEZE + (1 - 2 * SQUEEZE) * x
-
-
-def _by_scipy(function: Callable[..., np.ndarray], *arguments: Tensor) -> Tensor:
-    """A SciPy function on the CPU, for sampling. torch has no inverse of the incomplete Beta
-    function, and its inverse of Phi underflows in the tail."""
-    result = function(*(argument.detach().cpu().numpy() for argument in arguments))
-    return torch.as_tensor(result).to(arguments[0])

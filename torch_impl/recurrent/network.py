@@ -247,7 +247,8 @@ class SequenceModel(Module):
     @torch.no_grad()
     def predict(self, x: Tensor, state: Any, noise: Masks = Masks()) -> tuple[Tensor, Any]:  # noqa: B008
         """Outputs (T, B, O) after every step, logits or numbers, and the state; value only."""
-        self._check_inputs(x, state, noise)
+        with checks.together():
+            self._check_inputs(x, state, noise)
         h, last = self.features(x, state, noise)
         return self.decoder.outputs(h), last
 
@@ -259,10 +260,11 @@ class SequenceModel(Module):
         return self.decoder(h, batch.y), state
 
     def _check(self, batch: Any, noise: Masks) -> None:
-        self._check_inputs(batch.x, batch.state, noise)
-        T, B = batch.x.shape[:2]
-        self.decoder.check_targets(batch.y, (T, B))
-        checks.check_weight(batch.weight, T, B, self)
+        with checks.together():
+            self._check_inputs(batch.x, batch.state, noise)
+            T, B = batch.x.shape[:2]
+            self.decoder.check_targets(batch.y, (T, B))
+            checks.check_weight(batch.weight, T, B, self)
 
     def _check_inputs(self, x: Tensor, state: Any, noise: Masks) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no inputs")

@@ -48,6 +48,10 @@ RULES: dict[SideName, tuple[tuple[str, str], ...]] = {
         ),
         ("only the right panel has devices", r"device = |if .*device"),
         ("only the right panel runs under autocast", r".*autocast"),
+        (
+            "the host waits for the device once; the left panel has no device",
+            r"with checks\.together\(\)",
+        ),
         ("for the type checker", r"assert |\w+: [^=]+$"),
         (
             "torch's own layer, without its draw from torch's global random state",

@@ -23,9 +23,6 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "nn/module": {"as_device": "only the right panel has devices"},
     "nn/weight_norm": {"_pair": "as_pair of numpy_ref/nn/convolution.py does this on the left"},
-    "probability/grey_distributions": {
-        "_by_scipy": "the left panel calls SciPy directly, as its arrays are NumPy's",
-    },
     "autoregressive/pixel_cnn": {
         "MaskedConv2d.reset_parameters": "torch's constructor calls it; the left's draws nothing",
     },

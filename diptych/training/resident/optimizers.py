@@ -5,8 +5,9 @@ numbers, which a CUDA graph would freeze. Here they are computed in Python alike
 steps at a time, and each step reads its row of the table. The moments are the tensors in the state
 of the torch optimiser itself, so that checkpoints do not depend on the path.
 
-On the CPU a step has the bits of torch.optim's (tested). On CUDA torch.optim computes
-p + step (m / d), and the rules here p + (step m) / d, so that the two may differ by rounding.
+On the CPU a step has the bits of torch.optim's (tested). On CUDA the two may differ by rounding:
+torch.optim computes p + rate (m / d) there, the rules here p + (rate m) / d, and Adam in float32 is
+torch's fused kernel, one launch instead of nine.
 Shapes: each list has one tensor for each parameter; `numbers` is one row, a vector.
 Source: torch.optim 2.13; Kingma & Ba (2015), algorithms 1 and 2.
 """
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from diptych.training.resident.capture import is_capturable
 
 
 class Rule:
@@ -101,6 +104,40 @@ class Adam(Rule):
         _add_quotients(parameters, m, denominators, negative_rate)
 
 
+class FusedAdam(Adam):
+    """Adam as one kernel of torch, which computes the bias corrections itself, in float32."""
+
+    def numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        return lr, float(step)
+
+    def _move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: list[list[Tensor]],
+        numbers: Tensor,
+        lr: float,
+    ) -> None:
+        m, v = moments
+        beta1, beta2 = self.group["betas"]
+        rate, step = numbers.unbind()
+        torch._fused_adam_(
+            parameters,
+            gradients,
+            m,
+            v,
+            [],
+            [step] * len(parameters),
+            lr=rate,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,  # the gradients contain it
+            eps=self.group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+
 class Adamax(Rule):
     """m <- b1 m + (1 - b1) g;   u <- max(b2 u, |g| + eps);   p <- p - lr / (1 - b1^t) m / u"""
 
@@ -151,6 +188,14 @@ def _add_quotients(
     updates = torch._foreach_mul(m, rate)
     torch._foreach_div_(updates, denominators)
     torch._foreach_add_(parameters, updates)
+
+
+def rule_of(optimizer: torch.optim.Optimizer, device: torch.device) -> Rule:
+    """The update rule of a torch optimiser for parameters on `device`."""
+    dtype = optimizer.param_groups[0]["params"][0].dtype
+    if type(optimizer) is torch.optim.Adam and is_capturable(device) and dtype == torch.float32:
+        return FusedAdam(optimizer)
+    return RULES[type(optimizer)](optimizer)
 
 
 RULES: dict[type[torch.optim.Optimizer], type[Rule]] = {

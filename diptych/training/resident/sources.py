@@ -51,7 +51,7 @@ class Source(ABC):
     def draw(self, step: int, count: int) -> tuple[Any, Any]:
         """The inputs and the noise of `count` steps from `step` on, within an epoch."""
         epoch, index = divmod(step, self.task.steps_per_epoch)
-        keys = Keys(tuple(self.task.key.fold_in(step + i) for i in range(count)))
+        keys = Keys(self.task.key, range(step, step + count))
         noise = self._noise(keys.fold_in("noise"), self.size(index))
         return self._inputs(keys, epoch, index, count), noise
 

@@ -16,7 +16,7 @@ from diptych.panels import TorchPanel
 from diptych.panels.panel import state_of, terms_of
 from diptych.tasks import Task
 from diptych.training.resident.capture import CapturedStep, is_capturable, on_stream
-from diptych.training.resident.optimizers import RULES
+from diptych.training.resident.optimizers import rule_of
 from diptych.training.resident.sources import SOURCES
 from torch_impl.nn import checks
 
@@ -89,8 +89,8 @@ class ResidentStep:
         start = time.perf_counter()
         self.panel, self.task, self.memory_mib = panel, task, memory_mib
         self.source = SOURCES[type(task)](task, panel)
-        self.rule = RULES[type(panel.optimizer)](panel.optimizer)
         self.device = panel.model.device
+        self.rule = rule_of(panel.optimizer, self.device)
         self.stream = torch.cuda.Stream(self.device) if is_capturable(self.device) else None
         self.state = map_arrays(torch.clone, state)
         self._zero: Any = None

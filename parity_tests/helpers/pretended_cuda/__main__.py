@@ -32,17 +32,18 @@ def main() -> None:
     from helpers.pretended_cuda import steps  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    models = options.models or list(steps.SMALL)
+    models = options.models or list(steps.MODELS)
     results = {m: steps.count(m, cuda, norm=options.norm, amp=options.amp) for m in models}
     if options.json:
         print(json.dumps(results, indent=1))
         return
     for model, result in results.items():
-        _print(model, result)
+        show(model, result)
 
 
-def _print(model: str, result: dict[str, Any]) -> None:
-    counts = ", ".join(f"{count} {kind}s" for kind, count in result["totals"].items() if count)
+def show(model: str, result: dict[str, Any]) -> None:
+    """Print the totals of one model and its lines."""
+    counts = ", ".join(f"{kind} {count}" for kind, count in result["totals"].items() if count)
     print(f"{model}: {counts or 'nothing'}")
     for line in result["lines"]:
         caller = f"  from {line['caller']}" if line["caller"] else ""

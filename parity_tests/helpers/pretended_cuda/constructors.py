@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from helpers.pretended_cuda import rules
 from helpers.pretended_cuda.tensor import CudaTensor
 from torch import Tensor
 
 _PINNED = "_pinned_for_pretended_cuda"
 _tensor, _as_tensor, _asarray = torch.tensor, torch.as_tensor, torch.asarray
-_to, _cuda, _copy = Tensor.to, Tensor.cuda, Tensor.copy_
 
 
 def install() -> None:
@@ -53,9 +53,7 @@ def asarray(data: Any, *, device: Any = None, copy: Any = None, **options: Any) 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
     """A copy in page-locked memory: only such a one is uploaded while the host goes on."""
     if isinstance(self, CudaTensor):
-        raise RuntimeError(
-            "cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned"
-        )
+        rules.refuse("pin_memory", "cannot pin a CUDA tensor: only dense CPU tensors can be pinned")
     result = self if is_pinned(self) else self.clone()
     setattr(result, _PINNED, True)
     return result

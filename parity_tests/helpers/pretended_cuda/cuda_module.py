@@ -92,6 +92,7 @@ def install() -> None:
     properties.multi_processor_count = 1
     cuda.get_device_properties = lambda device=None: properties
     cuda.mem_get_info = lambda device=None: (2**34, 2**34)
+    torch.backends.cudnn.is_acceptable = lambda tensor: False
     cuda.Event, cuda.Stream, cuda.synchronize = Event, Stream, synchronize
     cuda.current_stream = cuda.default_stream = lambda device=None: STREAM
     cuda.stream = lambda stream: contextlib.nullcontext()

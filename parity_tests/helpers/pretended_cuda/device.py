@@ -1,8 +1,7 @@
-"""Every operation of the device: its tensors are checked, its events counted, its numbers computed
-on the CPU.
+"""Run the operations of the device: check their tensors, count their events, compute on the CPU.
 
-Autograd, autocast and the operations that torch composes from others stand above this level, and run
-as for CUDA.
+Autograd, autocast and the operations that torch composes from others stand above this level. They
+run as for CUDA.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def execute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _change_view(func, args, kwargs)
     run = kernels.REPLACED.get(func, func)
     result = run(*_numbers(args), **{name: _numbers(value) for name, value in kwargs.items()})
-    if func in syncs.NUMBERS or (device is not None and device.type == "cpu"):
+    if device is not None and device.type == "cpu":
         return result
     known: dict[int, Tensor] = {id(t.numbers): t for t in cuda} | {id(t): t for t in cpu}
     return _wrapped(result, known)

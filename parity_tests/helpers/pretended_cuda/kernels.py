@@ -70,7 +70,9 @@ REPLACED: dict[Any, Callable[..., Any]] = {
 def install() -> None:
     """Make torch.lstm and torch.rnn_tanh one operation on the device."""
     for name in ("lstm", "rnn_tanh"):
-        setattr(torch, name, _one_operation(name, getattr(torch, name)))
+        replaced = _one_operation(name, getattr(torch, name))
+        setattr(torch, name, replaced)
+        setattr(torch._VF, name, replaced)  # torch.nn calls it by this name
 
 
 def _one_operation(name: str, run: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,7 +71,7 @@ LEDGER = Ledger()
 
 
 def _project_frames(frame: FrameType | None) -> list[FrameType]:
-    """The two innermost frames of code that is neither torch's, nor Python's, nor this package's."""
+    """The two innermost frames outside torch, Python's library and this package."""
     frames: list[FrameType] = []
     while frame is not None and len(frames) < 2:
         if _is_project(frame.f_code.co_filename):

@@ -3,8 +3,8 @@
 A tensor of the CPU may stand beside one of CUDA only where torch says so:
 
     - in a copy, and as the index of a CUDA tensor (it is copied to the device, and counted)
-    - a single number (no axes) in an operation on two tensors, elementwise, as an input; in
-      torch.where and masked_fill; as the value of an assignment by index; and in a foreach operation
+    - a single number (no axes) as an input of an elementwise operation on two tensors, in
+      torch.where, masked_fill and foreach operations, and as a value assigned by index
 
 Further: the only device is number 0; and CUDA multiplies no matrices of integers.
 
@@ -73,9 +73,9 @@ def _takes_cpu_scalars(func: Any, args: Any, cuda: list[CudaTensor], cpu: list[T
     if any(t.dim() > 0 for t in cpu):
         return False
     written = func._schema.arguments[0].alias_info
-    if written is not None and written.is_write and isinstance(args[0], Tensor):
-        if not isinstance(args[0], CudaTensor):  # the result of an operation in place is on the CPU
-            return False
+    in_place = written is not None and written.is_write and isinstance(args[0], Tensor)
+    if in_place and not isinstance(args[0], CudaTensor):  # a result on the CPU
+        return False
     if func in ANY_SCALARS or func.overloadpacket.__name__.startswith("_foreach_"):
         return True
     return torch.Tag.pointwise in func.tags and len(cuda) == len(cpu) == 1

@@ -1,9 +1,9 @@
-"""Situations in which the right panel computes, each as a function (case, device) -> arrays.
+"""The situations in which the right panel computes: functions (case, device) -> arrays.
 
 Each is run on the CPU and on the pretended device, and the arrays must be equal bit for bit: the
 device's numbers are the CPU's. Two kinds are judged otherwise. `compare` runs parity.compare, whose
-report must agree. In mixed precision CUDA and the CPU round at different operations, and the weights
-after a step must agree to the precision of the half-precision dtype.
+report must agree. In mixed precision CUDA and the CPU round at different operations, so that loss
+terms and gradients agree to the precision of the half-precision dtype.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from diptych import pairs, parity, weights
 from diptych.arrays import leaves, to_numpy
@@ -86,8 +87,6 @@ def training(case: Case, device: str) -> Arrays:
 
 def evaluation(case: Case, device: str) -> Arrays:
     """The loss and the other values that a model computes in evaluation mode."""
-    import torch  # noqa: PLC0415
-
     pair, config = pairs.find(case.name)
     panel, inputs = case.panel(device), case.batch()
     noise = panel.model.draw_noise(case.key, SIZE)
@@ -122,7 +121,7 @@ def reconstruction(case: Case, device: str) -> Arrays:
 
 
 def state_in_and_out(case: Case, device: str) -> Arrays:
-    """A step, everything that a checkpoint holds, another panel that takes it, and its next step."""
+    """A step, everything that a checkpoint holds, and the next step of a panel that loads it."""
     first, other = case.panel(device), case.panel(device, seed=1)
     result = case.step(first, 0)
     saved = _arrays(first.weights(), first.average_state(), first.optimizer_state())

@@ -1,8 +1,8 @@
 """The operations for which the host waits, and the copies between host and device.
 
-A value is read where a number is needed in Python (item, float, bool, tolist) and where the shape of
-a result depends on values (nonzero, masks as indices, unique). Source: the warnings of
-torch.cuda.set_sync_debug_mode, which names the same operations.
+A value is read where a number is needed in Python (item, float, bool, tolist) and where the shape
+of a result depends on values (nonzero, masks as indices, unique).
+Source: torch.cuda.set_sync_debug_mode, which warns of the same operations.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ aten = torch.ops.aten
 
 READS = {
     *(aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default),
+    *(aten.allclose.default, aten._linalg_check_errors.default),
     *(aten.nonzero.default, aten.masked_select.default, aten.argwhere.default),
     *(aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default),
-    *(aten.bincount.default, aten.multinomial.default, aten._linalg_check_errors.default),
+    *(aten.bincount.default, aten.multinomial.default),
 }
 """The operations that read a value of a tensor on the device."""
-NUMBERS = {aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default}
-"""Those of them that return a number."""
 
 
 def record(
@@ -52,7 +51,8 @@ def record(
             on_device = (isinstance(t, CudaTensor) for t in (source, target))
             _record_copy(func, source, *on_device, len(args) > 2 and args[2])
     elif func in INDEXING and cuda:
-        _record_indices(func, args[0], args[1])
+        if not _fills(args):
+            _record_indices(func, args[0], args[1])
     elif func is aten.repeat_interleave.Tensor and cuda and kwargs.get("output_size") is None:
         LEDGER.record("synchronisation", str(func))
 
@@ -63,6 +63,15 @@ def _record_copy(func: Any, source: Tensor, before: bool, after: bool, free: boo
         LEDGER.record("download" if free else "synchronisation", str(func))
     elif after and not before:
         LEDGER.record("upload" if free or not source.numel() else "blocking upload", str(func))
+
+
+def _fills(args: tuple[Any, ...]) -> bool:
+    """True for x[mask] = number: torch fills where the mask is true, and reads nothing."""
+    indices = [t for t in args[1] if t is not None]
+    masks = len(indices) == 1 and isinstance(indices[0], CudaTensor)
+    value = args[2] if len(args) > 2 else None
+    number = isinstance(value, Tensor) and not isinstance(value, CudaTensor) and value.numel() == 1
+    return masks and indices[0].dtype == torch.bool and number and not any(args[3:4])
 
 
 def _record_indices(func: Any, target: Tensor, indices: Any) -> None:

@@ -77,6 +77,9 @@ class CudaTensor(Tensor):
         LEDGER.record("synchronisation", "repr")
         return f"{self.numbers!r} on cuda:0"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.dim() == 0 else repr(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if id(self) not in memo:
             copy = CudaTensor(self.numbers.detach().clone()).requires_grad_(self.requires_grad)
