@@ -38,6 +38,7 @@ class Worker:
     def __init__(self) -> None:
         self.first_peak = clock.peak_resident()
         self.operations: dict[str, Callable[[], Any]] = {}
+        self.steps: Any = None
         self.comparer: Any = None
 
     def answer(self, request: dict[str, Any]) -> Answer:
