@@ -6,12 +6,10 @@ It reads one JSON request a line and answers one JSON object a line. The request
     {"do": "values", "file": path}      write loss terms and gradients, at the first weights
     {"do": "time", "operation": name}   one turn -> {"seconds": s, "calls": n}
     {"do": "memory"}                    -> {"host": bytes, "device": bytes}, null where unknown
-    {"do": "profile", "operation": name} -> {"rows": [{"name": n, "share": s}, ...]}
+    {"do": "profile", "operation": name} -> {"rows": [{"name": n, "share": s}, ...], "overhead": f}
     {"do": "peak", ...}                 see diptych.bench.peaks.measure
     {"do": "compare", ...}              see diptych.bench.agreement
     {"do": "sweep", ...}                see diptych.bench.scaling.operations
-    {"do": "peak", ...}                 see diptych.bench.peaks
-    {"do": "profile", "operation": ...} see diptych.bench.profiles
 
 An error is the answer {"error": message}, and the worker goes on. It ends with its input. Nothing
 but an answer is written to the standard output.
@@ -27,6 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from diptych.bench import clock
 
 Answer = dict[str, Any]
@@ -38,6 +38,7 @@ class Worker:
     def __init__(self) -> None:
         self.first_peak = clock.peak_resident()
         self.operations: dict[str, Callable[[], Any]] = {}
+        self.steps: Any = None
         self.comparer: Any = None
 
     def answer(self, request: dict[str, Any]) -> Answer:
@@ -46,7 +47,7 @@ class Worker:
         return answer
 
     def build(self, case: list[Any], backend: str) -> Answer:
-        """Build the operations of a case; the old ones are dropped first."""
+        """Build the operations of a case; the old ones are dropped first. -> {"threads": n}"""
         from diptych.bench.backends import BACKENDS  # noqa: PLC0415
         from diptych.bench.case import Case  # noqa: PLC0415
 
@@ -56,7 +57,7 @@ class Worker:
         clock.reset_peak_of_device(self.device)
         self.steps = BACKENDS[backend].make(self.case)
         self.operations = dict(self.steps.operations)
-        return {}
+        return {"threads": torch.get_num_threads()}
 
     def values(self, file: str, operation: str = "") -> Answer:
         """Write the loss terms and the gradients of the parameters, or what a part computes."""
@@ -82,10 +83,11 @@ class Worker:
 
     def profile(self, operation: str) -> Answer:
         """The parts of an operation that take most of its time."""
-        from diptych.bench.profiles import top  # noqa: PLC0415
+        from diptych.bench import profiles  # noqa: PLC0415
 
         kind = "numpy" if self.backend == "numpy" else "torch"
-        return {"rows": [row._asdict() for row in top(self._operation(operation), kind)]}
+        profile = profiles.profile(self._operation(operation), kind)
+        return {"rows": [row._asdict() for row in profile.rows], "overhead": profile.overhead}
 
     def peak(self, **request: Any) -> Answer:
         """The peak rates of this machine."""

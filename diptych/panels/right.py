@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from diptych.arrays import to_numpy
+from diptych.arrays import to_device, to_numpy
 from diptych.panels.engine import Engine
 from diptych.panels.panel import Panel, state_of, terms_of
 from diptych.panels.ranks import Ranks
@@ -84,7 +84,7 @@ class TorchPanel(Panel):
         self._loss = torch.compile(loss) if engine.compile else loss
 
     def array(self, x: Any) -> torch.Tensor:
-        tensor = torch.as_tensor(x, device=self._device)
+        tensor = to_device(x, self._device)
         tensor = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
         if self.engine.channels_last and tensor.ndim == 4:
             return tensor.contiguous(memory_format=torch.channels_last)

@@ -90,10 +90,10 @@ def _words(key: Key | Keys, block: Tensor) -> tuple[tuple[Any, Any], tuple[Tenso
     if isinstance(key, Key):
         k0, k1, c2, c3 = key.words
         return (k0, k1), (torch.full_like(block, c2), torch.full_like(block, c3))
-    table = torch.tensor(key.words, dtype=torch.int64).to(block.device)  # (S, 4)
-    k0, k1, *upper = (table[:, i, None] for i in range(4))
-    c2, c3 = (word.expand(-1, len(block)) for word in upper)
-    return (k0, k1), (c2, c3)
+    words = torch.tensor(key.words, dtype=torch.int64).to(block.device, non_blocking=True)  # (S, 4)
+    k0s, k1s, *upper = words[..., None].unbind(1)
+    c2s, c3s = (word.expand(-1, len(block)) for word in upper)
+    return (k0s, k1s), (c2s, c3s)
 
 
 class _Thread(threading.local):

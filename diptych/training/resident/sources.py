@@ -116,8 +116,6 @@ class ImageSource(Source):
 class SequenceSource(Source):
     """Windows of T steps of B sequences each: (S, T, B)."""
 
-    task: Language | Memory
-
     def __init__(self, task: Any, panel: TorchPanel) -> None:
         super().__init__(task, panel)
         x, *_ = task.batch(panel, 0, 0)
@@ -131,7 +129,7 @@ class SequenceSource(Source):
             self.codes = None if vectors.dtype.kind == "i" else panel.array(vectors)
 
     def size(self, index: int) -> int:
-        return self.task.config.batch_size
+        return int(self.task.config.batch_size)
 
     def units(self, index: int) -> int:
         return self.size(index)
