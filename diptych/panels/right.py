@@ -72,7 +72,7 @@ class TorchPanel(Panel):
         self.model, self.engine, self.ranks = model, engine, ranks
         make: Any = OPTIMIZERS[optimizer]
         # with foreach torch loops over the parameters in C++, also on the CPU, for the same bits
-        self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay, foreach=True)
+        self.optimizer = make(model.parameters(), foreach=True, lr=lr, weight_decay=weight_decay)
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device

@@ -2,23 +2,20 @@
 
 import threading
 
-import pytest
 import torch
 
 from diptych.panels import make_panel
 from diptych.panels.engine import Engine
-from model_specs.common.key import Key, Keys
+from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from torch_impl.nn import random
 
 KEY = Key(7)
 
 
-@pytest.mark.parametrize(
-    "key", [KEY, KEY.fold_in("other"), Keys(KEY, range(2))], ids=["key", "other", "keys"]
-)
-def test_a_compiled_philox_draws_the_same_bits_masks_and_normals(key):
-    for size, start in ((50, 0), (333, 2**34 - 3)):
+def test_a_compiled_philox_draws_the_same_bits_masks_and_normals():
+    """Of every key and size, by one compilation."""
+    for key, size, start in ((KEY, 50, 0), (KEY.fold_in("other"), 333, 2**34 - 3)):
         with random.compiled():
             bits = random.bits(key, size, start)
             mask, eps = random.dropout_mask(key, size, 0.3, start), random.normal(key, size, start)
