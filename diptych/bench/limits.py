@@ -36,7 +36,7 @@ Progress = Callable[[str], None]
 
 
 def measure(
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] = tuple(MODELS),
     *,
     threads: int,
     dtypes: Sequence[str] = DTYPES,
@@ -134,7 +134,7 @@ def main() -> None:
     for model in options.models:
         if model not in MODELS:
             parser.error(f"models: got {model!r}, takes {', '.join(MODELS)}")
-    console, start, models = Console(), time.perf_counter(), options.models or MODELS
+    console, start, models = Console(), time.perf_counter(), options.models or tuple(MODELS)
     with console.status("timing") as status:
         rows = measure(models, threads=options.threads, quick=options.quick, progress=status.update)
     print_tables(console, rows)

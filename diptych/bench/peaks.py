@@ -120,10 +120,13 @@ def _copy(arrays: Callable[..., Any], count: int, dtype: str, threads: int) -> C
     source, target = arrays((count,), dtype), arrays((count,), dtype)
     if isinstance(source, np.ndarray):
         pool = ThreadPoolExecutor(threads)
-        parts = list(
-            zip(np.array_split(target, threads), np.array_split(source, threads), strict=True)
-        )
-        return lambda: [*pool.map(lambda pair: np.copyto(*pair), parts)] and None
+        parts = [np.array_split(array, threads) for array in (target, source)]
+
+        def run_numpy() -> None:
+            for _ in pool.map(np.copyto, *parts):  # each thread copies a part of its own
+                pass
+
+        return run_numpy
 
     def run() -> None:
         target.copy_(source)

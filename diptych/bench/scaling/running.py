@@ -49,7 +49,8 @@ def run(
     `progress` is called before each. The quick form has three values a sweep.
     Raises: WorkerError with the reason of a process that failed.
     """
-    total, rows = len(backends) * len(dtypes) * len(sweeps), []
+    rows: list[Row] = []
+    total = len(backends) * len(dtypes) * len(sweeps)
     for backend in backends:
         with closing(WorkerProcess(threads)) as worker:
             for dtype in dtypes:
