@@ -6,12 +6,10 @@ It reads one JSON request a line and answers one JSON object a line. The request
     {"do": "values", "file": path}      write loss terms and gradients, at the first weights
     {"do": "time", "operation": name}   one turn -> {"seconds": s, "calls": n}
     {"do": "memory"}                    -> {"host": bytes, "device": bytes}, null where unknown
-    {"do": "profile", "operation": name} -> {"rows": [{"name": n, "share": s}, ...]}
+    {"do": "profile", "operation": name} -> {"rows": [{"name": n, "share": s}, ...], "overhead": f}
     {"do": "peak", ...}                 see diptych.bench.peaks.measure
     {"do": "compare", ...}              see diptych.bench.agreement
     {"do": "sweep", ...}                see diptych.bench.scaling.operations
-    {"do": "peak", ...}                 see diptych.bench.peaks
-    {"do": "profile", "operation": ...} see diptych.bench.profiles
 
 An error is the answer {"error": message}, and the worker goes on. It ends with its input. Nothing
 but an answer is written to the standard output.
@@ -85,10 +83,11 @@ class Worker:
 
     def profile(self, operation: str) -> Answer:
         """The parts of an operation that take most of its time."""
-        from diptych.bench.profiles import top  # noqa: PLC0415
+        from diptych.bench import profiles  # noqa: PLC0415
 
         kind = "numpy" if self.backend == "numpy" else "torch"
-        return {"rows": [row._asdict() for row in top(self._operation(operation), kind)]}
+        profile = profiles.profile(self._operation(operation), kind)
+        return {"rows": [row._asdict() for row in profile.rows], "overhead": profile.overhead}
 
     def peak(self, **request: Any) -> Answer:
         """The peak rates of this machine."""

@@ -13,6 +13,7 @@ from diptych.names import MODELS
 from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
 from diptych.runs.tables.gpu import gpus
+from diptych.runs.tables.limits import distances, growth
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.speed import speed, step_ratios
 from diptych.runs.tables.trained import (
@@ -58,8 +59,10 @@ def results_page(records: list[Record]) -> str:
 
 
 def speed_page(records: list[Record]) -> str:
-    """The tables of docs/speed.md: both panels timed in turn."""
-    return "\n\n".join(speed(record) for record in select(records, "speed"))
+    """The tables of docs/speed.md: both panels timed in turn, the machine's limit, the growth."""
+    parts = [speed(record) for record in select(records, "speed")]
+    parts += [distances(select(records, "roofline")), growth(select(records, "scaling"))]
+    return "\n\n".join(part for part in parts if part)
 
 
 def witness_page(records: list[Record]) -> str:
