@@ -76,6 +76,7 @@ class TorchPanel(Panel):
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device
+        self._statistics = [(m, name) for m in model.modules() for name in _saved_buffers(m)]
         self._scaler = self._new_scaler()
         self._scaling: list[float] = []
         loss: Any = _Loss(model)
@@ -156,9 +157,8 @@ class TorchPanel(Panel):
         By then the loss is computed. If a check fails, the running statistics of the model and the
         scaler get back the state that they had before.
         """
-        model = self.model
-        state = model.state_dict() if model.training else {}
-        buffers = [b for name, b in model.named_buffers() if name in state]
+        training = self.model.training
+        buffers = [getattr(m, name) for m, name in self._statistics] if training else []
         copies = [buffer.clone() for buffer in buffers]
         try:
             with checks.deferred() as pending:
@@ -255,6 +255,15 @@ class TorchPanel(Panel):
                 f"amp: got {self.engine.amp!r}, which oneDNN cannot train with on this processor "
                 f"({reason}), takes 'off' here"
             ) from error
+
+
+def _saved_buffers(module: nn.Module) -> list[str]:
+    """The names of the module's own buffers that are a part of the state_dict."""
+    return [
+        name
+        for name, buffer in module.named_buffers(recurse=False)
+        if name not in module._non_persistent_buffers_set
+    ]
 
 
 def _read(numbers: list[torch.Tensor], pending: checks.Verdicts) -> list[float]:

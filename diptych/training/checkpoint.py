@@ -16,7 +16,7 @@ from diptych.runs.config import RunConfig
 from diptych.runs.metrics import Extent
 from diptych.runs.old_versions import upgraded_position
 from diptych.training.position import Position
-from diptych.weights import to_arrays
+from diptych.weights import placeholders
 from model_specs.common.key import Key
 
 SQUARES = (".exp_avg_sq", ".exp_inf")
@@ -59,7 +59,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], config: RunConfig, panel: Pan
     Raises: ValueError that names every array that has another dtype, or NaN or inf, or a negative
     mean of squares; and for a recurrent model without the state that it carries.
     """
-    own = {f"model.{n}": a.dtype for n, a in to_arrays(panel.model.state_dict()).items()}
+    own = {f"model.{n}": a.dtype for n, a in placeholders(panel.model.state_dict()).items()}
     own["optimizer.step"] = np.dtype(np.int64)
     faults = []
     for name, array in arrays.items():

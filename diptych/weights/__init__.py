@@ -23,7 +23,7 @@ from diptych.weights.state import (
 )
 from model_specs.common.state import Shapes, check_state
 
-__all__ = ["load", "load_state", "save", "to_arrays", "transfer"]
+__all__ = ["load", "load_state", "placeholders", "save", "to_arrays", "transfer"]
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
