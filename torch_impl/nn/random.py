@@ -72,10 +72,7 @@ def bits(key: Key | Keys, shape: Shape, start: int = 0, device: Device = None) -
     first, last = start // 4, (start + size + 3) // 4
     block = torch.arange(first, last, dtype=torch.int64, device=device)
     (k0, k1), upper = _words(key, block)
-    counter = (block & _LOW, block >> _HALF, *upper)
-    lanes = (
-        _compiled_philox(counter, (k0, k1)) if _THREAD.compiles else philox4x32(counter, (k0, k1))
-    )
+    lanes = philox4x32((block & _LOW, block >> _HALF, *upper), (k0, k1))
     words = torch.stack(lanes, dim=-1).flatten(-2)
     offset = start - 4 * first
     return words[..., offset : offset + size].reshape(*words.shape[:-1], *shape)
