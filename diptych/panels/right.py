@@ -91,10 +91,6 @@ class TorchPanel(Panel):
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
 
-    def draw_noise(self, key: Any, batch_size: int, **options: Any) -> Any:
-        with random.compiled(self.engine.compile):
-            return super().draw_noise(key, batch_size, **options)
-
     def permutation(self, key: Key, n: int) -> np.ndarray:
         return to_numpy(random.permutation(key, n, device=self._device))
 

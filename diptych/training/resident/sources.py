@@ -60,7 +60,7 @@ class Source(ABC):
         """The inputs of the model; a recurrent model's without its state."""
 
     def _noise(self, keys: Keys, size: int) -> Any:
-        return self.panel.draw_noise(keys, size)
+        return self.panel.model.draw_noise(keys, size)
 
 
 class ImageSource(Source):
@@ -135,7 +135,7 @@ class SequenceSource(Source):
         return self.size(index)
 
     def _noise(self, keys: Keys, size: int) -> Any:
-        return self.panel.draw_noise(keys, size, length=self.length)
+        return self.panel.model.draw_noise(keys, size, length=self.length)
 
     def _batches(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Any:
         x = x if self.codes is None else self.codes[x]
