@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help locked study test lint bench gpu faults fuzz results clean
+.PHONY: help locked study test test-all lint bench gpu faults fuzz results clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -30,6 +30,9 @@ study: $(STAMP) ## check the pairs, train both panels, build the site: open out/
 # two workers of one thread each: more threads than cores only wait for each other
 test: $(STAMP) ## the whole suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-all: $(STAMP) ## the whole suite, with all situations on the pretended CUDA device
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --all-situations
 
 lint: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -140,6 +140,18 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype) if is_float(array) else array
 
 
+def to_device(value: Any, device: torch.device) -> torch.Tensor:
+    """Convert an array or a tensor to a tensor on `device`, without waiting for the device.
+
+    An upload is made from pinned memory: from any other, the host would wait until the device has
+    finished all its work and the copy.
+    """
+    tensor = torch.as_tensor(value)
+    if device.type == "cpu" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def to_tensors(value: Any, device: torch.device, *, track: bool = True) -> Any:
     """Convert each array in `value` to a tensor on `device`.
 

@@ -19,6 +19,8 @@ from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
 from numpy_ref.nn import random
 
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
 # two workers on two cores: more threads than that only wait for each other
 torch.set_num_threads(1)
 
@@ -37,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20261121)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """The device of the right panel: the CPU and, where there is one, a CUDA device."""
+    return request.param
 
 
 @pytest.fixture

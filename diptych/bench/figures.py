@@ -45,19 +45,22 @@ def sweep_figure(model: str, speed: Sequence[Row]) -> Figure | None:
     figure = Figure(size, dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(own), sharey=True, squeeze=False)[0]
     names: dict[str, None] = {}
+    rings = 0
     for number, (axis, ((_, config, dtype), backends)) in enumerate(
         zip(axes, own.items(), strict=True)
     ):
         style(axis, "batch size", "" if number else "time of a training step, ms")
         set_heading(axis, f"{model} {config}, {dtype}")
-        _logarithmic(axis)
+        times = [r["ms"] for rows in backends.values() for r in rows.values()]
+        _logarithmic(axis, min(times), max(times))
         for name, rows in backends.items():
             names[name] = None
             _curve(axis, name, rows)
-        _crossovers(axis, backends)
+        rings += _crossovers(axis, backends)
     handles: list[Any] = [Line2D([], [], label=name, **look(name)) for name in names]
-    ring = {"marker": "o", "mfc": "none", "mec": INK, "ms": 9, "ls": "none"}
-    handles.append(Line2D([], [], label="overtakes NumPy", **ring))
+    ring: dict[str, Any] = {"marker": "o", "mfc": "none", "mec": INK, "ms": 9, "ls": "none"}
+    if rings:
+        handles.append(Line2D([], [], label="overtakes NumPy", **ring))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, **LEGEND)
     return figure
 
@@ -80,7 +83,11 @@ def bars_figure(speed: Sequence[Row]) -> Figure | None:
     height = 0.9 + len(groups) * (0.22 * len(names) + 0.2)
     figure = Figure((8.4, height), dpi=DPI, facecolor="white", layout="constrained")
     axis = style(figure.add_subplot(), "time of a step relative to NumPy")
-    longest = max(r["ms"] / rows[NUMPY]["ms"] for rows in groups.values() for r in rows.values())
+    longest = max(
+        (r["ms"] + r["ms_iqr"] / 2) / rows[NUMPY]["ms"]
+        for rows in groups.values()
+        for r in rows.values()
+    )
     thickness = 0.8 / len(names)
     for place, rows in enumerate(groups.values()):
         for number, name in enumerate(names):
@@ -128,7 +135,9 @@ def _curve(axis: Axes, name: str, rows: Mapping[int, Row]) -> None:
     axis.errorbar(batches, times, yerr=half, fmt="none", ecolor=look(name)["color"], elinewidth=1)
 
 
-def _crossovers(axis: Axes, backends: Mapping[str, Mapping[int, Row]]) -> None:
+def _crossovers(axis: Axes, backends: Mapping[str, Mapping[int, Row]]) -> int:
+    """Draw a ring where a backend overtakes NumPy; returns the number of rings."""
+    rings = 0
     left = backends.get(NUMPY, {})
     for name, rows in backends.items():
         batches = sorted(set(rows) & set(left))
@@ -140,6 +149,7 @@ def _crossovers(axis: Axes, backends: Mapping[str, Mapping[int, Row]]) -> None:
             continue
         if point.batch == point.first:
             continue
+        rings += 1
         x, y = point.batch, 1e3 * point.seconds
         axis.plot([x], [y], "o", mfc="none", mec=look(name)["color"], mew=1.6, ms=10, zorder=5)
         axis.annotate(
@@ -152,16 +162,19 @@ def _crossovers(axis: Axes, backends: Mapping[str, Mapping[int, Row]]) -> None:
             fontsize=8,
             color=look(name)["color"],
         )
+    return rings
 
 
-def _logarithmic(axis: Axes) -> None:
+def _logarithmic(axis: Axes, least: float, most: float) -> None:
+    """Set logarithmic axes; times within two decades have labels at 2 and 5 as well."""
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.xaxis.set_major_locator(LogLocator(base=4, numticks=12))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.xaxis.set_minor_locator(LogLocator(base=2, numticks=24))
-    axis.yaxis.set_major_locator(LogLocator(base=10, numticks=12))
+    subs = (1.0, 2.0, 5.0) if most < 100 * least else (1.0,)
+    axis.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=12))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.tick_params(which="minor", length=0)

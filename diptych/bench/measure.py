@@ -14,11 +14,11 @@ from typing import Any
 from diptych.bench import autoregressive, steps
 from diptych.bench.backends import BACKENDS, names_for
 from diptych.bench.case import Case, configuration
-from diptych.bench.distance import PROFILED, Peaks, profile
 from diptych.bench.plain_steps import NAME as PLAIN
 from diptych.bench.points import Point, Series, Settings, total_memory
 from diptych.bench.protocol import WorkerError, WorkerProcess
 from diptych.bench.reach import Cost, Reach
+from diptych.bench.shares import PROFILED, Peaks, profile
 from diptych.bench.turns import Timing, interleaved, ratio
 from diptych.bench.workloads import takes
 

@@ -93,5 +93,7 @@ class WorkerProcess:
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        reason = "killed, perhaps because the memory was full" if status == -9 else status
-        return f"worker ended (status {reason}){': ' + lines[-1] if lines else ''}"
+        reason = (
+            "killed, perhaps because the memory was full" if status == -9 else f"status {status}"
+        )
+        return f"worker ended ({reason}){': ' + lines[-1] if lines else ''}"

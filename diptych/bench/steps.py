@@ -75,7 +75,8 @@ def torch_steps(
     else:
         loss = lambda: compute(batch, noise)  # noqa: E731
     counts = {"capturable": True} if capturable and case.recipe.optimizer != "SGD" else {}
-    optimizer = getattr(torch.optim, case.recipe.optimizer)(model.parameters(), lr=LR, **counts)
+    make = getattr(torch.optim, case.recipe.optimizer)
+    optimizer = make(model.parameters(), lr=LR, foreach=True, **counts)  # as TorchPanel's
 
     def update() -> None:
         if case.recipe.clip is not None:

@@ -26,7 +26,7 @@ def show(metrics: Mapping[str, Any], console: Console) -> None:
         for key, backends in curves(metrics["speed"]).items():
             if key[0] == model:
                 console.print(sweep_table(key, backends))
-        for line in (*remarks(metrics, model), *top_five(metrics["top"], model)):
+        for line in (*remarks(dict(metrics), model), *top_five(metrics["top"], model)):
             console.print(f"  {line}", soft_wrap=True, highlight=False)
         console.print()
 

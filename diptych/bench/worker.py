@@ -25,6 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from diptych.bench import clock
 
 Answer = dict[str, Any]
@@ -36,6 +38,7 @@ class Worker:
     def __init__(self) -> None:
         self.first_peak = clock.peak_resident()
         self.operations: dict[str, Callable[[], Any]] = {}
+        self.steps: Any = None
         self.comparer: Any = None
 
     def answer(self, request: dict[str, Any]) -> Answer:
@@ -44,7 +47,7 @@ class Worker:
         return answer
 
     def build(self, case: list[Any], backend: str) -> Answer:
-        """Build the operations of a case; the old ones are dropped first."""
+        """Build the operations of a case; the old ones are dropped first. -> {"threads": n}"""
         from diptych.bench.backends import BACKENDS  # noqa: PLC0415
         from diptych.bench.case import Case  # noqa: PLC0415
 
@@ -54,7 +57,7 @@ class Worker:
         clock.reset_peak_of_device(self.device)
         self.steps = BACKENDS[backend].make(self.case)
         self.operations = dict(self.steps.operations)
-        return {}
+        return {"threads": torch.get_num_threads()}
 
     def values(self, file: str, operation: str = "") -> Answer:
         """Write the loss terms and the gradients of the parameters, or what a part computes."""

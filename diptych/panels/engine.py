@@ -21,7 +21,8 @@ class Engine:
     channels_last: bool = False
     """True to store images and kernels as NHWC, the layout that tensor cores read."""
     compile: bool = False
-    """True to compile the loss with torch.compile."""
+    """True to compile the loss with torch.compile, and the random bits of a training step's noise.
+    They are integers and keep their values; normal numbers are computed from them as without."""
     sync_batchnorm: bool = False
     """True to normalise a batch over all ranks. Otherwise each rank normalises its part by the
     statistics of this part alone, and the running statistics are those of rank 0."""

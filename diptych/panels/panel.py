@@ -35,6 +35,10 @@ class Panel(ABC):
         """Convert each array in `batch` to this panel's."""
         return map_arrays(self.array, batch)
 
+    def draw_noise(self, key: Any, batch_size: int, **options: Any) -> Any:
+        """Draw the noise of a batch: see the model's `draw_noise` for the options."""
+        return self.model.draw_noise(key, batch_size, **options)
+
     @abstractmethod
     def permutation(self, key: Key, n: int) -> np.ndarray:
         """Draw a random order of 0 ... n - 1, int64; both panels draw the same."""

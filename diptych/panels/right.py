@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from diptych.arrays import to_numpy
+from diptych.arrays import to_device, to_numpy
 from diptych.panels.engine import Engine
 from diptych.panels.panel import Panel, state_of, terms_of
 from diptych.panels.ranks import Ranks
@@ -71,7 +71,8 @@ class TorchPanel(Panel):
             raise ValueError(f"sync_batchnorm: got {name}, takes a model with BatchNorm2d")
         self.model, self.engine, self.ranks = model, engine, ranks
         make: Any = OPTIMIZERS[optimizer]
-        self.optimizer = make(model.parameters(), lr=lr, weight_decay=weight_decay)
+        # with foreach torch loops over the parameters in C++, also on the CPU, for the same bits
+        self.optimizer = make(model.parameters(), foreach=True, lr=lr, weight_decay=weight_decay)
         self._kind, self._steps = optimizer, 0
         self._names = [name for name, _ in model.named_parameters()]
         self._device = next(model.parameters()).device
@@ -83,11 +84,15 @@ class TorchPanel(Panel):
         self._loss = torch.compile(loss) if engine.compile else loss
 
     def array(self, x: Any) -> torch.Tensor:
-        tensor = torch.as_tensor(x, device=self._device)
+        tensor = to_device(x, self._device)
         tensor = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
         if self.engine.channels_last and tensor.ndim == 4:
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
+
+    def draw_noise(self, key: Any, batch_size: int, **options: Any) -> Any:
+        with random.compiled(self.engine.compile):
+            return super().draw_noise(key, batch_size, **options)
 
     def permutation(self, key: Key, n: int) -> np.ndarray:
         return to_numpy(random.permutation(key, n, device=self._device))

@@ -177,7 +177,7 @@ class Task(ABC):
 
     def noise(self, panel: Panel, batch: Any, key: Key, rows: slice) -> Any:
         """The noise of one step, for these examples of its batch."""
-        return panel.model.draw_noise(key, rows.stop - rows.start, first=rows.start)
+        return panel.draw_noise(key, rows.stop - rows.start, first=rows.start)
 
     def pictures(self, panel: Panel) -> dict[str, Figure]:
         """Pictures of the current progress, by name."""

@@ -20,7 +20,7 @@ class SequenceTask(Task):
 
     def noise(self, panel: Panel, batch: Any, key: Key, rows: slice) -> Any:
         size = rows.stop - rows.start
-        return panel.model.draw_noise(key, size, length=len(batch[0]), first=rows.start)
+        return panel.draw_noise(key, size, length=len(batch[0]), first=rows.start)
 
     def size(self, batch: Any) -> int:
         return np.shape(batch[0])[1]

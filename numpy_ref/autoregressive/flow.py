@@ -24,9 +24,6 @@ from numpy_ref.nn.functional import ReLU, linear, row_blocks
 from numpy_ref.nn.init import fan_in_uniform
 from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
 
-BLOCK = 40_960
-"""Weights of a masked layer at a time: 64 of 640 outputs, few enough to stay in the cache."""
-
 
 class MaskedLinear(Module):
     """y = x (W * mask)ᵀ + b: each output reads the inputs whose degree is not above its own.
@@ -38,53 +35,40 @@ class MaskedLinear(Module):
                     2            # # .         # read, . masked
                     2            # # .
 
-    Degrees ascend, so that the first outputs read few inputs: a block of outputs at a time is
-    multiplied with the inputs up to the last that it reads, about half of all weights.
-    A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
-    `init` draws them.
+    A masked weight keeps its value, and its gradient is 0. The product takes a block of outputs at
+    a time with the inputs up to the last that it reads. A model's `init` draws the weights.
     Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
     Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
     """
 
     def __init__(
-        self,
-        in_degrees: Sequence[int],
-        out_degrees: Sequence[int],
-        dtype: DTypeLike = np.float64,
+        self, in_degrees: Sequence[int], out_degrees: Sequence[int], dtype: DTypeLike = np.float64
     ) -> None:
         self.weight = Parameter(np.empty((len(out_degrees), len(in_degrees)), as_dtype(dtype)))
         self.bias = Parameter(np.empty(len(out_degrees), as_dtype(dtype)))
-        self.mask = np.array(out_degrees)[:, None] >= np.array(in_degrees)
-        self._blocks = [(rows, _columns(self.mask[rows])) for rows in row_blocks(self.mask, BLOCK)]
+        self.mask = mask = np.array(out_degrees)[:, None] >= np.array(in_degrees)
+        rows = row_blocks(mask, 40_960)  # 64 of 640 outputs, which stay in the cache
+        self._blocks = [(r, slice(np.flatnonzero(mask[r].any(0)).max(initial=0) + 1)) for r in rows]
 
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         W, b = self.weight, self.bias
         checks.check_vectors("x", x, W.data.shape[1], W.data.dtype)
         y, y_vjps = np.empty((*x.shape[:-1], len(W.data)), x.dtype), []
-        for block in self._blocks:
-            outputs, inputs = block
-            w = W.data[block] * self.mask[block]
+        for outputs, inputs in self._blocks:
+            w = W.data[outputs, inputs] * self.mask[outputs, inputs]
             y[..., outputs], y_vjp = linear(x[..., inputs], w, b.data[outputs])
             y_vjps.append(y_vjp)
 
         def vjp(dy: Array) -> Array:
             dx = np.zeros_like(x)
-            for block, y_vjp in zip(self._blocks, y_vjps, strict=True):
-                outputs, inputs = block
+            for (outputs, inputs), y_vjp in zip(self._blocks, y_vjps, strict=True):
                 dx_block, dW, db = y_vjp(dy[..., outputs])
                 dx[..., inputs] += dx_block
-                dW *= self.mask[block]
-                W.grad[block] += dW
+                W.grad[outputs, inputs] += dW * self.mask[outputs, inputs]
                 b.grad[outputs] += db
             return dx
 
         return y, vjp
-
-
-def _columns(mask: Array) -> slice:
-    """The columns of a mask from the first to the last that has a True; one column if none has."""
-    columns = np.flatnonzero(mask.any(0))
-    return slice(columns[0], columns[-1] + 1) if len(columns) else slice(1)
 
 
 class MADE(Sequential):
@@ -246,9 +230,7 @@ class AffineStep(AutoregressiveStep):
 
     def inverse(self, eps: Array) -> Array:
         """z_i = eps_i sigma_i(z_<i) + mu_i(z_<i); value only."""
-        return self.made.invert(
-            eps, lambda eps_i, mu_i, log_sigma_i: eps_i * np.exp(log_sigma_i) + mu_i
-        )
+        return self.made.invert(eps, lambda eps_i, mu, log_sigma: eps_i * np.exp(log_sigma) + mu)
 
 
 class AutoregressiveFlow(Module):

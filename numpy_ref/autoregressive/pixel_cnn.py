@@ -74,7 +74,7 @@ class MaskedConv2d(Conv2d):
     def forward(self, x: Array) -> tuple[Array, Vjp]:
         b = None if self.bias is None else self.bias.data
         w = self.weight.data * self.mask
-        y, y_vjp = _masked_conv2d(x, w, b, self.mask, input_grad=self._input_grad)
+        y, y_vjp = conv2d(x, w, b, self.stride, self.padding, input_grad=self._input_grad)
 
         def vjp(dy: Array) -> Array | None:
             dx, dw, db = y_vjp(dy)
@@ -99,8 +99,10 @@ class WNMaskedConv2d(WeightNorm):
         **options: Any,
     ) -> None:
         masks = channel_masks(window, mask_type, in_channels, free_channels)
-        super().__init__(out_channels, in_channels, *window.kernel_size, **options)
-        self.in_channels, self.mask = in_channels, np.array(masks)
+        kH, kW = window.kernel_size
+        super().__init__(out_channels, in_channels, kH, kW, **options)
+        self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
+        self.mask = np.array(masks)
 
     def weight(self) -> tuple[Array, Vjp]:
         v, g = self.weight_v, self.weight_g
@@ -114,29 +116,7 @@ class WNMaskedConv2d(WeightNorm):
         return w, vjp
 
     def _multiply(self, x: Array, w: Array, b: Any) -> tuple[Array, Vjp]:
-        return _masked_conv2d(x, w, b, self.mask, input_grad=self._input_grad)
-
-
-def _masked_conv2d(
-    x: Array, w: Array, b: Array | None, mask: Array, *, input_grad: bool
-) -> tuple[Array, Vjp]:
-    """`conv2d` with a masked weight, without the rows of the kernel that are masked at its end.
-
-    A kernel of fewer rows gives as many rows more at the end of y, which are dropped.
-    Shapes: as in MaskedConv2d. The vjp returns (dx, dw, db).
-    """
-    (kH, kW), H = w.shape[2:], x.shape[2]
-    rows = np.flatnonzero(mask.any((0, 2)))[-1] + 1
-    padding = kH // 2, kW // 2
-    y, y_vjp = conv2d(x, w[:, :, :rows], b, padding=padding, input_grad=input_grad)
-
-    def vjp(dy: Array) -> tuple[Array | None, Array, Array | None]:
-        dpadded, dw = np.zeros_like(y), np.zeros_like(w)
-        dpadded[:, :, :H] = dy
-        dx, dw[:, :, :rows], db = y_vjp(dpadded)
-        return dx, dw, db
-
-    return y[:, :, :H], vjp
+        return conv2d(x, w, b, padding=self.padding, input_grad=self._input_grad)
 
 
 class FactorisedDecoder(Module):

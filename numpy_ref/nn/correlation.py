@@ -45,15 +45,17 @@ of torch.nn.grad. The right panel has no such file: its convolutions are torch's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_ref.nn.module import Array
 
 Pair = tuple[int, int]
 Block = tuple[slice, slice, slice]
+Index = tuple[Any, ...]
 BLOCK = 2**20
 """Bytes of `columns` at a time. All columns together are kH kW / s^2 times as large as x."""
 
@@ -77,7 +79,8 @@ def correlate(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     array([[[[ 8., 12.],
              [20., 24.]]]])
     """
-    y = _empty(len(x), len(w), output_size(_size(x), _size(w), stride, padding), x.dtype)
+    size = output_size(_size(x), _size(w), stride, padding)
+    y = _images(np.empty((len(w), *size, len(x)), x.dtype))
     taps, rows = w.reshape(len(w), -1), _rows(y)
     for block, columns in _columns(x, w.shape, stride, padding):
         np.matmul(taps, columns, out=rows[:, block])
@@ -111,7 +114,8 @@ def conv2d_and_weight(
     >>> bool((dw == 2 * y).all())
     True
     """
-    y = _empty(len(x), len(w), output_size(_size(x), _size(w), stride, padding), x.dtype)
+    size = output_size(_size(x), _size(w), stride, padding)
+    y = _images(np.empty((len(w), *size, len(x)), x.dtype))
     dw = np.zeros(w.shape, x.dtype)
     taps, rows = w.reshape(len(w), -1), _rows(y)
     dtaps, drows = dw.reshape(len(w), -1), _rows(dy)
@@ -134,15 +138,13 @@ def conv2d_input(size: Pair, w: Array, dy: Array, stride: Pair, padding: Pair) -
     if _is_faster_flipped(w, stride, padding):
         return correlate(dy, flip(w), stride, _flipped_padding(w, padding))
 
-    (H, W), (pH, pW), (out, C, kH, kW) = size, padding, w.shape
-    dx = _zeros(len(dy), C, (H + 2 * pH, W + 2 * pW), dy.dtype)
-    dwindows = _windows(dx, (kH, kW), stride)
-    taps, drows = w.reshape(out, -1).T, _rows(dy)
-    for block, (h, v, n) in _blocks(w.shape, dy.shape, dy.itemsize):
-        dcolumns = (taps @ drows[:, block]).reshape(C, kH, kW, *dwindows[0, 0, 0, h, v, n].shape)
-        for i, j in np.ndindex(kH, kW):
-            dwindows[:, i, j, h, v, n] += dcolumns[:, i, j]
-    return dx[:, :, pH : pH + H, pW : pW + W]
+    dx = _images(np.zeros((w.shape[1], *size, len(dy)), dy.dtype))
+    pixels, taps, drows = _memory(dx), w.reshape(len(w), -1).T, _rows(dy)
+    for block, at in _blocks(w.shape, dy.shape, dy.itemsize):
+        dcolumns = (taps @ drows[:, block]).reshape(*w.shape[1:], *_sizes(at))
+        for read, written in _views(at, size, _size(w), stride, padding):
+            pixels[read] += dcolumns[written]
+    return dx
 
 
 def conv2d_gradients(
@@ -198,27 +200,40 @@ def _columns(
     x: Array, weight: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Iterator[tuple[slice, Array]]:
     """(block, columns[:, block]) for all blocks. The next block overwrites the array."""
-    (N, C, H, W), (_, _, kH, kW), (pH, pW) = x.shape, weight, padding
-    if pH or pW:
-        padded = _zeros(N, C, (H + 2 * pH, W + 2 * pW), x.dtype)
-        padded[:, :, pH : pH + H, pW : pW + W] = x
-        x = padded
-    windows = _windows(x, (kH, kW), stride)
-    memory = np.empty(0, x.dtype)
-    for block, (h, v, n) in _blocks(weight, (N, 0, *windows.shape[3:5]), x.itemsize):
-        values = windows[:, :, :, h, v, n]
-        if memory.size < values.size:
-            memory = np.empty(values.size, x.dtype)
-        columns = memory[: values.size].reshape(values.shape)
-        columns[...] = values
-        yield block, columns.reshape(C * kH * kW, -1)
+    size = output_size(_size(x), weight[2:], stride, padding)
+    pixels, memory = _memory(x), np.empty(0, x.dtype)
+    for block, at in _blocks(weight, (len(x), 0, *size), x.itemsize):
+        shape = *weight[1:], *_sizes(at)
+        if memory.size < math.prod(shape):
+            memory = np.empty(math.prod(shape), x.dtype)
+        columns = memory[: math.prod(shape)].reshape(shape)
+        if padding != (0, 0):
+            columns.fill(0)
+        for read, written in _views(at, _size(x), weight[2:], stride, padding):
+            columns[written] = pixels[read]
+        yield block, columns.reshape(math.prod(weight[1:]), -1)
 
 
-def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:
-    """windows[c, i, j, h, v, n] = x[n, c, s h + i, s v + j], a view."""
-    (sH, sW), axes = stride, (2, 3)
-    windows = sliding_window_view(x, kernel, axes, writeable=True)[:, :, ::sH, ::sW]
-    return windows.transpose(1, 4, 5, 2, 3, 0)
+def _views(
+    at: Block, size: Pair, kernel: Pair, stride: Pair, padding: Pair
+) -> Iterator[tuple[Index, Index]]:
+    """For each tap (i, j), the pixels (C, H, W, N) that it reads, and their place in the block of
+    columns (C, kH, kW, h, v, n); the rest of the block is padding."""
+    (h, v, n), (H, W), (sH, sW), (pH, pW) = at, size, stride, padding
+    for i, j in np.ndindex(kernel):
+        (rows, hs), (columns, vs) = _overlap(h, i, sH, pH, H), _overlap(v, j, sW, pW, W)
+        yield (slice(None), rows, columns, n), (slice(None), i, j, hs, vs)
+
+
+def _overlap(block: slice, tap: int, stride: int, padding: int, size: int) -> tuple[slice, slice]:
+    """The indices a = stride h + tap - padding with 0 <= a < size for h in `block`, and the place
+    of these h in the block."""
+    shift = tap - padding
+    first = max(block.start, -(shift // stride))
+    count = max(0, min(block.stop, (size - 1 - shift) // stride + 1) - first)
+    start = stride * first + shift
+    place = first - block.start
+    return slice(start, start + stride * count, stride), slice(place, place + count)
 
 
 def _blocks(
@@ -242,19 +257,23 @@ def _blocks(
                 start = stop
 
 
-def _empty(images: int, channels: int, size: Pair, dtype: np.dtype) -> Array:
-    """An array (N, C, H, W), in memory (C, H, W, N)."""
-    return np.empty((channels, *size, images), dtype).transpose(3, 0, 1, 2)
+def _sizes(at: Block) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in at)
 
 
-def _zeros(images: int, channels: int, size: Pair, dtype: np.dtype) -> Array:
-    """Zeros (N, C, H, W), in memory (C, H, W, N)."""
-    return np.zeros((channels, *size, images), dtype).transpose(3, 0, 1, 2)
+def _images(memory: Array) -> Array:
+    """(C, H, W, N) -> (N, C, H, W), a view."""
+    return memory.transpose(3, 0, 1, 2)
+
+
+def _memory(images: Array) -> Array:
+    """(N, C, H, W) -> (C, H, W, N), a view."""
+    return images.transpose(1, 2, 3, 0)
 
 
 def _rows(images: Array) -> Array:
     """(N, C, H, W) -> (C, H W N), a view of an array of this file."""
-    return images.transpose(1, 2, 3, 0).reshape(images.shape[1], -1)
+    return _memory(images).reshape(images.shape[1], -1)
 
 
 def _size(images: Array) -> Pair:

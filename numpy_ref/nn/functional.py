@@ -131,13 +131,13 @@ def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
     """
     axes = tuple(k for k in range(v.ndim) if k != axis)
     norm = np.sqrt((v * v).sum(axes, keepdims=True))
-    u = v / norm
 
     def vjp(dw: Array) -> tuple[Array, Array]:
-        dg = (dw * u).sum(axes, keepdims=True)
-        return (dw - dg * u) * (g / norm), dg
+        dg = (dw * v).sum(axes, keepdims=True) / norm
+        dv = np.subtract(dw, v * (dg / norm))
+        return np.multiply(g / norm, dv, out=dv), dg
 
-    return g * u, vjp
+    return v * (g / norm), vjp
 
 
 def relu(x: Array) -> tuple[Array, Vjp]:
@@ -167,10 +167,16 @@ def elu(x: Array) -> tuple[Array, Vjp]:
     >>> y, vjp(np.ones(2))
     (array([-0.75,  2.  ]), array([0.25, 1.  ]))
     """
-    y = np.expm1(np.minimum(x, 0))
+    y = np.minimum(x, 0)
+    np.expm1(y, out=y)
     np.maximum(y, x, out=y)  # e^x - 1 is never below x
-    # not y + 1, which is 0 from x = -37 on, and loses digits before
-    return y, lambda dy: dy * np.exp(np.minimum(x, 0))
+
+    def vjp(dy: Array) -> Array:
+        dx = np.minimum(x, 0)
+        np.exp(dx, out=dx)  # not y + 1, which is 0 from x = -37 on, and loses digits before
+        return np.multiply(dy, dx, out=dx)
+
+    return y, vjp
 
 
 class ELU(Module):
@@ -272,8 +278,7 @@ def cross_entropy(logits: Array, y: Array, out: Array | None = None) -> tuple[Ar
     """error = -log softmax(logits)[y] = log sum_j e^(logits_j) - logits_y.
 
     Shapes: logits (N, V), y (N) int64 in [0, V) -> error (N). The vjp gives dlogits (N, V).
-    An array `out` (N, V), which may be logits, serves as memory for e^logits; that of the vjp for
-    dlogits.
+    `out` (N, V), which may be logits, is memory for e^logits; that of the vjp is for dlogits.
     Units: nats.
 
     >>> error, vjp = cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))

@@ -2,7 +2,7 @@
 
 SciPy has both, but torch does not; with these functions both panels draw the same numbers.
 
-Shapes: any, elementwise; float64.
+Shapes: each function is elementwise, and its result has the shape of its argument; float64.
 Units: nats, where a logarithm is returned.
 Sources: Marsaglia & Tsang, "A simple method for generating Gamma variables" (2000).
 Right panel: torch_impl/probability/sampling.py

@@ -139,7 +139,7 @@ class Recurrent(Module):
             da = np.empty((T, *shape), dy.dtype)
             dh, *drest = (np.zeros_like(h0) if d is None else d for d in dlast)
             for t in reversed(range(T)):
-                _, *drest = vjps[t](dy[t] + dh, *drest, out=da[t])
+                da[t], *drest = vjps[t](dy[t] + dh, *drest, out=da[t])
                 dh = da[t] @ weight_hh.data
                 if m is not None:
                     dh *= m[t]

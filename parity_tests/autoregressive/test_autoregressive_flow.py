@@ -30,11 +30,11 @@ from torch_impl.autoregressive import flow as right_side
 
 @pytest.mark.parametrize("size", [(1,), (5,), (3, 2)], ids=str)
 @pytest.mark.parametrize("settings", [*GRID, *ODD], ids=str)
-def test_parity(settings, size):
+def test_parity(settings, size, device):
     """Parity of every layer and gradient; (3, 2) are two samples of three examples."""
     left, right = make_flows(**settings)
     z = normal_draws(*size, left.config.dim)
-    report = parity.compare(left, right, (z,))
+    report = parity.compare(left, right.to(device), (z,))
     assert report.ok, report
     checked = {row.name for row in report.rows}
     assert {"forward.eps", "forward.logdet", "steps.0.made.0", "steps.0.made.0.weight"} <= checked

@@ -81,13 +81,15 @@ def test_parity(name, mask_type, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_parity_of_a_stack(dtype, rng):
+def test_parity_of_a_stack(dtype, rng, device):
     settings = [(5, 6, "local(4, 2)", "A", 4), (6, 4, "raster(3)", "B"), (4, 3, "raster(1)", "B")]
     settings = [(i, o, WINDOWS[name], *rest) for i, o, name, *rest in settings]
     left = Sequential(*(MaskedConv2d(*s, dtype=dtype) for s in settings))
     right = nn.Sequential(*(TorchMaskedConv2d(*s, dtype=dtype) for s in settings))
     weights.transfer(randomized(left, rng), right)
-    report = parity.assert_parity(left, right, rng.normal(size=(3, 5, 7, 6)).astype(dtype))
+    report = parity.assert_parity(
+        left, right.to(device), rng.normal(size=(3, 5, 7, 6)).astype(dtype)
+    )
     names = {row.name for row in report.rows if row.kind == "parameter gradient"}
     assert names == {f"{i}.{leaf}" for i in range(3) for leaf in ("weight", "bias")}
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.bench_in_process import WorkerInProcess
 
 from diptych import bench, pairs
-from diptych.bench import autoregressive, backends, clock, distance, measure, peaks, points
+from diptych.bench import autoregressive, backends, clock, measure, peaks, points, shares
 from diptych.runs import results
 from diptych.runs.environment import command_line
 from model_specs.lstm import LSTMConfig
@@ -48,7 +48,7 @@ def small(monkeypatch):
     for model, sizes in SMALL.items():
         small_pair = dataclasses.replace(pairs.get(model), sizes=sizes)
         monkeypatch.setitem(pairs.PAIRS, model, small_pair)
-    for module in (measure, distance):
+    for module in (measure, shares):
         monkeypatch.setattr(module, "WorkerProcess", WorkerInProcess)
     monkeypatch.setattr(peaks, "measure", lambda *a, **k: peaks.Peak(1e10, 1e9))
     monkeypatch.setattr(clock, "SETTLE", 0.0)

@@ -81,10 +81,12 @@ def mean(c: Any, outputs: np.ndarray) -> np.ndarray:
 
 
 def draw(c: Any, outputs: np.ndarray, key: Any) -> np.ndarray:
-    """x ~ p(x|z), by inversion or, for a plain Gaussian, by adding noise to the mean."""
+    """x ~ p(x|z): by inversion, by noise added to the mean (Gaussian), or by two Gammas (Beta)."""
     kind, shape = _kind(c), mean(c, outputs).shape
     if kind == "gaussian":
         return mean(c, outputs) + c.gaussian_std * plain_random.normal(key, shape)
+    if kind == "beta":
+        return _beta_draw(outputs, key)
     u = plain_random.uniform(key, shape)
     if kind.startswith("bernoulli"):
         return (u < mean(c, outputs)).astype(float)
@@ -92,8 +94,30 @@ def draw(c: Any, outputs: np.ndarray, key: Any) -> np.ndarray:
     if kind == "continuous_bernoulli":
         density = _exponential(outputs)
         return np.where(outputs > 0, 1 - density.ppf(1 - u), density.ppf(u))
-    x = _density(c, outputs).ppf(u)
-    return (x - SQUEEZE) / (1 - 2 * SQUEEZE) if kind == "beta" else x
+    return _density(c, outputs).ppf(u)
+
+
+def _beta_draw(outputs: np.ndarray, key: Any) -> np.ndarray:
+    logits, log_concentration = np.split(outputs, 2, -1)
+    nu = np.exp(log_concentration)
+    g = _gamma_draw(nu * expit(logits), key.fold_in("a"))
+    h = _gamma_draw(nu * expit(-logits), key.fold_in("b"))
+    return (g / (g + h) - SQUEEZE) / (1 - 2 * SQUEEZE)
+
+
+def _gamma_draw(a: np.ndarray, key: Any) -> np.ndarray:
+    """Gamma(a + 1) u^(1/a), with Gamma(a + 1) as Marsaglia & Tsang (2000) write it."""
+    d = a + 1 - 1 / 3
+    result = np.full(a.shape, np.nan)
+    for attempt in range(8):
+        stream = key.fold_in(attempt)
+        x = plain_random.normal(stream.fold_in("normal"), a.shape)
+        u = plain_random.uniform(stream.fold_in("uniform"), a.shape) + 2.0**-25
+        v = (1 + x / np.sqrt(9 * d)) ** 3
+        log_v = np.log(np.where(v > 0, v, 1))
+        accepted = (v > 0) & (np.log(u) < x * x / 2 + d - d * v + d * log_v)
+        result = np.where(np.isnan(result) & accepted, d * v, result)
+    return result * (plain_random.uniform(key.fold_in("power"), a.shape) + 2.0**-25) ** (1 / a)
 
 
 def log_density(c: Any, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -31,12 +31,12 @@ def cropped(x):
 
 
 @pytest.mark.parametrize("options", LOSSES, ids=lambda o: "-".join(o.values()))
-def test_the_loss_is_that_of_the_cropped_images(options):
+def test_the_loss_is_that_of_the_cropped_images(options, device):
     """On both panels, by torch's own losses and densities."""
     config = small_conv_config(**MARGIN | options)
     left, right = (model.eval() for model in make(config))
     x, noise = images(config, 3), left.draw_noise(KEY, 3)
-    report = parity.assert_parity(left, right, x, noise)
+    report = parity.assert_parity(left, right.to(device), x, noise)
     assert all(row.error <= 1e-13 for row in report.rows)
     recon, target = cropped(left(x, noise)[0].recon), cropped(x)
     reduction = options["reduction"]

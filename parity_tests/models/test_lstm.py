@@ -118,12 +118,12 @@ def test_softmax_output_equals_linear_then_cross_entropy(rng):
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_option_agrees(make_pair, dtype, options):
+def test_every_option_agrees(make_pair, dtype, options, device):
     for size, kernel in ((B, "fused"), (1, "loop")):
         config = make_config("lstm", **options)
         left, right = make_pair(config, dtype, "lstm", kernel=kernel)
         window = make_window("lstm", config, size, dtype)
-        report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
+        report = parity.assert_parity(left, right.to(device), window, left.draw_noise(KEY, size))
         assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
         assert ("decoder.weight" in left.gradients()) != config.tied
 

@@ -65,7 +65,7 @@ GRID = [
     ("posterior", "estimator", "likelihood", "reduction", "samples", "activation"), GRID
 )
 def test_parity_over_the_grid(
-    make_pair, posterior, estimator, likelihood, reduction, samples, activation
+    make_pair, posterior, estimator, likelihood, reduction, samples, activation, device
 ):
     """In float64 every error is at most 1e-13, also with a batch of 1.
 
@@ -82,7 +82,7 @@ def test_parity_over_the_grid(
     for dtype, size in (("float64", 5), ("float64", 1), ("float32", 5)):
         left, right = make_pair(config, dtype)
         noise = left.draw_noise(KEY.fold_in(size), size)
-        report = parity.assert_parity(left, right, batch(size, 13, dtype), noise)
+        report = parity.assert_parity(left, right.to(device), batch(size, 13, dtype), noise)
         assert {"loss.total", "loss.recon", "loss.kl", "decode"} <= {
             row.name for row in report.rows
         }

@@ -82,13 +82,13 @@ def test_rnn_cell_by_finite_difference(rng):
 
 @pytest.mark.parametrize("scheme", ["none", "per_step", "variational_recurrent"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_numbers_for_outputs_agree(make_pair, dtype, scheme):
+def test_numbers_for_outputs_agree(make_pair, dtype, scheme, device):
     """Squared error, and an identity in the recurrent weights; symbols are in test_dropout.py."""
     for size, kernel in ((B, "fused"), (1, "loop")):
         config = make_config("rnn", **NUMBERS, num_layers=2, scheme=scheme, rate=0.3)
         left, right = make_pair(config, dtype, "rnn", kernel=kernel)
         window = make_window("rnn", config, size, dtype)
-        report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
+        report = parity.assert_parity(left, right.to(device), window, left.draw_noise(KEY, size))
         assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
 
 

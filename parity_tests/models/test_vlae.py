@@ -107,9 +107,11 @@ def test_every_tensor_agrees(latent, context, dtype):
     [make_config("iaf_posterior", "local", height=8, width=8, maps=4), VLAEConfig()],
     ids=["8 x 8", "28 x 28, the recipe"],
 )
-def test_every_tensor_agrees_at_real_sizes(config):
+def test_every_tensor_agrees_at_real_sizes(config, device):
     left, right = make_models(config)
-    report = parity.assert_parity(left, right, binary_images(config, 2), left.draw_noise(KEY, 2))
+    report = parity.assert_parity(
+        left, right.to(device), binary_images(config, 2), left.draw_noise(KEY, 2)
+    )
     assert all(row.error <= 1e-13 for row in report.rows)
 
 

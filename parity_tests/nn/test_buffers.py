@@ -144,10 +144,12 @@ def chain(dtype="float64"):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("training", [True, False])
-def test_parity_compares_running_statistics_after_the_run(dtype, training, rng):
+def test_parity_compares_running_statistics_after_the_run(dtype, training, rng, device):
     left, right = chain(dtype)
     left.train(training), right.train(training)
-    report = parity.assert_parity(left, right, rng.normal(size=(5, 3, 8, 6)).astype(dtype))
+    report = parity.assert_parity(
+        left, right.to(device), rng.normal(size=(5, 3, 8, 6)).astype(dtype)
+    )
     rows = {row.name for row in report.rows if row.kind == "buffer"}
     assert rows == {f"1.{name}" for name in NAMES[2:]}
     assert report.masks_equal is None

@@ -104,7 +104,7 @@ def test_float32_stays_within_its_bound(kind, setting, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_parity_of_a_chain(dtype, rng):
+def test_parity_of_a_chain(dtype, rng, device):
     kind = getattr(torch, dtype)
     left = Sequential(
         Conv2d(3, 6, 4, 2, 1, dtype=dtype),
@@ -120,7 +120,7 @@ def test_parity_of_a_chain(dtype, rng):
     ).to(kind)
     randomized(left, rng)
     weights.transfer(left, right)
-    parity.assert_parity(left, right, rng.normal(size=(5, 3, 10, 8)).astype(dtype))
+    parity.assert_parity(left, right.to(device), rng.normal(size=(5, 3, 10, 8)).astype(dtype))
 
 
 @pytest.mark.parametrize("name", ["fan_in_uniform", "normal"])

@@ -14,10 +14,10 @@ from numpy_ref.nn.module import Module
 
 @pytest.mark.parametrize("name", pairs.names())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_registered_pairs_agree(name, dtype):
+def test_registered_pairs_agree(name, dtype, device):
     """With several keys: some draw a sigma near 0, or a KL term whose sum cancels."""
     for seed in range(2 if "784" in name or "vlae" in name else 16):
-        parity.assert_parity(name, dtype=dtype, key=Key(seed))
+        parity.assert_parity(name, dtype=dtype, device=device, key=Key(seed))
 
 
 def test_the_bound_of_an_ill_conditioned_tensor_grows_with_its_rounding_errors():

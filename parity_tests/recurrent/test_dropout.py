@@ -45,7 +45,7 @@ GRID = (
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @on_both_cells
 @with_each_scheme
-def test_losses_agree_over_the_grid(make_pair, cell, scheme, layers):
+def test_losses_agree_over_the_grid(make_pair, cell, scheme, layers, device):
     """float64: every row within 1e-13. float32: within the bound from dtype and size."""
     for rate, through, kernel, carried, size in GRID:
         options = {"rate": rate, "recurrent_rate": through}
@@ -53,7 +53,9 @@ def test_losses_agree_over_the_grid(make_pair, cell, scheme, layers):
         for dtype in ("float64", "float32")[: 2 if layers == 2 and size == 1 else 1]:
             left, right = make_pair(config, dtype, cell, kernel=kernel)
             window = make_window(cell, config, size, dtype, carried=carried)
-            report = parity.assert_parity(left, right, window, left.draw_noise(KEY, size))
+            report = parity.assert_parity(
+                left, right.to(device), window, left.draw_noise(KEY, size)
+            )
             assert dtype == "float32" or all(row.error <= 1e-13 for row in report.rows), report
             gradients = {row.name for row in report.rows if row.kind == "parameter gradient"}
             assert gradients == set(left.state_dict())
@@ -62,12 +64,12 @@ def test_losses_agree_over_the_grid(make_pair, cell, scheme, layers):
 @pytest.mark.parametrize("kernel", ["fused", "loop"])
 @on_both_cells
 @with_each_scheme
-def test_layers_agree_in_the_gradients_of_input_and_state(cell, scheme, kernel):
+def test_layers_agree_in_the_gradients_of_input_and_state(cell, scheme, kernel, device):
     """The layers alone, with random cotangents on y and on every part of the last state."""
     for layers, size in ((1, B), (2, 1), (3, B)):
         config = make_config(cell, num_layers=layers, scheme=scheme, rate=RATE)
         left, right, arguments = make_layers(cell, config, size, kernel)
-        report = parity.assert_parity(left, right, arguments)
+        report = parity.assert_parity(left, right.to(device), arguments)
         assert all(row.error <= 1e-13 for row in report.rows), report
         gradients = {row.name for row in report.rows if row.kind == "input gradient"}
         states = {f"forward(state.{name})" for name in arguments[1]._fields}

@@ -29,22 +29,23 @@ from diptych.arrays import leaves, map_arrays, to_numpy
 from model_specs.recurrent.dropout import Masks
 
 
-def draw(cell, scheme, side="left", dtype="float64", size=B, **options):
+def draw(cell, scheme, side="left", dtype="float64", size=B, device="cpu", **options):
     """The masks that a model of this scheme draws, and the model."""
     config = make_config(cell, **{"scheme": scheme, "rate": RATE, "num_layers": 3} | options)
-    model = getattr(pairs.get(cell), side)(config, dtype=dtype)
+    placement = {"device": device} if side == "right" else {}
+    model = getattr(pairs.get(cell), side)(config, dtype=dtype, **placement)
     return model.draw_noise(KEY, size), model
 
 
 @on_both_cells
 @with_each_scheme
-def test_masks_are_equal_to_the_bit_on_every_path(cell, scheme):
+def test_masks_are_equal_to_the_bit_on_every_path(cell, scheme, device):
     """On both panels and in both dtypes; and a part of a batch has the masks of the whole."""
     words = {"word_rate": 0.4} if cell == "lstm" else {}
     reference, _ = draw(cell, scheme, **words)
     assert len(list(leaves(reference))) == 4 * DRAWN[scheme][1] + 3 * DRAWN[scheme][2] + len(words)
     for side, dtype in itertools.product(("left", "right"), ("float32", "float64")):
-        masks, model = draw(cell, scheme, side, dtype, **words)
+        masks, model = draw(cell, scheme, side, dtype, device=device, **words)
         part = model.draw_noise(KEY, 2, first=3)
         for (name, ours), (_, theirs), (_, some) in zip(
             leaves(reference), leaves(masks), leaves(part), strict=True

@@ -104,19 +104,21 @@ def test_a_step_that_overflows_is_left_out():
 def test_gradients_that_overflow_at_any_scale_end_the_run():
     panel = panel_of(Engine(amp="fp16"))
     gradients_of(scaled(panel, 2.0**-19))
-    for parameter in panel.model.parameters():
-        parameter.grad.fill_(np.inf)
-    panel._scaler._per_optimizer_states.clear()
-    panel._scaler.unscale_(panel.optimizer)
+    overflow(panel)
     panel.step(1e-3, None)  # left out, as any that overflows
     assert panel.optimizer_state()["step"] == 0
     with pytest.raises(ValueError, match="amp: gradients overflow float16 though scaled by"):
         gradients_of(panel)
-        for parameter in panel.model.parameters():
-            parameter.grad.fill_(np.inf)
-        panel._scaler._per_optimizer_states.clear()
-        panel._scaler.unscale_(panel.optimizer)
+        overflow(panel)
         panel.step(1e-3, None)
+
+
+def overflow(panel):
+    """Let the gradients of the last loss be infinite."""
+    for parameter in panel.model.parameters():
+        parameter.grad.fill_(np.inf)
+    panel._scaler._per_optimizer_states.clear()
+    panel._scaling = panel.floats(panel._unscale())
 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])

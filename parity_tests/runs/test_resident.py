@@ -24,8 +24,8 @@ def digits_run(**options):
     return short_run(epochs=2, checkpoint_every=30, **options), data.load("digits")
 
 
-def image_run(**options):
-    images = small_image_runs.dataset()
+def image_run(shape=(3, 16, 16), **options):
+    images = small_image_runs.dataset(shape)
     return small_image_runs.config_for(images, epochs=2, **options), images
 
 
@@ -54,9 +54,10 @@ RUNS = {
     "mlp_vae, sgd, new rate each epoch": lambda: digits_run(
         optimizer="sgd", schedule="cosine", lr=1e-3, weight_decay=1e-2
     ),
-    "conv_vae with a margin": image_run,
-    "conv_vae, binarised": lambda: image_run(binarize=True),
+    "conv_vae": image_run,
     "conv_vae, NHWC": lambda: image_run(channels_last=True),
+    "conv_vae with a margin": lambda: image_run((1, 13, 9)),
+    "conv_vae with a margin, binarised": lambda: image_run((1, 13, 9), binarize=True),
     "vlae": lambda: vlae_run(polyak=0.9),
     "rnn": lambda: text_run("rnn", DROPOUT, clip=1.0),
     "lstm": lambda: text_run("lstm", DROPOUT | {"word_rate": 0.3}),

@@ -89,7 +89,9 @@ def outcome_of(monkeypatch, tmp_path):
     monkeypatch.setattr("diptych.tasks.memory.STEPS_PER_EPOCH", 3)
     monkeypatch.setattr(torch, "compile", lambda loss: events.append("compiled") or loss)
     save = Trainer.save
-    monkeypatch.setattr(Trainer, "save", lambda self: events.append("saved") or save(self))
+    monkeypatch.setattr(
+        Trainer, "save", lambda self, *arrays: events.append("saved") or save(self, *arrays)
+    )
     for kind in (Images, Language, Memory):  # the first epoch is the best, so that patience acts
         validate = kind.validate
 

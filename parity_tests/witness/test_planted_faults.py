@@ -70,7 +70,7 @@ def test_a_factor_of_one_and_1e_12_in_a_vjp_is_shown_in_a_whole_model(
     monkeypatch, file, function, name
 ):
     """The finite differences of float64, whose error is 1e-10 at best, cannot show it."""
-    replaced(monkeypatch, file, function, lambda vjp, dy: vjp(dy) * FACTOR)
+    replaced(monkeypatch, file, function, lambda vjp, *dy: vjp(*dy) * FACTOR)
     with many_digit_panel():
         witness = Witness(name, models.make_case(name))
         assert BOUND < witness.errors()["all"] < 1e-11

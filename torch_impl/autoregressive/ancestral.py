@@ -57,7 +57,7 @@ class PixelCache:
         channels: int | None = None,
     ) -> None:
         weight = layer.weight()[:, :channels]
-        self._rows, self._columns = layer.rows, layer.columns
+        self._rows, self._columns = layer.taps
         taps = weight[:, :, self._rows, self._columns]  # (O, C, T)
         self._taps = taps.permute(2, 1, 0).reshape(-1, len(weight))
         kH, kW = weight.shape[2:]

@@ -88,7 +88,7 @@ class MADE(nn.Sequential):
         *hidden, last = [MaskedLinear(*pair, **factory_kwargs) for pair in pairwise(degrees)]
         super().__init__(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
         self._order, self._hidden_degrees = order, degrees[1]
-        # on the device once, so that `invert` copies nothing; no part of the state_dict
+        # for `invert`, on the device once; no part of the state_dict
         self.register_buffer("order", torch.tensor(order, device=device), persistent=False)
 
     @torch.no_grad()

@@ -87,9 +87,9 @@ class WNMaskedConv2d(WeightNorm):
     """`MaskedConv2d`, weight-normalised: w = g (v m) / |v m|.   x (N, I, H, W) -> y (N, O, H, W)"""
 
     mask: Tensor
-    rows: Tensor
-    columns: Tensor
-    """The taps that the mask lets the first channel read, for sampling pixel by pixel."""
+    taps: Tensor
+    """Rows and columns of the kernel that the first channel reads, (2, T), for ancestral sampling:
+    to look for them on a device, the host would wait for it."""
 
     def __init__(
         self,
@@ -104,10 +104,10 @@ class WNMaskedConv2d(WeightNorm):
         kH, kW = window.kernel_size
         super().__init__(out_channels, in_channels, kH, kW, **factory_kwargs)
         self.in_channels, self.padding = in_channels, (kH // 2, kW // 2)
-        mask = torch.tensor(masks)
-        rows, columns = mask[0].nonzero(as_tuple=True)  # on the CPU, where no one waits
-        for name, buffer in (("mask", mask), ("rows", rows), ("columns", columns)):
-            self.register_buffer(name, buffer.to(self.weight_v.device), persistent=False)
+        mask = torch.tensor(masks, device=self.weight_v.device)
+        self.register_buffer("mask", mask, persistent=False)
+        taps = torch.tensor(masks[0]).nonzero().T.to(self.weight_v.device)
+        self.register_buffer("taps", taps, persistent=False)
 
     def weight(self) -> Tensor:
         return weight_norm(self.weight_v * self.mask, self.weight_g)

@@ -13,7 +13,11 @@ torch's own CUDA Philox depends on the launch and cannot be reproduced on the CP
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -72,7 +76,10 @@ def bits(key: Key | Keys, shape: Shape, start: int = 0, device: Device = None) -
     first, last = start // 4, (start + size + 3) // 4
     block = torch.arange(first, last, dtype=torch.int64, device=device)
     (k0, k1), upper = _words(key, block)
-    lanes = philox4x32((block & _LOW, block >> _HALF, *upper), (k0, k1))
+    counter = (block & _LOW, block >> _HALF, *upper)
+    lanes = (
+        _compiled_philox(counter, (k0, k1)) if _THREAD.compiles else philox4x32(counter, (k0, k1))
+    )
     words = torch.stack(lanes, dim=-1).flatten(-2)
     offset = start - 4 * first
     return words[..., offset : offset + size].reshape(*words.shape[:-1], *shape)
@@ -83,10 +90,49 @@ def _words(key: Key | Keys, block: Tensor) -> tuple[tuple[Any, Any], tuple[Tenso
     if isinstance(key, Key):
         k0, k1, c2, c3 = key.words
         return (k0, k1), (torch.full_like(block, c2), torch.full_like(block, c3))
-    table = torch.tensor(key.words, dtype=torch.int64).to(block.device)  # (S, 4)
-    k0, k1, *upper = (table[:, i, None] for i in range(4))
-    c2, c3 = (word.expand(-1, len(block)) for word in upper)
-    return (k0, k1), (c2, c3)
+    words = torch.tensor(key.words, dtype=torch.int64).to(block.device, non_blocking=True)  # (S, 4)
+    k0s, k1s, *upper = words[..., None].unbind(1)
+    c2s, c3s = (word.expand(-1, len(block)) for word in upper)
+    return (k0s, k1s), (c2s, c3s)
+
+
+class _Thread(threading.local):
+    """True in the context of `compiled`, for this thread alone."""
+
+    compiles = False
+
+
+_THREAD = _Thread()
+
+
+@contextlib.contextmanager
+def compiled(enabled: bool = True) -> Iterator[None]:
+    """Context in which this thread computes its bits by a compiled Philox, in one kernel.
+
+    Philox computes with integers, so that the bits are those of the eager function. The logarithm,
+    the sine and the cosine of `normal` are not compiled, because compiled ones may differ in their
+    last bit. Without `enabled` the context has no effect.
+    """
+    before = _THREAD.compiles
+    _THREAD.compiles = enabled
+    try:
+        yield
+    finally:
+        _THREAD.compiles = before
+
+
+def _compiled_philox(
+    counter: tuple[Tensor, ...], key: tuple[int | Tensor, int | Tensor]
+) -> tuple[Tensor, ...]:
+    """`philox4x32` for keys as tensors: a number would take a compilation of its own."""
+    device = counter[0].device
+    words = tuple(torch.as_tensor(word, dtype=torch.int64, device=device) for word in key)
+    return _compile_philox()(counter, words)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _compile_philox() -> Any:
+    return torch.compile(philox4x32, dynamic=True)
 
 
 def uniform(

@@ -13,7 +13,7 @@ with its loss terms in one transfer:
 What is computed before the verdicts are read is computed from values that may be wrong: a NaN stays
 a NaN, and `checks.safe_tokens` keeps an index in range.
 
-Shapes: a verdict is made of tensors of no axes.
+Shapes: a verdict is made of numbers, tensors of the shape of a loss term, ().
 Source: own design. The left panel has no device to wait for, and no such file.
 """
 

@@ -3,7 +3,7 @@
 Every element takes the same operations, without a branch on a number, so that a GPU need not be
 waited for.
 
-Shapes: any, elementwise; float64.
+Shapes: each function is elementwise, and its result has the shape of its argument; float64.
 Units: nats, where a logarithm is returned.
 Sources: Marsaglia & Tsang, "A simple method for generating Gamma variables" (2000).
 Left panel: numpy_ref/probability/sampling.py

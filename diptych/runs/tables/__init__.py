@@ -95,9 +95,9 @@ def summary(records: list[Record]) -> str:
         best["rnn"] = f"{right:.0f} % of symbols recalled after 100 steps"
     ratios = step_ratios(select(records, "speed"))
     rows = [
-        (f"`{model}`", best.get(model, "–"), *(ratios[model].get(d, "–") for d in DTYPES))
+        (f"`{model}`", best.get(model, "–"), *(ratios.get(model, {}).get(d, "–") for d in DTYPES))
         for model in MODELS
-        if model in ratios
+        if model in best or model in ratios
     ]
     return table(("model", "best recorded result", *(f"step, {d}" for d in DTYPES)), rows)
 

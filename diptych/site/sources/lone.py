@@ -38,6 +38,8 @@ COPIED = "the left copies the arrays itself; torch's load_state_dict does it on 
 CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
 EXTREMES = "torch.aminmax computes both in one pass; NumPy takes two"
 OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
+TAPS = "the right makes these indices once, so that no device is waited for in a sample"
+ORDER = "the right keeps the order on its device, so that a sample copies nothing to it"
 STEPS = "the left writes every h into one array, the right collects the steps in a list"
 
 LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
@@ -136,6 +138,15 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "Pair": {"Pair = tuple[int, int]": "numpy_ref/nn/correlation.py has this on the left"}
         },
     },
+    "autoregressive/ancestral": {
+        "left": {
+            "PixelCache.__init__": {
+                "mask = layer.mask[0]": TAPS,
+                "self._rows, self._columns = np.nonzero(mask)": TAPS,
+            }
+        },
+        "right": {"PixelCache.__init__": {"self._rows, self._columns = layer.taps": TAPS}},
+    },
     "recurrent/network": {
         "left": {
             "Recurrent.layer": {
@@ -167,6 +178,20 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
                     "conv2d of the left panel checks this itself"
                 ),
             },
+            "WNMaskedConv2d.__init__": {
+                "taps = torch.tensor(masks[0]).nonzero().T.to(self.weight_v.device)": TAPS,
+                "self.register_buffer('taps', taps, persistent=False)": TAPS,
+            },
+        },
+    },
+    "autoregressive/flow": {
+        "left": {"MADE.invert": {"order = np.array(self._order)": ORDER}},
+        "right": {
+            "MADE.__init__": {
+                "self.register_buffer('order', torch.tensor(order, device=device), "
+                "persistent=False)": ORDER
+            },
+            "MADE.invert": {"order = self.order": ORDER},
         },
     },
     "autoregressive/stacked_pixel_cnn": {

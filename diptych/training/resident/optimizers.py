@@ -98,7 +98,7 @@ class Adam(Rule):
         torch._foreach_lerp_(m, gradients, 1 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, gradients, gradients, 1 - beta2)
-        denominators = torch._foreach_sqrt(v)
+        denominators = [*torch._foreach_sqrt(v)]
         torch._foreach_div_(denominators, correction)
         torch._foreach_add_(denominators, self.group["eps"])
         _add_quotients(parameters, m, denominators, negative_rate)

@@ -60,7 +60,7 @@ class Source(ABC):
         """The inputs of the model; a recurrent model's without its state."""
 
     def _noise(self, keys: Keys, size: int) -> Any:
-        return self.panel.model.draw_noise(keys, size)
+        return self.panel.draw_noise(keys, size)
 
 
 class ImageSource(Source):
@@ -116,8 +116,6 @@ class ImageSource(Source):
 class SequenceSource(Source):
     """Windows of T steps of B sequences each: (S, T, B)."""
 
-    task: Language | Memory
-
     def __init__(self, task: Any, panel: TorchPanel) -> None:
         super().__init__(task, panel)
         x, *_ = task.batch(panel, 0, 0)
@@ -131,13 +129,13 @@ class SequenceSource(Source):
             self.codes = None if vectors.dtype.kind == "i" else panel.array(vectors)
 
     def size(self, index: int) -> int:
-        return self.task.config.batch_size
+        return int(self.task.config.batch_size)
 
     def units(self, index: int) -> int:
         return self.size(index)
 
     def _noise(self, keys: Keys, size: int) -> Any:
-        return self.panel.model.draw_noise(keys, size, length=self.length)
+        return self.panel.draw_noise(keys, size, length=self.length)
 
     def _batches(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Any:
         x = x if self.codes is None else self.codes[x]

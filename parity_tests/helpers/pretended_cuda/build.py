@@ -6,6 +6,7 @@ into the user's cache folder.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -51,7 +52,7 @@ def library(cache: Path | None = None) -> Path:
     """
     folder = cache or _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"pretended_cuda-{_digest()}.so"
+    path = folder / library_name()
     with FileLock(folder / "build.lock"):
         if not path.exists():
             _compile(path)
@@ -70,18 +71,19 @@ def _compile(path: Path) -> None:
         os.replace(result, path)
 
 
-def _digest() -> str:
-    """Name the version of torch, the flags and the sources; another of these is another file."""
+def library_name() -> str:
+    """The file name, which has a digest of the version of torch, the flags and the sources."""
     parts = [importlib.metadata.version("torch").encode(), " ".join(FLAGS).encode()]
     parts += [path.read_bytes() for path in SOURCES]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    return f"pretended_cuda-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
 
 
 def _cache_folder() -> Path:
+    """The user's cache folder, or a folder of the user among the temporary ones."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(base) / "diptych"
-    try:
+    with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"diptych-{os.getuid()}"
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / "diptych"
+    if os.access(folder, os.W_OK):
+        return folder
+    return Path(tempfile.gettempdir()) / f"diptych-{os.getuid()}"

@@ -54,7 +54,7 @@ class Case:
         options = pairs.right_options(self.name)
         key = self.key.fold_in(seed)
         model = pair.right(config, key, dtype=self.dtype, device=device, **options)
-        panel = TorchPanel(model, "adam", 1e-2, 0.0, engine)
+        panel = TorchPanel(model, "adam", 1e-3, 0.0, engine)
         panel.keep_average(0.9)
         return panel
 
@@ -71,7 +71,7 @@ class Case:
         if index == 0:
             panel.initialize(inputs, noise)
         batch = TrainingBatch(inputs, noise, SIZE, SIZE)
-        return training_step(panel, batch, 1e-2, 0.5, measure_norm=norm)
+        return training_step(panel, batch, 1e-3, 0.5, measure_norm=norm)
 
 
 def training(case: Case, device: str) -> Arrays:
@@ -191,7 +191,7 @@ def problems(kind: str, case: Case, cuda: Callable[[], Any]) -> list[str]:
     if kind == "compare":
         with cuda():
             report = parity.compare(case.name, dtype=case.dtype, device="cuda")
-        return [] if report.ok else [report.first_divergence or "not ok"]
+        return [] if report.ok else str(report).splitlines()[:5]
     if kind in UNITS:
         with cuda():
             result = mixed_precision(case, "cuda", kind)

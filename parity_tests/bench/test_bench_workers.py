@@ -1,0 +1,77 @@
+"""Workers of a benchmark as processes: their threads, their errors, and their end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from diptych.bench.protocol import WorkerError, WorkerProcess
+
+CASE = ["mlp_vae", "16-32-2, batch 64", 3, "float32"]
+ROOT = Path(__file__).parents[2]
+
+
+def children(pid):
+    """Processes whose parent is `pid`."""
+    result = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True
+    )
+    return [int(line) for line in result.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def worker():
+    process = WorkerProcess(threads=1)
+    yield process
+    process.close()
+
+
+def test_a_worker_computes_with_the_threads_that_it_was_started_with(worker):
+    assert worker.ask(do="build", case=CASE, backend="torch") == {"threads": 1}
+    answer = worker.ask(do="time", operation="step")
+    assert answer["seconds"] > 0 and answer["calls"] >= 1
+    memory = worker.ask(do="memory")
+    assert memory["device"] is None and (memory["host"] is None or memory["host"] >= 0)
+
+
+def test_an_error_is_an_answer_and_the_worker_goes_on(worker):
+    with pytest.raises(WorkerError, match="out_of_reach"):
+        worker.ask(do="build", case=CASE, backend="out_of_reach")
+    assert "threads" in worker.ask(do="build", case=CASE, backend="numpy")
+
+
+def test_a_worker_that_is_killed_is_an_error_with_its_status():
+    process = WorkerProcess(threads=1)
+    process.ask(do="build", case=CASE, backend="numpy")
+    os.kill(process._process.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match=r"worker ended \(killed, perhaps because the memory"):
+        process.ask(do="memory")
+    process.close()
+
+
+def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path):
+    command = [sys.executable, "-m", "diptych", "bench", "mlp_vae", "--quick"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--rounds", "100000", "--json", str(tmp_path / "speed.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=tmp_path,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while not (workers := children(process.pid)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert workers
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to every process in front
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and error.endswith("error: interrupted\n"), error
+    assert "Traceback" not in error and not list(tmp_path.iterdir())
+    for pid in workers:
+        assert not Path(f"/proc/{pid}").exists()
