@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the measurement to this file")
     parser.add_argument("--add", action="store_true", help="keep the file's rows of other models")
     parser.add_argument("--threads", type=int, default=clock.cores(), help="threads of a process")
-    parser.add_argument("--quick", action="store_true", help="three turns of each, and smaller products for the peak")
+    parser.add_argument("--quick", action="store_true", help="fewer turns and smaller products")
     options = parser.parse_args()
     for model in options.models:
         if model not in MODELS:
