@@ -30,7 +30,7 @@ from diptych.runs.environment import command_line
 
 BACKENDS, DTYPES = ("numpy", "torch"), ("float64", "float32")
 OPERATION = "step"
-TURNS, QUICK_TURNS = 3, 1
+TURNS, QUICK_TURNS = 5, 3
 Row = dict[str, Any]
 Progress = Callable[[str], None]
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the measurement to this file")
     parser.add_argument("--add", action="store_true", help="keep the file's rows of other models")
     parser.add_argument("--threads", type=int, default=clock.cores(), help="threads of a process")
-    parser.add_argument("--quick", action="store_true", help="one turn of each")
+    parser.add_argument("--quick", action="store_true", help="fewer turns and smaller products")
     options = parser.parse_args()
     for model in options.models:
         if model not in MODELS:

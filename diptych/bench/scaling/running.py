@@ -12,7 +12,7 @@ from diptych.bench.protocol import WorkerProcess
 from diptych.bench.scaling.fits import Fit, fit
 from diptych.bench.scaling.sweeps import STEP, SWEEPS, Sweep
 
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 3, 2
 BACKENDS = ("numpy", "torch")
 
 Progress = Callable[[str, int, int], None]

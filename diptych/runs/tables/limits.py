@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from diptych.runs.tables.markdown import CELL, Record, table
 
+TOP = 5
+"""Parts that are shown of each step."""
 BOUNDS = {"flops": "products", "bytes": "memory"}
 """What sets the limit, by its name in the record."""
 
@@ -44,14 +46,19 @@ def _percent(row: Record) -> str:
 
 
 def _profiles(profiles: list[Record]) -> str:
-    """The largest parts of each step, one row for each part."""
+    """The largest parts of each step with their shares; the record has files and lines."""
     rows = []
     for profile in profiles:
         name = f"{profile['model']} {profile['config']}, {profile['dtype']}, {profile['backend']}"
-        for part in profile["top"]:
-            rows.append((name, part["name"][:CELL], f"{100 * part['share']:.0f} %"))
-            name = ""
-    return table(("training step", "the largest parts of its time", "share"), rows)
+        parts = [f"{_short(part['name'])} {100 * part['share']:.0f} %" for part in profile["top"]]
+        rows.append((name, *parts, *[""] * (TOP - len(parts)), f"{profile['overhead']:.1f}"))
+    heads = ("training step", *(f"part {i + 1}" for i in range(TOP)), "× by the profiler")
+    return table(heads, rows)
+
+
+def _short(name: str) -> str:
+    """A name without the file or the operation in brackets behind it."""
+    return name.partition(" (")[0][: CELL - 6]
 
 
 def growth(records: list[Record]) -> str:
