@@ -95,11 +95,11 @@ def bars_figure(speed: Sequence[Row]) -> Figure | None:
                 continue
             row, y = rows[name], place - 0.4 + thickness * (number + 0.5)
             value, base = row["ms"] / rows[NUMPY]["ms"], rows[NUMPY]["ms"]
-            spread = row["ms_iqr"] / 2 / base
+            half = row["ms_iqr"] / 2 / base
             axis.barh(y, value, 0.86 * thickness, color=look(name)["color"], zorder=2)
-            axis.plot([value - spread, value + spread], [y, y], color=MUTED, lw=1.0, zorder=3)
+            axis.plot([value - half, value + half], [y, y], color=MUTED, lw=1.0, zorder=3)
             label = f"{row['ms']:.3g} ms"
-            place_x = value + spread + 0.012 * longest
+            place_x = value + half + 0.012 * longest
             axis.text(place_x, y, label, fontsize=7.5, color=INK, va="center")
     axis.axvline(1, color=INK, lw=0.8, ls=":", zorder=1)
     labels = [f"{model} {dtype}\n{config}" for model, config, dtype in groups]

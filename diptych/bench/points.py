@@ -20,7 +20,7 @@ QUICK_SWEEP = {"cpu": (1, 8, 64), "cuda": (1, 16, 256, 4096)}
 
 @dataclass(frozen=True)
 class Settings:
-    """What `diptych bench` was asked for."""
+    """The settings of a benchmark."""
 
     models: Sequence[str] = tuple(MODELS)
     device: str = "cpu"
