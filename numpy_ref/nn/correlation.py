@@ -200,7 +200,8 @@ def _columns(
     x: Array, weight: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Iterator[tuple[slice, Array]]:
     """(block, columns[:, block]) for all blocks. The next block overwrites the array."""
-    size = output_size(_size(x), weight[2:], stride, padding)
+    kernel = weight[2], weight[3]
+    size = output_size(_size(x), kernel, stride, padding)
     pixels, memory = _memory(x), np.empty(0, x.dtype)
     for block, at in _blocks(weight, (len(x), 0, *size), x.itemsize):
         shape = *weight[1:], *_sizes(at)
@@ -209,7 +210,7 @@ def _columns(
         columns = memory[: math.prod(shape)].reshape(shape)
         if padding != (0, 0):
             columns.fill(0)
-        for read, written in _views(at, _size(x), weight[2:], stride, padding):
+        for read, written in _views(at, _size(x), kernel, stride, padding):
             columns[written] = pixels[read]
         yield block, columns.reshape(math.prod(weight[1:]), -1)
 
