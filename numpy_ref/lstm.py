@@ -107,7 +107,8 @@ class LSTMLayers(Recurrent):
     gates = 4
 
     def _cell(self, a: Array, *rest: Array, out: Array) -> tuple[tuple[Array, ...], Vjp]:
-        (_, c), vjp = lstm_cell(a, *rest, out=out)
+        (c_prev,) = rest
+        (_, c), vjp = lstm_cell(a, c_prev, out)
         return (c,), vjp
 
 

@@ -47,7 +47,9 @@ class LSTMLayers(Recurrent):
     fused_kernel = LSTM_KERNEL
 
     def _cell(self, a: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        return lstm_cell(a, *rest)
+        (c_prev,) = rest
+        h, c = lstm_cell(a, c_prev)
+        return h, c
 
 
 class LSTM(SequenceModel):

@@ -42,7 +42,7 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """How long a measurement may take."""
+        """The time that a measurement may take."""
         return QUICK if self.quick else Limits()
 
 

@@ -127,7 +127,7 @@ BOX = box.SIMPLE_HEAD
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    """What a comparison belongs to; that of the step is that of all operations of the whole."""
+    """The comparison that a row belongs to: all operations of the whole share that of the step."""
     whole = row["operation"] in ("forward", "gradients", "step")
     operation = "step" if whole else row["operation"]
     fields = ("model", "config", "batch", "dtype", "backend")

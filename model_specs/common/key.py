@@ -55,7 +55,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys `key.fold_in(n)` for each n of `numbers`, which are folded further alike.
+    """The keys `key.fold_in(n)` for each n of `numbers`; `path` is folded into every one of them.
 
     The right panel draws the streams of all of them in one go, along a new first axis: row i of the
     result has the bits of key i alone.

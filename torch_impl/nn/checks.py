@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model_specs.common import values
 from model_specs.recurrent.dropout import Masks
-from torch_impl.nn.verdicts import Verdicts, deferred, is_deferred, judge, together
+from torch_impl.nn.verdicts import Verdicts, apply_check, deferred, is_deferred, together
 
 __all__ = [
     "Verdicts",
@@ -50,7 +50,7 @@ def check_noise(name: str, value: Tensor, shape: tuple[int | None, ...], model: 
     """Raise ValueError unless `value` is finite, of `shape` (None: any size), and fits `model`."""
     check_tensor(name, value, shape, model)
     if value.numel():
-        judge(partial(values.check_finite, name), *extremes(value))
+        apply_check(partial(values.check_finite, name), *extremes(value))
 
 
 def check_batch(
@@ -58,7 +58,7 @@ def check_batch(
 ) -> None:
     """Raise ValueError unless `value` is (N >= 1, *example), in `support`, and fits `model`."""
     check_tensor(name, value, (None, *example), model)
-    judge(partial(values.check_support, name, support), *extremes(value))
+    apply_check(partial(values.check_support, name, support), *extremes(value))
 
 
 def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
@@ -66,7 +66,7 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
     check_batch(name, value, example, model, (0.0, 1.0))
     grey = (value > 0) & (value < 1)
     first = value.detach().take(grey.flatten().byte().argmax())
-    judge(partial(values.check_no_grey, name), grey.sum().double(), first.double())
+    apply_check(partial(values.check_no_grey, name), grey.sum().double(), first.double())
 
 
 def extremes(value: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,7 @@ def check_tokens(
     Compute with `safe_tokens(value, size)`.
     """
     check_tensor(name, value, shape, model, torch.int64)
-    judge(partial(values.check_vocabulary, name, size), *extremes(value))
+    apply_check(partial(values.check_vocabulary, name, size), *extremes(value))
 
 
 def safe_tokens(tokens: Tensor, size: int) -> Tensor:
@@ -143,7 +143,7 @@ def check_weight(weight: Tensor | None, steps: int, size: int, model: Any) -> No
     if weight is None:
         return
     check_tensor("weight", weight, (steps, size), model)
-    judge(partial(values.check_weights, "weight"), *extremes(weight))
+    apply_check(partial(values.check_weights, "weight"), *extremes(weight))
 
 
 def check_window(

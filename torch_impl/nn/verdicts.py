@@ -1,8 +1,8 @@
 """Verdicts on values: read at once by default, or all of them together with the loss.
 
 To read one number of a CUDA tensor, the host waits for the device. A check of values computes its
-verdict as a few numbers on the device and passes them to `judge`, which reads them and raises an
-error. In the context of `deferred` it does not read them, so that a training step downloads them
+verdict as a few numbers on the device and passes them to `apply_check`, which reads them and raises
+an error. In the context of `deferred` it does not read them, so that a training step downloads them
 with its loss terms in one transfer:
 
     with deferred() as pending:
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-Judge = Callable[..., None]
+Check = Callable[..., None]
 """A function of the numbers of a verdict that raises ValueError for a wrong value."""
 
 
@@ -35,12 +35,12 @@ class Verdicts:
 
     def __init__(self) -> None:
         self._numbers: list[Tensor] = []
-        self._judges: list[tuple[Judge, int]] = []
+        self._checks: list[tuple[Check, int]] = []
 
-    def add(self, judge: Judge, *numbers: Tensor) -> None:
-        """Keep the numbers of one verdict for `judge`."""
+    def add(self, check: Check, *numbers: Tensor) -> None:
+        """Keep the numbers of one verdict for `check`, which reads them."""
         self._numbers.extend(numbers)
-        self._judges.append((judge, len(numbers)))
+        self._checks.append((check, len(numbers)))
 
     def tensor(self, *numbers: Tensor) -> Tensor:
         """`numbers`, and the numbers of all verdicts after them, as one float64 tensor.
@@ -63,8 +63,8 @@ class Verdicts:
         same checks.
         """
         start = 0
-        for judge, count in self._judges:
-            judge(*values[start : start + count])
+        for check, count in self._checks:
+            check(*values[start : start + count])
             start += count
 
 
@@ -108,14 +108,14 @@ def is_deferred() -> bool:
     return _THREAD.pending is not None
 
 
-def judge(verdict: Judge, *numbers: Tensor) -> None:
-    """Call verdict(*numbers) with the numbers as Python's, at once or when they are read.
+def apply_check(check: Check, *numbers: Tensor) -> None:
+    """Call check(*numbers) with the numbers as Python's, at once or when they are read.
 
     A compiled function does it only in the context of `deferred`, because reading a number would
     break its graph.
     Shapes: `numbers` () each, of one dtype.
     """
     if _THREAD.pending is not None:
-        _THREAD.pending.add(verdict, *numbers)
+        _THREAD.pending.add(check, *numbers)
     elif not torch.compiler.is_compiling():
-        verdict(*torch.stack(numbers).tolist())
+        check(*torch.stack(numbers).tolist())

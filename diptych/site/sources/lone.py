@@ -37,6 +37,8 @@ CHECKED = "the left panel's Conv2d checks this itself"
 COPIED = "the left copies the arrays itself; torch's load_state_dict does it on the right"
 CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
 EXTREMES = "torch.aminmax computes both in one pass; NumPy takes two"
+KEYS = "only the right panel draws the streams of several keys at once"
+MASKED = "one product on the right; the left multiplies no inputs that a block of outputs masks"
 OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
 TAPS = "the right makes these indices once, so that no device is waited for in a sample"
 ORDER = "the right keeps the order on its device, so that a sample copies nothing to it"
@@ -125,12 +127,19 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "bits": {
                 "words = np.empty((last - first, 4), np.uint32)": BLOCKS,
                 "for begin in range(first, last, BLOCK):": BLOCKS,
+                "k0, k1, c2, c3 = key.words": KEYS,
             },
         },
         "right": {
             "_LOW": {
                 "Device = torch.device | str | None": "only the right panel has devices",
-            }
+            },
+            "bits": {"(k0, k1), upper = _words(key, block)": KEYS},
+            "bernoulli": {
+                "shape = tuple(probs.shape) if isinstance(key, Key) else tuple(probs.shape[1:])": (
+                    KEYS
+                )
+            },
         },
     },
     "nn/weight_norm": {
@@ -159,11 +168,11 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "SoftmaxOutput.forward": {
                 "error, ones = (np.empty(len(logits), logits.dtype), "
                 "np.ones(len(logits), logits.dtype))": CROSS_ENTROPY,
-                "for block in functional.row_blocks(logits, 40000):": CROSS_ENTROPY,
-                "logits[block] += self.bias.data": "F.linear adds the bias on the right",
-                "logits[block] = error_vjp(ones[block])": (
-                    "for the vjp: autograd does this on the right"
+                "for rows in functional.row_blocks(logits, 40000):": CROSS_ENTROPY,
+                "block = np.add(logits[rows], self.bias.data, out=logits[rows])": (
+                    "F.linear adds the bias on the right"
                 ),
+                "error_vjp(ones[rows], out=block)": "for the vjp: autograd does this on the right",
             },
         },
         "right": {
@@ -185,8 +194,29 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
         },
     },
     "autoregressive/flow": {
-        "left": {"MADE.invert": {"order = np.array(self._order)": ORDER}},
+        "left": {
+            "MaskedLinear.__init__": {
+                "rows = row_blocks(mask, 40960)": MASKED,
+                "self._blocks = [(r, slice(np.flatnonzero(mask[r].any(0)).max(initial=0) + 1)) "
+                "for r in rows]": MASKED,
+            },
+            "MaskedLinear.forward": {
+                "W, b = (self.weight, self.bias)": MASKED,
+                "checks.check_vectors('x', x, W.data.shape[1], W.data.dtype)": (
+                    "F.linear checks its own arguments"
+                ),
+                "y, y_vjps = (np.empty((*x.shape[:-1], len(W.data)), x.dtype), [])": MASKED,
+                "for outputs, inputs in self._blocks:": MASKED,
+                "w = W.data[outputs, inputs] * self.mask[outputs, inputs]": MASKED,
+                "y[..., outputs], y_vjp = linear(x[..., inputs], w, b.data[outputs])": MASKED,
+                "return (y, vjp)": MASKED,
+            },
+            "MADE.invert": {"order = np.array(self._order)": ORDER},
+        },
         "right": {
+            "MaskedLinear.forward": {
+                "return F.linear(x, self.weight * self.mask, self.bias)": MASKED
+            },
             "MADE.__init__": {
                 "self.register_buffer('order', torch.tensor(order, device=device), "
                 "persistent=False)": ORDER

@@ -22,6 +22,7 @@ REASONS: dict[str, dict[str, str]] = {
         "safe_tokens": "only the right panel's checks can be deferred: see nn/verdicts.py",
     },
     "nn/module": {"as_device": "only the right panel has devices"},
+    "nn/random": {"_words": "only the right panel draws the streams of several keys at once"},
     "nn/weight_norm": {"_pair": "as_pair of numpy_ref/nn/convolution.py does this on the left"},
     "autoregressive/pixel_cnn": {
         "MaskedConv2d.reset_parameters": "torch's constructor calls it; the left's draws nothing",
