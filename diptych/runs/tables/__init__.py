@@ -13,8 +13,8 @@ from diptych.names import MODELS
 from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
 from diptych.runs.tables.gpu import gpus
-from diptych.runs.tables.limits import distances, growth
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
+from diptych.runs.tables.scaling import growth
 from diptych.runs.tables.speed import speed, step_ratios
 from diptych.runs.tables.trained import (
     compared,
@@ -59,9 +59,9 @@ def results_page(records: list[Record]) -> str:
 
 
 def speed_page(records: list[Record]) -> str:
-    """The tables of docs/speed.md: both panels timed in turn, the machine's limit, the growth."""
+    """The tables of docs/speed.md: both panels timed in turn, and the growth with each size."""
     parts = [speed(record) for record in select(records, "speed")]
-    parts += [distances(select(records, "roofline")), growth(select(records, "scaling"))]
+    parts += [growth(select(records, "scaling"))]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from diptych.runs.tables.markdown import Record, Row, commands, table
+from diptych.runs.tables.markdown import CELL, Record, Row, commands, table
+
+TOP = 5
+"""Parts that are shown of each step."""
 
 
 def speed(record: Record) -> str:
@@ -60,6 +63,8 @@ def _model(metrics: Record, model: str) -> str:
         swept = list(group)
         if len({row["batch"] for row in swept}) > 1:
             parts.append(f"**{config}, {dtype}: ms of a step by batch size**\n\n{_sweep(swept)}")
+    if top := [row for row in metrics["top"] if row["model"] == model]:
+        parts.append(f"**What takes the time of a step**\n\n{_top(top)}")
     parts += [f"- {line}" for line in remarks(metrics, model)]
     text = "\n\n".join(parts)
     return text.replace("\n\n- ", "\n- ").replace("|\n- ", "|\n\n- ")
@@ -86,6 +91,20 @@ def _sweep(rows: list[Record]) -> str:
         cells = {row["backend"]: f"{row['ms']:.3g}" for row in rows if row["batch"] == batch}
         lines.append((str(batch), *(cells.get(name, "–") for name in columns)))
     return table(("batch", *columns), lines)
+
+
+def _top(rows: list[Record]) -> str:
+    """The largest parts of each step with their shares; the record has their files and lines."""
+    lines: list[Row] = []
+    for name, group in groupby(rows, key=lambda row: (row["config"], row["dtype"], row["backend"])):
+        parts = [f"{_short(row['name'])} {100 * row['share']:.0f} %" for row in group][:TOP]
+        lines.append((", ".join(name), *parts, *[""] * (TOP - len(parts))))
+    return table(("step", *(str(place + 1) for place in range(TOP))), lines)
+
+
+def _short(name: str) -> str:
+    """A name without the file or the operation in brackets behind it."""
+    return name.partition(" (")[0][: CELL - 6]
 
 
 def _cell(row: Record) -> str:
