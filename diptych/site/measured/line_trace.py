@@ -201,10 +201,13 @@ def gradient_edge(tensor: Any) -> Any:
 
 
 def _arguments(frame: FrameType) -> tuple[Any, tuple[tuple[str, Any], ...]]:
-    """The owner of a method, and (name, value) of the other positional arguments."""
+    """The owner of a method, and (name, value) of the other positional arguments.
+
+    `out`, the array that a result is written to, is no input.
+    """
     code, variables = frame.f_code, frame.f_locals
     names = code.co_varnames
-    inputs = [(n, variables[n]) for n in names[: code.co_argcount] if n in variables]
+    inputs = [(n, variables[n]) for n in names[: code.co_argcount] if n in variables and n != "out"]
     owner = inputs.pop(0)[1] if inputs and inputs[0][0] == "self" else None
     if code.co_flags & inspect.CO_VARARGS:
         rest = names[code.co_argcount + code.co_kwonlyargcount]
