@@ -131,8 +131,7 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
 def beta_draw(logits: Array, log_concentration: Array, key: Key) -> Array:
     """Draw y = g / (g + h), g ~ Gamma(a, 1), h ~ Gamma(b, 1), as an x in [0, 1].
 
-    Any shape, float64. Value only.
-    """
+    Any shape, float64. Value only."""
     logits, nu = _clamped(logits)[0], np.exp(_clamped(log_concentration)[0])
     a, b = nu * sigmoid(logits), nu * sigmoid(-logits)
     y = sigmoid(log_gamma_draw(a, key.fold_in("a")) - log_gamma_draw(b, key.fold_in("b")))

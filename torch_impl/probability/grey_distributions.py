@@ -108,8 +108,7 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
 def beta_draw(logits: Tensor, log_concentration: Tensor, key: Key) -> Tensor:
     """Draw y = g / (g + h), g ~ Gamma(a, 1), h ~ Gamma(b, 1), as an x in [0, 1].
 
-    Any shape, float64. Value only.
-    """
+    Any shape, float64. Value only."""
     logits, nu = _clamped(logits), torch.exp(_clamped(log_concentration))
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
     y = torch.sigmoid(log_gamma_draw(a, key.fold_in("a")) - log_gamma_draw(b, key.fold_in("b")))
