@@ -131,13 +131,13 @@ def weight_norm(v: Array, g: Array, axis: int = 0) -> tuple[Array, Vjp]:
     """
     axes = tuple(k for k in range(v.ndim) if k != axis)
     norm = np.sqrt((v * v).sum(axes, keepdims=True))
+    u = v / norm
 
     def vjp(dw: Array) -> tuple[Array, Array]:
-        dg = (dw * v).sum(axes, keepdims=True) / norm
-        dv = np.subtract(dw, v * (dg / norm))
-        return np.multiply(g / norm, dv, out=dv), dg
+        dg = (dw * u).sum(axes, keepdims=True)
+        return (dw - dg * u) * (g / norm), dg
 
-    return v * (g / norm), vjp
+    return g * u, vjp
 
 
 def relu(x: Array) -> tuple[Array, Vjp]:

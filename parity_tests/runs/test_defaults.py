@@ -72,7 +72,7 @@ OPTIONS = {
     "out": None, "resume": False, "folder": None,
 }  # fmt: skip
 FUNCTIONS = [
-    (train, {"resume": False, "console": None, "ranks": Ranks()}),
+    (train, {"resume": False, "console": None, "ranks": Ranks(), "resident": None}),
     (training_step, {"clip": None, "measure_norm": False}),
     (importance_weighted, {"memory_mb": 256, "sums": None, "after": None}),
     (elbo_terms, {"batch_size": 500}),

@@ -167,7 +167,7 @@ def test_the_verdict_names_the_tensor_and_the_command(faulty):
 def test_a_pair_that_raises_is_a_problem_of_its_page_and_the_build_goes_on(pages, monkeypatch):
     """The reason stands in the verdict."""
 
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("broken gate")
 
     monkeypatch.setattr(numpy_ref.lstm, "lstm_cell", broken)

@@ -8,13 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from diptych.bench.scaling.figures import figure
 from diptych.bench.scaling.ranks import RankRow, run_ranks
 from diptych.bench.scaling.running import Row, run
 from diptych.bench.scaling.sweeps import SWEEPS
-from diptych.display import Table
+from diptych.display import Console, Table
 from diptych.figures.style import check_name, save
 from diptych.names import MODELS
 from diptych.runs import results
