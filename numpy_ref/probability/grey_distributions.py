@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import special
 
 from model_specs.common.key import Key
-from numpy_ref.nn import random
 from numpy_ref.nn.functional import sigmoid
 from numpy_ref.nn.module import Array, Module, Vjp
 from numpy_ref.probability.distributions import Gaussian
-from numpy_ref.probability.sampling import log_gamma_draw, ndtri_exp
+from numpy_ref.probability.sampling import log_gamma_draw, ndtri_exp, sample_by_icdf
 
 SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
@@ -131,7 +129,12 @@ def beta_nll(logits: Array, log_concentration: Array, x: Array) -> tuple[Array, 
 def beta_draw(logits: Array, log_concentration: Array, key: Key) -> Array:
     """Draw y = g / (g + h), g ~ Gamma(a, 1), h ~ Gamma(b, 1), as an x in [0, 1].
 
-    Any shape, float64. Value only."""
+    Any shape, float64. Value only.
+
+    >>> y = beta_draw(np.zeros(10_000), np.log(np.full(10_000, 2.0)), Key(0))
+    >>> round(float(y.mean()), 1), round(float(y.var()), 2)  # Beta(1, 1) is uniform
+    (0.5, 0.08)
+    """
     logits, nu = _clamped(logits)[0], np.exp(_clamped(log_concentration)[0])
     a, b = nu * sigmoid(logits), nu * sigmoid(-logits)
     y = sigmoid(log_gamma_draw(a, key.fold_in("a")) - log_gamma_draw(b, key.fold_in("b")))
@@ -213,7 +216,7 @@ class ContinuousBernoulli(Module):
         return continuous_bernoulli_mean(logits)
 
     def sample(self, logits: Array, key: Key) -> Array:
-        return _sample_by(continuous_bernoulli_icdf, key, logits)
+        return sample_by_icdf(continuous_bernoulli_icdf, key, logits)
 
 
 class Beta(Module):
@@ -249,13 +252,7 @@ class TruncatedGaussian(Gaussian):
         return truncated_gaussian_mean(logits, self.std)
 
     def sample(self, logits: Array, key: Key) -> Array:
-        return _sample_by(functools.partial(truncated_gaussian_icdf, std=self.std), key, logits)
-
-
-def _sample_by(icdf: Callable[..., Array], key: Key, *parameters: Array) -> Array:
-    """icdf(parameters, u) in float64, u uniform over the midpoints of 2^24 cells of (0, 1)."""
-    u = random.uniform(key, parameters[0].shape) + 2.0**-25
-    return icdf(*(p.astype(np.float64) for p in parameters), u).astype(parameters[0].dtype)
+        return sample_by_icdf(functools.partial(truncated_gaussian_icdf, std=self.std), key, logits)
 
 
 def _integral(m: Array, std: float) -> Array:

@@ -1,6 +1,7 @@
-"""Draws by elementary functions: Gamma variates, and the inverse of log Phi.
+"""Draws by elementary functions: Gamma variates, quantiles, and the inverse of log Phi.
 
-SciPy has both, but torch does not; with these functions both panels draw the same numbers.
+SciPy has the first and the last, but torch does not; with these functions both panels draw the same
+numbers.
 
 Shapes: each function is elementwise, and its result has the shape of its argument; float64.
 Units: nats, where a logarithm is returned.
@@ -9,6 +10,8 @@ Right panel: torch_impl/probability/sampling.py
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import special
@@ -22,6 +25,15 @@ ATTEMPTS = 8
 in 10^11 draws."""
 SERIES_LIMIT = 0.05
 FAR = -300.0  # e^y underflows below -745
+
+
+def sample_by_icdf(icdf: Callable[..., Array], key: Key, *parameters: Array) -> Array:
+    """icdf(parameters, u) in float64, u uniform over the midpoints of 2^24 cells of (0, 1).
+
+    The result has the dtype of the parameters.
+    """
+    u = random.uniform(key, parameters[0].shape) + 2.0**-25
+    return icdf(*(p.astype(np.float64) for p in parameters), u).astype(parameters[0].dtype)
 
 
 def log_gamma_draw(a: Array, key: Key) -> Array:

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 
 import torch
 from scipy import special
 from torch import Tensor, nn
 
 from model_specs.common.key import Key
-from torch_impl.nn import random
 from torch_impl.probability.distributions import Gaussian
-from torch_impl.probability.sampling import log_gamma_draw, ndtri_exp
+from torch_impl.probability.sampling import log_gamma_draw, ndtri_exp, sample_by_icdf
 
 SERIES_LIMIT = 1.0  # |logits| below it use the series: radius 2 pi, ten terms are exact to 1e-17
 SERIES = [-float(special.zeta(2 * n)) * (-1) ** n / (2 * math.pi) ** (2 * n) for n in range(1, 11)]
@@ -108,7 +106,8 @@ def beta_nll(logits: Tensor, log_concentration: Tensor, x: Tensor) -> Tensor:
 def beta_draw(logits: Tensor, log_concentration: Tensor, key: Key) -> Tensor:
     """Draw y = g / (g + h), g ~ Gamma(a, 1), h ~ Gamma(b, 1), as an x in [0, 1].
 
-    Any shape, float64. Value only."""
+    Any shape, float64. Value only.
+    """
     logits, nu = _clamped(logits), torch.exp(_clamped(log_concentration))
     a, b = nu * torch.sigmoid(logits), nu * torch.sigmoid(-logits)
     y = torch.sigmoid(log_gamma_draw(a, key.fold_in("a")) - log_gamma_draw(b, key.fold_in("b")))
@@ -176,7 +175,7 @@ class ContinuousBernoulli(nn.Module):
         return continuous_bernoulli_mean(logits)
 
     def sample(self, logits: Tensor, key: Key) -> Tensor:
-        return _sample_by(continuous_bernoulli_icdf, key, logits)
+        return sample_by_icdf(continuous_bernoulli_icdf, key, logits)
 
 
 class Beta(nn.Module):
@@ -211,14 +210,7 @@ class TruncatedGaussian(Gaussian):
         return truncated_gaussian_mean(logits, self.std)
 
     def sample(self, logits: Tensor, key: Key) -> Tensor:
-        return _sample_by(functools.partial(truncated_gaussian_icdf, std=self.std), key, logits)
-
-
-def _sample_by(icdf: Callable[..., Tensor], key: Key, *parameters: Tensor) -> Tensor:
-    """icdf(parameters, u) in float64, u uniform over the midpoints of 2^24 cells of (0, 1)."""
-    first = parameters[0]
-    u = random.uniform(key, tuple(first.shape), device=first.device) + 2.0**-25
-    return icdf(*(p.double() for p in parameters), u).to(first.dtype)
+        return sample_by_icdf(functools.partial(truncated_gaussian_icdf, std=self.std), key, logits)
 
 
 def _integral(m: Tensor, std: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Draws on the device of the parameters: Gamma variates, and the inverse of log Phi.
+"""Draws on the device of the parameters: Gamma variates, quantiles, inverse of log Phi.
 
 Every element takes the same operations, without a branch on a number, so that a GPU need not be
 waited for.
@@ -11,6 +11,8 @@ Left panel: numpy_ref/probability/sampling.py
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,16 @@ ATTEMPTS = 8
 in 10^11 draws."""
 SERIES_LIMIT = 0.05
 FAR = -300.0  # e^y underflows below -745
+
+
+def sample_by_icdf(icdf: Callable[..., Tensor], key: Key, *parameters: Tensor) -> Tensor:
+    """icdf(parameters, u) in float64, u uniform over the midpoints of 2^24 cells of (0, 1).
+
+    The result has the dtype of the parameters.
+    """
+    first = parameters[0]
+    u = random.uniform(key, tuple(first.shape), device=first.device) + 2.0**-25
+    return icdf(*(p.double() for p in parameters), u).to(first.dtype)
 
 
 def log_gamma_draw(a: Tensor, key: Key) -> Tensor:
