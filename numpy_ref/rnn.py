@@ -47,9 +47,7 @@ def rnn_cell(a: Array, out: Array | None = None) -> tuple[Array, Vjp]:
     h = np.tanh(a, out=out)
 
     def vjp(dh: Array, out: Array | None = None) -> Array:
-        da = np.multiply(h, h, out=out)  # dh (1 - h^2)
-        np.subtract(1, da, out=da)
-        return np.multiply(dh, da, out=da)
+        return np.multiply(dh, 1 - h * h, out=out)
 
     return h, vjp
 
