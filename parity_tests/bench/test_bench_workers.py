@@ -65,7 +65,7 @@ def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path):
         text=True,
         start_new_session=True,
         # a suite that runs in the background ignores SIGINT, and its children would inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no thread here)
     )
     end = time.monotonic() + 60
     while not (workers := children(process.pid)) and time.monotonic() < end:
