@@ -30,13 +30,13 @@ def check_support(name: str, support: tuple[float, float], smallest: float, larg
         )
 
 
-def check_no_grey(name: str, count: float, first: float) -> None:
+def check_no_grey(name: str, count: float, smallest: float) -> None:
     """Raise ValueError unless `count`, the number of values between 0 and 1, is 0.
 
-    `first` is the first of them.
+    `smallest` is the smallest of them.
     """
     if count:
-        raise ValueError(f"{name}: got {int(count)} values as {exact(first)}, takes 0 and 1")
+        raise ValueError(f"{name}: got {int(count)} values as {exact(smallest)}, takes 0 and 1")
 
 
 def check_vocabulary(name: str, size: int, smallest: float, largest: float) -> None:

@@ -35,8 +35,8 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
     """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all 0 or 1."""
     check_batch(name, value, example, dtype, (0.0, 1.0))
     grey = (value > 0) & (value < 1)
-    first = value.flat[grey.argmax()]
-    values.check_no_grey(name, grey.sum(), first)
+    smallest = np.where(grey, value, 1).min()
+    values.check_no_grey(name, grey.sum(), smallest)
 
 
 def extremes(value: Array) -> tuple[Any, Any]:

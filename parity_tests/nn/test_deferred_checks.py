@@ -274,9 +274,10 @@ def test_a_prediction_reads_its_checks_once(monkeypatch):
     assert message == "state.h: got NaN or inf, takes finite values"
 
 
-def test_a_compiled_step_checks_its_values_too():
+@pytest.mark.parametrize("name", ["mlp_vae", "vlae"])
+def test_a_compiled_step_checks_its_values_too(name):
     """The verdicts are outputs of the one graph, which has no break."""
-    panel, batch = make_panel("mlp_vae", "float32", Engine(compile=True))
+    panel, batch = make_panel(name, "float32", Engine(compile=True))
     noise = panel.model.draw_noise(Key(3), N)
     torch._dynamo.utils.counters.clear()
     panel.forward_backward(batch, noise)

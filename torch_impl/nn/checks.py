@@ -65,8 +65,8 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
     """Raise ValueError unless `value` is (N >= 1, *example), all 0 or 1, and fits `model`."""
     check_batch(name, value, example, model, (0.0, 1.0))
     grey = (value > 0) & (value < 1)
-    first = value.detach().take(grey.flatten().byte().argmax())
-    apply_check(partial(values.check_no_grey, name), grey.sum().double(), first.double())
+    smallest = torch.where(grey, value.detach(), 1).min()
+    apply_check(partial(values.check_no_grey, name), grey.sum().double(), smallest.double())
 
 
 def extremes(value: Tensor) -> tuple[Tensor, Tensor]:
