@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diptych.runs.tables.limits import growth
+from diptych.runs.tables.scaling import growth
 
 from diptych import pairs
 from diptych.bench import scaling
