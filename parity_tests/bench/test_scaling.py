@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diptych.runs.tables.scaling import growth
 
 from diptych import pairs
 from diptych.bench import scaling
@@ -17,6 +16,7 @@ from diptych.bench.scaling.figures import figure
 from diptych.bench.scaling.running import Row
 from diptych.bench.scaling.sweeps import SWEEPS, Sweep
 from diptych.figures.style import save
+from diptych.runs.tables.scaling import growth
 from model_specs.mlp_vae import MLPVAEConfig
 
 
