@@ -26,8 +26,8 @@ def growth_and_bound(
     """Return the growth of the worker process and its memory bound, in MiB."""
     arguments = (pair, json.dumps(fields), backend, dtype, *map(str, numbers))
     settings = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    # freed memory is returned at once: otherwise the warm-up hides growth, and the holes of the heap
-    # count, which took 12 to 34 MiB beside 36 MiB of arrays, different in every run
+    # freed memory is returned at once: otherwise the warm-up hides growth, and the holes of the
+    # heap count, which took 12 to 34 MiB beside 36 MiB of arrays, different in every run
     settings["MALLOC_MMAP_THRESHOLD_"] = "65536"
     process = subprocess.run(
         [sys.executable, WORKER, *arguments],
