@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
 
 from diptych.arrays import to_numpy, to_tensors
 from diptych.bench.case import KEY, LR, Case
 from diptych.bench.plain import PLAIN, copy_weights
-from diptych.bench.steps import Arrays, Steps, torch_operations
+from diptych.bench.steps import Arrays, Steps, torch_operations, torch_update
 
 NAME = "plain torch"
 
@@ -42,11 +41,7 @@ def plain_steps(case: Case, device: str = "cpu") -> Steps:
         eps = noise.eps.reshape(case.batch_size, -1)
         loss = lambda: model.loss(batch, eps)  # noqa: E731
     optimizer = getattr(torch.optim, case.recipe.optimizer)(model.parameters(), lr=LR)
-
-    def update() -> None:
-        if case.recipe.clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), case.recipe.clip)
-        optimizer.step()
+    update = torch_update(model, optimizer, case.recipe.clip)
 
     def values() -> tuple[Arrays, Arrays]:
         model.zero_grad(set_to_none=True)

@@ -77,11 +77,7 @@ def torch_steps(
     counts = {"capturable": True} if capturable and case.recipe.optimizer != "SGD" else {}
     make = getattr(torch.optim, case.recipe.optimizer)
     optimizer = make(model.parameters(), lr=LR, foreach=True, **counts)  # as TorchPanel's
-
-    def update() -> None:
-        if case.recipe.clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), case.recipe.clip)
-        optimizer.step()
+    update = torch_update(model, optimizer, case.recipe.clip)
 
     def values() -> tuple[Arrays, Arrays]:
         model.zero_grad(set_to_none=True)
@@ -103,6 +99,19 @@ def numpy_operations(
         update()
 
     return {"forward": loss, "gradients": gradients, "step": step}
+
+
+def torch_update(
+    model: nn.Module, optimizer: torch.optim.Optimizer, clip: float | None
+) -> Callable[[], None]:
+    """Return a callable that clips the gradients to the norm `clip`, if any, and takes a step."""
+
+    def update() -> None:
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+
+    return update
 
 
 def torch_operations(

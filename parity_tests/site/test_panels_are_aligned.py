@@ -24,7 +24,6 @@ from diptych.site.sources.twin_files import MODELS
 PAGES = {page.file.stem: page for page in pages_of_the_panels()}
 GOAL = 0.95
 LESS = {
-    "autoregressive/flow": "the left multiplies a masked weight in blocks, F.linear at once",
     "nn/functional": "one of eleven: NumPy's warnings are turned off",
     "nn/module": "the left writes out what torch.nn.Module has",
     "nn/random": "the left draws in blocks that stay in the cache",

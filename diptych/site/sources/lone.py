@@ -38,7 +38,6 @@ COPIED = "the left copies the arrays itself; torch's load_state_dict does it on 
 CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
 EXTREMES = "torch.aminmax computes both in one pass; NumPy takes two"
 KEYS = "only the right panel draws the streams of several keys at once"
-MASKED = "one product on the right; the left multiplies no inputs that a block of outputs masks"
 OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
 TAPS = "the right makes these indices once, so that no device is waited for in a sample"
 ORDER = "the right keeps the order on its device, so that a sample copies nothing to it"
@@ -195,28 +194,9 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
     },
     "autoregressive/flow": {
         "left": {
-            "MaskedLinear.__init__": {
-                "rows = row_blocks(mask, 40960)": MASKED,
-                "self._blocks = [(r, slice(np.flatnonzero(mask[r].any(0)).max(initial=0) + 1)) "
-                "for r in rows]": MASKED,
-            },
-            "MaskedLinear.forward": {
-                "W, b = (self.weight, self.bias)": MASKED,
-                "checks.check_vectors('x', x, W.data.shape[1], W.data.dtype)": (
-                    "F.linear checks its own arguments"
-                ),
-                "y, y_vjps = (np.empty((*x.shape[:-1], len(W.data)), x.dtype), [])": MASKED,
-                "for outputs, inputs in self._blocks:": MASKED,
-                "w = W.data[outputs, inputs] * self.mask[outputs, inputs]": MASKED,
-                "y[..., outputs], y_vjp = linear(x[..., inputs], w, b.data[outputs])": MASKED,
-                "return (y, vjp)": MASKED,
-            },
             "MADE.invert": {"order = np.array(self._order)": ORDER},
         },
         "right": {
-            "MaskedLinear.forward": {
-                "return F.linear(x, self.weight * self.mask, self.bias)": MASKED
-            },
             "MADE.__init__": {
                 "self.register_buffer('order', torch.tensor(order, device=device), "
                 "persistent=False)": ORDER
