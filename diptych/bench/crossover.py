@@ -24,7 +24,8 @@ class Crossover(NamedTuple):
     def text(self, backend: str) -> str:
         """The crossover as a sentence."""
         if self.batch is None:
-            return f"{backend} is not faster than NumPy at batch {self.last}, the largest that was timed"
+            largest = f"batch {self.last}, the largest that was timed"
+            return f"{backend} is not faster than NumPy at {largest}"
         if self.batch == self.first:
             return f"{backend} is faster than NumPy from batch {self.first} on"
         return f"{backend} overtakes NumPy at batch {self.batch:.3g}"
