@@ -28,7 +28,15 @@ BASE = "torch"
 
 
 class DisagreementError(ValueError):
-    """A backend computed something else than the left panel, so nothing of it was timed."""
+    """A backend computed something else than the left panel, so nothing of it was timed.
+
+    `summary` says how many tensors differ; the message names the case and the first of them.
+    """
+
+    def __init__(self, case: str, summary: str, tensors: list[str]) -> None:
+        self.summary = summary
+        lines = f"{case}: {summary}, so nothing is timed", *tensors[:5]
+        super().__init__("\n  ".join(lines))
 
 
 @dataclass
@@ -95,9 +103,11 @@ class Measurement:
     def _build(
         self, point: Point, workers: dict[str, WorkerProcess], reach: Reach
     ) -> dict[str, WorkerProcess]:
-        """Build the case in every worker and compare; returns the workers that have it.
+        """Build the case in every worker and compare; returns the workers to be timed.
 
-        A backend that fails at a size of the sweep is cut there, as when the memory is full.
+        A backend that fails at a size of the sweep is cut there, as when the memory is full. So is
+        one that differs there in float32: among the millions of values of a large batch some are so
+        close to 0 that rounding moves them to the other side of a ReLU, which no bound covers.
         """
         self.progress(f"{point.case.name}: comparing", 0)
         case = _as_list(point.case)
@@ -117,28 +127,37 @@ class Measurement:
                 if point.is_preset:
                     raise WorkerError(f"{name}: {point.case.name}: {error}") from None
                 reach.reasons[name] = str(error)
-        self._compare(point, files)
-        return {name: workers[name] for name in files}
+        strict = point.is_preset or point.case.dtype == "float64"
+        differing = self._compare(point, files)
+        for name, error in differing.items():
+            if strict:
+                raise error
+            reach.reasons[name] = error.summary
+        return {name: workers[name] for name in files if name not in differing}
 
-    def _compare(self, point: Point, files: dict[str, str], part: str = "") -> None:
-        """Compare the values of all backends with the left panel; raises unless they agree."""
+    def _compare(
+        self, point: Point, files: dict[str, str], part: str = ""
+    ) -> dict[str, DisagreementError]:
+        """Compare the values of all backends with the left panel; returns those that differ."""
         devices = {name: BACKENDS[name].device for name in files}
         answer = self._comparer.ask(
             do="compare", case=_as_list(point.case), files=files, devices=devices, part=part
         )
         for file in files.values():
             Path(file).unlink()
+        differing = {}
         for name, outcome in answer["backends"].items():
             failures = outcome.pop("failures")
             if not outcome.pop("ok"):
                 of = f", {part}" if part else ""
-                raise DisagreementError(
-                    f"{name}, {point.case.name}{of}: {len(failures)} of {outcome['tensors']} "
-                    "tensors differ from the left panel, so nothing is timed\n  "
-                    + "\n  ".join(failures[:5])
+                summary = f"{len(failures)} of {outcome['tensors']} tensors differ"
+                differing[name] = DisagreementError(
+                    f"{name}, {point.case.name}{of}", f"{summary} from the left panel", failures
                 )
+                continue
             row = {"operation": part or "step", "backend": name} | outcome
             self.result.compared.append(_row(point.case) | row)
+        return differing
 
     def _time(self, point: Point, workers: dict[str, WorkerProcess], reach: Reach) -> None:
         limits = self.settings.limits
@@ -184,7 +203,8 @@ class Measurement:
                 continue
             files[name] = str(self._folder / f"{name.replace(' ', '_')}.npz")
             worker.ask(do="values", file=files[name], operation=part)
-        self._compare(point, files, part)
+        for error in self._compare(point, files, part).values():
+            raise error
 
 
 def _measured(

@@ -210,6 +210,37 @@ def test_a_size_at_which_a_backend_fails_is_cut(small, run, tmp_path, monkeypatc
     assert "torch was not timed at batch 5 and above: out of memory" in out
 
 
+def test_a_backend_that_differs_at_a_large_float32_batch_is_left_out_there(
+    small, run, tmp_path, monkeypatch
+):
+    """A value beside the kink of a ReLU may change sides; the rest of a long run is not lost."""
+
+    def make(case):
+        steps = backends.torch_steps(case)
+
+        def values():
+            terms, gradients = steps.values()
+            gradients["decoder_hidden.weight"][1, 1] += case.batch_size > 4
+            return terms, gradients
+
+        return steps._replace(values=values)
+
+    monkeypatch.setitem(backends.BACKENDS, "torch", backends.Backend(make))
+    file = tmp_path / "speed.json"
+    status, out, error = run(
+        *("bench", "mlp_vae", "--quick", "--rounds", 1, "--sizes", "2,5,9"),
+        *("--json", file, "--out", tmp_path / "page"),
+    )
+    assert status == 0, error
+    metrics = json.loads(file.read_text())["metrics"]
+    assert {(row["backend"], row["batch"]) for row in metrics["cut"]} == {
+        ("torch", 5),
+        ("torch", 9),
+    }
+    assert {row["batch"] for row in metrics["speed"] if row["backend"] == "numpy"} >= {2, 5, 9}
+    assert "tensors differ from the left panel" in " ".join(out.split())
+
+
 def test_a_gpu_adds_its_backends_to_those_of_the_cpu():
     on_cpu = backends.names_for("cpu")
     assert on_cpu == ["numpy", "torch", "torch compiled", "plain torch"]
