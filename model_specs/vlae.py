@@ -194,7 +194,7 @@ class VLAEConfig:
                     raise ValueError(f"{name}: got {value} for {size}, takes {limit} at most")
         if self.context == "none":
             return
-        if not any(-i < H and abs(j) < W for i, j in self.window.read_offsets("A")):
+        if not any(-i < H and abs(j) < W for i, j in self.window.offsets):
             raise ValueError(
                 f"context: got {self._context} for images of {H} x {W}, takes a window with "
                 "at least one pixel inside the image"
