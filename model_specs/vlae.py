@@ -14,6 +14,7 @@ from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
+from model_specs.common.levels import mixture_outputs
 
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 WITH_LATENT, WITH_FLOW = LATENTS[1:], LATENTS[2:]
@@ -256,6 +257,18 @@ class VLAEConfig:
         if self.latent == "none":
             return 0
         return math.prod(self.code_shape) if self.latent_maps else self.latent_dim
+
+    @property
+    def outputs(self) -> int:
+        """Parameters of p(x_i | .) of a pixel: one logit, or those of the mixture."""
+        if self.likelihood == BERNOULLI:
+            return 1
+        return mixture_outputs(self.channels, self.components)
+
+    @property
+    def draws(self) -> int:
+        """Uniform numbers that draw a pixel: one; for the mixture one more, for the component."""
+        return 1 if self.likelihood == BERNOULLI else 1 + self.channels
 
     @property
     def free_nats(self) -> float:

@@ -25,7 +25,7 @@ from numpy_ref.nn import checks, random
 from numpy_ref.nn.init import init_weight_v
 from numpy_ref.nn.module import Array, Module, Vjp
 from numpy_ref.nn.weight_norm import data_dependent_init
-from numpy_ref.probability.distributions import bernoulli_nll
+from numpy_ref.probability.pixel_likelihoods import PIXEL_LIKELIHOODS
 
 PIXEL_DECODERS: dict[str, Any] = {
     "none": FactorisedDecoder,
@@ -41,8 +41,8 @@ class VLAE(Module):
 
         -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
 
-    Shapes: N binary images of H x W pixels; Z = latent_dim, or 0 for a model without a latent; K
-    draws.
+    Shapes: N images of C channels, H x W pixels; Z = latent_dim, the values of the latent maps, or
+    0 for a model without a latent; K draws; P parameters of the likelihood for each pixel.
     Units: nats; VLAELoss names the sums and averages.
     """
 
@@ -54,6 +54,7 @@ class VLAE(Module):
     ) -> None:
         self.config = config
         self.example_shape, self.code_dim = config.example_shape, config.code_dim
+        self.likelihood = PIXEL_LIKELIHOODS[config.likelihood](config)
         self.encoder, self.decoder = make_networks(config, dtype=dtype)
         self.latent = make_latent(config, key.fold_in("latent"), dtype)
         self.pixels = PIXEL_DECODERS[config.context](config, dtype=dtype)
@@ -79,7 +80,7 @@ class VLAE(Module):
     def initialize(self, x: Array, noise: VLAENoise) -> None:
         """Data-dependent initialisation of the weight-normalised layers by this batch.
 
-        Shapes: x (N, 1, H, W), noise.eps (N, Z).
+        Shapes: x (N, C, H, W), noise.eps (N, Z).
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
@@ -89,9 +90,10 @@ class VLAE(Module):
         self.train(training)
 
     def encode(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
-        """The parameters of q(z|x).   x (N, 1, H, W) -> mu, logvar (N, Z)
+        """The parameters of q(z|x).   x (N, C, H, W) -> mu, logvar (N, Z)
 
-        Raises: ValueError for an x of wrong shape or dtype, or of other values than 0 and 1.
+        Raises: ValueError for an x of wrong shape or dtype, or of other values than the pixels of
+        the likelihood: 0 and 1, or the 256 levels k / 255.
         """
         checks.check_binary("x", x, self.example_shape, self.dtype)
         return self.encoder(x)
@@ -103,10 +105,10 @@ class VLAE(Module):
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
 
     def decode(self, code: Array, x: Array) -> tuple[Array, Vjp]:
-        """Logits of p(x_i | x before i, code) for each pixel i.
+        """Parameters of p(x_i | x before i, code) for each pixel i: logits, or those of the mixture.
 
         The code is the latent that the decoder reads: z, or the flow's u for an IAF posterior.
-        Shapes: code (N, Z), x (N, 1, H, W) -> logits (N, 1, H, W).
+        Shapes: code (N, Z), x (N, C, H, W) -> params (N, 1, H, W).
         The vjp gives the gradient of the code alone: x is a constant.
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
@@ -125,7 +127,7 @@ class VLAE(Module):
     def loss(self, x: Array, noise: VLAENoise) -> tuple[VLAELoss, Callable[[], None]]:
         """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
 
-        Shapes: x (N, 1, H, W), noise.eps (N, Z).
+        Shapes: x (N, C, H, W), noise.eps (N, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         (mu, logvar), encode_vjp = self.encode(x)
@@ -153,7 +155,7 @@ class VLAE(Module):
 
         Its mean is the ELBO, its log-mean-exp over K the importance-weighted bound of Burda et al.
         (2015), which tends to log p(x).
-        Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
+        Shapes: x (N, C, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         (mu, logvar), _ = self.encode(x)
         N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
@@ -166,7 +168,7 @@ class VLAE(Module):
     def sample(
         self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
     ) -> Array:
-        """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
+        """Images x ~ p(x), their pixels drawn one after the other.   -> (count, C, H, W)
 
         With `mean`, it returns the probability with which each pixel was drawn, which for context
         "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
@@ -185,7 +187,7 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Array:
-        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> (N, 1, H, W)
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, C, H, W) -> (N, C, H, W)
 
         `first` is the index of the first image, as in `draw_noise`.
         Source: Chen et al. (2016), section 4.1.

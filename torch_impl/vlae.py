@@ -24,7 +24,7 @@ from torch_impl.nn import checks, random
 from torch_impl.nn.init import init_weight_v
 from torch_impl.nn.module import Module, as_device, as_dtype
 from torch_impl.nn.weight_norm import data_dependent_init
-from torch_impl.probability.distributions import bernoulli_nll
+from torch_impl.probability.pixel_likelihoods import PIXEL_LIKELIHOODS
 
 PIXEL_DECODERS: dict[str, Any] = {
     "none": FactorisedDecoder,
@@ -40,8 +40,8 @@ class VLAE(Module):
 
         -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z))
 
-    Shapes: N binary images of H x W pixels; Z = latent_dim, or 0 for a model without a latent; K
-    draws.
+    Shapes: N images of C channels, H x W pixels; Z = latent_dim, the values of the latent maps, or
+    0 for a model without a latent; K draws; P parameters of the likelihood for each pixel.
     Units: nats; VLAELoss names the sums and averages.
     """
 
@@ -56,6 +56,7 @@ class VLAE(Module):
         self.config = config
         self.example_shape, self.code_dim = config.example_shape, config.code_dim
         factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
+        self.likelihood = PIXEL_LIKELIHOODS[config.likelihood](config)
         self.encoder, self.decoder = make_networks(config, **factory_kwargs)
         self.latent = make_latent(config, key.fold_in("latent"), **factory_kwargs)
         self.pixels = PIXEL_DECODERS[config.context](config, **factory_kwargs)
@@ -86,7 +87,7 @@ class VLAE(Module):
     def initialize(self, x: Tensor, noise: VLAENoise) -> None:
         """Data-dependent initialisation of the weight-normalised layers by this batch.
 
-        Shapes: x (N, 1, H, W), noise.eps (N, Z).
+        Shapes: x (N, C, H, W), noise.eps (N, Z).
         Raises: ValueError as `loss` does, before any weight is changed.
         """
         self.encode(x)
@@ -96,9 +97,10 @@ class VLAE(Module):
         self.train(training)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameters of q(z|x).   x (N, 1, H, W) -> mu, logvar (N, Z)
+        """The parameters of q(z|x).   x (N, C, H, W) -> mu, logvar (N, Z)
 
-        Raises: ValueError for an x of wrong shape or dtype, or of other values than 0 and 1.
+        Raises: ValueError for an x of wrong shape or dtype, or of other values than the pixels of
+        the likelihood: 0 and 1, or the 256 levels k / 255.
         """
         checks.check_binary("x", x, self.example_shape, self)
         mu, logvar = self.encoder(x)
@@ -109,10 +111,10 @@ class VLAE(Module):
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, code: Tensor, x: Tensor) -> Tensor:
-        """Logits of p(x_i | x before i, code) for each pixel i.
+        """Parameters of p(x_i | x before i, code) for each pixel i: logits, or those of the mixture.
 
         The code is the latent that the decoder reads: z, or the flow's u for an IAF posterior.
-        Shapes: code (N, Z), x (N, 1, H, W) -> logits (N, 1, H, W).
+        Shapes: code (N, Z), x (N, C, H, W) -> params (N, 1, H, W).
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
         """
@@ -124,7 +126,7 @@ class VLAE(Module):
     def loss(self, x: Tensor, noise: VLAENoise) -> VLAELoss:
         """The loss terms; `loss.total.backward()` computes the gradients.
 
-        Shapes: x (N, 1, H, W), noise.eps (N, Z).
+        Shapes: x (N, C, H, W), noise.eps (N, Z).
         Raises: ValueError for a batch or noise of wrong shape, dtype or range, NaN and inf too.
         """
         mu, logvar = self.encode(x)
@@ -143,7 +145,7 @@ class VLAE(Module):
 
         Its mean is the ELBO, its log-mean-exp over K the importance-weighted bound of Burda et al.
         (2015), which tends to log p(x).
-        Shapes: x (N, 1, H, W), noise.eps (N, K, Z) -> (N, K).
+        Shapes: x (N, C, H, W), noise.eps (N, K, Z) -> (N, K).
         """
         mu, logvar = self.encode(x)
         N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
@@ -157,7 +159,7 @@ class VLAE(Module):
     def sample(
         self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
     ) -> Tensor:
-        """Images x ~ p(x), their pixels drawn one after the other.   -> (count, 1, H, W)
+        """Images x ~ p(x), their pixels drawn one after the other.   -> (count, C, H, W)
 
         With `mean`, it returns the probability with which each pixel was drawn, which for context
         "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
@@ -178,7 +180,7 @@ class VLAE(Module):
         progress: Progress | None = None,
         first: int = 0,
     ) -> Tensor:
-        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, 1, H, W) -> (N, 1, H, W)
+        """Lossy reconstructions x' ~ p(x'|z) at z = mu(x).   x (N, C, H, W) -> (N, C, H, W)
 
         `first` is the index of the first image, as in `draw_noise`.
         Source: Chen et al. (2016), section 4.1.

@@ -39,6 +39,15 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
     values.check_no_grey(name, grey.sum(), smallest)
 
 
+def check_levels(name: str, value: Array, example: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all k / 255."""
+    check_batch(name, value, example, dtype, (0.0, 1.0))
+    levels = values.HIGHEST_LEVEL * value
+    between = np.abs(levels - np.rint(levels)) > values.LEVEL_TOLERANCE
+    smallest = np.where(between, value, 1).min()
+    values.check_no_between(name, between.sum(), smallest)
+
+
 def extremes(value: Array) -> tuple[Any, Any]:
     """The smallest and the largest value; both are NaN where any value is."""
     return value.min(), value.max()
