@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
+from model_specs.autoregressive.free_bits import FREE_BITS
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
@@ -25,15 +26,10 @@ BERNOULLI, MIXTURE = LIKELIHOODS = ("bernoulli", "discretized_logistic_mixture")
 CHANNELS = (1, 3)
 """An image is grey or has the channels red, green and blue."""
 CONTEXT_CHANNELS = ("all", "grey")
-FREE_BITS = ("none", "total", "latent", "soft")
 SPLIT = {kind: ("gaussian",) if kind == "latent" else WITH_LATENT for kind in FREE_BITS}
 """The latents on which each kind of free bits has an effect. The KL of a flow has no parts by
 dimension."""
 MAX_STRIDES = 4
-
-GAMMA_STEP, GAMMA_MIN, SOFT_MARGIN = 1.1, 1e-3, 1.05
-"""Soft free bits: the factor by which gamma changes, its minimum, and the KL / lambda above which
-it grows."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +191,7 @@ class VLAEConfig:
                     raise ValueError(f"{name}: got {value} for {size}, takes {limit} at most")
         if self.context == "none":
             return
-        if not any(-i < H and abs(j) < W for i, j in self.window.offsets):
+        if not any(-i < H and abs(j) < W for i, j in self.window.read_offsets("A")):
             raise ValueError(
                 f"context: got {self._context} for images of {H} x {W}, takes a window with "
                 "at least one pixel inside the image"
@@ -261,9 +257,8 @@ class VLAEConfig:
     @property
     def outputs(self) -> int:
         """Parameters of p(x_i | .) of a pixel: one logit, or those of the mixture."""
-        if self.likelihood == BERNOULLI:
-            return 1
-        return mixture_outputs(self.channels, self.components)
+        bernoulli = self.likelihood == BERNOULLI
+        return 1 if bernoulli else mixture_outputs(self.channels, self.components)
 
     @property
     def draws(self) -> int:

@@ -95,7 +95,7 @@ class VLAE(Module):
         Raises: ValueError for an x of wrong shape or dtype, or of other values than the pixels of
         the likelihood: 0 and 1, or the 256 levels k / 255.
         """
-        checks.check_binary("x", x, self.example_shape, self.dtype)
+        self.likelihood.check("x", x, self.dtype)
         return self.encoder(x)
 
     def reparameterize(self, mu: Array, logvar: Array, eps: Array) -> tuple[Array, Vjp]:
@@ -105,10 +105,10 @@ class VLAE(Module):
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
 
     def decode(self, code: Array, x: Array) -> tuple[Array, Vjp]:
-        """Parameters of p(x_i | x before i, code) for each pixel i: logits, or those of the mixture.
+        """Parameters of p(x_i | x before i, code) for each pixel i: its logit, or its mixture.
 
         The code is the latent that the decoder reads: z, or the flow's u for an IAF posterior.
-        Shapes: code (N, Z), x (N, C, H, W) -> params (N, 1, H, W).
+        Shapes: code (N, Z), x (N, C, H, W) -> params (N, P, H, W).
         The vjp gives the gradient of the code alone: x is a constant.
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
@@ -116,13 +116,13 @@ class VLAE(Module):
         checks.check_array("x", x, (None, *self.example_shape), self.dtype)
         checks.check_array("code", code, (len(x), self.code_dim), self.dtype)
         maps, maps_vjp = self.decoder(code)
-        logits, logits_vjp = self.pixels(x, maps)
+        params, params_vjp = self.pixels(x, maps)
 
-        def vjp(dlogits: Array) -> Array:
-            _, dmaps = logits_vjp(dlogits)
+        def vjp(dparams: Array) -> Array:
+            _, dmaps = params_vjp(dparams)
             return maps_vjp(dmaps)
 
-        return logits, vjp
+        return params, vjp
 
     def loss(self, x: Array, noise: VLAENoise) -> tuple[VLAELoss, Callable[[], None]]:
         """The loss terms, and `backward`, which adds d total / d parameter to every `.grad`.
@@ -134,16 +134,15 @@ class VLAE(Module):
         self._check_noise(noise, (len(x), self.code_dim))
         z, z_vjp = self.reparameterize(mu, logvar, noise.eps)
         (code, kl), latent_vjp = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
-        logits, decode_vjp = self.decode(code, x)
-        nll, nll_vjp = bernoulli_nll(logits.reshape(len(x), -1), x.reshape(len(x), -1))  # (N,)
+        params, decode_vjp = self.decode(code, x)
+        nll, nll_vjp = self.likelihood.nll(params, x)  # (N,)
         kl_penalty, kl_penalty_vjp = self.free_bits(kl)
 
         share = 1 / len(x)
         recon = share * nll.sum()
 
         def backward() -> None:
-            dlogits = nll_vjp(np.full_like(nll, share)).reshape(x.shape)
-            dcode = decode_vjp(dlogits)
+            dcode = decode_vjp(nll_vjp(np.full_like(nll, share)))
             dmu, dlogvar, dz = latent_vjp(dcode, kl_penalty_vjp(np.ones_like(kl_penalty)))
             dmu_z, dlogvar_z = z_vjp(dz)
             encode_vjp(dmu + dmu_z, dlogvar + dlogvar_z)
@@ -161,17 +160,19 @@ class VLAE(Module):
         N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
         z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
-        logits, _ = self.decode(code.reshape(N * K, Z), np.repeat(x, K, axis=0))
-        nll, _ = bernoulli_nll(logits.reshape(N, K, -1), x.reshape(N, 1, -1))
-        return -nll - kl
+        images = np.repeat(x, K, axis=0)
+        params, _ = self.decode(code.reshape(N * K, Z), images)
+        nll, _ = self.likelihood.nll(params, images)
+        return -nll.reshape(N, K) - kl
 
     def sample(
         self, key: Key, count: int, *, mean: bool = True, progress: Progress | None = None
     ) -> Array:
         """Images x ~ p(x), their pixels drawn one after the other.   -> (count, C, H, W)
 
-        With `mean`, it returns the probability with which each pixel was drawn, which for context
-        "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
+        With `mean`, it returns the mean of p(x_i | x before i, z) with which each pixel was drawn,
+        which for context "none" is the mean of p(x|z). `progress` is called with the number of
+        pixels after each row.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)

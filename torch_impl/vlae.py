@@ -102,7 +102,7 @@ class VLAE(Module):
         Raises: ValueError for an x of wrong shape or dtype, or of other values than the pixels of
         the likelihood: 0 and 1, or the 256 levels k / 255.
         """
-        checks.check_binary("x", x, self.example_shape, self)
+        self.likelihood.check("x", x, self)
         mu, logvar = self.encoder(x)
         return mu.to(self.dtype), logvar.to(self.dtype)
 
@@ -111,10 +111,10 @@ class VLAE(Module):
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, code: Tensor, x: Tensor) -> Tensor:
-        """Parameters of p(x_i | x before i, code) for each pixel i: logits, or those of the mixture.
+        """Parameters of p(x_i | x before i, code) for each pixel i: its logit, or its mixture.
 
         The code is the latent that the decoder reads: z, or the flow's u for an IAF posterior.
-        Shapes: code (N, Z), x (N, C, H, W) -> params (N, 1, H, W).
+        Shapes: code (N, Z), x (N, C, H, W) -> params (N, P, H, W).
         Values of x between 0 and 1 are accepted, so that a slope can be measured by differences.
         Raises: ValueError for a code or an x of wrong shape or dtype.
         """
@@ -133,7 +133,7 @@ class VLAE(Module):
         self._check_noise(noise, (len(x), self.code_dim))
         z = self.reparameterize(mu, logvar, noise.eps)
         code, kl = self.latent(mu, logvar, z, noise.eps)  # (N, Z), (N, G)
-        nll = bernoulli_nll(self.decode(code, x).flatten(1), x.flatten(1))  # (N,)
+        nll = self.likelihood.nll(self.decode(code, x), x)  # (N,)
         kl_penalty = self.free_bits(kl)
 
         recon = nll.sum() / len(x)
@@ -151,9 +151,9 @@ class VLAE(Module):
         N, K, Z = self._check_noise(noise, (len(x), None, self.code_dim))
         z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         code, kl = self.latent.kl_sampled(logvar, z, noise.eps)
-        logits = self.decode(code.reshape(N * K, Z), x.repeat_interleave(K, 0))
-        nll = bernoulli_nll(logits.reshape(N, K, -1), x.reshape(N, 1, -1))
-        return -nll - kl
+        images = x.repeat_interleave(K, 0)
+        nll = self.likelihood.nll(self.decode(code.reshape(N * K, Z), images), images)
+        return -nll.reshape(N, K) - kl
 
     @torch.no_grad()
     def sample(
@@ -161,8 +161,9 @@ class VLAE(Module):
     ) -> Tensor:
         """Images x ~ p(x), their pixels drawn one after the other.   -> (count, C, H, W)
 
-        With `mean`, it returns the probability with which each pixel was drawn, which for context
-        "none" is the mean of p(x|z). `progress` is called with the number of pixels after each row.
+        With `mean`, it returns the mean of p(x_i | x before i, z) with which each pixel was drawn,
+        which for context "none" is the mean of p(x|z). `progress` is called with the number of
+        pixels after each row.
         Raises: ValueError for a count < 1.
         """
         check_positive_int("count", count)

@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.free_bits import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN
 from model_specs.common.key import Key
-from model_specs.vlae import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import VLAEConfig
 from numpy_ref.autoregressive.flow import AutoregressiveFlow
 from numpy_ref.nn.module import Array, Buffer, Module, Vjp
 from numpy_ref.probability.distributions import gaussian_kl, gaussian_kl_sampled

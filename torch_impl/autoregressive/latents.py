@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model_specs.autoregressive.free_bits import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN
 from model_specs.common.key import Key
-from model_specs.vlae import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import VLAEConfig
 from torch_impl.autoregressive.flow import AutoregressiveFlow
 from torch_impl.probability.distributions import gaussian_kl, gaussian_kl_sampled
 
