@@ -13,6 +13,13 @@ KERNEL_SIZE = 3
 """Kernel size of every convolution that is not 1 x 1, except the one over a local window."""
 POINTWISE = 2
 """Number of 1 x 1 blocks after every other masked layer: four in all for the paper's six layers."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the grey of a pixel (Chen et al. 2016, arXiv 1611.02731)."""
+
+
+def channels_read(config: VLAEConfig) -> int:
+    """Number of channels of the image that the pixel decoder reads."""
+    return 1 if config.context_channels == "grey" else config.channels
 
 
 def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:
