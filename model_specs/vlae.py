@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
 from model_specs.autoregressive.free_bits import FREE_BITS
+from model_specs.autoregressive.gated_layers import gated_reaches
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
-from model_specs.common.levels import mixture_outputs
+from model_specs.common.levels import CHANNELS, mixture_outputs
 
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
 WITH_LATENT, WITH_FLOW = LATENTS[1:], LATENTS[2:]
@@ -23,8 +24,6 @@ CONTEXTS = ("none", "local", "raster", "stacks", "gated")
 WITH_PIXELS, WITH_MASKS, WITH_WINDOW = CONTEXTS[1:], CONTEXTS[:-1], ("local", "gated")
 """The contexts that read pixels; those of masked layers; those of a window A x B."""
 BERNOULLI, MIXTURE = LIKELIHOODS = ("bernoulli", "discretized_logistic_mixture")
-CHANNELS = (1, 3)
-"""An image is grey or has the channels red, green and blue."""
 CONTEXT_CHANNELS = ("all", "grey")
 SPLIT = {kind: ("gaussian",) if kind == "latent" else WITH_LATENT for kind in FREE_BITS}
 """The latents on which each kind of free bits has an effect. The KL of a flow has no parts by
@@ -189,11 +188,13 @@ class VLAEConfig:
                 if (value := getattr(self, name)) > limit:
                     size = f"images of {H} x {W}"
                     raise ValueError(f"{name}: got {value} for {size}, takes {limit} at most")
+        if self.context == "gated":
+            gated_reaches(self.window_width, self.window_rows, self.decoder_blocks)
         if self.context == "none":
             return
         if not any(-i < H and abs(j) < W for i, j in self.window.read_offsets("A")):
             raise ValueError(
-                f"context: got {self._context} for images of {H} x {W}, takes a window with "
+                f"context: got {self.context_name} for images of {H} x {W}, takes a window with "
                 "at least one pixel inside the image"
             )
 
@@ -271,7 +272,8 @@ class VLAEConfig:
         return self.free_bits * math.prod(self.example_shape)
 
     @property
-    def _context(self) -> str:
+    def context_name(self) -> str:
+        """The context with its window, for titles and messages."""
         A, B = self.window_width, self.window_rows
         window = f" {A} x {B}" if self.context in WITH_WINDOW and A else ""
         return self.context + window

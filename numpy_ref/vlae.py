@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
 from numpy_ref.autoregressive.ancestral import Progress, sample_pixels
+from numpy_ref.autoregressive.gated_pixel_cnn import GatedPixelCNN
 from numpy_ref.autoregressive.latents import make_free_bits, make_latent
 from numpy_ref.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN
 from numpy_ref.autoregressive.resnet import make_networks
@@ -32,6 +34,7 @@ PIXEL_DECODERS: dict[str, Any] = {
     "local": PixelCNN,
     "raster": PixelCNN,
     "stacks": StackedPixelCNN,
+    "gated": GatedPixelCNN,
 }
 """The class of p(x|maps) for each `config.context`."""
 
@@ -57,7 +60,7 @@ class VLAE(Module):
         self.likelihood = PIXEL_LIKELIHOODS[config.likelihood](config)
         self.encoder, self.decoder = make_networks(config, dtype=dtype)
         self.latent = make_latent(config, key.fold_in("latent"), dtype)
-        self.pixels = PIXEL_DECODERS[config.context](config, dtype=dtype)
+        self.pixels = PIXEL_DECODERS[config.context](config, config.outputs, dtype=dtype)
         self.free_bits = make_free_bits(config, dtype)
         init_weight_v(self, key)
 
@@ -202,11 +205,12 @@ class VLAE(Module):
         self, code: Array, key: Key, mean: bool, progress: Progress | None, first: int = 0
     ) -> Array:
         maps, _ = self.decoder(code)
-        shape = len(code), *self.example_shape
+        shape = len(code), self.config.draws, *self.example_shape[1:]
         start = first * math.prod(shape[1:])
         u = random.uniform(key.fold_in("x"), shape, start, self.dtype)
-        x, p = sample_pixels(self.pixels, maps, u, progress)
-        return p if mean else x
+        draw = partial(self.likelihood.draw, mean=mean)
+        x, means = sample_pixels(self.pixels, maps, u, progress, draw)
+        return means if mean else x
 
     def _check_noise(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
         checks.check_noise("eps", noise.eps, shape, self.dtype)

@@ -7,6 +7,7 @@ model_specs.vlae for every choice.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
 from torch_impl.autoregressive.ancestral import Progress, sample_pixels
+from torch_impl.autoregressive.gated_pixel_cnn import GatedPixelCNN
 from torch_impl.autoregressive.latents import make_free_bits, make_latent
 from torch_impl.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN
 from torch_impl.autoregressive.resnet import make_networks
@@ -31,6 +33,7 @@ PIXEL_DECODERS: dict[str, Any] = {
     "local": PixelCNN,
     "raster": PixelCNN,
     "stacks": StackedPixelCNN,
+    "gated": GatedPixelCNN,
 }
 """The class of p(x|maps) for each `config.context`."""
 
@@ -59,7 +62,7 @@ class VLAE(Module):
         self.likelihood = PIXEL_LIKELIHOODS[config.likelihood](config)
         self.encoder, self.decoder = make_networks(config, **factory_kwargs)
         self.latent = make_latent(config, key.fold_in("latent"), **factory_kwargs)
-        self.pixels = PIXEL_DECODERS[config.context](config, **factory_kwargs)
+        self.pixels = PIXEL_DECODERS[config.context](config, config.outputs, **factory_kwargs)
         self.free_bits = make_free_bits(config, **factory_kwargs)
         init_weight_v(self, key)
 
@@ -195,11 +198,12 @@ class VLAE(Module):
         self, code: Tensor, key: Key, mean: bool, progress: Progress | None, first: int = 0
     ) -> Tensor:
         maps = self.decoder(code)
-        shape = len(code), *self.example_shape
+        shape = len(code), self.config.draws, *self.example_shape[1:]
         start = first * math.prod(shape[1:])
         u = random.uniform(key.fold_in("x"), shape, start, self.dtype, self.device)
-        x, p = sample_pixels(self.pixels, maps, u, progress)
-        return p if mean else x
+        draw = partial(self.likelihood.draw, mean=mean)
+        x, means = sample_pixels(self.pixels, maps, u, progress, draw)
+        return means if mean else x
 
     def _check_noise(self, noise: VLAENoise, shape: tuple[int | None, ...]) -> tuple[int, ...]:
         checks.check_noise("eps", noise.eps, shape, self)

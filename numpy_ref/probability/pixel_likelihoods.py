@@ -44,13 +44,14 @@ class BernoulliPixels:
         nll, nll_vjp = bernoulli_nll(params.reshape(len(x), -1), x.reshape(len(x), -1))
         return nll, lambda dnll: nll_vjp(dnll).reshape(params.shape)
 
-    def mean(self, params: Array) -> Array:
-        """E[x].   params (N, P, ...) -> (N, C, ...)"""
-        return sigmoid(params)
+    def draw(self, params: Array, u: Array, mean: bool) -> tuple[Array, Array]:
+        """x ~ p(x | .) by uniform numbers, and E[x] if `mean`, otherwise x again.
 
-    def sample(self, params: Array, u: Array) -> Array:
-        """x ~ p(x | .) by uniform numbers.   params (N, P, ...), u (N, U, ...) -> (N, C, ...)"""
-        return (u < sigmoid(params)).astype(params.dtype)
+        Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
+        """
+        p = sigmoid(params)
+        x = (u < p).astype(p.dtype)
+        return x, p if mean else x
 
 
 class MixturePixels:
@@ -70,13 +71,13 @@ class MixturePixels:
         """-log p(x | .) of each image.   params (N, P, H, W), x (N, C, H, W) -> (N,)"""
         return discretized_logistic_mixture_nll(params, x)
 
-    def mean(self, params: Array) -> Array:
-        """E[x].   params (N, P, ...) -> (N, C, ...)"""
-        return discretized_logistic_mixture_mean(params, self.config.channels)
+    def draw(self, params: Array, u: Array, mean: bool) -> tuple[Array, Array]:
+        """x ~ p(x | .) by uniform numbers, and E[x] if `mean`, otherwise x again.
 
-    def sample(self, params: Array, u: Array) -> Array:
-        """x ~ p(x | .) by uniform numbers.   params (N, P, ...), u (N, U, ...) -> (N, C, ...)"""
-        return discretized_logistic_mixture_sample(params, u)
+        Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
+        """
+        x = discretized_logistic_mixture_sample(params, u)
+        return x, discretized_logistic_mixture_mean(params, self.config.channels) if mean else x
 
 
 PIXEL_LIKELIHOODS: dict[str, Any] = {BERNOULLI: BernoulliPixels, MIXTURE: MixturePixels}

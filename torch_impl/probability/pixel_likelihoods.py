@@ -42,13 +42,14 @@ class BernoulliPixels:
         """-log p(x | .) of each image.   params (N, P, H, W), x (N, C, H, W) -> (N,)"""
         return bernoulli_nll(params.flatten(1), x.flatten(1))
 
-    def mean(self, params: Tensor) -> Tensor:
-        """E[x].   params (N, P, ...) -> (N, C, ...)"""
-        return torch.sigmoid(params)
+    def draw(self, params: Tensor, u: Tensor, mean: bool) -> tuple[Tensor, Tensor]:
+        """x ~ p(x | .) by uniform numbers, and E[x] if `mean`, otherwise x again.
 
-    def sample(self, params: Tensor, u: Tensor) -> Tensor:
-        """x ~ p(x | .) by uniform numbers.   params (N, P, ...), u (N, U, ...) -> (N, C, ...)"""
-        return (u < torch.sigmoid(params)).to(params.dtype)
+        Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
+        """
+        p = torch.sigmoid(params)
+        x = (u < p).to(p.dtype)
+        return x, p if mean else x
 
 
 class MixturePixels:
@@ -68,13 +69,13 @@ class MixturePixels:
         """-log p(x | .) of each image.   params (N, P, H, W), x (N, C, H, W) -> (N,)"""
         return discretized_logistic_mixture_nll(params, x)
 
-    def mean(self, params: Tensor) -> Tensor:
-        """E[x].   params (N, P, ...) -> (N, C, ...)"""
-        return discretized_logistic_mixture_mean(params, self.config.channels)
+    def draw(self, params: Tensor, u: Tensor, mean: bool) -> tuple[Tensor, Tensor]:
+        """x ~ p(x | .) by uniform numbers, and E[x] if `mean`, otherwise x again.
 
-    def sample(self, params: Tensor, u: Tensor) -> Tensor:
-        """x ~ p(x | .) by uniform numbers.   params (N, P, ...), u (N, U, ...) -> (N, C, ...)"""
-        return discretized_logistic_mixture_sample(params, u)
+        Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
+        """
+        x = discretized_logistic_mixture_sample(params, u)
+        return x, discretized_logistic_mixture_mean(params, self.config.channels) if mean else x
 
 
 PIXEL_LIKELIHOODS: dict[str, Any] = {BERNOULLI: BernoulliPixels, MIXTURE: MixturePixels}
