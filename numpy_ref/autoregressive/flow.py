@@ -10,15 +10,17 @@ arXiv 1611.02731, section 3.2.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
+from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.common.key import Key
+from numpy_ref.autoregressive.made_inverse import invert_made
 from numpy_ref.nn import checks
 from numpy_ref.nn.functional import ReLU, linear
 from numpy_ref.nn.init import fan_in_uniform
@@ -107,27 +109,12 @@ class MADE(Sequential):
         Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
         """
         order = np.array(self._order)
-        first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
-        weights = [first.weight.data[:, order], *(layer.weight.data for layer in middle)]
-        biases = [layer.bias.data[:, None] for layer in (first, *middle)]
+        first, *layers = [layer for layer in self if isinstance(layer, MaskedLinear)]
+        weights = [first.weight.data[:, order], *(layer.weight.data for layer in layers)]
+        biases = [layer.bias.data[:, None] for layer in (first, *layers)]
         rows = eps.reshape(-1, len(order)).T[order]
-        z = np.empty_like(rows)
-        hidden = [np.empty((len(bias), z.shape[1]), z.dtype) for bias in biases]
-
-        for m, d in enumerate(self._order):
-            known, units = z[:m], self._units_of_degree(m)
-            for h, weight, bias in zip(hidden, weights, biases, strict=True):
-                h[units] = np.maximum(weight[units, : len(known)] @ known + bias[units], 0)
-                known = h[: units.stop]
-            outputs = slice(d, None, len(order))  # the outputs of dimension d
-            y = last.weight.data[outputs, : len(known)] @ known + last.bias.data[outputs, None]
-            z[m] = dimension(rows[m], *y)
-
+        z, _ = invert_made(rows, self._order, self._hidden_degrees, weights, biases, dimension)
         return z[np.argsort(order)].T.reshape(eps.shape)
-
-    def _units_of_degree(self, m: int) -> slice:
-        degrees = self._hidden_degrees
-        return slice(bisect_left(degrees, m), bisect_right(degrees, m))
 
 
 def affine(z: Array, mu: Array, log_sigma: Array) -> tuple[FlowOutput, Vjp]:
@@ -171,15 +158,17 @@ class AutoregressiveStep(Module):
 
     outputs: int
     """Outputs of the MADE for each dimension."""
+    network: Any = MADE
+    """Class of the masked network."""
 
     def __init__(
         self,
-        order: tuple[int, ...],
+        order: Any,
         hidden_dim: int,
         hidden_layers: int,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.made = MADE(order, hidden_dim, hidden_layers, self.outputs, dtype)
+        self.made = self.network(order, hidden_dim, hidden_layers, self.outputs, dtype)
 
 
 class MeanOnlyStep(AutoregressiveStep):
@@ -245,14 +234,17 @@ class AutoregressiveFlow(Module):
     Source: Chen et al. 2016, section 3.2.
     """
 
+    mean_only_step: type[AutoregressiveStep] = MeanOnlyStep
+    affine_step: type[AutoregressiveStep] = AffineStep
+
     def __init__(
         self,
-        config: AutoregressiveFlowConfig,
+        config: AutoregressiveFlowConfig | MapFlowConfig,
         key: Key = Key(0),  # noqa: B008  (immutable)
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.config = config
-        step = MeanOnlyStep if config.mean_only else AffineStep
+        step = self.mean_only_step if config.mean_only else self.affine_step
         H, L = config.hidden_dim, config.hidden_layers
         self.steps = Sequential(*(step(order, H, L, dtype) for order in config.orders))
         fan_in_uniform(self, key)

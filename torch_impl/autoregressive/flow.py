@@ -10,7 +10,6 @@ arXiv 1611.02731, section 3.2.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -20,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
+from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.common.key import Key
+from torch_impl.autoregressive.made_inverse import invert_made
 from torch_impl.nn import checks
 from torch_impl.nn.init import fan_in_uniform
 from torch_impl.nn.module import Module, as_device, as_dtype
@@ -113,27 +114,12 @@ class MADE(nn.Sequential):
         Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
         """
         order = self.order
-        first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
-        weights = [first.weight[:, order], *(layer.weight for layer in middle)]
-        biases = [layer.bias[:, None] for layer in (first, *middle)]
+        first, *layers = [layer for layer in self if isinstance(layer, MaskedLinear)]
+        weights = [first.weight[:, order], *(layer.weight for layer in layers)]
+        biases = [layer.bias[:, None] for layer in (first, *layers)]
         rows = eps.reshape(-1, len(order)).T[order]
-        z = torch.empty_like(rows)
-        hidden = [z.new_empty(len(bias), z.shape[1]) for bias in biases]
-
-        for m, d in enumerate(self._order):
-            known, units = z[:m], self._units_of_degree(m)
-            for h, weight, bias in zip(hidden, weights, biases, strict=True):
-                h[units] = F.relu(weight[units, : len(known)] @ known + bias[units])
-                known = h[: units.stop]
-            outputs = slice(d, None, len(order))  # the outputs of dimension d
-            y = last.weight[outputs, : len(known)] @ known + last.bias[outputs, None]
-            z[m] = dimension(rows[m], *y)
-
+        z, _ = invert_made(rows, self._order, self._hidden_degrees, weights, biases, dimension)
         return z[torch.argsort(order)].T.reshape(eps.shape)
-
-    def _units_of_degree(self, m: int) -> slice:
-        degrees = self._hidden_degrees
-        return slice(bisect_left(degrees, m), bisect_right(degrees, m))
 
 
 def affine(z: Tensor, mu: Tensor, log_sigma: Tensor) -> FlowOutput:
@@ -156,17 +142,19 @@ class AutoregressiveStep(nn.Module):
 
     outputs: int
     """Outputs of the MADE for each dimension."""
+    network: Any = MADE
+    """Class of the masked network."""
 
     def __init__(
         self,
-        order: tuple[int, ...],
+        order: Any,
         hidden_dim: int,
         hidden_layers: int,
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.made = MADE(order, hidden_dim, hidden_layers, self.outputs, dtype, device)
+        self.made = self.network(order, hidden_dim, hidden_layers, self.outputs, dtype, device)
 
 
 class MeanOnlyStep(AutoregressiveStep):
@@ -224,16 +212,19 @@ class AutoregressiveFlow(Module):
     Source: Chen et al. 2016, section 3.2.
     """
 
+    mean_only_step: type[AutoregressiveStep] = MeanOnlyStep
+    affine_step: type[AutoregressiveStep] = AffineStep
+
     def __init__(
         self,
-        config: AutoregressiveFlowConfig,
+        config: AutoregressiveFlowConfig | MapFlowConfig,
         key: Key = Key(0),  # noqa: B008  (immutable)
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        step = MeanOnlyStep if config.mean_only else AffineStep
+        step = self.mean_only_step if config.mean_only else self.affine_step
         H, L = config.hidden_dim, config.hidden_layers
         self.steps: Any = nn.ModuleList(step(order, H, L, dtype, device) for order in config.orders)
         fan_in_uniform(self, key)
