@@ -13,9 +13,10 @@ import torch_impl.vlae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig
+from model_specs.vlae import VLAEConfig
 from numpy_ref.nn import random
 
 LEAST_MAPS = 16

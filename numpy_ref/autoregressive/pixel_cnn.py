@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.pixel_layers import layout
 from model_specs.autoregressive.windows import Window, channel_masks
-from model_specs.vlae import VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 from numpy_ref.autoregressive.resnet import Residual, flat_block
 from numpy_ref.nn.convolution import Conv2d, conv2d
 from numpy_ref.nn.functional import ELU, weight_norm

@@ -104,7 +104,7 @@ class Encoder(Module):
     hidden layer, and one linear layer each for the mean and the log-variance."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
-        _, a, b, c = config.channels
+        _, a, b, c = config.encoder_maps
         H, Z = config.hidden_dim, config.latent_dim
         linear: Any = partial(WNLinear, **factory_kwargs)
         self.blocks = Sequential(
@@ -135,7 +135,7 @@ class Decoder(Module):
     """Context maps of a code, by the encoder's sizes and channels in reverse order."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
-        _, a, b, c = config.channels
+        _, a, b, c = config.encoder_maps
         H, Z = config.hidden_dim, config.latent_dim
         large, half, quarter, small = config.sizes
         linear: Any = partial(WNLinear, **factory_kwargs)

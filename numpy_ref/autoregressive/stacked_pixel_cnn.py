@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, layout
 from model_specs.autoregressive.windows import Window, stacked_reach
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
 from numpy_ref.autoregressive.resnet import flat_block
 from numpy_ref.nn import checks

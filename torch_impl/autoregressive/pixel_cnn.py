@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_specs.autoregressive.pixel_layers import layout
 from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.common.fields import check_positive_int
-from model_specs.vlae import VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 from torch_impl.autoregressive.resnet import Residual, flat_block
 from torch_impl.nn import checks
 from torch_impl.nn.functional import weight_norm

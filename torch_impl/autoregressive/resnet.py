@@ -99,7 +99,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
-        _, a, b, c = config.channels
+        _, a, b, c = config.encoder_maps
         H, Z = config.hidden_dim, config.latent_dim
         linear: Any = partial(WNLinear, **factory_kwargs)
         self.blocks = nn.Sequential(
@@ -123,7 +123,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
-        _, a, b, c = config.channels
+        _, a, b, c = config.encoder_maps
         H, Z = config.hidden_dim, config.latent_dim
         large, half, quarter, small = config.sizes
         linear: Any = partial(WNLinear, **factory_kwargs)

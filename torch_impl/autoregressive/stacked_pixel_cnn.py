@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, layout
 from model_specs.autoregressive.windows import Window, stacked_reach
 from model_specs.common.fields import check_positive_int
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 from torch_impl.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
 from torch_impl.autoregressive.resnet import flat_block
 from torch_impl.nn import checks

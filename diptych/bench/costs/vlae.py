@@ -20,7 +20,8 @@ from diptych.bench.costs.layers import (
 from diptych.bench.costs.part import ADAM, Part, Work, elementwise
 from diptych.bench.costs.vlae_pixels import pixels
 from model_specs.autoregressive.flow import made_degrees
-from model_specs.vlae import KERNEL_SIZE, WITH_FLOW, VLAEConfig
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
+from model_specs.vlae import WITH_FLOW, VLAEConfig
 
 
 def work(config: VLAEConfig, batch_size: int) -> Work:
@@ -44,7 +45,7 @@ def work(config: VLAEConfig, batch_size: int) -> Work:
 def _encoder(c: VLAEConfig, N: int) -> list[Part]:
     """Three blocks of stride 2 with flat blocks between them, and three linear layers."""
     full, half, quarter, _ = c.sizes
-    _, first, second, third = c.channels
+    _, first, second, third = c.encoder_maps
     H, Z = c.hidden_dim, c.latent_dim
     return [
         *_down(N, 1, first, full, is_data=True),
@@ -63,7 +64,7 @@ def _encoder(c: VLAEConfig, N: int) -> list[Part]:
 def _decoder(c: VLAEConfig, N: int) -> list[Part]:
     """Two linear layers, and three blocks of stride 2 upwards with flat blocks between them."""
     full, half, quarter, small = c.sizes
-    _, first, second, third = c.channels
+    _, first, second, third = c.encoder_maps
     return [
         *_linear("decoder hidden", N, c.latent_dim, c.hidden_dim),
         elementwise("ELU", N * c.hidden_dim),

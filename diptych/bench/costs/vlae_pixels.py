@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from diptych.bench.costs.layers import Pair, conv2d, weight_normalised
 from diptych.bench.costs.part import Part, elementwise
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, layout
 from model_specs.autoregressive.windows import Window, channel_masks, stacked_reach
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 
 
 def pixels(config: VLAEConfig, N: int) -> list[Part]:
