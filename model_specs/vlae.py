@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
+from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
@@ -201,15 +202,17 @@ class VLAEConfig:
             )
 
     @property
-    def flow(self) -> AutoregressiveFlowConfig:
-        """Config of the flow of the prior or the posterior."""
-        return AutoregressiveFlowConfig(
-            dim=self.code_dim or self.latent_dim,
-            hidden_dim=self.flow_hidden_dim,
-            hidden_layers=self.flow_hidden_layers,
-            steps=self.flow_steps,
-            mean_only=self.flow_mean_only,
-        )
+    def flow(self) -> AutoregressiveFlowConfig | MapFlowConfig:
+        """Config of the flow of the prior or the posterior, over maps if the latent has maps."""
+        options: dict[str, Any] = {
+            "hidden_dim": self.flow_hidden_dim,
+            "hidden_layers": self.flow_hidden_layers,
+            "steps": self.flow_steps,
+            "mean_only": self.flow_mean_only,
+        }
+        if self.latent_maps:
+            return MapFlowConfig(*self.code_shape, **options)
+        return AutoregressiveFlowConfig(self.latent_dim, **options)
 
     @property
     def window(self) -> Window:

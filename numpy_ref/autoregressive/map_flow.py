@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from model_specs.autoregressive.flow import made_degrees
 from model_specs.autoregressive.map_flow import MAP_WINDOW, MapOrder
 from numpy_ref.autoregressive.flow import AffineStep, AutoregressiveFlow, MeanOnlyStep
-from numpy_ref.autoregressive.made_inverse import invert_made
+from numpy_ref.autoregressive.made import invert_made
 from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
 from numpy_ref.nn.functional import ReLU
 from numpy_ref.nn.module import Array, Sequential, Vjp

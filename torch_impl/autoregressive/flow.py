@@ -1,125 +1,26 @@
 """Autoregressive flow, vectorised.   Left panel: numpy_ref/autoregressive/flow.py
 
-Shapes: D dimensions, I inputs and O outputs of a layer, N rows, H hidden units.
-Sources: Germain, Gregor, Murray & Larochelle, "MADE: masked autoencoder for distribution
-estimation" (2015), arXiv 1502.03509; Kingma et al., "Improving variational inference with inverse
-autoregressive flow" (2016), arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016),
-arXiv 1611.02731, section 3.2.
+Shapes: D dimensions; a sample is (..., D).
+Sources: Kingma et al., "Improving variational inference with inverse autoregressive flow" (2016),
+arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, section
+3.2.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
+from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput
 from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.common.key import Key
-from torch_impl.autoregressive.made_inverse import invert_made
+from torch_impl.autoregressive.made import MADE
 from torch_impl.nn import checks
 from torch_impl.nn.init import fan_in_uniform
-from torch_impl.nn.module import Module, as_device, as_dtype
-
-
-class MaskedLinear(nn.Module):
-    """y = x (W * mask)ᵀ + b: each output reads the inputs whose degree is not above its own.
-
-        mask[o, i] = out_degrees[o] >= in_degrees[i]
-
-                     in_degrees  1 2 3
-        out_degrees 1            # . .
-                    2            # # .         # read, . masked
-                    2            # # .
-
-    A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
-    `init` draws them.
-    Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
-    """
-
-    mask: Tensor
-
-    def __init__(
-        self,
-        in_degrees: Sequence[int],
-        out_degrees: Sequence[int],
-        dtype: torch.dtype | str = torch.float64,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__()
-        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
-        self.weight = nn.Parameter(torch.empty(len(out_degrees), len(in_degrees), **factory_kwargs))
-        self.bias = nn.Parameter(torch.empty(len(out_degrees), **factory_kwargs))
-        mask = torch.tensor(out_degrees)[:, None] >= torch.tensor(in_degrees)
-        # no part of the state_dict: it follows from the config
-        self.register_buffer("mask", mask.to(factory_kwargs["device"]), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.mask, self.bias)
-
-
-class MADE(nn.Sequential):
-    """Masked linear layers and ReLUs in turn; output i reads the dimensions before i in `order`.
-
-        y_i = (W_L relu(... relu(W_1 z_<i + b_1)) + b_L)_i
-
-    Shapes: z (..., D) -> y (..., D), or (..., 2 D) if outputs = 2: first outputs, then second.
-    Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
-    """
-
-    order: Tensor
-
-    def __init__(
-        self,
-        order: tuple[int, ...],
-        hidden_dim: int,
-        hidden_layers: int,
-        outputs: int = 1,
-        dtype: torch.dtype | str = torch.float64,
-        device: torch.device | str | None = None,
-    ) -> None:
-        degrees = made_degrees(order, hidden_dim, hidden_layers, outputs)
-        factory_kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
-        *hidden, last = [MaskedLinear(*pair, **factory_kwargs) for pair in pairwise(degrees)]
-        super().__init__(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
-        self._order, self._hidden_degrees = order, degrees[1]
-        # for `invert`, on the device once; no part of the state_dict
-        self.register_buffer("order", torch.tensor(order, device=device), persistent=False)
-
-    @torch.no_grad()
-    def invert(self, eps: Tensor, dimension: Callable[..., Tensor]) -> Tensor:
-        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), one dimension at a time; value only.
-
-        Derivation of the inverse in one pass. y_i depends on z_<i alone, so z_1 follows from eps_1,
-        z_2 from eps_2 and z_1, and so on in `order`. Computing all of y for each of the D
-        dimensions would cost D forward passes. But a hidden unit of degree m depends on the first m
-        dimensions alone, so it has its final value once these are known. With h_l[m] the units of
-        degree m in hidden layer l and h_l[<= m] all units up to that degree, stage m = 0 ... D - 1
-        computes what m known dimensions determine:
-
-            h_1[m] = relu(W_1[m, first m inputs] z_<m + b_1[m])
-            h_l[m] = relu(W_l[m, <= m] h_{l-1}[<= m] + b_l[m])       l = 2 ... L - 1
-            y      = W_L[outputs of the next dimension, <= m] h_{L-1}[<= m] + b_L
-
-        and then z of the next dimension. Every unmasked weight is multiplied once, so that the
-        inverse costs one forward pass. Hidden degrees ascend, so that "<= m" is a slice, which
-        does here what the mask does in `forward`.
-
-        Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
-        """
-        order = self.order
-        first, *layers = [layer for layer in self if isinstance(layer, MaskedLinear)]
-        weights = [first.weight[:, order], *(layer.weight for layer in layers)]
-        biases = [layer.bias[:, None] for layer in (first, *layers)]
-        rows = eps.reshape(-1, len(order)).T[order]
-        z, _ = invert_made(rows, self._order, self._hidden_degrees, weights, biases, dimension)
-        return z[torch.argsort(order)].T.reshape(eps.shape)
+from torch_impl.nn.module import Module
 
 
 def affine(z: Tensor, mu: Tensor, log_sigma: Tensor) -> FlowOutput:
@@ -173,6 +74,10 @@ class MeanOnlyStep(AutoregressiveStep):
         """z_i = eps_i + mu_i(z_<i); value only."""
         return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
 
+    def log_sigma(self, z: Tensor) -> Tensor:
+        """log sigma of each dimension: 0; value only.   (..., D) -> (..., D)"""
+        return torch.zeros_like(z)
+
 
 class AffineStep(AutoregressiveStep):
     """eps_i = (z_i - mu_i(z_<i)) / sigma_i(z_<i);   log |det d eps / dz| = -sum_i log sigma_i.
@@ -193,6 +98,10 @@ class AffineStep(AutoregressiveStep):
         return self.made.invert(
             eps, lambda eps_i, mu_i, log_sigma_i: eps_i * torch.exp(log_sigma_i) + mu_i
         )
+
+    def log_sigma(self, z: Tensor) -> Tensor:
+        """log sigma of each dimension; value only.   (..., D) -> (..., D)"""
+        return self.made(z).to(z.dtype).chunk(2, dim=-1)[1]
 
 
 class AutoregressiveFlow(Module):
@@ -263,3 +172,15 @@ class AutoregressiveFlow(Module):
         for step in reversed(self.steps):
             eps = step.inverse(eps)
         return eps
+
+    @torch.no_grad()
+    def log_slopes(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """eps, and sum_k log |d eps_i / dz_i| of each dimension i, over steps k; values only.
+
+        Over dimensions, the second sums to logdet.   (..., D) -> (..., D) each
+        """
+        slopes = torch.zeros_like(z)
+        for step in self.steps:
+            slopes = slopes - step.log_sigma(z)
+            z = step(z).eps
+        return z, slopes

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from model_specs.autoregressive.flow import made_degrees
 from model_specs.autoregressive.map_flow import MAP_WINDOW, MapOrder
 from torch_impl.autoregressive.flow import AffineStep, AutoregressiveFlow, MeanOnlyStep
-from torch_impl.autoregressive.made_inverse import invert_made
+from torch_impl.autoregressive.made import invert_made
 from torch_impl.autoregressive.pixel_cnn import MaskedConv2d
 
 
