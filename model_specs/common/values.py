@@ -12,7 +12,6 @@ import math
 
 from model_specs.common.fields import exact
 
-HIGHEST_LEVEL = 255
 LEVEL_TOLERANCE = 1e-3
 """Distance of 255 x from an integer with which x still is a level: float32 rounds by 2e-5."""
 
