@@ -19,7 +19,7 @@ from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
 from numpy_ref.autoregressive.ancestral import Progress, sample_pixels
 from numpy_ref.autoregressive.gated_pixel_cnn import GatedPixelCNN
-from numpy_ref.autoregressive.latents import make_free_bits, make_latent
+from numpy_ref.autoregressive.latents import kl_per_map, make_free_bits, make_latent
 from numpy_ref.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN
 from numpy_ref.autoregressive.resnet import make_networks
 from numpy_ref.autoregressive.stacked_pixel_cnn import StackedPixelCNN
@@ -151,6 +151,20 @@ class VLAE(Module):
             encode_vjp(dmu + dmu_z, dlogvar + dlogvar_z)
 
         return VLAELoss(recon + kl_penalty, recon, share * kl.sum()), backward
+
+    def kl_of_maps(self, x: Array, noise: VLAENoise) -> Array:
+        """The KL term of each latent map, averaged over the batch, nats; value only.
+
+        They sum to the KL term of `loss`; see `kl_terms` of the latent.
+        Shapes: x (N, C, H, W), noise.eps (N, Z) -> (latent_maps).
+        Raises: ValueError as `loss` does, and for a latent that has no maps.
+        """
+        check_positive_int("latent_maps", self.config.latent_maps)
+        (mu, logvar), _ = self.encode(x)
+        self._check_noise(noise, (len(x), self.code_dim))
+        z, _ = self.reparameterize(mu, logvar, noise.eps)
+        kl = self.latent.kl_terms(mu, logvar, z, noise.eps)
+        return kl_per_map(kl, self.config.latent_maps)
 
     def log_weight(self, x: Array, noise: VLAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.

@@ -18,7 +18,7 @@ from model_specs.common.key import Key
 from model_specs.vlae import VLAEConfig, VLAELoss, VLAENoise
 from torch_impl.autoregressive.ancestral import Progress, sample_pixels
 from torch_impl.autoregressive.gated_pixel_cnn import GatedPixelCNN
-from torch_impl.autoregressive.latents import make_free_bits, make_latent
+from torch_impl.autoregressive.latents import kl_per_map, make_free_bits, make_latent
 from torch_impl.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN
 from torch_impl.autoregressive.resnet import make_networks
 from torch_impl.autoregressive.stacked_pixel_cnn import StackedPixelCNN
@@ -141,6 +141,21 @@ class VLAE(Module):
 
         recon = nll.sum() / len(x)
         return VLAELoss(recon + kl_penalty, recon, kl.sum() / len(x))
+
+    @torch.no_grad()
+    def kl_of_maps(self, x: Tensor, noise: VLAENoise) -> Tensor:
+        """The KL term of each latent map, averaged over the batch, nats; value only.
+
+        They sum to the KL term of `loss`; see `kl_terms` of the latent.
+        Shapes: x (N, C, H, W), noise.eps (N, Z) -> (latent_maps).
+        Raises: ValueError as `loss` does, and for a latent that has no maps.
+        """
+        check_positive_int("latent_maps", self.config.latent_maps)
+        mu, logvar = self.encode(x)
+        self._check_noise(noise, (len(x), self.code_dim))
+        z = self.reparameterize(mu, logvar, noise.eps)
+        kl = self.latent.kl_terms(mu, logvar, z, noise.eps)
+        return kl_per_map(kl, self.config.latent_maps)
 
     @torch.no_grad()
     def log_weight(self, x: Tensor, noise: VLAENoise) -> Tensor:

@@ -119,7 +119,7 @@ def _traits(config: VLAEConfig) -> Traits:
         pixels_in_turn=0 if c.context == "none" else c.height * c.width,
         draws_reconstructions=True,
         uniform=math.prod(c.example_shape) * math.log(levels),
-        bits_per_dim=c.likelihood == MIXTURE,
+        latent_maps=c.latent_maps,
         memory=_memory(c),
     )
 
@@ -140,10 +140,13 @@ def _memory(config: VLAEConfig) -> Memory:
 
 def _values(config: VLAEConfig) -> dict[str, ValueFunction]:
     """The code of a sample and the bound; pixels are drawn in turn, so they are draws."""
-    return {
+    functions: dict[str, ValueFunction] = {
         "generate": lambda model, x, noise, key: model.latent.generate(noise.eps),
         "log_weight": autoencoders.log_weight,
     }
+    if config.latent_maps:
+        functions["kl_of_maps"] = lambda model, x, noise, key: model.kl_of_maps(x, noise)
+    return functions
 
 
 def _draws(config: VLAEConfig) -> dict[str, ValueFunction]:
