@@ -10,29 +10,28 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
+from model_specs.autoregressive.free_bits import FREE_BITS
+from model_specs.autoregressive.kinds import (
+    BERNOULLI,
+    CONTEXT_CHANNELS,
+    CONTEXTS,
+    LATENTS,
+    LIKELIHOODS,
+    MIXTURE,
+    SPLIT,
+    WITH_FLOW,
+    WITH_LATENT,
+    WITH_MASKS,
+    WITH_PIXELS,
+    WITH_WINDOW,
+)
+from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
+from model_specs.autoregressive.vlae_checks import check_latent, check_likelihood, check_window
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
-
-LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
-WITH_LATENT, WITH_FLOW = LATENTS[1:], LATENTS[2:]
-CONTEXTS = ("none", "local", "raster", "stacks", "gated")
-WITH_PIXELS, WITH_MASKS, WITH_WINDOW = CONTEXTS[1:], CONTEXTS[:-1], ("local", "gated")
-"""The contexts that read pixels; those of masked layers; those of a window A x B."""
-BERNOULLI, MIXTURE = LIKELIHOODS = ("bernoulli", "discretized_logistic_mixture")
-CHANNELS = (1, 3)
-"""An image is grey or has the channels red, green and blue."""
-CONTEXT_CHANNELS = ("all", "grey")
-FREE_BITS = ("none", "total", "latent", "soft")
-SPLIT = {kind: ("gaussian",) if kind == "latent" else WITH_LATENT for kind in FREE_BITS}
-"""The latents on which each kind of free bits has an effect. The KL of a flow has no parts by
-dimension."""
-MAX_STRIDES = 4
-
-GAMMA_STEP, GAMMA_MIN, SOFT_MARGIN = 1.1, 1e-3, 1.05
-"""Soft free bits: the factor by which gamma changes, its minimum, and the KL / lambda above which
-it grows."""
+from model_specs.common.levels import mixture_outputs
 
 
 @dataclass(frozen=True)
@@ -138,78 +137,30 @@ class VLAEConfig:
         for name in ("decoder_maps", "decoder_blocks", "masked_layers", "components"):
             check_positive_int(name, getattr(self, name))
         check_choice("latent", self.latent, LATENTS)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
         check_choice("context", self.context, CONTEXTS)
         check_choice("context_channels", self.context_channels, CONTEXT_CHANNELS)
         check_choice("free_bits_of", self.free_bits_of, FREE_BITS)
         check_real("free_bits", self.free_bits, above=0, inclusive=True)
         if not isinstance(self.tied, bool):
             raise ValueError(f"tied: got {self.tied!r}, takes True or False")
-        self._check_likelihood()
-        self._check_latent()
-        self._check_window()
+        check_likelihood(self)
+        check_latent(self)
+        check_window(self)
         check_effects(self)
 
-    def _check_likelihood(self) -> None:
-        """Raise ValueError for impossible channels, or a likelihood that does not take them."""
-        if type(self.channels) is not int or self.channels not in CHANNELS:
-            raise ValueError(f"channels: got {self.channels!r}, takes 1 (grey) or 3 (colour)")
-        check_choice("likelihood", self.likelihood, LIKELIHOODS)
-        if self.likelihood == BERNOULLI and self.channels != 1:
-            raise ValueError(
-                f"likelihood: got {BERNOULLI!r} with channels {self.channels}, takes {MIXTURE!r}"
-            )
-
-    def _check_latent(self) -> None:
-        """Raise ValueError for impossible strides, latent maps or flows."""
-        if type(self.strides) is not int or not 1 <= self.strides <= MAX_STRIDES:
-            raise ValueError(f"strides: got {self.strides!r}, takes an int from 1 to {MAX_STRIDES}")
-        if type(self.latent_maps) is not int or self.latent_maps < 0:
-            raise ValueError(f"latent_maps: got {self.latent_maps!r}, takes an int >= 0")
-        if self.latent_maps and (1, 1) in self.sizes[:-1]:
-            size, limit = f"images of {self.height} x {self.width}", self.sizes.index((1, 1))
-            takes = f"{limit} at most" if limit else "images of more than one pixel"
-            raise ValueError(
-                f"strides: got {self.strides} for latent maps of {size}, takes {takes}"
-            )
-        try:
-            _ = self.flow
-        except ValueError as error:
-            raise ValueError(f"flow_{error}") from None
-
-    def _check_window(self) -> None:
-        """Raise ValueError for a window without a pixel, or without one inside the image."""
-        if self.latent == self.context == "none":
-            raise ValueError(
-                "context: got 'none' with latent 'none', takes a context that reads pixels"
-            )
-        if self.window_width != 0 or type(self.window_width) is not int or self.context != "gated":
-            check_positive_int("window_width", self.window_width)
-        if type(self.window_rows) is not int or self.window_rows < 0:
-            raise ValueError(f"window_rows: got {self.window_rows!r}, takes an int >= 0")
-        H, W = self.height, self.width
-        if self.context in WITH_WINDOW:  # a window of thousands of pixels takes minutes to build
-            for name, limit in (("window_width", 2 * W), ("window_rows", H)):
-                if (value := getattr(self, name)) > limit:
-                    size = f"images of {H} x {W}"
-                    raise ValueError(f"{name}: got {value} for {size}, takes {limit} at most")
-        if self.context == "none":
-            return
-        if not any(-i < H and abs(j) < W for i, j in self.window.read_offsets("A")):
-            raise ValueError(
-                f"context: got {self._context} for images of {H} x {W}, takes a window with "
-                "at least one pixel inside the image"
-            )
-
     @property
-    def flow(self) -> AutoregressiveFlowConfig:
-        """Config of the flow of the prior or the posterior."""
-        return AutoregressiveFlowConfig(
-            dim=self.code_dim or self.latent_dim,
-            hidden_dim=self.flow_hidden_dim,
-            hidden_layers=self.flow_hidden_layers,
-            steps=self.flow_steps,
-            mean_only=self.flow_mean_only,
-        )
+    def flow(self) -> AutoregressiveFlowConfig | MapFlowConfig:
+        """Config of the flow of the prior or the posterior, over maps if the latent has maps."""
+        options: dict[str, Any] = {
+            "hidden_dim": self.flow_hidden_dim,
+            "hidden_layers": self.flow_hidden_layers,
+            "steps": self.flow_steps,
+            "mean_only": self.flow_mean_only,
+        }
+        if self.latent_maps:
+            return MapFlowConfig(*self.code_shape, **options)
+        return AutoregressiveFlowConfig(self.latent_dim, **options)
 
     @property
     def window(self) -> Window:
@@ -258,12 +209,24 @@ class VLAEConfig:
         return math.prod(self.code_shape) if self.latent_maps else self.latent_dim
 
     @property
+    def outputs(self) -> int:
+        """Parameters of p(x_i | .) of a pixel: one logit, or those of the mixture."""
+        bernoulli = self.likelihood == BERNOULLI
+        return 1 if bernoulli else mixture_outputs(self.channels, self.components)
+
+    @property
+    def draws(self) -> int:
+        """Uniform numbers that draw a pixel: one; for the mixture one more, for the component."""
+        return 1 if self.likelihood == BERNOULLI else 1 + self.channels
+
+    @property
     def free_nats(self) -> float:
         """lambda, in nats per image."""
         return self.free_bits * math.prod(self.example_shape)
 
     @property
-    def _context(self) -> str:
+    def context_name(self) -> str:
+        """The context with its window, for titles and messages."""
         A, B = self.window_width, self.window_rows
         window = f" {A} x {B}" if self.context in WITH_WINDOW and A else ""
         return self.context + window

@@ -56,7 +56,7 @@ PLANS = (
     Plan(
         "How is a flow inverted?",
         "Masks that leave a triangular Jacobian, its determinant, and one pass for each dimension.",
-        "autoregressive/flow nn/weight_norm",
+        "autoregressive/made autoregressive/flow autoregressive/map_flow nn/weight_norm",
         "06",
     ),
     Plan(

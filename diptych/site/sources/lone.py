@@ -192,7 +192,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             },
         },
     },
-    "autoregressive/flow": {
+    "autoregressive/made": {
         "left": {
             "MADE.invert": {"order = np.array(self._order)": ORDER},
         },
