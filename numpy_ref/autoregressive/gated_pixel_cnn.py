@@ -89,6 +89,11 @@ class ShiftedConv2d(WNConv2d):
         return y, vjp
 
 
+def output_or_zero(layer: Module | None, x: Array) -> tuple[Any, Vjp]:
+    """layer(x), or 0 if the model has no such layer. Any shape."""
+    return (0.0, lambda dy: np.zeros_like(x)) if layer is None else layer(x)
+
+
 class GatedInput(Module):
     """The first layer: v reads the rows above in the image, h the pixels to the left and v.
 
@@ -107,27 +112,23 @@ class GatedInput(Module):
 
     def forward(self, image: Array) -> tuple[tuple[Array, Array], Vjp]:
         v, vertical_vjp = self.vertical(image)
-        h, link_vjp = self.link(v)
-        horizontal_vjp: Any = None
-        if self.horizontal is not None:
-            row, horizontal_vjp = self.horizontal(image)
-            h = h + row
+        link, link_vjp = self.link(v)
+        row, row_vjp = output_or_zero(self.horizontal, image)
 
         def vjp(dv: Array, dh: Array) -> Array:
-            dimage = vertical_vjp(dv + link_vjp(dh))
-            return dimage if horizontal_vjp is None else dimage + horizontal_vjp(dh)
+            return vertical_vjp(dv + link_vjp(dh)) + row_vjp(dh)
 
-        return (v, h), vjp
+        return (v, row + link), vjp
 
 
 class GatedResidual(Module):
     """A gated residual block of one stack.
 
-        y = x + a sigmoid(b),   [a, b] = gates(f(conv(f(x)) + link(f(above)))) + context(maps)
+        y = x + a sigmoid(b),   [a, b] = gates(f(conv(f(x)) + link)) + context(maps)
 
-    with f = `concat_elu`. The vertical stack has no `above`; for the horizontal one it is v. The
-    maps condition the block at the pixel itself.
-    Shapes: x, above and y (N, F, H, W), maps (N, M, H, W).
+    with f = `concat_elu`. The link is None in the vertical stack; in the horizontal one it comes
+    from v. The maps condition the block at the pixel itself.
+    Shapes: x, link and y (N, F, H, W), maps (N, M, H, W).
     Source: Salimans et al. (2017), `gated_resnet` of their code.
     """
 
@@ -137,61 +138,51 @@ class GatedResidual(Module):
         context_maps: int,
         kernel_size: tuple[int, int],
         padding: tuple[int, int],
-        *,
-        linked: bool,
         **factory_kwargs: Any,
     ) -> None:
         double = 2 * features
         conv: Any = partial(WNConv2d, kernel_size=1, **factory_kwargs)
         self.conv = ShiftedConv2d(double, features, kernel_size, padding=padding, **factory_kwargs)
-        self.link = conv(double, features, bias=False) if linked else None
         self.gates = conv(double, double)
         self.context = conv(context_maps, double, bias=False) if context_maps else None
 
-    def forward(self, x: Array, maps: Array, above: Array | None = None) -> tuple[Array, Vjp]:
-        f, f_vjp = concat_elu(x)
-        c, conv_vjp = self.conv(f)
-        link_vjp: Any = None
-        if self.link is not None:
-            f_above, f_above_vjp = concat_elu(above)
-            linked, link_vjp = self.link(f_above)
-            c = c + linked
-        f_c, f_c_vjp = concat_elu(c)
-        gates, gates_vjp = self.gates(f_c)
-        context_vjp: Any = None
-        if self.context is not None:
-            conditions, context_vjp = self.context(maps)
-            gates = gates + conditions
-        y, gate_vjp = gate(gates)
+    def forward(self, x: Array, maps: Array, link: Array | None) -> tuple[Array, Vjp]:
+        e, e_vjp = concat_elu(x)
+        c, conv_vjp = self.conv(e)
+        e_c, e_c_vjp = concat_elu(c if link is None else c + link)
+        gates, gates_vjp = self.gates(e_c)
+        context, context_vjp = output_or_zero(self.context, maps)
+        y, gate_vjp = gate(gates + context)
 
-        def vjp(dy: Array) -> tuple[Array, ...]:
+        def vjp(dy: Array) -> tuple[Array, Array, Array]:
             dgates = gate_vjp(dy)
-            dmaps = np.zeros_like(maps) if context_vjp is None else context_vjp(dgates)
-            dc = f_c_vjp(gates_vjp(dgates))
-            dx = dy + f_vjp(conv_vjp(dc))
-            return (dx, dmaps) if link_vjp is None else (dx, dmaps, f_above_vjp(link_vjp(dc)))
+            dc = e_c_vjp(gates_vjp(dgates))
+            return dy + e_vjp(conv_vjp(dc)), context_vjp(dgates), dc
 
         return x + y, vjp
 
 
 class GatedBlock(Module):
-    """v' = vertical(v, maps), h' = horizontal(h, maps, v'): a residual block in each stack."""
+    """v' = vertical(v, maps), h' = horizontal(h, maps, link(concat_elu(v')))."""
 
     def __init__(
         self, features: int, context_maps: int, reach: Reach, **factory_kwargs: Any
     ) -> None:
         block: Any = partial(GatedResidual, features, context_maps, **factory_kwargs)
         up, left, right, before = reach
-        self.vertical = block((up + 1, left + 1 + right), (up, left), linked=False)
-        self.horizontal = block((1, before + 1), (0, before), linked=True)
+        self.vertical = block((up + 1, left + 1 + right), (up, left))
+        self.link = WNConv2d(2 * features, features, 1, bias=False, **factory_kwargs)
+        self.horizontal = block((1, before + 1), (0, before))
 
     def forward(self, v: Array, h: Array, maps: Array) -> tuple[tuple[Array, Array], Vjp]:
-        v, vertical_vjp = self.vertical(v, maps)
-        h, horizontal_vjp = self.horizontal(h, maps, v)
+        v, vertical_vjp = self.vertical(v, maps, None)
+        e, e_vjp = concat_elu(v)
+        link, link_vjp = self.link(e)
+        h, horizontal_vjp = self.horizontal(h, maps, link)
 
         def vjp(dv: Array, dh: Array) -> tuple[Array, Array, Array]:
-            dh, dmaps_h, dv_h = horizontal_vjp(dh)
-            dv, dmaps_v = vertical_vjp(dv + dv_h)
+            dh, dmaps_h, dlink = horizontal_vjp(dh)
+            dv, dmaps_v, _ = vertical_vjp(dv + e_vjp(link_vjp(dlink)))
             return dv, dh, dmaps_v + dmaps_h
 
         return (v, h), vjp

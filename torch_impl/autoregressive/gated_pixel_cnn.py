@@ -64,6 +64,11 @@ class ShiftedConv2d(WNConv2d):
         return whole[:, :, :H, :W]  # what the padding below and to the right adds is dropped
 
 
+def output_or_zero(layer: nn.Module | None, x: Tensor) -> Any:
+    """layer(x), or 0 if the model has no such layer. Any shape."""
+    return 0.0 if layer is None else layer(x)
+
+
 class GatedInput(nn.Module):
     """The first layer: v reads the rows above in the image, h the pixels to the left and v.
 
@@ -83,21 +88,19 @@ class GatedInput(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         v = self.vertical(image)
-        h = self.link(v)
-        if self.horizontal is not None:
-            row = self.horizontal(image)
-            h = h + row
-        return v, h
+        link = self.link(v)
+        row = output_or_zero(self.horizontal, image)
+        return v, row + link
 
 
 class GatedResidual(nn.Module):
     """A gated residual block of one stack.
 
-        y = x + a sigmoid(b),   [a, b] = gates(f(conv(f(x)) + link(f(above)))) + context(maps)
+        y = x + a sigmoid(b),   [a, b] = gates(f(conv(f(x)) + link)) + context(maps)
 
-    with f = `concat_elu`. The vertical stack has no `above`; for the horizontal one it is v. The
-    maps condition the block at the pixel itself.
-    Shapes: x, above and y (N, F, H, W), maps (N, M, H, W).
+    with f = `concat_elu`. The link is None in the vertical stack; in the horizontal one it comes
+    from v. The maps condition the block at the pixel itself.
+    Shapes: x, link and y (N, F, H, W), maps (N, M, H, W).
     Source: Salimans et al. (2017), `gated_resnet` of their code.
     """
 
@@ -107,36 +110,27 @@ class GatedResidual(nn.Module):
         context_maps: int,
         kernel_size: tuple[int, int],
         padding: tuple[int, int],
-        *,
-        linked: bool,
         **factory_kwargs: Any,
     ) -> None:
         super().__init__()
         double = 2 * features
         conv: Any = partial(WNConv2d, kernel_size=1, **factory_kwargs)
         self.conv = ShiftedConv2d(double, features, kernel_size, padding=padding, **factory_kwargs)
-        self.link = conv(double, features, bias=False) if linked else None
         self.gates = conv(double, double)
         self.context = conv(context_maps, double, bias=False) if context_maps else None
 
-    def forward(self, x: Tensor, maps: Tensor, above: Tensor | None = None) -> Tensor:
-        f = concat_elu(x)
-        c = self.conv(f)
-        if self.link is not None:
-            f_above = concat_elu(above)
-            linked = self.link(f_above)
-            c = c + linked
-        f_c = concat_elu(c)
-        gates = self.gates(f_c)
-        if self.context is not None:
-            conditions = self.context(maps)
-            gates = gates + conditions
-        y = gate(gates)
+    def forward(self, x: Tensor, maps: Tensor, link: Tensor | None) -> Tensor:
+        e = concat_elu(x)
+        c = self.conv(e)
+        e_c = concat_elu(c if link is None else c + link)
+        gates = self.gates(e_c)
+        context = output_or_zero(self.context, maps)
+        y = gate(gates + context)
         return x + y
 
 
 class GatedBlock(nn.Module):
-    """v' = vertical(v, maps), h' = horizontal(h, maps, v'): a residual block in each stack."""
+    """v' = vertical(v, maps), h' = horizontal(h, maps, link(concat_elu(v')))."""
 
     def __init__(
         self, features: int, context_maps: int, reach: Reach, **factory_kwargs: Any
@@ -144,12 +138,15 @@ class GatedBlock(nn.Module):
         super().__init__()
         block: Any = partial(GatedResidual, features, context_maps, **factory_kwargs)
         up, left, right, before = reach
-        self.vertical = block((up + 1, left + 1 + right), (up, left), linked=False)
-        self.horizontal = block((1, before + 1), (0, before), linked=True)
+        self.vertical = block((up + 1, left + 1 + right), (up, left))
+        self.link = WNConv2d(2 * features, features, 1, bias=False, **factory_kwargs)
+        self.horizontal = block((1, before + 1), (0, before))
 
     def forward(self, v: Tensor, h: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-        v = self.vertical(v, maps)
-        h = self.horizontal(h, maps, v)
+        v = self.vertical(v, maps, None)
+        e = concat_elu(v)
+        link = self.link(e)
+        h = self.horizontal(h, maps, link)
         return v, h
 
 

@@ -146,7 +146,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "Pair": {"Pair = tuple[int, int]": "numpy_ref/nn/correlation.py has this on the left"}
         },
     },
-    "autoregressive/ancestral": {
+    "autoregressive/pixel_steps": {
         "left": {
             "PixelCache.__init__": {
                 "mask = layer.mask[0]": TAPS,
