@@ -1,7 +1,6 @@
 """The VLAE in colour: parity over its switches, sums of probabilities, samples, and bad input."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ import numpy_ref.nn.optim
 import numpy_ref.nn.random
 import numpy_ref.vlae
 from diptych import parity
+from diptych.data.colour_digits import OFFSETS
 from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
 from model_specs.vlae import MIXTURE, VLAEConfig, VLAENoise
@@ -59,6 +59,17 @@ def loss_and_gradients(model, x, noise):
     return {name: np.array(array) for name, array in (loss._asdict() | model.gradients()).items()}
 
 
+def by_layer(arrays):
+    """Loss terms and gradients, those of one layer's v, g and bias joined to one vector.
+
+    v and g share the gradient of their weight; where g has little of it, that is a difference.
+    """
+    layers = {}
+    for name, array in arrays.items():
+        layers.setdefault(name.rpartition(".")[0] or name, []).append(array.ravel())
+    return {name: np.concatenate(parts) for name, parts in layers.items()}
+
+
 @pytest.mark.parametrize(("pixels", "context", "latent", "maps"), KINDS)
 def test_losses_and_gradients_agree_over_the_switches(pixels, context, latent, maps):
     """Images of 5 x 7 and 3 x 4 pixels, a batch of 3 in training and of 1 in evaluation mode."""
@@ -70,13 +81,10 @@ def test_losses_and_gradients_agree_over_the_switches(pixels, context, latent, m
             x, noise = images(config, size), left.draw_noise(KEY, size)
             ours, theirs = (loss_and_gradients(model, x, noise) for model in (left, right))
             assert ours.keys() == theirs.keys() and {"total", "recon", "kl"} < ours.keys()
-            scale = max(np.abs(array).max() for array in theirs.values())
-            for name, array in ours.items():
-                assert array.shape == theirs[name].shape
-                if np.abs(theirs[name]).max() <= 1e-12 * scale:  # rounding alone, on both panels
-                    assert np.abs(array).max() <= 1e-12 * scale
-                    continue
-                assert normwise(array, theirs[name]) <= 1e-13, (height, size, name)
+            assert {n: a.shape for n, a in ours.items()} == {n: a.shape for n, a in theirs.items()}
+            others = by_layer(theirs)
+            for name, array in by_layer(ours).items():
+                assert normwise(array, others[name]) <= 1e-13, (height, size, name)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -164,7 +172,7 @@ def test_the_kl_of_the_maps_sums_to_the_kl():
 @pytest.mark.parametrize("context", ["local", "raster", "stacks", "gated", "gated raster"])
 def test_the_probabilities_of_all_grey_images_of_two_pixels_sum_to_1(context):
     """65536 images of 1 x 2 pixels and 256 levels, without a latent."""
-    window = {"window_width": 2, "window_rows": 1} if context == "gated" else {}
+    window = {"window_rows": 1} if context in ("local", "gated") else {}
     config = colour_config("levels", context, "none", 0, height=1, width=2, **window)
     left, _ = make_models(config)
     x = np.array([*np.ndindex(256, 256)]).reshape(-1, 1, 1, 2) / 255
@@ -184,25 +192,40 @@ def test_the_probabilities_of_all_binary_images_sum_to_1(context, latent):
     assert np.exp(-nll).sum() == pytest.approx(1, abs=1e-13)
 
 
-@pytest.mark.parametrize("pixels", ["colour", "grey context"])
-@pytest.mark.parametrize("context", ["gated", "gated raster", "local", "none"])
-def test_the_probabilities_of_the_last_blue_value_sum_to_1(pixels, context):
-    """Over its 256 levels p(x) sums to the probability of all other values, which their own pixel
-    alone decides: so the last pixel's sums are equal over any values of its red and green."""
-    if (pixels, context) == ("grey context", "none"):
-        pytest.skip("the factorised decoder has no context")
-    left, _ = make_models(colour_config(pixels, context, "gaussian", 0, height=2, width=2))
-    x = images(left.config, 1).repeat(256, 0)
-    x[:, 2, 1, 1] = np.arange(256) / 255
-    code = numpy_ref.nn.random.normal(KEY, (1, left.code_dim)).repeat(256, 0)
-    params, _ = left.decode(code, x)
-    assert np.ptp(params, axis=0).max() == 0  # no parameter reads the last pixel
-    nll, _ = left.likelihood.nll(params, x)
-    total = np.exp(-nll - math.log(256)).sum()
-    x[:, :2, 1, 1] = 0.2
-    x[:, 2, 1, 1] = np.arange(256) / 255
-    changed, _ = left.likelihood.nll(left.decode(code, x)[0], x)
-    assert total > 0 and np.exp(-changed - math.log(256)).sum() > 0
+# What a pixel depends on
+
+
+@pytest.mark.parametrize(("pixels", "context"), sorted({(p, c) for p, c, *_ in KINDS}))
+def test_a_pixel_depends_on_the_pixels_before_it_alone(pixels, context):
+    """Each pixel is changed in turn: parameters up to it stay equal, and some after it change."""
+    left, _ = make_models(colour_config(pixels, context, "gaussian", 0, height=3, width=4))
+    x, code = images(left.config, 1), np.ones((1, left.code_dim))
+    before, _ = left.decode(code, x)
+    later_change = False
+    for k in range(12):
+        changed = x.copy()
+        changed.reshape(-1, 12)[:, k] = 1 - changed.reshape(-1, 12)[:, k]
+        difference = (left.decode(code, changed)[0] != before).reshape(-1, 12).any(0)
+        assert not difference[: k + 1].any()
+        later_change |= difference.any()
+    assert later_change == (context != "none")
+
+
+@pytest.mark.parametrize("context", [c for c in COLOUR_CONTEXTS if c != "none"])
+def test_a_grey_context_sees_no_colour(context):
+    """A change of colour without luma changes nothing, and every other change of a pixel does."""
+    x = np.full((1, 3, 3, 4), 0.5)
+    for pixels in ("grey context", "colour"):
+        left, _ = make_models(colour_config(pixels, context, "gaussian", 0, height=3, width=4))
+        code = np.ones((1, left.code_dim))
+        before, _ = left.decode(code, x)
+        for offset in OFFSETS:
+            changed = x.copy()
+            changed[0, :, 1, 1] += np.array(offset) / 255
+            difference = np.abs(left.decode(code, changed)[0] - before).max()
+            assert (difference <= 1e-12) == (pixels == "grey context")
+        changed[0, 1, 1, 1] += 0.1
+        assert np.abs(left.decode(code, changed)[0] - before).max() > 1e-6
 
 
 # Bad input
