@@ -17,6 +17,8 @@ import torch_impl.autoregressive.ancestral
 from diptych.parity.measures.rows import normwise
 
 each_decoder = pytest.mark.parametrize("name", DECODERS)
+KINDS = [(n, z) for n in DECODERS for z in ("none", "gaussian") if n != z]
+"""All pairs of a decoder and a latent, but for a model with neither."""
 SAMPLERS = {
     "numpy": (numpy_ref.autoregressive.ancestral.sample_pixels, np),
     "torch": (torch_impl.autoregressive.ancestral.sample_pixels, torch),
@@ -24,14 +26,14 @@ SAMPLERS = {
 
 
 def draw_with(library):
-    """A likelihood of 3 channels with 7 parameters and 4 uniforms: logistic noise of a scale that
-    one parameter selects, rounded to the 256 levels."""
+    """A likelihood of 3 channels by 7 parameters and 4 uniforms: logistic noise of a random scale,
+    rounded to the 256 levels."""
 
     def draw(params, u):
         means = 1 / (1 + library.exp(-params[:, :3]))
-        scale = library.where(u[:, :1] < 1 / (1 + library.exp(-params[:, 3:4])), 0.05, 0.2)
+        scales = 0.2 * u[:, :1] * library.tanh(params[:, 3:4] + params[:, 4:])
         noise = library.log(u[:, 1:]) - library.log(1 - u[:, 1:])
-        x = library.clip(means + scale * noise * library.tanh(1 + params[:, 4:]), 0, 1)
+        x = library.clip(means + scales * noise, 0, 1)
         return library.round(255 * x) / 255, means
 
     return draw
@@ -48,18 +50,15 @@ def drawn_by(panel, decoder, maps, u, progress=None):
     return tuple(a.numpy() for a in result)
 
 
-@pytest.mark.parametrize("latent", ["none", "gaussian"])
 @pytest.mark.parametrize("choice", ["all", "grey"])
-@each_decoder
+@pytest.mark.parametrize(("name", "latent"), KINDS)
 def test_samples_are_those_of_the_naive_loop_on_both_panels(name, choice, latent, rng):
-    if (name, latent) == ("none", "none"):
-        pytest.skip("a decoder that reads neither pixels nor maps")
     config = decoder_config(name, latent=latent, context_channels=choice)
     decoders = make_decoders(config, rng)
     _, maps = decoder_inputs(config, rng, 4)
     u = rng.random((4, 4, 5, 7))
     x, means = naive_images(decoders["numpy"], maps, u, draw_with(np), config.channels)
-    assert len(np.unique(x)) > 100 and (x[0] != x[1]).any()
+    assert len(np.unique(x)) > 60 and (x[0] != x[1]).any()
     for panel, decoder in decoders.items():
         result, result_means = drawn_by(panel, decoder, maps, u)
         assert result.shape == (4, 3, 5, 7) and result.dtype == np.float64

@@ -1,4 +1,4 @@
-"""Pixel decoders of colour: causality over pixels and channels, grey context, parity, any outputs."""
+"""Pixel decoders of colour: causality over pixels and channels, grey context, parity."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,11 @@ from torch import nn
 from diptych import parity
 from model_specs.autoregressive.gated_layers import gated_reaches, gated_receptive_field
 from model_specs.autoregressive.pixel_layers import LUMA
-from model_specs.autoregressive.receptive_field import receptive_field, stacked_receptive_field
+from model_specs.autoregressive.receptive_field import (
+    minkowski_sum,
+    receptive_field,
+    stacked_receptive_field,
+)
 from model_specs.autoregressive.windows import Window
 from numpy_ref.autoregressive import pixel_cnn as left_side
 from torch_impl.autoregressive import pixel_cnn as right_side
@@ -77,18 +81,19 @@ def test_parity_of_the_masked_decoders(name, choice, dtype, rng):
     x, maps = decoder_inputs(config, rng, 3, dtype)
     report = parity.assert_parity(*decoders.values(), (x, maps), allow_unused=name == "none")
     assert params_of(decoders["numpy"], x, maps).shape == (3, OUTPUTS, 5, 7)
-    assert {"last", "first"} <= {row.name for row in report.rows} | {"first"}
+    assert {"last.0", "last.1"} <= {row.name for row in report.rows}
 
 
 @pytest.mark.parametrize("choice", ["all", "grey"])
 @pytest.mark.parametrize("name", ["local 4 x 2", "raster", "stacks"])
 def test_finite_differences_of_the_masked_decoders(name, choice, rng):
+    """A small step, as the curvature of an ELU jumps where its argument changes its sign."""
     config = decoder_config(name, context_channels=choice)
     decoder = make_decoders(config, rng)["numpy"]
     inputs = decoder_inputs(config, rng, 2)
-    result = derivative_errors(decoder, inputs, decoder.named_parameters(), rng)
+    result = derivative_errors(decoder, inputs, decoder.named_parameters(), rng, step=3e-6)
     assert {"[0]", "[1]"} < result.keys()
-    assert max(result.values()) < 1e-8, result
+    assert max(result.values()) < 1e-7, result
 
 
 # Causality
@@ -136,21 +141,15 @@ def test_the_jacobian_of_a_larger_image_is_as_sparse(name, panel, rng):
 
 
 def maps_field(config):
-    """The pixels themselves, and those whose features the blocks after their first one read."""
-    _, *rest = gated_reaches(config.window_width, config.window_rows, config.decoder_blocks)
-    offsets = {(0, 0)}
-    v = h = {(0, 0)}
-    for reach in rest:  # each block reads the maps at the pixel, after its convolution
-        columns = range(-reach.left, reach.right + 1)
-        rows = {(-i, j) for i in range(reach.up + 1) for j in columns}
-        before = {(0, -j) for j in range(reach.before + 1)}
-        v, h = (
-            {(0, 0)} if reach is rest[0] else {(a + i, b + j) for a, b in v for i, j in rows},
-            h if reach is rest[0] else {(a + i, b + j) for a, b in h for i, j in before},
-        )
-        h = h | v
-        offsets |= h
-    return offsets
+    """Offsets of the maps that the parameters see: a block reads them at the pixel itself, and
+    later blocks read its features in their own reach."""
+    _, _, *later = gated_reaches(config.window_width, config.window_rows, config.decoder_blocks)
+    v = h = frozenset({(0, 0)})
+    for up, left, right, before in later:
+        columns = range(-left, right + 1)
+        v = minkowski_sum(v, frozenset((-i, j) for i in range(up + 1) for j in columns))
+        h = minkowski_sum(h, frozenset((0, -j) for j in range(before + 1))) | v
+    return h
 
 
 # Grey context
@@ -161,15 +160,15 @@ def same_luma(rng, count, shape):
     colours = np.empty((count, 3, *shape))
     for i, j in np.ndindex(shape):
         y = rng.uniform(0.4, 0.6)
-        found = []
-        while len(found) < count:
+        pixels = []
+        while len(pixels) < count:
             red, green = rng.random((2, 200))
             blue = (y - LUMA[0] * red - LUMA[1] * green) / LUMA[2]
             pixel = np.stack([red, green, blue], 1)
             grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
             inside = (grey == y) & (blue >= 0) & (blue <= 1)
-            found += list(pixel[inside])
-        colours[:, :, i, j] = found[:count]
+            pixels += list(pixel[inside])
+        colours[:, :, i, j] = pixels[:count]
     return colours
 
 
@@ -183,10 +182,10 @@ def test_a_grey_context_does_not_depend_on_the_chroma(name, panel, rng):
         config = decoder_config(name, context_channels=choice)
         decoder = make_decoders(config, rng)[panel]
         _, maps = decoder_inputs(config, rng, 1)
-        params = params_of(decoder, x, maps)
-        assert (params == params[:1]).all() == (choice == "grey")
-        other = params_of(decoder, 0.9 * x, maps)  # of another luma
-        assert (other != params).any()
+        first, *others = (params_of(decoder, image[None], maps) for image in x)
+        for params in others:
+            assert (params == first).all() == (choice == "grey")
+        assert (params_of(decoder, 0.9 * x[:1], maps) != first).any()  # of another luma
 
 
 @each_panel

@@ -90,10 +90,8 @@ def test_parity_of_a_block(reach, rng):
     assert max(worst.values()) <= 1e-13, max(worst.items(), key=lambda item: item[1])
 
 
-@each_reach
+@pytest.mark.parametrize("reach", [reach for reach in REACHES.values() if reach.up])
 def test_parity_of_the_first_layer(reach, rng):
-    if not reach.up:
-        pytest.skip("the first layer reads rows above")
     for N, H, W in SIZES:
         pair = make_pair(rng, "GatedInput", 4, 3, reach)
         errors = normwise_errors(*pair, (rng.normal(size=(N, 4, H, W)),), rng)
@@ -158,12 +156,13 @@ def test_finite_differences_of_a_block(reach, rng):
 @pytest.mark.parametrize("choice", ["all", "grey"])
 @pytest.mark.parametrize("name", ["gated 1 x 1", "gated 4 x 2", "gated, raster"])
 def test_finite_differences_of_the_decoder(name, choice, rng):
+    """A small step, as the curvature of an ELU jumps where its argument changes its sign."""
     config = decoder_config(name, context_channels=choice)
     decoder = make_decoders(config, rng)["numpy"]
     inputs = decoder_inputs(config, rng, 2)
-    result = derivative_errors(decoder, inputs, decoder.named_parameters(), rng)
+    result = derivative_errors(decoder, inputs, decoder.named_parameters(), rng, step=3e-6)
     assert {"[0]", "[1]"} < result.keys()
-    assert max(result.values()) < 1e-8, result
+    assert max(result.values()) < 1e-7, result
 
 
 @pytest.mark.parametrize("name", ["gated 1 x 1", "gated 4 x 2", "gated, raster"])
