@@ -29,8 +29,11 @@ class MapOrder(NamedTuple):
     """
 
     channels: int
+    """The code has C = channels maps."""
     height: int
+    """Each map has h = height rows."""
     width: int
+    """Each map has w = width columns."""
     backwards: bool = False
     """If True, the order is reversed: the last channel of the last pixel is first."""
 

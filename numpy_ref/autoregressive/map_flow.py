@@ -2,7 +2,8 @@
 
 It is the flow of flow.py with masked convolutions in place of masked linear layers. Codes are flat,
 so that it has the same interface.
-Shapes: D = C h w dimensions, C maps of h x w pixels; N rows; a layer has I input and O output maps.
+Shapes: D = C h w dimensions, C maps of h x w pixels; N rows; a layer has I input and O output maps
+and a kernel of kH x kW pixels.
 Sources: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; van den Oord et al.,
 "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Germain et al. (2015), arXiv 1502.03509.
 """
