@@ -3,9 +3,9 @@
 The vertical stack v reads the rows above a pixel, the horizontal stack h the pixels to its left in
 its own row, and in every layer v at the pixel itself. For the window 4 x 2:
 
-    v:  # # # .      h, layer 1:  # # # .      h, layer 2:  # # # #
-        # # # .                   # # # .                   # # # #
-        . @ . .                   # @ . .                   # # @ .
+    v:  . # # # .    h, layer 1:  . # # # .    h, layer 2:  # # # # .
+        . # # # .                 . # # # .                 # # # # .
+        . . @ . .                 . # @ . .                 # # @ . .
 
 The block of an even width lies one column further to the left: layer 2 reads layer 1 of the pixel
 before, and with it the v of that pixel.

@@ -108,7 +108,7 @@ class GatedInput(Module):
         up, left, right, before = reach
         self.vertical = conv((up, left + 1 + right), padding=(up, left))
         self.horizontal = conv((1, before), padding=(0, before)) if before else None
-        self.link = WNConv2d(maps, maps, 1, bias=False, **factory_kwargs)
+        self.link = WNConv2d(maps, maps, 1, **factory_kwargs)
 
     def forward(self, image: Array) -> tuple[tuple[Array, Array], Vjp]:
         v, vertical_vjp = self.vertical(image)
@@ -144,7 +144,7 @@ class GatedResidual(Module):
         conv: Any = partial(WNConv2d, kernel_size=1, **factory_kwargs)
         self.conv = ShiftedConv2d(double, features, kernel_size, padding=padding, **factory_kwargs)
         self.gates = conv(double, double)
-        self.context = conv(context_maps, double, bias=False) if context_maps else None
+        self.context = conv(context_maps, double) if context_maps else None
 
     def forward(self, x: Array, maps: Array, link: Array | None) -> tuple[Array, Vjp]:
         e, e_vjp = concat_elu(x)
@@ -171,7 +171,7 @@ class GatedBlock(Module):
         block: Any = partial(GatedResidual, features, context_maps, **factory_kwargs)
         up, left, right, before = reach
         self.vertical = block((up + 1, left + 1 + right), (up, left))
-        self.link = WNConv2d(2 * features, features, 1, bias=False, **factory_kwargs)
+        self.link = WNConv2d(2 * features, features, 1, **factory_kwargs)
         self.horizontal = block((1, before + 1), (0, before))
 
     def forward(self, v: Array, h: Array, maps: Array) -> tuple[tuple[Array, Array], Vjp]:

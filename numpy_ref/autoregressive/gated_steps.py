@@ -74,6 +74,19 @@ class ShiftedPixels:
         return pixels.reshape(len(pixels), -1) @ self._taps + self._bias
 
 
+class Pointwise:
+    """A 1 x 1 convolution of a row (N, I, W) or of a pixel (N, I)."""
+
+    def __init__(self, layer: WNConv2d) -> None:
+        self._weight, self._bias = layer.weight()[0][:, :, 0, 0], layer.bias.data
+
+    def row(self, x: Array) -> Array:
+        return self._weight @ x + self._bias[:, None]
+
+    def pixel(self, x: Array) -> Array:
+        return x @ self._weight.T + self._bias
+
+
 class Gates:
     """y = x + a sigmoid(b), [a, b] = gates(f(c)) + context(maps), of a GatedResidual.
 
@@ -81,19 +94,19 @@ class Gates:
     """
 
     def __init__(self, block: GatedResidual, maps: Array) -> None:
-        N, _, H, W = maps.shape
-        self._weight, bias = _matrix(block.gates), block.gates.bias.data[:, None, None]
-        self._offset = np.broadcast_to(bias, (N, len(bias), H, W))
-        if block.context is not None:
-            conditions, _ = block.context(maps)
-            self._offset = self._offset + conditions
+        self._gates = Pointwise(block.gates)
+        self._context: Any = None if block.context is None else block.context(maps)[0]
 
     def row(self, x: Array, c: Array, i: int) -> Array:
-        gates = self._weight @ concat_elu(c)[0] + self._offset[:, :, i]
+        gates = self._gates.row(concat_elu(c)[0])
+        if self._context is not None:
+            gates = gates + self._context[:, :, i]
         return x + gate(gates)[0]
 
     def pixel(self, x: Array, c: Array, i: int, j: int) -> Array:
-        gates = concat_elu(c)[0] @ self._weight.T + self._offset[:, :, i, j]
+        gates = self._gates.pixel(concat_elu(c)[0])
+        if self._context is not None:
+            gates = gates + self._context[:, :, i, j]
         return x + gate(gates)[0]
 
 
@@ -106,12 +119,12 @@ class GatedBlockSteps:
         self._vertical_gates = Gates(block.vertical, maps)
         self._horizontal = ShiftedPixels(block.horizontal.conv, (N, H, W))
         self._horizontal_gates = Gates(block.horizontal, maps)
-        self._link = _matrix(block.link)
+        self._link = Pointwise(block.link)
 
     def step_row(self, v: Array, i: int) -> Array:
         self._vertical.store(concat_elu(v)[0], i)
         v = self._vertical_gates.row(v, self._vertical.convolve(i), i)
-        self._row = self._link @ concat_elu(v)[0]
+        self._row = self._link.row(concat_elu(v)[0])
         return v
 
     def step(self, h: Array, i: int, j: int) -> Array:
@@ -132,14 +145,14 @@ class GatedSteps:
         self._horizontal: Any = None
         if first.horizontal is not None:
             self._horizontal = ShiftedPixels(first.horizontal, (N, H, W))
-        self._link = _matrix(first.link)
+        self._link = Pointwise(first.link)
         self._blocks = [GatedBlockSteps(block, maps) for block in decoder.body]
-        self._last, self._bias = _matrix(last), last.bias.data
+        self._last = Pointwise(last)
 
     def start_row(self, i: int) -> None:
         """Compute row i of v in each layer, from the rows stored so far."""
         v = self._vertical.convolve(i)
-        self._row = self._link @ v
+        self._row = self._link.row(v)
         for block in self._blocks:
             v = block.step_row(v, i)
 
@@ -150,7 +163,7 @@ class GatedSteps:
             h = h + self._horizontal.convolve(j)
         for block in self._blocks:
             h = block.step(h, i, j)
-        return elu(h)[0] @ self._last.T + self._bias
+        return self._last.pixel(elu(h)[0])
 
     def store(self, x: Array, i: int, j: int) -> None:
         """Store x (N, C) as pixel (i, j) of the image."""
@@ -158,8 +171,3 @@ class GatedSteps:
         self._vertical.store(pixels, i, j)
         if self._horizontal is not None:
             self._horizontal.store(pixels, j)
-
-
-def _matrix(layer: WNConv2d) -> Array:
-    """The weight (O, I) of a 1 x 1 convolution."""
-    return layer.weight()[0][:, :, 0, 0]

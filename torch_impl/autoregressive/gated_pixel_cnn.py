@@ -84,7 +84,7 @@ class GatedInput(nn.Module):
         up, left, right, before = reach
         self.vertical = conv((up, left + 1 + right), padding=(up, left))
         self.horizontal = conv((1, before), padding=(0, before)) if before else None
-        self.link = WNConv2d(maps, maps, 1, bias=False, **factory_kwargs)
+        self.link = WNConv2d(maps, maps, 1, **factory_kwargs)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         v = self.vertical(image)
@@ -117,7 +117,7 @@ class GatedResidual(nn.Module):
         conv: Any = partial(WNConv2d, kernel_size=1, **factory_kwargs)
         self.conv = ShiftedConv2d(double, features, kernel_size, padding=padding, **factory_kwargs)
         self.gates = conv(double, double)
-        self.context = conv(context_maps, double, bias=False) if context_maps else None
+        self.context = conv(context_maps, double) if context_maps else None
 
     def forward(self, x: Tensor, maps: Tensor, link: Tensor | None) -> Tensor:
         e = concat_elu(x)
@@ -139,7 +139,7 @@ class GatedBlock(nn.Module):
         block: Any = partial(GatedResidual, features, context_maps, **factory_kwargs)
         up, left, right, before = reach
         self.vertical = block((up + 1, left + 1 + right), (up, left))
-        self.link = WNConv2d(2 * features, features, 1, bias=False, **factory_kwargs)
+        self.link = WNConv2d(2 * features, features, 1, **factory_kwargs)
         self.horizontal = block((1, before + 1), (0, before))
 
     def forward(self, v: Tensor, h: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,19 @@ class ShiftedPixels:
         return pixels.reshape(len(pixels), -1) @ self._taps + self._bias
 
 
+class Pointwise:
+    """A 1 x 1 convolution of a row (N, I, W) or of a pixel (N, I)."""
+
+    def __init__(self, layer: WNConv2d) -> None:
+        self._weight, self._bias = layer.weight()[:, :, 0, 0], layer.bias
+
+    def row(self, x: Tensor) -> Tensor:
+        return self._weight @ x + self._bias[:, None]
+
+    def pixel(self, x: Tensor) -> Tensor:
+        return x @ self._weight.T + self._bias
+
+
 class Gates:
     """y = x + a sigmoid(b), [a, b] = gates(f(c)) + context(maps), of a GatedResidual.
 
@@ -79,19 +92,19 @@ class Gates:
     """
 
     def __init__(self, block: GatedResidual, maps: Tensor) -> None:
-        N, _, H, W = maps.shape
-        self._weight, bias = _matrix(block.gates), block.gates.bias[:, None, None]
-        self._offset = bias.expand(N, len(bias), H, W)
-        if block.context is not None:
-            conditions = block.context(maps)
-            self._offset = self._offset + conditions
+        self._gates = Pointwise(block.gates)
+        self._context: Any = None if block.context is None else block.context(maps)
 
     def row(self, x: Tensor, c: Tensor, i: int) -> Tensor:
-        gates = self._weight @ concat_elu(c) + self._offset[:, :, i]
+        gates = self._gates.row(concat_elu(c))
+        if self._context is not None:
+            gates = gates + self._context[:, :, i]
         return x + gate(gates)
 
     def pixel(self, x: Tensor, c: Tensor, i: int, j: int) -> Tensor:
-        gates = concat_elu(c) @ self._weight.T + self._offset[:, :, i, j]
+        gates = self._gates.pixel(concat_elu(c))
+        if self._context is not None:
+            gates = gates + self._context[:, :, i, j]
         return x + gate(gates)
 
 
@@ -104,12 +117,12 @@ class GatedBlockSteps:
         self._vertical_gates = Gates(block.vertical, maps)
         self._horizontal = ShiftedPixels(block.horizontal.conv, (N, H, W))
         self._horizontal_gates = Gates(block.horizontal, maps)
-        self._link = _matrix(block.link)
+        self._link = Pointwise(block.link)
 
     def step_row(self, v: Tensor, i: int) -> Tensor:
         self._vertical.store(concat_elu(v), i)
         v = self._vertical_gates.row(v, self._vertical.convolve(i), i)
-        self._row = self._link @ concat_elu(v)
+        self._row = self._link.row(concat_elu(v))
         return v
 
     def step(self, h: Tensor, i: int, j: int) -> Tensor:
@@ -130,14 +143,14 @@ class GatedSteps:
         self._horizontal: Any = None
         if first.horizontal is not None:
             self._horizontal = ShiftedPixels(first.horizontal, (N, H, W))
-        self._link = _matrix(first.link)
+        self._link = Pointwise(first.link)
         self._blocks = [GatedBlockSteps(block, maps) for block in decoder.body]
-        self._last, self._bias = _matrix(last), last.bias
+        self._last = Pointwise(last)
 
     def start_row(self, i: int) -> None:
         """Compute row i of v in each layer, from the rows stored so far."""
         v = self._vertical.convolve(i)
-        self._row = self._link @ v
+        self._row = self._link.row(v)
         for block in self._blocks:
             v = block.step_row(v, i)
 
@@ -148,7 +161,7 @@ class GatedSteps:
             h = h + self._horizontal.convolve(j)
         for block in self._blocks:
             h = block.step(h, i, j)
-        return F.elu(h) @ self._last.T + self._bias
+        return self._last.pixel(F.elu(h))
 
     def store(self, x: Tensor, i: int, j: int) -> None:
         """Store x (N, C) as pixel (i, j) of the image."""
@@ -156,8 +169,3 @@ class GatedSteps:
         self._vertical.store(pixels, i, j)
         if self._horizontal is not None:
             self._horizontal.store(pixels, j)
-
-
-def _matrix(layer: WNConv2d) -> Tensor:
-    """The weight (O, I) of a 1 x 1 convolution."""
-    return layer.weight()[:, :, 0, 0]
