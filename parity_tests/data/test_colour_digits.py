@@ -139,5 +139,5 @@ def test_data_that_do_not_fit_the_model_are_one_clear_line(tmp_path, data, field
 
 def test_a_preset_of_colour_refuses_grey_images(tmp_path):
     options = {"resume": False, "data_root": None, "fields": [], "options": {}}
-    with pytest.raises(ValueError, match="^channels: got 3, takes 1 for digits"):
+    with pytest.raises(ValueError, match=r"^channels: got 3, takes 1 for digits"):
         prepare("vlae", tmp_path / "r", data="digits", preset="vlae-colour-digits", **options)
