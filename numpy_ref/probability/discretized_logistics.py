@@ -103,6 +103,11 @@ def conditional_means(means: Array, y: Array, *coefficients: Array) -> tuple[Arr
     alpha, beta and gamma are tanh(coefficients). A grey image has none, and there mu = m.
     Shapes: means and coefficients (N, 3, ...), y (N, 3, ...) in [-1, 1] broadcast to them; without
     coefficients (N, 1, ...). The vjp returns a tuple of the gradients of means and coefficients.
+
+    >>> y, coefficients = np.array([[0.5, -1.0, 0.0]]), np.arctanh([[0.2, 0.4, 0.8]])
+    >>> mu, vjp = conditional_means(np.zeros((1, 3)), y, coefficients)
+    >>> mu.round(12)
+    array([[ 0. ,  0.1, -0.6]])
     """
     if not coefficients:
         return means, lambda dmu: (dmu,)
@@ -123,6 +128,9 @@ def split_params(params: Array, channels: int) -> tuple[Array, ...]:
 
     Shapes: params (N, P, ...).
     Raises: ValueError for a P that is not that of some number of components M.
+
+    >>> split_params(np.arange(6.0)[None], 1)  # M = 2
+    (array([[0., 1.]]), array([[[2., 3.]]]), array([[[4., 5.]]]))
     """
     M = mixture_components(params.shape[1], channels)
     shape = len(params), channels, kinds(channels), M, *params.shape[2:]
@@ -173,6 +181,10 @@ def discretized_logistic_mixture_mean(params: Array, channels: int) -> Array:
     those of R and G, instead of as an expectation over their 256 or 65536 values: the same, as
     long as the mass is far from both ends and a scale is not below the width of a level.
     Shapes: params (N, P, ...) -> (N, C, ...).
+
+    >>> params = np.array([[0.0, 0.0, 2.0, 0.0, -7.0, -7.0]])
+    >>> discretized_logistic_mixture_mean(params, 1)  # half of the mass is at 1, half around 1/2
+    array([[0.75]])
     """
     logits, means, log_scales, *coefficients = split_params(params, channels)
     y = np.zeros_like(means)
@@ -192,6 +204,13 @@ def discretized_logistic_mixture_sample(params: Array, u: Array) -> Array:
     of its cell. Levels with a probability below 2^-24 are drawn too often or never. Computed in
     float64.
     Shapes: params (N, P, ...), u (N, 1 + C, ...) -> (N, C, ...), with values k / 255.
+
+    >>> params = np.repeat([[0.0, 0.0, 2.0, -0.5, -7.0, -7.0]], 3, 0)
+    >>> u = np.array([[0.2, 0.5], [0.7, 0.5], [0.7, 0.99]])
+    >>> 255 * discretized_logistic_mixture_sample(params, u)
+    array([[255.],
+           [ 64.],
+           [ 64.]])
     """
     channels = u.shape[1] - 1
     logits, *parts = split_params(params.astype(np.float64), channels)
