@@ -39,6 +39,17 @@ def check_no_grey(name: str, count: float, smallest: float) -> None:
         raise ValueError(f"{name}: got {int(count)} values as {exact(smallest)}, takes 0 and 1")
 
 
+def check_on_grid(name: str, count: float, smallest: float) -> None:
+    """Raise ValueError unless `count`, the number of values that are no multiple of 1/255, is 0.
+
+    `smallest` is the smallest of them.
+    """
+    if count:
+        raise ValueError(
+            f"{name}: got {int(count)} values as {exact(smallest)}, takes multiples of 1/255"
+        )
+
+
 def check_vocabulary(name: str, size: int, smallest: float, largest: float) -> None:
     """Raise ValueError unless the extremes are in [0, size)."""
     if smallest < 0 or largest >= size:

@@ -39,6 +39,20 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
     values.check_no_grey(name, grey.sum(), smallest)
 
 
+def check_levels(
+    name: str, value: Array, example: tuple[int, ...], dtype: np.dtype, tolerance: float = 1e-4
+) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all k / 255.
+
+    A level k in 0, ..., 255 may be off by `tolerance`, as it is by 1e-5 for a pixel of float32.
+    """
+    check_batch(name, value, example, dtype, (0.0, 1.0))
+    level = 255 * value
+    between = np.abs(level - np.rint(level)) > tolerance
+    smallest = np.where(between, value, 1).min()
+    values.check_on_grid(name, between.sum(), smallest)
+
+
 def extremes(value: Array) -> tuple[Any, Any]:
     """The smallest and the largest value; both are NaN where any value is."""
     return value.min(), value.max()

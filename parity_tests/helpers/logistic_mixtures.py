@@ -1,4 +1,4 @@
-"""Random parameters and images for the discretised mixture of logistics, and its plain formula."""
+"""Random parameters and images for the discretised mixture of logistics, and calls of either panel."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
-from model_specs.common.levels import LOG_SCALE_MIN, mixture_outputs
+from model_specs.common.levels import mixture_outputs
 from numpy_ref.probability import discretized_logistics as left
 from torch_impl.probability import discretized_logistics as right
 
@@ -46,26 +45,3 @@ def log_prob(panel: str, *arrays: Any) -> np.ndarray:
     if panel == "left":
         return left.discretized_logistic(*arrays)[0]
     return right.discretized_logistic(*map(torch.from_numpy, arrays)).numpy()
-
-
-def by_scipy(params: np.ndarray, x: np.ndarray) -> float:
-    """p of one pixel, params (P) and x (C), by the CDFs of scipy.stats.logistic."""
-    C = len(x)
-    M = len(params) // (10 if C == 3 else 3)
-    pi = np.exp(params[:M]) / np.exp(params[:M]).sum()
-    channels = params[M:].reshape(C, -1, M)
-    y, total = 2 * x - 1, 0.0
-    for i in range(M):
-        mean, log_scale = channels[:, 0, i].copy(), channels[:, 1, i]
-        if C == 3:
-            alpha, beta, gamma = np.tanh(channels[:, 2, i])
-            mean[1] += alpha * y[0]
-            mean[2] += beta * y[0] + gamma * y[1]
-        p = pi[i]
-        for c in range(C):
-            logistic = stats.logistic(mean[c], np.exp(max(log_scale[c], LOG_SCALE_MIN)))
-            low = -np.inf if x[c] == 0 else y[c] - 1 / 255
-            high = np.inf if x[c] == 1 else y[c] + 1 / 255
-            p *= logistic.cdf(high) - logistic.cdf(low)
-        total += p
-    return total

@@ -44,7 +44,7 @@ CONFIG_FIELDS = {
         "beta": FROM_0,
         "gaussian_std": ABOVE_0,
         "image_size": ((16, 32), (0, 15, 17, -16)),
-        **dict.fromkeys(("latent_dim", "base_channels", "in_channels"), FROM_1),
+        **dict.fromkeys(("latent_dim", "base_channels", "in_channels", "components"), FROM_1),
     },
     VLAEConfig: {
         "free_bits": FROM_0,
@@ -75,6 +75,7 @@ ACTING = {
         MLPVAEConfig: {"likelihood": "gaussian"},
         ConvVAEConfig: {"recon_type": "gaussian"},
     },
+    "components": {ConvVAEConfig: {"recon_type": "discretized_logistic_mixture"}},
     "rate": {cell: {"recurrent_rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
     "recurrent_rate": {cell: {"rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
 }

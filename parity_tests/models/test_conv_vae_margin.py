@@ -13,14 +13,14 @@ from torch.nn import functional as F
 import numpy_ref.conv_vae
 from diptych import data, pairs, parity
 from diptych.parity.measures.rows import normwise
-from model_specs.conv_vae import ConvVAENoise
+from model_specs.conv_vae import MIXTURE, RECON_TYPES, ConvVAENoise
 
 H, W = 9, 12
 ROWS, COLUMNS = slice(3, 12), slice(2, 14)
 MARGIN = {"in_channels": 2, "height": H, "width": W}
 LOSSES = [
     {"recon_type": recon, "reduction": reduction}
-    for recon in ("mse", "bce", "gaussian")
+    for recon in RECON_TYPES
     for reduction in ("mean", "sum")
 ]
 

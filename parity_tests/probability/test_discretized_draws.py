@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers import plain_mixtures
 from helpers.logistic_mixtures import LEVELS, PANELS, mixture, nll, uniforms
 from scipy import stats
 
@@ -95,6 +96,7 @@ def test_the_same_uniforms_give_the_same_image_on_both_panels(rng, channels, sha
     u = uniforms(rng, shape[0], 1 + channels, *shape[1:])
     x = draws("left", params, u)
     np.testing.assert_array_equal(x, draws("right", params, u))
+    np.testing.assert_allclose(x, plain_mixtures.draw(params, u), rtol=0, atol=1e-15)
     np.testing.assert_array_equal(np.rint(255 * x) / 255, x)
     part = slice(shape[0] // 3, shape[0] // 3 + 2)  # of a batch
     np.testing.assert_array_equal(draws("left", params[part], u[part]), x[part])
@@ -131,7 +133,7 @@ def test_extreme_outputs_and_uniforms_give_pixels(panel):
         assert np.isin(x, LEVELS / 255).all()
     params = np.tile([-1e30, 0.0, -1e30, 1.0, -1.0, 1.0, 0.0, 0.0, 0.0], (2, 1))
     x = draws(panel, params, np.array([[0.0, 0.5], [1 - 2.0**-24, 0.5]]))
-    assert (x == 1).all()  # the component in the middle, the first and the last have no weight
+    assert (x == 0).all()  # the component in the middle: the other two have no weight
 
 
 # Means
@@ -167,6 +169,7 @@ def test_both_panels_compute_the_same_means_between_0_and_1(rng, channels, scale
     ours = mean("left", params, channels)
     assert ours.shape == (2, channels, 3, 5) and ours.min() >= 0 and ours.max() <= 1 + 1e-15
     assert normwise(ours, mean("right", params, channels)) <= 1e-13
+    assert normwise(ours, plain_mixtures.mean(params, channels)) <= 1e-13
     single = params.astype(np.float32)
     for panel in PANELS:
         assert mean(panel, single, channels).dtype == np.float32

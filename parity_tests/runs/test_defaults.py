@@ -40,7 +40,7 @@ FIELDS = {
     "conv_vae": {
         "latent_dim": 128, "base_channels": 64, "image_size": 64, "in_channels": 3,
         "height": None, "width": None, "out_activation": "sigmoid", "recon_type": "mse",
-        "beta": 1.0, "gaussian_std": 1.0, "reduction": "mean", "init": "torch",
+        "beta": 1.0, "gaussian_std": 1.0, "components": 10, "reduction": "mean", "init": "torch",
     },
     "vlae": {
         "height": 28, "width": 28, "maps": 16, "hidden_dim": 450, "latent_dim": 64,

@@ -24,6 +24,7 @@ __all__ = [
     "check_batch",
     "check_binary",
     "check_images",
+    "check_levels",
     "check_noise",
     "check_tensor",
     "check_tokens",
@@ -67,6 +68,20 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
     grey = (value > 0) & (value < 1)
     smallest = torch.where(grey, value.detach(), 1).min()
     apply_check(partial(values.check_no_grey, name), grey.sum().double(), smallest.double())
+
+
+def check_levels(
+    name: str, value: Tensor, example: tuple[int, ...], model: Model, tolerance: float = 1e-4
+) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), all k / 255, and fits `model`.
+
+    A level k in 0, ..., 255 may be off by `tolerance`, as it is by 1e-5 for a pixel of float32.
+    """
+    check_batch(name, value, example, model, (0.0, 1.0))
+    level = 255 * value.detach()
+    between = torch.abs(level - torch.round(level)) > tolerance
+    smallest = torch.where(between, value.detach(), 1).min()
+    apply_check(partial(values.check_on_grid, name), between.sum().double(), smallest.double())
 
 
 def extremes(value: Tensor) -> tuple[Tensor, Tensor]:
