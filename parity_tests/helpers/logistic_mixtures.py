@@ -1,4 +1,4 @@
-"""Random parameters and images for the discretised mixture of logistics, and calls of either panel."""
+"""The discretised mixture of logistics on either panel, and random parameters and images for it."""
 
 from __future__ import annotations
 

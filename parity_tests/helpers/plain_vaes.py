@@ -129,11 +129,9 @@ def _gamma_draw(a: np.ndarray, key: Any) -> np.ndarray:
 def log_density(c: Any, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
     """log p(x|z) of each value of an image, or of each pixel with all of its channels."""
     kind = _kind(c)
-    if kind == "bernoulli_clamped":
-        p = expit(outputs)
-        return x * np.log(p + 1e-8) + (1 - x) * np.log(1 - p + 1e-8)
-    if kind == "bernoulli":
-        return x * np.log(expit(outputs)) + (1 - x) * np.log(expit(-outputs))
+    if kind.startswith("bernoulli"):
+        c = 1e-8 if kind == "bernoulli_clamped" else 0
+        return x * np.log(expit(outputs) + c) + (1 - x) * np.log(expit(-outputs) + c)
     if kind == "continuous_bernoulli":
         return _exponential(outputs).logpdf(np.where(outputs > 0, 1 - x, x))
     if kind == "gaussian":
