@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from model_specs.common import values
+from model_specs.common.levels import LEVELS
 from model_specs.recurrent.dropout import Masks
 from numpy_ref.nn.module import Array
 
@@ -39,18 +40,13 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
     values.check_no_grey(name, grey.sum(), smallest)
 
 
-def check_levels(
-    name: str, value: Array, example: tuple[int, ...], dtype: np.dtype, tolerance: float = 1e-4
-) -> None:
-    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all k / 255.
-
-    A level k in 0, ..., 255 may be off by `tolerance`, as it is by 1e-5 for a pixel of float32.
-    """
+def check_levels(name: str, value: Array, example: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all k / 255."""
     check_batch(name, value, example, dtype, (0.0, 1.0))
-    level = 255 * value
-    between = np.abs(level - np.rint(level)) > tolerance
+    levels = (LEVELS - 1) * value
+    between = np.abs(levels - np.rint(levels)) > values.LEVEL_TOLERANCE
     smallest = np.where(between, value, 1).min()
-    values.check_on_grid(name, between.sum(), smallest)
+    values.check_no_between(name, between.sum(), smallest)
 
 
 def extremes(value: Array) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model_specs.common import values
+from model_specs.common.levels import LEVELS
 from model_specs.recurrent.dropout import Masks
 from torch_impl.nn.verdicts import Verdicts, apply_check, deferred, is_deferred, together
 
@@ -70,18 +71,13 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
     apply_check(partial(values.check_no_grey, name), grey.sum().double(), smallest.double())
 
 
-def check_levels(
-    name: str, value: Tensor, example: tuple[int, ...], model: Model, tolerance: float = 1e-4
-) -> None:
-    """Raise ValueError unless `value` is (N >= 1, *example), all k / 255, and fits `model`.
-
-    A level k in 0, ..., 255 may be off by `tolerance`, as it is by 1e-5 for a pixel of float32.
-    """
+def check_levels(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), all k / 255, and fits `model`."""
     check_batch(name, value, example, model, (0.0, 1.0))
-    level = 255 * value.detach()
-    between = torch.abs(level - torch.round(level)) > tolerance
+    levels = (LEVELS - 1) * value.detach()
+    between = torch.abs(levels - torch.round(levels)) > values.LEVEL_TOLERANCE
     smallest = torch.where(between, value.detach(), 1).min()
-    apply_check(partial(values.check_on_grid, name), between.sum().double(), smallest.double())
+    apply_check(partial(values.check_no_between, name), between.sum().double(), smallest.double())
 
 
 def extremes(value: Tensor) -> tuple[Tensor, Tensor]:
