@@ -98,7 +98,7 @@ def _variants() -> dict[str, ConvVAEConfig]:
         "32": {"image_size": 32, "base_channels": 2, "in_channels": 3},
         "margin": {"recon_type": "gaussian", "gaussian_std": 0.7, "height": 9, "width": 12},
         "mixture": {"recon_type": MIXTURE, "in_channels": 3, "components": 4, "height": 9},
-        "mixture,grey": {"recon_type": MIXTURE, "in_channels": 1, "reduction": "sum"},
+        "mixture,grey": {"recon_type": MIXTURE, "in_channels": 1, "components": 2},
         "square": {"in_channels": 2, "base_channels": 2, "latent_dim": 16},  # 16 features
     }
     return {name: ConvVAEConfig(**odd | change) for name, change in changes.items()}

@@ -157,8 +157,8 @@ def discretized_logistic_mixture_nll(params: Array, x: Array) -> tuple[Array, Vj
     mu, mu_vjp = conditional_means(means, _values(pixels), *coefficients)
     log_probs, log_probs_vjp = discretized_logistic(mu, log_scales, pixels)
     joint, joint_vjp = logsumexp(logits + log_probs.sum(1), 1)
-    total, total_vjp = logsumexp(logits, 1)
-    nll = (total - joint).reshape(len(x), -1).sum(1)
+    normaliser, normaliser_vjp = logsumexp(logits, 1)
+    nll = (normaliser - joint).reshape(len(x), -1).sum(1)
 
     def vjp(dnll: Array) -> Array:
         dpixels = np.broadcast_to(dnll.reshape(-1, *[1] * (joint.ndim - 1)), joint.shape)
@@ -166,7 +166,7 @@ def discretized_logistic_mixture_nll(params: Array, x: Array) -> tuple[Array, Vj
         dmu, dlog_scales = log_probs_vjp(djoint[:, None])
         dmeans, *dcoefficients = mu_vjp(dmu)
         dparts = np.stack((dmeans, dlog_scales, *dcoefficients), 2)
-        dlogits = djoint + total_vjp(dpixels)
+        dlogits = djoint + normaliser_vjp(dpixels)
         return np.concatenate((dlogits, dparts.reshape(len(x), -1, *x.shape[2:])), 1)
 
     return nll, vjp
@@ -216,9 +216,9 @@ def discretized_logistic_mixture_sample(params: Array, u: Array) -> Array:
     logits, *parts = split_params(params.astype(np.float64), channels)
     u = u.astype(np.float64) + 2.0**-25
     cumulative = np.cumsum(np.exp(logits - logits.max(1, keepdims=True)), 1)
-    chosen = (cumulative <= u[:, :1] * cumulative[:, -1:]).sum(1, keepdims=True)
+    index = (cumulative <= u[:, :1] * cumulative[:, -1:]).sum(1, keepdims=True)
     means, log_scales, *coefficients = (
-        np.take_along_axis(part, chosen[:, None], 2)[:, :, 0] for part in parts
+        np.take_along_axis(part, index[:, None], 2)[:, :, 0] for part in parts
     )
     with np.errstate(over="ignore"):  # an infinite scale gives a level at either end
         scales = np.exp(np.maximum(log_scales, LOG_SCALE_MIN))
