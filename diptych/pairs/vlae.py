@@ -144,7 +144,7 @@ def _values(config: VLAEConfig) -> dict[str, ValueFunction]:
         "generate": lambda model, x, noise, key: model.latent.generate(noise.eps),
         "log_weight": autoencoders.log_weight,
     }
-    if config.latent_maps:
+    if config.latent_maps and config.code_dim:
         functions["kl_of_maps"] = lambda model, x, noise, key: model.kl_of_maps(x, noise)
     return functions
 

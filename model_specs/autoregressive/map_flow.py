@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from model_specs.autoregressive.flow import check_hidden_layers
+from model_specs.autoregressive.flow import check_hidden_layers, made_degrees
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_positive_int
@@ -29,8 +29,11 @@ class MapOrder(NamedTuple):
     """
 
     channels: int
+    """The code has C = channels maps."""
     height: int
+    """Each map has h = height rows."""
     width: int
+    """Each map has w = width columns."""
     backwards: bool = False
     """If True, the order is reversed: the last channel of the last pixel is first."""
 
@@ -114,3 +117,22 @@ class MapFlowConfig:
         """The order of the dimensions in each step."""
         shape = self.channels, self.height, self.width
         return [MapOrder(*shape, self.reverse and k % 2 == 1) for k in range(self.steps)]
+
+
+def map_degrees(
+    order: MapOrder, hidden_dim: int, hidden_layers: int, outputs: int = 1
+) -> list[tuple[int, ...]]:
+    """The degree of every map, layer by layer, inputs first.
+
+    A map of degree m depends at each pixel on the pixels before it, and on the first m channels of
+    the pixel itself. Inputs and outputs have the degrees of `made_degrees`, and
+
+        hidden      ceil((k + 1) C / H) - 1, k = 0 ... H - 1: ascending, evenly distributed
+
+    Unlike in a MADE, degree 0 is of use: the first channel depends on the pixels before through it.
+    With fewer hidden maps than channels, some channels see less than all dimensions before them.
+    Raises: ValueError as `made_degrees`.
+    """
+    inputs, *_, last = made_degrees(order.of_channels, hidden_dim, hidden_layers, outputs)
+    hidden = tuple(-(-(k + 1) * order.channels // hidden_dim) - 1 for k in range(hidden_dim))
+    return [inputs, *[hidden] * hidden_layers, last]

@@ -2,7 +2,8 @@
 
 It is the flow of flow.py with masked convolutions in place of masked linear layers. Codes are flat,
 so that it has the same interface.
-Shapes: D = C h w dimensions, C maps of h x w pixels; N rows; a layer has I input and O output maps.
+Shapes: D = C h w dimensions, C maps of h x w pixels; N rows; a layer has I input and O output maps
+and a kernel of kH x kW pixels.
 Sources: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; van den Oord et al.,
 "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Germain et al. (2015), arXiv 1502.03509.
 """
@@ -15,8 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.autoregressive.flow import made_degrees
-from model_specs.autoregressive.map_flow import MAP_WINDOW, MapOrder
+from model_specs.autoregressive.map_flow import MAP_WINDOW, MapOrder, map_degrees
 from numpy_ref.autoregressive.flow import AffineStep, AutoregressiveFlow, MeanOnlyStep
 from numpy_ref.autoregressive.made import invert_made
 from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d
@@ -58,13 +58,12 @@ class MapMADE(Sequential):
         y_i = (W_L * relu(... relu(W_1 * z_<i + b_1)) + b_L)_i
 
     i stands for a map and a pixel, and z_<i for those within reach of the kernels. Within a pixel
-    the maps have the degrees of a MADE, from pixel to pixel there is no limit: a hidden unit of
-    degree m at a pixel depends on the pixels before it, and on the first m maps of its own. As in
-    every stack of such kernels, there is a blind spot to the upper right; a step in the reverse
-    order has it to the lower left.
+    the maps read each other by degree as in a MADE (see map_degrees); of the pixels before, they
+    read all maps. As in every stack of such kernels there is a blind spot to the upper right, for
+    the reverse order to the lower left.
     Shapes: z (..., D) -> y (..., D), or (..., 2 D) if outputs = 2: first outputs, then second.
     Source: own design, a PixelCNN whose 1 x 1 part is a MADE.
-    Raises: ValueError as model_specs' made_degrees.
+    Raises: ValueError as model_specs' map_degrees.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class MapMADE(Sequential):
         outputs: int = 1,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        degrees = made_degrees(order.of_channels, hidden_dim, hidden_layers, outputs)
+        degrees = map_degrees(order, hidden_dim, hidden_layers, outputs)
         *hidden, last = [
             MaskedMapConv2d(*pair, order.backwards, dtype=dtype) for pair in pairwise(degrees)
         ]

@@ -2,7 +2,8 @@
 
 It is the flow of flow.py with masked convolutions in place of masked linear layers. Codes are flat,
 so that it has the same interface.
-Shapes: D = C h w dimensions, C maps of h x w pixels; N rows; a layer has I input and O output maps.
+Shapes: D = C h w dimensions, C maps of h x w pixels; N rows; a layer has I input and O output maps
+and a kernel of kH x kW pixels.
 Sources: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; van den Oord et al.,
 "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Germain et al. (2015), arXiv 1502.03509.
 """
@@ -16,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_specs.autoregressive.flow import made_degrees
-from model_specs.autoregressive.map_flow import MAP_WINDOW, MapOrder
+from model_specs.autoregressive.map_flow import MAP_WINDOW, MapOrder, map_degrees
 from torch_impl.autoregressive.flow import AffineStep, AutoregressiveFlow, MeanOnlyStep
 from torch_impl.autoregressive.made import invert_made
 from torch_impl.autoregressive.pixel_cnn import MaskedConv2d
@@ -60,13 +60,12 @@ class MapMADE(nn.Sequential):
         y_i = (W_L * relu(... relu(W_1 * z_<i + b_1)) + b_L)_i
 
     i stands for a map and a pixel, and z_<i for those within reach of the kernels. Within a pixel
-    the maps have the degrees of a MADE, from pixel to pixel there is no limit: a hidden unit of
-    degree m at a pixel depends on the pixels before it, and on the first m maps of its own. As in
-    every stack of such kernels, there is a blind spot to the upper right; a step in the reverse
-    order has it to the lower left.
+    the maps read each other by degree as in a MADE (see map_degrees); of the pixels before, they
+    read all maps. As in every stack of such kernels there is a blind spot to the upper right, for
+    the reverse order to the lower left.
     Shapes: z (..., D) -> y (..., D), or (..., 2 D) if outputs = 2: first outputs, then second.
     Source: own design, a PixelCNN whose 1 x 1 part is a MADE.
-    Raises: ValueError as model_specs' made_degrees.
+    Raises: ValueError as model_specs' map_degrees.
     """
 
     order: Tensor
@@ -80,7 +79,7 @@ class MapMADE(nn.Sequential):
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
-        degrees = made_degrees(order.of_channels, hidden_dim, hidden_layers, outputs)
+        degrees = map_degrees(order, hidden_dim, hidden_layers, outputs)
         factory_kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
         *hidden, last = [
             MaskedMapConv2d(*pair, order.backwards, **factory_kwargs) for pair in pairwise(degrees)
@@ -88,8 +87,8 @@ class MapMADE(nn.Sequential):
         super().__init__(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
         self._order, self._hidden_degrees = order, degrees[1]
         # for `invert`, on the device once; no part of the state_dict
-        channels = torch.tensor(order.of_channels, device=device)
-        self.register_buffer("order", channels, persistent=False)
+        of_channels = torch.tensor(order.of_channels, device=device)
+        self.register_buffer("order", of_channels, persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
         y = super().forward(z.reshape(-1, *self._order.shape))

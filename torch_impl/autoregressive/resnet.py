@@ -165,7 +165,9 @@ class MapEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.hidden(self.blocks(x))
-        return self.mu(h).flatten(1), self.logvar(h).flatten(1)
+        mu = self.mu(h)
+        logvar = self.logvar(h)
+        return mu.flatten(1), logvar.flatten(1)
 
 
 class MapDecoder(nn.Module):

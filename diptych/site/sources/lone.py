@@ -213,6 +213,18 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "MADE.invert": {"order = self.order": ORDER},
         },
     },
+    "autoregressive/map_flow": {
+        "left": {
+            "MapMADE.invert": {"order = np.array(self._order.of_channels)": ORDER},
+        },
+        "right": {
+            "MapMADE.__init__": {
+                "of_channels = torch.tensor(order.of_channels, device=device)": ORDER,
+                "self.register_buffer('order', of_channels, persistent=False)": ORDER,
+            },
+            "MapMADE.invert": {"order = self.order": ORDER},
+        },
+    },
     "autoregressive/stacked_pixel_cnn": {
         "right": {
             "StackedConv2d.__init__": {
