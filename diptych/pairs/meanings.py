@@ -60,7 +60,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "gated": "the decoder reads a window of 4 x 2 by gated residual blocks in two stacks",
         "levels": "grey images of 256 levels, a mixture of logistics as likelihood",
         "colour": "colour images; a flow over maps as prior; gated blocks in a window of 4 x 2",
-        "colour,grey context": "the decoder reads the luma of the pixels before, in 5 x 2",
+        "colour,grey": "the decoder reads the luma of the pixels before, in 5 x 2",
         "colour,raster": "a posterior with a flow over maps; gated blocks over all pixels before",
         "colour,local": "Gaussian maps as latent; one masked layer of 4 columns and one row above",
         "colour,factorised": "the decoder of a colour image reads z alone; soft free bits",

@@ -93,7 +93,7 @@ def _variants() -> dict[str, VLAEConfig]:
         "gated": GATED | {"latent": "gaussian"},
         "levels": LEVELLED | {"channels": 1, "context": "stacks"},
         "colour": COLOUR | GATED | MAPS | AFFINE,
-        "colour,grey context": COLOUR | GATED | {"window_width": 5, "context_channels": "grey"},
+        "colour,grey": COLOUR | GATED | {"window_width": 5, "context_channels": "grey"},
         "colour,raster": COLOUR | RASTER | MAPS | AFFINE | {"latent": "iaf_posterior"},
         "colour,local": COLOUR | MAPS | LOCAL | {"latent": "gaussian", "strides": 1},
         "colour,factorised": COLOUR | MAPS | {"context": "none", "free_bits_of": "soft"},
