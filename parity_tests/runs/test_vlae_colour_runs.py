@@ -36,7 +36,7 @@ def few():
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_trained_judged_and_sampled(run, tmp_path, backend):
-    """The KL of the maps sums to that of the ELBO; bits/dim are of 768 values; pictures have colour."""
+    """The KL of the maps sums to the KL; bits/dim are of 768 values; the pictures have colour."""
     out = tmp_path / "run"
     options = ["--preset", PRESET, "--epochs", 1, "--batch-size", 400, "--backend", backend]
     status, message, _ = run("train", "vlae", *options, "--out", out, *SMALL)
