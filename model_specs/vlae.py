@@ -5,72 +5,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
+from model_specs.autoregressive.free_bits import FREE_BITS
+from model_specs.autoregressive.kinds import (
+    BERNOULLI,
+    CONTEXT_CHANNELS,
+    CONTEXTS,
+    LATENTS,
+    LIKELIHOODS,
+    MIXTURE,
+    SPLIT,
+    WITH_FLOW,
+    WITH_LATENT,
+    WITH_MASKS,
+    WITH_PIXELS,
+    WITH_WINDOW,
+)
+from model_specs.autoregressive.map_flow import MapFlowConfig
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
+from model_specs.autoregressive.vlae_checks import check_latent, check_likelihood, check_window
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
-
-T = TypeVar("T")
-LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
-WITH_LATENT, WITH_FLOW = LATENTS[1:], LATENTS[2:]
-CONTEXTS = ("none", "local", "raster", "stacks")
-FREE_BITS = ("none", "total", "latent", "soft")
-SPLIT = {kind: ("gaussian",) if kind == "latent" else WITH_LATENT for kind in FREE_BITS}
-"""The latents on which each kind of free bits has an effect. The KL of a flow has no parts by
-dimension."""
-KERNEL_SIZE = 3
-"""Kernel size of every convolution that is not 1 x 1, except the one over a local window."""
-STRIDES = 3
-"""Number of blocks of stride 2 in the encoder, and of transposed ones in the decoder."""
-POINTWISE = 2
-"""Number of 1 x 1 blocks after every other masked layer: four in all for the paper's six layers."""
-
-GAMMA_STEP, GAMMA_MIN, SOFT_MARGIN = 1.1, 1e-3, 1.05
-"""Soft free bits: the factor by which gamma changes, its minimum, and the KL / lambda above which
-it grows."""
+from model_specs.common.levels import mixture_outputs
 
 
 @dataclass(frozen=True)
 class VLAEConfig:
-    """A VAE of binary images whose decoder reads z and, for each pixel, the pixels before it.
+    """A VAE of images whose decoder reads z and, for each pixel, the pixels before it.
 
         x -> ResNet -> q(z|x) = N(mu, exp(logvar));   z -> mirrored ResNet -> maps
-        p(x|z) = prod_i Bernoulli(x_i; pixels before i in a window, maps around i)
+        p(x|z) = prod_i p(x_i | pixels before i in a window, maps around i)
 
     The latent carries only what the window of earlier pixels cannot predict, so the size of the
     window decides what z encodes. The paper's ablations are switches: context "none" is the
     factorised decoder, latent "none" the unconditional PixelCNN.
     Raises: ValueError that names the field, its value and what is allowed.
     Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; defaults are
-    their recipe for static MNIST. Where we differ: the flow is not weight-normalised. Where the
-    paper is silent: see `masked_layers` and `free_bits_of`.
+    their recipe for static MNIST, and colour is a choice of fields. Where we differ: the flow of a
+    vector is not weight-normalised. Where the paper is silent: see `masked_layers` and
+    `free_bits_of`.
     """
 
     height: int = 28
     """Images have H = height rows; any size from 1 x 1 is accepted."""
     width: int = 28
     """Images have W = width columns."""
+    channels: int = 1
+    """Images have C = channels channels: 1 for grey, 3 for colour."""
+    likelihood: str = BERNOULLI
+    """p(x_i | .) is a Bernoulli of pixels 0 and 1 (bernoulli, for one channel), or a mixture of
+    logistics on the 256 levels 0, 1/255, ..., 1 of each channel (discretized_logistic_mixture)."""
+    components: int = conditional(10, likelihood=(MIXTURE,))
+    """The mixture has K = components logistics; PixelCNN++ has 10."""
     maps: int = conditional(16, latent=WITH_LATENT)
-    """The ResNet has c, 2 c and 2 c feature maps after its three strides, c = maps; the paper has
-    16, 32 and 32."""
-    hidden_dim: int = conditional(450, latent=WITH_LATENT)
+    """The ResNet has c, 2 c, 2 c and 2 c feature maps after its strides, c = maps; the paper has
+    16, 32 and 32 after three."""
+    strides: int = conditional(3, latent=WITH_LATENT)
+    """The encoder has 1 to 4 blocks of stride 2, and the decoder as many transposed ones."""
+    latent_maps: int = conditional(0, latent=WITH_LATENT)
+    """The latent is latent_maps maps of the size after the last stride, z of Z = latent_maps h w
+    dimensions, without a fully connected layer; 0: z is a vector of `latent_dim`. The paper has 16
+    maps of 8 x 8 for images of 32 x 32."""
+    hidden_dim: int = conditional(450, latent=WITH_LATENT, latent_maps=(0,))
     """The fully connected layer on either side of z has hidden_dim units."""
-    latent_dim: int = conditional(64, latent=WITH_LATENT)
+    latent_dim: int = conditional(64, latent=WITH_LATENT, latent_maps=(0,))
     """The latent z has Z = latent_dim dimensions."""
     latent: str = "af_prior"
     """The latent is Gaussian with p(z) = N(0, I) (gaussian), has an autoregressive flow as its p(z)
     (af_prior), or a flow that maps the Gaussian sample to a u of prior N(0, I) (iaf_posterior);
     none: the model has no latent."""
     flow_steps: int = conditional(4, latent=WITH_FLOW)
-    """The flow has flow_steps steps: each is a MADE, in the reverse order of the one before it."""
+    """The flow has flow_steps steps: each is a MADE, or over maps a PixelCNN, in the reverse order
+    of the one before it."""
     flow_hidden_dim: int = conditional(640, latent=WITH_FLOW)
-    """Each hidden layer of a MADE has flow_hidden_dim units."""
+    """Each hidden layer of a step has flow_hidden_dim units, or maps in a PixelCNN."""
     flow_hidden_layers: int = conditional(3, latent=WITH_FLOW)
-    """A MADE has 1 to 4 hidden layers."""
+    """A step has 1 to 4 hidden layers."""
     flow_mean_only: bool = conditional(True, latent=WITH_FLOW)
     """If True, a step of the flow only shifts, as in the paper on MNIST; if False, it also
     scales."""
@@ -79,23 +94,34 @@ class VLAEConfig:
     context: str = "raster"
     """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
     spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
-    window `window_width` x `window_rows` (local); or no pixel, the factorised decoder (none)."""
-    window_width: int = conditional(3, context=("local",))
-    """The local window has A = window_width columns, A as in the paper's A x B window."""
-    window_rows: int = conditional(1, context=("local",))
-    """The local window has B = window_rows rows above the pixel, B as in the paper's A x B
-    window."""
+    window `window_width` x `window_rows`, by one masked layer (local) or by gated residual blocks
+    in two stacks as in PixelCNN++ (gated); or no pixel, the factorised decoder (none)."""
+    window_width: int = conditional(3, context=WITH_WINDOW)
+    """The window has A = window_width columns, A as in the paper's A x B window. For context gated,
+    0 is the whole raster: every pixel before, as far as the layers reach."""
+    window_rows: int = conditional(
+        1, context=WITH_WINDOW, window_width=lambda c: c.window_width > 0
+    )
+    """The window has B = window_rows rows above the pixel, B as in the paper's A x B window."""
+    context_channels: str = conditional("all", channels=(3,), context=WITH_PIXELS)
+    """The decoder reads all channels of the pixels before (all), or only their luma 0.299 R +
+    0.587 G + 0.114 B (grey), so that z has to carry the colour. The channels of the pixel itself
+    are read by the likelihood."""
     decoder_maps: int = 12
     """The PixelCNN has decoder_maps feature maps."""
-    masked_layers: int = 6
+    decoder_blocks: int = conditional(4, context=("gated",))
+    """The gated PixelCNN has decoder_blocks residual blocks in each stack; the paper has 4."""
+    masked_layers: int = conditional(6, context=WITH_MASKS)
     """The PixelCNN has one layer of mask type A, then masked_layers - 1 of type B, each in a
     residual block; two 1 x 1 blocks follow every other layer but the last. The paper has four
     between every other layer, and does not say more. In contexts "local" and "none" layers of type
     B read the pixel itself alone."""
-    tied: bool = conditional(True, masked_layers=lambda config: config.masked_layers > 2)
+    tied: bool = conditional(
+        True, masked_layers=lambda config: config.masked_layers > 2, context=WITH_MASKS
+    )
     """If True, the layers of type B share one weight, as in the paper on static MNIST."""
     free_bits: float = conditional(0.01, latent=WITH_LATENT, free_bits_of=FREE_BITS[1:])
-    """free_bits = lambda / (H W) nats of KL per pixel have no penalty."""
+    """free_bits = lambda / (C H W) nats of KL per pixel and channel have no penalty."""
     free_bits_of: str = conditional(
         "total",
         latent=lambda config: config.latent in SPLIT[config.free_bits_of],
@@ -108,60 +134,40 @@ class VLAEConfig:
     def __post_init__(self) -> None:
         for name in ("height", "width", "maps", "hidden_dim", "latent_dim", "context_maps"):
             check_positive_int(name, getattr(self, name))
-        for name in ("decoder_maps", "masked_layers", "window_width"):
+        for name in ("decoder_maps", "decoder_blocks", "masked_layers", "components"):
             check_positive_int(name, getattr(self, name))
         check_choice("latent", self.latent, LATENTS)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
         check_choice("context", self.context, CONTEXTS)
+        check_choice("context_channels", self.context_channels, CONTEXT_CHANNELS)
         check_choice("free_bits_of", self.free_bits_of, FREE_BITS)
         check_real("free_bits", self.free_bits, above=0, inclusive=True)
         if not isinstance(self.tied, bool):
             raise ValueError(f"tied: got {self.tied!r}, takes True or False")
-        if self.latent == self.context == "none":
-            raise ValueError(
-                "context: got 'none' with latent 'none', takes a context that reads pixels"
-            )
-        try:
-            _ = self.flow
-        except ValueError as error:
-            raise ValueError(f"flow_{error}") from None
-        if type(self.window_rows) is not int or self.window_rows < 0:
-            raise ValueError(f"window_rows: got {self.window_rows!r}, takes an int >= 0")
-        if self.context == "local":  # a window of thousands of pixels takes minutes to build
-            for name, limit in (("window_width", 2 * self.width), ("window_rows", self.height)):
-                if (value := getattr(self, name)) > limit:
-                    size = f"images of {self.height} x {self.width}"
-                    raise ValueError(f"{name}: got {value} for {size}, takes {limit} at most")
-        self._check_window()
+        check_likelihood(self)
+        check_latent(self)
+        check_window(self)
         check_effects(self)
 
-    def _check_window(self) -> None:
-        """Raise ValueError for a window without a pixel, or without one inside the image."""
-        if self.context == "none":
-            return
-        H, W = self.height, self.width
-        if not any(-i < H and abs(j) < W for i, j in self.window.read_offsets("A")):
-            raise ValueError(
-                f"context: got {self._context} for images of {H} x {W}, takes a window with "
-                "at least one pixel inside the image"
-            )
-
     @property
-    def flow(self) -> AutoregressiveFlowConfig:
-        """Config of the flow of the prior or the posterior."""
-        return AutoregressiveFlowConfig(
-            dim=self.latent_dim,
-            hidden_dim=self.flow_hidden_dim,
-            hidden_layers=self.flow_hidden_layers,
-            steps=self.flow_steps,
-            mean_only=self.flow_mean_only,
-        )
+    def flow(self) -> AutoregressiveFlowConfig | MapFlowConfig:
+        """Config of the flow of the prior or the posterior, over maps if the latent has maps."""
+        options: dict[str, Any] = {
+            "hidden_dim": self.flow_hidden_dim,
+            "hidden_layers": self.flow_hidden_layers,
+            "steps": self.flow_steps,
+            "mean_only": self.flow_mean_only,
+        }
+        if self.latent_maps:
+            return MapFlowConfig(*self.code_shape, **options)
+        return AutoregressiveFlowConfig(self.latent_dim, **options)
 
     @property
     def window(self) -> Window:
         """Window of the layer that reads the image."""
         if self.context == "none":
             return Window.local(1, 0)
-        if self.context == "local":
+        if self.context in WITH_WINDOW and self.window_width:
             return Window.local(self.window_width, self.window_rows)
         return Window.raster(KERNEL_SIZE)
 
@@ -174,56 +180,61 @@ class VLAEConfig:
     def sizes(self) -> list[tuple[int, int]]:
         """(H, W) of the input and after each stride, which halves both and rounds up."""
         sizes = [(self.height, self.width)]
-        for _ in range(STRIDES):
+        for _ in range(self.strides):
             h, w = sizes[-1]
             sizes.append(((h + 1) // 2, (w + 1) // 2))
         return sizes
 
     @property
-    def channels(self) -> list[int]:
+    def encoder_maps(self) -> list[int]:
         """Feature maps of the encoder before its first stride and after each."""
-        return [1, self.maps, 2 * self.maps, 2 * self.maps]
+        return [self.channels, self.maps, *[2 * self.maps] * (self.strides - 1)]
 
     @property
     def features(self) -> int:
         """Size of the output of the encoder's last block, flattened."""
         h, w = self.sizes[-1]
-        return self.channels[-1] * h * w
+        return self.encoder_maps[-1] * h * w
+
+    @property
+    def code_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of latent maps. A code is flat, (N, C h w), in this order."""
+        return self.latent_maps, *self.sizes[-1]
 
     @property
     def code_dim(self) -> int:
         """Z, or 0 for a model without a latent."""
-        return 0 if self.latent == "none" else self.latent_dim
+        if self.latent == "none":
+            return 0
+        return math.prod(self.code_shape) if self.latent_maps else self.latent_dim
+
+    @property
+    def outputs(self) -> int:
+        """Parameters of p(x_i | .) of a pixel: one logit, or those of the mixture."""
+        bernoulli = self.likelihood == BERNOULLI
+        return 1 if bernoulli else mixture_outputs(self.channels, self.components)
+
+    @property
+    def draws(self) -> int:
+        """Uniform numbers that draw a pixel: one; for the mixture one more, for the component."""
+        return 1 if self.likelihood == BERNOULLI else 1 + self.channels
 
     @property
     def free_nats(self) -> float:
         """lambda, in nats per image."""
-        return self.free_bits * self.height * self.width
+        return self.free_bits * math.prod(self.example_shape)
 
     @property
-    def _context(self) -> str:
-        window = f" {self.window_width} x {self.window_rows}" if self.context == "local" else ""
+    def context_name(self) -> str:
+        """The context with its window, for titles and messages."""
+        A, B = self.window_width, self.window_rows
+        window = f" {A} x {B}" if self.context in WITH_WINDOW and A else ""
         return self.context + window
 
     @property
     def example_shape(self) -> tuple[int, ...]:
         """Shape of one image."""
-        return 1, self.height, self.width
-
-
-def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:
-    """The blocks of the pixel decoder after its first layer, made by `masked` and `pointwise`.
-
-    Each further masked layer is a block: one shared block if `tied`, else a block of its own.
-    POINTWISE 1 x 1 blocks follow every other layer but the last.
-    """
-    shared = masked() if config.tied and config.masked_layers > 1 else None
-    blocks: list[T] = []
-    for layer in range(2, config.masked_layers + 1):
-        blocks.append(masked() if shared is None else shared)
-        if layer % 2 == 0 and layer < config.masked_layers:
-            blocks += [pointwise() for _ in range(POINTWISE)]
-    return blocks
+        return self.channels, self.height, self.width
 
 
 class VLAENoise(NamedTuple):

@@ -148,7 +148,7 @@ class PlainVLAE(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        _, a, b, c = config.channels
+        _, a, b, c = config.encoder_maps
         large, half, quarter, small = config.sizes
         F_, H, Z, M, C = (
             config.features,

@@ -31,6 +31,7 @@ FILES: dict[str, str] = {
     "kmnist": "the files of mnist, in kmnist/ or KMNIST/raw/, or kmnist-*.npz",
     "omniglot": "omniglot28_area.npz",
     "caltech101_silhouettes": "caltech101_silhouettes_28_split1.mat",
+    "colour_digits": EMBEDDED,
     "cifar10": "data_batch_1.bin to data_batch_5.bin, test_batch.bin, or their .tar.gz",
     "ptb": "ptb.train.txt, ptb.valid.txt, ptb.test.txt; or awd-lstm's penn/train.txt ...",
     "ptb/characters": "the files of ptb",
@@ -44,6 +45,8 @@ FILES: dict[str, str] = {
     "copy:LENGTH": GENERATED,
     "copy:LENGTH:ITEMS": GENERATED,
     "adding:LENGTH": GENERATED,
+    "colour_digits:SIZE": "none: embedded; SIZE is 16 or 32 pixels",
+    "cifar10:SIZE": "the files of cifar10; SIZE is 16 or 32 pixels",
 }
 """The files of each data set that must lie in the folder --data-root."""
 

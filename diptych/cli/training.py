@@ -39,6 +39,12 @@ def train(
         option("Data set (see `diptych list data`).", "embedded data of the model"),
     ] = None,
     data_root: DataRoot = None,
+    size: Annotated[
+        int | None,
+        option(
+            "Height and width of the images of colour_digits or cifar10: 16 or 32.", "of --data"
+        ),
+    ] = None,
     binarize: Annotated[
         bool | None,
         option(
@@ -200,6 +206,7 @@ def train(
         preset=preset,
         data=data,
         data_root=data_root,
+        size=size,
         fields=set_ or [],
         options=options,
     )

@@ -23,6 +23,7 @@ def prepare(
     preset: str | None,
     data: str | None,
     data_root: Path | None,
+    size: int | None = None,
     fields: list[str],
     options: Mapping[str, Any],
 ) -> tuple[RunConfig, Data]:
@@ -44,6 +45,8 @@ def prepare(
         name, is_new = data or earlier.data, False
     else:
         name, is_new = data or default_data(model, preset), True
+    if not name.endswith(f":{size}"):
+        name = data_sets.sized(name, size)
     data_sets.check_root(name, data_root)
     dataset = data_sets.load(name, data_root)
     run = settings(model, name, dataset, preset, changes, options)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from diptych.data import (
     caltech101,
     cifar10,
+    colour_digits,
     digits,
     fashion_mnist,
     kmnist,
@@ -58,6 +59,7 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
     "kmnist": kmnist.load,
     "omniglot": omniglot.load,
     "caltech101_silhouettes": caltech101.load,
+    "colour_digits": colour_digits.load,
     "cifar10": cifar10.load,
     "ptb": ptb.load,
     "ptb/characters": ptb.load_characters,
@@ -67,18 +69,26 @@ DATASETS: dict[str, Callable[[Root], Data]] = {
     "adding": lambda root: memory.parse("adding"),
 }
 
-PARAMETRIC: dict[str, Callable[[str], Data]] = {
-    "text:PATH": lambda path: text.load(path, "words"),
-    "text/characters:PATH": lambda path: text.load(path, "characters"),
-    "words:FOLDER": words.load,
-    "copy:LENGTH": lambda numbers: memory.parse(f"copy:{numbers}"),
-    "copy:LENGTH:ITEMS": lambda numbers: memory.parse(f"copy:{numbers}"),
-    "adding:LENGTH": lambda numbers: memory.parse(f"adding:{numbers}"),
+PARAMETRIC: dict[str, Callable[[str, Root], Data]] = {
+    "text:PATH": lambda path, root: text.load(path, "words"),
+    "text/characters:PATH": lambda path, root: text.load(path, "characters"),
+    "words:FOLDER": lambda folder, root: words.load(folder),
+    "copy:LENGTH": lambda numbers, root: memory.parse(f"copy:{numbers}"),
+    "copy:LENGTH:ITEMS": lambda numbers, root: memory.parse(f"copy:{numbers}"),
+    "adding:LENGTH": lambda numbers, root: memory.parse(f"adding:{numbers}"),
+    "colour_digits:SIZE": lambda size, root: colour_digits.load(
+        root, check_size("colour_digits", size)
+    ),
+    "cifar10:SIZE": lambda size, root: cifar10.load(root, check_size("cifar10", size)),
 }
-"""Loaders of the names that take arguments: each is called with the text after the first colon."""
+"""Loaders of the names that take arguments: each is called with the text after the first colon, and
+the folder of the files."""
 
+SIZES = {"colour_digits": colour_digits.SIZES, "cifar10": cifar10.SIZES}
+"""The sizes of the images of each data set that has several, for `name:SIZE` and --size."""
 
-EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "topics", "copy", "adding")
+EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "colour_digits", "topics")
+EMBEDDED += ("copy", "adding")
 """The data sets that need no files, up to the first slash or colon."""
 TEXTS = ("ptb", "topics", "text", "words")
 """The names of the texts, up to the first slash or colon."""
@@ -96,7 +106,7 @@ def load(name: str, root: Root = None) -> Data:
     head, colon, argument = str(name).partition(":")
     readers = {_head(form): reader for form, reader in PARAMETRIC.items()}
     if colon and head in readers:
-        return readers[head](argument)
+        return readers[head](argument, root)
     forms = (*DATASETS, *PARAMETRIC)
     heads = {_head(form): form for form in reversed(forms)}  # keeps the first form of each head
     if _is_path(
@@ -114,9 +124,32 @@ def load(name: str, root: Root = None) -> Data:
 def check_root(name: str, root: Root) -> None:
     """Raise ValueError for a folder `root` that the data set `name` would not read."""
     head = _head(name).partition("/")[0]
-    if root is not None and (head in EMBEDDED or ":" in name):
+    if root is not None and (head in EMBEDDED or (":" in name and head not in DATASETS)):
         reason = "which needs no files" if head in EMBEDDED else "which names its own place"
         raise ValueError(f"root: got '{root}' with data {name!r}, {reason}, takes no folder")
+
+
+def check_size(name: str, size: object) -> int:
+    """Return the size of the images of the data set `name`.
+
+    Raises: ValueError for a size that the data set does not have, or a data set of one size.
+    """
+    sizes = SIZES.get(name, ())
+    if not sizes:
+        takes = f"none; {' and '.join(SIZES)} have several"
+        raise ValueError(f"size: got {size} with data {name!r}, takes {takes}")
+    if str(size) not in map(str, sizes):
+        takes = " or ".join(map(str, sizes))
+        raise ValueError(f"size: got {size} with data {name!r}, takes {takes}")
+    return int(str(size))
+
+
+def sized(name: str, size: int | None) -> str:
+    """Return the name of a data set with images of this size: "cifar10:16" for cifar10 and 16.
+
+    Raises: ValueError as `check_size`.
+    """
+    return name if size is None else f"{name}:{check_size(name, size)}"
 
 
 def _is_path(name: str) -> bool:

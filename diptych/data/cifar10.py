@@ -38,7 +38,7 @@ from diptych.data.splits import check_distinct
 from diptych.data.tars import read_files
 from diptych.data.values import check_grey
 
-SHAPE = (3, 32, 32)
+SHAPE, SIZES = (3, 32, 32), (16, 32)
 CLASSES = 10
 RECORDS = 10_000
 """Records in each file of a full copy, and the most that a file may hold."""
@@ -75,10 +75,11 @@ FOREIGN = {
 _MAX_BYTES = RECORDS * RECORD
 
 
-def load(root: Root = None) -> Dataset:
+def load(root: Root = None, size: int = 32) -> Dataset:
     """Load the 60000 labelled images: batches 1 to 4 train, batch 5 valid, the test batch test.
 
-    Shapes: x (N, 3072), y (N,) in 0 .. 9, image_shape (3, 32, 32).
+    With `size` 16, a pixel is the mean of 2 x 2 pixels, rounded to one of the 256 levels.
+    Shapes: x (N, 3 S S), y (N,) in 0 .. 9, image_shape (3, S, S), S = size, 32 or 16.
     Raises: ValueError that names the file, the offset or record, what was found and what was
     expected; also where the folder holds only the python version.
     """
@@ -102,17 +103,18 @@ def load(root: Root = None) -> Dataset:
     check_distinct(source, {name: images for name, (images, _) in read.items()})
     train, valid, test = (
         Split(
-            np.concatenate([read[name][0] for name in names]) / np.float32(255),
+            np.concatenate([_resized(read[name][0], size) for name in names]) / np.float32(255),
             np.concatenate([read[name][1] for name in names]).astype(np.int64),
         )
         for names in FILES.values()
     )
-    summary = f"cifar10: {count(train, valid, test)} of 3x32x32 with labels, read from {source}"
+    shape = f"3x{size}x{size}" + " (means of 2x2 pixels)" * (size < SHAPE[1])
+    summary = f"cifar10: {count(train, valid, test)} of {shape} with labels, read from {source}"
     if any(len(labels) < RECORDS for _, labels in read.values()):
         summary += (
             f"; truncated, a full copy has {RECORDS} images in each of its {len(NAMES)} files"
         )
-    return Dataset("cifar10", train, valid, test, SHAPE, summary)
+    return Dataset("cifar10", train, valid, test, (SHAPE[0], size, size), summary)
 
 
 def decode(source: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -194,6 +196,16 @@ def read_archive(path: Path) -> dict[str, bytes]:
             raise ValueError(f"{path}: {name}: found no regular file, expected records")
         contents[name] = content
     return contents
+
+
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
+    """Means (N, 3 S S) of the square blocks of pixels of the images (N, 3072), rounded half up."""
+    if size == SHAPE[1]:
+        return images
+    block = SHAPE[1] // size
+    blocks = images.reshape(len(images), SHAPE[0], size, block, size, block)
+    total, pixels = blocks.sum((3, 5), dtype=np.uint32), block**2
+    return ((total + pixels // 2) // pixels).astype(np.uint8).reshape(len(images), -1)
 
 
 def _find_folder(root: Path, archive: Path | None) -> Path:

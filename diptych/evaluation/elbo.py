@@ -52,6 +52,20 @@ def mean_terms(panel: Panel, parts: Iterable[Part]) -> dict[str, float]:
     return {name: value / count for name, value in sums.items()}
 
 
+def kl_of_maps(panel: Panel, x: np.ndarray, key: Key, batch_size: int = 500) -> np.ndarray:
+    """Return the mean KL term of each latent map over a data set, in nats per example.
+
+    With the key of `elbo_terms` their sum is its KL term.
+    Shapes: -> (C), C latent maps.
+    """
+    total = np.zeros(pairs.traits(panel.model.config).latent_maps)
+    for part in parts_of(panel, x, key, batch_size):
+        with panel.evaluating():
+            kl = panel.model.kl_of_maps(part.batch, part.noise)
+        total += part.size * to_numpy(kl).astype(np.float64)
+    return total / len(x)
+
+
 def reconstruction_error(
     panel: Panel,
     x: np.ndarray,

@@ -60,6 +60,8 @@ class Traits:
     uniform: float | None = None
     """-log p(x) of the uniform distribution over the values that an example can have, in nats; None
     if the loss is no log-likelihood."""
+    latent_maps: int = 0
+    """The number of maps that the latent consists of, by which its KL term is split; 0 if none."""
     pixels_in_turn: int = 0
     """The number of pixels of an image that are drawn one after the other; 0 if all at once."""
     draws_reconstructions: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ import torch_impl.vlae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig
+from model_specs.common.levels import LEVELS
+from model_specs.common.values import LEVEL_TOLERANCE
+from model_specs.vlae import MIXTURE, VLAEConfig
 from numpy_ref.nn import random
 
 LEAST_MAPS = 16
@@ -25,29 +29,47 @@ SMALL |= {"flow_hidden_dim": 64, "flow_steps": 2, "flow_hidden_layers": 2, "deco
 
 LARGEST_DRAWN = 64
 """Number of pixels up to which `diptych check` draws images."""
+LOCAL: dict[str, Any] = {"context": "local", "window_width": 4}
+GATED: dict[str, Any] = {"context": "gated", "window_width": 4, "window_rows": 2}
+GATED |= {"decoder_blocks": 3, "decoder_maps": 4}
+RASTER = GATED | {"window_width": 0, "window_rows": 1}
+LEVELLED: dict[str, Any] = {"likelihood": MIXTURE, "components": 2}
+AFFINE: dict[str, Any] = {"flow_mean_only": False}
+COLOUR: dict[str, Any] = LEVELLED | {"channels": 3}
+MAPS: dict[str, Any] = {"latent_maps": 3, "strides": 2}
 SQUARE = ["height", "width", "maps", "hidden_dim", "latent_dim", "flow_hidden_dim"]
 SQUARE += ["context_maps", "decoder_maps"]
 
 
 def _batch(config: VLAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
     u = random.uniform(key, (size, *config.example_shape))
-    return (u < 0.4).astype(dtype)
+    x = np.floor(LEVELS * u) / (LEVELS - 1) if config.likelihood == MIXTURE else u < 0.4
+    return x.astype(dtype)
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
-    """Take the paper's sizes for images of 28 x 28 or more pixels, and smaller ones for others."""
+    """Take the paper's sizes for images of 28 x 28 or more pixels, and smaller ones for others.
+
+    Colour images have the mixture as likelihood.
+    """
     if not isinstance(data, Dataset):
         raise ValueError(f"data: got {data.name}, vlae takes images")
     channels, height, width = data.image_shape
-    if channels != 1:
-        raise ValueError(f"data: got {data.name} of {channels} channels, vlae takes binary images")
-    sizes = {"height": height, "width": width}
-    fields = effective(VLAEConfig, {} if height * width >= 784 else SMALL, overrides)
-    return fitting(VLAEConfig(**sizes | fields), data, **sizes)
+    sizes = {"channels": channels, "height": height, "width": width}
+    requested = {name: overrides.get(name, size) for name, size in sizes.items()}
+    fitting(SimpleNamespace(**requested), data, **sizes)
+    defaults = {} if height * width >= 784 else dict(SMALL)
+    if channels > 1:
+        defaults["likelihood"] = MIXTURE
+    return VLAEConfig(**sizes | effective(VLAEConfig, defaults, overrides))
 
 
 def _to_batch(config: VLAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
-    if ((rows > 0) & (rows < 1)).any():
+    if config.likelihood == MIXTURE:
+        levels = (LEVELS - 1) * rows
+        if (np.abs(levels - np.rint(levels)) > LEVEL_TOLERANCE).any():
+            raise ValueError("data: got values between levels, vlae takes 0, 1/255, ..., 1")
+    elif ((rows > 0) & (rows < 1)).any():
         raise ValueError("data: got grey values, vlae takes 0 and 1: --binarize draws them")
     return rows.reshape(-1, *shape)
 
@@ -63,11 +85,18 @@ def _variants() -> dict[str, VLAEConfig]:
     changes: dict[str, dict[str, Any]] = {
         "": {},
         "gaussian,latent": {"latent": "gaussian", "free_bits_of": "latent"},
-        "iaf_posterior,affine": {"latent": "iaf_posterior", "flow_mean_only": False},
+        "iaf_posterior,affine": AFFINE | {"latent": "iaf_posterior"},
         "unconditional": {"latent": "none", "tied": False},
         "factorised,soft": {"context": "none", "free_bits_of": "soft"},
-        "local,none": {"context": "local", "window_width": 4, "free_bits_of": "none"},
+        "local,none": LOCAL | {"free_bits_of": "none"},
         "stacks": {"context": "stacks", "tied": False},
+        "gated": GATED | {"latent": "gaussian"},
+        "levels": LEVELLED | {"channels": 1, "context": "stacks"},
+        "colour": COLOUR | GATED | MAPS | AFFINE,
+        "colour,grey": COLOUR | GATED | {"window_width": 5, "context_channels": "grey"},
+        "colour,raster": COLOUR | RASTER | MAPS | AFFINE | {"latent": "iaf_posterior"},
+        "colour,local": COLOUR | MAPS | LOCAL | {"latent": "gaussian", "strides": 1},
+        "colour,factorised": COLOUR | MAPS | {"context": "none", "free_bits_of": "soft"},
         "square": dict.fromkeys(SQUARE, 6),
         "8x8": {"height": 8, "width": 8} | SMALL,
         "28x28": {"height": 28, "width": 28, "maps": 2, "masked_layers": 6},
@@ -79,24 +108,29 @@ def _variants() -> dict[str, VLAEConfig]:
 
 def _traits(config: VLAEConfig) -> Traits:
     c = config
-    size = f" {c.window_width} x {c.window_rows}" if c.context == "local" else ""
-    z = "" if c.latent == "none" else f" of {c.latent_dim}"
+    z = f" of {c.latent_maps} maps" if c.latent_maps else f" of {c.latent_dim}"
+    colour = "" if c.channels == 1 else f" x {c.channels}"
+    grey = " in grey" if c.context_channels == "grey" else ""
+    latent = c.latent + ("" if c.latent == "none" else z)
+    levels = LEVELS if c.likelihood == MIXTURE else 2
     return Traits(
-        title=f"{c.height} x {c.width}, context {c.context}{size}, latent {c.latent}{z}",
+        title=f"{c.height} x {c.width}{colour}, context {c.context_name}{grey}, latent {latent}",
         divisible="none" in (c.free_bits_of, c.latent),  # free bits are of the whole batch
         pixels_in_turn=0 if c.context == "none" else c.height * c.width,
         draws_reconstructions=True,
-        uniform=c.height * c.width * math.log(2),
+        uniform=math.prod(c.example_shape) * math.log(levels),
+        latent_maps=c.latent_maps,
         memory=_memory(c),
     )
 
 
 def _memory(config: VLAEConfig) -> Memory:
     c, pixels = config, config.height * config.width
-    maps = max(c.decoder_maps, c.maps, 1 + c.context_maps, LEAST_MAPS)
+    doubled = 2 * c.decoder_maps if c.context == "gated" else c.decoder_maps  # by concat_elu
+    maps = max(doubled, c.maps, c.channels + c.context_maps, c.outputs, LEAST_MAPS)
     kH, kW = c.window.kernel_size
-    first = kH * kW * (1 + c.context_maps)
-    others = KERNEL_SIZE**2 * max(c.decoder_maps, c.maps)
+    first = kH * kW * (c.channels + c.context_maps)
+    others = KERNEL_SIZE**2 * max(doubled, c.maps)
     return Memory(
         widest=max(pixels * maps, c.features, c.hidden_dim, c.flow_hidden_dim, c.code_dim),
         columns=max(first, others) * pixels,
@@ -106,10 +140,13 @@ def _memory(config: VLAEConfig) -> Memory:
 
 def _values(config: VLAEConfig) -> dict[str, ValueFunction]:
     """The code of a sample and the bound; pixels are drawn in turn, so they are draws."""
-    return {
+    functions: dict[str, ValueFunction] = {
         "generate": lambda model, x, noise, key: model.latent.generate(noise.eps),
         "log_weight": autoencoders.log_weight,
     }
+    if config.latent_maps and config.code_dim:
+        functions["kl_of_maps"] = lambda model, x, noise, key: model.kl_of_maps(x, noise)
+    return functions
 
 
 def _draws(config: VLAEConfig) -> dict[str, ValueFunction]:

@@ -16,7 +16,7 @@ from diptych import figures, pairs
 from diptych.arrays import to_numpy
 from diptych.display import progress_bar
 from diptych.evaluation.checkpoint import PartialFile, digest_of
-from diptych.evaluation.elbo import elbo_terms, reconstruction_error
+from diptych.evaluation.elbo import elbo_terms, kl_of_maps, reconstruction_error
 from diptych.evaluation.importance import Evaluation, Sums, importance_weighted
 from diptych.evaluation.memory import rows_within
 from diptych.pairs import Traits
@@ -83,6 +83,10 @@ class ImageEvaluation:
         if likelihood:
             metrics[f"{split}_kl_bits"] = bits = terms["kl"] / math.log(2)
             lines.append(("kl: spent on z", f"{bits:.3f}", "bits/example"))
+        if self.traits.latent_maps:
+            maps = kl_of_maps(self.panel, x, key.fold_in("terms"), batch_size)
+            metrics[f"{split}_kl_of_maps"] = maps.tolist()
+            lines.append(("kl of a map", f"{maps.min():.3f} to {maps.max():.3f}", unit))
         metrics[f"{split}_rmse"] = rmse = self._rmse(x, batch_size, options.console)
         kind = "reconstruction" + ", drawn" * self.traits.draws_reconstructions
         lines.append((kind, f"{rmse:.4f}", "RMSE/value in [0, 1]"))

@@ -34,7 +34,7 @@ def receptive_field(layers: Iterable[tuple[Window, str]]) -> Window:
     """
     offsets = frozenset({ITSELF})
     for window, mask_type in layers:
-        offsets = _sum(offsets, window.read_offsets(mask_type))
+        offsets = minkowski_sum(offsets, window.read_offsets(mask_type))
     return Window(offsets)
 
 
@@ -54,10 +54,11 @@ def stacked_receptive_field(layers: Iterable[tuple[int | tuple[int, int], str]])
             raise ValueError(f"layers: got mask type {mask_type!r} in the first layer, takes 'A'")
         nearest = 1 if mask_type == "A" else 0
         columns = range(-side, side + 1)
-        v = _sum(v, frozenset((-i, j) for i in range(nearest, up + 1) for j in columns))
-        h = _sum(h, frozenset((0, -j) for j in range(nearest, side + 1))) | v
+        v = minkowski_sum(v, frozenset((-i, j) for i in range(nearest, up + 1) for j in columns))
+        h = minkowski_sum(h, frozenset((0, -j) for j in range(nearest, side + 1))) | v
     return Window(h)
 
 
-def _sum(a: frozenset[Offset], b: frozenset[Offset]) -> frozenset[Offset]:
+def minkowski_sum(a: frozenset[Offset], b: frozenset[Offset]) -> frozenset[Offset]:
+    """{p + q} for all p in a and q in b: the field of one layer after another."""
     return frozenset((i + k, j + m) for i, j in a for k, m in b)

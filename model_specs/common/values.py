@@ -12,6 +12,9 @@ import math
 
 from model_specs.common.fields import exact
 
+LEVEL_TOLERANCE = 1e-3
+"""Distance of 255 x from an integer with which x still is a level: float32 rounds by 2e-5."""
+
 
 def check_finite(name: str, smallest: float, largest: float) -> None:
     """Raise ValueError unless the extremes are finite; both are NaN where any value is."""
@@ -37,6 +40,18 @@ def check_no_grey(name: str, count: float, smallest: float) -> None:
     """
     if count:
         raise ValueError(f"{name}: got {int(count)} values as {exact(smallest)}, takes 0 and 1")
+
+
+def check_no_between(name: str, count: float, smallest: float) -> None:
+    """Raise ValueError unless `count`, the number of values between two levels, is 0.
+
+    `smallest` is the smallest of them.
+    """
+    if count:
+        raise ValueError(
+            f"{name}: got {int(count)} values as {exact(smallest)}, takes the 256 levels 0, 1/255, "
+            "..., 1"
+        )
 
 
 def check_vocabulary(name: str, size: int, smallest: float, largest: float) -> None:

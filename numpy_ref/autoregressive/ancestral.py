@@ -1,238 +1,122 @@
 """Ancestral sampling: pixels are drawn one after the other, each from p(x_i | pixels before i).
 
-    x_i = u_i < p_i,   p_i = p(x_i = 1 | x_1 ... x_{i-1}, maps),   u uniform
+    x_i = draw(params_i, u_i),   params_i = decoder(x_1 ... x_{i-1}, maps),   u uniform
 
-A full forward pass per pixel would compute every earlier pixel anew. Here each masked convolution
-keeps its input pixels in a cache, and one step of a layer computes one output pixel, so that an
-image costs one forward pass:
-
-    step = pixel_step(layer, N, H, W);   y[:, :, i, j] = step(x[:, :, i, j], i, j)
-
-for all pixels (i, j) in raster order gives layer(x). Values only, no gradients.
-Shapes: at one pixel, features are (N, C): N images of H x W pixels, C channels in and O channels
-out, M context maps.
-Source: own design; the decoders are those of van den Oord et al. (2016).
+`draw` belongs to the likelihood; for binary pixels it is x_i = u_i < p_i, `draw_bernoulli`.
+A full forward pass per pixel would compute every earlier pixel anew. Here the layers keep the
+pixels that they have read in caches (`pixel_steps`, `gated_steps`), so that an image costs one
+forward pass. Values only, no gradients.
+Shapes: N images of H x W pixels, C channels, M context maps, P parameters of the distribution of a
+pixel, U uniforms a pixel.
+Source: own design; the decoders are those of van den Oord et al. (2016) and Salimans et al. (2017).
 Right panel: torch_impl/autoregressive/ancestral.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
 
-from numpy_ref.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN, WNMaskedConv2d
-from numpy_ref.autoregressive.resnet import Residual
+from numpy_ref.autoregressive.gated_pixel_cnn import GatedPixelCNN
+from numpy_ref.autoregressive.gated_steps import GatedSteps
+from numpy_ref.autoregressive.pixel_cnn import FactorisedDecoder, PixelCNN, read_context
+from numpy_ref.autoregressive.pixel_steps import (
+    HorizontalBlockSteps,
+    PixelCache,
+    RowCache,
+    StackedResidualSteps,
+    pixel_step,
+)
 from numpy_ref.autoregressive.stacked_pixel_cnn import (
     HorizontalBlock,
     StackedPixelCNN,
     StackedResidual,
-    WNStackedConv2d,
 )
-from numpy_ref.nn.convolution import conv2d
-from numpy_ref.nn.functional import ELU, elu, sigmoid
-from numpy_ref.nn.module import Array, Module, Sequential
-from numpy_ref.nn.weight_norm import WNConv2d
+from numpy_ref.nn.module import Array, Module
+from numpy_ref.probability.pixel_likelihoods import draw_bernoulli
 
-PixelStep = Callable[[Array, int, int], Array]
+Draw = Callable[[Array, Array], tuple[Array, Array]]
+"""(params (N, P), u (N, U)) -> a pixel x and the mean of its distribution, (N, C) each."""
 Progress = Callable[[int], None]
-
-
-class PixelCache:
-    """The input pixels stored so far of a masked convolution, and its output at one pixel.
-
-        y[n, o, i, j] = sum_ct  m[c, t] w[o, c, t] x[n, c, (i, j) + t]
-
-    over the taps t of the kernel, with the layer's mask m, without the bias. `channels` limits the
-    sum to the first input channels.
-    """
-
-    def __init__(
-        self,
-        layer: WNMaskedConv2d,
-        count: int,
-        height: int,
-        width: int,
-        channels: int | None = None,
-    ) -> None:
-        weight = layer.weight()[0][:, :channels]
-        mask = layer.mask[0]
-        self._rows, self._columns = np.nonzero(mask)
-        taps = weight[:, :, self._rows, self._columns]  # (O, C, T)
-        self._taps = np.ascontiguousarray(taps.transpose(2, 1, 0)).reshape(-1, len(weight))
-        kH, kW = mask.shape
-        self._up, self._left = kH // 2, kW // 2
-        padded = count, height + kH - 1, width + kW - 1, weight.shape[1]
-        self._pixels = np.zeros(padded, weight.dtype)
-
-    def store(self, x: Array, i: int, j: int) -> None:
-        """Store x (N, C) as input pixel (i, j)."""
-        self._pixels[:, i + self._up, j + self._left] = x
-
-    def convolve(self, i: int, j: int) -> Array:
-        """Output pixel (i, j), from the pixels stored so far.   -> (N, O)"""
-        neighbours = self._pixels[:, i + self._rows, j + self._columns]
-        return neighbours.reshape(len(neighbours), -1) @ self._taps
-
-
-class RowCache:
-    """The input rows stored so far of a vertical stack, and its output in one row.
-
-    The vertical convolution of row i reads rows up to i, or i - 1 for mask type A.
-    """
-
-    def __init__(self, layer: WNStackedConv2d, count: int, height: int, width: int) -> None:
-        self._weight, self._bias = layer.vertical.weight()[0], layer.vertical.bias.data
-        self._link = layer.link.weight()[0][:, :, 0, 0]
-        self._up, self._side = layer.vertical.padding
-        padded = count, self._weight.shape[1], height + self._up, width
-        self._rows = np.zeros(padded, self._weight.dtype)
-
-    def store(self, v: Array, i: int) -> None:
-        """Store v (N, C, W) as input row i."""
-        self._rows[:, :, i + self._up] = v
-
-    def convolve(self, i: int) -> tuple[Array, Array]:
-        """Row i of v', and of the link to h', u v'.   -> (N, O, W) each"""
-        neighbours = self._rows[:, :, i : i + self._weight.shape[2]]
-        y, _ = conv2d(neighbours, self._weight, self._bias, padding=(0, self._side))
-        return y[:, :, 0], self._link @ y[:, :, 0]
-
-
-@singledispatch
-def pixel_step(layer: Module, count: int, height: int, width: int) -> PixelStep:
-    """The layer as a function of one pixel's features, with its cache for `count` images.
-
-    Raises: TypeError for a layer that cannot run pixel by pixel.
-    """
-    raise TypeError(f"layer: got {type(layer).__name__}, takes one that can run pixel by pixel")
-
-
-@pixel_step.register
-def _(layer: Sequential, count: int, height: int, width: int) -> PixelStep:
-    steps = [pixel_step(part, count, height, width) for part in layer]
-
-    def step(x: Array, i: int, j: int) -> Array:
-        for part in steps:
-            x = part(x, i, j)
-        return x
-
-    return step
-
-
-@pixel_step.register
-def _(layer: Residual, count: int, height: int, width: int) -> PixelStep:
-    branch = pixel_step(layer.branch, count, height, width)
-    return lambda x, i, j: x + branch(x, i, j)
-
-
-@pixel_step.register
-def _(layer: ELU, count: int, height: int, width: int) -> PixelStep:
-    return lambda x, i, j: elu(x)[0]
-
-
-@pixel_step.register
-def _(layer: WNConv2d, count: int, height: int, width: int) -> PixelStep:
-    weight = layer.weight()[0][:, :, 0, 0].T  # of a 1 x 1 kernel
-    return lambda x, i, j: x @ weight + layer.bias.data
-
-
-@pixel_step.register
-def _(layer: WNMaskedConv2d, count: int, height: int, width: int) -> PixelStep:
-    cache = PixelCache(layer, count, height, width)
-
-    def step(x: Array, i: int, j: int) -> Array:
-        cache.store(x, i, j)
-        return cache.convolve(i, j) + layer.bias.data
-
-    return step
-
-
-class StackedResidualSteps:
-    """A StackedResidual in raster order: `step_row` once a row, `step` for each of its pixels.
-
-    Shapes: step_row (N, C, W) -> (N, C, W), row i of v; step (N, C) -> (N, C), pixel (i, j) of h.
-    """
-
-    def __init__(self, block: StackedResidual, count: int, height: int, width: int) -> None:
-        self._cache = RowCache(block.layer, count, height, width)
-        self._horizontal = pixel_step(block.layer.horizontal, count, height, width)
-
-    def step_row(self, v: Array, i: int) -> Array:
-        self._cache.store(elu(v)[0], i)
-        branch, self._link = self._cache.convolve(i)
-        return v + branch
-
-    def step(self, h: Array, i: int, j: int) -> Array:
-        return h + self._horizontal(elu(h)[0], i, j) + self._link[:, :, j]
-
-
-class HorizontalBlockSteps:
-    """A HorizontalBlock in raster order; shapes as in StackedResidualSteps."""
-
-    def __init__(self, block: HorizontalBlock, count: int, height: int, width: int) -> None:
-        self.step = pixel_step(block.block, count, height, width)
-
-    def step_row(self, v: Array, i: int) -> Array:
-        return v
 
 
 @singledispatch
 def sample_pixels(
-    decoder: Module, maps: Array, u: Array, progress: Progress | None = None
+    decoder: Module,
+    maps: Array,
+    u: Array,
+    progress: Progress | None = None,
+    draw: Draw = draw_bernoulli,
 ) -> tuple[Array, Array]:
-    """Binary images x ~ p(x|maps) of a pixel decoder, and the probability p of each pixel.
+    """Images x ~ p(x|maps) of a pixel decoder, and the mean of the distribution of each pixel.
 
     `progress` is called after each row with the number of its pixels.
-    Shapes: maps (N, M, H, W), uniform u (N, 1, H, W) -> x, p (N, 1, H, W).
+    Shapes: maps (N, M, H, W), uniform u (N, U, H, W) -> x, means (N, C, H, W).
     """
     raise TypeError(f"decoder: got {type(decoder).__name__}, takes a decoder of pixels")
 
 
 @sample_pixels.register
 def _(
-    decoder: FactorisedDecoder, maps: Array, u: Array, progress: Progress | None = None
+    decoder: FactorisedDecoder,
+    maps: Array,
+    u: Array,
+    progress: Progress | None = None,
+    draw: Draw = draw_bernoulli,
 ) -> tuple[Array, Array]:
-    p = sigmoid(decoder(u, maps)[0])  # no pixel depends on another: all are drawn at once
+    x, means = draw(decoder(u, maps)[0], u)  # no pixel depends on another: all are drawn at once
     if progress:
-        progress(u[0].size)
-    return (u < p).astype(p.dtype), p
+        progress(u[0, 0].size)
+    return x, means
 
 
 @sample_pixels.register
 def _(
-    decoder: PixelCNN, maps: Array, u: Array, progress: Progress | None = None
+    decoder: PixelCNN,
+    maps: Array,
+    u: Array,
+    progress: Progress | None = None,
+    draw: Draw = draw_bernoulli,
 ) -> tuple[Array, Array]:
-    N, _, H, W = u.shape
-    p, x = np.empty_like(u), np.zeros_like(u)
-    context, _ = decoder.first(np.concatenate((x, maps), 1))  # on x = 0: maps and bias
-    first = PixelCache(decoder.first, N, H, W, channels=1)
+    x, means = _empty_images(decoder, u)
+    N, _, H, W = x.shape
+    read = partial(read_context, context_channels=decoder.context_channels)
+    blank, _ = read(x)
+    context, _ = decoder.first(np.concatenate((blank, maps), 1))  # on x = 0: maps and bias
+    first = PixelCache(decoder.first, N, H, W, channels=blank.shape[1])
     layers = [pixel_step(part, N, H, W) for part in (decoder.body, decoder.last)]
     for i in range(H):
         for j in range(W):
             h = context[:, :, i, j] + first.convolve(i, j)
             for step in layers:
                 h = step(h, i, j)
-            p[:, :, i, j] = sigmoid(h)
-            x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
-            first.store(x[:, :, i, j], i, j)
+            x[:, :, i, j], means[:, :, i, j] = draw(h, u[:, :, i, j])
+            first.store(read(x[:, :, i, j])[0], i, j)
         if progress:
             progress(W)
-    return x, p
+    return x, means
 
 
 @sample_pixels.register
 def _(
-    decoder: StackedPixelCNN, maps: Array, u: Array, progress: Progress | None = None
+    decoder: StackedPixelCNN,
+    maps: Array,
+    u: Array,
+    progress: Progress | None = None,
+    draw: Draw = draw_bernoulli,
 ) -> tuple[Array, Array]:
     """Compute row i of v whole, as it reads rows before i alone, then row i of h by pixels."""
-    N, _, H, W = u.shape
-    p, x = np.empty_like(u), np.zeros_like(u)
+    x, means = _empty_images(decoder, u)
+    N, _, H, W = x.shape
+    read = partial(read_context, context_channels=decoder.context_channels)
+    blank, _ = read(x)
     horizontal = decoder.first.horizontal
-    context, _ = horizontal(np.concatenate((x, maps), 1))  # the first layer on x = 0: maps and bias
-    rows, first = RowCache(decoder.first, N, H, W), PixelCache(horizontal, N, H, W, channels=1)
+    context, _ = horizontal(np.concatenate((blank, maps), 1))  # on x = 0: maps and bias
+    rows = RowCache(decoder.first, N, H, W)
+    first = PixelCache(horizontal, N, H, W, channels=blank.shape[1])
     steps: dict[type, Any] = {
         StackedResidual: StackedResidualSteps,
         HorizontalBlock: HorizontalBlockSteps,
@@ -247,10 +131,37 @@ def _(
             h = context[:, :, i, j] + first.convolve(i, j) + link[:, :, j]
             for block in blocks:
                 h = block.step(h, i, j)
-            p[:, :, i, j] = sigmoid(last(h, i, j))
-            x[:, :, i, j] = u[:, :, i, j] < p[:, :, i, j]
-            first.store(x[:, :, i, j], i, j)
-        rows.store(np.concatenate((x[:, :, i], maps[:, :, i]), 1), i)
+            x[:, :, i, j], means[:, :, i, j] = draw(last(h, i, j), u[:, :, i, j])
+            first.store(read(x[:, :, i, j])[0], i, j)
+        rows.store(np.concatenate((read(x[:, :, i])[0], maps[:, :, i]), 1), i)
         if progress:
             progress(W)
-    return x, p
+    return x, means
+
+
+@sample_pixels.register
+def _(
+    decoder: GatedPixelCNN,
+    maps: Array,
+    u: Array,
+    progress: Progress | None = None,
+    draw: Draw = draw_bernoulli,
+) -> tuple[Array, Array]:
+    x, means = _empty_images(decoder, u)
+    _, _, H, W = x.shape
+    steps = GatedSteps(decoder, maps)
+    for i in range(H):
+        steps.start_row(i)
+        for j in range(W):
+            x[:, :, i, j], means[:, :, i, j] = draw(steps.params(i, j), u[:, :, i, j])
+            steps.store(x[:, :, i, j], i, j)
+        if progress:
+            progress(W)
+    return x, means
+
+
+def _empty_images(decoder: Any, u: Array) -> tuple[Array, Array]:
+    """Images of 0 for the pixels to be drawn, and an array for their means, (N, C, H, W) each."""
+    N, _, H, W = u.shape
+    x = np.zeros((N, decoder.channels, H, W), u.dtype)
+    return x, np.empty_like(x)

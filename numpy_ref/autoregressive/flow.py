@@ -1,133 +1,26 @@
 """Autoregressive flow, by hand.   Right panel: torch_impl/autoregressive/flow.py
 
-Shapes: D dimensions, I inputs and O outputs of a layer, N rows, H hidden units.
-Sources: Germain, Gregor, Murray & Larochelle, "MADE: masked autoencoder for distribution
-estimation" (2015), arXiv 1502.03509; Kingma et al., "Improving variational inference with inverse
-autoregressive flow" (2016), arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016),
-arXiv 1611.02731, section 3.2.
+Shapes: D dimensions; a sample is (..., D).
+Sources: Kingma et al., "Improving variational inference with inverse autoregressive flow" (2016),
+arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, section
+3.2.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
+from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput
+from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.common.key import Key
+from numpy_ref.autoregressive.made import MADE
 from numpy_ref.nn import checks
-from numpy_ref.nn.functional import ReLU, linear
 from numpy_ref.nn.init import fan_in_uniform
-from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
-
-
-class MaskedLinear(Module):
-    """y = x (W * mask)ᵀ + b: each output reads the inputs whose degree is not above its own.
-
-        mask[o, i] = out_degrees[o] >= in_degrees[i]
-
-                     in_degrees  1 2 3
-        out_degrees 1            # . .
-                    2            # # .         # read, . masked
-                    2            # # .
-
-    A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
-    `init` draws them.
-    Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
-    """
-
-    def __init__(
-        self,
-        in_degrees: Sequence[int],
-        out_degrees: Sequence[int],
-        dtype: DTypeLike = np.float64,
-    ) -> None:
-        self.weight = Parameter(np.empty((len(out_degrees), len(in_degrees)), as_dtype(dtype)))
-        self.bias = Parameter(np.empty(len(out_degrees), as_dtype(dtype)))
-        self.mask = np.array(out_degrees)[:, None] >= np.array(in_degrees)
-
-    def forward(self, x: Array) -> tuple[Array, Vjp]:
-        y, y_vjp = linear(x, self.weight.data * self.mask, self.bias.data)
-
-        def vjp(dy: Array) -> Array:
-            dx, dW, db = y_vjp(dy)
-            dW *= self.mask  # in place: W has 400,000 elements in the flow of the paper
-            self.weight.grad += dW
-            self.bias.grad += db
-            return dx
-
-        return y, vjp
-
-
-class MADE(Sequential):
-    """Masked linear layers and ReLUs in turn; output i reads the dimensions before i in `order`.
-
-        y_i = (W_L relu(... relu(W_1 z_<i + b_1)) + b_L)_i
-
-    Shapes: z (..., D) -> y (..., D), or (..., 2 D) if outputs = 2: first outputs, then second.
-    Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
-    """
-
-    def __init__(
-        self,
-        order: tuple[int, ...],
-        hidden_dim: int,
-        hidden_layers: int,
-        outputs: int = 1,
-        dtype: DTypeLike = np.float64,
-    ) -> None:
-        degrees = made_degrees(order, hidden_dim, hidden_layers, outputs)
-        *hidden, last = [MaskedLinear(*pair, dtype=dtype) for pair in pairwise(degrees)]
-        super().__init__(*(part for layer in hidden for part in (layer, ReLU())), last)
-        self._order, self._hidden_degrees = order, degrees[1]
-
-    def invert(self, eps: Array, dimension: Callable[..., Array]) -> Array:
-        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), one dimension at a time; value only.
-
-        Derivation of the inverse in one pass. y_i depends on z_<i alone, so z_1 follows from eps_1,
-        z_2 from eps_2 and z_1, and so on in `order`. Computing all of y for each of the D
-        dimensions would cost D forward passes. But a hidden unit of degree m depends on the first m
-        dimensions alone, so it has its final value once these are known. With h_l[m] the units of
-        degree m in hidden layer l and h_l[<= m] all units up to that degree, stage m = 0 ... D - 1
-        computes what m known dimensions determine:
-
-            h_1[m] = relu(W_1[m, first m inputs] z_<m + b_1[m])
-            h_l[m] = relu(W_l[m, <= m] h_{l-1}[<= m] + b_l[m])       l = 2 ... L - 1
-            y      = W_L[outputs of the next dimension, <= m] h_{L-1}[<= m] + b_L
-
-        and then z of the next dimension. Every unmasked weight is multiplied once, so that the
-        inverse costs one forward pass. Hidden degrees ascend, so that "<= m" is a slice, which
-        does here what the mask does in `forward`.
-
-        Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
-        """
-        order = np.array(self._order)
-        first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
-        weights = [first.weight.data[:, order], *(layer.weight.data for layer in middle)]
-        biases = [layer.bias.data[:, None] for layer in (first, *middle)]
-        rows = eps.reshape(-1, len(order)).T[order]
-        z = np.empty_like(rows)
-        hidden = [np.empty((len(bias), z.shape[1]), z.dtype) for bias in biases]
-
-        for m, d in enumerate(self._order):
-            known, units = z[:m], self._units_of_degree(m)
-            for h, weight, bias in zip(hidden, weights, biases, strict=True):
-                h[units] = np.maximum(weight[units, : len(known)] @ known + bias[units], 0)
-                known = h[: units.stop]
-            outputs = slice(d, None, len(order))  # the outputs of dimension d
-            y = last.weight.data[outputs, : len(known)] @ known + last.bias.data[outputs, None]
-            z[m] = dimension(rows[m], *y)
-
-        return z[np.argsort(order)].T.reshape(eps.shape)
-
-    def _units_of_degree(self, m: int) -> slice:
-        degrees = self._hidden_degrees
-        return slice(bisect_left(degrees, m), bisect_right(degrees, m))
+from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 
 
 def affine(z: Array, mu: Array, log_sigma: Array) -> tuple[FlowOutput, Vjp]:
@@ -171,15 +64,17 @@ class AutoregressiveStep(Module):
 
     outputs: int
     """Outputs of the MADE for each dimension."""
+    network: Any = MADE
+    """Class of the masked network."""
 
     def __init__(
         self,
-        order: tuple[int, ...],
+        order: Any,
         hidden_dim: int,
         hidden_layers: int,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.made = MADE(order, hidden_dim, hidden_layers, self.outputs, dtype)
+        self.made = self.network(order, hidden_dim, hidden_layers, self.outputs, dtype)
 
 
 class MeanOnlyStep(AutoregressiveStep):
@@ -198,6 +93,10 @@ class MeanOnlyStep(AutoregressiveStep):
     def inverse(self, eps: Array) -> Array:
         """z_i = eps_i + mu_i(z_<i); value only."""
         return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
+
+    def log_sigma(self, z: Array) -> Array:
+        """log sigma of each dimension: 0; value only.   (..., D) -> (..., D)"""
+        return np.zeros_like(z)
 
 
 class AffineStep(AutoregressiveStep):
@@ -227,6 +126,10 @@ class AffineStep(AutoregressiveStep):
             eps, lambda eps_i, mu_i, log_sigma_i: eps_i * np.exp(log_sigma_i) + mu_i
         )
 
+    def log_sigma(self, z: Array) -> Array:
+        """log sigma of each dimension; value only.   (..., D) -> (..., D)"""
+        return np.split(self.made(z)[0], 2, axis=-1)[1]
+
 
 class AutoregressiveFlow(Module):
     """eps = f_S(... f_1(z)): autoregressive steps, each in the reverse order of the one before it.
@@ -245,14 +148,17 @@ class AutoregressiveFlow(Module):
     Source: Chen et al. 2016, section 3.2.
     """
 
+    mean_only_step: type[AutoregressiveStep] = MeanOnlyStep
+    affine_step: type[AutoregressiveStep] = AffineStep
+
     def __init__(
         self,
-        config: AutoregressiveFlowConfig,
+        config: AutoregressiveFlowConfig | MapFlowConfig,
         key: Key = Key(0),  # noqa: B008  (immutable)
         dtype: DTypeLike = np.float64,
     ) -> None:
         self.config = config
-        step = MeanOnlyStep if config.mean_only else AffineStep
+        step = self.mean_only_step if config.mean_only else self.affine_step
         H, L = config.hidden_dim, config.hidden_layers
         self.steps = Sequential(*(step(order, H, L, dtype) for order in config.orders))
         fan_in_uniform(self, key)
@@ -293,3 +199,14 @@ class AutoregressiveFlow(Module):
         for step in reversed(list(self.steps)):
             eps = step.inverse(eps)
         return eps
+
+    def log_slopes(self, z: Array) -> tuple[Array, Array]:
+        """eps, and sum_k log |d eps_i / dz_i| of each dimension i, over steps k; values only.
+
+        Over dimensions, the second sums to logdet.   (..., D) -> (..., D) each
+        """
+        slopes = np.zeros_like(z)
+        for step in self.steps:
+            slopes = slopes - step.log_sigma(z)
+            z = step(z)[0].eps
+        return z, slopes

@@ -17,9 +17,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.free_bits import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN
 from model_specs.common.key import Key
-from model_specs.vlae import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import VLAEConfig
 from numpy_ref.autoregressive.flow import AutoregressiveFlow
+from numpy_ref.autoregressive.map_flow import MapFlow
 from numpy_ref.nn.module import Array, Buffer, Module, Vjp
 from numpy_ref.probability.distributions import gaussian_kl, gaussian_kl_sampled
 
@@ -47,6 +49,11 @@ class GaussianPrior(Module):
         """The code of a sample of the prior, made from eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return eps
 
+    def kl_terms(self, mu: Array, logvar: Array, z: Array, eps: Array) -> Array:
+        """The KL divergence of each dimension (N, Z); value only."""
+        (_, kl), _ = self(mu, logvar, z, eps)
+        return kl
+
 
 class FlowPrior(Module):
     """p(z) = N(u; 0, I) |det du/dz| with u = f(z), f an autoregressive flow; the code is z.
@@ -55,7 +62,8 @@ class FlowPrior(Module):
     """
 
     def __init__(self, config: VLAEConfig, key: Key, dtype: DTypeLike = np.float64) -> None:
-        self.flow = AutoregressiveFlow(config.flow, key, dtype)
+        flow = MapFlow if config.latent_maps else AutoregressiveFlow
+        self.flow = flow(config.flow, key, dtype)
 
     def forward(
         self, mu: Array, logvar: Array, z: Array, eps: Array
@@ -77,6 +85,18 @@ class FlowPrior(Module):
     def generate(self, eps: Array) -> Array:
         """The code of a sample of the prior, z = f^-1(eps) of eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return self.flow.inverse(eps)
+
+    def kl_terms(self, mu: Array, logvar: Array, z: Array, eps: Array) -> Array:
+        """The terms of log q(z|x) - log p(z) at this z by dimension (N, Z); value only.
+
+            log q(z_i|x) - log N(u_i; 0, 1) - log |du_i / dz_i|, the last summed over steps
+
+        They sum to the KL term of `forward`. In a flow of one step, the mean of a term is the KL
+        divergence in dimension i given those before it. With more steps a single term is no KL
+        divergence, and may be negative.
+        """
+        u, slopes = self.flow.log_slopes(z)
+        return 0.5 * (u * u - eps * eps - logvar) - slopes
 
     def _flow_kl(self, logvar: Array, z: Array, eps: Array) -> tuple[tuple[Array, Array], Vjp]:
         """u = f(z) (N, K, Z), and log q(z|x) - log N(u; 0, I) - log |det du/dz| (N, K)."""
@@ -130,6 +150,17 @@ def make_latent(config: VLAEConfig, key: Key, dtype: DTypeLike) -> GaussianPrior
         "iaf_posterior": lambda: FlowPosterior(config, key, dtype),
     }
     return makers[config.latent]()
+
+
+def kl_per_map(kl: Array, maps: int) -> Array:
+    """mean_n of the sum of kl[n] over the pixels of each map, nats.   kl (N, Z) -> (C)
+
+    kl are the terms by dimension, `kl_terms`, of a code of C = `maps` maps in the order (C, h, w).
+
+    >>> kl_per_map(np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 1.0, 0.0]]), 2)
+    array([2., 4.])
+    """
+    return kl.reshape(len(kl), maps, -1).sum(2).mean(0)
 
 
 def mean_kl(kl: Array) -> tuple[Array, Vjp]:

@@ -1,9 +1,11 @@
 """PixelCNN: masked convolution, and two decoders p(x|maps) of images, by hand.
 
-`stacked_pixel_cnn` has the decoder without a blind spot, `ancestral` draws images from all three.
+`stacked_pixel_cnn` and `gated_pixel_cnn` have decoders without a blind spot, `ancestral` draws
+images from all of them.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W): N images of H x W
-pixels, M context maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
+Shapes: x (N, C, H, W) in [0, 1], maps (N, M, H, W) -> params (N, P, H, W): N images of H x W
+pixels and C channels, M context maps, P parameters of the distribution of a pixel, such as its
+logit; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Right panel: torch_impl/autoregressive/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
 al. (2016), arXiv 1611.02731.
@@ -17,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.pixel_layers import LUMA, channels_read, layout
 from model_specs.autoregressive.windows import Window, channel_masks
-from model_specs.vlae import VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 from numpy_ref.autoregressive.resnet import Residual, flat_block
 from numpy_ref.nn.convolution import Conv2d, conv2d
 from numpy_ref.nn.functional import ELU, weight_norm
@@ -119,25 +122,42 @@ class WNMaskedConv2d(WeightNorm):
         return conv2d(x, w, b, padding=self.padding, input_grad=self._input_grad)
 
 
+def luma(x: Array) -> tuple[Array, Vjp]:
+    """y = 0.299 R + 0.587 G + 0.114 B: the grey of a colour.   x (N, 3, ...) -> y (N, 1, ...)
+
+    >>> y, vjp = luma(np.array([[1.0, 0.0, 1.0]]))
+    >>> y, vjp(np.array([[10.0]]))
+    (array([[0.413]]), array([[2.99, 5.87, 1.14]]))
+    """
+    y = LUMA[0] * x[:, :1] + LUMA[1] * x[:, 1:2] + LUMA[2] * x[:, 2:]
+    return y, lambda dy: np.concatenate([weight * dy for weight in LUMA], 1)
+
+
+def read_context(x: Array, context_channels: str) -> tuple[Array, Vjp]:
+    """The channels of the image that a decoder reads: the luma for "grey", otherwise x."""
+    return luma(x) if context_channels == "grey" and x.shape[1] == 3 else (x, lambda dy: dy)
+
+
 class FactorisedDecoder(Module):
     """p(x|maps) = prod_i p(x_i|maps at i), computed by 1 x 1 layers, which read no pixel of x."""
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
         conv: Any = partial(WNConv2d, **factory_kwargs)
+        self.channels = config.channels
         self.first = conv(config.context_maps, C, 1)
         self.body = _body(config, **factory_kwargs)
-        self.last = Sequential(ELU(), conv(C, 1, 1))
+        self.last = Sequential(ELU(), conv(C, outputs, 1))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
         h, first_vjp = self.first(maps)
         h, body_vjp = self.body(h)
-        logits, last_vjp = self.last(h)
+        params, last_vjp = self.last(h)
 
-        def vjp(dlogits: Array) -> tuple[Array, Array]:
-            return np.zeros_like(x), first_vjp(body_vjp(last_vjp(dlogits)))
+        def vjp(dparams: Array) -> tuple[Array, Array]:
+            return np.zeros_like(x), first_vjp(body_vjp(last_vjp(dparams)))
 
-        return logits, vjp
+        return params, vjp
 
 
 class PixelCNN(Module):
@@ -147,23 +167,28 @@ class PixelCNN(Module):
     channels; residual blocks of type B and of 1 x 1 follow.
     """
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
-        self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **factory_kwargs)
+        self.channels, self.context_channels = config.channels, config.context_channels
+        self.first = WNMaskedConv2d(
+            channels_read(config) + M, C, config.window, "A", M, **factory_kwargs
+        )
         self.body = _body(config, **factory_kwargs)
-        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
+        self.last = Sequential(ELU(), WNConv2d(C, outputs, 1, **factory_kwargs))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
-        h, first_vjp = self.first(np.concatenate((x, maps), 1))
+        image, image_vjp = read_context(x, self.context_channels)
+        h, first_vjp = self.first(np.concatenate((image, maps), 1))
         h, body_vjp = self.body(h)
-        logits, last_vjp = self.last(h)
+        params, last_vjp = self.last(h)
 
-        def vjp(dlogits: Array) -> tuple[Array, Array]:
-            dchannels = first_vjp(body_vjp(last_vjp(dlogits)))
-            return dchannels[:, :1], dchannels[:, 1:]
+        def vjp(dparams: Array) -> tuple[Array, Array]:
+            dchannels = first_vjp(body_vjp(last_vjp(dparams)))
+            dimage, dmaps = np.split(dchannels, [image.shape[1]], 1)
+            return image_vjp(dimage), dmaps
 
-        return logits, vjp
+        return params, vjp
 
 
 def _body(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:

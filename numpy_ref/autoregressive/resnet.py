@@ -1,15 +1,18 @@
 """The ResNet VAE: residual blocks of weight-normalised convolutions, its encoder and its decoder.
 
-Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W): N images of H x W
-pixels, Z latents, M context maps, C channels.
+Shapes: x (N, C, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W): N images of H x W
+pixels and C channels, Z latents, M context maps. A code of maps is flat too, in the order of
+config.code_shape.
 Right panel: torch_impl/autoregressive/resnet.py
 Sources: He et al., "Identity mappings in deep residual networks" (2016), arXiv 1603.05027; the
 ResNet VAE of Kingma et al. (2016), arXiv 1606.04934, in the sizes of Chen et al. (2016) for MNIST.
+Own design: the layers next to a code of maps, of which Chen et al. give only the size.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,21 +102,35 @@ def up_block(
     )
 
 
+def encoder_blocks(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:
+    """`config.strides` blocks of stride 2, with flat blocks between them."""
+    channels, *maps = config.encoder_maps
+    blocks = [input_block(channels, maps[0], **factory_kwargs)]
+    for before, after in pairwise(maps):
+        blocks.append(flat_block(before, **factory_kwargs))
+        blocks.append(down_block(before, after, **factory_kwargs))
+    return Sequential(*blocks)
+
+
+def decoder_blocks(config: VLAEConfig, **factory_kwargs: Any) -> Sequential:
+    """The blocks of `encoder_blocks` mirrored; the last gives the context maps."""
+    maps, (*sizes, image) = config.encoder_maps[:0:-1], config.sizes[-2::-1]
+    blocks = []
+    for (before, after), size in zip(pairwise(maps), sizes, strict=True):
+        blocks.append(up_block(before, after, size, **factory_kwargs))
+        blocks.append(flat_block(after, **factory_kwargs))
+    blocks.append(up_block(maps[-1], config.context_maps, image, **factory_kwargs))
+    return Sequential(*blocks)
+
+
 class Encoder(Module):
-    """Mean and log-variance of q(z|x): three blocks of stride 2 with flat blocks between them, a
-    hidden layer, and one linear layer each for the mean and the log-variance."""
+    """Mean and log-variance of q(z|x), z a vector: blocks of stride 2, a hidden layer, and a linear
+    layer each for the mean and the log-variance."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
-        _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         linear: Any = partial(WNLinear, **factory_kwargs)
-        self.blocks = Sequential(
-            input_block(1, a, **factory_kwargs),
-            flat_block(a, **factory_kwargs),
-            down_block(a, b, **factory_kwargs),
-            flat_block(b, **factory_kwargs),
-            down_block(b, c, **factory_kwargs),
-        )
+        self.blocks = encoder_blocks(config, **factory_kwargs)
         self.hidden = Sequential(ELU(), linear(config.features, H), ELU())
         self.mu = linear(H, Z)
         self.logvar = linear(H, Z)
@@ -132,27 +149,59 @@ class Encoder(Module):
 
 
 class Decoder(Module):
-    """Context maps of a code, by the encoder's sizes and channels in reverse order."""
+    """Context maps of a code, a vector, by the encoder's sizes and maps in reverse order."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
-        _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
-        large, half, quarter, small = config.sizes
         linear: Any = partial(WNLinear, **factory_kwargs)
-        self.shape = c, *small
+        self.shape = config.encoder_maps[-1], *config.sizes[-1]
         self.hidden = Sequential(linear(Z, H), ELU(), linear(H, config.features))
-        self.blocks = Sequential(
-            up_block(c, b, quarter, **factory_kwargs),
-            flat_block(b, **factory_kwargs),
-            up_block(b, a, half, **factory_kwargs),
-            flat_block(a, **factory_kwargs),
-            up_block(a, config.context_maps, large, **factory_kwargs),
-        )
+        self.blocks = decoder_blocks(config, **factory_kwargs)
 
     def forward(self, code: Array) -> tuple[Array, Vjp]:
         h, hidden_vjp = self.hidden(code)
         maps, blocks_vjp = self.blocks(h.reshape(-1, *self.shape))
         return maps, lambda dmaps: hidden_vjp(blocks_vjp(dmaps).reshape(h.shape))
+
+
+class MapEncoder(Module):
+    """Mean and log-variance of q(z|x), z maps: blocks of stride 2, and a 3 x 3 convolution each for
+    the mean and the log-variance."""
+
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+        maps = config.encoder_maps[-1], config.latent_maps
+        conv: Any = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
+        self.blocks = encoder_blocks(config, **factory_kwargs)
+        self.hidden = ELU()
+        self.mu = conv(*maps)
+        self.logvar = conv(*maps)
+
+    def forward(self, x: Array) -> tuple[tuple[Array, Array], Vjp]:
+        features, blocks_vjp = self.blocks(x)
+        h, hidden_vjp = self.hidden(features)
+        mu, mu_vjp = self.mu(h)
+        logvar, logvar_vjp = self.logvar(h)
+
+        def vjp(dmu: Array, dlogvar: Array) -> Array:
+            dh = mu_vjp(dmu.reshape(mu.shape)) + logvar_vjp(dlogvar.reshape(mu.shape))
+            return blocks_vjp(hidden_vjp(dh))
+
+        return (mu.reshape(len(x), -1), logvar.reshape(len(x), -1)), vjp
+
+
+class MapDecoder(Module):
+    """Context maps of a code, maps: a 3 x 3 convolution, and the encoder's blocks mirrored."""
+
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+        maps = config.latent_maps, config.encoder_maps[-1]
+        self.shape = config.code_shape
+        self.first = WNConv2d(*maps, 3, padding=1, **factory_kwargs)
+        self.blocks = decoder_blocks(config, **factory_kwargs)
+
+    def forward(self, code: Array) -> tuple[Array, Vjp]:
+        h, first_vjp = self.first(code.reshape(-1, *self.shape))
+        maps, blocks_vjp = self.blocks(h)
+        return maps, lambda dmaps: first_vjp(blocks_vjp(dmaps)).reshape(code.shape)
 
 
 class NoEncoder(Module):
@@ -174,10 +223,10 @@ class NoDecoder(Module):
         return maps, lambda dmaps: np.zeros_like(code)
 
 
-def make_networks(
-    config: VLAEConfig, **factory_kwargs: Any
-) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
+def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:
     """The encoder and the decoder of `config`; without a latent, ones of no output."""
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
+    if config.latent_maps:
+        return MapEncoder(config, **factory_kwargs), MapDecoder(config, **factory_kwargs)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

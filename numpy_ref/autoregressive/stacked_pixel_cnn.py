@@ -1,8 +1,8 @@
 """PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot, by hand.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W):
-N images of H x W pixels, M context maps, C channels; a layer has I input and O output channels and
-a kernel of kH x kW pixels.
+Shapes: x (N, C, H, W) in [0, 1], maps (N, M, H, W) -> params (N, P, H, W); v and h (N, F, H, W):
+N images of H x W pixels and C channels, M context maps, P parameters of the distribution of a
+pixel, F feature maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Right panel: torch_impl/autoregressive/stacked_pixel_cnn.py
 The receptive field of several layers is in model_specs.autoregressive.receptive_field.
 Sources: van den Oord et al., "Conditional image generation with PixelCNN decoders" (2016), arXiv
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, channels_read, layout
 from model_specs.autoregressive.windows import Window, stacked_reach
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
-from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
+from model_specs.vlae import VLAEConfig
+from numpy_ref.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d, read_context
 from numpy_ref.autoregressive.resnet import flat_block
 from numpy_ref.nn import checks
 from numpy_ref.nn.convolution import Conv2d
@@ -138,11 +139,12 @@ class HorizontalBlock(Module):
 class StackedPixelCNN(Module):
     """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i)."""
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
         conv: Any = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
-        self.first = conv(1 + M, C, mask_type="A", free_channels=M)
+        self.channels, self.context_channels = config.channels, config.context_channels
+        self.first = conv(channels_read(config) + M, C, mask_type="A", free_channels=M)
         self.body = Sequential(
             *layout(
                 config,
@@ -150,22 +152,23 @@ class StackedPixelCNN(Module):
                 pointwise=lambda: HorizontalBlock(flat_block(C, 1, **factory_kwargs)),
             )
         )
-        self.last = Sequential(ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
+        self.last = Sequential(ELU(), WNConv2d(C, outputs, 1, **factory_kwargs))
 
     def forward(self, x: Array, maps: Array) -> tuple[Array, Vjp]:
-        image = np.concatenate((x, maps), 1)
-        (v, h), first_vjp = self.first(image, image)
+        image, image_vjp = read_context(x, self.context_channels)
+        channels = np.concatenate((image, maps), 1)
+        (v, h), first_vjp = self.first(channels, channels)
         block_vjps = []
         for block in self.body:
             (v, h), block_vjp = block(v, h)
             block_vjps.append(block_vjp)
-        logits, last_vjp = self.last(h)
+        params, last_vjp = self.last(h)
 
-        def vjp(dlogits: Array) -> tuple[Array, Array]:
-            dv, dh = 0.0, last_vjp(dlogits)  # no layer reads the last v
+        def vjp(dparams: Array) -> tuple[Array, Array]:
+            dv, dh = 0.0, last_vjp(dparams)  # no layer reads the last v
             for block_vjp in reversed(block_vjps):
                 dv, dh = block_vjp(dv, dh)
-            dimage = sum(first_vjp(dv, dh))
-            return dimage[:, :1], dimage[:, 1:]
+            dimage, dmaps = np.split(sum(first_vjp(dv, dh)), [image.shape[1]], 1)
+            return image_vjp(dimage), dmaps
 
-        return logits, vjp
+        return params, vjp

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from model_specs.common import values
+from model_specs.common.levels import LEVELS
 from model_specs.recurrent.dropout import Masks
 from numpy_ref.nn.module import Array
 
@@ -37,6 +38,15 @@ def check_binary(name: str, value: Array, example: tuple[int, ...], dtype: np.dt
     grey = (value > 0) & (value < 1)
     smallest = np.where(grey, value, 1).min()
     values.check_no_grey(name, grey.sum(), smallest)
+
+
+def check_levels(name: str, value: Array, example: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), of `dtype`, and all k / 255."""
+    check_batch(name, value, example, dtype, (0.0, 1.0))
+    levels = (LEVELS - 1) * value
+    between = np.abs(levels - np.rint(levels)) > values.LEVEL_TOLERANCE
+    smallest = np.where(between, value, 1).min()
+    values.check_no_between(name, between.sum(), smallest)
 
 
 def extremes(value: Array) -> tuple[Any, Any]:

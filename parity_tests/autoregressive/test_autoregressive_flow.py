@@ -23,6 +23,7 @@ from diptych.parity.measures.rows import normwise
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig, made_degrees
 from model_specs.common.key import Key
 from numpy_ref.autoregressive import flow as left_side
+from numpy_ref.autoregressive.made import MaskedLinear
 from torch_impl.autoregressive import flow as right_side
 
 # Parity
@@ -95,7 +96,7 @@ def test_finite_differences(mean_only, layers, rng):
 def test_masked_linear_is_torch_s_linear_with_a_masked_weight(rng):
     """y, dx and dW agree; a masked weight keeps its value and gets no gradient."""
     in_degrees, out_degrees = (1, 2, 3, 3, 1), (2, 0, 3, 1)
-    layer = randomized(left_side.MaskedLinear(in_degrees, out_degrees), rng)
+    layer = randomized(MaskedLinear(in_degrees, out_degrees), rng)
     before = layer.weight.data.copy()
     x = normal_draws(3, 2, 5)
     y, vjp = layer(x)

@@ -19,8 +19,15 @@ from diptych.arrays import to_numpy
 from diptych.parity.measures.rows import normwise
 
 each_kind = pytest.mark.parametrize("kind", LATENTS)
+SHAPES = {"vector": {}, "maps": {"latent_maps": 2, "strides": 2}}
+each_shape = pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES)
+"""A vector of 4 dimensions, and two maps of 2 x 2."""
 GRADIENTS = {"gaussian": ("mu", "logvar", "z"), "af_prior": ("logvar", "z")}
 GRADIENTS["iaf_posterior"] = GRADIENTS["af_prior"]
+
+
+def dimensions(changes):
+    return 8 if changes else 4
 
 
 class FlowTransform(td.Transform):
@@ -61,11 +68,12 @@ def posterior(mu, logvar):
 
 @pytest.mark.parametrize("count", [1, 3])
 @KINDS
+@each_shape
 @each_kind
-def test_parity(kind, mean_only, count, rng):
-    left, right = make_latent_pair(kind, mean_only)
+def test_parity(kind, changes, mean_only, count, rng):
+    left, right = make_latent_pair(kind, mean_only, **changes)
     assert_same_state(left, right)
-    inputs = draw_latents(rng, count)
+    inputs = draw_latents(rng, count, dimensions(changes))
     outputs = left(*inputs)[0]
     cotangents = [0.5 + rng.normal(size=y.shape) for y in outputs]
     ours, theirs = (outputs_and_gradients(side, inputs, cotangents) for side in (left, right))
@@ -77,19 +85,22 @@ def test_parity(kind, mean_only, count, rng):
         model_inputs = np.zeros_like(array) if theirs[name] is None else theirs[name]
         assert array.shape == model_inputs.shape and normwise(array, model_inputs) <= 1e-13, name
 
-    many = draw_latents(rng, count, samples=5)[1:]
+    many = draw_latents(rng, count, dimensions(changes), samples=5)[1:]
     for a, b in zip(*(latent_methods(side)[1](*many) for side in (left, right)), strict=True):
         assert a.shape == b.shape and normwise(a, b) <= 1e-13
-    eps = rng.normal(size=(count, 4))
+    eps = rng.normal(size=(count, dimensions(changes)))
     assert normwise(*(latent_methods(side)[2](eps) for side in (left, right))) <= 1e-13
+    terms = left.kl_terms(*inputs), to_numpy(right.kl_terms(*tensors(*inputs)))
+    assert normwise(*terms) <= 1e-13
 
 
 @KINDS
+@each_shape
 @each_kind
-def test_finite_differences(kind, mean_only, rng):
+def test_finite_differences(kind, changes, mean_only, rng):
     """Each input varies by itself: z does not follow mu and logvar here."""
-    left, _ = make_latent_pair(kind, mean_only)
-    mu, logvar, z, eps = draw_latents(rng)
+    left, _ = make_latent_pair(kind, mean_only, **changes)
+    mu, logvar, z, eps = draw_latents(rng, Z=dimensions(changes))
     result = derivative_errors(
         lambda mu, logvar, z: _arrays(left(mu, logvar, z, eps)),
         (mu, logvar, z),
@@ -150,12 +161,14 @@ def test_a_gaussian_s_sampled_kl_is_torchs(rng):
 
 
 @KINDS
-def test_a_flow_prior_is_a_transformed_distribution(mean_only, rng):
+@each_shape
+def test_a_flow_prior_is_a_transformed_distribution(changes, mean_only, rng):
     """log q(z|x) - log p(z), p(z) that of f^-1(u), u ~ N(0, I)."""
-    left, right = make_latent_pair("af_prior", mean_only)
-    prior = td.TransformedDistribution(standard(4), FlowTransform(right.flow).inv)
+    left, right = make_latent_pair("af_prior", mean_only, **changes)
+    Z = dimensions(changes)
+    prior = td.TransformedDistribution(standard(Z), FlowTransform(right.flow).inv)
     for samples in (None, 5):
-        mu, logvar, z, eps = draw_latents(rng, samples=samples)
+        mu, logvar, z, eps = draw_latents(rng, Z=Z, samples=samples)
         q = posterior(mu, logvar) if samples is None else posterior(mu[:, None], logvar[:, None])
         at = torch.from_numpy(z)
         wanted = to_numpy(q.log_prob(at) - prior.log_prob(at))
@@ -171,17 +184,18 @@ def test_a_flow_prior_is_a_transformed_distribution(mean_only, rng):
 
 
 @KINDS
-def test_a_flow_posterior_is_a_transformed_distribution(mean_only, rng):
+@each_shape
+def test_a_flow_posterior_is_a_transformed_distribution(changes, mean_only, rng):
     """log q(u|x) - log N(u; 0, I), q(u|x) that of f(z), z ~ N(mu, std^2)."""
-    left, right = make_latent_pair("iaf_posterior", mean_only)
-    transform = FlowTransform(right.flow)
+    left, right = make_latent_pair("iaf_posterior", mean_only, **changes)
+    transform, Z = FlowTransform(right.flow), dimensions(changes)
     for samples in (None, 5):
-        mu, logvar, z, eps = draw_latents(rng, samples=samples)
+        mu, logvar, z, eps = draw_latents(rng, Z=Z, samples=samples)
         base = posterior(mu, logvar) if samples is None else posterior(mu[:, None], logvar[:, None])
         u = to_numpy(right.flow(torch.from_numpy(z)).eps)
         at = torch.from_numpy(u)
         q = td.TransformedDistribution(base, transform)
-        wanted = to_numpy(q.log_prob(at) - standard(4).log_prob(at))
+        wanted = to_numpy(q.log_prob(at) - standard(Z).log_prob(at))
         for latent in (left, right):
             forward, kl_sampled, _ = latent_methods(latent)
             model_inputs = (

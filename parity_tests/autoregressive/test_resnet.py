@@ -26,11 +26,17 @@ BLOCKS = {
     "up to even x odd": (lambda side: side.up_block(2, 5, (2, 7)), (1, 2, 1, 4)),
 }
 each_block = pytest.mark.parametrize("name", BLOCKS)
+COLOUR = {"channels": 3, "likelihood": "discretized_logistic_mixture", "components": 2}
 CONFIGS = {
     "5 x 7": {},
     "1 x 1": {"height": 1, "width": 1, "context": "none"},
     "9 x 4": {"height": 9, "width": 4, "latent_dim": 1, "hidden_dim": 2},
     "8 x 8": {"height": 8, "width": 8, "maps": 1, "context_maps": 1},
+    "one stride": {"strides": 1, "latent_dim": 3, "hidden_dim": 6},
+    "four strides": {"height": 9, "width": 17, "strides": 4},
+    "maps": {"latent_maps": 2, "strides": 2},
+    "maps, one stride, colour": {"latent_maps": 5, "strides": 1} | COLOUR,
+    "maps, four strides": {"height": 9, "width": 10, "latent_maps": 1, "strides": 4},
 }
 each_config = pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
 
@@ -45,7 +51,9 @@ def make_blocks(name, rng):
 def make_nets(name, changes, rng, count=3):
     """(left, right, x) of an Encoder or a Decoder with the same weights."""
     config = small_config(**changes)
-    left, right = getattr(left_side, name)(config), getattr(right_side, name)(config)
+    left, right = (
+        side.make_networks(config)[name == "Decoder"] for side in (left_side, right_side)
+    )
     with_same_weights(left, right, rng)
     images = (rng.random((count, *config.example_shape)) < 0.4).astype(float)
     return left, right, images if name == "Encoder" else rng.normal(size=(count, config.code_dim))
@@ -153,7 +161,7 @@ def test_finite_differences_of_networks(changes, name, rng):
     left, _, x = make_nets(name, changes, rng, 2)
     for parameter in left.parameters():
         parameter.data *= 0.3  # fifteen layers deep, outputs of 1e5 would leave too few digits
-    result = derivative_errors(left, (x,), left.named_parameters(), rng, step=1e-4)
+    result = derivative_errors(left, (x,), left.named_parameters(), rng, step=5e-5)
     assert max(result.values()) < 1e-8, result
 
 
@@ -165,7 +173,7 @@ def test_shapes(changes, rng):
         decoder = make_nets("Decoder", changes, rng)[side]
         images = make_nets("Encoder", changes, rng)[2]
         mu, logvar = outputs_of(encoder, images)
-        assert mu.shape == logvar.shape == (3, config.latent_dim)
+        assert mu.shape == logvar.shape == (3, config.code_dim)
         assert (mu != logvar).all()
         (maps,) = outputs_of(decoder, mu)
         assert maps.shape == (3, config.context_maps, config.height, config.width)
@@ -193,6 +201,59 @@ def test_names_of_the_encoder():
         for layer in block.split()
     ]
     assert layers == [*wanted, "hidden.1", "mu", "logvar"]
+
+
+@pytest.mark.parametrize("strides", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_of_maps(channels, strides, rng):
+    """Both have `strides` strided blocks; mu, logvar and the code are maps, one after the other."""
+    changes = {"height": 16, "width": 9, "strides": strides, "latent_maps": 2}
+    config = small_config(**changes | (COLOUR if channels == 3 else {}))
+    h, w = 16 // 2**strides, -(-9 // 2**strides)
+    assert config.code_shape == (2, h, w) and config.code_dim == 2 * h * w
+    for side in (left_side, right_side):
+        encoder, decoder = side.make_networks(config)
+        assert (type(encoder), type(decoder)) == (side.MapEncoder, side.MapDecoder)
+        for net, first in ((encoder, channels), (decoder, 2 * config.maps)):
+            state = weights.to_arrays(net.state_dict())
+            strided = [n for n in state if n.endswith("skip.weight_v")]
+            assert len(strided) == strides
+            assert state["blocks.0.skip.weight_v"].shape[net is encoder] in (first, config.maps)
+            weights.load_state(net, {n: rng.normal(size=a.shape) for n, a in state.items()}, "")
+        state = weights.to_arrays(encoder.state_dict())
+        assert state["mu.weight_v"].shape == state["logvar.weight_v"].shape
+        assert state["mu.weight_v"].shape[::2] == (2, 3)
+        assert state["blocks.0.branch.0.weight_v"].shape[1] == channels
+        mu, logvar = outputs_of(encoder, rng.random((3, *config.example_shape)))
+        assert mu.shape == logvar.shape == (3, config.code_dim)
+        (maps,) = outputs_of(decoder, mu)
+        assert maps.shape == (3, config.context_maps, 16, 9)
+
+
+def test_a_code_of_maps_keeps_its_place(rng):
+    """The heads are 3 x 3 convolutions of the features, and the decoder reads their layout."""
+    config = small_config(latent_maps=2, strides=2)
+    for side in (left_side, right_side):
+        encoder, decoder = side.make_networks(config)
+        for net in (encoder, decoder):
+            state = weights.to_arrays(net.state_dict())
+            state = {n: rng.normal(size=a.shape) for n, a in state.items()}
+            weights.load_state(net, state, "")
+        x = rng.random((2, *config.example_shape))
+        (features,) = outputs_of(encoder.blocks, x)
+        state = {n: torch.from_numpy(a) for n, a in weights.to_arrays(encoder.state_dict()).items()}
+        inner = F.elu(torch.from_numpy(features))
+        for name, result in zip(("mu", "logvar"), outputs_of(encoder, x), strict=True):
+            wanted = F.conv2d(inner, *weight_of(state, name), padding=1)
+            assert wanted.shape[1:] == config.code_shape
+            assert normwise(result, wanted.flatten(1).numpy()) <= 1e-13
+
+        code = rng.normal(size=(2, config.code_dim))
+        state = {n: torch.from_numpy(a) for n, a in weights.to_arrays(decoder.state_dict()).items()}
+        maps = torch.from_numpy(code).reshape(2, *config.code_shape)
+        h = F.conv2d(maps, *weight_of(state, "first"), padding=1)
+        (wanted,) = outputs_of(decoder.blocks, h.numpy())
+        assert normwise(outputs_of(decoder, code)[0], wanted) <= 1e-13
 
 
 def test_a_model_without_a_latent_has_empty_networks(rng):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.small_vlaes import small_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from diptych import pairs
@@ -53,6 +54,21 @@ def test_dense_flops_and_parameters_are_those_that_torch_counts(name: str) -> No
     assert counted(pair, config, model, BATCH) == computed(pair, config, BATCH)
     total = sum(parameter.numel() for parameter in model.parameters())
     assert costs.work(pair, config, BATCH).parameters == total
+
+
+@pytest.mark.parametrize("strides", [1, 2, 4])
+@pytest.mark.parametrize("latent_maps", [0, 2])
+def test_flops_and_parameters_of_latents_and_strides(latent_maps: int, strides: int) -> None:
+    pair = pairs.get("vlae")
+    config = small_config(height=9, width=17, latent_maps=latent_maps, strides=strides)
+    model = pair.right(config, KEY, dtype="float64")
+    assert counted(pair, config, model, BATCH) == computed(pair, config, BATCH)
+    work = costs.work(pair, config, BATCH)
+    assert work.parameters == sum(parameter.numel() for parameter in model.parameters())
+    layers = [part for part in work.parts if part.name == "MADE over maps"]
+    assert bool(layers) == bool(latent_maps)
+    for part in layers:  # inside the image, 4 of 9 taps are read, and part of the one in the middle
+        assert part.needed.forward < 5 / 9 * part.dense.forward
 
 
 @pytest.mark.parametrize(("model", "size"), SIZES)

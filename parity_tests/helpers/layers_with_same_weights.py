@@ -115,7 +115,8 @@ def make_latent_pair(kind: str, mean_only: bool = False, **changes: Any) -> tupl
     right = right_latents.make_latent(config, Key(4), dtype=torch.float64, device="cpu")
     for name, parameter in left.named_parameters():
         noise = random.normal(Key(5).fold_in(name), parameter.data.shape)
-        parameter.data += 0.8 * noise * noise.shape[-1] ** -0.5
+        inputs = noise[0].size if noise.ndim > 2 else noise.shape[-1]  # of a kernel, of a layer
+        parameter.data += 0.8 * noise * inputs**-0.5
     weights.transfer(left, right)
     return left, right
 

@@ -25,6 +25,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "recon_type": conv_vae.RECON_TYPES,
     "latent": vlae.LATENTS,
     "context": vlae.CONTEXTS,
+    "context_channels": vlae.CONTEXT_CHANNELS,
+    "channels": (1, 3),
+    "strides": (1, 2, 3),
     "free_bits_of": vlae.FREE_BITS,
     "scheme": tuple(SCHEMES),
     "image_size": (16, 32),
@@ -32,7 +35,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "flow_hidden_layers": (1, 2, 3),
     "hidden_layers": (1, 2, 3),
 }
-LIKELIHOODS = {mlp_vae.MLPVAEConfig: mlp_vae.LIKELIHOODS, rnn.RNNConfig: rnn.LIKELIHOODS}
+LIKELIHOODS = {
+    mlp_vae.MLPVAEConfig: mlp_vae.LIKELIHOODS,
+    rnn.RNNConfig: rnn.LIKELIHOODS,
+    vlae.VLAEConfig: vlae.LIKELIHOODS,
+}
 
 
 def toggles(config: Any) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ from model_specs.conv_vae import ConvVAEConfig
 from model_specs.lstm import LSTMConfig
 from model_specs.mlp_vae import MLPVAEConfig
 from model_specs.rnn import RNNConfig
-from model_specs.vlae import VLAEConfig
+from model_specs.vlae import MIXTURE, VLAEConfig
 from numpy_ref.nn.module import Parameter
 
 TINY = 5e-324
@@ -44,11 +44,15 @@ CONFIG_FIELDS = {
         "beta": FROM_0,
         "gaussian_std": ABOVE_0,
         "image_size": ((16, 32), (0, 15, 17, -16)),
-        **dict.fromkeys(("latent_dim", "base_channels", "in_channels"), FROM_1),
+        **dict.fromkeys(("latent_dim", "base_channels", "in_channels", "components"), FROM_1),
     },
     VLAEConfig: {
         "free_bits": FROM_0,
         "flow_hidden_layers": ((1, 4), (0, 5)),
+        "channels": ((1, 3), (0, 2, 4)),
+        "strides": ((1, 4), (0, 5)),
+        "latent_maps": ((0, 2), (-1,)),
+        **dict.fromkeys(("components", "decoder_blocks"), FROM_1),
         **dict.fromkeys(("maps", "hidden_dim", "latent_dim", "context_maps"), FROM_1),
         **dict.fromkeys(("decoder_maps", "masked_layers", "flow_steps"), FROM_1),
     },
@@ -75,6 +79,12 @@ ACTING = {
         MLPVAEConfig: {"likelihood": "gaussian"},
         ConvVAEConfig: {"recon_type": "gaussian"},
     },
+    "channels": {VLAEConfig: {"likelihood": MIXTURE}},
+    "components": {
+        VLAEConfig: {"likelihood": MIXTURE},
+        ConvVAEConfig: {"recon_type": "discretized_logistic_mixture"},
+    },
+    "decoder_blocks": {VLAEConfig: {"context": "gated"}},
     "rate": {cell: {"recurrent_rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
     "recurrent_rate": {cell: {"rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
 }

@@ -8,7 +8,7 @@ from diptych import pairs
 from diptych.arrays import leaves
 from model_specs.autoregressive.windows import Window
 from model_specs.common.key import Key
-from torch_impl.autoregressive.flow import MaskedLinear
+from torch_impl.autoregressive.made import MaskedLinear
 from torch_impl.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
 from torch_impl.autoregressive.stacked_pixel_cnn import StackedConv2d, WNStackedConv2d
 from torch_impl.nn import convolution, layers, random, weight_norm

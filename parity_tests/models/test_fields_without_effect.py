@@ -1,6 +1,7 @@
 """A field of a config that has no effect is refused, and every accepted field has one."""
 
 import dataclasses
+import math
 
 import pytest
 from helpers.toggled_fields import behaviour, is_close, toggles, unchecked
@@ -31,7 +32,7 @@ def active_free_bits(config):
     """
     if not isinstance(config, VLAEConfig) or config.latent == "none":
         return {}
-    kl = dict(behaviour("vlae", config))["loss.kl"] / (config.height * config.width)
+    kl = dict(behaviour("vlae", config))["loss.kl"] / math.prod(config.example_shape)
     return {"free_bits": float(kl / 1.02 if config.free_bits_of == "soft" else 1.05 * kl)}
 
 

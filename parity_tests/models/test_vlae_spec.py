@@ -8,8 +8,9 @@ from helpers.small_vlaes import make_config, make_models
 
 from diptych.pairs import traits
 from diptych.training.presets import PRESETS
+from model_specs.autoregressive.pixel_layers import layout
 from model_specs.common.key import Key
-from model_specs.vlae import VLAEConfig, VLAENoise, layout
+from model_specs.vlae import VLAEConfig, VLAENoise
 
 # Chen et al. (2016): the recipe, and the ablations of their table
 
@@ -17,7 +18,7 @@ from model_specs.vlae import VLAEConfig, VLAENoise, layout
 def test_the_recipe_is_the_papers():
     """64 latents, a flow of 4 steps of 3 x 640, 4 context maps, 6 tied layers of 12 maps."""
     recipe = VLAEConfig()
-    assert recipe.example_shape == (1, 28, 28) and recipe.channels == [1, 16, 32, 32]
+    assert recipe.example_shape == (1, 28, 28) and recipe.encoder_maps == [1, 16, 32, 32]
     assert recipe.sizes == [(28, 28), (14, 14), (7, 7), (4, 4)] and recipe.hidden_dim == 450
     assert (recipe.latent, recipe.latent_dim, recipe.context_maps) == ("af_prior", 64, 4)
     flow = recipe.flow

@@ -28,7 +28,7 @@ DERIVATIONS = {
     "numpy_ref/nn/correlation.py": "transposed convolution",
     "numpy_ref/nn/layers.py": "Derivation of dx",
     "numpy_ref/nn/functional.py": "Derivation of dv and dg",
-    "numpy_ref/autoregressive/flow.py": "Derivation of the inverse in one pass",
+    "numpy_ref/autoregressive/made.py": "Derivation of the inverse in one pass",
     "torch_impl/autoregressive/flow.py": "Derivation of the log-determinant",
     "numpy_ref/autoregressive/latents.py": "Derivation of the gradient",
     "numpy_ref/score_function.py": "Derivation of the gradient",

@@ -1,139 +1,26 @@
 """Autoregressive flow, vectorised.   Left panel: numpy_ref/autoregressive/flow.py
 
-Shapes: D dimensions, I inputs and O outputs of a layer, N rows, H hidden units.
-Sources: Germain, Gregor, Murray & Larochelle, "MADE: masked autoencoder for distribution
-estimation" (2015), arXiv 1502.03509; Kingma et al., "Improving variational inference with inverse
-autoregressive flow" (2016), arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016),
-arXiv 1611.02731, section 3.2.
+Shapes: D dimensions; a sample is (..., D).
+Sources: Kingma et al., "Improving variational inference with inverse autoregressive flow" (2016),
+arXiv 1606.04934; Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, section
+3.2.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput, made_degrees
+from model_specs.autoregressive.flow import AutoregressiveFlowConfig, FlowOutput
+from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.common.key import Key
+from torch_impl.autoregressive.made import MADE
 from torch_impl.nn import checks
 from torch_impl.nn.init import fan_in_uniform
-from torch_impl.nn.module import Module, as_device, as_dtype
-
-
-class MaskedLinear(nn.Module):
-    """y = x (W * mask)ᵀ + b: each output reads the inputs whose degree is not above its own.
-
-        mask[o, i] = out_degrees[o] >= in_degrees[i]
-
-                     in_degrees  1 2 3
-        out_degrees 1            # . .
-                    2            # # .         # read, . masked
-                    2            # # .
-
-    A masked weight keeps its value, and its gradient is 0. The weights are uninitialised; a model's
-    `init` draws them.
-    Shapes: x (..., I), weight and mask (O, I), bias (O) -> y (..., O).
-    Source: Germain et al. 2015, section 4; degrees as in model_specs.autoregressive.flow.
-    """
-
-    mask: Tensor
-
-    def __init__(
-        self,
-        in_degrees: Sequence[int],
-        out_degrees: Sequence[int],
-        dtype: torch.dtype | str = torch.float64,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__()
-        factory_kwargs: dict[str, Any] = {"dtype": as_dtype(dtype), "device": as_device(device)}
-        self.weight = nn.Parameter(torch.empty(len(out_degrees), len(in_degrees), **factory_kwargs))
-        self.bias = nn.Parameter(torch.empty(len(out_degrees), **factory_kwargs))
-        mask = torch.tensor(out_degrees)[:, None] >= torch.tensor(in_degrees)
-        # no part of the state_dict: it follows from the config
-        self.register_buffer("mask", mask.to(factory_kwargs["device"]), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.mask, self.bias)
-
-
-class MADE(nn.Sequential):
-    """Masked linear layers and ReLUs in turn; output i reads the dimensions before i in `order`.
-
-        y_i = (W_L relu(... relu(W_1 z_<i + b_1)) + b_L)_i
-
-    Shapes: z (..., D) -> y (..., D), or (..., 2 D) if outputs = 2: first outputs, then second.
-    Source: Germain et al. 2015.   Raises: ValueError as model_specs' made_degrees.
-    """
-
-    order: Tensor
-
-    def __init__(
-        self,
-        order: tuple[int, ...],
-        hidden_dim: int,
-        hidden_layers: int,
-        outputs: int = 1,
-        dtype: torch.dtype | str = torch.float64,
-        device: torch.device | str | None = None,
-    ) -> None:
-        degrees = made_degrees(order, hidden_dim, hidden_layers, outputs)
-        factory_kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
-        *hidden, last = [MaskedLinear(*pair, **factory_kwargs) for pair in pairwise(degrees)]
-        super().__init__(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
-        self._order, self._hidden_degrees = order, degrees[1]
-        # for `invert`, on the device once; no part of the state_dict
-        self.register_buffer("order", torch.tensor(order, device=device), persistent=False)
-
-    @torch.no_grad()
-    def invert(self, eps: Tensor, dimension: Callable[..., Tensor]) -> Tensor:
-        """The z for which z_i = dimension(eps_i, *y_i(z_<i)), one dimension at a time; value only.
-
-        Derivation of the inverse in one pass. y_i depends on z_<i alone, so z_1 follows from eps_1,
-        z_2 from eps_2 and z_1, and so on in `order`. Computing all of y for each of the D
-        dimensions would cost D forward passes. But a hidden unit of degree m depends on the first m
-        dimensions alone, so it has its final value once these are known. With h_l[m] the units of
-        degree m in hidden layer l and h_l[<= m] all units up to that degree, stage m = 0 ... D - 1
-        computes what m known dimensions determine:
-
-            h_1[m] = relu(W_1[m, first m inputs] z_<m + b_1[m])
-            h_l[m] = relu(W_l[m, <= m] h_{l-1}[<= m] + b_l[m])       l = 2 ... L - 1
-            y      = W_L[outputs of the next dimension, <= m] h_{L-1}[<= m] + b_L
-
-        and then z of the next dimension. Every unmasked weight is multiplied once, so that the
-        inverse costs one forward pass. Hidden degrees ascend, so that "<= m" is a slice, which
-        does here what the mask does in `forward`.
-
-        Shapes: eps (..., D) -> z (..., D); inside, units come first: (D, N) and (H, N).
-        """
-        order = self.order
-        first, *middle, last = [layer for layer in self if isinstance(layer, MaskedLinear)]
-        weights = [first.weight[:, order], *(layer.weight for layer in middle)]
-        biases = [layer.bias[:, None] for layer in (first, *middle)]
-        rows = eps.reshape(-1, len(order)).T[order]
-        z = torch.empty_like(rows)
-        hidden = [z.new_empty(len(bias), z.shape[1]) for bias in biases]
-
-        for m, d in enumerate(self._order):
-            known, units = z[:m], self._units_of_degree(m)
-            for h, weight, bias in zip(hidden, weights, biases, strict=True):
-                h[units] = F.relu(weight[units, : len(known)] @ known + bias[units])
-                known = h[: units.stop]
-            outputs = slice(d, None, len(order))  # the outputs of dimension d
-            y = last.weight[outputs, : len(known)] @ known + last.bias[outputs, None]
-            z[m] = dimension(rows[m], *y)
-
-        return z[torch.argsort(order)].T.reshape(eps.shape)
-
-    def _units_of_degree(self, m: int) -> slice:
-        degrees = self._hidden_degrees
-        return slice(bisect_left(degrees, m), bisect_right(degrees, m))
+from torch_impl.nn.module import Module
 
 
 def affine(z: Tensor, mu: Tensor, log_sigma: Tensor) -> FlowOutput:
@@ -156,17 +43,19 @@ class AutoregressiveStep(nn.Module):
 
     outputs: int
     """Outputs of the MADE for each dimension."""
+    network: Any = MADE
+    """Class of the masked network."""
 
     def __init__(
         self,
-        order: tuple[int, ...],
+        order: Any,
         hidden_dim: int,
         hidden_layers: int,
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.made = MADE(order, hidden_dim, hidden_layers, self.outputs, dtype, device)
+        self.made = self.network(order, hidden_dim, hidden_layers, self.outputs, dtype, device)
 
 
 class MeanOnlyStep(AutoregressiveStep):
@@ -184,6 +73,10 @@ class MeanOnlyStep(AutoregressiveStep):
     def inverse(self, eps: Tensor) -> Tensor:
         """z_i = eps_i + mu_i(z_<i); value only."""
         return self.made.invert(eps, lambda eps_i, mu_i: eps_i + mu_i)
+
+    def log_sigma(self, z: Tensor) -> Tensor:
+        """log sigma of each dimension: 0; value only.   (..., D) -> (..., D)"""
+        return torch.zeros_like(z)
 
 
 class AffineStep(AutoregressiveStep):
@@ -206,6 +99,10 @@ class AffineStep(AutoregressiveStep):
             eps, lambda eps_i, mu_i, log_sigma_i: eps_i * torch.exp(log_sigma_i) + mu_i
         )
 
+    def log_sigma(self, z: Tensor) -> Tensor:
+        """log sigma of each dimension; value only.   (..., D) -> (..., D)"""
+        return self.made(z).to(z.dtype).chunk(2, dim=-1)[1]
+
 
 class AutoregressiveFlow(Module):
     """eps = f_S(... f_1(z)): autoregressive steps, each in the reverse order of the one before it.
@@ -224,16 +121,19 @@ class AutoregressiveFlow(Module):
     Source: Chen et al. 2016, section 3.2.
     """
 
+    mean_only_step: type[AutoregressiveStep] = MeanOnlyStep
+    affine_step: type[AutoregressiveStep] = AffineStep
+
     def __init__(
         self,
-        config: AutoregressiveFlowConfig,
+        config: AutoregressiveFlowConfig | MapFlowConfig,
         key: Key = Key(0),  # noqa: B008  (immutable)
         dtype: torch.dtype | str = torch.float64,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        step = MeanOnlyStep if config.mean_only else AffineStep
+        step = self.mean_only_step if config.mean_only else self.affine_step
         H, L = config.hidden_dim, config.hidden_layers
         self.steps: Any = nn.ModuleList(step(order, H, L, dtype, device) for order in config.orders)
         fan_in_uniform(self, key)
@@ -272,3 +172,15 @@ class AutoregressiveFlow(Module):
         for step in reversed(self.steps):
             eps = step.inverse(eps)
         return eps
+
+    @torch.no_grad()
+    def log_slopes(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """eps, and sum_k log |d eps_i / dz_i| of each dimension i, over steps k; values only.
+
+        Over dimensions, the second sums to logdet.   (..., D) -> (..., D) each
+        """
+        slopes = torch.zeros_like(z)
+        for step in self.steps:
+            slopes = slopes - step.log_sigma(z)
+            z = step(z).eps
+        return z, slopes

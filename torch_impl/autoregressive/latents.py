@@ -18,9 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model_specs.autoregressive.free_bits import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN
 from model_specs.common.key import Key
-from model_specs.vlae import GAMMA_MIN, GAMMA_STEP, SOFT_MARGIN, VLAEConfig
+from model_specs.vlae import VLAEConfig
 from torch_impl.autoregressive.flow import AutoregressiveFlow
+from torch_impl.autoregressive.map_flow import MapFlow
 from torch_impl.probability.distributions import gaussian_kl, gaussian_kl_sampled
 
 
@@ -39,6 +41,12 @@ class GaussianPrior(nn.Module):
         """The code of a sample of the prior, made from eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return eps
 
+    @torch.no_grad()
+    def kl_terms(self, mu: Tensor, logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """The KL divergence of each dimension (N, Z); value only."""
+        _, kl = self(mu, logvar, z, eps)
+        return kl
+
 
 class FlowPrior(nn.Module):
     """p(z) = N(u; 0, I) |det du/dz| with u = f(z), f an autoregressive flow; the code is z.
@@ -48,7 +56,8 @@ class FlowPrior(nn.Module):
 
     def __init__(self, config: VLAEConfig, key: Key, **factory_kwargs: Any) -> None:
         super().__init__()
-        self.flow = AutoregressiveFlow(config.flow, key, **factory_kwargs)
+        flow = MapFlow if config.latent_maps else AutoregressiveFlow
+        self.flow = flow(config.flow, key, **factory_kwargs)
 
     def forward(self, mu: Tensor, logvar: Tensor, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """The code z (N, Z), and log q(z|x) - log p(z) at this z (N, 1)."""
@@ -63,6 +72,19 @@ class FlowPrior(nn.Module):
     def generate(self, eps: Tensor) -> Tensor:
         """The code of a sample of the prior, z = f^-1(eps) of eps ~ N(0, I).   (N, Z) -> (N, Z)"""
         return self.flow.inverse(eps)
+
+    @torch.no_grad()
+    def kl_terms(self, mu: Tensor, logvar: Tensor, z: Tensor, eps: Tensor) -> Tensor:
+        """The terms of log q(z|x) - log p(z) at this z by dimension (N, Z); value only.
+
+            log q(z_i|x) - log N(u_i; 0, 1) - log |du_i / dz_i|, the last summed over steps
+
+        They sum to the KL term of `forward`. In a flow of one step, the mean of a term is the KL
+        divergence in dimension i given those before it. With more steps a single term is no KL
+        divergence, and may be negative.
+        """
+        u, slopes = self.flow.log_slopes(z)
+        return 0.5 * (u * u - eps * eps - logvar) - slopes
 
     def _flow_kl(self, logvar: Tensor, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """u = f(z) (N, K, Z), and log q(z|x) - log N(u; 0, I) - log |det du/dz| (N, K)."""
@@ -102,6 +124,14 @@ def make_latent(config: VLAEConfig, key: Key, **factory_kwargs: Any) -> Gaussian
         "iaf_posterior": lambda: FlowPosterior(config, key, **factory_kwargs),
     }
     return makers[config.latent]()
+
+
+def kl_per_map(kl: Tensor, maps: int) -> Tensor:
+    """mean_n of the sum of kl[n] over the pixels of each map, nats.   kl (N, Z) -> (C)
+
+    kl are the terms by dimension, `kl_terms`, of a code of C = `maps` maps in the order (C, h, w).
+    """
+    return kl.reshape(len(kl), maps, -1).sum(2).mean(0)
 
 
 def mean_kl(kl: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """PixelCNN: masked convolution, and two decoders p(x|maps) of images, vectorised.
 
-`stacked_pixel_cnn` has the decoder without a blind spot, `ancestral` draws images from all three.
+`stacked_pixel_cnn` and `gated_pixel_cnn` have decoders without a blind spot, `ancestral` draws
+images from all of them.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W): N images of H x W
-pixels, M context maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
+Shapes: x (N, C, H, W) in [0, 1], maps (N, M, H, W) -> params (N, P, H, W): N images of H x W
+pixels and C channels, M context maps, P parameters of the distribution of a pixel, such as its
+logit; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Left panel: numpy_ref/autoregressive/pixel_cnn.py
 Sources: van den Oord et al., "Pixel recurrent neural networks" (2016), arXiv 1601.06759; Chen et
 al. (2016), arXiv 1611.02731.
@@ -18,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_specs.autoregressive.pixel_layers import LUMA, channels_read, layout
 from model_specs.autoregressive.windows import Window, channel_masks
 from model_specs.common.fields import check_positive_int
-from model_specs.vlae import VLAEConfig, layout
+from model_specs.vlae import VLAEConfig
 from torch_impl.autoregressive.resnet import Residual, flat_block
 from torch_impl.nn import checks
 from torch_impl.nn.functional import weight_norm
@@ -116,16 +119,27 @@ class WNMaskedConv2d(WeightNorm):
         return F.conv2d(x, w, b, padding=self.padding)
 
 
+def luma(x: Tensor) -> Tensor:
+    """y = 0.299 R + 0.587 G + 0.114 B: the grey of a colour.   x (N, 3, ...) -> y (N, 1, ...)"""
+    return LUMA[0] * x[:, :1] + LUMA[1] * x[:, 1:2] + LUMA[2] * x[:, 2:]
+
+
+def read_context(x: Tensor, context_channels: str) -> Tensor:
+    """The channels of the image that a decoder reads: the luma for "grey", otherwise x."""
+    return luma(x) if context_channels == "grey" and x.shape[1] == 3 else x
+
+
 class FactorisedDecoder(nn.Module):
     """p(x|maps) = prod_i p(x_i|maps at i), computed by 1 x 1 layers, which read no pixel of x."""
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         super().__init__()
         C = config.decoder_maps
         conv: Any = partial(WNConv2d, **factory_kwargs)
+        self.channels = config.channels
         self.first = conv(config.context_maps, C, 1)
         self.body = _body(config, **factory_kwargs)
-        self.last = nn.Sequential(nn.ELU(), conv(C, 1, 1))
+        self.last = nn.Sequential(nn.ELU(), conv(C, outputs, 1))
 
     def forward(self, x: Tensor, maps: Tensor) -> Tensor:
         return self.last(self.body(self.first(maps)))
@@ -138,16 +152,21 @@ class PixelCNN(nn.Module):
     channels; residual blocks of type B and of 1 x 1 follow.
     """
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         super().__init__()
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
-        self.first = WNMaskedConv2d(1 + M, C, config.window, "A", M, **factory_kwargs)
+        self.channels, self.context_channels = config.channels, config.context_channels
+        self.first = WNMaskedConv2d(
+            channels_read(config) + M, C, config.window, "A", M, **factory_kwargs
+        )
         self.body = _body(config, **factory_kwargs)
-        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
+        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, outputs, 1, **factory_kwargs))
 
     def forward(self, x: Tensor, maps: Tensor) -> Tensor:
-        return self.last(self.body(self.first(torch.cat((x, maps), 1))))
+        image = read_context(x, self.context_channels)
+        h = self.first(torch.cat((image, maps), 1))
+        return self.last(self.body(h))
 
 
 def _body(config: VLAEConfig, **factory_kwargs: Any) -> nn.Sequential:

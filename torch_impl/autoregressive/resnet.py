@@ -1,15 +1,18 @@
 """The ResNet VAE: residual blocks of weight-normalised convolutions, its encoder and its decoder.
 
-Shapes: x (N, 1, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W): N images of H x W
-pixels, Z latents, M context maps, C channels.
+Shapes: x (N, C, H, W), mu and logvar (N, Z), code (N, Z), maps (N, M, H, W): N images of H x W
+pixels and C channels, Z latents, M context maps. A code of maps is flat too, in the order of
+config.code_shape.
 Left panel: numpy_ref/autoregressive/resnet.py
 Sources: He et al., "Identity mappings in deep residual networks" (2016), arXiv 1603.05027; the
 ResNet VAE of Kingma et al. (2016), arXiv 1606.04934, in the sizes of Chen et al. (2016) for MNIST.
+Own design: the layers next to a code of maps, of which Chen et al. give only the size.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -93,22 +96,36 @@ def up_block(
     )
 
 
+def encoder_blocks(config: VLAEConfig, **factory_kwargs: Any) -> nn.Sequential:
+    """`config.strides` blocks of stride 2, with flat blocks between them."""
+    channels, *maps = config.encoder_maps
+    blocks = [input_block(channels, maps[0], **factory_kwargs)]
+    for before, after in pairwise(maps):
+        blocks.append(flat_block(before, **factory_kwargs))
+        blocks.append(down_block(before, after, **factory_kwargs))
+    return nn.Sequential(*blocks)
+
+
+def decoder_blocks(config: VLAEConfig, **factory_kwargs: Any) -> nn.Sequential:
+    """The blocks of `encoder_blocks` mirrored; the last gives the context maps."""
+    maps, (*sizes, image) = config.encoder_maps[:0:-1], config.sizes[-2::-1]
+    blocks = []
+    for (before, after), size in zip(pairwise(maps), sizes, strict=True):
+        blocks.append(up_block(before, after, size, **factory_kwargs))
+        blocks.append(flat_block(after, **factory_kwargs))
+    blocks.append(up_block(maps[-1], config.context_maps, image, **factory_kwargs))
+    return nn.Sequential(*blocks)
+
+
 class Encoder(nn.Module):
-    """Mean and log-variance of q(z|x): three blocks of stride 2 with flat blocks between them, a
-    hidden layer, and one linear layer each for the mean and the log-variance."""
+    """Mean and log-variance of q(z|x), z a vector: blocks of stride 2, a hidden layer, and a linear
+    layer each for the mean and the log-variance."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
-        _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
         linear: Any = partial(WNLinear, **factory_kwargs)
-        self.blocks = nn.Sequential(
-            input_block(1, a, **factory_kwargs),
-            flat_block(a, **factory_kwargs),
-            down_block(a, b, **factory_kwargs),
-            flat_block(b, **factory_kwargs),
-            down_block(b, c, **factory_kwargs),
-        )
+        self.blocks = encoder_blocks(config, **factory_kwargs)
         self.hidden = nn.Sequential(nn.ELU(), linear(config.features, H), nn.ELU())
         self.mu = linear(H, Z)
         self.logvar = linear(H, Z)
@@ -119,26 +136,52 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Context maps of a code, by the encoder's sizes and channels in reverse order."""
+    """Context maps of a code, a vector, by the encoder's sizes and maps in reverse order."""
 
     def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
         super().__init__()
-        _, a, b, c = config.channels
         H, Z = config.hidden_dim, config.latent_dim
-        large, half, quarter, small = config.sizes
         linear: Any = partial(WNLinear, **factory_kwargs)
-        self.shape = c, *small
+        self.shape = config.encoder_maps[-1], *config.sizes[-1]
         self.hidden = nn.Sequential(linear(Z, H), nn.ELU(), linear(H, config.features))
-        self.blocks = nn.Sequential(
-            up_block(c, b, quarter, **factory_kwargs),
-            flat_block(b, **factory_kwargs),
-            up_block(b, a, half, **factory_kwargs),
-            flat_block(a, **factory_kwargs),
-            up_block(a, config.context_maps, large, **factory_kwargs),
-        )
+        self.blocks = decoder_blocks(config, **factory_kwargs)
 
     def forward(self, code: Tensor) -> Tensor:
         return self.blocks(self.hidden(code).reshape(-1, *self.shape))
+
+
+class MapEncoder(nn.Module):
+    """Mean and log-variance of q(z|x), z maps: blocks of stride 2, and a 3 x 3 convolution each for
+    the mean and the log-variance."""
+
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+        super().__init__()
+        maps = config.encoder_maps[-1], config.latent_maps
+        conv: Any = partial(WNConv2d, kernel_size=3, padding=1, **factory_kwargs)
+        self.blocks = encoder_blocks(config, **factory_kwargs)
+        self.hidden = nn.ELU()
+        self.mu = conv(*maps)
+        self.logvar = conv(*maps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.hidden(self.blocks(x))
+        mu = self.mu(h)
+        logvar = self.logvar(h)
+        return mu.flatten(1), logvar.flatten(1)
+
+
+class MapDecoder(nn.Module):
+    """Context maps of a code, maps: a 3 x 3 convolution, and the encoder's blocks mirrored."""
+
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+        super().__init__()
+        maps = config.latent_maps, config.encoder_maps[-1]
+        self.shape = config.code_shape
+        self.first = WNConv2d(*maps, 3, padding=1, **factory_kwargs)
+        self.blocks = decoder_blocks(config, **factory_kwargs)
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.blocks(self.first(code.reshape(-1, *self.shape)))
 
 
 class NoEncoder(nn.Module):
@@ -160,10 +203,10 @@ class NoDecoder(nn.Module):
         return code.new_zeros((len(code), 0, *self.size))
 
 
-def make_networks(
-    config: VLAEConfig, **factory_kwargs: Any
-) -> tuple[Encoder | NoEncoder, Decoder | NoDecoder]:
+def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:
     """The encoder and the decoder of `config`; without a latent, ones of no output."""
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
+    if config.latent_maps:
+        return MapEncoder(config, **factory_kwargs), MapDecoder(config, **factory_kwargs)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

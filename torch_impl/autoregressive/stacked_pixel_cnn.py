@@ -1,8 +1,8 @@
 """PixelCNN of two stacks: a decoder p(x|maps) of images without a blind spot, vectorised.
 
-Shapes: x (N, 1, H, W) of {0, 1}, maps (N, M, H, W) -> logits (N, 1, H, W); v and h (N, C, H, W):
-N images of H x W pixels, M context maps, C channels; a layer has I input and O output channels and
-a kernel of kH x kW pixels.
+Shapes: x (N, C, H, W) in [0, 1], maps (N, M, H, W) -> params (N, P, H, W); v and h (N, F, H, W):
+N images of H x W pixels and C channels, M context maps, P parameters of the distribution of a
+pixel, F feature maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Left panel: numpy_ref/autoregressive/stacked_pixel_cnn.py
 The receptive field of several layers is in model_specs.autoregressive.receptive_field.
 Sources: van den Oord et al., "Conditional image generation with PixelCNN decoders" (2016), arXiv
@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, channels_read, layout
 from model_specs.autoregressive.windows import Window, stacked_reach
 from model_specs.common.fields import check_positive_int
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig, layout
-from torch_impl.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d
+from model_specs.vlae import VLAEConfig
+from torch_impl.autoregressive.pixel_cnn import MaskedConv2d, WNMaskedConv2d, read_context
 from torch_impl.autoregressive.resnet import flat_block
 from torch_impl.nn import checks
 from torch_impl.nn.convolution import Conv2d
@@ -130,12 +131,13 @@ class HorizontalBlock(nn.Module):
 class StackedPixelCNN(nn.Module):
     """p(x|maps) = prod_i p(x_i | pixels before i in the receptive field, maps around i)."""
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         super().__init__()
         C = config.decoder_maps
         M = 0 if config.latent == "none" else config.context_maps
         conv: Any = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
-        self.first = conv(1 + M, C, mask_type="A", free_channels=M)
+        self.channels, self.context_channels = config.channels, config.context_channels
+        self.first = conv(channels_read(config) + M, C, mask_type="A", free_channels=M)
         self.body: Any = nn.Sequential(
             *layout(
                 config,
@@ -143,11 +145,12 @@ class StackedPixelCNN(nn.Module):
                 pointwise=lambda: HorizontalBlock(flat_block(C, 1, **factory_kwargs)),
             )
         )
-        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, 1, 1, **factory_kwargs))
+        self.last = nn.Sequential(nn.ELU(), WNConv2d(C, outputs, 1, **factory_kwargs))
 
     def forward(self, x: Tensor, maps: Tensor) -> Tensor:
-        image = torch.cat((x, maps), 1)
-        v, h = self.first(image, image)
+        image = read_context(x, self.context_channels)
+        channels = torch.cat((image, maps), 1)
+        v, h = self.first(channels, channels)
         for block in self.body:
             v, h = block(v, h)
         return self.last(h)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from model_specs.common import values
+from model_specs.common.levels import LEVELS
 from model_specs.recurrent.dropout import Masks
 from torch_impl.nn.verdicts import Verdicts, apply_check, deferred, is_deferred, together
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_batch",
     "check_binary",
     "check_images",
+    "check_levels",
     "check_noise",
     "check_tensor",
     "check_tokens",
@@ -67,6 +69,15 @@ def check_binary(name: str, value: Tensor, example: tuple[int, ...], model: Mode
     grey = (value > 0) & (value < 1)
     smallest = torch.where(grey, value.detach(), 1).min()
     apply_check(partial(values.check_no_grey, name), grey.sum().double(), smallest.double())
+
+
+def check_levels(name: str, value: Tensor, example: tuple[int, ...], model: Model) -> None:
+    """Raise ValueError unless `value` is (N >= 1, *example), all k / 255, and fits `model`."""
+    check_batch(name, value, example, model, (0.0, 1.0))
+    levels = (LEVELS - 1) * value.detach()
+    between = torch.abs(levels - torch.round(levels)) > values.LEVEL_TOLERANCE
+    smallest = torch.where(between, value.detach(), 1).min()
+    apply_check(partial(values.check_no_between, name), between.sum().double(), smallest.double())
 
 
 def extremes(value: Tensor) -> tuple[Tensor, Tensor]:

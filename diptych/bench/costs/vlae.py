@@ -2,13 +2,17 @@
 
 The pixel decoders are in vlae_pixels.py. A 3 x 3 convolution from a to b channels has 2 N 9 a b
 FLOPs for each output pixel, and a layer of a MADE 2 N times the number of its unmasked weights,
-which is about half of them. Every layer of the encoder and the decoder is weight-normalised.
+which is about half of them; in a flow over maps, about half of those at the pixel itself and all at
+the pixels before. Every layer of the encoder and the decoder is weight-normalised.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from bisect import bisect_right
 from itertools import pairwise
+from typing import Any
 
 from diptych.bench.costs.layers import (
     Pair,
@@ -17,10 +21,12 @@ from diptych.bench.costs.layers import (
     linear,
     weight_normalised,
 )
-from diptych.bench.costs.part import ADAM, Part, Work, elementwise
+from diptych.bench.costs.part import ADAM, Part, Products, Work, elementwise
 from diptych.bench.costs.vlae_pixels import pixels
 from model_specs.autoregressive.flow import made_degrees
-from model_specs.vlae import KERNEL_SIZE, WITH_FLOW, VLAEConfig
+from model_specs.autoregressive.map_flow import MAP_WINDOW, map_degrees
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
+from model_specs.vlae import WITH_FLOW, VLAEConfig
 
 
 def work(config: VLAEConfig, batch_size: int) -> Work:
@@ -42,17 +48,19 @@ def work(config: VLAEConfig, batch_size: int) -> Work:
 
 
 def _encoder(c: VLAEConfig, N: int) -> list[Part]:
-    """Three blocks of stride 2 with flat blocks between them, and three linear layers."""
-    full, half, quarter, _ = c.sizes
-    _, first, second, third = c.channels
+    """Blocks of stride 2 with flat blocks between them, and the layers of mu and logvar."""
+    maps, sizes = c.encoder_maps, c.sizes
+    parts = _down(N, maps[0], maps[1], sizes[0], is_data=True)
+    for k in range(1, c.strides):
+        parts += _flat(N, maps[k], sizes[k])
+        parts += _down(N, maps[k], maps[k + 1], sizes[k])
+    parts.append(elementwise("ELU", N * c.features))
+    if c.latent_maps:
+        heads = [_convolution(N, maps[-1], c.latent_maps, sizes[-1]) for _ in range(2)]
+        return parts + [part for head in heads for part in head]
     H, Z = c.hidden_dim, c.latent_dim
     return [
-        *_down(N, 1, first, full, is_data=True),
-        *_flat(N, first, half),
-        *_down(N, first, second, half),
-        *_flat(N, second, quarter),
-        *_down(N, second, third, quarter),
-        elementwise("ELU", N * c.features),
+        *parts,
         *_linear("hidden", N, c.features, H),
         elementwise("ELU", N * H),
         *_linear("mu", N, H, Z),
@@ -61,33 +69,50 @@ def _encoder(c: VLAEConfig, N: int) -> list[Part]:
 
 
 def _decoder(c: VLAEConfig, N: int) -> list[Part]:
-    """Two linear layers, and three blocks of stride 2 upwards with flat blocks between them."""
-    full, half, quarter, small = c.sizes
-    _, first, second, third = c.channels
-    return [
-        *_linear("decoder hidden", N, c.latent_dim, c.hidden_dim),
-        elementwise("ELU", N * c.hidden_dim),
-        *_linear("decoder features", N, c.hidden_dim, c.features),
-        *_up(N, third, second, small, quarter),
-        *_flat(N, second, quarter),
-        *_up(N, second, first, quarter, half),
-        *_flat(N, first, half),
-        *_up(N, first, c.context_maps, half, full),
-    ]
+    """The layers that read the code, and blocks of stride 2 upwards with flat blocks between."""
+    maps, sizes = [c.context_maps, *c.encoder_maps[1:]], c.sizes
+    parts: list[Part] = []
+    if c.latent_maps:
+        parts += _convolution(N, c.latent_maps, maps[-1], sizes[-1])
+    else:
+        parts += _linear("decoder hidden", N, c.latent_dim, c.hidden_dim)
+        parts.append(elementwise("ELU", N * c.hidden_dim))
+        parts += _linear("decoder features", N, c.hidden_dim, c.features)
+    for k in range(c.strides, 1, -1):
+        parts += _up(N, maps[k], maps[k - 1], sizes[k], sizes[k - 1])
+        parts += _flat(N, maps[k - 1], sizes[k - 1])
+    return parts + _up(N, maps[1], maps[0], sizes[1], sizes[0])
 
 
 def _flow(c: VLAEConfig, N: int) -> list[Part]:
-    """The MADE of each step: masked linear layers with ReLUs between them."""
+    """The network of each step: masked layers with ReLUs between them."""
     outputs = 1 if c.flow_mean_only else 2
     parts: list[Part] = []
     for order in c.flow.orders:
-        degrees = made_degrees(order, c.flow_hidden_dim, c.flow_hidden_layers, outputs)
-        for inner, outer in pairwise(degrees):
+        degrees: Any = map_degrees if c.latent_maps else made_degrees
+        layers = degrees(order, c.flow_hidden_dim, c.flow_hidden_layers, outputs)
+        pixels = math.prod(c.sizes[-1]) if c.latent_maps else 1
+        for inner, outer in pairwise(layers):
             ascending = sorted(inner)
             unmasked = sum(bisect_right(ascending, degree) for degree in outer)
-            parts.append(linear("MADE", N, len(inner), len(outer), unmasked=unmasked))
-            parts.append(elementwise("ReLU, or shift", N * len(outer)))
+            if c.latent_maps:
+                parts.append(_map_layer(N, len(inner), len(outer), c.sizes[-1], unmasked))
+            else:
+                parts.append(linear("MADE", N, len(inner), len(outer), unmasked=unmasked))
+            parts.append(elementwise("ReLU, or shift", N * len(outer) * pixels))
     return parts
+
+
+def _map_layer(N: int, inputs: int, outputs: int, size: Pair, unmasked: int) -> Part:
+    """A masked convolution of a flow over maps: all weights at the pixels before, and `unmasked`
+    ones at the pixel itself."""
+    before, kernel = MAP_WINDOW.mask("A"), MAP_WINDOW.kernel_size
+    padding = kernel[0] // 2, kernel[1] // 2
+    channels, mask = (inputs, outputs), [before] * inputs
+    part = conv2d("MADE over maps", N, channels, kernel, size, padding=padding, mask=mask)
+    itself = 2 * N * unmasked * size[0] * size[1]
+    needed = Products(*(products + itself for products in part.needed))
+    return dataclasses.replace(part, needed=needed)
 
 
 def _linear(name: str, N: int, inputs: int, outputs: int) -> tuple[Part, Part]:

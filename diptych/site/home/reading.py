@@ -56,14 +56,16 @@ PLANS = (
     Plan(
         "How is a flow inverted?",
         "Masks that leave a triangular Jacobian, its determinant, and one pass for each dimension.",
-        "autoregressive/flow nn/weight_norm",
+        "autoregressive/made autoregressive/flow autoregressive/map_flow nn/weight_norm",
         "06",
     ),
     Plan(
         "How does a decoder leave something to the code?",
         "Masked convolutions, what a pixel sees, and the lossy autoencoder made of them.",
-        "vlae autoregressive/latents autoregressive/pixel_cnn autoregressive/stacked_pixel_cnn "
-        "autoregressive/ancestral autoregressive/resnet",
+        "vlae probability/pixel_likelihoods probability/discretized_logistics "
+        "autoregressive/latents autoregressive/pixel_cnn autoregressive/stacked_pixel_cnn "
+        "autoregressive/gated_pixel_cnn autoregressive/ancestral autoregressive/pixel_steps "
+        "autoregressive/gated_steps autoregressive/resnet",
         "05",
     ),
     Plan(

@@ -12,7 +12,8 @@ from diptych.site.pictures.heatmap import READOUT, heatmap, heatmaps
 from diptych.site.pictures.picture import Picture, controls, join, panels, power_of_ten, switch
 from model_specs.autoregressive.flow import AutoregressiveFlowConfig
 from model_specs.common.key import Key
-from numpy_ref.autoregressive.flow import AutoregressiveFlow, MaskedLinear
+from numpy_ref.autoregressive.flow import AutoregressiveFlow
+from numpy_ref.autoregressive.made import MaskedLinear
 from numpy_ref.nn import random
 
 DIM, UNITS, DIFFERENCE = 8, 28, 1e-6

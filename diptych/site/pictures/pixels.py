@@ -23,10 +23,11 @@ from diptych.site.pictures.picture import (
     switch,
     text,
 )
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.autoregressive.receptive_field import receptive_field, stacked_receptive_field
 from model_specs.autoregressive.windows import Offset
 from model_specs.common.key import Key
-from model_specs.vlae import KERNEL_SIZE, VLAEConfig
+from model_specs.vlae import VLAEConfig
 from numpy_ref.nn import random
 from numpy_ref.nn.init import init_weight_v
 from numpy_ref.vlae import PIXEL_DECODERS

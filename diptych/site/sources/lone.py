@@ -146,7 +146,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "Pair": {"Pair = tuple[int, int]": "numpy_ref/nn/correlation.py has this on the left"}
         },
     },
-    "autoregressive/ancestral": {
+    "autoregressive/pixel_steps": {
         "left": {
             "PixelCache.__init__": {
                 "mask = layer.mask[0]": TAPS,
@@ -178,6 +178,15 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "Recurrent.layer": {"hs = []": STEPS, "hs.append(h)": STEPS},
         },
     },
+    "autoregressive/gated_pixel_cnn": {
+        "left": {
+            "concat_elu": {
+                "e = np.expm1(-np.abs(x))": (
+                    "one exponential for both halves; F.elu computes one for each"
+                ),
+            }
+        }
+    },
     "autoregressive/pixel_cnn": {
         "right": {
             "MaskedConv2d.__init__": {"check_positive_int('out_channels', out_channels)": CHECKED},
@@ -192,7 +201,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             },
         },
     },
-    "autoregressive/flow": {
+    "autoregressive/made": {
         "left": {
             "MADE.invert": {"order = np.array(self._order)": ORDER},
         },
@@ -202,6 +211,18 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
                 "persistent=False)": ORDER
             },
             "MADE.invert": {"order = self.order": ORDER},
+        },
+    },
+    "autoregressive/map_flow": {
+        "left": {
+            "MapMADE.invert": {"order = np.array(self._order.of_channels)": ORDER},
+        },
+        "right": {
+            "MapMADE.__init__": {
+                "of_channels = torch.tensor(order.of_channels, device=device)": ORDER,
+                "self.register_buffer('order', of_channels, persistent=False)": ORDER,
+            },
+            "MapMADE.invert": {"order = self.order": ORDER},
         },
     },
     "autoregressive/stacked_pixel_cnn": {

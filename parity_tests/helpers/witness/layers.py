@@ -16,8 +16,10 @@ from helpers.layers_with_same_weights import (
     with_same_weights,
 )
 from helpers.small_flows import make_flows, normal_draws
+from helpers.small_map_flows import make_map_flows
 from helpers.small_recurrent_networks import make_config as recurrent_config
 from helpers.small_recurrent_networks import make_layers
+from helpers.small_vlaes import small_config
 from helpers.witness.runs import Case
 from torch import nn
 
@@ -129,6 +131,7 @@ for _name in ("reparameterize", "kl"):
 for _mean_only in (True, False):
     _kind = "mean-only" if _mean_only else "affine"
     add(f"flow, {_kind}", make_flows(mean_only=_mean_only), normal_draws(3, 7))
+    add(f"flow over maps, {_kind}", make_map_flows(mean_only=_mean_only), normal_draws(3, 12))
 add("log_prob of a flow", make_flows(), normal_draws(3, 7), method="log_prob")
 for _name in ("gaussian", "af_prior", "iaf_posterior"):
     add(f"latent {_name}", make_latent_pair(_name), *draw_latents(RNG))
@@ -153,6 +156,10 @@ _blocks: Any = {"flat_block": (3,), "down_block": (3, 2), "up_block": (3, 2, (7,
 for _name, _sizes in _blocks.items():
     _layers = getattr(resnet, _name)(*_sizes), getattr(right_resnet, _name)(*_sizes)
     add(_name, pair(*_layers), normal(N, 3, 4, 3))
+_config = small_config(latent_maps=2, strides=2, maps=2)
+_networks = zip(resnet.make_networks(_config), right_resnet.make_networks(_config), strict=True)
+for (_left, _right), _shape in zip(_networks, (_config.example_shape, (8,)), strict=True):
+    add(type(_left).__name__, pair(_left, _right), normal(N, *_shape))
 
 # recurrent
 

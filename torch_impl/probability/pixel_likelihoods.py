@@ -1,0 +1,87 @@
+"""p(x_i | pixels before i, maps) of an image's pixels, by what the pixel decoder gives for each.
+
+Both classes have the same methods, so that the model and the samplers do not depend on the choice.
+
+Shapes: N images of C channels; P parameters and U uniform numbers a pixel; `...` stands for the
+axes of the pixels, H and W, or none for one pixel of each image.
+Units: nats.
+Left panel: numpy_ref/probability/pixel_likelihoods.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_specs.vlae import BERNOULLI, MIXTURE, VLAEConfig
+from torch_impl.nn import checks
+from torch_impl.probability.discretized_logistics import (
+    discretized_logistic_mixture_mean,
+    discretized_logistic_mixture_nll,
+    discretized_logistic_mixture_sample,
+)
+from torch_impl.probability.distributions import bernoulli_nll
+
+
+def draw_bernoulli(params: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """x = 1 where u < p, else 0, and p = sigmoid(params). Any shape."""
+    p = torch.sigmoid(params)
+    return (u < p).to(p.dtype), p
+
+
+class BernoulliPixels:
+    """p(x_i = 1 | .) = sigmoid(logits_i), for images of pixels 0 and 1.
+
+    P = U = C = 1.
+    """
+
+    def __init__(self, config: VLAEConfig) -> None:
+        self.config = config
+
+    def check(self, name: str, x: Tensor, model: checks.Model) -> None:
+        """Raise ValueError for an x of wrong shape or dtype, or of other values than 0 and 1."""
+        checks.check_binary(name, x, self.config.example_shape, model)
+
+    def nll(self, params: Tensor, x: Tensor) -> Tensor:
+        """-log p(x | .) of each image.   params (N, P, H, W), x (N, C, H, W) -> (N,)"""
+        return bernoulli_nll(params.flatten(1), x.flatten(1))
+
+    def draw(self, params: Tensor, u: Tensor, mean: bool) -> tuple[Tensor, Tensor]:
+        """x ~ p(x | .) by uniform numbers, and E[x] if `mean`, otherwise x again.
+
+        Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
+        """
+        x, p = draw_bernoulli(params, u)
+        return x, p if mean else x
+
+
+class MixturePixels:
+    """p(x_i | .) is a discretised mixture of logistics, for images of the levels 0, 1/255, ..., 1.
+
+    P = K (1 + 2) for grey and K (1 + 3 * 3) for colour, K components; U = 1 + C.
+    """
+
+    def __init__(self, config: VLAEConfig) -> None:
+        self.config = config
+
+    def check(self, name: str, x: Tensor, model: checks.Model) -> None:
+        """Raise ValueError for an x of wrong shape or dtype, or of values that are no level."""
+        checks.check_levels(name, x, self.config.example_shape, model)
+
+    def nll(self, params: Tensor, x: Tensor) -> Tensor:
+        """-log p(x | .) of each image.   params (N, P, H, W), x (N, C, H, W) -> (N,)"""
+        return discretized_logistic_mixture_nll(params, x)
+
+    def draw(self, params: Tensor, u: Tensor, mean: bool) -> tuple[Tensor, Tensor]:
+        """x ~ p(x | .) by uniform numbers, and E[x] if `mean`, otherwise x again.
+
+        Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
+        """
+        x = discretized_logistic_mixture_sample(params, u)
+        return x, discretized_logistic_mixture_mean(params, self.config.channels) if mean else x
+
+
+PIXEL_LIKELIHOODS: dict[str, Any] = {BERNOULLI: BernoulliPixels, MIXTURE: MixturePixels}
+"""The class of p(x_i | .) for each `config.likelihood`."""
