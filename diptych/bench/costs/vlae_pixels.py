@@ -1,8 +1,9 @@
-"""FLOPs and bytes of the pixel decoders of the VLAE: masked convolutions and 1 x 1 blocks.
+"""FLOPs and bytes of the pixel decoders of the VLAE: masked or shifted convolutions, 1 x 1 blocks.
 
 A masked layer of type B over a 3 x 3 window has 5 of 9 taps, one of type A 4, and 9 for the context
 maps; dense kernels multiply all 9. The gradient of the image, which is data, is not needed, but a
-dense kernel computes it along with that of the context maps.
+dense kernel computes it along with that of the context maps. A shifted layer of the gated PixelCNN
+computes rows and columns beyond the image, which are dropped, and its maps come in 1 x 1 layers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Callable
 
 from diptych.bench.costs.layers import Pair, conv2d, weight_normalised
 from diptych.bench.costs.part import Part, elementwise
-from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, layout
+from model_specs.autoregressive.gated_layers import Reach, gated_reaches
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, channels_read, layout
 from model_specs.autoregressive.windows import Window, channel_masks, stacked_reach
 from model_specs.vlae import VLAEConfig
 
@@ -28,7 +30,7 @@ def _factorised(c: VLAEConfig, N: int) -> list[Part]:
 
 def _pixel_cnn(c: VLAEConfig, N: int) -> list[Part]:
     M = _free(c)
-    first = _masked(c, N, 1 + M, c.window, "A", M, grad_channels=M)
+    first = _masked(c, N, channels_read(c) + M, c.window, "A", M, grad_channels=M)
     return [*first, *_body(c, N), *_last(c, N)]
 
 
@@ -43,8 +45,72 @@ def _stacks(c: VLAEConfig, N: int) -> list[Part]:
         ]
 
     blocks = layout(c, masked, lambda: _flat(c, N))
-    first = _stacked_layer(c, N, 1 + M, "A", M, M)
+    first = _stacked_layer(c, N, channels_read(c) + M, "A", M, M)
     return [*first, *(part for block in blocks for part in block), *_last(c, N)]
+
+
+def _gated(c: VLAEConfig, N: int) -> list[Part]:
+    first, *rest = gated_reaches(c.window_width, c.window_rows, c.decoder_blocks)
+    blocks = [_gated_block(c, N, reach) for reach in rest]
+    return [*_gated_input(c, N, first), *(part for block in blocks for part in block), *_last(c, N)]
+
+
+def _gated_input(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
+    """v = vertical(image),   h = horizontal(image) + link(v)"""
+    I, F = channels_read(c) + 1, c.decoder_maps  # noqa: E741
+    up, left, right, before = reach
+    kernel = (up, left + 1 + right)
+    parts = _shifted(c, N, I, kernel, (up, left), is_data=True)
+    if before:
+        parts += _shifted(c, N, I, (1, before), (0, before), is_data=True)
+        parts.append(elementwise("sum of the stacks", N * F * c.height * c.width, 2))
+    return parts + _pointwise(c, N, F, F)
+
+
+def _gated_block(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
+    """v' = vertical(v, maps),   h' = horizontal(h, maps, link(concat_elu(v')))"""
+    F, values = c.decoder_maps, N * c.decoder_maps * c.height * c.width
+    up, left, right, before = reach
+    return [
+        *_gated_residual(c, N, (up + 1, left + 1 + right), (up, left)),
+        Part("concatenated ELU", values, 2 * values),
+        *_pointwise(c, N, 2 * F, F),
+        elementwise("sum of the stacks", values, 2),
+        *_gated_residual(c, N, (1, before + 1), (0, before)),
+    ]
+
+
+def _gated_residual(c: VLAEConfig, N: int, kernel: Pair, padding: Pair) -> list[Part]:
+    """x + a sigmoid(b),   [a, b] = gates(f(conv(f(x)) + link)) + context(maps)"""
+    F, M, values = c.decoder_maps, _free(c), N * c.decoder_maps * c.height * c.width
+    context = [*_pointwise(c, N, M, 2 * F), elementwise("context", 2 * values, 2)] if M else []
+    return [
+        Part("concatenated ELU", values, 2 * values),
+        *_shifted(c, N, 2 * F, kernel, padding),
+        Part("concatenated ELU", values, 2 * values),
+        *_pointwise(c, N, 2 * F, 2 * F),
+        *context,
+        Part("gate", 2 * values, values),
+        elementwise("residual", values, 2),
+    ]
+
+
+def _shifted(
+    c: VLAEConfig, N: int, inputs: int, kernel: Pair, padding: Pair, *, is_data: bool = False
+) -> list[Part]:
+    """A ShiftedConv2d to decoder_maps channels, weight-normalised."""
+    part = conv2d(
+        f"shifted convolution {inputs} -> {c.decoder_maps}",
+        N,
+        (inputs, c.decoder_maps),
+        kernel,
+        _size(c),
+        padding=padding,
+        rows=c.height,
+        columns=c.width,
+        grad_channels=0 if is_data else None,
+    )
+    return [*weight_normalised(part, c.decoder_maps)]
 
 
 DECODERS: dict[str, Callable[[VLAEConfig, int], list[Part]]] = {
@@ -52,6 +118,7 @@ DECODERS: dict[str, Callable[[VLAEConfig, int], list[Part]]] = {
     "local": _pixel_cnn,
     "raster": _pixel_cnn,
     "stacks": _stacks,
+    "gated": _gated,
 }
 
 
@@ -85,7 +152,7 @@ def _flat(c: VLAEConfig, N: int) -> list[Part]:
 
 def _last(c: VLAEConfig, N: int) -> list[Part]:
     values = N * c.decoder_maps * c.height * c.width
-    return [elementwise("ELU", values), *_pointwise(c, N, c.decoder_maps, 1)]
+    return [elementwise("ELU", values), *_pointwise(c, N, c.decoder_maps, c.outputs)]
 
 
 def _pointwise(
