@@ -72,7 +72,7 @@ def conv2d(
     rows(i) and columns(j) are the numbers of outputs whose tap (i, j) lies inside the image, and m
     is the mask (I, kH, kW), 1 without one. dW has as many FLOPs, and dx those of the last
     `grad_channels` input channels, the ones that are no data (None: all). Dense kernels have
-    2 N O I kH kW OH OW each. If only the first `rows` rows and `columns` columns of the output are
+    2 N O I kH kW OH OW each. If only the first `rows` rows or `columns` columns of the output are
     read, the products needed are theirs.
     """
     (I, O), (kH, kW) = channels, kernel  # noqa: E741

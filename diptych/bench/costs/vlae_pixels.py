@@ -1,9 +1,8 @@
-"""FLOPs and bytes of the pixel decoders of the VLAE: masked or shifted convolutions, 1 x 1 blocks.
+"""FLOPs and bytes of the pixel decoders of the VLAE: masked and gated convolutions, 1 x 1 blocks.
 
 A masked layer of type B over a 3 x 3 window has 5 of 9 taps, one of type A 4, and 9 for the context
 maps; dense kernels multiply all 9. The gradient of the image, which is data, is not needed, but a
-dense kernel computes it along with that of the context maps. A shifted layer of the gated PixelCNN
-computes rows and columns beyond the image, which are dropped, and its maps come in 1 x 1 layers.
+dense kernel computes it along with that of the context maps.
 """
 
 from __future__ import annotations
@@ -51,66 +50,43 @@ def _stacks(c: VLAEConfig, N: int) -> list[Part]:
 
 def _gated(c: VLAEConfig, N: int) -> list[Part]:
     first, *rest = gated_reaches(c.window_width, c.window_rows, c.decoder_blocks)
-    blocks = [_gated_block(c, N, reach) for reach in rest]
-    return [*_gated_input(c, N, first), *(part for block in blocks for part in block), *_last(c, N)]
+    blocks = [part for reach in rest for part in _gated_block(c, N, reach)]
+    return [*_gated_input(c, N, first), *blocks, *_last(c, N)]
 
 
 def _gated_input(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
-    """v = vertical(image),   h = horizontal(image) + link(v)"""
-    I, F = channels_read(c) + 1, c.decoder_maps  # noqa: E741
+    """The layer that reads the image and a channel of ones, which are data."""
+    C, inputs = c.decoder_maps, channels_read(c) + 1
     up, left, right, before = reach
-    kernel = (up, left + 1 + right)
-    parts = _shifted(c, N, I, kernel, (up, left), is_data=True)
+    vertical = _shifted(c, N, "vertical", inputs, (up, left + 1 + right), (up, left), data=True)
+    horizontal: list[Part] = []
     if before:
-        parts += _shifted(c, N, I, (1, before), (0, before), is_data=True)
-        parts.append(elementwise("sum of the stacks", N * F * c.height * c.width, 2))
-    return parts + _pointwise(c, N, F, F)
+        horizontal = _shifted(c, N, "horizontal", inputs, (1, before), (0, before), data=True)
+    return [*vertical, *_pointwise(c, N, C, C), *horizontal]
 
 
 def _gated_block(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
-    """v' = vertical(v, maps),   h' = horizontal(h, maps, link(concat_elu(v')))"""
-    F, values = c.decoder_maps, N * c.decoder_maps * c.height * c.width
+    C, M, values = c.decoder_maps, _free(c), N * c.decoder_maps * c.height * c.width
     up, left, right, before = reach
+    concat_elu = Part("concatenated ELU", values, 2 * values)
+
+    def residual(stack: str, kernel: Pair, padding: Pair) -> list[Part]:
+        return [
+            concat_elu,
+            *_shifted(c, N, stack, 2 * C, kernel, padding),
+            concat_elu,
+            *_pointwise(c, N, 2 * C, 2 * C),
+            *(_pointwise(c, N, M, 2 * C) if M else []),
+            Part("gate", 2 * values, values),
+            elementwise("residual", values, 2),
+        ]
+
     return [
-        *_gated_residual(c, N, (up + 1, left + 1 + right), (up, left)),
-        Part("concatenated ELU", values, 2 * values),
-        *_pointwise(c, N, 2 * F, F),
-        elementwise("sum of the stacks", values, 2),
-        *_gated_residual(c, N, (1, before + 1), (0, before)),
+        *residual("vertical", (up + 1, left + 1 + right), (up, left)),
+        concat_elu,
+        *_pointwise(c, N, 2 * C, C),
+        *residual("horizontal", (1, before + 1), (0, before)),
     ]
-
-
-def _gated_residual(c: VLAEConfig, N: int, kernel: Pair, padding: Pair) -> list[Part]:
-    """x + a sigmoid(b),   [a, b] = gates(f(conv(f(x)) + link)) + context(maps)"""
-    F, M, values = c.decoder_maps, _free(c), N * c.decoder_maps * c.height * c.width
-    context = [*_pointwise(c, N, M, 2 * F), elementwise("context", 2 * values, 2)] if M else []
-    return [
-        Part("concatenated ELU", values, 2 * values),
-        *_shifted(c, N, 2 * F, kernel, padding),
-        Part("concatenated ELU", values, 2 * values),
-        *_pointwise(c, N, 2 * F, 2 * F),
-        *context,
-        Part("gate", 2 * values, values),
-        elementwise("residual", values, 2),
-    ]
-
-
-def _shifted(
-    c: VLAEConfig, N: int, inputs: int, kernel: Pair, padding: Pair, *, is_data: bool = False
-) -> list[Part]:
-    """A ShiftedConv2d to decoder_maps channels, weight-normalised."""
-    part = conv2d(
-        f"shifted convolution {inputs} -> {c.decoder_maps}",
-        N,
-        (inputs, c.decoder_maps),
-        kernel,
-        _size(c),
-        padding=padding,
-        rows=c.height,
-        columns=c.width,
-        grad_channels=0 if is_data else None,
-    )
-    return [*weight_normalised(part, c.decoder_maps)]
 
 
 DECODERS: dict[str, Callable[[VLAEConfig, int], list[Part]]] = {
@@ -190,6 +166,31 @@ def _masked(
         padding=(kH // 2, kW // 2),
         mask=channel_masks(window, mask_type, inputs, free),
         grad_channels=grad_channels,
+    )
+    return [*weight_normalised(part, c.decoder_maps)]
+
+
+def _shifted(
+    c: VLAEConfig,
+    N: int,
+    stack: str,
+    inputs: int,
+    kernel: Pair,
+    padding: Pair,
+    *,
+    data: bool = False,
+) -> list[Part]:
+    """A convolution of the gated PixelCNN, of whose output only the image's size is read."""
+    part = conv2d(
+        f"{stack} convolution of {kernel[0]} x {kernel[1]}",
+        N,
+        (inputs, c.decoder_maps),
+        kernel,
+        _size(c),
+        padding=padding,
+        rows=c.height,
+        columns=c.width,
+        grad_channels=0 if data else None,
     )
     return [*weight_normalised(part, c.decoder_maps)]
 
