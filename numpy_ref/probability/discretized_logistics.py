@@ -115,7 +115,8 @@ def conditional_means(means: Array, y: Array, *coefficients: Array) -> tuple[Arr
     red, green = y[:, 0], y[:, 1]
     mu = np.array(means)  # in the memory order of the means
     mu[:, 1] += tanh[:, 0] * red
-    mu[:, 2] += tanh[:, 1] * red + tanh[:, 2] * green
+    mu[:, 2] += tanh[:, 1] * red
+    mu[:, 2] += tanh[:, 2] * green
 
     def vjp(dmu: Array) -> tuple[Array, ...]:
         dcoefficients = 1 - tanh * tanh
