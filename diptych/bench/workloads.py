@@ -29,6 +29,14 @@ def operations(model: str) -> tuple[str, ...]:
     return (*steps.OPERATIONS, *parts(model))
 
 
+def _has_every_part(config: Any, operation: str) -> bool:
+    return True
+
+
+_HAS: dict[str, Callable[[Any, str], bool]] = {"vlae": autoregressive.has}
+"""By model: True for the parts that a config has; a model that is not named has all of them."""
+
+
 def build(case: Case, operation: str, backend: str) -> Callable[[], Any]:
     """The callable of one operation of a case by one backend."""
     chosen = BACKENDS[backend]
@@ -39,8 +47,13 @@ def build(case: Case, operation: str, backend: str) -> Callable[[], Any]:
 
 
 def takes(case: Case, operation: str, backend: str) -> bool:
-    """True if the backend has the operation; parts are neither compiled nor captured."""
+    """True if the backend has the operation and the model of the case has the part.
+
+    Parts are neither compiled nor captured.
+    """
     chosen = BACKENDS[backend]
     if operation in steps.OPERATIONS:
         return chosen.takes(case)
+    if not _HAS.get(case.model, _has_every_part)(case.config, operation):
+        return False
     return chosen.takes(case) and not chosen.compiled and "captured" not in backend

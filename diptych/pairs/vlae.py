@@ -37,6 +37,10 @@ LEVELLED: dict[str, Any] = {"likelihood": MIXTURE, "components": 2}
 AFFINE: dict[str, Any] = {"flow_mean_only": False}
 COLOUR: dict[str, Any] = LEVELLED | {"channels": 3}
 MAPS: dict[str, Any] = {"latent_maps": 3, "strides": 2}
+GATED_32: dict[str, Any] = {"height": 32, "width": 32, "channels": 3, "latent_maps": 8}
+GATED_32 |= {"likelihood": MIXTURE, "components": 5, "strides": 2, "maps": 24, "context_maps": 8}
+GATED_32 |= {"flow_steps": 2, "flow_hidden_dim": 32, "flow_hidden_layers": 2, "context": "gated"}
+GATED_32 |= {"window_width": 5, "window_rows": 3, "decoder_maps": 24}
 SQUARE = ["height", "width", "maps", "hidden_dim", "latent_dim", "flow_hidden_dim"]
 SQUARE += ["context_maps", "decoder_maps"]
 
@@ -170,6 +174,7 @@ PAIR = Pair(
     sizes={
         "28 x 28, Chen et al., batch 16": (VLAEConfig(), 16),
         "8 x 8, batch 64": (VLAEConfig(height=8, width=8, **SMALL), 64),
+        "32 x 32 x 3, gated, batch 16": (VLAEConfig(**GATED_32), 16),
     },
     for_data=_for_data,
     data="binary_digits",

@@ -199,11 +199,19 @@ def _is_faster_flipped(w: Array, stride: Pair, padding: Pair) -> bool:
 def _columns(
     x: Array, weight: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Iterator[tuple[slice, Array]]:
-    """(block, columns[:, block]) for all blocks. The next block overwrites the array."""
+    """(block, columns[:, block]) for all blocks. The next block overwrites the array.
+
+    A kernel of 1 x 1 reads the pixels themselves, so that nothing is copied.
+    """
     kernel = weight[2], weight[3]
     size = output_size(_size(x), kernel, stride, padding)
+    is_pointwise = (kernel, stride, padding) == ((1, 1), (1, 1), (0, 0))
+    rows = _rows(x) if is_pointwise else None
     pixels, memory = _memory(x), np.empty(0, x.dtype)
     for block, at in _blocks(weight, (len(x), 0, *size), x.itemsize):
+        if rows is not None:
+            yield block, rows[:, block]
+            continue
         shape = *weight[1:], *_sizes(at)
         if memory.size < math.prod(shape):
             memory = np.empty(math.prod(shape), x.dtype)

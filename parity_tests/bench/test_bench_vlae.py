@@ -9,44 +9,66 @@ import torch
 import numpy_ref.nn.optim
 from diptych import bench, pairs
 from diptych.arrays import to_numpy
-from diptych.bench import autoregressive, steps
-from diptych.bench.autoregressive import INVERSE, NAIVE, PARTS, SAMPLING
+from diptych.bench import autoregressive, drawing, steps
+from diptych.bench.autoregressive import PARTS
+from diptych.bench.drawing import FEW, INVERSE, MANY, naive, sampling
 from diptych.bench.passes import NumpyBackward, TorchBackward
 from diptych.parity.measures.rows import normwise
 from model_specs.vlae import VLAEConfig
 
-SIZE = "4 x 6, batch 3"
+SIZE, COLOUR_SIZE = "4 x 6, batch 3", "4 x 6 x 3, batch 3"
+SIZES = {SIZE: MANY, COLOUR_SIZE: FEW}
+"""The small sizes, and the number of images that are sampled at once."""
 SMALL = {"height": 4, "width": 6, "maps": 2, "hidden_dim": 5, "latent_dim": 3, "flow_steps": 2}
-SMALL |= {"flow_hidden_dim": 7, "flow_hidden_layers": 2, "decoder_maps": 4, "masked_layers": 3}
+SMALL |= {"flow_hidden_dim": 7, "flow_hidden_layers": 2, "decoder_maps": 4}
+COLOUR = {name: SMALL[name] for name in SMALL if name not in ("hidden_dim", "latent_dim")}
+COLOUR |= {"channels": 3, "likelihood": "discretized_logistic_mixture", "components": 2}
+COLOUR |= {"latent_maps": 2, "strides": 1, "context": "gated", "window_width": 4}
+COLOUR |= {"window_rows": 2, "decoder_blocks": 2}
+COLOUR_PARTS = ("gated block", "mixture of logistics")
+MASKED_PARTS = ("masked convolution", "masked convolution, weight-normalised")
+PARTS_OF = {
+    SIZE: [part for part in [*PARTS, INVERSE] if part not in COLOUR_PARTS],
+    COLOUR_SIZE: [part for part in [*PARTS, INVERSE] if part not in MASKED_PARTS],
+}
+CASES = [(size, part) for size, parts in PARTS_OF.items() for part in parts]
 
 
 @pytest.fixture
 def small_size(monkeypatch):
-    """small_size() registers one small size, with an affine flow if `mean_only` is False."""
+    """small_size() registers small sizes, with affine flows if `mean_only` is False."""
 
     def make(mean_only=True):
-        config = VLAEConfig(**SMALL, flow_mean_only=mean_only)
-        pair = dataclasses.replace(pairs.get("vlae"), sizes={SIZE: (config, 3)})
-        monkeypatch.setitem(pairs.PAIRS, "vlae", pair)
+        binary = VLAEConfig(**SMALL, masked_layers=3, flow_mean_only=mean_only)
+        colour = VLAEConfig(**COLOUR, flow_mean_only=mean_only)
+        sizes = {SIZE: (binary, 3), COLOUR_SIZE: (colour, 3)}
+        monkeypatch.setitem(
+            pairs.PAIRS, "vlae", dataclasses.replace(pairs.get("vlae"), sizes=sizes)
+        )
 
     return make
 
 
-def runs_of(operation, dtype="float64"):
-    case = bench.Case("vlae", SIZE, 3, dtype)
+def first_array(result):
+    """The first of several arrays, or the only one."""
+    return to_numpy(result[0] if isinstance(result, tuple) else result)
+
+
+def runs_of(operation, dtype="float64", size=SIZE):
+    case = bench.Case("vlae", size, 3, dtype)
     return {name: bench.build(case, operation, name) for name in ("numpy", "torch")}
 
 
 @pytest.mark.parametrize("mean_only", [True, False])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("operation", [*PARTS, INVERSE])
+@pytest.mark.parametrize(("size", "operation"), CASES)
 def test_a_part_gives_the_same_on_both_panels_in_every_call(
-    small_size, operation, dtype, mean_only
+    small_size, size, operation, dtype, mean_only
 ):
     small_size(mean_only)
-    runs = runs_of(operation, dtype)
+    runs = runs_of(operation, dtype, size)
     assert list(runs) == ["numpy", "torch"]
-    left, right = ([to_numpy(run()) for _ in range(2)] for run in runs.values())
+    left, right = ([first_array(run()) for _ in range(2)] for run in runs.values())
     assert left[0].dtype == dtype and left[0].any()
     np.testing.assert_array_equal(left[0], left[1])
     np.testing.assert_array_equal(right[0], right[1])
@@ -72,27 +94,42 @@ def test_a_second_call_does_not_add_to_the_gradients_of_the_first(small_size):
             np.testing.assert_array_equal(gradient, to_numpy(parameter.grad))
 
 
-def test_naive_passes_draw_the_pixels_of_the_sample(small_size):
+@pytest.mark.parametrize(("size", "count"), SIZES.items())
+def test_naive_passes_draw_the_pixels_of_the_sample(small_size, size, count):
     small_size()
-    naive = [np.zeros((autoregressive.IMAGES, 24)) for _ in range(2)]
-    for images, run in zip(naive, runs_of(NAIVE).values(), strict=True):
+    channels = 1 if size == SIZE else 3
+    in_turn = [np.full((count, channels, 24), np.nan) for _ in range(2)]
+    for images, run in zip(in_turn, runs_of(naive(count), size=size).values(), strict=True):
         for _ in range(24):
-            pixel, bits = run()
-            assert not images[:, pixel].any(), "a pixel is drawn twice"
-            images[:, pixel] = to_numpy(bits)
-    sampled = [to_numpy(run()).reshape(-1, 24) for run in runs_of(SAMPLING).values()]
+            pixel, values = run()
+            assert np.isnan(images[:, :, pixel]).all(), "a pixel is drawn twice"
+            images[:, :, pixel] = to_numpy(values)
+    runs = runs_of(sampling(count), size=size).values()
+    sampled = [to_numpy(run()).reshape(count, channels, 24) for run in runs]
     assert 0.2 < sampled[0].mean() < 0.8
-    for images in (*naive, sampled[1]):
+    for images in (*in_turn, sampled[1]):
         np.testing.assert_array_equal(images, sampled[0])
 
 
 @pytest.mark.parametrize("implementation", ["numpy", "torch"])
-def test_a_naive_pass_that_draws_other_values_is_an_error(small_size, monkeypatch, implementation):
+@pytest.mark.parametrize(("size", "count"), SIZES.items())
+def test_a_naive_pass_that_draws_other_values_is_an_error(
+    small_size, monkeypatch, size, count, implementation
+):
     small_size()
-    sampling = autoregressive._sampling
-    monkeypatch.setattr(autoregressive, "_sampling", lambda *a: lambda: 1 - sampling(*a)())
+    sample = drawing._sampling
+    monkeypatch.setattr(drawing, "_sampling", lambda *a: lambda: 1 - sample(*a)())
     with pytest.raises(AssertionError, match="pixel 0: a full pass draws other values"):
-        runs_of(NAIVE)[implementation]()
+        runs_of(naive(count), size=size)[implementation]()
+
+
+def test_a_part_is_timed_for_the_configs_that_have_it(small_size):
+    small_size()
+    for size, count in SIZES.items():
+        case = bench.Case("vlae", size, 3, "float64")
+        timed = [name for name in bench.parts("vlae") if bench.takes(case, name, "numpy")]
+        assert timed == [*PARTS_OF[size], sampling(count), naive(count)]
+        assert bench.takes(case, "step", "numpy")
 
 
 def test_the_step_is_adamax_on_both_panels(small_size, monkeypatch):
@@ -107,15 +144,17 @@ def test_the_step_is_adamax_on_both_panels(small_size, monkeypatch):
 
 
 def test_operations_have_the_size_of_the_workload(small_size):
-    small_size()
-    for operation, shape in {
-        "flow": (3, 3),
-        "masked convolution": (3, 4, 4, 6),
-        INVERSE: (3, 3),
-    }.items():
-        assert all(tuple(run().shape) == shape for run in runs_of(operation).values())
-    assert bench.operations("vlae") == (*steps.OPERATIONS, *PARTS, INVERSE, SAMPLING, NAIVE)
     sizes = pairs.PAIRS["vlae"].sizes.values()
-    assert all(
-        np.gcd(config.height * config.width, autoregressive.STRIDE) == 1 for config, _ in sizes
-    )
+    assert all(np.gcd(config.height * config.width, drawing.STRIDE) == 1 for config, _ in sizes)
+    small_size()
+    for size, operation, shape in (
+        (SIZE, "flow", (3, 3)),
+        (SIZE, "masked convolution", (3, 4, 4, 6)),
+        (SIZE, INVERSE, (3, 3)),
+        (COLOUR_SIZE, "flow", (3, 12)),
+        (COLOUR_SIZE, "gated block", (3, 4, 4, 6)),
+        (COLOUR_SIZE, "mixture of logistics", (3, 20, 4, 6)),
+    ):
+        for run in runs_of(operation, size=size).values():
+            assert first_array(run()).shape == shape
+    assert bench.operations("vlae") == (*steps.OPERATIONS, *autoregressive.OPERATIONS)

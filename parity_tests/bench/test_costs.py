@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from diptych.bench import costs
 from diptych.bench.costs.layers import conv2d, conv_transpose2d, linear
 from diptych.bench.costs.part import Products
 from diptych.pairs.pair import Pair
+from model_specs.autoregressive.kinds import MIXTURE
 from model_specs.autoregressive.windows import Window
+from model_specs.common.effects import effective
 from model_specs.common.key import Key
+from model_specs.vlae import VLAEConfig
 from numpy_ref.nn.module import as_dtype
 
 KEY = Key(17)
@@ -69,6 +73,42 @@ def test_flops_and_parameters_of_latents_and_strides(latent_maps: int, strides: 
     assert bool(layers) == bool(latent_maps)
     for part in layers:  # inside the image, 4 of 9 taps are read, and part of the one in the middle
         assert part.needed.forward < 5 / 9 * part.dense.forward
+
+
+@pytest.mark.parametrize("window", [(0, 1), (1, 2), (2, 1), (4, 2), (5, 3)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": 3, "likelihood": MIXTURE, "components": 2, "latent_maps": 2},
+        {"channels": 3, "likelihood": MIXTURE, "context_channels": "grey", "latent": "none"},
+        {},
+    ],
+)
+def test_flops_and_parameters_of_the_gated_decoder(
+    change: dict[str, Any], window: tuple[int, int]
+) -> None:
+    pair, (width, rows) = pairs.get("vlae"), window
+    gated = {"context": "gated", "window_width": width, "window_rows": rows, "decoder_blocks": 3}
+    config = small_config(**effective(VLAEConfig, gated, change))
+    model = pair.right(config, KEY, dtype="float64")
+    assert counted(pair, config, model, BATCH) == computed(pair, config, BATCH)
+    work = costs.work(pair, config, BATCH)
+    assert work.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert work.data == BATCH * (math.prod(config.example_shape) + config.code_dim)
+    shifted = [part for part in work.parts if " convolution of " in part.name]
+    assert all(part.needed.forward <= part.dense.forward for part in shifted)
+    assert sum(part.needed.forward for part in shifted) < sum(p.dense.forward for p in shifted)
+
+
+@pytest.mark.parametrize("context", ["local", "raster", "stacks", "none"])
+def test_flops_of_the_other_decoders_of_colour(context: str) -> None:
+    pair = pairs.get("vlae")
+    colour = {"channels": 3, "likelihood": MIXTURE, "components": 2, "context": context}
+    config = small_config(**effective(VLAEConfig, {"context_channels": "grey"}, colour))
+    model = pair.right(config, KEY, dtype="float64")
+    assert counted(pair, config, model, BATCH) == computed(pair, config, BATCH)
+    work = costs.work(pair, config, BATCH)
+    assert work.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(("model", "size"), SIZES)

@@ -30,9 +30,9 @@ from model_specs.vlae import WITH_FLOW, VLAEConfig
 
 
 def work(config: VLAEConfig, batch_size: int) -> Work:
-    """The work of one step on x (N, 1, H, W) and eps (N, Z), with Adamax."""
+    """The work of one step on x (N, C, H, W) and eps (N, Z), with Adamax."""
     c, N = config, batch_size
-    values, Z = N * c.height * c.width, c.code_dim
+    pixel_count, Z = N * c.height * c.width, c.code_dim
     latent: list[Part] = []
     if Z:
         latent = [*_encoder(c, N), elementwise("z", N * Z, 3), *_decoder(c, N)]
@@ -41,10 +41,10 @@ def work(config: VLAEConfig, batch_size: int) -> Work:
     parts = (
         *latent,
         *pixels(c, N),
-        elementwise("likelihood", values, 2),
+        Part("likelihood", pixel_count * (c.outputs + c.channels), pixel_count),
         elementwise("KL", N * Z, 2),
     )
-    return Work(parts, data=values + N * Z, optimizer=ADAM)
+    return Work(parts, data=pixel_count * c.channels + N * Z, optimizer=ADAM)
 
 
 def _encoder(c: VLAEConfig, N: int) -> list[Part]:
