@@ -149,11 +149,9 @@ def train_and_measure(job: Job) -> tuple[dict[str, Any], np.ndarray]:
     setting = Setting(data, (job.seed,), quick=False)
     model = WindowedVLAE(setting, job.seed, job.fields, epochs, RECIPE)
     readers, count = FactorReaders(data, size.readers), size.readers
-    inputs = dict(
-        zip(("mu", "z"), zip(*map(model.codes, ("train", "test")), strict=True), strict=True)
-    )
+    mu, z = zip(*(model.codes(split) for split in ("train", "test")), strict=True)
     lossy = model.reconstruct()
-    inputs["x'"] = model.reconstruct("train", count), lossy
+    inputs = {"mu": mu, "z": z, "x'": (model.reconstruct("train", count), lossy)}
     measured: dict[str, Any] = dict(model.measure(size.samples))
     measured["pixels"] = visible_pixels(model.config)
     measured["context"] = model.config.context_channels if measured["pixels"] else "none"
