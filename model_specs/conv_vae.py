@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_real
+from model_specs.common.levels import check_channels, mixture_outputs
 
 SUPPORTS = {
     "sigmoid": (0.0, 1.0),
@@ -17,7 +18,10 @@ SUPPORTS = {
     "none": (float("-inf"), float("inf")),
 }
 """The range of image values for each output activation."""
-RECON_TYPES = ("mse", "bce", "gaussian")
+MIXTURE = "discretized_logistic_mixture"
+RECON_TYPES = ("mse", "bce", "gaussian", MIXTURE)
+SUMMED = ("gaussian", MIXTURE)
+"""The reconstruction errors that are summed over pixels whatever the reduction."""
 REDUCTIONS = ("mean", "sum")
 STRIDES = 4
 """Number of convolutions of stride 2 in the encoder. They shrink images by a factor of 2^4."""
@@ -57,11 +61,17 @@ class ConvVAEConfig:
     all real values."""
     recon_type: str = "mse"
     """The reconstruction error is (recon - x)^2 (mse), the cross-entropy of the pixels, from logits
-    (bce, which needs the sigmoid), or -log N(x; recon, gaussian_std^2) in nats (gaussian)."""
+    (bce, which needs the sigmoid), -log N(x; recon, gaussian_std^2) in nats (gaussian), or -log p
+    of the 256 levels of each pixel in nats (discretized_logistic_mixture; Salimans et al. 2017).
+    The last takes images of 1 or 3 channels with the values k / 255, and no other activation than
+    sigmoid, which it does not apply: its outputs are the parameters of a mixture."""
     beta: float = 1.0
     """The KL term has the weight beta (Higgins et al. 2017)."""
     gaussian_std: float = conditional(1.0, recon_type=("gaussian",))
     """The Gaussian of recon_type gaussian has this standard deviation."""
+    components: int = conditional(10, recon_type=(MIXTURE,))
+    """The mixture of recon_type discretized_logistic_mixture has M = components logistics; ten in
+    PixelCNN++."""
     reduction: str = "mean"
     """The loss is the mean or the sum over the batch; ConvVAELoss says how pixels and latents are
     reduced."""
@@ -85,6 +95,13 @@ class ConvVAEConfig:
         check_choice("recon_type", self.recon_type, RECON_TYPES)
         if self.recon_type == "bce" and self.out_activation != "sigmoid":
             raise ValueError(f"out_activation: got {self.out_activation!r}, bce takes 'sigmoid'")
+        if self.recon_type == MIXTURE:
+            check_channels("in_channels", self.in_channels)
+            if self.out_activation != "sigmoid":
+                raise ValueError(
+                    f"out_activation: got {self.out_activation!r}, {MIXTURE} takes 'sigmoid'"
+                )
+        check_positive_int("components", self.components)
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("init", self.init, ("normal", "torch"))
         check_real("beta", self.beta, above=0, inclusive=True)
@@ -95,6 +112,13 @@ class ConvVAEConfig:
     def channels(self) -> tuple[int, ...]:
         """Channels of the images, and after each convolution of the encoder."""
         return self.in_channels, *(self.base_channels * 2**i for i in range(STRIDES))
+
+    @property
+    def outputs(self) -> int:
+        """P, the number of values that the decoder computes for a pixel."""
+        if self.recon_type == MIXTURE:
+            return mixture_outputs(self.in_channels, self.components)
+        return self.in_channels
 
     @property
     def code_size(self) -> int:
@@ -129,7 +153,7 @@ class ConvVAENoise(NamedTuple):
 class ConvVAEOutput(NamedTuple):
     """Output of a forward pass."""
 
-    recon: Any  # (N, C, S, S), after the activation
+    recon: Any  # (N, C, S, S), the mean of p(x|z)
     mu: Any  # (N, Z)
     logvar: Any  # (N, Z)
     z: Any  # (N, Z)
@@ -140,8 +164,9 @@ class ConvVAELoss(NamedTuple):
 
     kl, in nats: summed over latents, then averaged or summed over the batch by `reduction`.
     recon: mse and bce are averaged over pixels and batch for "mean" and summed for "sum", as in
-    torch.nn.functional; gaussian, in nats, is summed over pixels and then averaged or summed over
-    the batch. The pixels are those of the image, without its margin."""
+    torch.nn.functional; gaussian and discretized_logistic_mixture, in nats, are summed over pixels
+    and then averaged or summed over the batch. The pixels are those of the image, without its
+    margin."""
 
     total: Any  # recon + beta kl
     recon: Any

@@ -15,7 +15,9 @@ from numpy.typing import DTypeLike
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.conv_vae import (
+    MIXTURE,
     STRIDES,
+    SUMMED,
     SUPPORTS,
     ConvVAEConfig,
     ConvVAELoss,
@@ -28,6 +30,7 @@ from numpy_ref.nn.functional import ReLU
 from numpy_ref.nn.init import INITS
 from numpy_ref.nn.layers import BatchNorm2d, Linear
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
+from numpy_ref.probability import discretized_logistics
 from numpy_ref.probability.distributions import (
     bernoulli_nll,
     gaussian_kl,
@@ -51,7 +54,7 @@ ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": functional.tanh, "none": _identity}
 
 
 def inside(x: Array, window: tuple[slice, slice]) -> tuple[Array, Vjp]:
-    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C H W)
+    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C, H, W)
 
     Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
     """
@@ -62,7 +65,7 @@ def inside(x: Array, window: tuple[slice, slice]) -> tuple[Array, Vjp]:
         dx[..., *window] = dy.reshape(y.shape)
         return dx
 
-    return y.reshape(len(x), -1), vjp
+    return y, vjp
 
 
 class ConvVAE(Module):
@@ -75,6 +78,7 @@ class ConvVAE(Module):
     to compute images independently.
     Shapes: N images of C channels, S x S pixels, of them H x W inside the margin; Z = latent_dim,
     K draws.
+    The decoder computes P = config.outputs values a pixel: C, or the parameters of a mixture.
     Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
@@ -93,7 +97,7 @@ class ConvVAE(Module):
             down += [ReLU()] if first else [BatchNorm2d(b, dtype=dtype), ReLU()]
         up: list[Module] = []
         for i in reversed(range(STRIDES)):
-            last, a, b = i == 0, channels[i + 1], channels[i]
+            last, a, b = i == 0, channels[i + 1], channels[i] if i else config.outputs
             up.append(ConvTranspose2d(a, b, 4, 2, 1, bias=last, dtype=dtype))
             up += [] if last else [BatchNorm2d(b, dtype=dtype), ReLU()]
         self.encoder = Sequential(*down)
@@ -126,8 +130,11 @@ class ConvVAE(Module):
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
-        support = SUPPORTS[self.config.out_activation]
-        checks.check_batch("x", x, self.image_shape, self.dtype, support)
+        if self.config.recon_type == MIXTURE:
+            checks.check_levels("x", x, self.image_shape, self.dtype)
+        else:
+            support = SUPPORTS[self.config.out_activation]
+            checks.check_batch("x", x, self.image_shape, self.dtype, support)
         h, h_vjp = self.encoder(x)
         flat = h.reshape(len(x), -1)
         mu, mu_vjp = self.mu(flat)
@@ -145,7 +152,7 @@ class ConvVAE(Module):
         return z, lambda dz: (dz, dz * eps * 0.5 * std)
 
     def decode(self, z: Array) -> tuple[Array, Vjp]:
-        """The images before the output activation.   z (N, Z) -> (N, C, S, S)"""
+        """The images before the output activation, or the parameters.   (N, Z) -> (N, P, S, S)"""
         h, h_vjp = self.decoder_input(z)
         code = h.reshape(len(z), *self.code_shape)
         outputs, outputs_vjp = self.decoder(code)
@@ -154,6 +161,15 @@ class ConvVAE(Module):
     def activate(self, outputs: Array) -> tuple[Array, Vjp]:
         """The output activation. Any shape."""
         return ACTIVATIONS[self.config.out_activation](outputs)
+
+    def mean(self, outputs: Array) -> tuple[Array, Vjp]:
+        """The mean of p(x|z); that of a mixture is a constant.   (N, P, S, S) -> (N, C, S, S)"""
+        if self.config.recon_type == MIXTURE:
+            mean = discretized_logistics.discretized_logistic_mixture_mean(
+                outputs, self.config.in_channels
+            )
+            return mean, lambda dmean: np.zeros_like(outputs)
+        return self.activate(outputs)
 
     def forward(
         self, x: Array, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
@@ -169,7 +185,7 @@ class ConvVAE(Module):
             eps = self._eps(x, noise)
             z, z_vjp = self.reparameterize(mu, logvar, eps)
         outputs, decode_vjp = self.decode(z)
-        recon, recon_vjp = self.activate(outputs)
+        recon, recon_vjp = self.mean(outputs)
 
         def vjp(drecon: Array, dmu: Array, dlogvar: Array, dz: Array) -> Any:
             dmu_z, dlogvar_z = z_vjp(decode_vjp(recon_vjp(drecon)) + dz)
@@ -192,7 +208,7 @@ class ConvVAE(Module):
         kl, kl_vjp = gaussian_kl(mu, logvar)  # (N,)
 
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
-        per_pixel = self.config.reduction == "mean" and self.config.recon_type != "gaussian"
+        per_pixel = self.config.reduction == "mean" and self.config.recon_type not in SUMMED
         recon_weight = weight / target[0].size if per_pixel else weight
         recon_term, kl_term = recon_weight * error.sum(), weight * kl.sum()
 
@@ -206,14 +222,20 @@ class ConvVAE(Module):
         return ConvVAELoss(total, recon_term, kl_term), backward
 
     def _error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
-        """The reconstruction error, summed over D = C H W values.   (..., D) both -> (...)"""
+        """The reconstruction error, summed over the values of an image.
+
+        Shapes: outputs (N, P, H, W), x (N, C, H, W) -> (N).
+        """
+        if self.config.recon_type == MIXTURE:
+            return discretized_logistics.discretized_logistic_mixture_nll(outputs, x)
+        flat, target = outputs.reshape(len(x), -1), x.reshape(len(x), -1)
         if self.config.recon_type == "bce":
-            return bernoulli_nll(outputs, x)
-        mean, mean_vjp = self.activate(outputs)
+            return bernoulli_nll(flat, target)
+        mean, mean_vjp = self.activate(flat)
         if self.config.recon_type == "mse":
-            error, vjp = squared_error(mean, x)
+            error, vjp = squared_error(mean, target)
         else:
-            error, vjp = gaussian_nll(mean, x, self.config.gaussian_std)
+            error, vjp = gaussian_nll(mean, target, self.config.gaussian_std)
         return error, lambda derror: mean_vjp(vjp(derror))
 
     def log_weight(self, x: Array, noise: ConvVAENoise) -> Array:
@@ -224,11 +246,12 @@ class ConvVAE(Module):
         The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
         of Burda et al. (2015), which tends to log p(x).
         Shapes: x (N, C, S, S), noise.eps (N, K, Z) -> (N, K).
-        Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
+        Raises: ValueError for recon_type mse, which is not a likelihood; the others are.
         """
         if self.config.recon_type == "mse":
             raise ValueError(
-                "recon_type: got 'mse', which is not a likelihood; takes 'gaussian' or 'bce'"
+                "recon_type: got 'mse', which is not a likelihood; "
+                f"takes 'bce', 'gaussian' or {MIXTURE!r}"
             )
         (mu, logvar), _ = self.encode(x)
         Z = self.config.latent_dim
@@ -236,8 +259,8 @@ class ConvVAE(Module):
         z, _ = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         outputs, _ = self.decode(z.reshape(-1, Z))
         inner, target = (inside(a, self.config.window)[0] for a in (outputs, x))
-        nll, _ = self._error(inner.reshape(*z.shape[:2], -1), target[:, None])
-        return -nll - gaussian_kl_sampled(logvar, z, noise.eps)[0]
+        nll, _ = self._error(inner, np.repeat(target, z.shape[1], 0))
+        return -nll.reshape(z.shape[:2]) - gaussian_kl_sampled(logvar, z, noise.eps)[0]
 
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Array:
         """The mean of p(x|z) at z ~ N(0, I), or without `mean` a draw.   -> (count, C, S, S)
@@ -247,14 +270,18 @@ class ConvVAE(Module):
         """
         check_positive_int("count", count)
         z = random.normal(key.fold_in("z"), (count, self.config.latent_dim), dtype=self.dtype)
-        recon, _ = self.activate(self.decode(z)[0])
-        return recon if mean else self._draw(recon, key.fold_in("x"))
+        outputs, _ = self.decode(z)
+        return self.mean(outputs)[0] if mean else self._draw(outputs, key.fold_in("x"))
 
-    def _draw(self, recon: Array, key: Key) -> Array:
+    def _draw(self, outputs: Array, key: Key) -> Array:
         if self.config.recon_type == "mse":
             raise ValueError(
                 "mean: got False, takes True for recon_type mse, which is not a likelihood"
             )
+        if self.config.recon_type == MIXTURE:
+            u = random.uniform(key, (len(outputs), 1 + self.image_shape[0], *outputs.shape[2:]))
+            return discretized_logistics.discretized_logistic_mixture_sample(outputs, u)
+        recon, _ = self.activate(outputs)
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
         return recon + self.config.gaussian_std * random.normal(key, recon.shape, dtype=self.dtype)

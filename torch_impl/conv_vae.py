@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.conv_vae import (
+    MIXTURE,
     STRIDES,
+    SUMMED,
     SUPPORTS,
     ConvVAEConfig,
     ConvVAELoss,
@@ -27,6 +29,7 @@ from torch_impl.nn.convolution import Conv2d, ConvTranspose2d
 from torch_impl.nn.init import INITS
 from torch_impl.nn.layers import Linear
 from torch_impl.nn.module import Module, as_device, as_dtype
+from torch_impl.probability import discretized_logistics
 from torch_impl.probability.distributions import (
     bernoulli_nll,
     gaussian_kl,
@@ -48,11 +51,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def inside(x: Tensor, window: tuple[slice, slice]) -> Tensor:
-    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C H W)
+    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C, H, W)
 
     Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
     """
-    return x[..., *window].flatten(1)
+    return x[..., *window]
 
 
 class ConvVAE(Module):
@@ -65,6 +68,7 @@ class ConvVAE(Module):
     to compute images independently.
     Shapes: N images of C channels, S x S pixels, of them H x W inside the margin; Z = latent_dim,
     K draws.
+    The decoder computes P = config.outputs values a pixel: C, or the parameters of a mixture.
     Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
@@ -86,7 +90,7 @@ class ConvVAE(Module):
             down += [nn.ReLU()] if first else [nn.BatchNorm2d(b, **factory_kwargs), nn.ReLU()]
         up: list[nn.Module] = []
         for i in reversed(range(STRIDES)):
-            last, a, b = i == 0, channels[i + 1], channels[i]
+            last, a, b = i == 0, channels[i + 1], channels[i] if i else config.outputs
             up.append(ConvTranspose2d(a, b, 4, 2, 1, bias=last, **factory_kwargs))
             up += [] if last else [nn.BatchNorm2d(b, **factory_kwargs), nn.ReLU()]
         self.encoder = nn.Sequential(*down)
@@ -123,8 +127,11 @@ class ConvVAE(Module):
 
         Raises: ValueError for an x of wrong shape, dtype or range, NaN and inf too.
         """
-        support = SUPPORTS[self.config.out_activation]
-        checks.check_batch("x", x, self.image_shape, self, support)
+        if self.config.recon_type == MIXTURE:
+            checks.check_levels("x", x, self.image_shape, self)
+        else:
+            support = SUPPORTS[self.config.out_activation]
+            checks.check_batch("x", x, self.image_shape, self, support)
         flat = self.encoder(x).flatten(1)
         return self.mu(flat).to(self.dtype), self.logvar(flat).to(self.dtype)
 
@@ -133,13 +140,21 @@ class ConvVAE(Module):
         return mu + torch.exp(0.5 * logvar) * eps
 
     def decode(self, z: Tensor) -> Tensor:
-        """The images before the output activation.   z (N, Z) -> (N, C, S, S)"""
+        """The images before the output activation, or the parameters.   (N, Z) -> (N, P, S, S)"""
         code = self.decoder_input(z).reshape(len(z), *self.code_shape)
         return self.decoder(code).to(self.dtype)  # errors in full precision, under autocast too
 
     def activate(self, outputs: Tensor) -> Tensor:
         """The output activation. Any shape."""
         return ACTIVATIONS[self.config.out_activation](outputs)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """The mean of p(x|z); that of a mixture is a constant.   (N, P, S, S) -> (N, C, S, S)"""
+        if self.config.recon_type == MIXTURE:
+            return discretized_logistics.discretized_logistic_mixture_mean(
+                outputs, self.config.in_channels
+            )
+        return self.activate(outputs)
 
     def forward(
         self, x: Tensor, noise: ConvVAENoise | None = None, *, sample_posterior: bool = True
@@ -152,7 +167,7 @@ class ConvVAE(Module):
         z = mu
         if sample_posterior:
             z = self.reparameterize(mu, logvar, self._eps(x, noise))
-        return ConvVAEOutput(self.activate(self.decode(z)), mu, logvar, z)
+        return ConvVAEOutput(self.mean(self.decode(z)), mu, logvar, z)
 
     def loss(self, x: Tensor, noise: ConvVAENoise) -> ConvVAELoss:
         """The loss terms; `loss.total.backward()` computes the gradients.
@@ -168,20 +183,26 @@ class ConvVAE(Module):
         kl = gaussian_kl(mu, logvar)  # (N,)
 
         weight = 1 / len(x) if self.config.reduction == "mean" else 1.0
-        per_pixel = self.config.reduction == "mean" and self.config.recon_type != "gaussian"
+        per_pixel = self.config.reduction == "mean" and self.config.recon_type not in SUMMED
         recon_weight = weight / target[0].numel() if per_pixel else weight
         recon_term, kl_term = recon_weight * error.sum(), weight * kl.sum()
         return ConvVAELoss(recon_term + self.config.beta * kl_term, recon_term, kl_term)
 
     def _error(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """The reconstruction error, summed over D = C H W values.   (..., D) both -> (...)"""
+        """The reconstruction error, summed over the values of an image.
+
+        Shapes: outputs (N, P, H, W), x (N, C, H, W) -> (N).
+        """
+        if self.config.recon_type == MIXTURE:
+            return discretized_logistics.discretized_logistic_mixture_nll(outputs, x)
+        flat, target = outputs.flatten(1), x.flatten(1)
         if self.config.recon_type == "bce":
-            return bernoulli_nll(outputs, x)
-        mean = self.activate(outputs)
+            return bernoulli_nll(flat, target)
+        mean = self.activate(flat)
         if self.config.recon_type == "mse":
-            error = squared_error(mean, x)
+            error = squared_error(mean, target)
         else:
-            error = gaussian_nll(mean, x, self.config.gaussian_std)
+            error = gaussian_nll(mean, target, self.config.gaussian_std)
         return error
 
     @torch.no_grad()
@@ -193,19 +214,20 @@ class ConvVAE(Module):
         The mean over K estimates the ELBO. The log-mean-exp over K is the importance-weighted bound
         of Burda et al. (2015), which tends to log p(x).
         Shapes: x (N, C, S, S), noise.eps (N, K, Z) -> (N, K).
-        Raises: ValueError for recon_type mse, which is not a likelihood; gaussian is one.
+        Raises: ValueError for recon_type mse, which is not a likelihood; the others are.
         """
         if self.config.recon_type == "mse":
             raise ValueError(
-                "recon_type: got 'mse', which is not a likelihood; takes 'gaussian' or 'bce'"
+                "recon_type: got 'mse', which is not a likelihood; "
+                f"takes 'bce', 'gaussian' or {MIXTURE!r}"
             )
         mu, logvar = self.encode(x)
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
         z = self.reparameterize(mu[:, None], logvar[:, None], noise.eps)
         outputs = self.decode(z.flatten(0, 1))
         inner, target = (inside(a, self.config.window) for a in (outputs, x))
-        nll = self._error(inner.reshape(*z.shape[:2], -1), target[:, None])
-        return -nll - gaussian_kl_sampled(logvar, z, noise.eps)
+        nll = self._error(inner, target.repeat_interleave(z.shape[1], 0))
+        return -nll.reshape(z.shape[:2]) - gaussian_kl_sampled(logvar, z, noise.eps)
 
     @torch.no_grad()
     def sample(self, key: Key, count: int, *, mean: bool = True) -> Tensor:
@@ -217,14 +239,19 @@ class ConvVAE(Module):
         check_positive_int("count", count)
         shape = (count, self.config.latent_dim)
         z = random.normal(key.fold_in("z"), shape, dtype=self.dtype, device=self.device)
-        recon = self.activate(self.decode(z))
-        return recon if mean else self._draw(recon, key.fold_in("x"))
+        outputs = self.decode(z)
+        return self.mean(outputs) if mean else self._draw(outputs, key.fold_in("x"))
 
-    def _draw(self, recon: Tensor, key: Key) -> Tensor:
+    def _draw(self, outputs: Tensor, key: Key) -> Tensor:
         if self.config.recon_type == "mse":
             raise ValueError(
                 "mean: got False, takes True for recon_type mse, which is not a likelihood"
             )
+        if self.config.recon_type == MIXTURE:
+            shape = len(outputs), 1 + self.image_shape[0], *outputs.shape[2:]
+            u = random.uniform(key, shape, device=self.device)
+            return discretized_logistics.discretized_logistic_mixture_sample(outputs, u)
+        recon = self.activate(outputs)
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
         shape = tuple(recon.shape)

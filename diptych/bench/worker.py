@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from diptych import allocator
 from diptych.bench import clock
 
 Answer = dict[str, Any]
@@ -122,6 +123,7 @@ class Worker:
 def main() -> None:
     """Answer requests until the input ends. Ctrl-C is left to the process that sends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    allocator.keep_freed_memory()  # as the commands of the command line do
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
         import diptych.bench.backends  # noqa: F401, PLC0415  # before the memory is first measured

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from diptych import limits
+from diptych import allocator, limits
 from diptych.cli import interrupts, streams, terminal
 from diptych.cli.commands import app
 from diptych.cli.errors import BadInputError, describe, fail, name_options
@@ -21,6 +21,7 @@ def run(arguments: list[str] | None) -> None:
         arguments = sys.argv[1:]
         streams.prepare()
         limits.limit_memory()
+        allocator.keep_freed_memory()
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     command: Any = typer.main.get_command(app)

@@ -16,12 +16,16 @@ from diptych.pairs import autoencoders
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
-from model_specs.conv_vae import STRIDES, ConvVAEConfig
+from model_specs.common.levels import LEVELS
+from model_specs.conv_vae import MIXTURE, STRIDES, SUMMED, ConvVAEConfig
 from numpy_ref.nn import random
 
 
 def _batch(config: ConvVAEConfig, key: Key, dtype: np.dtype, size: int) -> np.ndarray:
-    return _scaled(config, random.uniform(key, (size, *config.example_shape), dtype=dtype))
+    x = random.uniform(key, (size, *config.example_shape), dtype=dtype)
+    if config.recon_type == MIXTURE:
+        return np.rint((LEVELS - 1) * x) / dtype.type(LEVELS - 1)
+    return _scaled(config, x)
 
 
 def _for_data(data: Data, overrides: Mapping[str, Any]) -> ConvVAEConfig:
@@ -93,6 +97,8 @@ def _variants() -> dict[str, ConvVAEConfig]:
         "none,grey": {"out_activation": "none", "in_channels": 1, "init": "normal"},
         "32": {"image_size": 32, "base_channels": 2, "in_channels": 3},
         "margin": {"recon_type": "gaussian", "gaussian_std": 0.7, "height": 9, "width": 12},
+        "mixture": {"recon_type": MIXTURE, "in_channels": 3, "components": 4, "height": 9},
+        "mixture,grey": {"recon_type": MIXTURE, "in_channels": 1, "components": 2},
         "square": {"in_channels": 2, "base_channels": 2, "latent_dim": 16},  # 16 features
     }
     return {name: ConvVAEConfig(**odd | change) for name, change in changes.items()}
@@ -101,12 +107,13 @@ def _variants() -> dict[str, ConvVAEConfig]:
 def _traits(config: ConvVAEConfig) -> Traits:
     c = config
     layers = (n * (c.image_size // 2**i) ** 2 for i, n in enumerate(c.channels))
-    widest = max(*layers, c.latent_dim)
+    widest = max(*layers, c.latent_dim, c.outputs * c.image_size**2)
     rows, columns = c.window
     values = c.in_channels * (rows.stop - rows.start) * (columns.stop - columns.start)
     # of a density: 1 / 2 on [-1, 1] and 1 on [0, 1]
     uniform = values * math.log(2) if "bce" in c.recon_type or "tanh" in c.out_activation else 0.0
-    averaged = c.recon_type == "bce" and c.reduction == "mean"  # over the values of an image
+    uniform = values * math.log(LEVELS) if c.recon_type == MIXTURE else uniform
+    averaged = c.recon_type not in SUMMED and c.reduction == "mean"  # over the values of an image
     return Traits(
         title=f"{c.base_channels} channels, {c.in_channels} x {c.image_size} x {c.image_size}",
         reduction=c.reduction,

@@ -46,6 +46,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "tanh": "tanh at the output, for images in [-1, 1]; the loss is summed over the batch",
         "none,grey": "no activation at the output; images of one channel",
         "margin": "images of 9 x 12 pixels in a black margin, which is not part of the likelihood",
+        "mixture": "the 256 levels of colour pixels as a mixture of four logistics; 9 rows and "
+        "a black margin",
+        "mixture,grey": "the 256 levels of grey pixels as a mixture of two logistics",
         "32": "images of 32 x 32 pixels",
         "square": _SQUARE,
     },

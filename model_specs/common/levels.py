@@ -20,7 +20,7 @@ CHANNELS = (1, 3)
 
 
 def check_channels(name: str, channels: int) -> None:
-    """Raise ValueError unless the mixture takes images of so many `channels`."""
+    """Raise ValueError unless `channels` is 1 or 3."""
     if channels not in CHANNELS:
         raise ValueError(f"{name}: got {channels}, the mixture takes 1 or 3")
 

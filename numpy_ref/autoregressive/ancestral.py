@@ -35,18 +35,12 @@ from numpy_ref.autoregressive.stacked_pixel_cnn import (
     StackedPixelCNN,
     StackedResidual,
 )
-from numpy_ref.nn.functional import sigmoid
 from numpy_ref.nn.module import Array, Module
+from numpy_ref.probability.pixel_likelihoods import draw_bernoulli
 
 Draw = Callable[[Array, Array], tuple[Array, Array]]
 """(params (N, P), u (N, U)) -> a pixel x and the mean of its distribution, (N, C) each."""
 Progress = Callable[[int], None]
-
-
-def draw_bernoulli(params: Array, u: Array) -> tuple[Array, Array]:
-    """x = 1 where u < p, else 0, and p = sigmoid(params). Any shape."""
-    p = sigmoid(params)
-    return (u < p).astype(p.dtype), p
 
 
 @singledispatch

@@ -2,8 +2,8 @@
 
 Row i of the vertical stack depends on the rows before i alone, so it is computed whole; row i of
 the horizontal stack is computed pixel by pixel. Values only, no gradients.
-Shapes: a row is (N, F, W) and a pixel (N, F): N images of H x W pixels, F features; a convolution
-has I input and O output channels.
+Shapes: a row is (N, F, W) and a pixel (N, F): N images of H x W pixels and C channels, F features,
+P parameters of the distribution of a pixel; a convolution has I input and O output channels.
 Source: own design, as in `ancestral`.
 Right panel: torch_impl/autoregressive/gated_steps.py
 """

@@ -116,19 +116,18 @@ def batch_norm(
     """
     m = x.size // x.shape[1]
     mu = x.mean(AXES) if statistics is None else statistics[0]
-    n = x - _per_channel(mu)
-    var = _product_sums(n, n) / m if statistics is None else statistics[1]
+    d = x - _per_channel(mu)  # n is d / s, one pass over the images less
+    var = _product_sums(d, d) / m if statistics is None else statistics[1]
     s = np.sqrt(var + eps)
-    n /= _per_channel(s)
-    y = n * _per_channel(w)
+    y = d * _per_channel(w / s)
     y += _per_channel(b)
 
     def vjp(dy: Array) -> tuple[Array, Array, Array]:
         db = dy.sum(AXES)
-        dw = _product_sums(dy, n)
+        dw = _product_sums(dy, d) / s
         if statistics is not None:
             return dy * _per_channel(w / s), dw, db
-        dx = n * _per_channel(-dw / m)
+        dx = d * _per_channel(-dw / (m * s))
         dx += dy
         dx -= _per_channel(db / m)
         dx *= _per_channel(w / s)

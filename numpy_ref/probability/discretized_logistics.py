@@ -103,6 +103,11 @@ def conditional_means(means: Array, y: Array, *coefficients: Array) -> tuple[Arr
     alpha, beta and gamma are tanh(coefficients). A grey image has none, and there mu = m.
     Shapes: means and coefficients (N, 3, ...), y (N, 3, ...) in [-1, 1] broadcast to them; without
     coefficients (N, 1, ...). The vjp returns a tuple of the gradients of means and coefficients.
+
+    >>> y, coefficients = np.array([[0.5, -1.0, 0.0]]), np.arctanh([[0.2, 0.4, 0.8]])
+    >>> mu, vjp = conditional_means(np.zeros((1, 3)), y, coefficients)
+    >>> mu.round(12)
+    array([[ 0. ,  0.1, -0.6]])
     """
     if not coefficients:
         return means, lambda dmu: (dmu,)
@@ -123,6 +128,9 @@ def split_params(params: Array, channels: int) -> tuple[Array, ...]:
 
     Shapes: params (N, P, ...).
     Raises: ValueError for a P that is not that of some number of components M.
+
+    >>> split_params(np.arange(6.0)[None], 1)  # M = 2
+    (array([[0., 1.]]), array([[[2., 3.]]]), array([[[4., 5.]]]))
     """
     M = mixture_components(params.shape[1], channels)
     shape = len(params), channels, kinds(channels), M, *params.shape[2:]
@@ -149,8 +157,8 @@ def discretized_logistic_mixture_nll(params: Array, x: Array) -> tuple[Array, Vj
     mu, mu_vjp = conditional_means(means, _values(pixels), *coefficients)
     log_probs, log_probs_vjp = discretized_logistic(mu, log_scales, pixels)
     joint, joint_vjp = logsumexp(logits + log_probs.sum(1), 1)
-    total, total_vjp = logsumexp(logits, 1)
-    nll = (total - joint).reshape(len(x), -1).sum(1)
+    normaliser, normaliser_vjp = logsumexp(logits, 1)
+    nll = (normaliser - joint).reshape(len(x), -1).sum(1)
 
     def vjp(dnll: Array) -> Array:
         dpixels = np.broadcast_to(dnll.reshape(-1, *[1] * (joint.ndim - 1)), joint.shape)
@@ -158,7 +166,7 @@ def discretized_logistic_mixture_nll(params: Array, x: Array) -> tuple[Array, Vj
         dmu, dlog_scales = log_probs_vjp(djoint[:, None])
         dmeans, *dcoefficients = mu_vjp(dmu)
         dparts = np.stack((dmeans, dlog_scales, *dcoefficients), 2)
-        dlogits = djoint + total_vjp(dpixels)
+        dlogits = djoint + normaliser_vjp(dpixels)
         return np.concatenate((dlogits, dparts.reshape(len(x), -1, *x.shape[2:])), 1)
 
     return nll, vjp
@@ -173,6 +181,10 @@ def discretized_logistic_mixture_mean(params: Array, channels: int) -> Array:
     those of R and G, instead of as an expectation over their 256 or 65536 values: the same, as
     long as the mass is far from both ends and a scale is not below the width of a level.
     Shapes: params (N, P, ...) -> (N, C, ...).
+
+    >>> params = np.array([[0.0, 0.0, 2.0, 0.0, -7.0, -7.0]])
+    >>> discretized_logistic_mixture_mean(params, 1)  # half of the mass is at 1, half around 1/2
+    array([[0.75]])
     """
     logits, means, log_scales, *coefficients = split_params(params, channels)
     y = np.zeros_like(means)
@@ -192,14 +204,21 @@ def discretized_logistic_mixture_sample(params: Array, u: Array) -> Array:
     of its cell. Levels with a probability below 2^-24 are drawn too often or never. Computed in
     float64.
     Shapes: params (N, P, ...), u (N, 1 + C, ...) -> (N, C, ...), with values k / 255.
+
+    >>> params = np.repeat([[0.0, 0.0, 2.0, -0.5, -7.0, -7.0]], 3, 0)
+    >>> u = np.array([[0.2, 0.5], [0.7, 0.5], [0.7, 0.99]])
+    >>> 255 * discretized_logistic_mixture_sample(params, u)
+    array([[255.],
+           [ 64.],
+           [ 64.]])
     """
     channels = u.shape[1] - 1
     logits, *parts = split_params(params.astype(np.float64), channels)
     u = u.astype(np.float64) + 2.0**-25
     cumulative = np.cumsum(np.exp(logits - logits.max(1, keepdims=True)), 1)
-    chosen = (cumulative <= u[:, :1] * cumulative[:, -1:]).sum(1, keepdims=True)
+    index = (cumulative <= u[:, :1] * cumulative[:, -1:]).sum(1, keepdims=True)
     means, log_scales, *coefficients = (
-        np.take_along_axis(part, chosen[:, None], 2)[:, :, 0] for part in parts
+        np.take_along_axis(part, index[:, None], 2)[:, :, 0] for part in parts
     )
     with np.errstate(over="ignore"):  # an infinite scale gives a level at either end
         scales = np.exp(np.maximum(log_scales, LOG_SCALE_MIN))

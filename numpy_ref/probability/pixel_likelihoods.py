@@ -26,6 +26,12 @@ from numpy_ref.probability.discretized_logistics import (
 from numpy_ref.probability.distributions import bernoulli_nll
 
 
+def draw_bernoulli(params: Array, u: Array) -> tuple[Array, Array]:
+    """x = 1 where u < p, else 0, and p = sigmoid(params). Any shape."""
+    p = sigmoid(params)
+    return (u < p).astype(p.dtype), p
+
+
 class BernoulliPixels:
     """p(x_i = 1 | .) = sigmoid(logits_i), for images of pixels 0 and 1.
 
@@ -49,8 +55,7 @@ class BernoulliPixels:
 
         Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
         """
-        p = sigmoid(params)
-        x = (u < p).astype(p.dtype)
+        x, p = draw_bernoulli(params, u)
         return x, p if mean else x
 
 

@@ -8,6 +8,7 @@ from helpers.layers_with_same_weights import assert_same_state
 from helpers.random_weights import randomized
 from helpers.small_flows import KINDS, normal_draws
 from helpers.small_map_flows import EACH_SHAPE, SHAPES, make_map_flows, readable_dimensions
+from helpers.small_vlaes import small_config
 from torch.nn import functional as F
 
 from diptych import parity, weights
@@ -210,6 +211,19 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
     with pytest.raises(ValueError) as error:
         MapFlowConfig(**{field: value})
     assert str(error.value).startswith(f"{field}: got {value!r}, takes ")
+
+
+def test_the_flow_of_latent_maps_is_one_over_maps():
+    """Its fields are those of the flow of a vector; an error has the name of the model's field."""
+    config = small_config(latent_maps=2, strides=2)
+    flow = config.flow
+    assert isinstance(flow, MapFlowConfig) and flow.dim == config.code_dim == 8
+    assert (flow.channels, flow.height, flow.width) == config.code_shape == (2, 2, 2)
+    assert (flow.steps, flow.hidden_dim) == (config.flow_steps, config.flow_hidden_dim)
+    assert flow.hidden_layers == config.flow_hidden_layers
+    assert flow.mean_only == config.flow_mean_only
+    with pytest.raises(ValueError, match="flow_hidden_dim: got 0, takes"):
+        small_config(latent_maps=2, strides=2, flow_hidden_dim=0)
 
 
 @pytest.mark.parametrize("method", ["forward", "log_prob", "inverse"])

@@ -81,6 +81,9 @@ class Number:
     def log1p(self) -> Number:
         return _new(CONTEXT.log1p(self.mpf())._mpf_)
 
+    def rint(self) -> Number:
+        return _new(libmp.mpf_nint(self.value))
+
     def isfinite(self) -> bool:
         return self.value not in (libmp.finf, libmp.fninf, libmp.fnan)
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from helpers import plain_random
+from helpers import plain_mixtures, plain_random
 from scipy import stats
 from scipy.special import expit
 from torch import Tensor
 
 from diptych import weights
-from model_specs.conv_vae import ConvVAEConfig
+from model_specs.conv_vae import MIXTURE, ConvVAEConfig
 
 SQUEEZE = 1e-6
 """The Beta likelihood maps [0, 1] to [SQUEEZE, 1 - SQUEEZE]."""
@@ -76,6 +76,8 @@ def mean(c: Any, outputs: np.ndarray) -> np.ndarray:
         return expit(outputs)
     if kind == "beta":
         return expit(np.split(outputs, 2, -1)[0])
+    if kind == MIXTURE:
+        return plain_mixtures.mean(outputs, c.in_channels)
     density = np.exp(log_density(c, outputs[..., None], NODES))
     return (density * NODES) @ SHARES / (density @ SHARES)
 
@@ -87,6 +89,10 @@ def draw(c: Any, outputs: np.ndarray, key: Any) -> np.ndarray:
         return mean(c, outputs) + c.gaussian_std * plain_random.normal(key, shape)
     if kind == "beta":
         return _beta_draw(outputs, key)
+    if kind == MIXTURE:
+        channels = 1 + c.in_channels
+        u = plain_random.uniform(key, (len(outputs), channels, *outputs.shape[2:]))
+        return plain_mixtures.draw(outputs, u)
     u = plain_random.uniform(key, shape)
     if kind.startswith("bernoulli"):
         return (u < mean(c, outputs)).astype(float)
@@ -121,17 +127,17 @@ def _gamma_draw(a: np.ndarray, key: Any) -> np.ndarray:
 
 
 def log_density(c: Any, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """log p(x|z) of each value of an image."""
+    """log p(x|z) of each value of an image, or of each pixel with all of its channels."""
     kind = _kind(c)
-    if kind == "bernoulli_clamped":
-        p = expit(outputs)
-        return x * np.log(p + 1e-8) + (1 - x) * np.log(1 - p + 1e-8)
-    if kind == "bernoulli":
-        return x * np.log(expit(outputs)) + (1 - x) * np.log(expit(-outputs))
+    if kind.startswith("bernoulli"):
+        c = 1e-8 if kind == "bernoulli_clamped" else 0
+        return x * np.log(expit(outputs) + c) + (1 - x) * np.log(expit(-outputs) + c)
     if kind == "continuous_bernoulli":
         return _exponential(outputs).logpdf(np.where(outputs > 0, 1 - x, x))
     if kind == "gaussian":
         return stats.norm(_activated(c, outputs), c.gaussian_std).logpdf(x)
+    if kind == MIXTURE:
+        return np.log(plain_mixtures.probability(outputs, x))[:, None]
     if kind == "beta":
         y = SQUEEZE + (1 - 2 * SQUEEZE) * x
         return _density(c, outputs).logpdf(y) + np.log(1 - 2 * SQUEEZE)

@@ -44,7 +44,7 @@ CONFIG_FIELDS = {
         "beta": FROM_0,
         "gaussian_std": ABOVE_0,
         "image_size": ((16, 32), (0, 15, 17, -16)),
-        **dict.fromkeys(("latent_dim", "base_channels", "in_channels"), FROM_1),
+        **dict.fromkeys(("latent_dim", "base_channels", "in_channels", "components"), FROM_1),
     },
     VLAEConfig: {
         "free_bits": FROM_0,
@@ -80,7 +80,10 @@ ACTING = {
         ConvVAEConfig: {"recon_type": "gaussian"},
     },
     "channels": {VLAEConfig: {"likelihood": MIXTURE}},
-    "components": {VLAEConfig: {"likelihood": MIXTURE}},
+    "components": {
+        VLAEConfig: {"likelihood": MIXTURE},
+        ConvVAEConfig: {"recon_type": "discretized_logistic_mixture"},
+    },
     "decoder_blocks": {VLAEConfig: {"context": "gated"}},
     "rate": {cell: {"recurrent_rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
     "recurrent_rate": {cell: {"rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers import plain_mixtures
 from helpers.finite_differences import derivative_errors, total_loss
 from helpers.small_conv_vaes import KEY, images, make, small_conv_config
 from torch import distributions as td
@@ -14,7 +15,14 @@ import numpy_ref.conv_vae
 import torch_impl.conv_vae
 from diptych import parity
 from diptych.parity.measures.rows import normwise
-from model_specs.conv_vae import RECON_TYPES, REDUCTIONS, SUPPORTS, ConvVAEConfig, ConvVAENoise
+from model_specs.conv_vae import (
+    MIXTURE,
+    RECON_TYPES,
+    REDUCTIONS,
+    SUPPORTS,
+    ConvVAEConfig,
+    ConvVAENoise,
+)
 from numpy_ref.nn import optim
 
 
@@ -46,7 +54,7 @@ def test_conv_vae_left_equals_right():
 GRID = [
     {"out_activation": activation, "recon_type": recon, "reduction": reduction}
     for activation, recon, reduction in itertools.product(SUPPORTS, RECON_TYPES, REDUCTIONS)
-    if activation == "sigmoid" or recon != "bce"
+    if activation == "sigmoid" or recon not in ("bce", MIXTURE)
 ]
 
 
@@ -113,7 +121,8 @@ def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
 
 @pytest.mark.parametrize("options", GRID, ids=lambda o: "-".join(o.values()))
 def test_every_parameter_gradient_by_finite_difference(options, rng):
-    config = small_conv_config(in_channels=2, **options)
+    channels = 3 if options["recon_type"] == MIXTURE else 2
+    config = small_conv_config(in_channels=channels, **options)
     left, _ = make(config)
     x, noise = images(config, 3), left.draw_noise(KEY, 3)
     # a short step, so that no ReLU passes its kink
@@ -131,7 +140,10 @@ def test_the_loss_terms_are_those_of_torch(options):
     result, _ = left.loss(x, noise)
     out, _ = left(x, noise)
     recon, target = torch.from_numpy(out.recon), torch.from_numpy(x)
-    if config.recon_type == "gaussian":
+    if config.recon_type == MIXTURE:
+        p = plain_mixtures.probability(left.decode(out.z)[0], x)
+        expected = getattr(-torch.from_numpy(np.log(p)).sum((1, 2)), config.reduction)()
+    elif config.recon_type == "gaussian":
         nll = -td.Normal(recon, config.gaussian_std).log_prob(target).sum((1, 2, 3))
         expected = getattr(nll, config.reduction)()
     else:
@@ -238,6 +250,13 @@ def test_a_squared_error_is_not_a_density():
         ({"out_activation": "relu"}, "out_activation: got 'relu'"),
         ({"recon_type": "bce", "out_activation": "tanh"}, "out_activation: got 'tanh', bce takes"),
         ({"recon_type": "l1"}, "recon_type: got 'l1'"),
+        ({"recon_type": MIXTURE, "in_channels": 2}, "in_channels: got 2, the mixture takes 1 or 3"),
+        ({"recon_type": MIXTURE, "components": 0}, "components: got 0"),
+        ({"components": 5}, "components: got 5 with recon_type 'mse', takes 10"),
+        (
+            {"recon_type": MIXTURE, "out_activation": "none"},
+            f"out_activation: got 'none', {MIXTURE} takes 'sigmoid'",
+        ),
         ({"latent_dim": 0}, "latent_dim: got 0"),
         ({"beta": -1}, "beta: got -1"),
     ],

@@ -25,6 +25,7 @@ def test_docstring_examples(name):
         "numpy_ref.nn.convolution",
         "numpy_ref.probability.distributions",
         "numpy_ref.probability.grey_distributions",
+        "numpy_ref.probability.discretized_logistics",
     ],
 )
 def test_every_pure_function_has_an_example(name):

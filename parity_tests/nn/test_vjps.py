@@ -12,7 +12,7 @@ from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
 from numpy_ref.mlp_vae import POSTERIORS, make_likelihood
 from numpy_ref.nn import functional, layers
 from numpy_ref.nn.module import Sequential
-from numpy_ref.probability import distributions, grey_distributions
+from numpy_ref.probability import discretized_logistics, distributions, grey_distributions
 
 N, L, D, H, Z = 4, 3, 6, 5, 2
 ZEROS = np.zeros((N, Z)), np.zeros((N, L, Z))
@@ -43,6 +43,7 @@ def _cases(rng):
     yield "beta_nll", g.beta_nll, (normal(N, L, D), normal(N, L, D), x[:, None]), 2
     cut = functools.partial(g.truncated_gaussian_nll, std=0.7)
     yield "truncated_gaussian_nll", cut, (2 * normal(N, L, D), x[:, None]), 1
+    yield from _mixture_cases(np.random.default_rng(1))
     yield "squared_error", d.squared_error, (normal(N, L, D), x[:, None]), 1
     yield "gaussian_kl", d.gaussian_kl, (normal(N, Z), normal(N, Z)), 2
     yield "gaussian_kl_sigma", d.gaussian_kl_sigma, (normal(N, Z), normal(N, Z)), 2
@@ -80,10 +81,31 @@ def _cases(rng):
         yield f"{name}, axis 1", lambda x, f=function: f(x, 1), (3 * normal(N, L, D),), 1
 
 
+def _mixture_cases(rng):
+    def normal(*shape):
+        return rng.normal(size=shape)
+
+    p, levels = discretized_logistics, rng.integers(0, 256, (N, 3, D)) / 255
+    levels[0, 0, :3], levels[1, 0, :3] = 0, 1  # the open intervals
+    logistic = (normal(N, 3, D), normal(N, 3, D), levels)
+    yield "discretized_logistic", p.discretized_logistic, logistic, 2
+    conditional = (normal(N, 3, D), normal(N, 3, D), 2 * levels - 1)
+    yield "conditional_means", _by_coefficients(p.conditional_means), conditional, 2
+    mixture = p.discretized_logistic_mixture_nll
+    yield "discretized_logistic_mixture_nll", mixture, (normal(N, 10 * L, D), levels), 1
+    grey = (normal(N, 3 * L, D), levels[:, :1])
+    yield "discretized_logistic_mixture_nll, grey", mixture, grey, 1
+
+
 def _normalised(x, w, b, statistics=None):
     """y of batch_norm alone: mu and var have no gradient."""
     (y, _, _), vjp = layers.batch_norm(x, w, b, 0.1, statistics)
     return y, vjp
+
+
+def _by_coefficients(conditional_means):
+    """The arrays that have a gradient first."""
+    return lambda means, coefficients, y: conditional_means(means, y, coefficients)
 
 
 def _of_mu(reparameterize):
@@ -128,9 +150,12 @@ def test_a_second_backward_pass_adds_the_same_gradients_again(name, rng):
 def test_every_public_function_and_layer_has_a_case():
     values_only = {"sigmoid", "continuous_bernoulli_mean", "truncated_gaussian_mean"}
     values_only |= {"continuous_bernoulli_icdf", "beta_draw", "truncated_gaussian_icdf"}
+    values_only |= {"split_params", "discretized_logistic_mixture_mean"}
+    values_only |= {"discretized_logistic_mixture_sample"}
     # integer arguments, or in place: gradients are checked in test_lstm.py, values in doctests
     others = {"Embedding", "embedding", "add_rows", "add_product", "row_blocks", "cross_entropy"}
-    for module in (functional, distributions, grey_distributions, layers):
+    modules = functional, distributions, grey_distributions, discretized_logistics, layers
+    for module in modules:
         public = {
             n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__
         }

@@ -36,16 +36,11 @@ from torch_impl.autoregressive.stacked_pixel_cnn import (
     StackedPixelCNN,
     StackedResidual,
 )
+from torch_impl.probability.pixel_likelihoods import draw_bernoulli
 
 Draw = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(params (N, P), u (N, U)) -> a pixel x and the mean of its distribution, (N, C) each."""
 Progress = Callable[[int], None]
-
-
-def draw_bernoulli(params: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """x = 1 where u < p, else 0, and p = sigmoid(params). Any shape."""
-    p = torch.sigmoid(params)
-    return (u < p).to(p.dtype), p
 
 
 @singledispatch

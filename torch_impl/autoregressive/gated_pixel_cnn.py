@@ -4,7 +4,7 @@ The vertical stack v reads the rows above a pixel, the horizontal stack h the pi
 v. model_specs.autoregressive.gated_layers has the reach of each layer.
 Shapes: x (N, C, H, W) in [0, 1], maps (N, M, H, W) -> params (N, P, H, W); v and h (N, F, H, W):
 N images of H x W pixels and C channels, M context maps, P parameters of the distribution of a
-pixel, F feature maps.
+pixel, F feature maps; a layer has I input and O output channels and a kernel of kH x kW pixels.
 Left panel: numpy_ref/autoregressive/gated_pixel_cnn.py
 Sources: Salimans et al., "PixelCNN++" (2017), arXiv 1701.05517; Chen et al. (2016), arXiv
 1611.02731. Where we differ: no resampling and no dropout; the second convolution of a block is

@@ -106,8 +106,8 @@ def discretized_logistic_mixture_nll(params: Tensor, x: Tensor) -> Tensor:
     mu = conditional_means(means, _values(pixels), *coefficients)
     log_probs = discretized_logistic(mu, log_scales, pixels)
     joint = logsumexp(logits + log_probs.sum(1), 1)
-    total = logsumexp(logits, 1)
-    return (total - joint).reshape(len(x), -1).sum(1)
+    normaliser = logsumexp(logits, 1)
+    return (normaliser - joint).reshape(len(x), -1).sum(1)
 
 
 @torch.no_grad()
@@ -145,9 +145,9 @@ def discretized_logistic_mixture_sample(params: Tensor, u: Tensor) -> Tensor:
     logits, *parts = split_params(params.double(), channels)
     u = u.double() + 2.0**-25
     cumulative = torch.cumsum(torch.exp(logits - logits.amax(1, keepdim=True)), 1)
-    chosen = (cumulative <= u[:, :1] * cumulative[:, -1:]).sum(1, keepdim=True)
+    index = (cumulative <= u[:, :1] * cumulative[:, -1:]).sum(1, keepdim=True)
     means, log_scales, *coefficients = (
-        torch.take_along_dim(part, chosen[:, None], 2)[:, :, 0] for part in parts
+        torch.take_along_dim(part, index[:, None], 2)[:, :, 0] for part in parts
     )
     scales = torch.exp(log_scales.clamp_min(LOG_SCALE_MIN))
     deviations = scales * (torch.log(u) - torch.log1p(-u))[:, 1:]

@@ -25,6 +25,12 @@ from torch_impl.probability.discretized_logistics import (
 from torch_impl.probability.distributions import bernoulli_nll
 
 
+def draw_bernoulli(params: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """x = 1 where u < p, else 0, and p = sigmoid(params). Any shape."""
+    p = torch.sigmoid(params)
+    return (u < p).to(p.dtype), p
+
+
 class BernoulliPixels:
     """p(x_i = 1 | .) = sigmoid(logits_i), for images of pixels 0 and 1.
 
@@ -47,8 +53,7 @@ class BernoulliPixels:
 
         Shapes: params (N, P, ...), u (N, U, ...) -> (N, C, ...) each.
         """
-        p = torch.sigmoid(params)
-        x = (u < p).to(p.dtype)
+        x, p = draw_bernoulli(params, u)
         return x, p if mean else x
 
 

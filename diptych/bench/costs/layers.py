@@ -63,6 +63,7 @@ def conv2d(
     padding: Pair,
     mask: Sequence[Sequence[Sequence[bool]]] | None = None,
     rows: int | None = None,
+    columns: int | None = None,
     bias: bool = True,
     grad_channels: int | None = None,
 ) -> Part:
@@ -71,13 +72,13 @@ def conv2d(
     rows(i) and columns(j) are the numbers of outputs whose tap (i, j) lies inside the image, and m
     is the mask (I, kH, kW), 1 without one. dW has as many FLOPs, and dx those of the last
     `grad_channels` input channels, the ones that are no data (None: all). Dense kernels have
-    2 N O I kH kW OH OW each. If only the first `rows` rows of the output are read, the products
-    needed are theirs.
+    2 N O I kH kW OH OW each. If only the first `rows` rows or `columns` columns of the output are
+    read, the products needed are theirs.
     """
     (I, O), (kH, kW) = channels, kernel  # noqa: E741
     OH, OW = ((n + 2 * p - k) // stride + 1 for n, p, k in zip(size, padding, kernel, strict=True))
     vertical = taps(kH, stride, padding[0], OH if rows is None else rows, range(size[0]))
-    horizontal = taps(kW, stride, padding[1], OW, range(size[1]))
+    horizontal = taps(kW, stride, padding[1], OW if columns is None else columns, range(size[1]))
     per_channel = [
         sum(
             v * h

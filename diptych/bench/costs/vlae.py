@@ -12,6 +12,7 @@ import dataclasses
 import math
 from bisect import bisect_right
 from itertools import pairwise
+from typing import Any
 
 from diptych.bench.costs.layers import (
     Pair,
@@ -88,7 +89,7 @@ def _flow(c: VLAEConfig, N: int) -> list[Part]:
     outputs = 1 if c.flow_mean_only else 2
     parts: list[Part] = []
     for order in c.flow.orders:
-        degrees = map_degrees if c.latent_maps else made_degrees
+        degrees: Any = map_degrees if c.latent_maps else made_degrees
         layers = degrees(order, c.flow_hidden_dim, c.flow_hidden_layers, outputs)
         pixels = math.prod(c.sizes[-1]) if c.latent_maps else 1
         for inner, outer in pairwise(layers):

@@ -1,4 +1,4 @@
-"""FLOPs and bytes of the pixel decoders of the VLAE: masked convolutions and 1 x 1 blocks.
+"""FLOPs and bytes of the pixel decoders of the VLAE: masked and gated convolutions, 1 x 1 blocks.
 
 A masked layer of type B over a 3 x 3 window has 5 of 9 taps, one of type A 4, and 9 for the context
 maps; dense kernels multiply all 9. The gradient of the image, which is data, is not needed, but a
@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from diptych.bench.costs.layers import Pair, conv2d, weight_normalised
 from diptych.bench.costs.part import Part, elementwise
-from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, layout
+from model_specs.autoregressive.gated_layers import Reach, gated_reaches
+from model_specs.autoregressive.pixel_layers import KERNEL_SIZE, channels_read, layout
 from model_specs.autoregressive.windows import Window, channel_masks, stacked_reach
 from model_specs.vlae import VLAEConfig
 
@@ -28,7 +29,7 @@ def _factorised(c: VLAEConfig, N: int) -> list[Part]:
 
 def _pixel_cnn(c: VLAEConfig, N: int) -> list[Part]:
     M = _free(c)
-    first = _masked(c, N, 1 + M, c.window, "A", M, grad_channels=M)
+    first = _masked(c, N, channels_read(c) + M, c.window, "A", M, grad_channels=M)
     return [*first, *_body(c, N), *_last(c, N)]
 
 
@@ -43,8 +44,49 @@ def _stacks(c: VLAEConfig, N: int) -> list[Part]:
         ]
 
     blocks = layout(c, masked, lambda: _flat(c, N))
-    first = _stacked_layer(c, N, 1 + M, "A", M, M)
+    first = _stacked_layer(c, N, channels_read(c) + M, "A", M, M)
     return [*first, *(part for block in blocks for part in block), *_last(c, N)]
+
+
+def _gated(c: VLAEConfig, N: int) -> list[Part]:
+    first, *rest = gated_reaches(c.window_width, c.window_rows, c.decoder_blocks)
+    blocks = [part for reach in rest for part in _gated_block(c, N, reach)]
+    return [*_gated_input(c, N, first), *blocks, *_last(c, N)]
+
+
+def _gated_input(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
+    """The layer that reads the image and a channel of ones, which are data."""
+    C, inputs = c.decoder_maps, channels_read(c) + 1
+    up, left, right, before = reach
+    vertical = _shifted(c, N, "vertical", inputs, (up, left + 1 + right), (up, left), data=True)
+    horizontal: list[Part] = []
+    if before:
+        horizontal = _shifted(c, N, "horizontal", inputs, (1, before), (0, before), data=True)
+    return [*vertical, *_pointwise(c, N, C, C), *horizontal]
+
+
+def _gated_block(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
+    C, M, values = c.decoder_maps, _free(c), N * c.decoder_maps * c.height * c.width
+    up, left, right, before = reach
+    concat_elu = Part("concatenated ELU", values, 2 * values)
+
+    def residual(stack: str, kernel: Pair, padding: Pair) -> list[Part]:
+        return [
+            concat_elu,
+            *_shifted(c, N, stack, 2 * C, kernel, padding),
+            concat_elu,
+            *_pointwise(c, N, 2 * C, 2 * C),
+            *(_pointwise(c, N, M, 2 * C) if M else []),
+            Part("gate", 2 * values, values),
+            elementwise("residual", values, 2),
+        ]
+
+    return [
+        *residual("vertical", (up + 1, left + 1 + right), (up, left)),
+        concat_elu,
+        *_pointwise(c, N, 2 * C, C),
+        *residual("horizontal", (1, before + 1), (0, before)),
+    ]
 
 
 DECODERS: dict[str, Callable[[VLAEConfig, int], list[Part]]] = {
@@ -52,6 +94,7 @@ DECODERS: dict[str, Callable[[VLAEConfig, int], list[Part]]] = {
     "local": _pixel_cnn,
     "raster": _pixel_cnn,
     "stacks": _stacks,
+    "gated": _gated,
 }
 
 
@@ -85,7 +128,7 @@ def _flat(c: VLAEConfig, N: int) -> list[Part]:
 
 def _last(c: VLAEConfig, N: int) -> list[Part]:
     values = N * c.decoder_maps * c.height * c.width
-    return [elementwise("ELU", values), *_pointwise(c, N, c.decoder_maps, 1)]
+    return [elementwise("ELU", values), *_pointwise(c, N, c.decoder_maps, c.outputs)]
 
 
 def _pointwise(
@@ -123,6 +166,31 @@ def _masked(
         padding=(kH // 2, kW // 2),
         mask=channel_masks(window, mask_type, inputs, free),
         grad_channels=grad_channels,
+    )
+    return [*weight_normalised(part, c.decoder_maps)]
+
+
+def _shifted(
+    c: VLAEConfig,
+    N: int,
+    stack: str,
+    inputs: int,
+    kernel: Pair,
+    padding: Pair,
+    *,
+    data: bool = False,
+) -> list[Part]:
+    """A convolution of the gated PixelCNN, of whose output only the image's size is read."""
+    part = conv2d(
+        f"{stack} convolution of {kernel[0]} x {kernel[1]}",
+        N,
+        (inputs, c.decoder_maps),
+        kernel,
+        _size(c),
+        padding=padding,
+        rows=c.height,
+        columns=c.width,
+        grad_channels=0 if data else None,
     )
     return [*weight_normalised(part, c.decoder_maps)]
 

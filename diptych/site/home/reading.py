@@ -62,7 +62,8 @@ PLANS = (
     Plan(
         "How does a decoder leave something to the code?",
         "Masked convolutions, what a pixel sees, and the lossy autoencoder made of them.",
-        "vlae autoregressive/latents autoregressive/pixel_cnn autoregressive/stacked_pixel_cnn "
+        "vlae probability/pixel_likelihoods probability/discretized_logistics "
+        "autoregressive/latents autoregressive/pixel_cnn autoregressive/stacked_pixel_cnn "
         "autoregressive/gated_pixel_cnn autoregressive/ancestral autoregressive/pixel_steps "
         "autoregressive/gated_steps autoregressive/resnet",
         "05",

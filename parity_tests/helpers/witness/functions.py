@@ -24,11 +24,12 @@ import torch_impl.rnn
 from numpy_ref import score_function
 from numpy_ref.autoregressive import flow, latents
 from numpy_ref.nn import convolution, functional, layers
-from numpy_ref.probability import distributions, grey_distributions
+from numpy_ref.probability import discretized_logistics, distributions, grey_distributions
 from torch_impl import score_function as right_score_function
 from torch_impl.autoregressive import flow as right_flow
 from torch_impl.autoregressive import latents as right_latents
 from torch_impl.nn import functional as right_functional
+from torch_impl.probability import discretized_logistics as right_logistics
 from torch_impl.probability import distributions as right_distributions
 from torch_impl.probability import grey_distributions as right_grey
 
@@ -208,6 +209,30 @@ add(
     0.2,
     point="all branches",
 )
+
+_levels = whole(0, 256, N, 3, 1, D) / 255
+_levels[0, :, :, 0], _levels[0, :, :, 1] = 0, 1
+_logistic = discretized_logistics.discretized_logistic, right_logistics.discretized_logistic
+add(*_logistic, normal(N, 3, L, D), normal(N, 3, L, D), _levels)
+_grid = np.meshgrid(either_sign(1e-6, 0.5, 3.0, 40.0), [-6.9, -3.0, 0.5, 7.0, 30.0, 740.0])
+for _point, _level in (("low end", 0.0), ("middle", 0.4), ("high end", 1.0)):
+    add(*_logistic, *_grid, np.full((6, 8), _level), point=_point)
+add(*_logistic, normal(L, D), -7 - RNG.random((L, D)), np.full((L, D), 0.4), point="floor")
+_conditional = discretized_logistics.conditional_means, right_logistics.conditional_means
+add(
+    lambda means, coefficients, y: _conditional[0](means, y, coefficients),
+    lambda means, coefficients, y: _conditional[1](means, y, coefficients),
+    normal(N, 3, L, D),
+    normal(N, 3, L, D),
+    2 * _levels - 1,
+    pure=discretized_logistics.conditional_means,
+)
+_mixture = (
+    discretized_logistics.discretized_logistic_mixture_nll,
+    right_logistics.discretized_logistic_mixture_nll,
+)
+add(*_mixture, normal(N, 30, D, H), whole(0, 256, N, 3, D, H) / 255, point="colour")
+add(*_mixture, normal(N, 3 * L, H), whole(0, 256, N, 1, H) / 255, point="grey")
 
 # autoregressive
 
