@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from diptych.data import Dataset
-from diptych.data.colour_digits import Factors, load_factors
+from diptych.data.colour_digits import SIZES, Factors, load_factors
 from diptych.lab.windows import subset
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
@@ -25,11 +26,10 @@ class FactorReaders:
 
     def __init__(self, data: Dataset, count: int) -> None:
         self.data = data
-        factors = load_factors(data.image_shape[-1])
-        self.train_rows, self.test_rows = (subset(data, name) for name in ("train", "test"))
-        self.train_rows = self.train_rows[:count]
-        self.train = Factors(*(values[self.train_rows] for values in factors["train"]))
-        self.test = Factors(*(values[self.test_rows] for values in factors["test"]))
+        self.train_rows = subset(data, "train")[:count]
+        self.test_rows = subset(data, "test")
+        self.train = _factors(data, "train", self.train_rows)
+        self.test = _factors(data, "test", self.test_rows)
 
     def read(self, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
         """Return the scores on the test images.   train (N, ...), test (M, ...)"""
@@ -41,7 +41,9 @@ class FactorReaders:
                 getattr(factors, name).reshape(len(factors.digit), -1).astype(np.float64)
                 for factors in (self.train, self.test)
             )
-            shares[name] = explained(fit_regression(train, targets), test, held_out)
+            shares[name] = explained(
+                fit_regression(train, targets), test, held_out, targets.mean(0)
+            )
         return {
             "colour": float(shares["colour"].mean()),
             "digit": float(classifier.score(test, self.test.digit)),
@@ -79,10 +81,31 @@ def fit_regression(inputs: np.ndarray, targets: np.ndarray) -> Any:
     return make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(inputs, targets)
 
 
-def explained(model: Any, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """R^2 = 1 - sum (t - prediction)^2 / sum (t - mean t)^2 of each target.   -> (T,)
+def explained(model: Any, inputs: np.ndarray, targets: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """R^2 = 1 - sum (t - prediction)^2 / sum (t - m)^2 of each target.   -> (T,)
 
-    It is 0 for the mean of the targets as prediction, and negative for a worse one.
+    m is the mean of the targets that the model was fitted on, which is the prediction of a model
+    that reads nothing; so R^2 is 0 for it, and negative for a worse one.
     """
     errors = np.square(targets - model.predict(inputs)).sum(0)
-    return 1 - errors / np.square(targets - targets.mean(0)).sum(0)
+    return 1 - errors / np.square(targets - mean).sum(0)
+
+
+def thinned(data: Dataset) -> Dataset:
+    """Return the coloured digits with every other row and column: 3 x 8 x 8 from 3 x 16 x 16."""
+    C, H, W = data.image_shape
+    splits = {}
+    for name in ("train", "valid", "test"):
+        split = getattr(data, name)
+        x = split.x.reshape(-1, C, H, W)[:, :, ::2, ::2]
+        splits[name] = replace(split, x=x.reshape(len(x), -1).copy())
+    return replace(data, image_shape=(C, H // 2, W // 2), **splits)
+
+
+def _factors(data: Dataset, split: str, rows: np.ndarray) -> Factors:
+    """Factors of these rows of a split; the texture is that of the pixels that `thinned` keeps."""
+    size = data.image_shape[-1]
+    whole = size if size in SIZES else 2 * size
+    digit, colour, texture = (values[rows] for values in load_factors(whole)[split])
+    step = whole // size
+    return Factors(digit, colour, texture[:, ::step, ::step])
