@@ -21,7 +21,7 @@ MODELS: dict[str, type] = {
 }
 """The config class of each model."""
 
-EXPERIMENTS = ("estimators", "bound", "beta", "likelihoods", "autoencoder", "lossy")
+EXPERIMENTS = ("estimators", "bound", "beta", "likelihoods", "autoencoder", "lossy", "colour")
 """The experiments of the laboratory."""
 
 DTYPES = ("float32", "float64")

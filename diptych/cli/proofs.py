@@ -144,7 +144,7 @@ def lab(
         str | None,
         option(
             "Data set of images (see `diptych list data`).",
-            "digits; lossy: binary_digits16",
+            "digits; lossy: binary_digits16; colour: colour_digits",
         ),
     ] = None,
     data_root: DataRoot = None,

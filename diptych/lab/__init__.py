@@ -13,7 +13,7 @@ from rich.text import Text
 from diptych import data, display, figures
 from diptych.data import Dataset
 from diptych.files import write_atomically, write_json
-from diptych.lab import autoencoder, beta, bound, estimators, likelihoods, lossy
+from diptych.lab import autoencoder, beta, bound, colour, estimators, likelihoods, lossy
 from diptych.lab.findings import Findings, Report, Setting
 from diptych.pairs import lookup
 from diptych.runs import results
@@ -28,8 +28,9 @@ EXPERIMENTS: dict[str, Callable[[Setting], Findings]] = {
     "likelihoods": likelihoods.run,
     "autoencoder": autoencoder.run,
     "lossy": lossy.run,
+    "colour": colour.run,
 }
-DATA = {"lossy": "binary_digits16"}
+DATA = {"lossy": "binary_digits16", "colour": colour.DATA}
 """The default data set of an experiment; for all others it is digits."""
 
 

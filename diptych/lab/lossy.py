@@ -20,7 +20,6 @@ Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, s
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ from diptych.display import Table
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.lossy_figure import draw
 from diptych.lab.models import always_below, at_most, format_mean, image_size
+from diptych.lab.readers import fit_classifier
 from diptych.lab.windows import WINDOWS, WindowedVLAE, epochs_for, is_binary, subset, visible_pixels
 
 PAPER = {"none": 25.9, "raster": 13.3}
@@ -154,16 +154,7 @@ class DigitClassifiers:
         return {"x": self.x_accuracy, "chance": chance, "standard_error": error}
 
     def _fit(self, inputs: np.ndarray) -> Any:
-        # imported here because it takes a second, which other experiments need not spend
-        from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-        from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-        from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-
-        with warnings.catch_warnings():  # an almost converged classifier is good enough
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-            return classifier.fit(inputs, self.train_y)
+        return fit_classifier(inputs, self.train_y)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

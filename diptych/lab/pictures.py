@@ -9,10 +9,15 @@ from diptych.figures.style import set_heading
 
 
 def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Tile images row by row on white.   images (N, H, W), clipped to [0, 1] -> (H', W')"""
-    count, height, width = images.shape
+    """Tile images row by row on white.
+
+    Shapes: images (N, H, W), or (N, H, W, 3) in colour, clipped to [0, 1] -> (H', W') or
+    (H', W', 3).
+    """
+    count, height, width = images.shape[:3]
     rows = -(-count // columns)
-    picture = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap))
+    size = rows * (height + gap) - gap, columns * (width + gap) - gap
+    picture = np.ones(size + images.shape[3:])
     for i, image in enumerate(np.clip(images, 0, 1)):
         y, x = i // columns * (height + gap), i % columns * (width + gap)
         picture[y : y + height, x : x + width] = image

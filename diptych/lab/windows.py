@@ -1,11 +1,9 @@
-"""Train and measure VLAEs whose decoders see windows of growing size.
-
-The settings are those of the preset for digits, but with more maps, twice the learning rate and a
-shorter average of the weights, so that a model trains in a minute without overfitting.
-"""
+"""Train and measure VLAEs whose decoders see windows of growing size."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,39 +32,62 @@ WINDOWS: dict[str, dict[str, Any]] = {
 }
 """Config fields by the paper's names, width x rows, from the factorised decoder to the raster. Each
 window contains the previous one, except that the raster has a blind spot."""
-PRESET = "vlae-digits"
-FIELDS: dict[str, Any] = {"maps": 16, "hidden_dim": 128}
-RUN: dict[str, Any] = {"lr": 0.004, "polyak": 0.98}
 MAX_IMAGES = 1000
 """The most held-out images that are evaluated."""
 DRAWS = 4
 """Samples of z for each image to estimate the KL, which has no closed form with a flow prior."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """The settings that all models of an experiment share."""
+
+    preset: str
+    fields: Mapping[str, Any]
+    """fields of the model's config that differ from the preset's"""
+    run: Mapping[str, Any]
+    """fields of RunConfig that differ from the preset's"""
+
+
+DIGITS = Recipe("vlae-digits", {"maps": 16, "hidden_dim": 128}, {"lr": 0.004, "polyak": 0.98})
+"""More maps than in the preset, twice its learning rate and a shorter average of the weights, so
+that a model trains in a minute without overfitting."""
+
+
 def visible_pixels(config: VLAEConfig) -> int:
     """Return the number of pixels that the decoder sees, away from the image's borders."""
     if config.context == "none":
         return 0
+    if config.context == "gated":
+        return len(config.window.offsets)
     inner = [(config.inner_window, "B")] * (config.masked_layers - 1)
     return len(receptive_field([(config.window, "A"), *inner]).offsets)
 
 
-def epochs_for(data: Dataset, steps: int) -> int:
+def epochs_for(data: Dataset, steps: int, recipe: Recipe = DIGITS) -> int:
     """Return the number of epochs that take about `steps` steps."""
-    return max(1, round(steps * PRESETS[PRESET].run["batch_size"] / len(data.train)))
+    return max(1, round(steps * PRESETS[recipe.preset].run["batch_size"] / len(data.train)))
 
 
 class WindowedVLAE:
     """A VLAE with the given config fields, trained on the right panel in float32.
 
-    It models binary images; grey values are the probabilities from which their pixels are drawn.
+    Images of one channel are binary: grey values are the probabilities from which their pixels are
+    drawn. Images in colour are modelled as they are.
     """
 
-    def __init__(self, setting: Setting, seed: int, fields: dict[str, Any], epochs: int) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        seed: int,
+        fields: Mapping[str, Any],
+        epochs: int,
+        recipe: Recipe = DIGITS,
+    ) -> None:
         data = setting.data
-        options = {**RUN, "epochs": epochs, "seed": seed, "binarize": not is_binary(data)}
-        fields = {**FIELDS, **fields}
-        run = settings("vlae", data.name, data, PRESET, fields, options)
+        binarize = data.image_shape[0] == 1 and not is_binary(data)
+        options = {**recipe.run, "epochs": epochs, "seed": seed, "binarize": binarize}
+        run = settings("vlae", data.name, data, recipe.preset, {**recipe.fields, **fields}, options)
         task = make_task(run, data)
         assert isinstance(task, Images)
         self.task, self.panel = task, build(run)
@@ -88,7 +109,7 @@ class WindowedVLAE:
             training_step(panel, batch, run.lr_at(step // task.steps_per_epoch), run.clip)
 
     def images(self, split: str) -> np.ndarray:
-        """Return the binary images of `subset` of a split.   -> (N, 1, H, W)"""
+        """Return the images of `subset` of a split.   -> (N, C, H, W)"""
         x = self.task.held_out(split)
         return self.task.examples(self.panel, x[subset(self.task.data, split)])
 
@@ -116,10 +137,10 @@ class WindowedVLAE:
             z = panel.model.reparameterize(mu, logvar, noise.eps)
             return to_numpy(mu), to_numpy(z)
 
-    def reconstruct(self) -> np.ndarray:
-        """Draw x' ~ p(x'|z) at z = mu(x) for the held-out images.   -> (N, 1, H, W)"""
+    def reconstruct(self, split: str = "test", count: int | None = None) -> np.ndarray:
+        """Draw x' ~ p(x'|z) at z = mu(x) for the first `count` images.   -> (N, C, H, W)"""
         with self.panel.evaluating():
-            x = self.panel.array(self.images("test"))
+            x = self.panel.array(self.images(split)[:count])
             return to_numpy(self.panel.model.reconstruct(x, self.key.fold_in("x")))
 
 

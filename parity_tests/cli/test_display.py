@@ -14,7 +14,7 @@ import diptych
 from diptych.display import Table, progress_bar
 
 # ABL
-from diptych.lab import bound, lossy
+from diptych.lab import bound, colour, lossy
 from diptych.parity import compare
 from diptych.study import memory
 
@@ -153,6 +153,23 @@ def test_the_table_of_the_windows_keeps_every_number(width):
         "binarized": True,
     }
     assert_whole(lossy._table(results), width)
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_table_of_the_contexts_keeps_every_number(width):
+    seeds = [10.234, 99.876]
+    entry = {"test_kl": seeds, "nll": [1010.3, 1020.4], "pixels": 12}
+    entry |= {
+        source: dict.fromkeys(("colour", "digit", "texture"), seeds) for source in ("z", "x'")
+    }
+    results = {
+        "models": {"5 × 3, grey": entry, "none": entry},
+        "x": {"colour": 1.0, "digit": 0.95, "texture": 100.0},
+        "entropy": 728.5,
+        "values": 768,
+        "images": 300,
+    }
+    assert_whole(colour._table(results), width)
 
 
 @pytest.mark.parametrize("width", [200, 80, 60, 40])

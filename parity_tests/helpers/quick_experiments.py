@@ -12,13 +12,22 @@ from diptych.lab import EXPERIMENTS, Setting
 
 def few_digits(train: int = 130, held_out: int = 40) -> Dataset:
     """Return the first images of each split of the digits."""
-    whole = data.load("digits")
+    return _first_images("digits", train, held_out)
+
+
+def few_colour_digits(train: int = 130, held_out: int = 40) -> Dataset:
+    """Return the first images of each split of the coloured digits."""
+    return _first_images("colour_digits", train, held_out)
+
+
+def _first_images(name: str, train: int, held_out: int) -> Dataset:
+    whole = data.load(name)
 
     def first(split, count):
         return Split(split.x[:count].copy(), split.y[:count].copy())
 
     splits = (first(whole.train, train), first(whole.valid, 20), first(whole.test, held_out))
-    return Dataset("digits", *splits, whole.image_shape, "a few digits")
+    return Dataset(name, *splits, whole.image_shape, "a few digits")
 
 
 def quick_setting(seeds: tuple[int, ...] = (0,)) -> Setting:

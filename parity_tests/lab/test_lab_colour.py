@@ -1,0 +1,293 @@
+"""The colour experiment: claims that can fail, and what the readers read of each factor."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.quick_experiments import (
+    check_findings,
+    fails_after,
+    few_colour_digits,
+    few_digits,
+    over_seeds,
+)
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from diptych import lab, pairs
+from diptych.data.colour_digits import COLOUR_NATS, TEXTURE_NATS, load_factors
+from diptych.lab import Findings, Setting, colour
+from diptych.lab.pictures import mosaic
+from diptych.lab.readers import FactorReaders, explained, fit_regression, thinned
+from diptych.lab.windows import subset, visible_pixels
+from torch_impl.autoregressive.latents import NoFreeBits
+
+SMALL = {"maps": 4, "hidden_dim": 8, "latent_dim": 4, "context_maps": 2, "components": 2}
+SMALL |= {"latent": "gaussian", "decoder_maps": 4}
+WINDOWED = {"none": (0, 9.0, 0.9)}
+WINDOWED |= {"2 × 1": (3, 4.0, 0.1), "5 × 3": (17, 2.0, 0.0)}
+WINDOWED |= {"2 × 1, grey": (3, 8.0, 0.9), "5 × 3, grey": (17, 5.0, 0.8)}
+(
+    MOST,
+    FALLS_IN_COLOUR,
+    FALLS_IN_GREY,
+    GREY_SPENDS,
+    COLOUR_FALLS,
+    GREY_TELLS,
+    REMAINS,
+    SHOWN,
+    TEXTURE,
+    ENTROPY,
+    BOUND,
+) = range(11)  # the claims in their order
+
+
+def expected_results():
+    """Return results for which every claim holds: (pixels, KL, colour in z) of each window."""
+    models = {
+        name: {
+            "pixels": pixels,
+            "context": "none" if not pixels else "grey" if "grey" in name else "all",
+            **{f"{split}_kl": over_seeds(kl) for split in ("train", "test")},
+            **{f"{split}_recon": over_seeds(800.0 - kl) for split in ("train", "test")},
+            "nll": over_seeds(790.0),
+            "z": {"colour": over_seeds(share), "texture": over_seeds(0.0)},
+            "x'": {"colour": over_seeds(share)},
+        }
+        for name, (pixels, kl, share) in WINDOWED.items()
+    }
+    return {"models": models, "entropy": 730.0}
+
+
+def set_value(window, source, field, value):
+    """Return a change of one measure of a window, of the last seed alone."""
+
+    def change(result):
+        entry = result["models"][window]
+        values = entry[field] if source is None else entry[source][field]
+        values[-1] = value
+
+    return change
+
+
+def set_values(windows, source, field, value):
+    """Return a change of one measure of several windows, for every seed."""
+
+    def change(result):
+        for window in windows:
+            entry = result["models"][window]
+            (entry if source is None else entry[source])[field] = over_seeds(value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("truth", "change"),
+    [
+        (MOST, set_value("5 × 3, grey", None, "test_kl", 9.1)),
+        (MOST, set_value("2 × 1", None, "test_kl", 9.1)),
+        (FALLS_IN_COLOUR, set_values(["2 × 1", "5 × 3"], None, "test_kl", 10.0)),
+        (FALLS_IN_GREY, set_values(["2 × 1, grey", "5 × 3, grey"], None, "test_kl", 10.0)),
+        (GREY_SPENDS, set_value("5 × 3", None, "test_kl", 5.1)),
+        (COLOUR_FALLS, set_values(["2 × 1", "5 × 3"], "z", "colour", 0.95)),
+        (GREY_TELLS, set_value("2 × 1", "z", "colour", 0.95)),
+        (REMAINS, set_value("5 × 3, grey", "z", "colour", 0.4)),
+        (SHOWN, set_value("2 × 1, grey", "x'", "colour", 0.1)),
+        (TEXTURE, set_value("none", "z", "texture", 1.1)),
+        (TEXTURE, set_value("5 × 3, grey", "z", "texture", 1.1)),
+        (ENTROPY, set_value("5 × 3", None, "nll", 729.0)),
+        (BOUND, set_values(["2 × 1"], None, "train_recon", 801.0)),
+    ],
+)
+def test_each_claim_can_fail(truth, change):
+    truths = colour.truths(expected_results())
+    assert all(truths.values()) and len(truths) == 11
+    assert fails_after(change, colour.truths, expected_results(), list(truths)[truth])
+
+
+@pytest.fixture
+def small_models(monkeypatch):
+    """Make the quick experiment smaller: two epochs and models of few maps."""
+    size = replace(colour.QUICK, steps=4, samples=2, readers=60, fields=SMALL)
+    monkeypatch.setattr(colour, "QUICK", size)
+    return size
+
+
+def quick_setting():
+    return Setting(few_colour_digits(), (0,), quick=True)
+
+
+def test_the_claims_about_grey_fail_if_every_window_is_in_colour(
+    small_models, monkeypatch, tmp_path
+):
+    """Run the experiment on few images, then with a fault that ignores the context's channels."""
+    findings = colour.run(quick_setting())
+    check_findings("colour", findings, tmp_path)
+    models = findings.results["models"]
+    kinds = {name: (entry["pixels"], entry["context"]) for name, entry in models.items()}
+    assert kinds == {"none": (0, "none"), "4 × 2": (10, "all"), "4 × 2, grey": (10, "grey")}
+    assert findings.results["entropy"] == pytest.approx(COLOUR_NATS + 64 * TEXTURE_NATS)
+    assert findings.results["values"] == 192
+    assert len(findings.figure.axes) == 4 + 4
+
+    original = colour.model_fields
+
+    def in_colour(windows):
+        fields = original(windows)
+        return {
+            name: values | ({"context_channels": "all"} if name != "none" else {})
+            for name, values in fields.items()
+        }
+
+    monkeypatch.setattr(colour, "model_fields", in_colour)
+    outcomes = {
+        job.name: colour.train_and_measure(job)[0]
+        for job in (
+            colour.Job(few_colour_digits(), name, 0, {**SMALL, **values}, small_models)
+            for name, values in in_colour(("2 × 1",)).items()
+        )
+    }
+    assert outcomes["2 × 1"] == outcomes["2 × 1, grey"] != outcomes["none"]
+
+
+def test_a_model_does_not_depend_on_the_process_that_trains_it(small_models):
+    """A job and its measures are sent to and from a worker as bytes."""
+    fields = {**SMALL, **colour.model_fields(("2 × 1",))["2 × 1, grey"]}
+    job = colour.Job(few_colour_digits(), "2 × 1, grey", 1, fields, small_models)
+    measured, images = colour.train_and_measure(pickle.loads(pickle.dumps(job)))
+    assert pickle.loads(pickle.dumps(measured)) == measured == colour.train_and_measure(job)[0]
+    assert images.shape == (colour.SHOWN, 3, 16, 16)
+    assert np.abs(255 * images - np.rint(255 * images)).max() < 1e-3
+
+
+def test_models_are_trained_without_free_bits_on_images_in_colour(small_models, monkeypatch):
+    """Soft free bits would keep the KL of every window at the same value."""
+    batches = []
+    build = lab.windows.build
+
+    def build_recording(run):
+        panel = build(run)
+        assert isinstance(panel.model.free_bits, NoFreeBits) and not run.binarize
+        forward_backward = panel.forward_backward
+
+        def recorded(batch, noise, *share):
+            batches.append(batch)
+            return forward_backward(batch, noise, *share)
+
+        panel.forward_backward = recorded
+        return panel
+
+    monkeypatch.setattr(lab.windows, "build", build_recording)
+    data = few_colour_digits()
+    colour.train_and_measure(
+        colour.Job(data, "none", 0, {**SMALL, "context": "none"}, small_models)
+    )
+    assert len(batches) == 6
+    images = {image.tobytes() for image in data.train.x.reshape(-1, 3, 16, 16)}
+    assert all(np.asarray(image).tobytes() in images for batch in batches for image in batch)
+
+
+def test_thinned_images_keep_their_factors():
+    """Each pixel that is left is the same, and so are its texture, the colour and the digit."""
+    data = few_colour_digits()
+    thin = thinned(data)
+    assert thin.image_shape == (3, 8, 8)
+    for name in ("train", "test"):
+        x, y = (getattr(d, name).x.reshape(-1, *d.image_shape) for d in (data, thin))
+        np.testing.assert_array_equal(x[:, :, ::2, ::2], y)
+        factors = getattr(FactorReaders(thin, 50), name)
+        rows = subset(data, name)[: len(factors.digit)]
+        luma = 0.299 * y[rows, 0] + 0.587 * y[rows, 1] + 0.114 * y[rows, 2]
+        strokes = 255 * luma - 90 - factors.texture
+        assert strokes.min() > -0.01 and strokes.max() < 72.01
+        np.testing.assert_array_equal(factors.digit, getattr(data, name).y[rows])
+
+
+def test_the_number_of_visible_pixels_of_each_window():
+    data = few_colour_digits()
+    counts = {
+        name: visible_pixels(pairs.get("vlae").for_data(data, {"context": "gated"} | fields))
+        for name, fields in colour.model_fields(tuple(colour.WINDOWS)).items()
+    }
+    assert counts["none"] == 0
+    for name, (width, rows) in colour.WINDOWS.items():
+        assert counts[name] == counts[f"{name}, grey"] == width * rows + width // 2
+    assert list(counts.values())[1:5] == [1, 3, 10, 31]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """Return readers of all images, and the factors of the images in the readers' order."""
+    data = lab.data.load("colour_digits")
+    factors = load_factors(16)
+    rows = {name: subset(data, name) for name in ("train", "test")}
+    ordered = {name: [values[rows[name]] for values in factors[name]] for name in ("train", "test")}
+    return FactorReaders(data, 1297), ordered
+
+
+def test_colour_and_digit_are_read_from_pixels(whole):
+    readers, _ = whole
+    scores = readers.read_pixels()
+    assert scores["colour"] > 0.999 and scores["digit"] > 0.85 and scores["texture"] > 25
+
+
+def test_a_code_reveals_the_factors_that_are_planted_in_it(whole, rng):
+    """The texture of four pixels, the colour, the digit, or noise alone."""
+    readers, ordered = whole
+
+    def code(name, make):
+        digit, hue, texture = ordered[name]
+        noise = rng.normal(size=(len(digit), 16))
+        return make(digit, hue, texture.reshape(len(digit), -1), noise)
+
+    def scores(make):
+        return readers.read(code("train", make), code("test", make))
+
+    nothing = scores(lambda digit, hue, texture, noise: noise)
+    assert abs(nothing["colour"]) < 0.05 and nothing["digit"] < 0.2
+    assert abs(nothing["texture"]) < 0.5
+    of_texture = scores(lambda digit, hue, texture, noise: texture[:, :4] + 0.01 * noise[:, :4])
+    assert of_texture["texture"] == pytest.approx(4, abs=0.5) and of_texture["colour"] < 0.05
+    of_colour = scores(lambda digit, hue, texture, noise: hue + noise[:, :2])
+    assert of_colour["colour"] == pytest.approx(2 / 3, abs=0.05)  # the variance is 2, of noise 1
+    assert abs(of_colour["texture"]) < 0.5
+    of_digit = scores(lambda digit, hue, texture, noise: np.eye(10)[digit] + 0.1 * noise[:, :10])
+    assert of_digit["digit"] > 0.99 and abs(of_digit["colour"]) < 0.05
+
+
+def test_the_share_of_the_variance_is_that_of_held_out_targets(rng):
+    x, noise = rng.normal(size=(400, 3)), rng.normal(size=(400, 2))
+    targets = np.stack([x[:, 0], x[:, 1] + x[:, 2]], 1) + noise
+    model = fit_regression(x[:200], targets[:200])
+    mean = targets[:200].mean(0)
+    shares = explained(model, x[200:], targets[200:], mean)
+    assert shares == pytest.approx([1 / 2, 2 / 3], abs=0.1)
+    constant = fit_regression(0 * x[:200], targets[:200])
+    assert explained(constant, 0 * x[200:], targets[200:], mean) == pytest.approx([0, 0], abs=1e-12)
+
+
+def test_a_mosaic_in_colour_keeps_the_channels():
+    images = np.arange(36.0).reshape(3, 2, 2, 3) / 36
+    picture = mosaic(images, 2)
+    assert picture.shape == (5, 5, 3)
+    np.testing.assert_array_equal(picture[3:, :2], images[2])
+    assert (picture[2] == 1).all() and (picture[3:, 3:] == 1).all()
+
+
+def test_the_default_data_are_coloured_digits(monkeypatch, run, tmp_path):
+    names = []
+
+    def record_name(setting):
+        names.append((setting.data.name, setting.data.image_shape))
+        return Findings({}, Table(), Figure(), {"one is one": True})
+
+    monkeypatch.setitem(lab.EXPERIMENTS, "colour", record_name)
+    for arguments in ([], ["--data", "colour_digits:32"]):
+        assert run("lab", "colour", *arguments, "--out", tmp_path)[0] == 0
+    assert names == [("colour_digits", (3, 16, 16)), ("colour_digits", (3, 32, 32))]
+
+
+def test_other_images_are_refused():
+    with pytest.raises(ValueError, match="data: got digits, takes colour_digits"):
+        colour.run(Setting(few_digits(), (0,), quick=True))
