@@ -88,7 +88,11 @@ SUPPLIED: dict[str, dict[str, str]] = {
 definition is a helper."""
 
 BODIES: dict[str, dict[str, str]] = {
-    "nn/functional": {"softmax": "torch.softmax", "log_softmax": "torch.log_softmax"},
+    "nn/functional": {
+        "weight_norm": "torch._weight_norm",
+        "softmax": "torch.softmax",
+        "log_softmax": "torch.log_softmax",
+    },
     "nn/optim": {"PolyakAverage.update": "torch.optim.swa_utils.get_ema_multi_avg_fn"},
     "probability/distributions": {
         "bernoulli_nll": "torch.nn.functional.binary_cross_entropy_with_logits",
