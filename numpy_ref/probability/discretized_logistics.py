@@ -38,6 +38,21 @@ FAR = 1e4
 """Stands for an infinite edge in units of the scale: e^-FAR is 0, and FAR e^-FAR too."""
 
 
+def logsigmoid(x: Array) -> tuple[Array, Vjp]:
+    """log sigmoid(x) = min(x, 0) - log(1 + e^-|x|). Any shape.
+
+    >>> y, vjp = logsigmoid(np.array([-1000.0, np.log(3)]))
+    >>> np.exp(y).round(12), vjp(np.ones(2))
+    (array([0.  , 0.75]), array([1.  , 0.25]))
+    """
+    e = np.exp(-np.abs(x))
+
+    def vjp(dy: Array) -> Array:
+        return dy * (np.maximum(e, x <= 0) / (1 + e))  # sigmoid(-x)
+
+    return np.minimum(x, 0) - np.log1p(e), vjp
+
+
 def discretized_logistic(mean: Array, log_scale: Array, x: Array) -> tuple[Array, Vjp]:
     """log P(k) = log(sigmoid(a) - sigmoid(b)), the logarithm of the probability of a level.
 
@@ -79,20 +94,19 @@ def discretized_logistic(mean: Array, log_scale: Array, x: Array) -> tuple[Array
     distance = level - 127.5 * (mean + 1)
     a = np.where(upper, (distance + 0.5) * width, FAR)
     b = np.where(lower, (distance - 0.5) * width, -FAR)
-    e_a, e_b = np.exp(-np.abs(a)), np.exp(-np.abs(b))
     share = -np.expm1(-width)  # 1 - e^-w
     log_share = np.where(upper & lower, log_width + np.log(share / width), 0)
-    log_prob = np.minimum(a, 0) - np.log1p(e_a) - np.maximum(b, 0) - np.log1p(e_b) + log_share
+    log_below_a, a_vjp = logsigmoid(a)
+    log_above_b, b_vjp = logsigmoid(-b)
 
     def vjp(dlog_prob: Array) -> tuple[Array, Array]:
-        above = np.maximum(e_a, a <= 0) / (1 + e_a)  # sigmoid(-a)
-        below = np.maximum(e_b, b >= 0) / (1 + e_b)  # sigmoid(b)
+        da, db = a_vjp(dlog_prob), -b_vjp(dlog_prob)
         slope = np.where(upper & lower, width * (1 - share) / share, 0)
-        dmean = dlog_prob * (below - above) * (127.5 * width)
-        dlog_scale = dlog_prob * (b * below - a * above - slope)
+        dmean = (da + db) * (-127.5 * width)
+        dlog_scale = -(a * da + b * db + dlog_prob * slope)
         return dmean, dlog_scale * (log_scale >= LOG_SCALE_MIN)
 
-    return log_prob, vjp
+    return log_below_a + log_above_b + log_share, vjp
 
 
 def conditional_means(means: Array, y: Array, *coefficients: Array) -> tuple[Array, Vjp]:

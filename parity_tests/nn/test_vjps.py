@@ -87,6 +87,7 @@ def _mixture_cases(rng):
 
     p, levels = discretized_logistics, rng.integers(0, 256, (N, 3, D)) / 255
     levels[0, 0, :3], levels[1, 0, :3] = 0, 1  # the open intervals
+    yield "logsigmoid", p.logsigmoid, (normal(N, D),), 1
     logistic = (normal(N, 3, D), normal(N, 3, D), levels)
     yield "discretized_logistic", p.discretized_logistic, logistic, 2
     conditional = (normal(N, 3, D), normal(N, 3, D), 2 * levels - 1)

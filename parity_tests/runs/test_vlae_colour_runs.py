@@ -79,7 +79,7 @@ def test_the_size_of_the_images_is_an_option(run, tmp_path):
     status, _, error = run(
         "train", "vlae", "--data", "digits", "--size", 16, "--out", tmp_path / "b"
     )
-    assert status == 1 and error.startswith("error: size: got 16 with data 'digits'")
+    assert status == 1 and error.startswith("error: --size: got 16 with data 'digits'")
 
 
 def test_the_presets_of_colour_have_the_papers_sizes():

@@ -50,7 +50,7 @@ def discretized_logistic(mean: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
     level 255 and b at level 0. log(1 - e^-w) is log w + log((1 - e^-w) / w), in which w may
     underflow. The left panel derives the product and its gradient. The gradient of a log-scale
     below the floor -7 is 0.
-    F.logsigmoid is exact on both sides; F.softplus is not: above 20 it returns its argument.
+    F.logsigmoid keeps all digits; F.softplus would not: above 20 it returns its argument.
     Shapes: any that broadcast; x has the values k / 255.
     """
     log_width = LOG_WIDTH - log_scale.clamp_min(LOG_SCALE_MIN)
@@ -62,7 +62,9 @@ def discretized_logistic(mean: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
     b = torch.where(lower, (distance - 0.5) * width, -FAR)
     share = -torch.expm1(-width)  # 1 - e^-w
     log_share = torch.where(upper & lower, log_width + torch.log(share / width), 0)
-    return F.logsigmoid(a) + F.logsigmoid(-b) + log_share
+    log_below_a = F.logsigmoid(a)
+    log_above_b = F.logsigmoid(-b)
+    return log_below_a + log_above_b + log_share
 
 
 def conditional_means(means: Tensor, y: Tensor, *coefficients: Tensor) -> Tensor:

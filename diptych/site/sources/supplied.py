@@ -75,6 +75,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
         "Sequential": "torch.nn.Sequential",
         "_join": "torch.nn.Module.named_parameters; this is a part of it",
     },
+    "probability/discretized_logistics": {"logsigmoid": "torch.nn.functional.logsigmoid"},
     "nn/optim": {
         "Optimizer": "torch.optim.Optimizer",
         "SGD": "torch.optim.SGD",

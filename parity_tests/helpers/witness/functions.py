@@ -212,6 +212,13 @@ add(
 
 _levels = whole(0, 256, N, 3, 1, D) / 255
 _levels[0, :, :, 0], _levels[0, :, :, 1] = 0, 1
+add(discretized_logistics.logsigmoid, F.logsigmoid, normal(N, H))
+add(
+    discretized_logistics.logsigmoid,
+    F.logsigmoid,
+    either_sign(1e-9, 1e-3, 30.0, 800.0),
+    point="near 0 and far",
+)
 _logistic = discretized_logistics.discretized_logistic, right_logistics.discretized_logistic
 add(*_logistic, normal(N, 3, L, D), normal(N, 3, L, D), _levels)
 _grid = np.meshgrid(either_sign(1e-6, 0.5, 3.0, 40.0), [-6.9, -3.0, 0.5, 7.0, 30.0, 740.0])
