@@ -20,7 +20,7 @@ def work(config: ConvVAEConfig, batch_size: int) -> Work:
     c, N = config, batch_size
     F, Z = c.features, c.latent_dim
     rows, columns = c.window
-    values = N * c.in_channels * (rows.stop - rows.start) * (columns.stop - columns.start)
+    inside = N * (rows.stop - rows.start) * (columns.stop - columns.start)  # pixels
     parts = (
         *(part for i in range(STRIDES) for part in _down(c, N, i)),
         linear("mu", N, F, Z),
@@ -28,7 +28,7 @@ def work(config: ConvVAEConfig, batch_size: int) -> Work:
         elementwise("z", N * Z, 3),
         linear("decoder input", N, Z, F),
         *(part for i in reversed(range(STRIDES)) for part in _up(c, N, i)),
-        elementwise("output and error", values, 2),
+        Part("output and error", inside * (c.outputs + c.in_channels), inside * c.in_channels),
         elementwise("KL", N * Z, 2),
     )
     pixels = N * c.in_channels * c.image_size**2
@@ -56,6 +56,7 @@ def _down(config: ConvVAEConfig, N: int, i: int) -> list[Part]:
 def _up(config: ConvVAEConfig, N: int, i: int) -> list[Part]:
     """The transposed convolution of the decoder that mirrors convolution i of the encoder."""
     last, (b, a), side = i == 0, config.channels[i : i + 2], config.image_size // 2**i
+    b = config.outputs if last else b
     rows, columns = config.window
     conv = conv_transpose2d(
         f"transposed convolution {i}",
