@@ -129,10 +129,10 @@ class Measurement:
                 reach.reasons[name] = str(error)
         strict = point.is_preset or point.case.dtype == "float64"
         differing = self._compare(point, files)
-        for name, error in differing.items():
+        for name, difference in differing.items():
             if strict:
-                raise error
-            reach.reasons[name] = error.summary
+                raise difference
+            reach.reasons[name] = difference.summary
         return {name: workers[name] for name in files if name not in differing}
 
     def _compare(
