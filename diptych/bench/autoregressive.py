@@ -66,7 +66,7 @@ def _gated_block(kind: Any) -> Callable[..., Any]:
 
 
 def _likelihood(base: Any, likelihoods: Any) -> Callable[..., Any]:
-    class Likelihood(base):  # type: ignore[misc]
+    class Likelihood(base):
         """The likelihood of a config as a module without parameters."""
 
         def __init__(self, config: VLAEConfig) -> None:

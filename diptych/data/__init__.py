@@ -87,8 +87,10 @@ the folder of the files."""
 SIZES = {"colour_digits": colour_digits.SIZES, "cifar10": cifar10.SIZES}
 """The sizes of the images of each data set that has several, for `name:SIZE` and --size."""
 
-EMBEDDED = ("digits", "binary_digits", "digits16", "binary_digits16", "colour_digits", "topics")
-EMBEDDED += ("copy", "adding")
+EMBEDDED = (
+    *("digits", "binary_digits", "digits16", "binary_digits16", "colour_digits"),
+    *("topics", "copy", "adding"),
+)
 """The data sets that need no files, up to the first slash or colon."""
 TEXTS = ("ptb", "topics", "text", "words")
 """The names of the texts, up to the first slash or colon."""

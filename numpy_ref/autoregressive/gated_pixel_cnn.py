@@ -218,7 +218,8 @@ class GatedPixelCNN(Module):
         params, last_vjp = self.last(h)
 
         def vjp(dparams: Array) -> tuple[Array, Array]:
-            dv, dh, dmaps = 0.0, last_vjp(dparams), 0.0  # no layer reads the last v
+            dv, dh = 0.0, last_vjp(dparams)  # no layer reads the last v
+            dmaps: Any = 0.0
             for block_vjp in reversed(block_vjps):
                 dv, dh, dmaps_block = block_vjp(dv, dh)
                 dmaps = dmaps + dmaps_block

@@ -75,7 +75,7 @@ class ShiftedPixels:
 class Pointwise:
     """A 1 x 1 convolution of a row (N, I, W) or of a pixel (N, I)."""
 
-    def __init__(self, layer: WNConv2d) -> None:
+    def __init__(self, layer: Any) -> None:
         self._weight, self._bias = layer.weight()[:, :, 0, 0], layer.bias
 
     def row(self, x: Tensor) -> Tensor:
