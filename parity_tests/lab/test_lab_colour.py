@@ -21,7 +21,7 @@ from diptych.lab import Findings, Setting, colour
 from diptych.lab.pictures import mosaic
 from diptych.lab.readers import FactorReaders, explained, fit_regression, thinned
 from diptych.lab.windows import subset, visible_pixels
-from torch_impl.autoregressive.latents import NoFreeBits
+from torch_impl.autoregressive.latents import SoftFreeBits
 
 SMALL = {"maps": 4, "hidden_dim": 8, "latent_dim": 4, "context_maps": 2, "components": 2}
 SMALL |= {"latent": "gaussian", "decoder_maps": 4}
@@ -161,14 +161,15 @@ def test_a_model_does_not_depend_on_the_process_that_trains_it(small_models):
     assert np.abs(255 * images - np.rint(255 * images)).max() < 1e-3
 
 
-def test_models_are_trained_without_free_bits_on_images_in_colour(small_models, monkeypatch):
-    """Soft free bits would keep the KL of every window at the same value."""
+def test_models_are_trained_with_one_soft_free_nat_on_images_in_colour(small_models, monkeypatch):
+    """The paper's 7.7 nats would keep the KL of every window at the same value."""
     batches = []
     build = lab.windows.build
 
     def build_recording(run):
         panel = build(run)
-        assert isinstance(panel.model.free_bits, NoFreeBits) and not run.binarize
+        assert isinstance(panel.model.free_bits, SoftFreeBits) and not run.binarize
+        assert panel.model.config.free_nats == pytest.approx(1)
         forward_backward = panel.forward_backward
 
         def recorded(batch, noise, *share):
