@@ -13,7 +13,7 @@ from diptych.data.colour_digits import SIZES, Factors, load_factors
 from diptych.lab.windows import subset
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
-"""Penalties of the ridge regression, for inputs of unit variance."""
+"""Penalties of the ridge regression, one for each target, for inputs of unit variance."""
 
 
 class FactorReaders:
@@ -70,7 +70,7 @@ def fit_classifier(inputs: np.ndarray, labels: np.ndarray) -> Any:
 
 
 def fit_regression(inputs: np.ndarray, targets: np.ndarray) -> Any:
-    """Fit a ridge regression on standardised inputs; leave-one-out errors choose its penalty.
+    """Fit a ridge regression on standardised inputs; leave-one-out errors choose each penalty.
 
     Shapes: inputs (N, D), targets (N, T).
     """
@@ -78,7 +78,9 @@ def fit_regression(inputs: np.ndarray, targets: np.ndarray) -> Any:
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(inputs, targets)
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES, alpha_per_target=True)).fit(
+        inputs, targets
+    )
 
 
 def explained(model: Any, inputs: np.ndarray, targets: np.ndarray, mean: np.ndarray) -> np.ndarray:
