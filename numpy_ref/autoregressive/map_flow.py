@@ -38,6 +38,8 @@ class MaskedMapConv2d(MaskedConv2d):
     Shapes: x (N, I, h, w), weight and mask (O, I, kH, kW), bias (O) -> y (N, O, h, w).
     """
 
+    bias: Any  # never None
+
     def __init__(
         self,
         in_degrees: Sequence[int],

@@ -58,6 +58,8 @@ class ShiftedConv2d(WNConv2d):
     Source: Salimans et al. (2017), who shift the image instead.
     """
 
+    padding: tuple[int, int]
+
     def _multiply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         H, W = x.shape[2:]
         whole = F.conv2d(x, w, b, self.stride, self.padding)

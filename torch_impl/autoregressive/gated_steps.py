@@ -23,7 +23,6 @@ from torch_impl.autoregressive.gated_pixel_cnn import (
     concat_elu,
     gate,
 )
-from torch_impl.nn.weight_norm import WNConv2d
 
 Size = tuple[int, int, int]
 """(N, H, W)."""
