@@ -1,12 +1,12 @@
-"""Order and kernel of the pixel decoder's layers, for both panels."""
+"""Order and kernel of the pixel decoder's layers, for both panels.
+
+`config` is a VLAEConfig, which builds on this module.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from model_specs.vlae import VLAEConfig
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 KERNEL_SIZE = 3
@@ -17,12 +17,12 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the grey of a pixel (Chen et al. 2016, arXiv 1611.02731)."""
 
 
-def channels_read(config: VLAEConfig) -> int:
+def channels_read(config: Any) -> int:
     """Number of channels of the image that the pixel decoder reads."""
     return 1 if config.context_channels == "grey" else config.channels
 
 
-def layout(config: VLAEConfig, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:
+def layout(config: Any, masked: Callable[[], T], pointwise: Callable[[], T]) -> list[T]:
     """The blocks of the pixel decoder after its first layer, made by `masked` and `pointwise`.
 
     Each further masked layer is a block: one shared block if `tied`, else a block of its own.

@@ -1,24 +1,22 @@
 """Checks of the VLAE's fields that depend on each other.
 
-Each raises ValueError that names a field, what it got and what it takes.
+`config` is a VLAEConfig, which builds on this module. Each check raises ValueError that names a
+field, what it got and what it takes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from model_specs.autoregressive.gated_layers import gated_reaches
 from model_specs.autoregressive.kinds import BERNOULLI, MIXTURE, WITH_WINDOW
 from model_specs.common.fields import check_positive_int
 from model_specs.common.levels import CHANNELS
 
-if TYPE_CHECKING:
-    from model_specs.vlae import VLAEConfig
-
 MAX_STRIDES = 4
 
 
-def check_likelihood(config: VLAEConfig) -> None:
+def check_likelihood(config: Any) -> None:
     """Raise ValueError for impossible channels, or a likelihood that does not take them."""
     channels = config.channels
     if type(channels) is not int or channels not in CHANNELS:
@@ -29,7 +27,7 @@ def check_likelihood(config: VLAEConfig) -> None:
         )
 
 
-def check_latent(config: VLAEConfig) -> None:
+def check_latent(config: Any) -> None:
     """Raise ValueError for impossible strides, latent maps or flows."""
     strides, maps = config.strides, config.latent_maps
     if type(strides) is not int or not 1 <= strides <= MAX_STRIDES:
@@ -46,7 +44,7 @@ def check_latent(config: VLAEConfig) -> None:
         raise ValueError(f"flow_{error}") from None
 
 
-def check_window(config: VLAEConfig) -> None:
+def check_window(config: Any) -> None:
     """Raise ValueError for a window without a pixel, or without one inside the image."""
     context, A, B = config.context, config.window_width, config.window_rows
     if config.latent == context == "none":
