@@ -178,15 +178,6 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             "Recurrent.layer": {"hs = []": STEPS, "hs.append(h)": STEPS},
         },
     },
-    "autoregressive/gated_pixel_cnn": {
-        "left": {
-            "concat_elu": {
-                "e = np.expm1(-np.abs(x))": (
-                    "one exponential for both halves; F.elu computes one for each"
-                ),
-            }
-        }
-    },
     "autoregressive/pixel_cnn": {
         "right": {
             "MaskedConv2d.__init__": {"check_positive_int('out_channels', out_channels)": CHECKED},
