@@ -27,6 +27,7 @@ LESS = {
     "nn/functional": "one of eleven: NumPy's warnings are turned off",
     "nn/module": "the left writes out what torch.nn.Module has",
     "nn/random": "the left draws in blocks that stay in the cache",
+    "probability/discretized_logistics": "the left keeps to the memory order of the parameters",
     "recurrent/network": "the left keeps one array of all steps, and one of all logits",
 }
 """Files below the goal: every statement without a twin has a remark, and here is the reason."""

@@ -38,6 +38,7 @@ COPIED = "the left copies the arrays itself; torch's load_state_dict does it on 
 CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) array is kept"
 EXTREMES = "torch.aminmax computes both in one pass; NumPy takes two"
 KEYS = "only the right panel draws the streams of several keys at once"
+MEMORY_ORDER = "NumPy is slow where two orders of memory meet; torch takes care of them itself"
 OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
 TAPS = "the right makes these indices once, so that no device is waited for in a sample"
 ORDER = "the right keeps the order on its device, so that a sample copies nothing to it"
@@ -138,6 +139,26 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
                 "shape = tuple(probs.shape) if isinstance(key, Key) else tuple(probs.shape[1:])": (
                     KEYS
                 )
+            },
+        },
+    },
+    "probability/discretized_logistics": {
+        "left": {
+            "conditional_means": {
+                "mu = np.array(means)": MEMORY_ORDER,
+                "mu[:, 2] += tanh[:, 2] * green": MEMORY_ORDER,
+                "return (mu, vjp)": MEMORY_ORDER,
+            },
+            "discretized_logistic_mixture_nll": {
+                "pixels = np.empty_like(params[:, :channels])[:, :, None]": MEMORY_ORDER,
+            },
+            "discretized_logistic_mixture_sample": {
+                "with np.errstate(over='ignore'):": "torch has no warning to turn off",
+            },
+        },
+        "right": {
+            "conditional_means": {
+                "return torch.stack((means[:, 0], mu_green, mu_blue), 1)": MEMORY_ORDER,
             },
         },
     },
