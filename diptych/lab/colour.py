@@ -12,7 +12,8 @@ A texture in z would save as many nats as it costs at best, since no other pixel
 the claims are: over all windows the KL falls with the number of pixels; with colour context the
 colour that can be read from z falls as well; with grey context z keeps it, and x' shows it; the
 texture is not in z; and no model beats the entropy of colour and texture. How much of the digit
-remains in z is measured without a claim.
+remains in z is measured without a claim, and so is the ELBO: after these few steps no model is near
+its optimum, the entropy.
 
 Training has soft free bits as in the paper, but of one nat: without them the KL of a grey window
 can fall to 0 before the decoder is precise enough for the colour to pay, and stay there. A larger
@@ -39,7 +40,7 @@ from diptych.data.colour_digits import COLOUR_NATS, TEXTURE_NATS
 from diptych.display import Table
 from diptych.lab.colour_figure import draw
 from diptych.lab.findings import Findings, Setting
-from diptych.lab.models import always_below, at_most, format_mean
+from diptych.lab.models import always_below, format_mean
 from diptych.lab.readers import FactorReaders, thinned
 from diptych.lab.windows import Recipe, WindowedVLAE, epochs_for, subset, visible_pixels
 from diptych.workers import run_jobs
@@ -54,7 +55,7 @@ learning rate of 0.01 the posterior of a grey window collapses."""
 FREE_NATS = 1.0
 """lambda of the soft free bits, in nats per image."""
 SHOWN = 14
-REMAINS, ONE_PIXEL = 0.5, 1.0
+ONE_PIXEL = 1.0
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,11 @@ def train_and_measure(job: Job) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def truths(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Check the claims on held-out images, and the claim about the ELBO on training images."""
+    """Check the claims on held-out images."""
     models = results["models"]
     colour, grey = (of_context(results, context) for context in CONTEXTS)
     none, others = models["none"], [*colour, *grey]
     pairs = list(zip(colour, grey, strict=True))
-    negative_elbo = [np.add(e["train_kl"], e["train_recon"]) for e in (none, *others)]
     claims = {
         "with every seed the factorised decoder spends the most on z": all(
             always_below(entry["test_kl"], none["test_kl"]) for entry in others
@@ -199,9 +199,6 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
         "with every seed z tells more of the colour if the same window is grey": all(
             always_below(a["z"]["colour"], b["z"]["colour"]) for a, b in pairs
         ),
-        "with a grey window z tells more than half of the colour's variance": all(
-            min(entry["z"]["colour"]) > REMAINS for entry in grey
-        ),
         "with every seed x' tells more of the colour if the same window is grey": all(
             always_below(a["x'"]["colour"], b["x'"]["colour"]) for a, b in pairs
         ),
@@ -210,9 +207,6 @@ def truths(results: Mapping[str, Any]) -> dict[str, bool]:
         ),
         "no model needs fewer nats than the entropy of colour and texture": all(
             min(entry["nll"]) >= results["entropy"] for entry in (none, *others)
-        ),
-        "no window has a worse ELBO on training images than none": all(
-            at_most(other, negative_elbo[0]) for other in negative_elbo[1:]
         ),
     }
     return {name: bool(holds) for name, holds in claims.items()}
