@@ -25,6 +25,8 @@ from diptych.bench.workloads import takes
 Row = dict[str, Any]
 BASE = "torch"
 """The backend that ratios refer to: eager torch on the CPU."""
+DIFFER = "tensors differ from the left panel"
+"""The end of the reason for which a backend that computes something else is left out."""
 
 
 class DisagreementError(ValueError):
@@ -106,8 +108,8 @@ class Measurement:
         """Build the case in every worker and compare; returns the workers to be timed.
 
         A backend that fails at a size of the sweep is cut there, as when the memory is full. So is
-        one that differs there in float32: among the millions of values of a large batch some are so
-        close to 0 that rounding moves them to the other side of a ReLU, which no bound covers.
+        one that differs there in float32, and the command ends with status 1 once the rest is
+        timed.
         """
         self.progress(f"{point.case.name}: comparing", 0)
         case = _as_list(point.case)
@@ -150,10 +152,9 @@ class Measurement:
             failures = outcome.pop("failures")
             if not outcome.pop("ok"):
                 of = f", {part}" if part else ""
-                summary = f"{len(failures)} of {outcome['tensors']} tensors differ"
-                differing[name] = DisagreementError(
-                    f"{name}, {point.case.name}{of}", f"{summary} from the left panel", failures
-                )
+                summary = f"{len(failures)} of {outcome['tensors']} {DIFFER}"
+                case = f"{name}, {point.case.name}{of}"
+                differing[name] = DisagreementError(case, summary, failures)
                 continue
             row = {"operation": part or "step", "backend": name} | outcome
             self.result.compared.append(_row(point.case) | row)

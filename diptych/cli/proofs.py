@@ -130,9 +130,14 @@ def bench(
         operations=("step",) if quick else defaults.operations,
     )
     record = run_bench(settings, terminal.console, json_file)
+    from diptych.bench.measure import DIFFER
     from diptych.site.speed import write_page
 
     terminal.console.print(write_page(record, out), soft_wrap=True, highlight=False)
+    for row in record["metrics"]["cut"]:
+        if row["reason"].endswith(DIFFER):
+            case = f"{row['backend']}, {row['model']}, {row['config']}, batch {row['batch']}"
+            raise ValueError(f"{case}, {row['dtype']}: {row['reason']}; the rest was timed")
 
 
 def lab(

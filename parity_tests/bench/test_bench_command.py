@@ -213,7 +213,7 @@ def test_a_size_at_which_a_backend_fails_is_cut(small, run, tmp_path, monkeypatc
 def test_a_backend_that_differs_at_a_large_float32_batch_is_left_out_there(
     small, run, tmp_path, monkeypatch
 ):
-    """A value beside the kink of a ReLU may change sides; the rest of a long run is not lost."""
+    """The rest of a long run is not lost, and the difference is an error at its end."""
 
     def make(case):
         steps = backends.torch_steps(case)
@@ -231,7 +231,7 @@ def test_a_backend_that_differs_at_a_large_float32_batch_is_left_out_there(
         *("bench", "mlp_vae", "--quick", "--rounds", 1, "--sizes", "2,5,9"),
         *("--json", file, "--out", tmp_path / "page"),
     )
-    assert status == 0, error
+    assert status == 1 and "batch 5, float32" in error and "the rest was timed" in error
     metrics = json.loads(file.read_text())["metrics"]
     assert {(row["backend"], row["batch"]) for row in metrics["cut"]} == {
         ("torch", 5),
@@ -239,6 +239,14 @@ def test_a_backend_that_differs_at_a_large_float32_batch_is_left_out_there(
     }
     assert {row["batch"] for row in metrics["speed"] if row["backend"] == "numpy"} >= {2, 5, 9}
     assert "tensors differ from the left panel" in " ".join(out.split())
+
+    file.unlink()
+    status, _, error = run(
+        *("bench", "mlp_vae", "--dtype", "float64", "--rounds", 1, "--sizes", "2,5"),
+        *("--no-compiled", "--json", file, "--out", tmp_path / "page"),
+    )
+    assert status == 1 and "so nothing is timed" in error
+    assert not file.exists()
 
 
 def test_a_gpu_adds_its_backends_to_those_of_the_cpu():

@@ -14,8 +14,8 @@ def weight_norm(v: Tensor, g: Tensor, axis: int = 0) -> Tensor:
     """w = g v / |v|, |v| over all axes but `axis`, which counts the outputs.
 
     Shapes: v as the weight; g the same with size 1 on all axes but `axis` -> w as v.
-    Source: Salimans & Kingma (2016), arXiv 1602.07868, equations 2 and 3. It is the function of
-    torch.nn.utils.parametrizations.weight_norm, whose gradient is one kernel too.
+    Source: Salimans & Kingma (2016), arXiv 1602.07868, equations 2 and 3.
+    torch.nn.utils.parametrizations.weight_norm calls the same function of torch.
     """
     if v.numel() == g.numel():  # one number an output: |v| cancels, and dv is exactly 0
         return g * (v / v.abs()).detach() + 0 * v
