@@ -201,7 +201,7 @@ def test_the_defaults_that_the_help_of_train_names_are_those_of_a_run():
     defaults = {}
     for name, text in option_help("train").items():
         match = re.search(r"\[default: (.*)\]", text)
-        if match and name not in ("data", "data_root", "resident"):
+        if match and name not in ("data", "data_root", "size", "resident"):
             defaults[name] = match[1]
     assert len(defaults) > 12
     for name, text in defaults.items():
