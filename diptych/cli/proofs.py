@@ -156,6 +156,9 @@ def lab(
     seeds: Annotated[
         int, typer.Option(help="Number of models to train, each from its own random seed.")
     ] = 3,
+    first_seed: Annotated[
+        int, typer.Option(help="Random seed of the first model; the next models take the next.")
+    ] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Run a shorter version that takes seconds.")
     ] = False,
@@ -167,6 +170,8 @@ def lab(
     """
     checks.check_experiment(name)
     check_positive_int("seeds", seeds)
+    if first_seed < 0:
+        raise ValueError(f"first_seed: got {first_seed}, takes an int >= 0")
     checks.check_data(data)
     files = [f"{name}.{kind}" for kind in ("json", "png", "txt")]
     checks.check_folder("out", out, files)
@@ -181,7 +186,7 @@ def lab(
             terminal.console,
             dataset=data,
             data_root=data_root,
-            seeds=tuple(range(seeds)),
+            seeds=tuple(range(first_seed, first_seed + seeds)),
             quick=quick,
             record=record,
         )

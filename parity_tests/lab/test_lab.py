@@ -54,6 +54,11 @@ def test_findings_are_written_and_printed(echo_experiment, run, tmp_path):
     assert results.read(record)["metrics"]["results"] == {"answer": 42}
 
 
+def test_the_models_take_the_seeds_from_the_first_on(echo_experiment, run, tmp_path):
+    run("lab", "echo", "--out", tmp_path, "--seeds", 3, "--first-seed", 2)
+    assert echo_experiment[1][0].seeds == (2, 3, 4)
+
+
 def test_a_claim_that_fails_is_the_exit_status(echo_experiment, run, tmp_path):
     echo_experiment[0]["more is more"] = False
     status, message, _ = run(
@@ -70,6 +75,7 @@ def test_a_claim_that_fails_is_the_exit_status(echo_experiment, run, tmp_path):
         (["ecko"], "experiment: got 'ecko', takes one of"),
         (["echo", "--data", "copy:5"], "data: got copy:5, the laboratory takes images"),
         (["echo", "--seeds", "0"], "--seeds: got 0, takes an int >= 1"),
+        (["echo", "--first-seed", "-1"], "--first-seed: got -1, takes an int >= 0"),
         (["echo", "--out", "{file}/below"], "cannot write there"),
     ],
 )
