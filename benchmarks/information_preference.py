@@ -14,21 +14,19 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
+from window_runs import train_and_judge
 
 from diptych import data, figures
-from diptych.cli.terminal import flushed_denormals
-from diptych.commands.open import open_run
-from diptych.lab.windows import visible_pixels
 from diptych.runs import results
-from diptych.runs.folder import RunFolder
-from diptych.tasks import Options, make_task
-from diptych.training.presets import settings
-from diptych.training.train import train
+from diptych.tasks import Options
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "information_preference"
 DATA = "static_mnist"
 EPOCHS, SAMPLES, EXAMPLES = 3, 64, 1000
+OPTIONS = {"epochs": EPOCHS, "compile": True, "channels_last": True}
+MEASURES = ("nll", "nll_standard_error", "least_effective_samples", "elbo", "kl")
+MEASURES += ("pixels", "seconds")
 LOCAL = {"context": "local"}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "factorised, Gaussian prior": ("vlae-mnist-factorised", {}),
@@ -46,37 +44,24 @@ this value may only reflect the free bits."""
 def main() -> None:
     console = Console()
     images = data.load(DATA)
+    evaluation = Options(console, samples=SAMPLES, examples=EXAMPLES, memory_mb=1024)
     results_by_name: dict[str, Any] = {}
     for name, (preset, fields) in MODELS.items():
-        options = {"epochs": EPOCHS, "compile": True, "channels_last": True}
-        config = settings("vlae", DATA, images, preset, fields, options)
         path = RUNS / preset / "-".join(map(str, fields.values()))
         console.print(name)
-        with flushed_denormals():
-            resume = RunFolder(path).settings_file.exists()
-            outcome = train(config, images, path, resume=resume, console=console)
-        if outcome.interrupted:
-            raise KeyboardInterrupt
-        _, _, panel = open_run(path)
-        evaluation = Options(console, samples=SAMPLES, examples=EXAMPLES, memory_mb=1024)
-        metrics = make_task(config, images).assess([panel], evaluation).metrics
-        results_by_name[name] = {
-            key: metrics[f"test_{key}"]
-            for key in ("nll", "nll_standard_error", "least_effective_samples", "elbo", "kl")
-        }
-        results_by_name[name] |= {
-            "pixels": visible_pixels(panel.model.config),
-            "seconds": outcome.seconds,
-        }
+        measures, panel = train_and_judge(
+            images, preset, fields, OPTIONS, path, evaluation, console
+        )
+        results_by_name[name] = {key: measures[key] for key in MEASURES}
         results_by_name[name] |= {"latent": panel.model.config.latent}
     figures.save(draw(results_by_name), HERE.parent / "docs" / "information_preference.png")
     results.write(
         HERE / "results" / "vlae_information_preference.json",
         name="vlae_information_preference",
         command="python benchmarks/information_preference.py",
-        seed=config.seed,
+        seed=0,
         data=images.summary,
-        device=config.device,
+        device="cpu",
         time_s=sum(run["seconds"] for run in results_by_name.values()),
         metrics={
             "preference": results_by_name,

@@ -135,7 +135,8 @@ PRESETS["vlae-cifar10"] = Preset(
     _CHEN_RUN | {"epochs": 200},
     "cifar10",
 )
-# The same model for images of 16 x 16 in about an hour on a CPU: every size is ours.
+# The same model for images of 16 x 16, for a CPU: every size is ours, and so are 38 free nats, the
+# learning rate and its schedule, which after three epochs were better than 0.002.
 PRESETS["vlae-cifar10-small"] = Preset(
     "vlae",
     CHEN + " on CIFAR-10, in sizes of ours",
@@ -144,8 +145,8 @@ PRESETS["vlae-cifar10-small"] = Preset(
     | _MAPS
     | {"latent_maps": 8, "flow_steps": 2, "flow_hidden_dim": 32}
     | {"components": 5, "maps": 24, "context_maps": 8, "window_width": 5, "window_rows": 3}
-    | {"decoder_maps": 24, "decoder_blocks": 4},
-    _CHEN_RUN | {"epochs": 20},
+    | {"decoder_maps": 24, "decoder_blocks": 4, "free_bits": 0.05},
+    _CHEN_RUN | {"lr": 0.006, "schedule": "cosine", "epochs": 30},
     "cifar10:16",
 )
 # The colour of these images is global, so z is a vector. Every size is ours.
