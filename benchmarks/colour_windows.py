@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
-from window_runs import train_and_judge
+from window_runs import sizes_of, train_and_judge
 
 from diptych import data, figures
 from diptych.arrays import to_numpy
@@ -74,14 +74,14 @@ def main() -> None:
         name="vlae_colour_windows",
         command="python benchmarks/colour_windows.py",
         seed=0,
-        data=images.summary,
+        data=sizes_of(images),
         device="cpu",
         time_s=sum(model["seconds"] for model in models.values()),
         metrics={
             "colour_windows": models,
             "epochs": PRESETS[PRESET].run["epochs"],
             "samples": SAMPLES,
-            "examples": len(images.test),
+            "size": f"{config.height} x {config.width}",
             "free_nats": config.free_nats,
         },
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
-from window_runs import train_and_judge
+from window_runs import sizes_of, train_and_judge
 
 from diptych import data, figures
 from diptych.runs import results
@@ -60,7 +60,7 @@ def main() -> None:
         name="vlae_information_preference",
         command="python benchmarks/information_preference.py",
         seed=0,
-        data=images.summary,
+        data=sizes_of(images),
         device="cpu",
         time_s=sum(run["seconds"] for run in results_by_name.values()),
         metrics={

@@ -14,6 +14,7 @@ from rich.console import Console
 from diptych.cli.terminal import flushed_denormals
 from diptych.commands.open import open_run
 from diptych.data import Dataset
+from diptych.data.dataset import count
 from diptych.lab.windows import visible_pixels
 from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
@@ -47,3 +48,8 @@ def train_and_judge(
     measures = {key.removeprefix("test_"): value for key, value in metrics.items()}
     measures |= {"pixels": visible_pixels(panel.model.config), "seconds": outcome.seconds}
     return measures, panel
+
+
+def sizes_of(images: Dataset) -> str:
+    """The name and the sizes of a data set, without the place of its files."""
+    return f"{images.name}: {count(images.train, images.valid, images.test)}"

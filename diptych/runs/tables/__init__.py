@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 from diptych.names import MODELS
 from diptych.remarks import one_draw_mark
-from diptych.runs.tables.experiments import laboratory, memory, preference, regularised
+from diptych.runs.tables.experiments import (
+    colour_windows,
+    laboratory,
+    memory,
+    preference,
+    regularised,
+)
 from diptych.runs.tables.gpu import gpus
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
 from diptych.runs.tables.scaling import growth
@@ -52,6 +58,7 @@ def results_page(records: list[Record]) -> str:
         "Memory under five dropout schemes": memory(select(records, "memory")),
         "Regularisation of a large LSTM": regularised(select(records, "best_valid_perplexity")),
         "How many nats a decoder leaves to the code": preference(select(records, "preference")),
+        "Windows and contexts on natural images": colour_windows(select(records, "colour_windows")),
         "The laboratory": laboratory(select(records, "truths")),
         "On a GPU": gpus(select(records, "gpu_report")),
     }

@@ -85,6 +85,28 @@ def _preference_table(record: Record) -> str:
     )
 
 
+def colour_windows(records: list[Record]) -> str:
+    """Tables of the bits per dimension of each window and context, one for each experiment."""
+    return "\n\n".join(_colour_windows_table(record) for record in records)
+
+
+def _colour_windows_table(record: Record) -> str:
+    m = record["metrics"]
+    rows: list[Row] = []
+    for name, run in m["colour_windows"].items():
+        bits = f"{run['bits_per_dim']:.3f} ± {run['bits_standard_error']:.3f}{one_draw_mark(run)}"
+        took = f"{run['seconds'] / 60:.0f} min"
+        rows.append((name, str(run["pixels"]), bits, f"{run['kl']:.1f}", took))
+    legend = one_draw_legend(" ".join(row[2] for row in rows))
+    heads = ("window of the decoder", "pixels", "test NLL, bits/dim", "KL, nats", "took")
+    return (
+        f"VLAE on images of {m['size']} in colour, {record['data']}, {m['epochs']} epochs each, "
+        f"{m['free_nats']:.1f} nats of soft free bits, K = {m['samples']}. These are not the images "
+        f"of published results.{legend}\n\n{table(heads, rows)}\n\n"
+        f"{commands([('', [record['command']])])}"
+    )
+
+
 def laboratory(records: list[Record]) -> str:
     """The lab's experiments, and each statement of theory that they test."""
     rows, claims = [], []

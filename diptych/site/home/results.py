@@ -22,6 +22,7 @@ FIGURES = {
     "Memory under five dropout schemes": ("memory_rnn", "memory_lstm"),
     "Regularisation of a large LSTM": ("regularisation",),
     "How many nats a decoder leaves to the code": ("information_preference",),
+    "Windows and contexts on natural images": ("colour_windows",),
     "The laboratory": tuple(f"lab_{name}" for name in EXPERIMENTS),
 }
 """The figures of docs/ that belong to a section of docs/results.md."""
