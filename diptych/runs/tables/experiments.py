@@ -101,8 +101,8 @@ def _colour_windows_table(record: Record) -> str:
     heads = ("window of the decoder", "pixels", "test NLL, bits/dim", "KL, nats", "took")
     return (
         f"VLAE on images of {m['size']} in colour, {record['data']}, {m['epochs']} epochs each, "
-        f"{m['free_nats']:.1f} nats of soft free bits, K = {m['samples']}. Published results are on "
-        f"other images.{legend}\n\n{table(heads, rows)}\n\n"
+        f"{m['free_nats']:.1f} nats of soft free bits, K = {m['samples']}. Published results are "
+        f"on other images.{legend}\n\n{table(heads, rows)}\n\n"
         f"{commands([('', [record['command']])])}"
     )
 
