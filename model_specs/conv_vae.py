@@ -63,8 +63,8 @@ class ConvVAEConfig:
     """The reconstruction error is (recon - x)^2 (mse), the cross-entropy of the pixels, from logits
     (bce, which needs the sigmoid), -log N(x; recon, gaussian_std^2) in nats (gaussian), or -log p
     of the 256 levels of each pixel in nats (discretized_logistic_mixture; Salimans et al. 2017).
-    The last takes images of 1 or 3 channels with the values k / 255, and no other activation than
-    sigmoid, which it does not apply: its outputs are the parameters of a mixture."""
+    The last takes images of 1 or 3 channels with the values k / 255; its outputs are the parameters
+    of a mixture, so that out_activation stays "sigmoid" and is not applied."""
     beta: float = 1.0
     """The KL term has the weight beta (Higgins et al. 2017)."""
     gaussian_std: float = conditional(1.0, recon_type=("gaussian",))

@@ -46,8 +46,8 @@ class VLAEConfig:
     factorised decoder, latent "none" the unconditional PixelCNN.
     Raises: ValueError that names the field, its value and what is allowed.
     Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731; defaults are
-    their recipe for static MNIST, and colour is a choice of fields. Where we differ: the flow of a
-    vector is not weight-normalised. Where the paper is silent: see `masked_layers` and
+    their recipe for static MNIST, and colour is a choice of fields. Where we differ: the flows
+    are not weight-normalised. Where the paper is silent: see `masked_layers` and
     `free_bits_of`.
     """
 
@@ -61,15 +61,16 @@ class VLAEConfig:
     """p(x_i | .) is a Bernoulli of pixels 0 and 1 (bernoulli, for one channel), or a mixture of
     logistics on the 256 levels 0, 1/255, ..., 1 of each channel (discretized_logistic_mixture)."""
     components: int = conditional(10, likelihood=(MIXTURE,))
-    """The mixture has K = components logistics; PixelCNN++ has 10."""
+    """The mixture has M = components logistics; PixelCNN++ has 10."""
     maps: int = conditional(16, latent=WITH_LATENT)
     """The ResNet has c, 2 c, 2 c and 2 c feature maps after its strides, c = maps; the paper has
     16, 32 and 32 after three."""
     strides: int = conditional(3, latent=WITH_LATENT)
     """The encoder has 1 to 4 blocks of stride 2, and the decoder as many transposed ones."""
     latent_maps: int = conditional(0, latent=WITH_LATENT)
-    """The latent is latent_maps maps of the size after the last stride, z of Z = latent_maps h w
-    dimensions, without a fully connected layer; 0: z is a vector of `latent_dim`. The paper has 16
+    """The latent is latent_maps maps of h x w, the size after the last stride: z has
+    Z = latent_maps h w dimensions, without a fully connected layer; 0: z is a vector of
+    `latent_dim`. The paper has 16
     maps of 8 x 8 for images of 32 x 32."""
     hidden_dim: int = conditional(450, latent=WITH_LATENT, latent_maps=(0,))
     """The fully connected layer on either side of z has hidden_dim units."""
@@ -90,7 +91,7 @@ class VLAEConfig:
     """If True, a step of the flow only shifts, as in the paper on MNIST; if False, it also
     scales."""
     context_maps: int = conditional(4, latent=WITH_LATENT)
-    """The decoder of z gives the PixelCNN M = context_maps maps of the images' size."""
+    """The decoder of z gives the PixelCNN context_maps maps of the images' size."""
     context: str = "raster"
     """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
     spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
@@ -98,7 +99,8 @@ class VLAEConfig:
     in two stacks as in PixelCNN++ (gated); or no pixel, the factorised decoder (none)."""
     window_width: int = conditional(3, context=WITH_WINDOW)
     """The window has A = window_width columns, A as in the paper's A x B window. For context gated,
-    0 is the whole raster: every pixel before, as far as the layers reach."""
+    0 stands for the raster: two more rows above, and two more columns to either side, in each
+    layer."""
     window_rows: int = conditional(
         1, context=WITH_WINDOW, window_width=lambda c: c.window_width > 0
     )
@@ -198,7 +200,7 @@ class VLAEConfig:
 
     @property
     def code_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of latent maps. A code is flat, (N, C h w), in this order."""
+        """(L, h, w) of L latent maps. A code is flat, (N, L h w), in this order."""
         return self.latent_maps, *self.sizes[-1]
 
     @property

@@ -1,4 +1,4 @@
-"""Digits of a global colour and a local texture: how much each has to say is known.
+"""Digits of a global colour and a local texture, whose entropies are known.
 
 Every image is one of the embedded digits m, enlarged to S x S and in [0, 1], drawn once:
 

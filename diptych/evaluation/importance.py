@@ -16,6 +16,7 @@ from diptych.panels import Panel
 from diptych.remarks import ONE_DRAW
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
+from model_specs.common.levels import bits_per_dim
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def importance_weighted(
         nll=float(nll.mean()),
         nll_standard_error=float(nll.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None,
         elbo=float(sums.log_w.mean() / samples),
-        bits_per_dim=float(nll.mean() / (values * math.log(2))),
+        bits_per_dim=bits_per_dim(float(nll.mean()), values),
         effective_samples=float(effective.mean()),
         least_effective_samples=float(effective.min()),
         one_draw_share=float((effective < ONE_DRAW).mean()),

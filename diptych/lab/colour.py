@@ -13,11 +13,12 @@ the claims are: over all windows the KL falls with the number of pixels; with co
 colour that can be read from z falls as well; with grey context z keeps it, and x' shows it; the
 texture is not in z; and no model beats the entropy of colour and texture. How much of the digit
 remains in z is measured without a claim, and so is the ELBO: after these few steps no model is near
-its optimum, the entropy.
+its optimum, for which the entropy of colour and texture is a lower bound, as the strokes cost nats
+as well.
 
-Training has soft free bits as in the paper, but of one nat: without them the KL of a grey window
-can fall to 0 before the decoder is precise enough for the colour to pay, and stay there. A larger
-lambda would keep the KL of every window at lambda.
+Training has soft free bits as in the paper, but of one nat, in case that a posterior collapses
+before the decoder is precise enough for the colour to pay. A larger lambda would keep the KL of
+every window at lambda.
 
 Source: Chen et al., "Variational lossy autoencoder" (2016), arXiv 1611.02731, figure 3, where x' is
 judged by the eye.
@@ -44,6 +45,7 @@ from diptych.lab.models import always_below, format_mean
 from diptych.lab.readers import FactorReaders, thinned
 from diptych.lab.windows import Recipe, WindowedVLAE, epochs_for, subset, visible_pixels
 from diptych.workers import run_jobs
+from model_specs.common import levels
 
 DATA = "colour_digits"
 WINDOWS = {"1 × 1": (1, 1), "2 × 1": (2, 1), "4 × 2": (4, 2), "7 × 4": (7, 4)}
@@ -232,7 +234,7 @@ def tau(results: Mapping[str, Any], context: str, measure: str) -> float:
 
 def bits_per_dim(results: Mapping[str, Any], entry: Mapping[str, Any]) -> list[float]:
     """Return -log2 p(x) per pixel and channel, for each seed."""
-    return [nll / (results["values"] * math.log(2)) for nll in entry["nll"]]
+    return [levels.bits_per_dim(nll, results["values"]) for nll in entry["nll"]]
 
 
 def _entropy(data: Dataset) -> float:
@@ -268,7 +270,7 @@ def _table(results: Mapping[str, Any]) -> Table:
         row += [format_mean(entry[source]["texture"]) for source in ("z", "x'")]
         table.add_row(name, str(entry["pixels"]), *row)
     x, values = results["x"], results["values"]
-    bound = results["entropy"] / (values * math.log(2))
+    bound = levels.bits_per_dim(results["entropy"], values)
     table.caption = (
         f"entropy of colour and texture: {bound:.3f} bits/dim; from x itself: colour "
         f"{x['colour']:.2f}, digit {100 * x['digit']:.1f} %, texture {x['texture']:.0f} pixels"

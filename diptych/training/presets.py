@@ -123,7 +123,7 @@ _MAPS |= {"flow_hidden_layers": 2}
 # Theirs, for 32 x 32: 16 latent maps of 8 x 8; a flow of 6 steps, each a PixelCNN of 2 hidden
 # layers of 128 maps; a gated PixelCNN of 4 blocks of 64 maps as in PixelCNN++, which has the 10
 # components; windows of 4 x 2, 5 x 3 and 7 x 4; soft free bits. Ours: the ResNet's 96 maps, 16
-# context maps, and with the recipe of binary images lambda, optimiser, batch and epochs.
+# context maps, epochs and batch; lambda and the optimiser are those of their binary images.
 PRESETS["vlae-cifar10"] = Preset(
     "vlae",
     CHEN + " on CIFAR-10; sizes of the ResNet, free bits, optimiser and epochs are ours",

@@ -7,8 +7,9 @@ its own row, and in every layer v at the pixel itself. For the window 4 x 2:
         . # # # .                 . # # # .                 # # # # .
         . . @ . .                 . # @ . .                 # # @ . .
 
-The block of an even width lies one column further to the left: layer 2 reads layer 1 of the pixel
-before, and with it the v of that pixel.
+Here @ is the pixel itself and # a pixel that the layer depends on. The rows of an even width reach
+one column further to the left than to the right: layer 2 reads layer 1 of the pixel before, and
+with it the v of that pixel.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def gated_reaches(width: int, rows: int, blocks: int) -> list[Reach]:
     Together they read exactly Window.local(width, rows), A = width and B = rows. With
     R = floor((A - 1) / 2), K = max(B - 1, R, 1) layers share the B rows and the R columns to
     either side as evenly as possible, more in the first ones, and h reads as many pixels to the
-    left as v reads columns. For an even A, one more layer of h reads one pixel more. The other
+    left as v reads columns. For an even A >= 4, one more layer of h reads one pixel more; for A = 2
+    the first layer reads one column to the left. The other
     blocks read the pixel alone. If there are fewer than K layers, each reads further.
     A width of 0 stands for the raster: every layer reads RASTER_REACH rows and columns.
     Source: Chen et al. (2016), arXiv 1611.02731: this gives their numbers of vertical / horizontal
@@ -51,7 +53,7 @@ def gated_reaches(width: int, rows: int, blocks: int) -> list[Reach]:
     PixelCNN++ (Salimans et al. 2017, arXiv 1701.05517). They give no rule for other windows. Where
     we differ: h reads its own row alone, where PixelCNN++ has kernels of 2 x 2, which would leave
     the window.
-    Raises: ValueError for a width < 0, rows < 1 or blocks < 1.
+    Raises: ValueError for a width < 0, blocks < 1, or rows < 1 of a width above 0.
     """
     check_positive_int("decoder_blocks", blocks)
     layers = blocks + 1

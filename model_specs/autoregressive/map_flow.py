@@ -73,7 +73,7 @@ class MapOrder(NamedTuple):
 
 @dataclass(frozen=True)
 class MapFlowConfig:
-    """A stack of autoregressive steps between z and eps ~ N(0, I), both maps.
+    """A stack of autoregressive steps between z and eps ~ N(0, I), both flat codes of C maps.
 
     The defaults are the AF prior of Chen et al. (2016, arXiv 1611.02731) for CIFAR-10; they do not
     say if its steps also scale.
@@ -127,7 +127,8 @@ def map_degrees(
     A map of degree m depends at each pixel on the pixels before it, and on the first m channels of
     the pixel itself. Inputs and outputs have the degrees of `made_degrees`, and
 
-        hidden      ceil((k + 1) C / H) - 1, k = 0 ... H - 1: ascending, evenly distributed
+        hidden      ceil((k + 1) C / F) - 1, k = 0 ... F - 1, F = hidden_dim: ascending, evenly
+                    distributed
 
     Unlike in a MADE, degree 0 is of use: the first channel depends on the pixels before through it.
     With fewer hidden maps than channels, some channels see less than all dimensions before them.

@@ -14,7 +14,7 @@ LEVELS = 256
 """A pixel has the values 0, 1/255, ..., 1: level k is the value k / (LEVELS - 1)."""
 LOG_SCALE_MIN = -7.0
 """The smallest log-scale of a logistic, on pixels in [-1, 1]: part of the model, as in the code of
-PixelCNN++. A bin is 8.6 such scales wide, and an output below it acts as it would there."""
+PixelCNN++. A level is 8.6 such scales wide. A smaller output is replaced by this one."""
 CHANNELS = (1, 3)
 """Channels of an image that the mixture takes: grey or colour."""
 

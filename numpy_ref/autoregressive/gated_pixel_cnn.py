@@ -8,8 +8,8 @@ pixel, F feature maps; a layer has I input and O output channels and a kernel of
 Right panel: torch_impl/autoregressive/gated_pixel_cnn.py
 Sources: Salimans et al., "PixelCNN++" (2017), arXiv 1701.05517; Chen et al. (2016), arXiv
 1611.02731. Where we differ: no resampling and no dropout; the second convolution of a block is
-1 x 1, so that a block extends the field once; the gates are initialised like every other layer,
-theirs at a tenth of that scale.
+1 x 1, so that a block extends the field once; the gates start at the scale of every other layer, in
+their code at a tenth of it.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def gate(x: Array) -> tuple[Array, Vjp]:
 
 
 class ShiftedConv2d(WNConv2d):
-    """A weight-normalised convolution that reads nothing below a pixel, or to the right of it.
+    """A weight-normalised convolution that reads nothing below a pixel.
 
-        y[n, o, i, j] = b[o] + sum_cam  w[o, c, a, m]  x[n, c, i + a - p, j + m - q]
+        y[n, o, i, j] = b[o] + sum over c, a, m  w[o, c, a, m]  x[n, c, i + a - p, j + m - q]
 
     with the padding (p, q), and y has the size of x. So the kernel's last row is row i if
-    p = kH - 1, and row i - 1 if p = kH; its last column is column j if q = kW - 1. Every weight is
-    read: no mask is needed.
+    p = kH - 1, and row i - 1 if p = kH; its last column is column j if q = kW - 1, and j - 1 if
+    q = kW. Only rows above pixel i are read to its right. Every weight is used: no mask is needed.
     Shapes: x (N, I, H, W), weight (O, I, kH, kW) -> y (N, O, H, W).
     Source: Salimans et al. (2017), who shift the image instead.
     """

@@ -11,8 +11,8 @@ linear coefficients, and a pixel is a mixture of M components:
     p(x) = sum_i pi_i P_i(R) P_i(G | R) P_i(B | R, G)
 
 The P parameters of a pixel are M logits of pi, then for each channel M means, M log-scales and, in
-colour, M coefficients: P = M (1 + 2) for grey, M (1 + 3 * 3) for colour. The coefficients in the
-places of R, G and B are those of G from R, of B from R and of B from G.
+colour, M coefficients: P = M (1 + 2) for grey, M (1 + 3 * 3) for colour. The three coefficients
+are that of R in the mean of G, of R in the mean of B, and of G in the mean of B.
 
 Shapes: N images of C channels, 1 or 3; `...` stands for the axes of the pixels, H and W or none.
 Units: nats.
@@ -112,7 +112,7 @@ def discretized_logistic(mean: Array, log_scale: Array, x: Array) -> tuple[Array
 def conditional_means(means: Array, y: Array, *coefficients: Array) -> tuple[Array, Vjp]:
     """The means of R, of G given R, and of B given R and G, at the values y of a pixel.
 
-        mu_R = m_R,   mu_G = m_G + alpha R,   mu_B = m_B + beta R + gamma G
+        mu_R = m_R,   mu_G = m_G + alpha y_R,   mu_B = m_B + beta y_R + gamma y_G
 
     alpha, beta and gamma are tanh(coefficients). A grey image has none, and there mu = m.
     Shapes: means and coefficients (N, 3, ...), y (N, 3, ...) in [-1, 1] broadcast to them; without

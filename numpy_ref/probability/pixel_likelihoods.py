@@ -1,4 +1,4 @@
-"""p(x_i | pixels before i, maps) of an image's pixels, by what the pixel decoder gives for each.
+"""p(x_i | pixels before i, maps), from the P parameters that the pixel decoder gives each pixel.
 
 Both classes have the same methods, so that the model and the samplers do not depend on the choice.
 
@@ -62,7 +62,7 @@ class BernoulliPixels:
 class MixturePixels:
     """p(x_i | .) is a discretised mixture of logistics, for images of the levels 0, 1/255, ..., 1.
 
-    P = K (1 + 2) for grey and K (1 + 3 * 3) for colour, K components; U = 1 + C.
+    P = M (1 + 2) for grey and M (1 + 3 * 3) for colour, M components; U = 1 + C.
     """
 
     def __init__(self, config: VLAEConfig) -> None:

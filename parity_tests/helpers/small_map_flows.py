@@ -37,7 +37,7 @@ def make_map_flows(
 
 
 def readable_dimensions(order: MapOrder, layers: int) -> np.ndarray:
-    """[d, e] is True if output d of a MapMADE of so many layers may read dimension e.
+    """[d, e] is True if output d of a MapMADE with this number of layers may read dimension e.
 
     A layer goes from a pixel to one of the pixels before it among its eight neighbours, in the
     image. Within a pixel, the channels before a channel may be read.
