@@ -1,4 +1,4 @@
-"""The VLAE in colour: parity over its switches, sums of probabilities, samples, and bad input."""
+"""The VLAE in colour: parity over its switches, sums of samples, and bad input."""
 
 import itertools
 
@@ -164,32 +164,6 @@ def test_the_kl_of_the_maps_sums_to_the_kl():
         assert kl.sum() == pytest.approx(left.loss(x, noise)[0].kl, rel=1e-12)
     with pytest.raises(ValueError, match="latent_maps: got 0"):
         make_models(colour_config("colour", "gated", "gaussian", 0))[0].kl_of_maps(x, noise)
-
-
-# Sums over all images
-
-
-@pytest.mark.parametrize("context", ["local", "raster", "stacks", "gated", "gated raster"])
-def test_the_probabilities_of_all_grey_images_of_two_pixels_sum_to_1(context):
-    """65536 images of 1 x 2 pixels and 256 levels, without a latent."""
-    window = {"window_rows": 1} if context in ("local", "gated") else {}
-    config = colour_config("levels", context, "none", 0, height=1, width=2, **window)
-    left, _ = make_models(config)
-    x = np.array([*np.ndindex(256, 256)]).reshape(-1, 1, 1, 2) / 255
-    params, _ = left.decode(np.zeros((len(x), 0)), x)
-    nll, _ = left.likelihood.nll(params, x)
-    assert np.exp(-nll).sum() == pytest.approx(1, abs=1e-12)
-
-
-@pytest.mark.parametrize("context", ["gated", "gated raster"])
-@pytest.mark.parametrize("latent", ["none", "af_prior"])
-def test_the_probabilities_of_all_binary_images_sum_to_1(context, latent):
-    """512 images of 3 x 3 binary pixels given one code."""
-    left, _ = make_models(colour_config("binary", context, latent, 0, height=3, width=3))
-    x = np.array([*np.ndindex((2,) * 9)], float).reshape(-1, 1, 3, 3)
-    code = numpy_ref.nn.random.normal(KEY, (1, left.code_dim)).repeat(len(x), 0)
-    nll, _ = left.likelihood.nll(left.decode(code, x)[0], x)
-    assert np.exp(-nll).sum() == pytest.approx(1, abs=1e-13)
 
 
 # What a pixel depends on
