@@ -146,7 +146,7 @@ PRESETS["vlae-cifar10-small"] = Preset(
     | {"latent_maps": 8, "flow_steps": 2, "flow_hidden_dim": 32}
     | {"components": 5, "maps": 24, "context_maps": 8, "window_width": 5, "window_rows": 3}
     | {"decoder_maps": 24, "decoder_blocks": 4, "free_bits": 0.05},
-    _CHEN_RUN | {"lr": 0.006, "schedule": "cosine", "epochs": 30},
+    _CHEN_RUN | {"lr": 0.006, "schedule": "cosine", "epochs": 20},
     "cifar10:16",
 )
 # The colour of these images is global, so z is a vector. Every size is ours.

@@ -1,4 +1,4 @@
-"""The VLAE in colour: parity over its switches, sums of samples, and bad input."""
+"""The VLAE in colour: parity over its switches, samples, and bad input."""
 
 import itertools
 
