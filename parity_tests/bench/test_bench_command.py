@@ -8,7 +8,7 @@ import pytest
 from helpers.bench_in_process import WorkerInProcess
 
 from diptych import bench, pairs
-from diptych.bench import autoregressive, backends, clock, measure, peaks, points, shares
+from diptych.bench import backends, clock, measure, peaks, points, shares
 from diptych.runs import results
 from diptych.runs.environment import command_line
 from model_specs.lstm import LSTMConfig
@@ -54,7 +54,6 @@ def small(monkeypatch):
     monkeypatch.setattr(clock, "SETTLE", 0.0)
     monkeypatch.setattr(clock, "REST", 0.0)
     monkeypatch.setattr(clock, "CALLS", 1)
-    monkeypatch.setattr(autoregressive, "IMAGES", 4)
 
 
 def written(folder):

@@ -2,9 +2,10 @@
 
 Both classes have the same methods, so that the model and the samplers do not depend on the choice.
 
-Shapes: N images of C channels; P parameters and U uniform numbers a pixel; `...` stands for the
-axes of the pixels, H and W, or none for one pixel of each image.
+Shapes: x (N, C, H, W), params (N, P, H, W): N images of C channels and H x W pixels, P parameters
+and U uniform numbers a pixel; `...` stands for H and W, or for no axis at one pixel of each image.
 Units: nats.
+Source: own design; discretized_logistics has that of the mixture.
 Left panel: numpy_ref/probability/pixel_likelihoods.py
 """
 

@@ -22,12 +22,14 @@ import torch_impl.conv_vae
 import torch_impl.lstm
 import torch_impl.rnn
 from numpy_ref import score_function
-from numpy_ref.autoregressive import flow, latents
+from numpy_ref.autoregressive import flow, gated_pixel_cnn, latents, pixel_cnn
 from numpy_ref.nn import convolution, functional, layers
 from numpy_ref.probability import discretized_logistics, distributions, grey_distributions
 from torch_impl import score_function as right_score_function
 from torch_impl.autoregressive import flow as right_flow
+from torch_impl.autoregressive import gated_pixel_cnn as right_gated
 from torch_impl.autoregressive import latents as right_latents
+from torch_impl.autoregressive import pixel_cnn as right_pixel_cnn
 from torch_impl.nn import functional as right_functional
 from torch_impl.probability import discretized_logistics as right_logistics
 from torch_impl.probability import distributions as right_distributions
@@ -251,6 +253,23 @@ for _point, _free in (("", 0.1), ("below", 90.0)):
         _pair = getattr(latents, _name), getattr(right_latents, _name)
         add(*_pair, _kl, _free, point=_point)
 add(latents.latent_free_bits, right_latents.latent_free_bits, _kl, D * 0.5, point="some below")
+add(gated_pixel_cnn.concat_elu, right_gated.concat_elu, normal(N, L, H))
+add(
+    gated_pixel_cnn.concat_elu,
+    right_gated.concat_elu,
+    either_sign(1e-9, 1e-3, 30.0, 800.0),
+    point="near 0 and far",
+)
+add(gated_pixel_cnn.gate, right_gated.gate, normal(N, 2 * L, H, scale=3))
+add(pixel_cnn.luma, right_pixel_cnn.luma, RNG.random((N, 3, D, H)))
+for _choice in ("all", "grey"):
+    add(
+        pixel_cnn.read_context,
+        right_pixel_cnn.read_context,
+        RNG.random((N, 3, D, H)),
+        point=_choice,
+        context_channels=_choice,
+    )
 
 # models
 

@@ -17,6 +17,7 @@ from helpers.layers_with_same_weights import (
 )
 from helpers.small_flows import make_flows, normal_draws
 from helpers.small_map_flows import make_map_flows
+from helpers.small_pixel_decoders import decoder_config, decoder_inputs, make_decoders
 from helpers.small_recurrent_networks import make_config as recurrent_config
 from helpers.small_recurrent_networks import make_layers
 from helpers.small_vlaes import small_config
@@ -34,11 +35,13 @@ from model_specs.common.effects import effective
 from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
 from numpy_ref import nn as left_nn
 from numpy_ref.autoregressive import latents, pixel_cnn, resnet, stacked_pixel_cnn
+from numpy_ref.probability import pixel_likelihoods
 from torch_impl import nn as right_nn
 from torch_impl.autoregressive import latents as right_latents
 from torch_impl.autoregressive import pixel_cnn as right_pixel_cnn
 from torch_impl.autoregressive import resnet as right_resnet
 from torch_impl.autoregressive import stacked_pixel_cnn as right_stacked
+from torch_impl.probability import pixel_likelihoods as right_likelihoods
 
 N, L, D, H, Z = 2, 3, 5, 7, 11
 RNG = np.random.default_rng(20261130)
@@ -102,6 +105,10 @@ for _name in LIKELIHOODS:
     _sides = left_vae.make_likelihood(_config), right_vae.make_likelihood(_config)
     _logits = normal(N, L, _config.outputs * D)
     add(f"nll of {_name}", _sides, _logits, RNG.random((N, D)), method="nll")
+_config = decoder_config("none", height=3, width=4, components=2)
+_sides = (pixels.MixturePixels(_config) for pixels in (pixel_likelihoods, right_likelihoods))
+_levels = RNG.integers(0, 256, (N, *_config.example_shape)) / 255
+add("nll of a mixture", tuple(_sides), normal(N, _config.outputs, 3, 4), _levels, method="nll")
 for _name in left_vae.POSTERIORS:
     _posteriors = pair(left_vae.POSTERIORS[_name](H, Z), right_vae.POSTERIORS[_name](H, Z))
     add(f"{_name} posterior", _posteriors, normal(N, H))
@@ -152,6 +159,13 @@ for _type in "AB":
     _stacked: Any = (3, 2, 3, _type, 1)
     _layers = stacked_pixel_cnn.StackedConv2d(*_stacked), right_stacked.StackedConv2d(*_stacked)
     add(f"StackedConv2d {_type}", pair(*_layers), normal(N, 3, 5, 4), normal(N, 3, 5, 4))
+for _name in ("4 x 2", "1 x 1"):
+    for _choice, _latent in (("all", "gaussian"), ("grey", "none")):
+        _fields = {"context_channels": _choice, "latent": _latent, "height": 3, "width": 4}
+        _config = decoder_config(f"gated {_name}", **_fields)
+        _point = f"GatedPixelCNN {_name}, {_choice}, latent {_latent}"
+        _decoders = make_decoders(_config, RNG)
+        add(_point, (_decoders["numpy"], _decoders["torch"]), *decoder_inputs(_config, RNG, N))
 _blocks: Any = {"flat_block": (3,), "down_block": (3, 2), "up_block": (3, 2, (7, 6))}
 for _name, _sizes in _blocks.items():
     _layers = getattr(resnet, _name)(*_sizes), getattr(right_resnet, _name)(*_sizes)
