@@ -19,7 +19,7 @@ from diptych import lab, pairs
 from diptych.data.colour_digits import COLOUR_NATS, TEXTURE_NATS, load_factors
 from diptych.lab import Findings, Setting, colour
 from diptych.lab.pictures import mosaic
-from diptych.lab.readers import FactorReaders, explained, fit_regression, thinned
+from diptych.lab.readers import THINNING, FactorReaders, explained, fit_regression, thinned
 from diptych.lab.windows import subset, visible_pixels
 from torch_impl.autoregressive.latents import SoftFreeBits
 
@@ -185,20 +185,43 @@ def test_models_are_trained_with_one_soft_free_nat_on_images_in_colour(small_mod
     assert all(np.asarray(image).tobytes() in images for batch in batches for image in batch)
 
 
-def test_thinned_images_keep_their_factors():
+@pytest.mark.parametrize("size", [16, 32])
+def test_thinned_images_keep_their_factors(size):
     """Each pixel that is left is the same, and so are its texture, the colour and the digit."""
-    data = few_colour_digits()
+    data = few_colour_digits(size=size)
     thin = thinned(data)
-    assert thin.image_shape == (3, 8, 8)
+    assert thin.image_shape == (3, size // 2, size // 2)
     for name in ("train", "test"):
         x, y = (getattr(d, name).x.reshape(-1, *d.image_shape) for d in (data, thin))
         np.testing.assert_array_equal(x[:, :, ::2, ::2], y)
-        factors = getattr(FactorReaders(thin, 50), name)
+        factors = getattr(FactorReaders(thin, 50, THINNING), name)
         rows = subset(data, name)[: len(factors.digit)]
         luma = 0.299 * y[rows, 0] + 0.587 * y[rows, 1] + 0.114 * y[rows, 2]
         strokes = 255 * luma - 90 - factors.texture
         assert strokes.min() > -0.01 and strokes.max() < 72.01
         np.testing.assert_array_equal(factors.digit, getattr(data, name).y[rows])
+
+
+def test_the_texture_is_that_of_the_images_before_thinning(small_models, monkeypatch):
+    """The quick form makes images of 16 x 16 from 32 x 32, whose texture has other draws."""
+    textures = []
+    original = FactorReaders.__init__
+
+    def recorded(readers, data, *arguments):
+        original(readers, data, *arguments)
+        pixels = data.test.x.reshape(-1, *data.image_shape)[readers.test_rows]
+        textures.append((pixels, readers.test.texture))
+
+    monkeypatch.setattr(FactorReaders, "__init__", recorded)
+    monkeypatch.setattr(colour, "model_fields", lambda windows: {"none": {"context": "none"}})
+    monkeypatch.setattr(colour, "tau", lambda *_: 0.0)
+    monkeypatch.setattr(colour, "draw", lambda *_: Figure())
+    colour.run(Setting(few_colour_digits(size=32), (0,), quick=True))
+    assert len(textures) == 2  # of the model and of the pixels
+    for pixels, texture in textures:
+        luma = 255 * np.tensordot([0.299, 0.587, 0.114], pixels, (0, 1))
+        strokes = luma - 90 - texture
+        assert strokes.min() > -0.01 and strokes.max() < 72.01
 
 
 def test_the_number_of_visible_pixels_of_each_window():
