@@ -23,7 +23,7 @@ from diptych import parity
 from diptych.data.colour_digits import OFFSETS
 from diptych.parity.measures.rows import normwise
 from model_specs.common.key import Key
-from model_specs.vlae import MIXTURE, VLAEConfig, VLAENoise
+from model_specs.vlae import VLAENoise
 
 BINARY_BEFORE = ("none", "local", "raster", "stacks")
 """The contexts whose binary models test_vlae covers."""
