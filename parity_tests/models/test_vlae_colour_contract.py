@@ -63,7 +63,7 @@ def test_images_of_other_values_or_channels_are_one_clear_line(pixels):
         x[0, 0, 1, 2], x[1, 0, 0, 0] = 0.5001, 0.7
         grey = np.zeros((2, 4 - C, 5, 7))
         for bad, message in (
-            (x, r"^x: got 2 values as 0\.5001, takes the 256 levels 0, 1/255, \.\.\., 1$"),
+            (x, r"^x: got 2 values such as 0\.5001, takes the 256 levels 0, 1/255, \.\.\., 1$"),
             (grey, rf"^x: got shape \(2, {4 - C}, 5, 7\), takes \(any, {C}, 5, 7\)"),
             (x + 1, "^x: got values from "),
             (np.where(x > 0.5, np.nan, x), "^x: got NaN or inf"),

@@ -140,7 +140,7 @@ def _bad_images():
     yield "shape", np.concatenate((good, good), 1)
     yield "dtype", good.astype(np.float32)
     for what, value in (
-        ("1 values as 0.37, takes 0 and 1", 0.37),
+        ("1 values such as 0.37, takes 0 and 1", 0.37),
         ("values from 0 to 2", 2.0),
         ("values from -1", -1.0),
         ("NaN or inf", math.nan),

@@ -1,4 +1,4 @@
-"""--binarize with data or a likelihood for which pixels of 0 and 1 make no sense."""
+"""Data whose values do not suit a likelihood, and --binarize where 0 and 1 do not suit them."""
 
 import pytest
 
@@ -40,3 +40,25 @@ def test_binarize_takes_grey_images_and_a_likelihood_of_0_and_1(
         run = settings(model, data, images, None, fields, {"binarize": True})
         train(run, images, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "data", "smallest"),
+    [
+        ("conv_vae", "recon_type", "digits16", 1 / 256),
+        ("conv_vae", "recon_type", "digits", 1 / 16),
+        ("vlae", "likelihood", "digits16", 1 / 256),
+    ],
+)
+def test_data_between_the_levels_of_the_mixture_are_one_line(
+    model, field, data, smallest, run, tmp_path
+):
+    """The error names the option of the data and the field whose likelihood they do not suit."""
+    kind = "discretized_logistic_mixture"
+    out = tmp_path / "run"
+    options = ["--data", data, "--set", f"{field}={kind}", "--out", out]
+    status, _, message = run("train", model, *options)
+    got = f"got values between levels, such as {smallest:.17g}"
+    takes = f"{field} {kind} takes 0, 1/255, ..., 1"
+    assert status == 1 and message == f"error: --data: {got}, {takes}\n"
+    assert not out.exists()
