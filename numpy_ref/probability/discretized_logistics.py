@@ -86,7 +86,7 @@ def discretized_logistic(mean: Array, log_scale: Array, x: Array) -> tuple[Array
 
     where sigmoid(-a) is 0 at level 255, sigmoid(b) at level 0, and the last term at both. The
     gradient of a log-scale below the floor -7 is 0.
-    Shapes: any that broadcast; x has the values k / 255.
+    Shapes: Any shapes that broadcast; x has the values k / 255.
 
     >>> x = np.arange(256.0) / 255
     >>> log_p, vjp = discretized_logistic(np.array(2.0), np.array(-1.0), x)

@@ -57,7 +57,7 @@ def discretized_logistic(mean: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
     underflow. The left panel derives the product and its gradient. The gradient of a log-scale
     below the floor -7 is 0.
     F.logsigmoid keeps all digits; F.softplus would not: above 20 it returns its argument.
-    Shapes: any that broadcast; x has the values k / 255.
+    Shapes: Any shapes that broadcast; x has the values k / 255.
     """
     log_width = LOG_WIDTH - log_scale.clamp_min(LOG_SCALE_MIN)
     width = torch.exp(log_width).clamp_min(torch.finfo(log_scale.dtype).tiny)
