@@ -51,7 +51,7 @@ def have_same_data(first: RunFolder, second: RunFolder) -> bool:
     for digest in ("data_digests", "data_digest"):
         if all(digest in each for each in settings):
             return is_same_source(*names) and settings[0][digest] == settings[1][digest]
-    return names[0] == names[1]
+    return data.canonical(names[0]) == data.canonical(names[1])
 
 
 def load_data(

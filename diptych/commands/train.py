@@ -8,8 +8,9 @@ from typing import Any
 
 from diptych import data as data_sets
 from diptych import pairs
-from diptych.data import Data
+from diptych.data import Data, canonical, sized
 from diptych.runs.config import RunConfig
+from diptych.runs.data_identity import is_same_source, names_path
 from diptych.runs.folder import RunFolder
 from diptych.runs.resuming import resumed_options
 from diptych.training.presets import default_data, settings
@@ -42,17 +43,26 @@ def prepare(
         if earlier.model != model:
             raise ValueError(f"model: got {model!r}, the run in {out} trains {earlier.model!r}")
         changes, options = resumed_options(earlier, preset, changes, options)
-        name, is_new = data or earlier.data, False
+        name, is_new = _named(data, earlier.data, size), False
+        if not is_same_source(name, earlier.data):
+            option, got = ("size", size) if size is not None and data is None else ("data", name)
+            raise ValueError(f"{option}: got {got!r}, the run in {out} is on {earlier.data!r}")
+        name = name if names_path(name) else earlier.data
     else:
-        name, is_new = data or default_data(model, preset), True
-    if not name.endswith(f":{size}"):
-        name = data_sets.sized(name, size)
+        name, is_new = canonical(_named(data, default_data(model, preset), size)), True
     data_sets.check_root(name, data_root)
     dataset = data_sets.load(name, data_root)
     run = settings(model, name, dataset, preset, changes, options)
     if is_new and any(options.get(n) is not None for n in ("schedule", "constant_epochs", "decay")):
         _check_decay(run)
     return run, dataset
+
+
+def _named(data: str | None, default: str, size: int | None) -> str:
+    """Return the name of the data: the user's, or the default one, which the size replaces."""
+    if data is None:
+        data = default if size is None else default.partition(":")[0]
+    return sized(data, size)
 
 
 def _check_decay(run: RunConfig) -> None:

@@ -77,15 +77,22 @@ PARAMETRIC: dict[str, Callable[[str, Root], Data]] = {
     "copy:LENGTH:ITEMS": lambda numbers, root: memory.parse(f"copy:{numbers}"),
     "adding:LENGTH": lambda numbers, root: memory.parse(f"adding:{numbers}"),
     "colour_digits:SIZE": lambda size, root: colour_digits.load(
-        root, check_size("colour_digits", size)
+        root, _parse_size("colour_digits", size)
     ),
-    "cifar10:SIZE": lambda size, root: cifar10.load(root, check_size("cifar10", size)),
+    "cifar10:SIZE": lambda size, root: cifar10.load(root, _parse_size("cifar10", size)),
 }
 """Loaders of the names that take arguments: each is called with the text after the first colon, and
 the folder of the files."""
 
 SIZES = {"colour_digits": colour_digits.SIZES, "cifar10": cifar10.SIZES}
 """The sizes of the images of each data set that has several, for `name:SIZE` and --size."""
+DEFAULTS = {
+    "colour_digits": (colour_digits.SIZE,),
+    "cifar10": (cifar10.SIZE,),
+    "copy": (memory.LENGTH, memory.ITEMS),
+    "adding": (memory.LENGTH,),
+}
+"""The numbers in a name that may be left out, because they are those of the name without them."""
 
 EMBEDDED = (
     *("digits", "binary_digits", "digits16", "binary_digits16", "colour_digits"),
@@ -131,27 +138,40 @@ def check_root(name: str, root: Root) -> None:
         raise ValueError(f"root: got '{root}' with data {name!r}, {reason}, takes no folder")
 
 
-def check_size(name: str, size: object) -> int:
-    """Return the size of the images of the data set `name`.
-
-    Raises: ValueError for a size that the data set does not have, or a data set of one size.
-    """
-    sizes = SIZES.get(name, ())
-    if not sizes:
-        takes = f"none; {' and '.join(SIZES)} have several"
-        raise ValueError(f"size: got {size} with data {name!r}, takes {takes}")
-    if str(size) not in map(str, sizes):
-        takes = " or ".join(map(str, sizes))
-        raise ValueError(f"size: got {size} with data {name!r}, takes {takes}")
-    return int(str(size))
-
-
 def sized(name: str, size: int | None) -> str:
     """Return the name of a data set with images of this size: "cifar10:16" for cifar10 and 16.
 
-    Raises: ValueError as `check_size`.
+    Raises: ValueError for a size that the data set does not have, a data set of one size, or a name
+    with another size.
     """
-    return name if size is None else f"{name}:{check_size(name, size)}"
+    if size is None:
+        return name
+    head, colon, own = name.partition(":")
+    got = f"got {size} with data {name!r}"
+    if head not in SIZES:
+        raise ValueError(f"size: {got}, takes none; {' and '.join(SIZES)} have several")
+    if colon and own != str(size):
+        raise ValueError(f"size: {got}, which names its size")
+    if size not in SIZES[head]:
+        raise ValueError(f"size: {got}, takes {' or '.join(map(str, SIZES[head]))}")
+    return f"{head}:{size}"
+
+
+def canonical(name: str) -> str:
+    """Return the name without the numbers that are the defaults: cifar10 for "cifar10:32"."""
+    head, *numbers = name.split(":")
+    defaults = [str(number) for number in DEFAULTS.get(head, ())]
+    while numbers and numbers == [*numbers[:-1], *defaults[len(numbers) - 1 : len(numbers)]]:
+        numbers.pop()
+    return ":".join([head, *numbers])
+
+
+def _parse_size(name: str, size: str) -> int:
+    """Return the size in a name "cifar10:16". Raises: ValueError for other sizes."""
+    names = {f"{name}:{n}": n for n in SIZES[name]}
+    if (got := f"{name}:{size}") not in names:
+        raise ValueError(f"name: got {got!r}, takes {' or '.join(names)}")
+    return names[got]
 
 
 def _is_path(name: str) -> bool:

@@ -28,6 +28,7 @@ from diptych.data.dataset import (
     Dataset,
     Root,
     Split,
+    check_size,
     count,
     data_root,
     file_kind,
@@ -39,6 +40,8 @@ from diptych.data.tars import read_files
 from diptych.data.values import check_grey
 
 SHAPE, SIZES = (3, 32, 32), (16, 32)
+SIZE = 32
+"""The size of the images if none is named."""
 CLASSES = 10
 RECORDS = 10_000
 """Records in each file of a full copy, and the most that a file may hold."""
@@ -75,14 +78,15 @@ FOREIGN = {
 _MAX_BYTES = RECORDS * RECORD
 
 
-def load(root: Root = None, size: int = 32) -> Dataset:
+def load(root: Root = None, size: int = SIZE) -> Dataset:
     """Load the 60000 labelled images: batches 1 to 4 train, batch 5 valid, the test batch test.
 
     With `size` 16, a pixel is the mean of 2 x 2 pixels, rounded to one of the 256 levels.
     Shapes: x (N, 3 S S), y (N,) in 0 .. 9, image_shape (3, S, S), S = size, 32 or 16.
-    Raises: ValueError that names the file, the offset or record, what was found and what was
-    expected; also where the folder holds only the python version.
+    Raises: ValueError for another size, and one that names the file, the offset or record, what was
+    found and what was expected; also where the folder holds only the python version.
     """
+    check_size(size, SIZES)
     folder = data_root(root, archive=".tar.gz")
     if not folder.is_dir():
         _refuse_foreign(folder, [folder.name])

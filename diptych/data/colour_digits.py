@@ -30,11 +30,13 @@ from typing import NamedTuple
 import numpy as np
 
 from diptych.data import digits
-from diptych.data.dataset import Dataset, Root, Split, count
+from diptych.data.dataset import Dataset, Root, Split, check_size, count
 from model_specs.common.key import Key
 from numpy_ref.nn.random import uniform
 
 SIZES = (16, 32)
+SIZE = 16
+"""The size of the images if none is named."""
 DARKEST, CONTRAST, TEXTURE = 90, 72, 8
 """Luma of the background, of a stroke above it, and the largest texture, in levels of 256."""
 REACH = 2
@@ -56,11 +58,13 @@ class Factors(NamedTuple):
     texture: np.ndarray  # (N, S, S), -8 .. 8
 
 
-def load(root: Root = None, size: int = SIZES[0]) -> Dataset:
+def load(root: Root = None, size: int = SIZE) -> Dataset:
     """Load the coloured digits of `size` x `size` pixels, 16 or 32. `root` is not used.
 
     Shapes: x (N, 3 S S), y (N,), image_shape (3, S, S).
+    Raises: ValueError for another size.
     """
+    check_size(size, SIZES)
     grey = digits.load(root)
     train, valid, test = (
         Split(_images(part.x, factors), part.y)
@@ -73,8 +77,12 @@ def load(root: Root = None, size: int = SIZES[0]) -> Dataset:
     return Dataset("colour_digits", train, valid, test, (3, size, size), summary)
 
 
-def load_factors(size: int = SIZES[0]) -> dict[str, Factors]:
-    """Return the factors of the images of `load`, by split: train, valid and test."""
+def load_factors(size: int = SIZE) -> dict[str, Factors]:
+    """Return the factors of the images of `load`, by split: train, valid and test.
+
+    Raises: ValueError for another size than 16 and 32.
+    """
+    check_size(size, SIZES)
     return dict(zip(("train", "valid", "test"), _factors(digits.load(), size), strict=True))
 
 

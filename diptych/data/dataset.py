@@ -80,6 +80,12 @@ class Dataset:
         return images | labels | {"image shape": np.array([*self.image_shape, self.dynamic])}
 
 
+def check_size(size: object, sizes: Sequence[int]) -> None:
+    """Raise ValueError unless `size` is one of the sizes of a data set's images."""
+    if type(size) is not int or size not in sizes:
+        raise ValueError(f"size: got {size!r}, takes {' or '.join(map(str, sizes))}")
+
+
 def count(train: Split, valid: Split, test: Split) -> str:
     """Format sizes for a `summary`: "1297 train, 200 valid and 300 test images"."""
     return f"{len(train)} train, {len(valid)} valid and {len(test)} test images"

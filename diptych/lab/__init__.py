@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -61,22 +62,19 @@ def run_lab(
     images = data.load(source, data_root)
     if not isinstance(images, Dataset):
         raise ValueError(f"data: got {images.name}, the laboratory takes images")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{out}: cannot write there ({error.strerror})") from None
-    console.print(images.summary, style="dim", markup=False, soft_wrap=True)
-    findings = experiment(Setting(images, tuple(seeds), quick, console))
-    seconds = time.perf_counter() - start
-    metadata = {"experiment": name, "data": images.summary, "seeds": list(seeds), "quick": quick}
-    metadata |= {"truths": dict(findings.truths), "results": dict(findings.results)}
-    metadata |= {"seconds": seconds, "command": command_line(), **environment()}
-    files = tuple(out / f"{name}.{kind}" for kind in ("json", "png", "txt"))
-    write_json(files[0], metadata, allow_nan=False)
-    figures.save(findings.figure, files[1])
-    text = io.StringIO()
-    display.Console(file=text, width=120).print(findings.table)
-    write_atomically(files[2], text.getvalue().encode())
+    with _folder(out):
+        console.print(images.summary, style="dim", markup=False, soft_wrap=True)
+        findings = experiment(Setting(images, tuple(seeds), quick, console))
+        seconds = time.perf_counter() - start
+        metadata = {"experiment": name, "data": images.summary, "seeds": [*seeds], "quick": quick}
+        metadata |= {"truths": dict(findings.truths), "results": dict(findings.results)}
+        metadata |= {"seconds": seconds, "command": command_line(), **environment()}
+        files = tuple(out / f"{name}.{kind}" for kind in ("json", "png", "txt"))
+        write_json(files[0], metadata, allow_nan=False)
+        figures.save(findings.figure, files[1])
+        text = io.StringIO()
+        display.Console(file=text, width=120).print(findings.table)
+        write_atomically(files[2], text.getvalue().encode())
     if record is not None:
         results.write(
             record,
@@ -95,3 +93,24 @@ def run_lab(
     written = f"{seconds:.0f} s; written: {', '.join(map(str, files))}"
     console.print(written, markup=False, highlight=False, soft_wrap=True)
     return Report(name, findings, seconds, files)
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Context in which the folder exists; if it fails, the folders made for it are removed.
+
+    A folder that holds a file stays. The folder is made first, so that an experiment of an hour is
+    not run for a place where nothing can be written.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot write there ({error.strerror})") from None
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # of a folder that is not empty
+            for folder in missing:
+                folder.rmdir()
+        raise

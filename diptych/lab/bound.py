@@ -24,6 +24,7 @@ from diptych.display import Table
 from diptych.figures.style import DPI, INK, LEFT, LEGEND, MUTED, RIGHT, TERMS, set_heading, style
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.integral import KEY, integrate_adaptively, integrate_out
+from diptych.lab.models import image_size
 from diptych.lab.numpy_models import binarise, train_numpy_vae
 from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
@@ -101,7 +102,11 @@ def bounds(log_w: np.ndarray, log_p: np.ndarray) -> list[dict[str, float]]:
 
 
 def run(setting: Setting) -> Findings:
-    """Train a model for each seed; estimate IWAE_K for K = 1 ... 4096 and integrate log p(x)."""
+    """Train a model for each seed; estimate IWAE_K for K = 1 ... 4096 and integrate log p(x).
+
+    Raises: ValueError for images in colour.
+    """
+    image_size(setting.data)
     size = QUICK if setting.quick else FULL
     x = binarise(setting.data.test)[: size.images]
     models = []

@@ -42,7 +42,7 @@ from diptych.display import Table
 from diptych.lab.colour_figure import draw
 from diptych.lab.findings import Findings, Setting
 from diptych.lab.models import always_below, format_mean
-from diptych.lab.readers import FactorReaders, thinned
+from diptych.lab.readers import THINNING, FactorReaders, thinned
 from diptych.lab.windows import Recipe, WindowedVLAE, epochs_for, subset, visible_pixels
 from diptych.workers import run_jobs
 from model_specs.common import levels
@@ -91,6 +91,8 @@ class Job:
     seed: int
     fields: Mapping[str, Any]
     size: Size
+    step: int = 1
+    """THINNING if the images of `data` are thinned"""
 
 
 def run(setting: Setting) -> Findings:
@@ -104,10 +106,10 @@ def run(setting: Setting) -> Findings:
     size, data = QUICK if setting.quick else FULL, setting.data
     if data.name != DATA:
         raise ValueError(f"data: got {data.name}, takes {DATA}")
-    data = thinned(data) if size.thin else data
+    data, step = (thinned(data), THINNING) if size.thin else (data, 1)
     models = model_fields(size.windows)
     jobs = [
-        Job(data, name, seed, {**size.fields, **fields}, size)
+        Job(data, name, seed, {**size.fields, **fields}, size, step)
         for name, fields in models.items()
         for seed in setting.seeds
     ]
@@ -120,7 +122,7 @@ def run(setting: Setting) -> Findings:
             message = f"{job.name}, seed {job.seed}: {len(measures)} of {len(jobs)} models"
             setting.console.print(message, style="dim", highlight=False)
     by_model = {name: _merge([measures[name, seed] for seed in setting.seeds]) for name in models}
-    readers = FactorReaders(data, size.readers)
+    readers = FactorReaders(data, size.readers, step)
     results: dict[str, Any] = {
         "models": by_model,
         "values": data.test.x.shape[1],
@@ -162,7 +164,7 @@ def train_and_measure(job: Job) -> tuple[dict[str, Any], np.ndarray]:
     setting = Setting(data, (job.seed,), quick=False)
     fields = {**job.fields, "free_bits": FREE_NATS / data.train.x.shape[1]}
     model = WindowedVLAE(setting, job.seed, fields, epochs, RECIPE)
-    readers, count = FactorReaders(data, size.readers), size.readers
+    readers, count = FactorReaders(data, size.readers, job.step), size.readers
     mu, z = zip(*(model.codes(split) for split in ("train", "test")), strict=True)
     lossy = model.reconstruct()
     inputs = {"mu": mu, "z": z, "x'": (model.reconstruct("train", count), lossy)}

@@ -41,6 +41,7 @@ from diptych.lab.gradients import (
     estimates,
     gradient,
 )
+from diptych.lab.models import image_size
 from diptych.lab.numpy_models import binarise, train_numpy_vae
 from model_specs.common.key import Key
 from numpy_ref.mlp_vae import MLPVAE
@@ -134,7 +135,9 @@ def run(setting: Setting) -> Findings:
     """Measure bias and variance of the four estimators for L from 1 to 64.
 
     There is one partly trained model for each seed, and one batch of test images.
+    Raises: ValueError for images in colour.
     """
+    image_size(setting.data)
     size = QUICK if setting.quick else FULL
     x = binarise(setting.data.test)[:BATCH]
     models = []

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from diptych.data import Dataset
-from diptych.data.colour_digits import SIZES, Factors, load_factors
+from diptych.data.colour_digits import Factors, load_factors
 from diptych.lab.windows import subset
 
 PENALTIES = tuple(10.0**power for power in range(-1, 6))
 """Penalties of the ridge regression, one for each target, for inputs of unit variance."""
+THINNING = 2
+"""Distance of the rows, and of the columns, that `thinned` keeps."""
 
 
 class FactorReaders:
@@ -21,15 +23,15 @@ class FactorReaders:
 
     Each is fitted on the first `count` of the training images, and scored on the test images. z is
     sampled: mu may still reveal a factor if the posterior has collapsed to the prior, although z
-    then carries no information.
+    then carries no information. `step` is THINNING if the images are thinned, and 1 otherwise.
     """
 
-    def __init__(self, data: Dataset, count: int) -> None:
+    def __init__(self, data: Dataset, count: int, step: int = 1) -> None:
         self.data = data
         self.train_rows = subset(data, "train")[:count]
         self.test_rows = subset(data, "test")
-        self.train = _factors(data, "train", self.train_rows)
-        self.test = _factors(data, "test", self.test_rows)
+        self.train = _factors(data, "train", self.train_rows, step)
+        self.test = _factors(data, "test", self.test_rows, step)
 
     def read(self, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
         """Return the scores on the test images.   train (N, ...), test (M, ...)"""
@@ -99,15 +101,16 @@ def thinned(data: Dataset) -> Dataset:
     splits = {}
     for name in ("train", "valid", "test"):
         split = getattr(data, name)
-        x = split.x.reshape(-1, C, H, W)[:, :, ::2, ::2]
+        x = split.x.reshape(-1, C, H, W)[:, :, ::THINNING, ::THINNING]
         splits[name] = replace(split, x=x.reshape(len(x), -1).copy())
-    return replace(data, image_shape=(C, H // 2, W // 2), **splits)
+    return replace(data, image_shape=(C, H // THINNING, W // THINNING), **splits)
 
 
-def _factors(data: Dataset, split: str, rows: np.ndarray) -> Factors:
-    """Factors of these rows of a split; the texture is that of the pixels that `thinned` keeps."""
-    size = data.image_shape[-1]
-    whole = size if size in SIZES else 2 * size
-    digit, colour, texture = (values[rows] for values in load_factors(whole)[split])
-    step = whole // size
+def _factors(data: Dataset, split: str, rows: np.ndarray, step: int) -> Factors:
+    """Factors of these rows of a split; the texture is that of the pixels that `thinned` keeps.
+
+    The texture of an image depends on its size before thinning, which is `step` times its own.
+    """
+    whole = load_factors(step * data.image_shape[-1])[split]
+    digit, colour, texture = (values[rows] for values in whole)
     return Factors(digit, colour, texture[:, ::step, ::step])

@@ -1,16 +1,31 @@
-"""Values without gradients that the autoencoders share, for `diptych check`."""
+"""The check and the values without gradients that the autoencoders share."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from diptych.pairs.pair import ValueFunction
+from model_specs.common.fields import exact
 from model_specs.common.key import Key
+from model_specs.common.levels import LEVELS
+from model_specs.common.values import LEVEL_TOLERANCE
+from model_specs.vlae import MIXTURE
 
 COUNT = 5
 """Number of samples that are compared."""
 SAMPLES = 3
 """Number of draws of z for each example in log_weight."""
+
+
+def check_levels(rows: np.ndarray, field: str) -> None:
+    """Raise ValueError unless the images take the mixture that `field` of the config names."""
+    levels = (LEVELS - 1) * rows
+    between = rows[np.abs(levels - np.rint(levels)) > LEVEL_TOLERANCE]
+    if between.size:
+        got = f"got values between levels, such as {exact(between.min())}"
+        raise ValueError(f"data: {got}, {field} {MIXTURE} takes 0, 1/255, ..., 1")
 
 
 def values(*, likelihood: bool) -> dict[str, ValueFunction]:

@@ -64,6 +64,8 @@ def _without_margin(config: ConvVAEConfig, shape: Shape) -> ConvVAEConfig:
 
 def _to_batch(config: ConvVAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
     """Make NCHW images with a black margin to a multiple of 16, scaled to the output activation."""
+    if config.recon_type == MIXTURE:
+        autoencoders.check_levels(rows, "recon_type")
     images = rows.reshape(-1, *shape)
     margins = ((before, after) for before, after in _margins(config, shape))
     return _scaled(config, np.pad(images, ((0, 0), (0, 0), *margins)))

@@ -125,10 +125,18 @@ class Pair:
         return "images" if self.window is None else "sequences"
 
 
+class MisfitError(ValueError):
+    """A field of a config that does not fit the data."""
+
+    def __init__(self, data: Data, field: str, got: Any, takes: Any) -> None:
+        super().__init__(f"{field}: got {got}, takes {takes} for {data.name}")
+        self.field, self.got, self.takes = field, got, takes
+
+
 def fitting(config: Any, data: Data, **sizes: Any) -> Any:
-    """Return the config. Raises: ValueError where a field does not fit the data."""
+    """Return the config. Raises: MisfitError where a field does not fit the data."""
     for name, value in sizes.items():
         got = getattr(config, name)
         if got != value:
-            raise ValueError(f"{name}: got {got}, takes {value} for {data.name}")
+            raise MisfitError(data, name, got, value)
     return config

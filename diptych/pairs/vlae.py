@@ -18,7 +18,6 @@ from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.common.levels import LEVELS
-from model_specs.common.values import LEVEL_TOLERANCE
 from model_specs.vlae import MIXTURE, VLAEConfig
 from numpy_ref.nn import random
 
@@ -70,9 +69,7 @@ def _for_data(data: Data, overrides: Mapping[str, Any]) -> VLAEConfig:
 
 def _to_batch(config: VLAEConfig, rows: np.ndarray, shape: Shape) -> np.ndarray:
     if config.likelihood == MIXTURE:
-        levels = (LEVELS - 1) * rows
-        if (np.abs(levels - np.rint(levels)) > LEVEL_TOLERANCE).any():
-            raise ValueError("data: got values between levels, vlae takes 0, 1/255, ..., 1")
+        autoencoders.check_levels(rows, "likelihood")
     elif ((rows > 0) & (rows < 1)).any():
         raise ValueError("data: got grey values, vlae takes 0 and 1: --binarize draws them")
     return rows.reshape(-1, *shape)

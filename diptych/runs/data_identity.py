@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.data import PARAMETRIC, Data
+from diptych.data import PARAMETRIC, Data, canonical
 from diptych.files import digest
 
 PATHS = ("PATH", "FOLDER")
@@ -74,13 +74,15 @@ def names_path(name: str) -> bool:
 
 
 def is_same_source(name: str, other: str) -> bool:
-    """True if two names may stand for the same data: they are equal, or differ in their path only.
+    """True if two names may stand for the same data: equal but for a path or for defaults.
+
+    A default that a name states is that of "colour_digits:16", which is colour_digits.
 
     Whether the data are the same is then decided by their digests.
     """
     if names_path(name) and names_path(other):
         return name.partition(":")[0] == other.partition(":")[0]
-    return name == other
+    return canonical(name) == canonical(other)
 
 
 def array_digest(array: np.ndarray) -> str:

@@ -164,7 +164,7 @@ class Task(ABC):
             raise ValueError(f"pictures: {got}, takes at most {c.epochs}")
 
     def check_binarize(self) -> None:
-        """Raise ValueError if the setting `binarize` has no effect on these data."""
+        """Raise ValueError unless the setting `binarize` suits these data and the likelihood."""
         raise ValueError(f"binarize: got True with data {self.data.name!r}, takes grey images")
 
     @abstractmethod

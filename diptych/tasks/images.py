@@ -20,6 +20,7 @@ from diptych.runs.config import RunConfig
 from diptych.tasks.base import Assessment, Options, Task, check_options
 from diptych.tasks.image_evaluation import ImageEvaluation, check_sampling
 from model_specs.common.key import Key
+from model_specs.vlae import MIXTURE
 from numpy_ref.nn import random
 
 KEPT_MIB = 256
@@ -60,10 +61,16 @@ class Images(Task):
 
     def check_binarize(self) -> None:
         x, got = self.data.train.x, f"got True with data {self.data.name!r}"
+        if self.data.image_shape[0] != 1:
+            super().check_binarize()
         if self.data.dynamic:
             raise ValueError(f"binarize: {got}, which are drawn at every step anyway, takes False")
         if not ((x > 0) & (x < 1)).any():
             raise ValueError(f"binarize: {got}, whose pixels are 0 or 1 already, takes False")
+        for name, value in self.config.model_config.items():
+            if value == MIXTURE:
+                got, takes = f"got True with {name} {value!r}", "takes False: it models 256 levels"
+                raise ValueError(f"binarize: {got}, {takes}, of which drawn pixels have two")
 
     def prepare(self, panel: Panel, batch: np.ndarray, key: Key, state: Any) -> np.ndarray:
         if self.binarises:

@@ -183,10 +183,11 @@ def settings(
 
     `fields` are set in the model's config, `options` in RunConfig; None stands for the default. A
     preset's field that the user's settings leave without effect is dropped.
-    Raises: ValueError for an unknown preset, or one of another model.
+    Raises: ValueError for an unknown preset, one of another model, or one for other data.
     """
     from diptych import pairs
     from diptych.data import MemoryTask
+    from diptych.pairs.pair import MisfitError
     from diptych.runs.config import RunConfig
     from model_specs.common.effects import effective
 
@@ -197,6 +198,12 @@ def settings(
     preset_fields = dict(chosen.fields)
     if isinstance(dataset, MemoryTask):  # its sequences have a length of their own
         preset_fields.pop("seq_len", None)
-    config = pair.for_data(dataset, effective(pair.config, preset_fields, fields))
+    try:
+        config = pair.for_data(dataset, effective(pair.config, preset_fields, fields))
+    except MisfitError as error:
+        if error.field in fields or error.field not in preset_fields:
+            raise
+        got = f"got {data!r} with {error.field} {error.takes}"
+        raise ValueError(f"data: {got}, preset {preset!r} takes {error.got}") from None
     run = effective(RunConfig, chosen.run, changes)
     return RunConfig(model=model, model_config=vars(config).copy(), data=data, **run)

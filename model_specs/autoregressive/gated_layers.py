@@ -57,11 +57,10 @@ def gated_reaches(width: int, rows: int, blocks: int) -> list[Reach]:
     """
     check_positive_int("decoder_blocks", blocks)
     layers = blocks + 1
-    if width == 0 and type(width) is int:
+    check_gated_width(width)
+    if width == 0:
         return [Reach(*[RASTER_REACH] * 4)] * layers
-    check_positive_int("window_width", width)
-    if type(rows) is not int or rows < 1:
-        raise ValueError(f"window_rows: got {rows!r} for the gated context, takes an int >= 1")
+    check_gated_rows(rows)
     side = (width - 1) // 2
     extra = int(width % 2 == 0 and side > 0)
     count = min(max(rows - 1, side, 1), layers - extra)
@@ -71,6 +70,21 @@ def gated_reaches(width: int, rows: int, blocks: int) -> list[Reach]:
         reaches[0] = Reach(reaches[0].up, 1, 0, 1)
     reaches += [Reach(0, 0, 0, 1)] * extra
     return reaches + [Reach(0, 0, 0, 0)] * (layers - len(reaches))
+
+
+def check_gated_width(width: object) -> None:
+    """Raise ValueError unless `width` is an int >= 0; 0 stands for the raster."""
+    if type(width) is not int or width < 0:
+        takes = "takes an int >= 1, or 0 for the raster"
+        raise ValueError(f"window_width: got {width!r} for the gated context, {takes}")
+    if width:
+        check_positive_int("window_width", width)
+
+
+def check_gated_rows(rows: object) -> None:
+    """Raise ValueError unless `rows` is an int >= 1."""
+    if type(rows) is not int or rows < 1:
+        raise ValueError(f"window_rows: got {rows!r} for the gated context, takes an int >= 1")
 
 
 def gated_receptive_field(reaches: Sequence[Reach]) -> Window:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_specs.autoregressive.gated_layers import gated_reaches
+from model_specs.autoregressive.gated_layers import (
+    check_gated_rows,
+    check_gated_width,
+    gated_reaches,
+)
 from model_specs.autoregressive.kinds import BERNOULLI, MIXTURE, WITH_WINDOW
 from model_specs.common.fields import check_positive_int
 from model_specs.common.levels import CHANNELS
@@ -51,10 +55,16 @@ def check_window(config: Any) -> None:
         raise ValueError(
             "context: got 'none' with latent 'none', takes a context that reads pixels"
         )
-    if not (context == "gated" and type(A) is int and A == 0):
+    if context == "gated":
+        check_gated_width(A)
+    else:
         check_positive_int("window_width", A)
-    if type(B) is not int or B < 0:
+    if context == "gated" and A:
+        check_gated_rows(B)
+    elif type(B) is not int or B < 0:
         raise ValueError(f"window_rows: got {B!r}, takes an int >= 0")
+    elif context == "local" and (A, B) == (1, 0):
+        raise ValueError("window_rows: got 0 with window_width 1, takes an int >= 1")
     H, W = config.height, config.width
     if context in WITH_WINDOW:  # a window of thousands of pixels takes minutes to build
         for name, value, limit in (("window_width", A, 2 * W), ("window_rows", B, H)):

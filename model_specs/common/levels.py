@@ -7,6 +7,7 @@ Source: Salimans, Karpathy, Chen & Kingma (2017), PixelCNN++, arXiv 1701.05517.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from model_specs.common.fields import check_positive_int
 
@@ -23,6 +24,20 @@ def check_channels(name: str, channels: int) -> None:
     """Raise ValueError unless `channels` is 1 or 3."""
     if channels not in CHANNELS:
         raise ValueError(f"{name}: got {channels}, the mixture takes 1 or 3")
+
+
+def image_channels(name: str, shape: Sequence[int], others: int = 0) -> int:
+    """C, the channels of an argument of the shape (N, others + C, ...).
+
+    Raises: ValueError that names the argument, unless C is 1 or 3.
+
+    >>> image_channels("u", (5, 4, 8, 8), others=1)
+    3
+    """
+    if len(shape) < 2 or shape[1] - others not in CHANNELS:
+        takes = " or ".join(f"(N, {others + channels}, ...)" for channels in CHANNELS)
+        raise ValueError(f"{name}: got shape {tuple(shape)}, takes {takes}")
+    return shape[1] - others
 
 
 def kinds(channels: int) -> int:

@@ -39,7 +39,9 @@ def check_no_grey(name: str, count: float, smallest: float) -> None:
     `smallest` is the smallest of them.
     """
     if count:
-        raise ValueError(f"{name}: got {int(count)} values as {exact(smallest)}, takes 0 and 1")
+        raise ValueError(
+            f"{name}: got {int(count)} values such as {exact(smallest)}, takes 0 and 1"
+        )
 
 
 def check_no_between(name: str, count: float, smallest: float) -> None:
@@ -49,8 +51,8 @@ def check_no_between(name: str, count: float, smallest: float) -> None:
     """
     if count:
         raise ValueError(
-            f"{name}: got {int(count)} values as {exact(smallest)}, takes the 256 levels 0, 1/255, "
-            "..., 1"
+            f"{name}: got {int(count)} values such as {exact(smallest)}, takes the 256 levels "
+            "0, 1/255, ..., 1"
         )
 
 

@@ -28,7 +28,13 @@ import math
 
 import numpy as np
 
-from model_specs.common.levels import LEVELS, LOG_SCALE_MIN, kinds, mixture_components
+from model_specs.common.levels import (
+    LEVELS,
+    LOG_SCALE_MIN,
+    image_channels,
+    kinds,
+    mixture_components,
+)
 from numpy_ref.nn.functional import logsumexp, sigmoid, softmax
 from numpy_ref.nn.module import Array, Vjp
 
@@ -163,7 +169,9 @@ def discretized_logistic_mixture_nll(params: Array, x: Array) -> tuple[Array, Vj
 
     The derivative of a log-sum-exp is a softmax: by l_i it is pi_i - r_i and by log P_ic it is
     -r_i, with the responsibility r_i = pi_i P_i(x) / p(x) of component i for the pixel.
+    x is rounded to the nearest level; the models check that it is one.
     Shapes: params (N, P, ...), x (N, C, ...) with values k / 255 -> (N).
+    Raises: ValueError for other channels than 1 and 3.
 
     >>> x = np.arange(256.0)[:, None] / 255
     >>> params = np.repeat([[0.3, -0.3, -0.5, 0.9, -3.0, -9.0]], 256, 0)
@@ -171,7 +179,7 @@ def discretized_logistic_mixture_nll(params: Array, x: Array) -> tuple[Array, Vj
     >>> round(float(np.exp(-nll).sum()), 12)
     1.0
     """
-    channels = x.shape[1]
+    channels = image_channels("x", x.shape)
     logits, means, log_scales, *coefficients = split_params(params, channels)
     pixels = np.empty_like(params[:, :channels])[:, :, None]
     pixels[:, :, 0] = x  # in the memory order of params: NumPy is slow where two orders meet
@@ -228,6 +236,7 @@ def discretized_logistic_mixture_sample(params: Array, u: Array) -> Array:
     of its cell. Levels with a probability below 2^-24 are drawn too often or never. Computed in
     float64.
     Shapes: params (N, P, ...), u (N, 1 + C, ...) -> (N, C, ...), with values k / 255.
+    Raises: ValueError for other channels than 1 and 3.
 
     >>> params = np.repeat([[0.0, 0.0, 2.0, -0.5, -7.0, -7.0]], 3, 0)
     >>> u = np.array([[0.2, 0.5], [0.7, 0.5], [0.7, 0.99]])
@@ -236,7 +245,7 @@ def discretized_logistic_mixture_sample(params: Array, u: Array) -> Array:
            [ 64.],
            [ 64.]])
     """
-    channels = u.shape[1] - 1
+    channels = image_channels("u", u.shape, others=1)
     logits, *parts = split_params(params.astype(np.float64), channels)
     u = u.astype(np.float64) + 2.0**-25
     cumulative = np.cumsum(np.exp(logits - logits.max(1, keepdims=True)), 1)

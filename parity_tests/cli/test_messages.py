@@ -45,7 +45,7 @@ def test_a_number_is_as_short_as_it_can_be(value, text):
 def test_nearly_binary_pixels_are_named():
     below = np.nextafter(np.float32(1), np.float32(0))
     x = np.array([[0, below]], np.float32)
-    line = r"x: got 1 values as 0\.9999999403953552, takes 0 and 1"
+    line = r"x: got 1 values such as 0\.9999999403953552, takes 0 and 1"
     with pytest.raises(ValueError, match=line):
         left_checks.check_binary("x", x, (2,), x.dtype)
     right = Right(MLPVAEConfig(), Key(0), dtype="float32")

@@ -7,8 +7,9 @@ import pytest
 from helpers.cifar_files import cifar_files
 
 from diptych.commands.train import prepare
-from diptych.data import check_root, colour_digits, load
+from diptych.data import canonical, check_root, cifar10, colour_digits, load
 from diptych.data.colour_digits import OFFSETS, load_factors
+from diptych.runs.data_identity import is_same_source
 
 SIZES = (16, 32)
 SPLITS = ("train", "valid", "test")
@@ -100,6 +101,8 @@ def test_a_size_is_part_of_the_name_of_the_data(tmp_path):
         ("colour_digits", 32, "colour_digits:32", 32),
         ("colour_digits:32", 32, "colour_digits:32", 32),
         ("colour_digits", None, "colour_digits", 16),
+        ("colour_digits", 16, "colour_digits", 16),
+        ("colour_digits:16", None, "colour_digits", 16),
     ):
         run, dataset = prepare("vlae", tmp_path / "run", data=data, size=size, **options)
         assert run.data == name and dataset.image_shape == (3, side, side)
@@ -111,9 +114,11 @@ def test_a_size_is_part_of_the_name_of_the_data(tmp_path):
     [
         ("digits", 16, "size: got 16 with data 'digits', takes none; colour_digits and cifar10"),
         ("colour_digits", 20, "size: got 20 with data 'colour_digits', takes 16 or 32"),
-        ("colour_digits:32", 16, "size: got 16 with data 'colour_digits:32', takes none"),
-        ("cifar10:8", None, "size: got 8 with data 'cifar10', takes 16 or 32"),
-        ("colour_digits:x", None, "size: got x with data 'colour_digits', takes 16 or 32"),
+        ("colour_digits:32", 16, "size: got 16 with data 'colour_digits:32', which names its size"),
+        ("cifar10:8", None, "name: got 'cifar10:8', takes cifar10:16 or cifar10:32"),
+        ("colour_digits:x", None, "name: got 'colour_digits:x', takes colour_digits:16 or"),
+        ("colour_digits:", None, "name: got 'colour_digits:', takes colour_digits:16 or"),
+        ("colour_digits:16:16", None, "name: got 'colour_digits:16:16', takes colour_digits:16"),
     ],
 )
 def test_an_impossible_size_is_one_clear_line(tmp_path, data, size, message):
@@ -137,7 +142,52 @@ def test_data_that_do_not_fit_the_model_are_one_clear_line(tmp_path, data, field
         prepare("vlae", tmp_path / "run", data=data, fields=fields, **options)
 
 
-def test_a_preset_of_colour_refuses_grey_images(tmp_path):
-    options = {"resume": False, "data_root": None, "fields": [], "options": {}}
-    with pytest.raises(ValueError, match=r"^channels: got 3, takes 1 for digits"):
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ([], "data: got 'digits' with channels 1, preset 'vlae-colour-digits' takes 3"),
+        (["channels=3"], "channels: got 3, takes 1 for digits"),
+    ],
+)
+def test_a_preset_of_colour_refuses_grey_images(tmp_path, fields, message):
+    """The error names what the user typed: the field, or the data and the preset."""
+    options = {"resume": False, "data_root": None, "fields": fields, "options": {}}
+    with pytest.raises(ValueError, match=f"^{message}$"):
         prepare("vlae", tmp_path / "r", data="digits", preset="vlae-colour-digits", **options)
+
+
+def test_a_size_replaces_the_size_of_the_presets_data(tmp_path):
+    for name, content in cifar_files().items():
+        (tmp_path / name).write_bytes(content)
+    options = {"resume": False, "data": None, "data_root": tmp_path, "fields": [], "options": {}}
+    for size, name in ((None, "cifar10:16"), (16, "cifar10:16"), (32, "cifar10")):
+        run, _ = prepare("vlae", tmp_path, preset="vlae-cifar10-small", size=size, **options)
+        assert run.data == name
+
+
+@pytest.mark.parametrize("size", [17, 24, 8, 0, -16, 64, 16.0, "16", True, None])
+@pytest.mark.parametrize("reader", [colour_digits.load, cifar10.load, load_factors])
+def test_a_reader_refuses_other_sizes(reader, size):
+    with pytest.raises(ValueError, match=rf"^size: got {size!r}, takes 16 or 32$"):
+        reader(size=size)
+
+
+@pytest.mark.parametrize(
+    ("name", "shortest"),
+    [
+        ("colour_digits:16", "colour_digits"),
+        ("colour_digits:32", "colour_digits:32"),
+        ("cifar10:32", "cifar10"),
+        ("cifar10:16", "cifar10:16"),
+        ("copy:100:10", "copy"),
+        ("copy:100", "copy"),
+        ("copy:50:10", "copy:50"),
+        ("copy:10:100", "copy:10:100"),
+        ("adding:100", "adding"),
+        ("adding:100:10", "adding:100:10"),
+        ("text:16", "text:16"),
+        ("digits", "digits"),
+    ],
+)
+def test_a_name_without_the_default_numbers_is_that_of_the_same_data(name, shortest):
+    assert canonical(name) == shortest and is_same_source(name, shortest)

@@ -15,9 +15,9 @@ def few_digits(train: int = 130, held_out: int = 40) -> Dataset:
     return _first_images("digits", train, held_out)
 
 
-def few_colour_digits(train: int = 130, held_out: int = 40) -> Dataset:
-    """Return the first images of each split of the coloured digits."""
-    return _first_images("colour_digits", train, held_out)
+def few_colour_digits(train: int = 130, held_out: int = 40, size: int = 16) -> Dataset:
+    """Return the first images of each split of the coloured digits of size x size pixels."""
+    return _first_images(f"colour_digits:{size}", train, held_out)
 
 
 def _first_images(name: str, train: int, held_out: int) -> Dataset:
@@ -27,7 +27,7 @@ def _first_images(name: str, train: int, held_out: int) -> Dataset:
         return Split(split.x[:count].copy(), split.y[:count].copy())
 
     splits = (first(whole.train, train), first(whole.valid, 20), first(whole.test, held_out))
-    return Dataset(name, *splits, whole.image_shape, "a few digits")
+    return Dataset(whole.name, *splits, whole.image_shape, "a few digits")
 
 
 def quick_setting(seeds: tuple[int, ...] = (0,)) -> Setting:

@@ -103,4 +103,29 @@ def test_infinite_results_raise_and_write_no_file(echo_experiment, tmp_path, mon
     monkeypatch.setitem(lab.EXPERIMENTS, "echo", lambda setting: broken)
     with pytest.raises(ValueError, match="JSON"):
         run_lab("echo", tmp_path / "out", Console(quiet=True))
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "takes"),
+    [
+        ("colour", "digits", "takes colour_digits"),
+        *(
+            (name, "colour_digits", "takes images of one channel")
+            for name in ("autoencoder", "beta", "bound", "estimators", "likelihoods", "lossy")
+        ),
+    ],
+)
+def test_data_that_an_experiment_refuses_leave_no_folder(run, tmp_path, name, data, takes):
+    out = tmp_path / "new" / "out"
+    status, _, message = run("lab", name, "--data", data, "--quick", "--out", out)
+    assert status == 1 and message == f"error: --data: got {data}, {takes}\n"
+    assert not out.parent.exists()
+
+
+def test_a_failure_leaves_a_folder_and_files_of_earlier_experiments(run, tmp_path):
+    (tmp_path / "echo.txt").write_text("42 nats")
+    for out in (tmp_path, tmp_path / "empty"):
+        out.mkdir(exist_ok=True)
+        assert run("lab", "colour", "--data", "digits", "--out", out)[0] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["echo.txt", "empty"]

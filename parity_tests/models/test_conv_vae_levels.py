@@ -89,7 +89,7 @@ def test_values_between_the_levels_and_other_channels_are_one_line_on_both_panel
     between, others = x.copy(), np.repeat(x, 3, 1)[:, : 4 - channels]
     between[0, 0, 3, 5:8] = 0.5, 0.1, 0.7
     cases = [
-        (between, "x: got 3 values as 0.1, takes the 256 levels 0, 1/255, ..., 1"),
+        (between, "x: got 3 values such as 0.1, takes the 256 levels 0, 1/255, ..., 1"),
         (others, rf"x: got shape .*, takes \(any, {channels}, 16, 16\)"),
         (2 * x, r"x: got values from .* to .*, takes \[0, 1\]"),
     ]

@@ -140,7 +140,7 @@ def _bad_images():
     yield "shape", np.concatenate((good, good), 1)
     yield "dtype", good.astype(np.float32)
     for what, value in (
-        ("1 values as 0.37, takes 0 and 1", 0.37),
+        ("1 values such as 0.37, takes 0 and 1", 0.37),
         ("values from 0 to 2", 2.0),
         ("values from -1", -1.0),
         ("NaN or inf", math.nan),
@@ -237,11 +237,14 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
         VLAEConfig(**{field: value})
 
 
+NO_ROWS = "window_rows: got 0 with window_width 1, takes an int >= 1"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"context": "none", "latent": "none"}, "context: got 'none' with latent 'none'"),
-        ({"context": "local", "window_width": 1, "window_rows": 0}, "window: got an empty one"),
+        ({"context": "local", "window_width": 1, "window_rows": 0}, NO_ROWS),
         ({"context": "raster", "height": 1, "width": 1}, "context: got raster for images of 1 x 1"),
         ({"context": "stacks", "height": 1, "width": 1}, "context: got stacks for images of 1 x 1"),
         (
@@ -252,12 +255,12 @@ def test_impossible_configs_name_field_value_and_what_is_allowed(field, value):
             {"context": "local", "window_width": 2, "window_rows": 0, "width": 1},
             "context: got local 2 x 0 for images of 28 x 1",
         ),
-        ({"context": "local", "window_rows": -1}, "rows: got -1"),
-        ({"context": "local", "window_rows": 1.0}, "rows: got 1.0"),
+        ({"context": "local", "window_rows": -1}, "window_rows: got -1, takes an int >= 0"),
+        ({"context": "local", "window_rows": 1.0}, "window_rows: got 1.0, takes an int >= 0"),
     ],
 )
 def test_a_model_that_sees_nothing_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}"):
         VLAEConfig(**fields)
 
 

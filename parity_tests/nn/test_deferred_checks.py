@@ -208,7 +208,7 @@ def test_verdicts_are_judged_again_with_the_numbers_of_another_step():
         panel.model.loss(panel.array(batch), noise)
     pending.raise_for(numbers["good"])
     count = int((batch > 0).sum())
-    with pytest.raises(ValueError, match=f"x: got {count} values as 0.25, takes 0 and 1"):
+    with pytest.raises(ValueError, match=f"x: got {count} values such as 0.25, takes 0 and 1"):
         pending.raise_for(numbers["grey"])
     pending.raise_for(numbers["good"])
 

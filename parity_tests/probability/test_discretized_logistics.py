@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import mpmath as mp
 import numpy as np
@@ -244,6 +245,22 @@ def test_sizes_and_bits():
 def test_impossible_sizes_are_one_line(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("module", [left, right], ids=PANELS)
+@pytest.mark.parametrize(
+    ("function", "argument", "shape"),
+    [("sample", "u", shape) for shape in ((2,), (2, 1), (2, 0, 3, 3), (2, 3), (2, 5))]
+    + [("nll", "x", shape) for shape in ((2,), (2, 0), (2, 2, 3, 3), (2, 4))],
+)
+def test_other_channels_are_one_line_that_names_the_argument(module, function, argument, shape):
+    """Of uniforms there is one more than of channels, for the component."""
+    make = np.zeros if module is left else lambda s: torch.zeros(s, dtype=torch.float64)
+    call = getattr(module, f"discretized_logistic_mixture_{function}")
+    takes = "(N, 2, ...) or (N, 4, ...)" if argument == "u" else "(N, 1, ...) or (N, 3, ...)"
+    message = re.escape(f"{argument}: got shape {shape}, takes {takes}")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        call(make((2, 6, *shape[2:])), make(shape))
 
 
 @pytest.mark.parametrize("panel", PANELS)

@@ -11,6 +11,8 @@ from matplotlib.image import imread
 from diptych import data
 from diptych.data.dataset import Dataset, Split
 from diptych.parity.measures.rows import normwise
+from diptych.runs.folder import RunFolder
+from diptych.runs.schema import signed
 from diptych.training.presets import PRESETS, settings
 from diptych.training.train import train
 from model_specs.vlae import VLAEConfig
@@ -80,6 +82,40 @@ def test_the_size_of_the_images_is_an_option(run, tmp_path):
         "train", "vlae", "--data", "digits", "--size", 16, "--out", tmp_path / "b"
     )
     assert status == 1 and error.startswith("error: --size: got 16 with data 'digits'")
+
+
+def test_a_resumed_run_keeps_its_size_however_it_is_named(run, tmp_path):
+    """colour_digits, colour_digits:16 and --size 16 are the same images."""
+    out = tmp_path / "run"
+    train_on = ("train", "vlae", "--batch-size", 700, "--out", out)
+    first = ["--preset", PRESET, "--epochs", 1, *SMALL]
+    assert run(*train_on, *first)[0] == 0
+    resume = ("train", "vlae", "--resume", "--out", out)
+    for options in (["--size", 16], ["--data", "colour_digits:16"], ["--data", "colour_digits"]):
+        status, message, _ = run(*resume, *options)
+        assert status == 0 and "finished already" in message
+    assert RunFolder(out).config().data == "colour_digits"
+    for options, got in (
+        (["--size", 32], "--size: got 32"),
+        (["--data", "colour_digits:32"], "--data: got 'colour_digits:32'"),
+        (["--data", "digits"], "--data: got 'digits'"),
+    ):
+        status, _, error = run(*resume, *options)
+        assert status == 1 and error.startswith(f"error: {got}, the run in")
+        assert error.endswith("is on 'colour_digits'\n")
+
+
+def test_a_run_whose_name_states_the_default_size_is_resumed(run, tmp_path):
+    """Earlier versions stored the name as it was typed."""
+    out = tmp_path / "run"
+    options = ["--preset", PRESET, "--epochs", 1, "--batch-size", 700, *SMALL]
+    assert run("train", "vlae", *options, "--out", out)[0] == 0
+    settings_of_run = json.loads((out / "run.json").read_text())
+    settings_of_run["config"]["data"] = "colour_digits:16"
+    (out / "run.json").write_text(json.dumps(signed(settings_of_run)))
+    for size in ([], ["--size", 16], ["--data", "colour_digits"]):
+        status, message, error = run("train", "vlae", "--resume", *size, "--out", out)
+        assert status == 0 and "finished already" in message, error
 
 
 def test_the_presets_of_colour_have_the_papers_sizes():

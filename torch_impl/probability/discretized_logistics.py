@@ -30,7 +30,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model_specs.common.levels import LEVELS, LOG_SCALE_MIN, kinds, mixture_components
+from model_specs.common.levels import (
+    LEVELS,
+    LOG_SCALE_MIN,
+    image_channels,
+    kinds,
+    mixture_components,
+)
 from torch_impl.nn.functional import logsumexp, softmax
 
 LOG_WIDTH = math.log(2 / (LEVELS - 1))
@@ -101,9 +107,12 @@ def discretized_logistic_mixture_nll(params: Tensor, x: Tensor) -> Tensor:
 
         -log p = sum over pixels of log sum_i e^l_i - log sum_i e^(l_i + sum_c log P_ic)
 
+    x is rounded to the nearest level; the models check that it is one.
     Shapes: params (N, P, ...), x (N, C, ...) with values k / 255 -> (N).
+    Raises: ValueError for other channels than 1 and 3.
     """
-    logits, means, log_scales, *coefficients = split_params(params, x.shape[1])
+    channels = image_channels("x", x.shape)
+    logits, means, log_scales, *coefficients = split_params(params, channels)
     pixels = x[:, :, None]
     mu = conditional_means(means, _values(pixels), *coefficients)
     log_probs = discretized_logistic(mu, log_scales, pixels)
@@ -142,8 +151,9 @@ def discretized_logistic_mixture_sample(params: Tensor, u: Tensor) -> Tensor:
     of its cell. Levels with a probability below 2^-24 are drawn too often or never. Computed in
     float64.
     Shapes: params (N, P, ...), u (N, 1 + C, ...) -> (N, C, ...), with values k / 255.
+    Raises: ValueError for other channels than 1 and 3.
     """
-    channels = u.shape[1] - 1
+    channels = image_channels("u", u.shape, others=1)
     logits, *parts = split_params(params.double(), channels)
     u = u.double() + 2.0**-25
     cumulative = torch.cumsum(torch.exp(logits - logits.amax(1, keepdim=True)), 1)

@@ -106,9 +106,9 @@ for _name in LIKELIHOODS:
     _logits = normal(N, L, _config.outputs * D)
     add(f"nll of {_name}", _sides, _logits, RNG.random((N, D)), method="nll")
 _config = decoder_config("none", height=3, width=4, components=2)
-_sides = (pixels.MixturePixels(_config) for pixels in (pixel_likelihoods, right_likelihoods))
+_functions = (p.MixturePixels(_config).nll for p in (pixel_likelihoods, right_likelihoods))
 _levels = RNG.integers(0, 256, (N, *_config.example_shape)) / 255
-add("nll of a mixture", tuple(_sides), normal(N, _config.outputs, 3, 4), _levels, method="nll")
+CASES["nll of a mixture"] = Case(*_functions, (normal(N, _config.outputs, 3, 4), _levels))
 for _name in left_vae.POSTERIORS:
     _posteriors = pair(left_vae.POSTERIORS[_name](H, Z), right_vae.POSTERIORS[_name](H, Z))
     add(f"{_name} posterior", _posteriors, normal(N, H))
