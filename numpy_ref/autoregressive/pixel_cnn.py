@@ -135,7 +135,7 @@ def luma(x: Array) -> tuple[Array, Vjp]:
 
 def read_context(x: Array, context_channels: str) -> tuple[Array, Vjp]:
     """The channels of the image that a decoder reads: the luma for "grey", otherwise x."""
-    return luma(x) if context_channels == "grey" else (x, lambda dy: dy)
+    return luma(x) if context_channels == "grey" and x.shape[1] == 3 else (x, lambda dy: dy)
 
 
 class FactorisedDecoder(Module):

@@ -38,7 +38,7 @@ def mlp_vae(few_digits, backend, seed):
 
 
 def conv_vae(_, backend, seed):
-    images = small_image_runs.dataset()
+    images = small_image_runs.dataset((1, 16, 16))
     options = {"epochs": EPOCHS, "backend": backend, "binarize": True, "seed": seed}
     return small_image_runs.config_for(images, **options), images
 

@@ -126,7 +126,7 @@ def luma(x: Tensor) -> Tensor:
 
 def read_context(x: Tensor, context_channels: str) -> Tensor:
     """The channels of the image that a decoder reads: the luma for "grey", otherwise x."""
-    return luma(x) if context_channels == "grey" else x
+    return luma(x) if context_channels == "grey" and x.shape[1] == 3 else x
 
 
 class FactorisedDecoder(nn.Module):
