@@ -73,7 +73,8 @@ class ShiftedConv2d(WNConv2d):
 
     with the padding (p, q), and y has the size of x. So the kernel's last row is row i if
     p = kH - 1, and row i - 1 if p = kH; its last column is column j if q = kW - 1, and j - 1 if
-    q = kW. Only rows above pixel i are read to its right. Every weight is used: no mask is needed.
+    q = kW. Only the vertical stack has a smaller q and reads columns to the right: its features in
+    row i depend on the rows of the image above i alone. Every weight is used: no mask is needed.
     Shapes: x (N, I, H, W), weight (O, I, kH, kW) -> y (N, O, H, W).
     Source: Salimans et al. (2017), who shift the image instead.
     """
