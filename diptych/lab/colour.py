@@ -16,7 +16,7 @@ remains in z is measured without a claim, and so is the ELBO: after these few st
 its optimum, for which the entropy of colour and texture is a lower bound, as the strokes cost nats
 as well.
 
-Training has soft free bits as in the paper, but of one nat, in case that a posterior collapses
+Training has soft free bits as in the paper, but of one nat, in case the posterior collapses
 before the decoder is precise enough for the colour to pay. A larger lambda would keep the KL of
 every window at lambda.
 

@@ -136,7 +136,7 @@ PRESETS["vlae-cifar10"] = Preset(
     "cifar10",
 )
 # The same model for images of 16 x 16, for a CPU: every size is ours, and so are 38 free nats, the
-# learning rate and its schedule, which after three epochs were better than 0.002.
+# schedule, and the learning rate, which after three epochs was better than 0.002.
 PRESETS["vlae-cifar10-small"] = Preset(
     "vlae",
     CHEN + " on CIFAR-10, in sizes of ours",
