@@ -31,7 +31,7 @@ def draw(results: Mapping[str, Any], pictures: Mapping[str, np.ndarray]) -> Figu
     (nats, from_z), (from_x, digit) = above.subplots(2, 2)
     _draw_lines(nats, results, lambda entry: entry["test_kl"])
     _set_axis(nats, results, "KL in nats, held-out images", "KL(q(z|x) ‖ p(z)), nats")
-    nats.legend(loc="upper right", title="context", title_fontsize=9, **LEGEND)
+    nats.legend(loc="center right", title="context", title_fontsize=9, **LEGEND)
     for axis, source, name in ((from_z, "z", "z ~ q(z|x)"), (from_x, "x'", "x′ ~ p(x′|z)")):
         _draw_lines(axis, results, lambda entry, source=source: entry[source]["colour"])
         _set_axis(axis, results, f"colour read from {name}", "R² of a ridge regression")
@@ -40,7 +40,7 @@ def draw(results: Mapping[str, Any], pictures: Mapping[str, np.ndarray]) -> Figu
     _set_axis(digit, results, "digit read from z ~ q(z|x)", "accuracy, %")
     label = f"x itself: {100 * results['x']['digit']:.0f} %"
     digit.axhline(100 * results["x"]["digit"], color=INK, lw=1.2, ls=":", label=label)
-    digit.legend(loc="lower left", **LEGEND)
+    digit.legend(loc="upper right", **LEGEND)
     for axis, (name, images) in zip(
         below.subplots(len(pictures), 1, squeeze=False)[:, 0], pictures.items(), strict=True
     ):
