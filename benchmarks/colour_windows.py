@@ -122,7 +122,7 @@ def draw(pictures: dict[str, np.ndarray]) -> Figure:
     axes = figure.subplots(len(pictures), 1, squeeze=False)[:, 0]
     for axis, (name, images) in zip(axes, pictures.items(), strict=True):
         show_mosaic(axis, images.transpose(0, 2, 3, 1), len(images))
-        side = axis.text(-0.01, 0.5, name, ha="right", va="center", fontsize=9)
+        side = axis.text(-0.01, 0.5, name, ha="right", va="center", fontsize=8)
         side.set(transform=axis.transAxes, color=figures.INK)
     return figure
 
