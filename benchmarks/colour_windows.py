@@ -3,7 +3,7 @@
     DIPTYCH_DATA=... python benchmarks/colour_windows.py
 
 trains each model on the CIFAR-10 images at hand, reduced to 16 x 16, by the preset
-vlae-cifar10-small (2 hours in all on two cores), and writes the recorded result to
+vlae-cifar10-small (90 minutes in all on two cores), and writes the recorded result to
 benchmarks/results and the figure to docs. An interrupted run resumes; `--only NAME` trains one
 model and stops.
 """
