@@ -49,7 +49,7 @@ def gate(x: Tensor) -> Tensor:
 class ShiftedConv2d(WNConv2d):
     """A weight-normalised convolution that reads nothing below a pixel.
 
-        y[n, o, i, j] = b[o] + sum over c, a, m  w[o, c, a, m]  x[n, c, i + a - p, j + m - q]
+        y[n, o, i, j] = b[o] + sum_cam  w[o, c, a, m]  x[n, c, i + a - p, j + m - q]
 
     with the padding (p, q), and y has the size of x. So the kernel's last row is row i if
     p = kH - 1, and row i - 1 if p = kH; its last column is column j if q = kW - 1, and j - 1 if
