@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from diptych.lab.models import format_mean
 from diptych.runs import results, tables
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,18 @@ def test_the_best_epoch_in_a_table_is_that_of_validation():
     metrics |= {"model": {"num_layers": 2, "hidden_dim": 5}, "run": {"epochs": 3}}
     page = tables.results_page([{"metrics": metrics, "command": "diptych", "data": "toy"}])
     assert "| `per_step`, rate 0.3 | **60.0** (epoch 2) | 40.0 / 70.0 | 2.0 min |" in page
+
+
+def test_the_table_of_colour_and_texture_is_that_of_the_record():
+    """docs/laboratory.md shows a part of the table that `diptych lab colour` prints."""
+    text = (ROOT / "docs" / "laboratory.md").read_text().replace("−", "-")
+    models = results.read(FOLDER / "lab_colour.json")["metrics"]["results"]["models"]
+    for name, entry in models.items():
+        in_colour = "" if name == "none" or "grey" in name else ", in colour"
+        cells = [f"{name}{in_colour}", format_mean(entry["test_kl"], 1)]
+        cells += [format_mean(entry[source]["colour"]) for source in ("z", "x'")]
+        cells.append(format_mean(entry["z"]["texture"]))
+        assert f"| {' | '.join(cells)} |" in text
 
 
 @pytest.mark.parametrize("text", ["", "<!-- results -->"])
