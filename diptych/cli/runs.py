@@ -44,6 +44,14 @@ def evaluate(
     ] = None,
     data_root: DataRoot = None,
     device: RunDevice = None,
+    per_image: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the NLL, the ELBO and the effective sample size of each image to this "
+            "file.",
+            metavar="FILE.csv",
+        ),
+    ] = None,
     record: Record = None,
 ) -> None:
     """Evaluate a trained run on held-out data.
@@ -55,11 +63,14 @@ def evaluate(
     checks.check_data(data)
     checks.check_device(device)
     checks.check_record(record, *runs)
+    checks.check_file("per_image", per_image, ".csv")
     checks.check_runs(*runs)
     from diptych.commands.evaluate import evaluate_runs
     from diptych.tasks import Options
 
-    options = Options(terminal.console, split, samples, examples, memory_mb, resume=resume)
+    options = Options(
+        terminal.console, split, samples, examples, memory_mb, resume=resume, per_image=per_image
+    )
     evaluate_runs(
         runs, options, last=last, data=data, data_root=data_root, device=device, record=record
     )

@@ -52,6 +52,14 @@ def train(
             "no",
         ),
     ] = None,
+    fit: Annotated[
+        str | None,
+        option(
+            "Images that the weights are fitted to: train, or train+valid for a final fit, which "
+            "is not validated.",
+            "train",
+        ),
+    ] = None,
     epochs: Annotated[int | None, option("Passes over the training set.", "10")] = None,
     batch_size: Annotated[int | None, option("Examples in each step.", "128")] = None,
     lr: Annotated[float | None, option("Learning rate.", "0.001")] = None,
@@ -164,6 +172,7 @@ def train(
     options: dict[str, Any] = {
         "backend": backend,
         "binarize": binarize,
+        "fit": fit,
         "epochs": epochs,
         "batch_size": batch_size,
         "lr": lr,

@@ -54,8 +54,10 @@ def compare_runs(
         ),
         "all_logged_steps": _relative_difference(*steps),
         "train_epochs": _relative_difference(*([line["train"] for line in log] for log in epochs)),
-        "valid_epochs": _relative_difference(*([line["valid"] for line in log] for log in epochs)),
     }
+    if configs[0].validates:
+        valid = ([line["valid"] for line in log] for log in epochs)
+        differences["valid_epochs"] = _relative_difference(*valid)
     metrics: dict[str, Any] = {f"relative_difference_{k}": v for k, v in differences.items()}
     metrics |= {f"train_seconds_{c.backend}": s for c, s in zip(configs, seconds, strict=True)}
     metrics |= {"epochs": len(epochs[0]), "dtype": configs[0].dtype}

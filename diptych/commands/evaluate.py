@@ -9,6 +9,7 @@ from typing import Any
 
 from diptych.commands.open import check_same_data, have_same_data, load_data, open_run
 from diptych.display import Table
+from diptych.evaluation.paired import write_columns
 from diptych.files import write_json
 from diptych.runs import results
 from diptych.runs.environment import command_line, device_name
@@ -29,7 +30,7 @@ def evaluate_runs(
     """Evaluate a run, or several runs of text together; print and return the metrics.
 
     They are also written to evaluation.json of the first run, and to `record` as a result for the
-    documentation (see diptych.runs.results).
+    documentation (see diptych.runs.results); the numbers of each image to `options.per_image`.
     `data` names the place of a text that has moved, as "text:/new/place.txt".
     Raises: ValueError if the runs were trained on different data, or if their data have changed.
     """
@@ -47,13 +48,16 @@ def evaluate_runs(
     task = make_task(config, dataset)
     if options.resume and not task.resumable:
         raise ValueError(f"resume: got a run on {config.data}, takes one on images")
-    history = folder.history().epochs  # read first: damage is told before hours of work
+    # read first: damage is told before hours of work
+    histories = [f.history().epochs for _, f, _ in opened]
+    history, times = histories[0], [lines[-1]["seconds"] if lines else 0 for lines in histories]
+    commands = [f.settings().get("command", "") for _, f, _ in opened]
     start = time.perf_counter()
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
     seconds = result.earlier_seconds + time.perf_counter() - start
     metrics = result.metrics | {
-        "train_seconds": history[-1]["seconds"] if history else None,
+        "train_seconds": sum(times) if all(times) else None,
         "epochs": len(history),
         "evaluation_seconds": seconds,
     }
@@ -67,9 +71,11 @@ def evaluate_runs(
             data=task.summary(),
             device=device_name(config.device),
             time_s=metrics["train_seconds"] or seconds,
-            metrics=metrics | {"history": [line["valid"] for line in history]},
-            settings=asdict(folder.config()) | {"command": folder.settings().get("command", "")},
+            metrics=metrics | {"history": [line["valid"] for line in history if line["valid"]]},
+            settings=asdict(folder.config()) | {"command": "\n".join(commands)},
         )
+    if options.per_image is not None:
+        write_columns(options.per_image, result.columns)
     if result.partial is not None:
         result.partial.unlink(missing_ok=True)
     table = Table(title=f"{', '.join(map(str, paths))}: {result.title}")

@@ -71,6 +71,14 @@ class Sums:
         """Return log K - log sum_k w_k of the examples whose K samples are all in.   (N' <= N,)"""
         return math.log(samples) - self.log_sum[: self.done // samples]
 
+    def columns(self, samples: int) -> dict[str, np.ndarray]:
+        """Return `nll`, `elbo` and `effective_samples` of each example, the first two in nats."""
+        return {
+            "nll": self.nll(samples),
+            "elbo": self.log_w / samples,
+            "effective_samples": self.effective_samples(),
+        }
+
     def effective_samples(self) -> np.ndarray:
         """Return the effective sample sizes ESS = (sum_k w_k)^2 / sum_k w_k^2.
 

@@ -15,6 +15,7 @@ from model_specs.common.effects import check_effects, conditional
 from model_specs.common.fields import check_choice, check_positive_int, check_rate, check_real
 
 SCHEDULES = ("constant", "cosine", "step", "exponential", "constant-then-decay")
+FITS = ("train", "train+valid")
 FIXED_SCHEDULES = ("constant", "constant-then-decay")
 """Schedules whose learning rates do not depend on the number of epochs."""
 
@@ -30,6 +31,10 @@ class RunConfig:
     binarize: bool = False
     """True to draw each pixel as 0 or 1 at every step, with its grey value as the probability of
     1."""
+    fit: str = "train"
+    """The images that the weights are fitted to: those of the training set (train), or those of the
+    training and the validation set together (train+valid), a final fit with settings that
+    validation has chosen before. A final fit is not validated, and no epoch is kept as the best."""
     dtype: str = "float32"
     device: str = conditional("cpu", backend=("torch",))
     epochs: int = 10
@@ -61,7 +66,7 @@ class RunConfig:
     """The number of steps between checkpoints; there is one more at the end of each epoch."""
     log_every: int = 50
     """The number of steps between lines of metrics; each of the first 100 steps has one."""
-    patience: int | None = None
+    patience: int | None = conditional(None, fit=("train",))
     """The run stops after this number of epochs without a better validation loss."""
     pictures: int | None = None
     """The number of epochs between pictures of samples and reconstructions, in RUN/pictures."""
@@ -75,6 +80,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         pairs.get(self.model)
         check_choice("backend", self.backend, BACKENDS)
+        check_choice("fit", self.fit, FITS)
         check_choice("dtype", self.dtype, DTYPES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
@@ -92,6 +98,11 @@ class RunConfig:
                 check_positive_int(name, getattr(self, name))
         check_choice("amp", self.amp, AMP)
         check_effects(self)
+
+    @property
+    def validates(self) -> bool:
+        """True if each epoch ends with a validation."""
+        return self.fit == "train"
 
     @property
     def engine(self) -> Engine:

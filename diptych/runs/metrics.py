@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from diptych.files import parse_json, read_bytes, sync, write_atomically
 
 NUMBERS = ("train", "valid")
-"""The fields of an epoch's line with a number for each term."""
+"""The fields of an epoch's line with a number for each term; in a final fit "valid" is empty."""
 
 
 class Extent(NamedTuple):
@@ -137,7 +137,7 @@ def _checked(record: Any, source: str) -> dict[str, Any]:
         _check_number(record.get("seconds"), f"{source}: seconds")
         for name in NUMBERS:
             terms = record.get(name)
-            if not isinstance(terms, dict) or not terms:
+            if not isinstance(terms, dict) or not (terms or name == "valid"):
                 raise ValueError(f"{source}: {name}: got {terms!r}, takes a number for each term")
             for term, value in terms.items():
                 if term != "perplexity" or value != math.inf:  # exp of an nll above 700

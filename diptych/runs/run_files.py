@@ -121,7 +121,11 @@ class RunFiles:
         Raises: ValueError that names the file if lines are damaged, lost or changed.
         """
         self.check_metrics()
-        return history(self.metrics_file)
+        result, validates = history(self.metrics_file), self.config().validates
+        if any(bool(line["valid"]) != validates for line in result.epochs):
+            takes = "validates each epoch" if validates else "validates no epoch"
+            raise ValueError(f"{self.metrics_file}: damaged: valid: its run {takes}")
+        return result
 
     def check_metrics(self) -> None:
         """Raise ValueError if lines of metrics before the last checkpoint are lost or changed."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -52,6 +53,8 @@ class Options:
     """The picture file."""
     resume: bool = False
     """True to continue an interrupted evaluation."""
+    per_image: Path | None = None
+    """The CSV file for the numbers of each image."""
     folder: Path | None = None
     """The folder of the run, in which an unfinished evaluation keeps its partial result."""
 
@@ -73,7 +76,12 @@ def check_options(options: Options, names: tuple[str, ...], run: str) -> None:
         )
 
 
-READERS = {"memory_mb": "images", "samples": "images or text", "resume": "images"}
+READERS = {
+    "memory_mb": "images",
+    "per_image": "images",
+    "samples": "images or text",
+    "resume": "images",
+}
 READERS |= {"mean": "images", "reconstruct": "images", "prompt": "text", "temperature": "text"}
 """The kind of data of the runs on which an option has an effect, if not on all."""
 
@@ -90,6 +98,8 @@ class Assessment:
     """The file of partial results, which is removed when the result is written."""
     earlier_seconds: float = 0.0
     """The seconds that earlier processes spent on this evaluation."""
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Numbers of each image by name, each of shape (N,)."""
     notes: tuple[str, ...] = ()
     """Sentences below the table: footnotes of its marks, and warnings."""
 
@@ -113,6 +123,8 @@ class Task(ABC):
     """True if several ranks may each take a part of a batch."""
     pictured = False
     """True if pictures can be drawn during training."""
+    fits_validation = False
+    """True if the weights may be fitted to the validation set as well."""
     resumable = False
     """True if an interrupted evaluation can be resumed."""
     evaluation_options: tuple[str, ...]
@@ -154,6 +166,9 @@ class Task(ABC):
         c = self.config
         if c.binarize:
             self.check_binarize()
+        if not c.validates and not self.fits_validation:
+            takes = "takes 'train': a final fit is for images"
+            raise ValueError(f"fit: got {c.fit!r} with data {self.data.name!r}, {takes}")
         if c.sync_batchnorm and ranks.size == 1:
             raise ValueError("sync_batchnorm: got True with 1 process, takes several of torchrun")
         if c.patience is not None and c.patience > c.epochs - 2:  # the first epoch is the best

@@ -50,7 +50,9 @@ class ImageEvaluation:
         for name, value in (("samples", options.samples), ("examples", options.examples)):
             if value is not None:
                 check_positive_int(name, value)
-        for name, value in (("samples", options.samples), ("resume", options.resume or None)):
+        needs_likelihood = {"samples": options.samples, "per_image": options.per_image}
+        needs_likelihood["resume"] = options.resume or None
+        for name, value in needs_likelihood.items():
             if value is not None and not self.traits.likelihood:
                 raise ValueError(f"{name}: got {value}, but this model's loss is no log-likelihood")
         rows = rows_within(options.memory_mb, self.panel.model)
@@ -68,11 +70,13 @@ class ImageEvaluation:
         metrics: dict[str, Any] = {f"{split}_examples": len(x)}
         lines, title, notes = [], f"{split}, {len(x)} examples", []
         partial, unit = None, "nats/example" if likelihood else ""
+        columns: dict[str, np.ndarray] = {}
         if likelihood:
             samples = 512 if options.samples is None else options.samples
             partial = self._partial_file(x, key, samples, options)
             with contextlib.nullcontext() if partial is None else partial.locked():
-                result = self._weighted(x, key, samples, options, partial)
+                result, sums = self._weighted(x, key, samples, options, partial)
+            columns = sums.columns(samples)
             metrics |= {f"{split}_{name}": v for name, v in asdict(result).items()}
             lines += _weighted_lines(result)
             notes += [one_draw_note(asdict(result)), self.warning(result.nll, split)]
@@ -95,9 +99,9 @@ class ImageEvaluation:
             lines.append(("black margin", share, "not in NLL, ELBO, recon"))
         remarks = tuple(note for note in notes if note)
         if partial is None:
-            return Assessment(title, metrics, lines, notes=remarks)
+            return Assessment(title, metrics, lines, columns=columns, notes=remarks)
         earlier = partial.earlier_seconds
-        return Assessment(title, metrics, lines, partial.path, earlier, notes=remarks)
+        return Assessment(title, metrics, lines, partial.path, earlier, columns, remarks)
 
     def warning(self, neg_elbo: float, split: str) -> str | None:
         """Warn if a loss in nats per image is above that of the uniform distribution; else None."""
@@ -143,7 +147,7 @@ class ImageEvaluation:
         samples: int,
         options: Options,
         partial: PartialFile | None,
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Sums]:
         """Raises: KeyboardInterrupt at Ctrl-C, after the partial result was saved."""
         sums = Sums.empty(len(x)) if partial is None else partial.begin(options.resume)
         if options.resume and not sums.done:
@@ -174,9 +178,10 @@ class ImageEvaluation:
                         options.console.print(message, markup=False, soft_wrap=True)
                     raise KeyboardInterrupt
 
-            return importance_weighted(
+            result = importance_weighted(
                 self.panel, x, key, samples, options.memory_mb, sums=sums, after=after
             )
+            return result, sums
 
     def _rmse(self, x: np.ndarray, batch_size: int, console: Console) -> float:
         with progress_bar(console) as progress:

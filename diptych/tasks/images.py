@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,16 @@ class Images(Task):
     """
 
     unit = "images"
-    divisible = pictured = resumable = True
-    evaluation_options = ("split", "samples", "examples", "memory_mb", "resume")
+    divisible = pictured = resumable = fits_validation = True
+    evaluation_options = ("split", "samples", "examples", "memory_mb", "resume", "per_image")
     data: Dataset
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
         super().__init__(config, data)
-        full, rest = divmod(len(data.train), config.batch_size)
+        self.training_rows = data.train.x
+        if not config.validates:
+            self.training_rows = np.concatenate([data.train.x, data.valid.x])
+        full, rest = divmod(len(self.training_rows), config.batch_size)
         self.steps_per_epoch = max(1, full + (rest > 1))
         self._order: tuple[int, np.ndarray] | None = None
         self._validation: tuple[Panel, list[Part]] | None = None
@@ -49,10 +53,10 @@ class Images(Task):
     def batch(self, panel: Panel, epoch: int, index: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
             key = self.key.fold_in("order").fold_in(epoch)
-            self._order = epoch, panel.permutation(key, len(self.data.train))
+            self._order = epoch, panel.permutation(key, len(self.training_rows))
         size = self.config.batch_size
         stop = None if index == self.steps_per_epoch - 1 else (index + 1) * size
-        return self.data.train.x[self._order[1][index * size : stop]]
+        return self.training_rows[self._order[1][index * size : stop]]
 
     @property
     def binarises(self) -> bool:
@@ -125,10 +129,13 @@ class Images(Task):
         evaluation = self._evaluation(panel)
         batch_size = evaluation.check(options)
         x = self.held_out(options.split)
+        numbers = np.arange(len(x))
         if options.examples is not None:
-            x = x[random.permutation(Key(0).fold_in("subset"), len(x))[: options.examples]]
+            numbers = random.permutation(Key(0).fold_in("subset"), len(x))[: options.examples]
+            x = x[numbers]
         x, key = self.examples(panel, x), self.key.fold_in("evaluation")
-        return evaluation.assess(x, key, options, batch_size)
+        result = evaluation.assess(x, key, options, batch_size)
+        return replace(result, columns={"image": numbers, **result.columns})
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Write examples from the prior, or test images over their reconstructions, as a PNG.

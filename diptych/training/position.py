@@ -58,10 +58,11 @@ class Position:
         examples = index * config.batch_size
         _check("examples", self.examples, self.examples == examples, f"{examples}")
         _check("units", self.units, self.units >= self.step, f"{self.step} or more")
-        best = 0 <= self.best_epoch < epochs or (self.best_epoch == -1 and epochs == 0)
-        _check("best_epoch", self.best_epoch, best, f"0 to {epochs - 1}" if epochs else "-1")
-        finite = math.isfinite(self.best_loss) if epochs else self.best_loss == math.inf
-        _check("best_loss", self.best_loss, finite, "a finite number" if epochs else "inf")
+        scored = epochs if config.validates else 0
+        best = 0 <= self.best_epoch < scored or (self.best_epoch == -1 and scored == 0)
+        _check("best_epoch", self.best_epoch, best, f"0 to {scored - 1}" if scored else "-1")
+        finite = math.isfinite(self.best_loss) if scored else self.best_loss == math.inf
+        _check("best_loss", self.best_loss, finite, "a finite number" if scored else "inf")
         seconds = _is_number(self.seconds) and self.seconds >= 0
         _check("seconds", self.seconds, seconds, "a number from 0")
         sums = isinstance(self.sums, dict) and bool(self.sums) == bool(index)

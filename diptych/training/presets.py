@@ -76,18 +76,49 @@ PRESETS = {
     "zaremba-large": _zaremba(1500, 0.65, 35, 0.04, 14, 1.15, 10.0, 55),
 }
 
-_GAL = _zaremba(1500, 0.5, 35, 0.04, 10, 1.15, 10.0, 55)
-PRESETS["gal-large"] = Preset(
-    "lstm",
-    # The paper takes Zaremba's large model with 0.5 on inputs and outputs, 0.3 on h_{t-1} and on
-    # words; the code of its table has max_epoch 10, weight decay 1e-7. Where we differ: there each
-    # of the four gates has masks of its own, here they share one; there p <- p - decay * p, here
-    # torch's p <- p - lr * decay * p.
-    "Gal & Ghahramani (2016), arXiv 1512.05287, section 5 and the authors' code of its table",
-    _GAL.fields | {"scheme": "variational_recurrent", "recurrent_rate": 0.3, "word_rate": 0.3},
-    _GAL.run | {"weight_decay": 1e-7},
-    _GAL.data,
+GAL = "Gal & Ghahramani (2016), arXiv 1512.05287, section 5 and the authors' code of its table"
+
+
+def _gal(zaremba: Preset, source: str = GAL) -> Preset:
+    """Zaremba's model with variational dropout in place of dropout per step.
+
+    The paper's large model has 0.5 on inputs and outputs, 0.3 on h_{t-1} and on words, and its code
+    weight decay 1e-7. Where we differ: there each of the four gates has masks of its own, here they
+    share one; there p <- p - decay * p, here torch's p <- p - lr * decay * p.
+    """
+    masks = {"scheme": "variational_recurrent", "recurrent_rate": 0.3, "word_rate": 0.3}
+    run = zaremba.run | {"weight_decay": 1e-7}
+    return Preset("lstm", source, zaremba.fields | masks, run, zaremba.data)
+
+
+PRESETS["gal-medium"] = _gal(
+    PRESETS["zaremba-medium"],
+    GAL + "; the rates of dropout of its large model, with Zaremba's medium model and schedule",
 )
+# their code has max_epoch 10 where Zaremba's has 14
+PRESETS["gal-large"] = _gal(_zaremba(1500, 0.5, 35, 0.04, 10, 1.15, 10.0, 55))
+
+
+KINGMA = "Kingma & Welling (2013), arXiv 1312.6114"
+# Tanh, the closed-form KL (estimator B), L = 1, batches of 100 and weights from N(0, 0.1^2) are
+# theirs. Ours: the width, the number of latents, Adam for their Adagrad, 200 epochs of cosine.
+PRESETS["kingma-welling-mnist"] = Preset(
+    "mlp_vae",
+    KINGMA + ", section 5 and appendix C.1; sizes and optimiser are ours",
+    {"activation": "tanh", "estimator": "analytic", "samples": 1, "init": "normal"},
+    {"batch_size": 100, "lr": 2e-3, "schedule": "cosine", "epochs": 200},
+    "static_mnist",
+)
+for _latents in (2, 10):
+    # the form of much teaching code: sigma without a constraint, log(p + 1e-8) for the pixels
+    PRESETS[f"mnist-sigma-{_latents}"] = Preset(
+        "mlp_vae",
+        KINGMA + ", in the form that much teaching code has",
+        {"hidden_dim": 256, "latent_dim": _latents, "posterior": "sigma"}
+        | {"likelihood": "bernoulli_clamped"},
+        {"epochs": 50},
+        "static_mnist",
+    )
 
 
 CHEN = "Chen et al. (2016), arXiv 1611.02731"
@@ -101,6 +132,7 @@ VLAE_ABLATIONS: dict[str, dict[str, Any]] = {
     "-iaf": {"latent": "iaf_posterior"},
     "-factorised": {"context": "none", "latent": "gaussian"},
     "-factorised-af": {"context": "none"},
+    "-factorised-iaf": {"context": "none", "latent": "iaf_posterior"},
     "-unconditional": {"latent": "none"},
 }
 """The fields of each ablation, by the suffix of its preset's name."""

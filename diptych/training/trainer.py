@@ -162,17 +162,15 @@ class Trainer:
             self.folder.log({"kind": "step", "step": position.step, "epoch": epoch, **terms})
 
     def end_epoch(self, epoch: int) -> None:
-        """Validate, log, keep the best weights, save."""
+        """Validate, log, keep the best weights, save; a final fit has no validation."""
         position = self.position
         arrays = self.arrays()  # checked here: validation would fail without the weight's name
-        valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
+        valid = self._validate() if self.config.validates else {}
         lr, means = self.config.lr_at(epoch), position.means()
         record = {"kind": "epoch", "step": position.step, "epoch": epoch, "lr": lr}
         record |= {"train": means, "valid": valid, "seconds": position.seconds}
         record |= {"ranks": self.ranks.size} if self.ranks.size > 1 else {}
-        name, loss = next(iter(valid.items()))
-        if not math.isfinite(loss):
-            raise NonFiniteError(f"step {position.step}: {name} on validation is {loss}")
+        loss = next(iter(valid.values()), math.inf)
         best = loss < position.best_loss
         if best:
             position.best_epoch, position.best_loss = epoch, loss
@@ -182,6 +180,14 @@ class Trainer:
             self.folder.log(record)
             self._draw(epoch)
         self.save(arrays)
+
+    def _validate(self) -> dict[str, float]:
+        """Return the scores of the validation set. Raises: NonFiniteError if the first is not."""
+        valid = self.ranks.broadcast(lambda: self.task.validate(self.panel))
+        name, loss = next(iter(valid.items()))
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"step {self.position.step}: {name} on validation is {loss}")
+        return valid
 
     def arrays(self) -> dict[str, Any]:
         """The arrays of a checkpoint. Raises: NonFiniteError if a weight is NaN or inf."""

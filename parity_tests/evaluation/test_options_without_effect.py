@@ -82,7 +82,7 @@ def without_effect(compute, kind, path):
 
 def test_every_option_has_another_value_here():
     names = {field.name for field in dataclasses.fields(Options)}
-    assert names - {"console", "folder"} == OTHER_VALUES.keys()
+    assert names - {"console", "folder", "per_image"} == OTHER_VALUES.keys()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,6 +101,7 @@ def test_every_option_of_sample_changes_the_samples_or_is_refused(kind, tmp_path
         (evaluation, "text", {"samples": 5}, "samples: got 5 with scheme 'none', takes a model"),
         (evaluation, "text", {"memory_mb": 9}, "memory_mb: got 9 with a run on toy, takes one on"),
         (evaluation, "text", {"resume": True}, "resume: got True with a run on toy, takes one on"),
+        (evaluation, "text", {"per_image": "a.csv"}, "per_image: got 'a.csv' with a run on toy"),
         (evaluation, "memory task", {"samples": 5}, "samples: got 5 with a run on adding:6, takes"),
         (evaluation, "images", {"prompt": "red"}, "prompt: got 'red' with a run on digits, takes"),
         (drawing, "images", {"temperature": 0.5}, "temperature: got 0.5 with a run on digits"),

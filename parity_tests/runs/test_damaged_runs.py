@@ -187,6 +187,8 @@ LINES = {
     "a number": "7",
     "a step that is a text": '{"kind": "step", "step": "3"}',
     "an epoch without seconds": '{"kind": "epoch", "step": 3, "valid": {"a": 1}}',
+    "an epoch with an empty validation": '{"kind": "epoch", "step": 3, "seconds": 1, '
+    '"train": {"a": 1}, "valid": {}}',
     "an epoch without validation": '{"kind": "epoch", "step": 3, "seconds": 1, "train": {"a": 1}}',
     "a term that is a text": '{"kind": "step", "step": 3, "total": "low"}',
     "a NaN": '{"kind": "step", "step": 3, "total": NaN}',

@@ -62,8 +62,8 @@ FIELDS = {
     },
 }  # fmt: skip
 RUN = {
-    "backend": "torch", "binarize": False, "dtype": "float32", "device": "cpu", "epochs": 10,
-    "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "constant",
+    "backend": "torch", "binarize": False, "fit": "train", "dtype": "float32", "device": "cpu",
+    "epochs": 10, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "constant",
     "constant_epochs": 5, "decay": 0.5, "weight_decay": 0.0, "polyak": None, "clip": None,
     "seed": 0, "checkpoint_every": 200, "log_every": 50, "patience": None, "pictures": None,
     "amp": "off", "channels_last": False, "compile": False, "sync_batchnorm": False,
@@ -71,7 +71,7 @@ RUN = {
 OPTIONS = {
     "split": "test", "samples": None, "examples": None, "memory_mb": 64, "seed": 0,
     "count": None, "mean": None, "reconstruct": False, "prompt": None, "temperature": 1.0,
-    "out": None, "resume": False, "folder": None,
+    "out": None, "resume": False, "per_image": None, "folder": None,
 }  # fmt: skip
 FUNCTIONS = [
     (train, {"resume": False, "console": None, "ranks": Ranks(), "resident": None}),

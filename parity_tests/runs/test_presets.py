@@ -14,14 +14,17 @@ from model_specs.lstm import LSTMConfig
 CORPUS = make_corpus()
 
 # hidden units, dropout, T, initial U(-s, s), epochs at rate 1, then divided by, clip, epochs:
-# Zaremba et al. (2014), section 4.1; the last row is the authors' code of Gal & Ghahramani (2016)
+# Zaremba et al. (2014), section 4.1; the last row is the authors' code of Gal & Ghahramani (2016), and
+# gal-medium its masks with the schedule of zaremba-medium
 PUBLISHED = {
     "zaremba-small": (200, 0.0, 20, 0.1, 4, 2.0, 5.0, 13),
     "zaremba-medium": (650, 0.5, 35, 0.05, 6, 1.2, 5.0, 39),
     "zaremba-large": (1500, 0.65, 35, 0.04, 14, 1.15, 10.0, 55),
+    "gal-medium": (650, 0.5, 35, 0.05, 6, 1.2, 5.0, 39),
     "gal-large": (1500, 0.5, 35, 0.04, 10, 1.15, 10.0, 55),
 }
-SCHEMES = {"zaremba-small": "none", "gal-large": "variational_recurrent"}
+GAL = dict.fromkeys(("gal-medium", "gal-large"), "variational_recurrent")
+SCHEMES = {"zaremba-small": "none"} | GAL
 
 
 def filled(preset=None, fields=None, model="lstm", dataset=CORPUS, **options):
@@ -31,7 +34,7 @@ def filled(preset=None, fields=None, model="lstm", dataset=CORPUS, **options):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_each_preset_is_what_was_published(name):
     hidden, rate, steps, scale, _, _, clip, epochs = PUBLISHED[name]
-    gal = name == "gal-large"
+    gal = name in GAL
     run = filled(name)
     model = LSTMConfig(**run.model_config)
     assert model == LSTMConfig(
@@ -51,6 +54,20 @@ def test_each_preset_is_what_was_published(name):
     result = (run.optimizer, run.lr, run.batch_size, run.clip, run.epochs, run.weight_decay)
     assert result == ("sgd", 1.0, 20, clip, epochs, 1e-7 if gal else 0.0)
     assert (run.model, run.data) == ("lstm", "toy")
+
+
+def test_the_mlp_vaes_are_those_of_the_paper_and_of_teaching_code():
+    images = data.load("binary_digits")
+    paper = filled("kingma-welling-mnist", model="mlp_vae", dataset=images)
+    fields = ("activation", "posterior", "estimator", "samples", "likelihood", "init")
+    expected = ["tanh", "logvar", "analytic", 1, "bernoulli", "normal"]
+    assert [paper.model_config[name] for name in fields] == expected
+    assert paper.batch_size == 100
+    for latents in (2, 10):
+        run = filled(f"mnist-sigma-{latents}", model="mlp_vae", dataset=images)
+        expected = [256, latents, "sigma", "bernoulli_clamped"]
+        fields = ("hidden_dim", "latent_dim", "posterior", "likelihood")
+        assert [run.model_config[name] for name in fields] == expected
 
 
 def test_every_preset_is_checked_and_tells_its_source():

@@ -69,7 +69,7 @@ class ImageSource(Source):
     def __init__(self, task: Images, panel: TorchPanel) -> None:
         super().__init__(task, panel)
         self.draws_inputs = task.binarises
-        rows = task.data.train.x
+        rows = task.training_rows
         if task.binarises:  # the probability of each pixel, and its two values in the batch
             self.images = torch.from_numpy(rows).to(panel.model.device)
             black, white = (np.full_like(rows[:1], value) for value in (0, 1))
