@@ -23,6 +23,7 @@ from diptych.figures.style import (
     save,
     style,
 )
+from diptych.figures.training import averaged_perplexity, validation_curves
 
 __all__ = [
     "DPI",
@@ -35,6 +36,7 @@ __all__ = [
     "MUTED",
     "RIGHT",
     "TERMS",
+    "averaged_perplexity",
     "check_name",
     "image_grid",
     "latent_manifold",
@@ -46,4 +48,5 @@ __all__ = [
     "reconstructions",
     "save",
     "style",
+    "validation_curves",
 ]

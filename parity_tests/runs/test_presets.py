@@ -14,8 +14,8 @@ from model_specs.lstm import LSTMConfig
 CORPUS = make_corpus()
 
 # hidden units, dropout, T, initial U(-s, s), epochs at rate 1, then divided by, clip, epochs:
-# Zaremba et al. (2014), section 4.1; the last row is the authors' code of Gal & Ghahramani (2016), and
-# gal-medium its masks with the schedule of zaremba-medium
+# Zaremba et al. (2014), section 4.1; the last row is the authors' code of Gal & Ghahramani (2016),
+# gal-medium has its masks and the schedule of zaremba-medium
 PUBLISHED = {
     "zaremba-small": (200, 0.0, 20, 0.1, 4, 2.0, 5.0, 13),
     "zaremba-medium": (650, 0.5, 35, 0.05, 6, 1.2, 5.0, 39),

@@ -7,6 +7,8 @@ import pytest
 
 from diptych.lab.models import format_mean
 from diptych.runs import results, tables
+from diptych.runs.tables.published import FIGURES, beside_the_sources
+from diptych.runs.tables.trained import likelihood, perplexity
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "results"
@@ -57,13 +59,63 @@ def test_every_result_keeps_the_schema():
         assert record["name"] == path.stem and record["commit"] and record["time_s"] > 0
 
 
+def find(name, **metrics):
+    """Return a copy of a recorded result with other metrics."""
+    (record,) = (json.loads(json.dumps(r)) for r in RECORDS if r["name"] == name)
+    record["metrics"] |= metrics
+    return record
+
+
+def cells_of(text, title):
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {title} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_ours_stands_beside_the_source_with_the_difference_and_its_reason():
+    text = beside_the_sources([find("vlae_static_mnist", test_nll=79.53)])
+    _, source, ours, difference, unit = cells_of(text, "static MNIST, VLAE")
+    assert (source, ours, unit) == ("79.03, Chen et al. 2016", "79.53 ± 0.62", "nats")
+    assert difference == "+0.50 (1)" and "\n1. static MNIST, VLAE: 22 epochs" in text
+    assert cells_of(text, "dynamic MNIST, no z")[2:4] == ["not run yet", "–"]
+
+
+def test_every_record_beside_a_source_has_a_name_and_a_metric_of_its_own():
+    keys = [(entry.record, entry.metric) for entry in FIGURES]
+    assert len(set(keys)) == len(keys) == len({entry.title for entry in FIGURES})
+    for name, metric in keys:
+        assert all(metric in r["metrics"] for r in RECORDS if r["name"] == name)
+
+
+def test_each_data_set_has_a_table_of_its_likelihoods():
+    other = find("vlae_static_mnist")
+    other["data"], other["metrics"]["settings"]["fit"] = "caltech: 9 images", "train+valid"
+    text = likelihood([find("vlae_static_mnist_gaussian"), other])
+    first, second = text.split("### ")[1:]
+    assert first.startswith("static_mnist\n") and second.startswith("caltech\n")
+    assert "flow prior" not in first and "flow prior, fitted to train and valid |" in second
+
+
+def test_averaged_runs_have_their_number_their_total_time_and_all_commands():
+    settings = find("lstm_zaremba_small")["metrics"]["settings"]
+    commands = "diptych train one\ndiptych train two"
+    averaged = find(
+        "lstm_zaremba_small", runs=2, train_seconds=7200, settings=settings | {"command": commands}
+    )
+    text = perplexity([averaged])
+    row = next(line for line in text.splitlines() if "2 runs averaged" in line)
+    assert row.startswith("| lstm 2 × 200, no dropout, 2 runs averaged | – | **115.28**")
+    assert "| 2 × 13 epochs, 120.0 min |" in row
+    assert f"\n{commands}\ndiptych evaluate" in text
+
+
 def test_the_best_epoch_in_a_table_is_that_of_validation():
     """The last epoch has the lowest training perplexity, the second the lowest of validation."""
     curve = {"epoch": [1, 2, 3], "train": [90.0, 50.0, 40.0], "valid": [80.0, 60.0, 70.0]}
     metrics = {"best_valid_perplexity": 60.0}
     metrics |= {"curves": {"per_step": curve | {"rate": 0.3, "seconds": 120}}}
     metrics |= {"model": {"num_layers": 2, "hidden_dim": 5}, "run": {"epochs": 3}}
-    page = tables.results_page([{"metrics": metrics, "command": "diptych", "data": "toy"}])
+    record = {"name": "toy", "metrics": metrics, "command": "diptych", "data": "toy"}
+    page = tables.results_page([record])
     assert "| `per_step`, rate 0.3 | **60.0** (epoch 2) | 40.0 / 70.0 | 2.0 min |" in page
 
 

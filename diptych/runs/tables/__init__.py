@@ -20,6 +20,7 @@ from diptych.runs.tables.experiments import (
 )
 from diptych.runs.tables.gpu import gpus
 from diptych.runs.tables.markdown import CELL, Record, table, with_tables
+from diptych.runs.tables.published import beside_the_sources
 from diptych.runs.tables.scaling import growth
 from diptych.runs.tables.speed import speed, step_ratios
 from diptych.runs.tables.trained import (
@@ -37,6 +38,7 @@ __all__ = [
     "CELL",
     "PAGES",
     "results_page",
+    "select",
     "speed_page",
     "summary",
     "table",
@@ -51,6 +53,7 @@ DTYPES = ("float64", "float32")
 def results_page(records: list[Record]) -> str:
     """The tables of docs/results.md: trained models and experiments."""
     sections = {
+        "Beside the sources": beside_the_sources(records),
         "Log-likelihood of images": likelihood(select(records, "test_nll")),
         "Reconstruction of colour images": reconstruction(select(records, "test_rmse")),
         "Perplexity of text": perplexity(select(records, "test_perplexity")),

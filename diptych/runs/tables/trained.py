@@ -12,10 +12,19 @@ from diptych.runs.tables.markdown import Record, Row, commands, table
 
 CONTEXTS = {"none": "factorised decoder", "raster": "PixelCNN decoder"}
 LATENTS = {"gaussian": "Gaussian prior", "af_prior": "flow prior", "iaf_posterior": "IAF posterior"}
+LATENTS |= {"none": "no z"}
 
 
 def likelihood(records: list[Record]) -> str:
-    """Importance-weighted likelihoods of test images, one row for each run."""
+    """Importance-weighted likelihoods of test images: a table for each data set."""
+    by_data: dict[str, list[Record]] = {}
+    for r in records:
+        by_data.setdefault(data_name(r), []).append(r)
+    parts = [f"### {name}\n\n{_likelihood_table(part)}" for name, part in by_data.items()]
+    return "\n\n".join(parts)
+
+
+def _likelihood_table(records: list[Record]) -> str:
     rows = []
     for r in records:
         m = r["metrics"]
@@ -23,7 +32,7 @@ def likelihood(records: list[Record]) -> str:
         nll += one_draw_mark(m, "test_")
         code = f"{m['test_kl']:.2f} ({m['test_kl'] / math.log(2):.1f} bits)"
         draws = f"{m['test_samples']} × {m['test_examples']}"
-        rows.append((_name(r), nll, f"{m['test_elbo']:.2f}", code, draws, _training(r)))
+        rows.append((run_name(r), nll, f"{m['test_elbo']:.2f}", code, draws, _training(r)))
     return _page_part(
         "Test images; the NLL is importance-weighted, its ± the standard error over the images. "
         "K × images: draws of z for each image, and the number of images."
@@ -42,7 +51,7 @@ def reconstruction(records: list[Record]) -> str:
         size = f"{c['in_channels']} × {c['image_size']} × {c['image_size']}"
         rmse = f"**{m['test_rmse']:.3f}** of [0, 1]"
         count = str(m["test_examples"])
-        rows.append((_name(r), size, f"{m['test_elbo']:.0f}", rmse, count, _training(r)))
+        rows.append((run_name(r), size, f"{m['test_elbo']:.0f}", rmse, count, _training(r)))
     heads = ("run", "images", "ELBO, nats", "RMSE", "test images", "training")
     return _page_part("Test images over their reconstructions.", heads, rows, records)
 
@@ -53,10 +62,11 @@ def perplexity(records: list[Record]) -> str:
     for r in records:
         m = r["metrics"]
         test, tokens = f"**{m['test_perplexity']:.2f}**", str(m["test_tokens"])
-        valid = f"{m['history'][-1]['perplexity']:.2f}"
-        rows.append((_name(r), valid, test, tokens, _training(r)))
+        valid = "–" if m["runs"] > 1 else f"{m['history'][-1]['perplexity']:.2f}"
+        rows.append((run_name(r), valid, test, tokens, _training(r)))
     heads = ("run", "valid perplexity", "test perplexity", "test tokens", "training")
-    return _page_part("One pass over the text, the state carried.", heads, rows, records)
+    text = "One pass over the text, the state carried; of several runs the probabilities averaged."
+    return _page_part(text, heads, rows, records)
 
 
 def compared(records: list[Record]) -> str:
@@ -108,23 +118,29 @@ def data_name(record: Record) -> str:
     return record["data"].partition(":")[0]
 
 
-def _name(record: Record) -> str:
+def run_name(record: Record) -> str:
     """The model of a trained run and its sizes."""
     c, model = _model_config(record), record["metrics"]["settings"]["model"]
     if "masked_layers" in c:
         parts = [CONTEXTS.get(c["context"], c["context"]), LATENTS.get(c["latent"], c["latent"])]
-        return f"{model}, {parts[0]}, {parts[1]}"
+        if record["metrics"]["settings"].get("fit", "train") != "train":
+            parts.append("fitted to train and valid")
+        return ", ".join((model, *parts))
     if "image_size" in c:
         return f"{model}, {c['base_channels']} channels, {c['latent_dim']} latents"
     if "num_layers" in c:
         dropout = "no dropout" if c["scheme"] == "none" else f"{c['scheme']} {c['rate']:g}"
-        return f"{model} {c['num_layers']} × {c['hidden_dim']}, {dropout}"
+        runs = record["metrics"]["runs"]
+        several = f", {runs} runs averaged" if runs > 1 else ""
+        return f"{model} {c['num_layers']} × {c['hidden_dim']}, {dropout}{several}"
     return f"{model} {c['input_dim']}-{c['hidden_dim']}-{c['latent_dim']}"
 
 
 def _training(record: Record) -> str:
     m = record["metrics"]
-    return f"{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min"
+    runs = m.get("runs", 1)
+    several = f"{runs} × " if runs > 1 else ""
+    return f"{several}{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min"
 
 
 def _trained_with(record: Record) -> str:
@@ -135,7 +151,8 @@ def _trained_with(record: Record) -> str:
 
 def _run_commands(records: list[Record]) -> str:
     return commands(
-        (_name(r), [r["metrics"]["settings"]["command"], r["command"]]) for r in records
+        (run_name(r), [*r["metrics"]["settings"]["command"].splitlines(), r["command"]])
+        for r in records
     )
 
 

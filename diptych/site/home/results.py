@@ -16,6 +16,7 @@ from diptych.runs.tables.markdown import Record
 from diptych.site.home import repository
 
 FIGURES = {
+    "Beside the sources": ("training_curves", "averaged_lstms"),
     "Log-likelihood of images": ("vlae_static_mnist",),
     "Reconstruction of colour images": ("conv_vae_cifar10",),
     "One training on both panels": ("loss_curves",),

@@ -1,0 +1,56 @@
+"""Draw the validation curves of the recorded runs, and the perplexity of averaged LSTMs.
+
+    python benchmarks/training_curves.py
+
+reads benchmarks/results and writes docs/training_curves.png and docs/averaged_lstms.png.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diptych import figures
+from diptych.runs import results
+from diptych.runs.tables import select
+from diptych.runs.tables.markdown import Record
+from diptych.runs.tables.published import ZAREMBA
+from diptych.runs.tables.trained import data_name, run_name
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+AVERAGED = {1: 114.5, 2: 96.1, 5: 84.1, 10: 80.0}
+"""Test perplexity against the number of non-regularised models: Zaremba et al. (2014), table 1."""
+LIKELIHOOD, PERPLEXITY = "−ELBO of valid, nats", "perplexity of valid"
+
+
+def main() -> None:
+    records = results.read_all(HERE / "results")
+    groups: dict[str, dict[str, list[float]]] = {}
+    units: dict[str, str] = {}
+    images = [r for r in select(records, "test_nll") if model_of(r) == "vlae"]
+    for record, term, unit in (
+        *((r, "total", LIKELIHOOD) for r in images),
+        *((r, "perplexity", PERPLEXITY) for r in select(records, "test_perplexity")),
+    ):
+        history = [line[term] for line in record["metrics"]["history"]]
+        if history and record["metrics"].get("runs", 1) == 1:
+            title = data_name(record)
+            groups.setdefault(title, {})[run_name(record)] = history
+            units[title] = unit
+    figures.save(figures.validation_curves(groups, units), DOCS / "training_curves.png")
+    ours = {
+        r["metrics"]["runs"]: r["metrics"]["test_perplexity"]
+        for r in records
+        if r["name"].startswith("lstm_zaremba_small")
+    }
+    figure = figures.averaged_perplexity(ours, AVERAGED, ZAREMBA)
+    figures.save(figure, DOCS / "averaged_lstms.png")
+
+
+def model_of(record: Record) -> Any:
+    return record["metrics"].get("settings", {}).get("model")
+
+
+if __name__ == "__main__":
+    main()

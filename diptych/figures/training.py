@@ -1,0 +1,80 @@
+"""Figures of recorded runs: validation curves, and the perplexity of averaged models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from diptych.figures.style import DPI, INK, LEGEND, RIGHT, TERMS, check, set_heading, style
+
+COLUMNS = 2
+ROOM = 0.08
+"""The part of the axis that stays free beyond the lowest and the highest value."""
+
+
+def validation_curves(
+    groups: Mapping[str, Mapping[str, Sequence[float]]],
+    units: Mapping[str, str],
+) -> Figure:
+    """Plot a score of the validation set after each epoch: one axis a group, one line a run.
+
+    `groups[title][run]` are the scores of a run after epoch 1, 2, ...; `units[title]` labels the
+    axis. An axis ends a little above the second score of the run with the highest one, because the
+    first epochs would hide the others. The lowest score of each run is marked.
+
+    Raises: ValueError for no group, an empty one, more than 6 runs in one, or a run without scores.
+    """
+    if not groups:
+        raise ValueError("groups: got none, takes one or more")
+    rows = -(-len(groups) // COLUMNS)
+    columns = min(COLUMNS, len(groups))
+    figure = Figure((4.6 * columns, 3.4 * rows), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(groups) :]:
+        axis.set_visible(False)
+    for axis, (title, runs) in zip(axes, groups.items(), strict=False):
+        if not 1 <= len(runs) <= len(TERMS):
+            raise ValueError(f"groups[{title!r}]: got {len(runs)} runs, takes 1 to {len(TERMS)}")
+        set_heading(style(axis, "epoch", units[title]), title)
+        lowest, highest = np.inf, -np.inf
+        for (name, scores), (mark, color) in zip(runs.items(), TERMS.items(), strict=False):
+            values = np.asarray(scores, float)
+            check(f"groups[{title!r}][{name!r}]", values, ("epochs",))
+            epochs, best = np.arange(1, len(values) + 1), int(values.argmin())
+            label = f"{name}: {values[best]:.2f}, epoch {best + 1}"
+            axis.plot(epochs, values, color=color, lw=1.5)
+            look = {"color": color, "ms": 7, "mec": "white", "label": label}
+            axis.plot(epochs[best], values[best], mark, **look)
+            lowest = min(lowest, values[best])
+            highest = max(highest, values[min(1, len(values) - 1)])
+        room = ROOM * max(highest - lowest, 1e-3 * abs(lowest))
+        axis.set_ylim(lowest - room, highest + room)
+        axis.legend(**LEGEND | {"markerscale": 1, "fontsize": 8})
+    return figure
+
+
+def averaged_perplexity(
+    ours: Mapping[int, float], source: Mapping[int, float], name: str
+) -> Figure:
+    """Plot the test perplexity of the averaged probabilities of n runs against n.
+
+    `ours` and `source` map n to a perplexity; `name` is the source in the legend.
+    Raises: ValueError for no value of ours, or one below 1.
+    """
+    if not ours:
+        raise ValueError("ours: got none, takes a perplexity or more")
+    figure = Figure((5.2, 3.6), dpi=DPI, facecolor="white", layout="constrained")
+    axis = style(figure.add_subplot(), "runs whose probabilities are averaged", "test perplexity")
+    for label, values, color, look in (
+        (name, source, INK, {"marker": "D", "ls": "--"}),
+        ("ours", ours, RIGHT, {"marker": "o", "ls": "-"}),
+    ):
+        counts = sorted(values)
+        heights = [values[n] for n in counts]
+        if any(not height >= 1 for height in heights):
+            raise ValueError(f"{label}: got {heights}, takes perplexities of 1 or more")
+        axis.plot(counts, heights, color=color, ms=6, lw=1.5, label=label, **look)
+    axis.legend(**LEGEND)
+    return figure
