@@ -7,6 +7,7 @@ import pytest
 
 from diptych.lab.models import format_mean
 from diptych.runs import results, tables
+from diptych.runs.tables.experiments import paired
 from diptych.runs.tables.published import FIGURES, beside_the_sources
 from diptych.runs.tables.trained import likelihood, perplexity
 
@@ -93,6 +94,19 @@ def test_each_data_set_has_a_table_of_its_likelihoods():
     first, second = text.split("### ")[1:]
     assert first.startswith("static_mnist\n") and second.startswith("caltech\n")
     assert "flow prior" not in first and "flow prior, fitted to train and valid |" in second
+
+
+def test_a_paired_difference_has_both_models_their_commands_and_both_errors():
+    models = [find(f"vlae_static_mnist{suffix}") for suffix in ("", "_gaussian")]
+    runs = [record["metrics"]["settings"] for record in models]
+    metrics = {"paired_difference": -0.9, "paired_difference_standard_error": 0.05}
+    metrics |= {"unpaired_standard_error": 0.87, "correlation": 0.99, "images": 1000}
+    metrics["settings"] = {"models": runs, "commands": ["diptych train A", "diptych train B"]}
+    text = paired([{"metrics": metrics, "command": "python benchmarks/paired_runs.py a b"}])
+    names = [f"vlae, PixelCNN decoder, {prior} prior" for prior in ("flow", "Gaussian")]
+    row = f"| {' less '.join(names)} | **-0.90** ± 0.05 | ± 0.87 | 0.990 | 1000 |"
+    assert row in text
+    assert "\ndiptych train A\ndiptych train B\npython benchmarks/paired_runs.py a b\n" in text
 
 
 def test_averaged_runs_have_their_number_their_total_time_and_all_commands():

@@ -15,6 +15,7 @@ from diptych.runs.tables.experiments import (
     colour_windows,
     laboratory,
     memory,
+    paired,
     preference,
     regularised,
 )
@@ -55,6 +56,7 @@ def results_page(records: list[Record]) -> str:
     sections = {
         "Beside the sources": beside_the_sources(records),
         "Log-likelihood of images": likelihood(select(records, "test_nll")),
+        "Two models on the same images": paired(select(records, "paired_difference")),
         "Reconstruction of colour images": reconstruction(select(records, "test_rmse")),
         "Perplexity of text": perplexity(select(records, "test_perplexity")),
         "One training on both panels": compared(select(records, "relative_difference_first")),

@@ -7,7 +7,7 @@ import statistics
 
 from diptych.remarks import one_draw_legend, one_draw_mark
 from diptych.runs.tables.markdown import Record, Row, commands, table
-from diptych.runs.tables.trained import data_name
+from diptych.runs.tables.trained import data_name, model_name
 
 
 def memory(records: list[Record]) -> str:
@@ -123,3 +123,26 @@ def laboratory(records: list[Record]) -> str:
     heads = ("experiment", "data", "seeds", "statements that hold", "took")
     block = commands([("", [r["command"] for r in records])])
     return "\n\n".join([table(heads, rows), block, *claims])
+
+
+def paired(records: list[Record]) -> str:
+    """Differences between two models on the same images, one row for each pair."""
+    rows, groups = [], []
+    for r in records:
+        m = r["metrics"]
+        names = [model_name(settings) for settings in m["settings"]["models"]]
+        title = " less ".join(names)
+        difference = (
+            f"**{m['paired_difference']:+.2f}** ± {m['paired_difference_standard_error']:.2f}"
+        )
+        unpaired = f"± {m['unpaired_standard_error']:.2f}"
+        rows.append((title, difference, unpaired, f"{m['correlation']:.3f}", str(m["images"])))
+        groups.append((title, [*m["settings"]["commands"], r["command"]]))
+    if not rows:
+        return ""
+    heads = ("models", "difference of the NLLs, nats", "unpaired", "correlation", "images")
+    text = (
+        "The NLLs of two models on the same images: the mean difference and its standard error, "
+        "and beside it that of two independent samples of as many images."
+    )
+    return f"{text}\n\n{table(heads, rows)}\n\n{commands(groups)}"

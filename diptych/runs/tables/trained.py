@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diptych.remarks import one_draw_legend, one_draw_mark
@@ -119,20 +119,25 @@ def data_name(record: Record) -> str:
 
 
 def run_name(record: Record) -> str:
-    """The model of a trained run and its sizes."""
-    c, model = _model_config(record), record["metrics"]["settings"]["model"]
+    """The model of a trained run and its sizes, and the number of runs that are averaged."""
+    runs = record["metrics"].get("runs", 1)
+    several = f", {runs} runs averaged" if runs > 1 else ""
+    return model_name(record["metrics"]["settings"]) + several
+
+
+def model_name(settings: Mapping[str, Any]) -> str:
+    """The model of a run with these settings, and its sizes."""
+    c, model = settings["model_config"], settings["model"]
     if "masked_layers" in c:
         parts = [CONTEXTS.get(c["context"], c["context"]), LATENTS.get(c["latent"], c["latent"])]
-        if record["metrics"]["settings"].get("fit", "train") != "train":
+        if settings.get("fit", "train") != "train":
             parts.append("fitted to train and valid")
         return ", ".join((model, *parts))
     if "image_size" in c:
         return f"{model}, {c['base_channels']} channels, {c['latent_dim']} latents"
     if "num_layers" in c:
         dropout = "no dropout" if c["scheme"] == "none" else f"{c['scheme']} {c['rate']:g}"
-        runs = record["metrics"]["runs"]
-        several = f", {runs} runs averaged" if runs > 1 else ""
-        return f"{model} {c['num_layers']} × {c['hidden_dim']}, {dropout}{several}"
+        return f"{model} {c['num_layers']} × {c['hidden_dim']}, {dropout}"
     return f"{model} {c['input_dim']}-{c['hidden_dim']}-{c['latent_dim']}"
 
 
