@@ -12,6 +12,7 @@ from collections.abc import Callable
 from diptych.names import MODELS
 from diptych.remarks import one_draw_mark
 from diptych.runs.tables.experiments import (
+    collapse,
     colour_windows,
     laboratory,
     memory,
@@ -63,6 +64,7 @@ def results_page(records: list[Record]) -> str:
         "Memory under five dropout schemes": memory(select(records, "memory")),
         "Regularisation of a large LSTM": regularised(select(records, "best_valid_perplexity")),
         "How many nats a decoder leaves to the code": preference(select(records, "preference")),
+        "A code that is not used": collapse(select(records, "collapse")),
         "Windows and contexts on natural images": colour_windows(select(records, "colour_windows")),
         "The laboratory": laboratory(select(records, "truths")),
         "On a GPU": gpus(select(records, "gpu_report")),

@@ -23,6 +23,7 @@ FIGURES = {
     "Memory under five dropout schemes": ("memory_rnn", "memory_lstm"),
     "Regularisation of a large LSTM": ("regularisation",),
     "How many nats a decoder leaves to the code": ("information_preference",),
+    "A code that is not used": ("posterior_collapse",),
     "Windows and contexts on natural images": ("colour_windows",),
     "The laboratory": tuple(f"lab_{name}" for name in EXPERIMENTS),
 }
