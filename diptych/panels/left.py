@@ -10,6 +10,7 @@ import numpy as np
 from diptych.panels.panel import Panel, state_of, terms_of
 from model_specs.common.key import Key
 from numpy_ref.nn import optim, random
+from numpy_ref.nn.averaging import PolyakAverage
 
 
 class NumpyPanel(Panel):
@@ -58,7 +59,7 @@ class NumpyPanel(Panel):
             self.average.update()
 
     def keep_average(self, decay: float) -> None:
-        self.average = optim.PolyakAverage(self.model.named_parameters(), decay)
+        self.average = PolyakAverage(self.model.named_parameters(), decay)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state_dict()

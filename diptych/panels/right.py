@@ -18,8 +18,8 @@ from diptych.panels.ranks import Ranks
 from model_specs.common.key import Key
 from model_specs.common.state import check_state
 from torch_impl.nn import checks, random
+from torch_impl.nn.averaging import PolyakAverage
 from torch_impl.nn.normalisation import synchronised
-from torch_impl.nn.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
 """The smallest scale of a float16 loss. Gradients that overflow even at this scale are infinite."""

@@ -14,8 +14,8 @@ from helpers.short_runs import (
 )
 from torch import nn
 
-import numpy_ref.nn.optim
-import torch_impl.nn.optim
+import numpy_ref.nn.averaging
+import torch_impl.nn.averaging
 from diptych import data
 from diptych.arrays import to_numpy
 from diptych.files import load_arrays
@@ -40,7 +40,7 @@ def parameters(backend, start):
 
 
 def average_of(backend, named, decay=DECAY):
-    module = numpy_ref.nn.optim if backend == "numpy" else torch_impl.nn.optim
+    module = numpy_ref.nn.averaging if backend == "numpy" else torch_impl.nn.averaging
     return module.PolyakAverage(named.items(), decay)
 
 
