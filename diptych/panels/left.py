@@ -12,6 +12,13 @@ from model_specs.common.key import Key
 from numpy_ref.nn import optim, random
 from numpy_ref.nn.averaging import PolyakAverage
 
+OPTIMIZERS = {
+    "adam": optim.Adam,
+    "adamax": optim.Adamax,
+    "rmsprop": optim.RMSprop,
+    "sgd": optim.SGD,
+}
+
 
 class NumpyPanel(Panel):
     """A NumPy model with an optimiser of numpy_ref.nn.optim."""
@@ -19,8 +26,8 @@ class NumpyPanel(Panel):
     backend = "numpy"
 
     def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
-        make = {"adam": optim.Adam, "adamax": optim.Adamax, "sgd": optim.SGD}[optimizer]
         self.model = model
+        make: Any = OPTIMIZERS[optimizer]
         self.optimizer = make(model.named_parameters(), lr=lr, weight_decay=weight_decay)
 
     def array(self, x: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from model_specs.common.fields import check_real
+from model_specs.common.fields import check_rate, check_real
 from model_specs.common.state import check_state, shapes_of
 from numpy_ref.nn.module import Array, Parameter
 
@@ -108,6 +108,64 @@ class SGD(Optimizer):
             b *= self.momentum
             b += grad
         data -= self.lr * b
+
+
+class RMSprop(Optimizer):
+    """v <- alpha v + (1 - alpha) g^2;   p <- p - lr g / (sqrt(v) + eps)
+
+    With momentum, b <- momentum b + g / (sqrt(v) + eps) and p <- p - lr b. If `centered`,
+    m <- m + (1 - alpha)(g - m), and sqrt(v - m^2) takes the place of sqrt(v).
+    There is no correction as in Adam: v starts at 0, and by default the first step has the length
+    lr / sqrt(1 - alpha) = 10 lr.
+    Source: Tieleman & Hinton (2012), lecture 6.5, with alpha 0.9 and without eps; Graves (2013),
+    page 23, centered and with momentum, where eps is under the root and b contains lr. This is the
+    order of operations of torch.optim.RMSprop.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        check_rate("alpha", alpha)
+        check_real("eps", eps, above=0, inclusive=True)
+        check_real("momentum", momentum, above=0, inclusive=True)
+        self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, centered
+        self.buffers = (
+            "square_avg",
+            *(("momentum_buffer",) if momentum else ()),
+            *(("grad_avg",) if centered else ()),
+        )
+        super().__init__(parameters, lr, weight_decay)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        v = state["square_avg"]
+        square = grad * grad
+        square *= 1 - self.alpha
+        v *= self.alpha
+        v += square
+
+        if self.centered:
+            m = state["grad_avg"]
+            m += (1 - self.alpha) * (grad - m)
+            denominator = np.subtract(v, np.multiply(m, m, out=square), out=square)
+            np.sqrt(denominator, out=denominator)
+        else:
+            denominator = np.sqrt(v, out=square)
+        denominator += self.eps
+
+        if self.momentum:
+            b = state["momentum_buffer"]
+            b *= self.momentum
+            b += np.divide(grad, denominator, out=denominator)
+            data -= self.lr * b
+        else:
+            data -= np.divide(self.lr * grad, denominator, out=denominator)
 
 
 class Adam(Optimizer):

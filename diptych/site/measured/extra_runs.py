@@ -34,8 +34,10 @@ SCORE_LOSSES: Losses = (
     functools.partial(numpy_ref.score_function.score_function_loss, baseline="leave_one_out"),
     functools.partial(torch_impl.score_function.score_function_loss, baseline="leave_one_out"),
 )
+RMSPROP = {"lr": 0.01, "alpha": 0.9, "momentum": 0.9, "centered": True}
 RULES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "SGD": (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9, "weight_decay": 0.3}),
+    "RMSprop": (optim.RMSprop, torch.optim.RMSprop, RMSPROP),
     "Adam": (optim.Adam, torch.optim.Adam, {"lr": 0.02}),
     "Adamax": (optim.Adamax, torch.optim.Adamax, {"lr": 0.02}),
 }

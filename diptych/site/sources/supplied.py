@@ -79,6 +79,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "nn/optim": {
         "Optimizer": "torch.optim.Optimizer",
         "SGD": "torch.optim.SGD",
+        "RMSprop": "torch.optim.RMSprop",
         "Adam": "torch.optim.Adam",
         "Adamax": "torch.optim.Adamax",
         "clip_grad_norm": "torch.nn.utils.clip_grad_norm_",
