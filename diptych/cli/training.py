@@ -82,7 +82,9 @@ def train(
             "0.5",
         ),
     ] = None,
-    optimizer: Annotated[str | None, option("Optimizer: adam, adamax or sgd.", "adam")] = None,
+    optimizer: Annotated[
+        str | None, option("Optimizer: adam, adamax, rmsprop or sgd.", "adam")
+    ] = None,
     weight_decay: Annotated[
         float | None,
         option("Weight decay (L2 penalty) on every parameter.", "0"),

@@ -18,7 +18,7 @@ from model_specs.common.key import Key
 
 __all__ = ["BACKENDS", "OPTIMIZERS", "NumpyPanel", "Panel", "TorchPanel", "make_panel"]
 
-OPTIMIZERS = ("adam", "adamax", "sgd")
+OPTIMIZERS = ("adam", "adamax", "rmsprop", "sgd")
 BACKENDS = ("numpy", "torch")
 
 

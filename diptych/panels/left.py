@@ -10,6 +10,14 @@ import numpy as np
 from diptych.panels.panel import Panel, state_of, terms_of
 from model_specs.common.key import Key
 from numpy_ref.nn import optim, random
+from numpy_ref.nn.averaging import PolyakAverage
+
+OPTIMIZERS = {
+    "adam": optim.Adam,
+    "adamax": optim.Adamax,
+    "rmsprop": optim.RMSprop,
+    "sgd": optim.SGD,
+}
 
 
 class NumpyPanel(Panel):
@@ -18,8 +26,8 @@ class NumpyPanel(Panel):
     backend = "numpy"
 
     def __init__(self, model: Any, optimizer: str, lr: float, weight_decay: float) -> None:
-        make = {"adam": optim.Adam, "adamax": optim.Adamax, "sgd": optim.SGD}[optimizer]
         self.model = model
+        make: Any = OPTIMIZERS[optimizer]
         self.optimizer = make(model.named_parameters(), lr=lr, weight_decay=weight_decay)
 
     def array(self, x: Any) -> np.ndarray:
@@ -58,7 +66,7 @@ class NumpyPanel(Panel):
             self.average.update()
 
     def keep_average(self, decay: float) -> None:
-        self.average = optim.PolyakAverage(self.model.named_parameters(), decay)
+        self.average = PolyakAverage(self.model.named_parameters(), decay)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state_dict()

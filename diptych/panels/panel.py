@@ -12,7 +12,7 @@ import numpy as np
 from diptych import weights
 from diptych.arrays import is_array, leaves, map_arrays, to_numpy
 from model_specs.common.key import Key
-from model_specs.common.state import check_state
+from model_specs.common.state import check_state, shapes_of
 
 
 class Panel(ABC):
@@ -103,7 +103,7 @@ class Panel(ABC):
         if self.average is not None:
             self.average.load_state_dict(arrays)
         else:
-            check_state({}, {name: array.shape for name, array in arrays.items()}, "average")
+            check_state({}, shapes_of(arrays), "average")
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -138,7 +138,7 @@ class Panel(ABC):
         size = next(iter(arrays.values())).shape[1]
         empty = self.model.zero_state(size)
         own = {name.lstrip("."): tuple(array.shape) for name, array in leaves(empty)}
-        check_state(own, {name: array.shape for name, array in arrays.items()}, "carried state")
+        check_state(own, shapes_of(arrays), "carried state")
         return type(empty)(*(self.array(arrays[name]) for name in empty._fields))
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -18,15 +18,25 @@ from diptych.panels.ranks import Ranks
 from model_specs.common.key import Key
 from model_specs.common.state import check_state
 from torch_impl.nn import checks, random
+from torch_impl.nn.averaging import PolyakAverage
 from torch_impl.nn.normalisation import synchronised
-from torch_impl.nn.optim import PolyakAverage
 
 LEAST_SCALE = 2.0**-20
 """The smallest scale of a float16 loss. Gradients that overflow even at this scale are infinite."""
 AMP_DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
-BUFFERS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf"), "sgd": ()}
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+BUFFERS = {
+    "adam": ("exp_avg", "exp_avg_sq"),
+    "adamax": ("exp_avg", "exp_inf"),
+    "rmsprop": ("square_avg",),
+    "sgd": (),
+}
 
 
 class _Loss(nn.Module):

@@ -19,7 +19,7 @@ from diptych.training.position import Position
 from diptych.weights import placeholders
 from model_specs.common.key import Key
 
-SQUARES = (".exp_avg_sq", ".exp_inf")
+SQUARES = (".exp_avg_sq", ".exp_inf", ".square_avg")
 """Buffers of optimisers that are never negative."""
 
 

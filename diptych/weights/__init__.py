@@ -21,7 +21,7 @@ from diptych.weights.state import (
     with_tied_copies,
     without_wrappers,
 )
-from model_specs.common.state import Shapes, check_state
+from model_specs.common.state import Shapes, check_state, shapes_of
 
 __all__ = ["load", "load_state", "placeholders", "save", "to_arrays", "transfer"]
 
@@ -140,7 +140,7 @@ def _converted(
 def _check_names(own: Mapping[str, np.ndarray], shapes: Shapes, source: str) -> None:
     """Raise ValueError unless names and shapes are the model's; say so if no name is in common."""
     try:
-        check_state({name: array.shape for name, array in own.items()}, shapes, source)
+        check_state(shapes_of(own), shapes, source)
     except ValueError as error:
         if own.keys() & shapes.keys():
             raise

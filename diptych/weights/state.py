@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from model_specs.common.state import check_state
+from model_specs.common.state import check_state, shapes_of
 from numpy_ref.nn.module import Module
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -55,11 +55,7 @@ def load_state(model: Any, arrays: Mapping[str, np.ndarray], source: str) -> Non
     own = placeholders(model.state_dict())
     groups = [[name for name in group if name in own] for group in tied_names(model)]
     arrays = with_tied_copies(arrays, groups)
-    check_state(
-        {name: array.shape for name, array in own.items()},
-        {name: array.shape for name, array in arrays.items()},
-        f"{source}: state_dict",
-    )
+    check_state(shapes_of(own), shapes_of(arrays), f"{source}: state_dict")
     problems = [
         problem
         for name, array in arrays.items()

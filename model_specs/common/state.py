@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -18,3 +19,8 @@ def check_state(expected: Shapes, shapes: Shapes, name: str = "state_dict") -> N
     ]
     if problems:
         raise ValueError(f"{name}: " + "; ".join(problems))
+
+
+def shapes_of(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of a state_dict of either panel, as `check_state` takes them."""
+    return {name: tuple(array.shape) for name, array in state.items()}

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model_specs.common.state import check_state
+from model_specs.common.state import check_state, shapes_of
 
 Array = np.ndarray
 Vjp = Callable[..., Any]
@@ -122,10 +122,7 @@ class Module:
             name: np.asarray(value.cpu() if hasattr(value, "cpu") else value)
             for name, value in state.items()
         }
-        check_state(
-            {name: array.shape for name, array in own.items()},
-            {name: array.shape for name, array in arrays.items()},
-        )
+        check_state(shapes_of(own), shapes_of(arrays))
         for name, array in own.items():
             array[...] = arrays[name]
 

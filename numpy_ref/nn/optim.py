@@ -1,23 +1,22 @@
-"""Optimisers, averages and clipping.   Right panel: torch.optim, with the same numbers.
+"""Optimisers and clipping.   Right panel: torch.optim, with the same numbers.
 
 An optimiser takes `model.named_parameters()`, for a state with names, or `model.parameters()`, for
 a state named by position.
 
-Shapes: a buffer and an average have the shape of their parameter.
+Shapes: a buffer has the shape of its parameter.
 Source: the rules of torch.optim; each class names its paper.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from model_specs.common.fields import check_rate, check_real
-from model_specs.common.state import check_state
+from model_specs.common.state import check_state, shapes_of
 from numpy_ref.nn.module import Array, Parameter
 
 BLOCK = 32768
@@ -77,7 +76,7 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
-        check_state(_shapes(self.state_dict()), _shapes(state), "optimizer state")
+        check_state(shapes_of(self.state_dict()), shapes_of(state), "optimizer state")
         self.step_count = int(state["step"])
         for name, buffers in self.state.items():
             for buffer, array in buffers.items():
@@ -109,6 +108,64 @@ class SGD(Optimizer):
             b *= self.momentum
             b += grad
         data -= self.lr * b
+
+
+class RMSprop(Optimizer):
+    """v <- alpha v + (1 - alpha) g^2;   p <- p - lr g / (sqrt(v) + eps)
+
+    With momentum, b <- momentum b + g / (sqrt(v) + eps) and p <- p - lr b. If `centered`,
+    m <- m + (1 - alpha)(g - m), and sqrt(v - m^2) takes the place of sqrt(v).
+    There is no correction as in Adam: v starts at 0, and by default the first step has the length
+    lr / sqrt(1 - alpha) = 10 lr.
+    Source: Tieleman & Hinton (2012), lecture 6.5, with alpha 0.9 and without eps; Graves (2013),
+    page 23, centered and with momentum, where eps is under the root and b contains lr. This is the
+    order of operations of torch.optim.RMSprop.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        check_rate("alpha", alpha)
+        check_real("eps", eps, above=0, inclusive=True)
+        check_real("momentum", momentum, above=0, inclusive=True)
+        self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, centered
+        self.buffers = (
+            "square_avg",
+            *(("momentum_buffer",) if momentum else ()),
+            *(("grad_avg",) if centered else ()),
+        )
+        super().__init__(parameters, lr, weight_decay)
+
+    def _update(self, data: Array, grad: Array, state: dict[str, Array]) -> None:
+        v = state["square_avg"]
+        square = grad * grad
+        square *= 1 - self.alpha
+        v *= self.alpha
+        v += square
+
+        if self.centered:
+            m = state["grad_avg"]
+            m += (1 - self.alpha) * (grad - m)
+            denominator = np.subtract(v, np.multiply(m, m, out=square), out=square)
+            np.sqrt(denominator, out=denominator)
+        else:
+            denominator = np.sqrt(v, out=square)
+        denominator += self.eps
+
+        if self.momentum:
+            b = state["momentum_buffer"]
+            b *= self.momentum
+            b += np.divide(grad, denominator, out=denominator)
+            data -= self.lr * b
+        else:
+            data -= np.divide(self.lr * grad, denominator, out=denominator)
 
 
 class Adam(Optimizer):
@@ -187,63 +244,6 @@ class Adamax(Adam):
         update = np.multiply(m, self.lr / (1 - beta1**t), out=size)
         update /= u
         data -= update
-
-
-class PolyakAverage:
-    """a <- decay a + (1 - decay) p after every step, for each parameter p, from a = p.
-
-    The coefficients of past weights add up to 1 at every step, so that no correction as in Adam is
-    needed. Buffers (running statistics) are not averaged.
-    Source: Polyak & Juditsky (1992), with equal coefficients; Chen et al. (2016), decay 0.998.
-    """
-
-    def __init__(self, parameters: Iterable[tuple[str, Parameter]], decay: float) -> None:
-        check_rate("decay", decay)
-        self.parameters, self.decay = dict(parameters), decay
-        self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
-        self._own: dict[str, Array] = {}
-        self._depth = 0
-
-    def update(self) -> None:
-        """Update the averages after a step. Do not call it within `applied`."""
-        for name, parameter in self.parameters.items():
-            self.averages[name] += (1 - self.decay) * (parameter.data - self.averages[name])
-
-    @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
-        """A context in which the parameters have the values of the averages.
-
-        Changes to a parameter within it are lost. A nested context has no effect.
-        """
-        if self._depth == 0:
-            self._own = {name: p.data.copy() for name, p in self.parameters.items()}
-            self._write(self.averages)
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._write(self._own)
-                self._own = {}
-
-    def state_dict(self) -> dict[str, Array]:
-        """Copies of the averages by the names of their parameters."""
-        return {name: array.copy() for name, array in self.averages.items()}
-
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
-        check_state(_shapes(self.averages), _shapes(state), "average")
-        for name, array in self.averages.items():
-            array[...] = state[name]
-
-    def _write(self, arrays: Mapping[str, Array]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.data[...] = arrays[name]
-
-
-def _shapes(state: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in state.items()}
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:

@@ -11,8 +11,9 @@ import torch
 from helpers.short_runs import short_run
 from helpers.small_text_runs import make_corpus, make_panel, make_run
 
+import numpy_ref.nn.averaging as left_averaging
 import numpy_ref.nn.optim as left_optim
-import torch_impl.nn.optim as right_optim
+import torch_impl.nn.averaging as right_averaging
 from diptych.panels import BACKENDS
 from diptych.tasks.language import continue_text
 from model_specs.common.key import Key
@@ -107,11 +108,14 @@ FUNCTIONS = {
     "Adam.beta2": (lambda v: left_optim.Adam(PARAMETERS, betas=(0.5, v)), RATE),
     "Adamax.eps": (lambda v: left_optim.Adamax(PARAMETERS, eps=v), FROM_0),
     "Adamax.beta2": (lambda v: left_optim.Adamax(PARAMETERS, betas=(0.5, v)), RATE),
+    "RMSprop.alpha": (lambda v: left_optim.RMSprop(PARAMETERS, alpha=v), RATE),
+    "RMSprop.eps": (lambda v: left_optim.RMSprop(PARAMETERS, eps=v), FROM_0),
+    "RMSprop.momentum": (lambda v: left_optim.RMSprop(PARAMETERS, momentum=v), FROM_0),
     "SGD.momentum": (lambda v: left_optim.SGD(PARAMETERS, momentum=v), FROM_0),
     "SGD.weight_decay": (lambda v: left_optim.SGD(PARAMETERS, weight_decay=v), FROM_0),
     "clip_grad_norm": (lambda v: left_optim.clip_grad_norm([], v), ABOVE_0),
-    "left PolyakAverage": (lambda v: left_optim.PolyakAverage([], v), RATE),
-    "right PolyakAverage": (lambda v: right_optim.PolyakAverage([], v), RATE),
+    "left PolyakAverage": (lambda v: left_averaging.PolyakAverage([], v), RATE),
+    "right PolyakAverage": (lambda v: right_averaging.PolyakAverage([], v), RATE),
     "keep_threshold": (keep_threshold, ((0, 0.0, 0.3), (-TINY, 1.0, math.nan))),
     "Key": (Key, ((0, 2**64 - 1), (-1, 2**64))),
 }

@@ -10,10 +10,11 @@ from helpers.run_layers import tensors
 from helpers.small_vlaes import KEY, KINDS, binary_images, make_config, make_models
 from torch import distributions as td
 
+import numpy_ref.nn.averaging
 import numpy_ref.nn.optim
 import numpy_ref.nn.random
 import numpy_ref.vlae
-import torch_impl.nn.optim
+import torch_impl.nn.averaging
 import torch_impl.vlae
 from diptych import parity
 from diptych.panels import NumpyPanel, TorchPanel
@@ -126,8 +127,8 @@ def test_a_hundred_steps_end_in_the_same_weights_and_averages(kind, free_bits_of
     start = left.state_dict()
     ours = numpy_ref.nn.optim.Adamax(left.named_parameters(), lr=0.002)
     theirs = torch.optim.Adamax(right.parameters(), lr=0.002)
-    our_mean = numpy_ref.nn.optim.PolyakAverage(left.named_parameters(), 0.95)
-    their_mean = torch_impl.nn.optim.PolyakAverage(right.named_parameters(), 0.95)
+    our_mean = numpy_ref.nn.averaging.PolyakAverage(left.named_parameters(), 0.95)
+    their_mean = torch_impl.nn.averaging.PolyakAverage(right.named_parameters(), 0.95)
     crossed = set()
     for step in range(100):
         x, noise = (

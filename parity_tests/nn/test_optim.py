@@ -1,5 +1,8 @@
 """Optimisers, clipping and schedules give torch.optim's numbers, step by step."""
 
+import itertools
+
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,15 @@ from numpy_ref.nn import optim
 from numpy_ref.nn.module import Parameter
 
 SHAPES = {"weight": (5, 3), "bias": (5,), "scalar": ()}
+
+RMSPROPS = [
+    {"alpha": alpha, "eps": eps, "weight_decay": decay, "momentum": momentum, "centered": centered}
+    for (alpha, eps), decay, momentum, centered in itertools.product(
+        ((0.99, 1e-8), (0.8, 1e-3)), (0.0, 0.3), (0.0, 0.9), (False, True)
+    )
+]
+"""Every combination of the options of RMSprop."""
+OF_GRAVES = {"momentum": 0.9, "centered": True}
 
 
 def _twins(rng):
@@ -30,6 +42,7 @@ def _draw_gradients(rng, ours, theirs, scale=1.0):
         (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9}),
         (optim.SGD, torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.3}),
         (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9, "weight_decay": 0.3}),
+        *((optim.RMSprop, torch.optim.RMSprop, options) for options in RMSPROPS),
         (optim.Adam, torch.optim.Adam, {"lr": 1e-3}),
         (optim.Adam, torch.optim.Adam, {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3}),
         (optim.Adam, torch.optim.Adam, {"lr": 0.02, "weight_decay": 0.3}),
@@ -39,7 +52,10 @@ def _draw_gradients(rng, ours, theirs, scale=1.0):
     ],
 )
 def test_each_step_is_that_of_torch(ours_of, theirs_of, options, rng):
-    """One step from the same weights ends in the same weights to 1e-15; for 50 steps."""
+    """One step from the same weights ends in the same weights to 1e-15; for 50 steps.
+
+    The buffers follow their own trajectories: they are compared to 1e-13.
+    """
     ours, theirs = _twins(rng)
     left, right = ours_of(ours.items(), **options), theirs_of(theirs.values(), **options)
     for step in range(50):
@@ -49,6 +65,60 @@ def test_each_step_is_that_of_torch(ours_of, theirs_of, options, rng):
             assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-15, (step, name)
             with torch.no_grad():  # so that each step is judged on its own
                 theirs[name].copy_(torch.tensor(parameter.data))
+            for buffer in left.buffers:
+                array = right.state[theirs[name]][buffer].numpy()
+                assert normwise(left.state[name][buffer], array) <= 1e-13, (step, name, buffer)
+
+
+@pytest.mark.parametrize("options", RMSPROPS)
+def test_fifty_steps_of_rmsprop_are_those_of_torch(options, rng):
+    """Each element of the weights and of the state, after steps that build upon each other."""
+    ours, theirs = _twins(rng)
+    left = optim.RMSprop(ours.items(), lr=0.01, **options)
+    right = torch.optim.RMSprop(theirs.values(), lr=0.01, **options)
+    for step in range(50):
+        _draw_gradients(rng, ours, theirs, scale=10.0 ** (step % 5 - 2))
+        left.step(), right.step()
+    for name, parameter in ours.items():
+        state = {k: v for k, v in right.state[theirs[name]].items() if k != "step"}
+        assert left.state[name].keys() == state.keys()
+        pairs = [(parameter.data, theirs[name].detach())]
+        pairs += [(left.state[name][buffer], state[buffer]) for buffer in state]
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b.numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("is_graves", [False, True])
+def test_rmsprop_is_the_published_rule(is_graves):
+    """One weight in 40 digits: the lecture's rule, and that of Graves, whose b contains lr.
+
+    Both with eps = 0, as in the lecture; the learning rate is constant, as in both sources.
+    """
+    gradients = [1.5, -0.25, 3.0, 0.125, -2.0, 0.5, 1e-3, -40.0]
+    options = OF_GRAVES if is_graves else {}
+    parameter = Parameter(np.array([0.7]))
+    optimizer = optim.RMSprop([parameter], lr=0.0625, alpha=0.75, eps=0, **options)
+    with mpmath.workdps(40):
+        w, n, m, delta, keep = mpmath.mpf(0.7), mpmath.mpf(0), 0, 0, mpmath.mpf(0.9)
+        for g in map(mpmath.mpf, gradients):
+            n = 0.75 * n + 0.25 * g**2
+            m = 0.75 * m + 0.25 * g
+            if is_graves:
+                delta = keep * delta - 0.0625 * g / mpmath.sqrt(n - m**2)
+            else:
+                delta = -0.0625 * g / mpmath.sqrt(n)
+            w += delta
+            parameter.grad = np.array([float(g)])
+            optimizer.step()
+            assert parameter.data[0] == pytest.approx(float(w), rel=1e-14)
+
+
+def test_the_eps_of_rmsprop_is_outside_of_the_root():
+    """v = 0.25 * 16 = 4, and p = 1 - 0.5 * 4 / (2 + 0.5)."""
+    parameter = Parameter(np.array([1.0]))
+    parameter.grad = np.array([4.0])
+    optim.RMSprop([parameter], lr=0.5, alpha=0.75, eps=0.5).step()
+    assert parameter.data[0] == pytest.approx(0.2, rel=1e-15)
 
 
 def test_adamax_is_algorithm_2_of_the_paper(rng):
@@ -72,11 +142,15 @@ def test_adamax_is_algorithm_2_of_the_paper(rng):
             assert normwise(parameter.data, theirs[name].detach().numpy()) <= 1e-10, (t, name)
 
 
-def test_adamax_does_not_move_a_weight_without_gradient(rng):
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(optim.Adamax, {}), (optim.RMSprop, {}), (optim.RMSprop, OF_GRAVES)],
+)
+def test_a_weight_without_gradient_does_not_move(make, options, rng):
     """A masked weight never has a gradient, and eps prevents 0 / 0."""
     start = rng.normal(size=4)
     parameter = Parameter(start.copy())
-    optimizer = optim.Adamax([parameter])
+    optimizer = make([parameter], **options)
     for _ in range(3):
         parameter.grad = np.array([0.0, 0.0, 1.0, -1.0])
         optimizer.step()
@@ -166,6 +240,9 @@ def test_state_moves_to_another_optimizer_and_nothing_else_does(rng):
         (lambda: optim.Adam([], betas=(0.9, 1.0)), "betas"),
         (lambda: optim.Adamax([], betas=(1.0, 0.9)), "betas"),
         (lambda: optim.Adamax([], eps=-1e-8), "eps"),
+        (lambda: optim.RMSprop([], alpha=1.0), "alpha"),
+        (lambda: optim.RMSprop([], eps=-1e-8), "eps"),
+        (lambda: optim.RMSprop([], momentum=-0.1), "momentum"),
         (lambda: optim.SGD([], momentum=-1), "momentum"),
         (lambda: optim.SGD([], weight_decay=-0.1), "weight_decay"),
         (lambda: optim.Adam([], weight_decay=float("nan")), "weight_decay"),

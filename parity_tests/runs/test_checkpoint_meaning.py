@@ -121,6 +121,20 @@ def test_a_checkpoint_that_cannot_be_is_refused(killed, few_digits, tmp_path, da
     assert text.startswith(str(folder.checkpoint_file)) and "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "buffer"), [("adamax", "exp_inf"), ("rmsprop", "square_avg")]
+)
+def test_a_negative_buffer_of_squares_is_refused(few_digits, tmp_path, optimizer, buffer):
+    options = {"backend": "numpy", "optimizer": optimizer}
+    run = short_run(epochs=1, **options)
+    file = train(run, few_digits, tmp_path / "run").folder.checkpoint_file
+    arrays, metadata = load_arrays(file)
+    array(f"optimizer.{FIRST}.{buffer}", _at(-1.0))(arrays, metadata)
+    save_arrays(file, arrays, metadata)
+    with pytest.raises(ValueError, match=f"{buffer} has a negative value"):
+        train(short_run(epochs=2, **options), few_digits, tmp_path / "run", resume=True)
+
+
 def test_a_text_run_needs_the_state_that_it_carries(tmp_path):
     """Without it the text would go on from the zero state; of another batch size it is refused."""
     corpus = make_corpus()

@@ -161,7 +161,7 @@ def test_a_model_is_built_with_key_0_in_float64(name):
         assert model.training
 
 
-@pytest.mark.parametrize("kind", ["SGD", "Adam", "Adamax"])
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adam", "Adamax"])
 def test_the_left_optimisers_have_torchs_defaults(kind):
     ours = defaults(getattr(numpy_ref.nn.optim, kind))
     theirs = defaults(getattr(torch.optim, kind))

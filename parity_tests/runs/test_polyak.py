@@ -14,8 +14,8 @@ from helpers.short_runs import (
 )
 from torch import nn
 
-import numpy_ref.nn.optim
-import torch_impl.nn.optim
+import numpy_ref.nn.averaging
+import torch_impl.nn.averaging
 from diptych import data
 from diptych.arrays import to_numpy
 from diptych.files import load_arrays
@@ -40,7 +40,7 @@ def parameters(backend, start):
 
 
 def average_of(backend, named, decay=DECAY):
-    module = numpy_ref.nn.optim if backend == "numpy" else torch_impl.nn.optim
+    module = numpy_ref.nn.averaging if backend == "numpy" else torch_impl.nn.averaging
     return module.PolyakAverage(named.items(), decay)
 
 
@@ -153,10 +153,11 @@ def test_state_moves_and_what_does_not_fit_is_refused(backend, rng):
 # In a run
 
 
-def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path):
-    """Adamax steps; the averages follow their whole trajectory."""
+@pytest.mark.parametrize("optimizer", ["adamax", "rmsprop"])
+def test_a_hundred_steps_end_in_the_same_weights_and_averages(tmp_path, optimizer):
+    """The averages follow the whole trajectory of the weights."""
     digits = data.load("digits")
-    run = {"optimizer": "adamax", "polyak": 0.95, "dtype": "float64", "epochs": 5}
+    run = {"optimizer": optimizer, "polyak": 0.95, "dtype": "float64", "epochs": 5}
     run |= {"batch_size": 64, "clip": 50.0, "log_every": 1}
     left, right = (
         train(short_run(backend=backend, **run), digits, tmp_path / backend) for backend in BACKENDS
@@ -210,11 +211,11 @@ def test_evaluations_samples_and_files_take_the_averages(few_digits, tmp_path, b
 
 
 @each_backend
-@pytest.mark.parametrize("steps", [3, 7])
+@pytest.mark.parametrize(("optimizer", "steps"), [("adamax", 3), ("adamax", 7), ("rmsprop", 7)])
 def test_killed_and_resumed_with_averages_is_uninterrupted(
-    few_digits, tmp_path, monkeypatch, backend, steps
+    few_digits, tmp_path, monkeypatch, backend, optimizer, steps
 ):
-    run = short_run(backend=backend, optimizer="adamax", polyak=0.8, binarize=True)
+    run = short_run(backend=backend, optimizer=optimizer, polyak=0.8, binarize=True)
     resumed, whole = killed_and_resumed(monkeypatch, run, few_digits, tmp_path, steps)
     best = [load_arrays(outcome.folder.best_file)[0] for outcome in (resumed, whole)]
     assert_same_arrays(*best)

@@ -68,9 +68,14 @@ def two_ranks(tmp_path_factory):
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
     """The run of `command` on the left panel, in one process."""
+    return run_of_left(tmp_path_factory.mktemp("left") / "run")
+
+
+def run_of_left(folder, **changes):
+    """The run of `command` in one process of NumPy, with other settings."""
     dataset = data.load("digits16")
-    config = settings("conv_vae", "digits16", dataset, None, FIELDS, RUN | {"backend": "numpy"})
-    return train(config, dataset, tmp_path_factory.mktemp("left") / "run")
+    run = RUN | {"backend": "numpy"} | changes
+    return train(settings("conv_vae", "digits16", dataset, None, FIELDS, run), dataset, folder)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -144,8 +149,11 @@ def test_an_error_of_one_rank_is_one_error(tmp_path):
     assert "cannot write there" in outcome
 
 
-def test_twenty_steps_on_two_ranks_end_in_the_same_weights(one_process, tmp_path):
-    outcome = finished(command(2, tmp_path / "run"))
+@pytest.mark.parametrize("optimizer", ["adamax", "rmsprop"])
+def test_twenty_steps_on_two_ranks_end_in_the_same_weights(one_process, tmp_path, optimizer):
+    outcome = finished(command(2, tmp_path / "run", "--optimizer", optimizer))
+    if optimizer != RUN["optimizer"]:
+        one_process = run_of_left(tmp_path / "left", optimizer=optimizer)
     assert outcome.count("21 steps") == 1  # one of them speaks
     folder = RunFolder(tmp_path / "run")
     assert folder.settings()["ranks"] == 2

@@ -51,6 +51,9 @@ RUNS = {
     "mlp_vae, float64, all options": lambda: digits_run(
         dtype="float64", optimizer="adamax", polyak=0.9, clip=0.5, weight_decay=1e-3, binarize=True
     ),
+    "mlp_vae, rmsprop, new rate each epoch": lambda: digits_run(
+        optimizer="rmsprop", schedule="cosine", polyak=0.9, clip=0.5, weight_decay=1e-2
+    ),
     "mlp_vae, sgd, new rate each epoch": lambda: digits_run(
         optimizer="sgd", schedule="cosine", lr=1e-3, weight_decay=1e-2
     ),
@@ -64,6 +67,7 @@ RUNS = {
     "lstm, sgd": lambda: text_run(
         "lstm", {"scheme": "per_step", "rate": 0.3}, optimizer="sgd", lr=0.5, schedule="step"
     ),
+    "lstm, rmsprop": lambda: text_run("lstm", DROPOUT, optimizer="rmsprop", dtype="float64"),
     "rnn, copy": lambda: memory_run("rnn", "copy:7:2"),
     "rnn, adding": lambda: memory_run("rnn", "adding:9"),
     "lstm, copy": lambda: memory_run("lstm", "copy:7:2", scheme="per_step", rate=0.2),

@@ -11,7 +11,7 @@ import pytest
 from helpers.short_runs import StopAt, arrays_of, assert_same_arrays, short_run, without_times
 
 from diptych import data
-from diptych.panels import BACKENDS
+from diptych.panels import BACKENDS, OPTIMIZERS
 from diptych.runs.folder import RunFolder, read_metrics
 from diptych.training.train import train
 from model_specs.common.key import Key
@@ -19,7 +19,7 @@ from numpy_ref.nn import random
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("optimizer", ["adam", "adamax", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_interrupted_and_resumed_is_uninterrupted(
     few_digits, tmp_path, monkeypatch, backend, optimizer, steps

@@ -11,6 +11,7 @@ from helpers.small_text_runs import make_corpus, make_run
 from diptych import data
 from diptych.data import Split
 from diptych.files import load_arrays
+from diptych.panels import OPTIMIZERS
 from diptych.runs.config import SCHEDULES, RunConfig
 from diptych.runs.old_versions import upgraded
 from diptych.tasks import Images, Language, Memory
@@ -25,7 +26,7 @@ OTHER_VALUES = {
     "device": ("cuda",),
     "epochs": (5,),
     "batch_size": (17,),
-    "optimizer": ("adam", "adamax", "sgd"),
+    "optimizer": OPTIMIZERS,
     "lr": (0.02,),
     "schedule": SCHEDULES,
     "constant_epochs": (3,),

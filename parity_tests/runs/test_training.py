@@ -11,13 +11,16 @@ from helpers.short_runs import MODEL, short_run
 from diptych import data
 from diptych.data import Dataset, Split
 from diptych.files import load_arrays
-from diptych.panels import BACKENDS, make_panel
+from diptych.panels import BACKENDS, OPTIMIZERS, make_panel
 from diptych.parity.measures.rows import normwise
 from diptych.runs.config import SCHEDULES
 from diptych.training import step
 from diptych.training.train import NonFiniteError, build, train
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
+
+BUFFERS = {"adam": ["exp_avg", "exp_avg_sq"], "adamax": ["exp_avg", "exp_inf"], "sgd": []}
+BUFFERS |= {"rmsprop": ["square_avg"]}
 
 
 @pytest.mark.parametrize("binarize", [False, True])
@@ -90,7 +93,7 @@ def test_training_outside_the_main_thread_works(few_digits, tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("optimizer", ["adam", "adamax", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, backend, optimizer):
     panel = build(short_run(backend=backend, optimizer=optimizer))
     x = few_digits.train.x[:4]
@@ -98,14 +101,13 @@ def test_optimizer_states_are_alike_and_refuse_what_does_not_fit(few_digits, bac
     panel.step(lr=0.1, clip=None)
     state = panel.optimizer_state()
     names = list(panel.weights())
-    second = {"adam": ["exp_avg_sq"], "adamax": ["exp_inf"], "sgd": []}[optimizer]
-    buffers = ["exp_avg", *second] if second else []
+    buffers = BUFFERS[optimizer]
     assert set(state) == {f"{n}.{b}" for n in names for b in buffers} | {"step"}
     assert state["step"] == 1
     panel.load_optimizer_state(state)
     with pytest.raises(ValueError, match="optimizer state: unexpected stranger"):
         panel.load_optimizer_state(state | {"stranger": np.zeros(3)})
-    for name in buffers and [f"{names[0]}.exp_avg"]:
+    for name in (f"{names[0]}.{buffer}" for buffer in buffers):
         with pytest.raises(ValueError, match="has shape"):
             panel.load_optimizer_state(state | {name: state[name][:1]})
 

@@ -27,7 +27,7 @@ DECAY = 0.8
 
 
 class PlainOptimizer:
-    """SGD without momentum, Adam and Adamax as published, on arrays by name."""
+    """SGD without momentum, RMSProp, Adam and Adamax as published, on arrays by name."""
 
     def __init__(self, kind, weights):
         self.kind, self.t, self.p = kind, 0, {n: a.copy() for n, a in weights.items()}
@@ -47,6 +47,9 @@ class PlainOptimizer:
     def direction(self, name, g):
         if self.kind == "sgd":
             return g
+        if self.kind == "rmsprop":
+            self.v[name] = 0.99 * self.v[name] + 0.01 * g**2
+            return g / (np.sqrt(self.v[name]) + 1e-8)
         self.m[name] = 0.9 * self.m[name] + 0.1 * g
         mean = self.m[name] / (1 - 0.9**self.t)
         if self.kind == "adam":
@@ -132,8 +135,13 @@ def test_one_step_of_a_run_averages_the_first_weights_and_the_next(few_digits, t
 @each_backend
 @pytest.mark.parametrize(
     "options",
-    [{"optimizer": "sgd", "weight_decay": 0.2}, {"optimizer": "adamax", "clip": 1.5}, {}],
-    ids=["sgd", "adamax", "defaults"],
+    [
+        {"optimizer": "sgd", "weight_decay": 0.2},
+        {"optimizer": "adamax", "clip": 1.5},
+        {"optimizer": "rmsprop", "clip": 1.5, "weight_decay": 0.2},
+        {},
+    ],
+    ids=["sgd", "adamax", "rmsprop", "defaults"],
 )
 def test_the_settings_of_a_run_reach_its_optimiser(few_digits, tmp_path, backend, options):
     """One step of a run from the gradient at its start; the default is Adam with no clip."""

@@ -18,7 +18,7 @@ from diptych.site.sources.read import read_page
 from diptych.site.sources.twin_files import twin_files
 
 STEMS = ("rnn", "lstm", "recurrent/network", "nn/layers", "nn/optim", "score_function")
-STEMS += ("probability/distributions", "nn/functional")
+STEMS += ("probability/distributions", "nn/functional", "nn/averaging")
 LOOP = "lstm[per_step,loop]"
 
 
@@ -102,8 +102,9 @@ def test_a_row_of_a_method_is_shown_with_both_dtypes_or_not_at_all():
 
 def test_optimisers_and_the_score_function_have_runs_of_their_own(measured):
     """No loss of a pair reaches them."""
-    for rule in ("SGD", "Adam", "Adamax"):
+    for rule in ("SGD", "RMSprop", "Adam", "Adamax"):
         assert _rows(measured, "nn.optim", OPTIMISERS)[f"{rule}._update"]
+    assert _rows(measured, "nn.averaging", OPTIMISERS)["PolyakAverage.update"]
     score = _rows(measured, "score_function", SCORE)
     assert any(row[3] is not None for row in score["log_q.3"])
 

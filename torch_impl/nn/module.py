@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_specs.common.state import check_state
+from model_specs.common.state import check_state, shapes_of
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -50,10 +50,7 @@ class Module(nn.Module):
             for name, value in state_dict.items()
         }
         if strict:
-            check_state(
-                {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()},
-                {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-            )
+            check_state(shapes_of(self.state_dict()), shapes_of(tensors))
         return super().load_state_dict(tensors, strict, assign)
 
 

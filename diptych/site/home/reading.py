@@ -28,9 +28,10 @@ class Plan:
 PLANS = (
     Plan(
         "How is one model written twice?",
-        "The smallest model of all, whole: its loss, its hand-written gradients, its layers, and "
-        "the optimiser that trains it.",
-        "mlp_vae nn/functional nn/layers probability/distributions nn/module nn/init nn/optim",
+        "The smallest model of all, whole: its loss, its hand-written gradients, its layers, "
+        "the optimiser that trains it, and an average of its weights.",
+        "mlp_vae nn/functional nn/layers probability/distributions nn/module nn/init nn/optim "
+        "nn/averaging",
         "01",
     ),
     Plan(

@@ -21,9 +21,9 @@ from diptych.parity.reports.report import Report
 from diptych.site.measured.report_rows import PlacedRow
 from diptych.site.measured.traced_run import Losses, TracedRun
 from model_specs.common.key import Key
-from numpy_ref.nn import optim, random
+from numpy_ref.nn import averaging, optim, random
 from numpy_ref.nn.module import Parameter
-from torch_impl.nn import optim as torch_optim
+from torch_impl.nn import averaging as torch_averaging
 
 OPTIMISERS, SCORE = "optimisers", "score function"
 EXTRAS = (streams.NAME, OPTIMISERS, SCORE)
@@ -34,8 +34,10 @@ SCORE_LOSSES: Losses = (
     functools.partial(numpy_ref.score_function.score_function_loss, baseline="leave_one_out"),
     functools.partial(torch_impl.score_function.score_function_loss, baseline="leave_one_out"),
 )
+RMSPROP = {"lr": 0.01, "alpha": 0.9, "momentum": 0.9, "centered": True}
 RULES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "SGD": (optim.SGD, torch.optim.SGD, {"lr": 0.03, "momentum": 0.9, "weight_decay": 0.3}),
+    "RMSprop": (optim.RMSprop, torch.optim.RMSprop, RMSPROP),
     "Adam": (optim.Adam, torch.optim.Adam, {"lr": 0.02}),
     "Adamax": (optim.Adamax, torch.optim.Adamax, {"lr": 0.02}),
 }
@@ -52,21 +54,21 @@ def streams_rows(report: Report) -> list[PlacedRow]:
 def optimiser_rows(dtype: str) -> Iterator[PlacedRow]:
     """Some steps of every optimiser on both sides, with clipped gradients and an average."""
     for rule in RULES:
-        for definition, values in _trajectory(rule, dtype).items():
+        for place, values in _trajectory(rule, dtype).items():
             for name, (left, right) in values.items():
                 row = _row(f"{name} under {rule}", "value", left, right, dtype)
-                yield PlacedRow("nn/optim", definition, row)
+                yield PlacedRow(*place, row)
 
 
-def _trajectory(rule: str, dtype: str) -> dict[str, Values]:
-    """Weights, state, average and norms of both sides after the steps, by definition."""
+def _trajectory(rule: str, dtype: str) -> dict[tuple[str, str], Values]:
+    """Weights, state, average and norms of both sides after the steps, by file and definition."""
     left_class, right_class, options = RULES[rule]
     ours = {name: Parameter(_draw(f"{rule} {name}", name, dtype)) for name in SHAPES}
     theirs = {n: nn.Parameter(torch.tensor(p.data.copy())) for n, p in ours.items()}
     left, right = left_class(ours.items(), **options), right_class(theirs.values(), **options)
     average, right_average = (
-        optim.PolyakAverage(ours.items(), DECAY),
-        torch_optim.PolyakAverage(theirs.items(), DECAY),
+        averaging.PolyakAverage(ours.items(), DECAY),
+        torch_averaging.PolyakAverage(theirs.items(), DECAY),
     )
     norms: list[tuple[float, float]] = []
     for step in range(STEPS):
@@ -85,11 +87,13 @@ def _trajectory(rule: str, dtype: str) -> dict[str, Values]:
         for buffer in left.buffers
     }
     return {
-        f"{rule}._update": {n: (p.data, theirs[n]) for n, p in ours.items()} | states,
-        "PolyakAverage.update": {
+        ("nn/optim", f"{rule}._update"): {n: (p.data, theirs[n]) for n, p in ours.items()} | states,
+        ("nn/averaging", "PolyakAverage.update"): {
             f"average of {n}": (average.averages[n], right_average.averages[n]) for n in ours
         },
-        "clip_grad_norm": {"norms": tuple(np.array(side) for side in zip(*norms, strict=True))},
+        ("nn/optim", "clip_grad_norm"): {
+            "norms": tuple(np.array(side) for side in zip(*norms, strict=True))
+        },
     }
 
 

@@ -38,6 +38,7 @@ Array = np.ndarray
 OPTIMISERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
     "SGD": (optim.SGD, torch.optim.SGD, {}),
     "SGD, momentum 0.9": (optim.SGD, torch.optim.SGD, {"momentum": 0.9}),
+    "RMSprop": (optim.RMSprop, torch.optim.RMSprop, {}),
     "Adam": (optim.Adam, torch.optim.Adam, {}),
     "Adamax": (optim.Adamax, torch.optim.Adamax, {}),
 }
@@ -87,16 +88,17 @@ def optimiser_paths() -> Picture:
     curves = [[_curve(paths[name, lr]) for name in OPTIMISERS] for lr in RATES]
     sentences = [_sentence({name: paths[name, lr] for name in OPTIMISERS}) for lr in RATES]
     html = controls(slider("lr", "Learning rate", list(map(str, RATES)), FIRST_RATE))
-    html += scroller(_drawing(curves[FIRST_RATE]), "Paths of four optimisers")
+    html += scroller(_drawing(curves[FIRST_RATE]), f"Paths of {len(OPTIMISERS)} optimisers")
     html += picture_text(sentences[FIRST_RATE], live=True)
     caption = Markup(
         "{steps} steps down the valley <i>f</i> = (<i>x</i><sup>2</sup> + {steep:g} "
         "<i>y</i><sup>2</sup>) / 2, from the upper left to the minimum in the middle; the ellipses "
-        "are contours. SGD is stable below a learning rate of 2 / {steep:g} = {limit:g}. Adam and "
-        "Adamax divide by the size of past gradients, so their first steps have the length of the "
-        "learning rate in both directions. Each path was computed by <code>numpy_ref.nn.optim</"
-        "code> and by <code>torch.optim</code>; no coordinate differs by more than {worst} of the "
-        "path's largest."
+        "are contours. SGD is stable below a learning rate of 2 / {steep:g} = {limit:g}. Adam, "
+        "Adamax and RMSprop divide by the size of past gradients. The first step of Adam and "
+        "Adamax has the length of the learning rate in both directions; that of RMSprop is ten "
+        "times as long, because its average starts at 0 and is not corrected. Each path was "
+        "computed by <code>numpy_ref.nn.optim</code> and by <code>torch.optim</code>; no "
+        "coordinate differs by more than {worst} of the path's largest."
     ).format(steps=STEPS, steep=CURVATURE[1], limit=2 / CURVATURE[1], worst=power_of_ten(worst))
     data = {"paths": curves, "sentences": sentences}
     return Picture("optimisers", "Paths of the optimisers", caption, html, data)

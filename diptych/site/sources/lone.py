@@ -17,6 +17,10 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
         "numpy_ref/nn/layers.py computes these statistics over the whole batch",
         (),
     ),
+    "nn/optim": (
+        "torch supplies this: torch.optim has the optimisers, torch.nn.utils the clipping",
+        ("torch.optim.Adam", "torch.nn.utils.clip_grad_norm_"),
+    ),
     "nn/verdicts": (
         "only the right panel computes on a device that the host would wait for; the left panel's "
         "checks read each number at once",
@@ -39,7 +43,6 @@ CROSS_ENTROPY = "F.cross_entropy does this: in blocks, so that one (T B, O) arra
 EXTREMES = "torch.aminmax computes both in one pass; NumPy takes two"
 KEYS = "only the right panel draws the streams of several keys at once"
 MEMORY_ORDER = "NumPy is slow where two orders of memory meet; torch takes care of them itself"
-OPTIMIZER = "torch supplies this: optim.Optimizer; a part of it"
 TAPS = "the right makes these indices once, so that no device is waited for in a sample"
 ORDER = "the right keeps the order on its device, so that a sample copies nothing to it"
 STEPS = "the left writes every h into one array, the right collects the steps in a list"
@@ -106,13 +109,7 @@ LONE: dict[str, dict[SideName, dict[str, Lines]]] = {
             },
         },
     },
-    "nn/optim": {
-        "left": {
-            "BLOCK": {
-                "BLOCK = 32768": OPTIMIZER,
-                "Parameters = Iterable[tuple[str, Parameter] | Parameter]": OPTIMIZER,
-            }
-        },
+    "nn/averaging": {
         "right": {
             "PolyakAverage.__init__": {
                 "self._move: Any = get_ema_multi_avg_fn(decay)": (

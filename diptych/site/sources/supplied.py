@@ -79,6 +79,7 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "nn/optim": {
         "Optimizer": "torch.optim.Optimizer",
         "SGD": "torch.optim.SGD",
+        "RMSprop": "torch.optim.RMSprop",
         "Adam": "torch.optim.Adam",
         "Adamax": "torch.optim.Adamax",
         "clip_grad_norm": "torch.nn.utils.clip_grad_norm_",
@@ -94,7 +95,7 @@ BODIES: dict[str, dict[str, str]] = {
         "log_softmax": "torch.log_softmax",
     },
     "autoregressive/gated_pixel_cnn": {"concat_elu": "torch.nn.functional.elu"},
-    "nn/optim": {"PolyakAverage.update": "torch.optim.swa_utils.get_ema_multi_avg_fn"},
+    "nn/averaging": {"PolyakAverage.update": "torch.optim.swa_utils.get_ema_multi_avg_fn"},
     "probability/distributions": {
         "bernoulli_nll": "torch.nn.functional.binary_cross_entropy_with_logits",
     },

@@ -8,8 +8,10 @@ of the torch optimiser itself, so that checkpoints do not depend on the path.
 On the CPU a step has the bits of torch.optim's (tested). On CUDA the two may differ by rounding:
 torch.optim computes p + rate (m / d) there, the rules here p + (rate m) / d, and Adam in float32 is
 torch's fused kernel, one launch instead of nine.
+The panels take no options but the learning rate and weight decay, so SGD and RMSprop have no
+momentum here.
 Shapes: each list has one tensor for each parameter; `numbers` is one row, a vector.
-Source: torch.optim 2.13; Kingma & Ba (2015), algorithms 1 and 2.
+Source: torch.optim 2.13; Kingma & Ba (2015), algorithms 1 and 2; Tieleman & Hinton (2012).
 """
 
 from __future__ import annotations
@@ -165,6 +167,31 @@ class Adamax(Rule):
         _add_quotients(parameters, m, u, numbers[0])
 
 
+class RMSprop(Rule):
+    """v <- a v + (1 - a) g^2;   p <- p - lr g / (sqrt(v) + eps)"""
+
+    buffers = ("square_avg",)
+
+    def numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        return (-lr,)
+
+    def _move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: list[list[Tensor]],
+        numbers: Tensor,
+        lr: float,
+    ) -> None:
+        (v,) = moments
+        alpha = self.group["alpha"]
+        torch._foreach_mul_(v, alpha)
+        torch._foreach_addcmul_(v, gradients, gradients, 1 - alpha)
+        denominators = [*torch._foreach_sqrt(v)]
+        torch._foreach_add_(denominators, self.group["eps"])
+        _add_quotients(parameters, gradients, denominators, numbers[0])
+
+
 class SGD(Rule):
     """p <- p - lr g. The rate is constant within an epoch, and the captured step contains it."""
 
@@ -182,10 +209,10 @@ class SGD(Rule):
 
 
 def _add_quotients(
-    parameters: list[Tensor], m: list[Tensor], denominators: list[Tensor], rate: Tensor
+    parameters: list[Tensor], numerators: list[Tensor], denominators: list[Tensor], rate: Tensor
 ) -> None:
-    """p <- p + (rate m) / denominator."""
-    updates = torch._foreach_mul(m, rate)
+    """p <- p + (rate numerator) / denominator."""
+    updates = torch._foreach_mul(numerators, rate)
     torch._foreach_div_(updates, denominators)
     torch._foreach_add_(parameters, updates)
 
@@ -201,5 +228,6 @@ def rule_of(optimizer: torch.optim.Optimizer, device: torch.device) -> Rule:
 RULES: dict[type[torch.optim.Optimizer], type[Rule]] = {
     torch.optim.Adam: Adam,
     torch.optim.Adamax: Adamax,
+    torch.optim.RMSprop: RMSprop,
     torch.optim.SGD: SGD,
 }

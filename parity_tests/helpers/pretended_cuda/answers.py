@@ -48,18 +48,19 @@ def steps(cuda: Cuda, model: str, options: dict[str, Any]) -> dict[str, Any]:
     return count(model, cuda, **options)
 
 
-def resident_steps(cuda: Cuda, model: str) -> dict[str, Any]:
+def resident_steps(cuda: Cuda, model: str, options: dict[str, Any]) -> dict[str, Any]:
     """Count the synchronisations and copies of steps on the resident path."""
     from helpers.pretended_cuda.steps import count_resident  # noqa: PLC0415
 
-    return count_resident(model, cuda)
+    return count_resident(model, cuda, **options)
 
 
-def run(cuda: Cuda, model: str, resident: bool) -> dict[str, Any]:
+def run(cuda: Cuda, model: str, resident: bool, options: dict[str, Any]) -> dict[str, Any]:
     """Train for an epoch; return the names of arrays that differ from a run on the CPU."""
     from helpers.pretended_cuda.steps import weights_that_differ  # noqa: PLC0415
 
-    return {"differ": weights_that_differ(model, cuda, resident), "ledger": LEDGER.as_json()}
+    names = weights_that_differ(model, cuda, resident, **options)
+    return {"differ": names, "ledger": LEDGER.as_json()}
 
 
 def fault(cuda: Cuda, file: str, old: str, new: str, case: list[str]) -> dict[str, Any]:

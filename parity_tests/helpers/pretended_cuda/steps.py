@@ -65,10 +65,10 @@ def count(name: str, cuda: Callable[[], Any], *, norm: bool = False, **changes: 
         return LEDGER.as_json()
 
 
-def count_resident(name: str, cuda: Callable[[], Any]) -> Any:
+def count_resident(name: str, cuda: Callable[[], Any], **changes: Any) -> Any:
     """The ledgers of the resident path: of steps within a block, and of reading their losses."""
     with cuda():
-        config, dataset = run_config(name)
+        config, dataset = run_config(name, **changes)
         task, panel = make_task(config, dataset), build(config)
         assert config.polyak is not None
         panel.keep_average(config.polyak)
@@ -83,11 +83,13 @@ def count_resident(name: str, cuda: Callable[[], Any]) -> Any:
         return {"steps": within, "read": LEDGER.as_json()}
 
 
-def weights_that_differ(name: str, cuda: Callable[[], Any], resident: bool) -> list[str]:
+def weights_that_differ(
+    name: str, cuda: Callable[[], Any], resident: bool, **changes: Any
+) -> list[str]:
     """Train on the device and, on the ordinary path, on the CPU; name the arrays that differ."""
     with cuda():
-        ours = _trained(*run_config(name), resident)
-    theirs = _trained(*run_config(name, device="cpu"), False)
+        ours = _trained(*run_config(name, **changes), resident)
+    theirs = _trained(*run_config(name, **changes | {"device": "cpu"}), False)
     assert ours.keys() == theirs.keys()
     return [key for key, array in theirs.items() if not np.array_equal(ours[key], array)]
 

@@ -1,24 +1,17 @@
-"""A running average of the weights.   Left panel: numpy_ref/nn/optim.py
-
-The optimisers of the left panel are torch.optim's, and `clip_grad_norm` is torch.nn.utils'.
-torch.optim.swa_utils.AveragedModel copies the whole model, and at its first update, after a step.
-Its rule for the averages is used here.
+"""A running average of the weights.   Right panel: torch_impl/nn/averaging.py
 
 Shapes: an average has the shape of its parameter.
+Source: the papers of PolyakAverage.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from model_specs.common.fields import check_rate
-from model_specs.common.state import check_state
+from model_specs.common.state import check_state, shapes_of
+from numpy_ref.nn.module import Array, Parameter
 
 
 class PolyakAverage:
@@ -29,17 +22,17 @@ class PolyakAverage:
     Source: Polyak & Juditsky (1992), with equal coefficients; Chen et al. (2016), decay 0.998.
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, Parameter]], decay: float) -> None:
         check_rate("decay", decay)
         self.parameters, self.decay = dict(parameters), decay
-        self.averages = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self._own: dict[str, Tensor] = {}
-        self._move: Any = get_ema_multi_avg_fn(decay)
+        self.averages = {name: p.data.copy() for name, p in self.parameters.items()}
+        self._own: dict[str, Array] = {}
         self._depth = 0
 
     def update(self) -> None:
         """Update the averages after a step. Do not call it within `applied`."""
-        self._move([*self.averages.values()], [*self.parameters.values()], None)
+        for name, parameter in self.parameters.items():
+            self.averages[name] += (1 - self.decay) * (parameter.data - self.averages[name])
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -48,7 +41,7 @@ class PolyakAverage:
         Changes to a parameter within it are lost. A nested context has no effect.
         """
         if self._depth == 0:
-            self._own = {name: p.detach().clone() for name, p in self.parameters.items()}
+            self._own = {name: p.data.copy() for name, p in self.parameters.items()}
             self._write(self.averages)
         self._depth += 1
         try:
@@ -59,21 +52,16 @@ class PolyakAverage:
                 self._write(self._own)
                 self._own = {}
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Array]:
         """Copies of the averages by the names of their parameters."""
-        return {name: tensor.clone() for name, tensor in self.averages.items()}
+        return {name: array.copy() for name, array in self.averages.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy a state_dict. Raises ValueError that lists every entry that does not fit."""
-        check_state(_shapes(self.averages), _shapes(state), "average")
-        for name, tensor in self.averages.items():
-            tensor.copy_(torch.as_tensor(state[name]))
+        check_state(shapes_of(self.averages), shapes_of(state), "average")
+        for name, array in self.averages.items():
+            array[...] = state[name]
 
-    @torch.no_grad()
-    def _write(self, tensors: Mapping[str, Tensor]) -> None:
+    def _write(self, arrays: Mapping[str, Array]) -> None:
         for name, parameter in self.parameters.items():
-            parameter.copy_(tensors[name])
-
-
-def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(array.shape) for name, array in state.items()}
+            parameter.data[...] = arrays[name]
