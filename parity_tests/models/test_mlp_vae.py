@@ -222,7 +222,7 @@ def test_torch_compile_gives_the_same_loss_and_gradients(make_pair):
         {"posterior": "sigma", "estimator": "sampled"},
         {"likelihood": "bernoulli_clamped"},
         {"likelihood": "gaussian"},
-        {"likelihood": "gaussian_learned"},
+        {"likelihood": "gaussian_learned", "min_logvar": -1.0},
         {"likelihood": "continuous_bernoulli"},
         {"likelihood": "beta"},
         {"likelihood": "truncated_gaussian"},
