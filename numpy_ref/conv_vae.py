@@ -278,11 +278,11 @@ class ConvVAE(Module):
         recon, _ = self.mean(outputs)
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
+        eps = random.normal(key, recon.shape, dtype=self.dtype)
         if self.config.recon_type == LEARNED:
             logvar, _ = floor_logvar(np.split(outputs, 2, 1)[1], self.config.min_logvar)
-            eps = random.normal(key, recon.shape, dtype=self.dtype)
             return recon + np.exp(0.5 * logvar) * eps
-        return recon + self.config.gaussian_std * random.normal(key, recon.shape, dtype=self.dtype)
+        return recon + self.config.gaussian_std * eps
 
     def reconstruct(self, x: Array) -> Array:
         """The mean of p(x|z) at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""

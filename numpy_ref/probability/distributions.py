@@ -128,8 +128,7 @@ def floor_logvar(logvar: Array, floor: float | None) -> tuple[Array, Vjp]:
     """
     if floor is None:
         return logvar, lambda dy: dy
-    y = np.maximum(logvar, floor) + np.log1p(np.exp(-np.abs(logvar - floor)))
-    return y, lambda dy: dy * sigmoid(logvar - floor)
+    return np.logaddexp(logvar, floor), lambda dy: dy * sigmoid(logvar - floor)
 
 
 def squared_error(mean: Array, x: Array) -> tuple[Array, Vjp]:

@@ -86,7 +86,9 @@ def floor_logvar(logvar: Tensor, floor: float | None) -> Tensor:
     Shapes: any. A floor of None changes nothing.
     Source: Chua et al. (2018), arXiv 1805.12114, who write floor + softplus(logvar - floor).
     """
-    return logvar if floor is None else torch.logaddexp(logvar, logvar.new_full((), floor))
+    if floor is None:
+        return logvar
+    return torch.logaddexp(logvar, logvar.new_full((), floor))
 
 
 def squared_error(mean: Tensor, x: Tensor) -> Tensor:
