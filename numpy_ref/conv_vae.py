@@ -213,7 +213,7 @@ class ConvVAE(Module):
         if self.config.recon_type == "bce":
             return bernoulli_nll(flat, target)
         if self.config.recon_type == LEARNED:
-            return self._learned_error(*np.split(flat, 2, -1), target)
+            return self._learned_error(flat, target)
         mean, mean_vjp = self.activate(flat)
         if self.config.recon_type == "mse":
             error, vjp = squared_error(mean, target)
@@ -221,9 +221,10 @@ class ConvVAE(Module):
             error, vjp = gaussian_nll(mean, target, self.config.gaussian_std)
         return error, lambda derror: mean_vjp(vjp(derror))
 
-    def _learned_error(self, outputs: Array, logvar: Array, x: Array) -> tuple[Array, Vjp]:
-        """The error of recon_type gaussian_learned.   all (N, C H W) -> (N)"""
-        mean, mean_vjp = self.activate(outputs)
+    def _learned_error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
+        """The error of recon_type gaussian_learned.   outputs (N, 2 C H W), x (N, C H W) -> (N)"""
+        logits, logvar = np.split(outputs, 2, -1)
+        mean, mean_vjp = self.activate(logits)
         error, error_vjp = gaussian_learned_nll(mean, logvar, x, self.config.min_logvar)
 
         def vjp(derror: Array) -> Array:

@@ -186,7 +186,7 @@ class ConvVAE(Module):
         if self.config.recon_type == "bce":
             return bernoulli_nll(flat, target)
         if self.config.recon_type == LEARNED:
-            return self._learned_error(*flat.chunk(2, -1), target)
+            return self._learned_error(flat, target)
         mean = self.activate(flat)
         if self.config.recon_type == "mse":
             error = squared_error(mean, target)
@@ -194,9 +194,10 @@ class ConvVAE(Module):
             error = gaussian_nll(mean, target, self.config.gaussian_std)
         return error
 
-    def _learned_error(self, outputs: Tensor, logvar: Tensor, x: Tensor) -> Tensor:
-        """The error of recon_type gaussian_learned.   all (N, C H W) -> (N)"""
-        mean = self.activate(outputs)
+    def _learned_error(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """The error of recon_type gaussian_learned.   outputs (N, 2 C H W), x (N, C H W) -> (N)"""
+        logits, logvar = outputs.chunk(2, -1)
+        mean = self.activate(logits)
         return gaussian_learned_nll(mean, logvar, x, self.config.min_logvar)
 
     @torch.no_grad()

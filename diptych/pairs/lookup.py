@@ -96,7 +96,7 @@ def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, text = setting.partition("=")
         kind, *optional = typing.get_args(lookup("config field", name, types)) or (types[name],)
-        words = {"True": True, "False": False} if kind is bool else {}
+        words: dict[str, bool | None] = {"True": True, "False": False} if kind is bool else {}
         words |= {"None": None} if optional else {}
         try:
             result[name] = words[text] if kind is bool or text in words else kind(text)
