@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from model_specs.common.effects import check_effects, conditional
-from model_specs.common.fields import check_choice, check_positive_int, check_real
+from model_specs.common.fields import (
+    check_choice,
+    check_min_logvar,
+    check_positive_int,
+    check_real,
+)
 from model_specs.common.levels import check_channels, mixture_outputs
 
 SUPPORTS = {
@@ -19,8 +24,9 @@ SUPPORTS = {
 }
 """The range of image values for each output activation."""
 MIXTURE = "discretized_logistic_mixture"
-RECON_TYPES = ("mse", "bce", "gaussian", MIXTURE)
-SUMMED = ("gaussian", MIXTURE)
+LEARNED = "gaussian_learned"
+RECON_TYPES = ("mse", "bce", "gaussian", LEARNED, MIXTURE)
+SUMMED = ("gaussian", LEARNED, MIXTURE)
 """The reconstruction errors that are summed over pixels whatever the reduction."""
 REDUCTIONS = ("mean", "sum")
 STRIDES = 4
@@ -61,14 +67,21 @@ class ConvVAEConfig:
     all real values."""
     recon_type: str = "mse"
     """The reconstruction error is (recon - x)^2 (mse), the cross-entropy of the pixels, from logits
-    (bce, which needs the sigmoid), -log N(x; recon, gaussian_std^2) in nats (gaussian), or -log p
-    of the 256 levels of each pixel in nats (discretized_logistic_mixture; Salimans et al. 2017).
-    The last takes images of 1 or 3 channels with the values k / 255; its outputs are the parameters
-    of a mixture, so that out_activation stays "sigmoid" and is not applied."""
+    (bce, which needs the sigmoid), -log N(x; recon, gaussian_std^2) in nats (gaussian), -log N(x;
+    recon, sigma^2) in nats with a log variance of each value from the decoder (gaussian_learned;
+    Kingma & Welling 2013, appendix C.2), or -log p of the 256 levels of each pixel in nats
+    (discretized_logistic_mixture; Salimans et al. 2017). The last takes images of 1 or 3 channels
+    with the values k / 255; its outputs are the parameters of a mixture, so that out_activation
+    stays "sigmoid" and is not applied."""
     beta: float = 1.0
     """The KL term has the weight beta (Higgins et al. 2017)."""
     gaussian_std: float = conditional(1.0, recon_type=("gaussian",))
     """The Gaussian of recon_type gaussian has this standard deviation."""
+    min_logvar: float | None = conditional(-9.0, recon_type=(LEARNED,))
+    """The variance of recon_type gaussian_learned is sigma^2 = e^logvar + e^min_logvar: a smooth
+    floor, which keeps the density finite where a pixel has the same value in all images. The
+    derivative of log sigma^2 by logvar is sigmoid(logvar - min_logvar). None: no floor, as in the
+    paper. With -9, sigma is above 0.011, 2.8 steps of grey values k / 255."""
     components: int = conditional(10, recon_type=(MIXTURE,))
     """The mixture of recon_type discretized_logistic_mixture has M = components logistics; ten in
     PixelCNN++."""
@@ -106,6 +119,7 @@ class ConvVAEConfig:
         check_choice("init", self.init, ("normal", "torch"))
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
+        check_min_logvar("min_logvar", self.min_logvar)
         check_effects(self)
 
     @property
@@ -118,7 +132,7 @@ class ConvVAEConfig:
         """P, the number of values that the decoder computes for a pixel."""
         if self.recon_type == MIXTURE:
             return mixture_outputs(self.in_channels, self.components)
-        return self.in_channels
+        return self.in_channels * (2 if self.recon_type == LEARNED else 1)
 
     @property
     def code_size(self) -> int:
@@ -164,9 +178,9 @@ class ConvVAELoss(NamedTuple):
 
     kl, in nats: summed over latents, then averaged or summed over the batch by `reduction`.
     recon: mse and bce are averaged over pixels and batch for "mean" and summed for "sum", as in
-    torch.nn.functional; gaussian and discretized_logistic_mixture, in nats, are summed over pixels
-    and then averaged or summed over the batch. The pixels are those of the image, without its
-    margin."""
+    torch.nn.functional; gaussian, gaussian_learned and discretized_logistic_mixture, in nats, are
+    summed over pixels and then averaged or summed over the batch. The pixels are those of the
+    image, without its margin."""
 
     total: Any  # recon + beta kl
     recon: Any

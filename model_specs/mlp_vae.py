@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from model_specs.common.effects import check_effects, conditional
-from model_specs.common.fields import check_choice, check_positive_int, check_real
+from model_specs.common.fields import (
+    check_choice,
+    check_min_logvar,
+    check_positive_int,
+    check_real,
+)
 
 ACTIVATIONS = ("relu", "tanh")
 POSTERIORS = ("logvar", "sigma", "deterministic")
@@ -23,8 +28,11 @@ LIKELIHOODS = (
     "continuous_bernoulli",
     "beta",
     "gaussian",
+    "gaussian_learned",
     "truncated_gaussian",
 )
+TWO_OUTPUTS = ("beta", "gaussian_learned")
+"""The likelihoods with two parameters per pixel, for which the decoder has 2 D outputs."""
 REDUCTIONS = ("mean", "sum")
 INITS = ("normal", "torch")
 BASELINES = ("none", "leave_one_out")
@@ -64,13 +72,19 @@ class MLPVAEConfig:
     """The KL term has the weight beta (Higgins et al. 2017). With 1, the loss is -ELBO."""
     likelihood: str = "bernoulli"
     """The likelihood p(x|z) is bernoulli, computed from logits; bernoulli_clamped, with log(p +
-    1e-8) as in much teaching code with the sigma posterior; or gaussian, with the decoder's outputs
-    as the mean and the fixed `gaussian_std`. For grey values there are densities on [0, 1]:
-    continuous_bernoulli (Loaiza-Ganem & Cunningham 2019), beta with a mean and a concentration, and
-    truncated_gaussian."""
+    1e-8) as in much teaching code with the sigma posterior; gaussian, with the decoder's outputs
+    as the mean and the fixed `gaussian_std`; or gaussian_learned, with the mean and the log
+    variance of each pixel from the decoder's last hidden layer (the paper, appendix C.2). For grey
+    values there are densities on [0, 1]: continuous_bernoulli (Loaiza-Ganem & Cunningham 2019),
+    beta with a mean and a concentration, and truncated_gaussian."""
     gaussian_std: float = conditional(1.0, likelihood=("gaussian", "truncated_gaussian"))
     """The gaussian likelihood has this standard deviation, and truncated_gaussian has it before
     truncation."""
+    min_logvar: float | None = conditional(-9.0, likelihood=("gaussian_learned",))
+    """The variance of gaussian_learned is sigma^2 = e^logvar + e^min_logvar: a smooth floor, which
+    keeps the density finite where a pixel has the same value in all images. The derivative of log
+    sigma^2 by logvar is sigmoid(logvar - min_logvar). None: no floor, as in the paper. With -9,
+    sigma is above 0.011, 2.8 steps of grey values k / 255."""
     reduction: str = "mean"
     """The loss is the mean or the sum over the batch. Every term is summed over pixels and latents
     in either case."""
@@ -91,6 +105,7 @@ class MLPVAEConfig:
         check_choice("init", self.init, INITS)
         check_real("beta", self.beta, above=0, inclusive=True)
         check_real("gaussian_std", self.gaussian_std, above=0)
+        check_min_logvar("min_logvar", self.min_logvar)
         if self.posterior == "deterministic":
             check_choice("estimator", self.estimator, ("analytic",))
         check_effects(self)
@@ -102,8 +117,8 @@ class MLPVAEConfig:
 
     @property
     def outputs(self) -> int:
-        """Outputs of the decoder per pixel: 2 for beta, 1 for all others."""
-        return 2 if self.likelihood == "beta" else 1
+        """Outputs of the decoder per pixel: 2 for beta and gaussian_learned, 1 for all others."""
+        return 2 if self.likelihood in TWO_OUTPUTS else 1
 
 
 class MLPVAENoise(NamedTuple):

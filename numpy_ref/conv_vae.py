@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.conv_vae import (
+    LEARNED,
     MIXTURE,
     STRIDES,
     SUMMED,
@@ -24,48 +25,23 @@ from model_specs.conv_vae import (
     ConvVAENoise,
     ConvVAEOutput,
 )
-from numpy_ref.nn import checks, functional, random
+from numpy_ref.nn import checks, random
 from numpy_ref.nn.convolution import Conv2d, ConvTranspose2d
 from numpy_ref.nn.functional import ReLU
+from numpy_ref.nn.images import ACTIVATIONS, inside
 from numpy_ref.nn.init import INITS
 from numpy_ref.nn.layers import BatchNorm2d, Linear
 from numpy_ref.nn.module import Array, Module, Sequential, Vjp
 from numpy_ref.probability import discretized_logistics
 from numpy_ref.probability.distributions import (
     bernoulli_nll,
+    floor_logvar,
     gaussian_kl,
     gaussian_kl_sampled,
+    gaussian_learned_nll,
     gaussian_nll,
     squared_error,
 )
-
-
-def _sigmoid(x: Array) -> tuple[Array, Vjp]:
-    """functional.sigmoid with a vjp, which the activation of the images needs."""
-    y = functional.sigmoid(x)
-    return y, lambda dy: dy * y * (1 - y)
-
-
-def _identity(x: Array) -> tuple[Array, Vjp]:
-    return x, lambda dy: dy
-
-
-ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": functional.tanh, "none": _identity}
-
-
-def inside(x: Array, window: tuple[slice, slice]) -> tuple[Array, Vjp]:
-    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C, H, W)
-
-    Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
-    """
-    y = x[..., *window]
-
-    def vjp(dy: Array) -> Array:
-        dx = np.zeros_like(x)
-        dx[..., *window] = dy.reshape(y.shape)
-        return dx
-
-    return y, vjp
 
 
 class ConvVAE(Module):
@@ -78,7 +54,8 @@ class ConvVAE(Module):
     to compute images independently.
     Shapes: N images of C channels, S x S pixels, of them H x W inside the margin; Z = latent_dim,
     K draws.
-    The decoder computes P = config.outputs values a pixel: C, or the parameters of a mixture.
+    The decoder computes P = config.outputs values a pixel: C, or 2 C with the log variances
+    of recon_type gaussian_learned last, or the parameters of a mixture.
     Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
@@ -169,6 +146,10 @@ class ConvVAE(Module):
                 outputs, self.config.in_channels
             )
             return mean, lambda dmean: np.zeros_like(outputs)
+        if self.config.recon_type == LEARNED:
+            mean, logvar = np.split(outputs, 2, 1)
+            y, y_vjp = self.activate(mean)
+            return y, lambda dy: np.concatenate([y_vjp(dy), np.zeros_like(logvar)], 1)
         return self.activate(outputs)
 
     def forward(
@@ -231,12 +212,26 @@ class ConvVAE(Module):
         flat, target = outputs.reshape(len(x), -1), x.reshape(len(x), -1)
         if self.config.recon_type == "bce":
             return bernoulli_nll(flat, target)
+        if self.config.recon_type == LEARNED:
+            return self._learned_error(flat, target)
         mean, mean_vjp = self.activate(flat)
         if self.config.recon_type == "mse":
             error, vjp = squared_error(mean, target)
         else:
             error, vjp = gaussian_nll(mean, target, self.config.gaussian_std)
         return error, lambda derror: mean_vjp(vjp(derror))
+
+    def _learned_error(self, outputs: Array, x: Array) -> tuple[Array, Vjp]:
+        """The error of recon_type gaussian_learned.   outputs (N, 2 C H W), x (N, C H W) -> (N)"""
+        logits, logvar = np.split(outputs, 2, -1)
+        mean, mean_vjp = self.activate(logits)
+        error, error_vjp = gaussian_learned_nll(mean, logvar, x, self.config.min_logvar)
+
+        def vjp(derror: Array) -> Array:
+            dmean, dlogvar = error_vjp(derror)
+            return np.concatenate([mean_vjp(dmean), dlogvar], -1)
+
+        return error, vjp
 
     def log_weight(self, x: Array, noise: ConvVAENoise) -> Array:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + std eps, nats; value only.
@@ -251,7 +246,7 @@ class ConvVAE(Module):
         if self.config.recon_type == "mse":
             raise ValueError(
                 "recon_type: got 'mse', which is not a likelihood; "
-                f"takes 'bce', 'gaussian' or {MIXTURE!r}"
+                f"takes 'bce', 'gaussian', {LEARNED!r} or {MIXTURE!r}"
             )
         (mu, logvar), _ = self.encode(x)
         Z = self.config.latent_dim
@@ -281,10 +276,14 @@ class ConvVAE(Module):
         if self.config.recon_type == MIXTURE:
             u = random.uniform(key, (len(outputs), 1 + self.image_shape[0], *outputs.shape[2:]))
             return discretized_logistics.discretized_logistic_mixture_sample(outputs, u)
-        recon, _ = self.activate(outputs)
+        recon, _ = self.mean(outputs)
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
-        return recon + self.config.gaussian_std * random.normal(key, recon.shape, dtype=self.dtype)
+        eps = random.normal(key, recon.shape, dtype=self.dtype)
+        if self.config.recon_type == LEARNED:
+            logvar, _ = floor_logvar(np.split(outputs, 2, 1)[1], self.config.min_logvar)
+            return recon + np.exp(0.5 * logvar) * eps
+        return recon + self.config.gaussian_std * eps
 
     def reconstruct(self, x: Array) -> Array:
         """The mean of p(x|z) at z = mu(x).   x (N, C, S, S) -> (N, C, S, S)"""

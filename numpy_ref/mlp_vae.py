@@ -33,6 +33,7 @@ from numpy_ref.probability.distributions import (
     Bernoulli,
     ClampedBernoulli,
     Gaussian,
+    LearnedGaussian,
     gaussian_kl,
     gaussian_kl_sampled,
     gaussian_kl_sigma,
@@ -103,7 +104,7 @@ class MLPVAE(Module):
     def decode(self, z: Array) -> tuple[Array, Vjp]:
         """The parameters of p(x|z), called logits for every likelihood.
 
-        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood `beta`.
+        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for `beta` and `gaussian_learned`.
         """
         h, h_vjp = self.decoder_hidden(z)
         a, a_vjp = self.decoder_activation(h)
@@ -278,18 +279,18 @@ POSTERIORS: dict[str, type[Posterior]] = {
     "deterministic": DeterministicPosterior,
 }
 
-Likelihood = Bernoulli | ContinuousBernoulli | Beta | Gaussian
+Likelihood = Bernoulli | ContinuousBernoulli | Beta | Gaussian | LearnedGaussian
 
 
 def make_likelihood(config: MLPVAEConfig) -> Likelihood:
     """The likelihood that `config.likelihood` names."""
-    std = config.gaussian_std
     makers: dict[str, Callable[[], Likelihood]] = {
         "bernoulli": Bernoulli,
         "bernoulli_clamped": ClampedBernoulli,
         "continuous_bernoulli": ContinuousBernoulli,
         "beta": Beta,
-        "gaussian": lambda: Gaussian(std),
-        "truncated_gaussian": lambda: TruncatedGaussian(std),
+        "gaussian": lambda: Gaussian(config.gaussian_std),
+        "gaussian_learned": lambda: LearnedGaussian(config.min_logvar),
+        "truncated_gaussian": lambda: TruncatedGaussian(config.gaussian_std),
     }
     return makers[config.likelihood]()

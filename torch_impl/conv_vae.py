@@ -6,7 +6,6 @@ arXiv 1511.06434; see model_specs.conv_vae for every choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.conv_vae import (
+    LEARNED,
     MIXTURE,
     STRIDES,
     SUMMED,
@@ -26,36 +26,20 @@ from model_specs.conv_vae import (
 )
 from torch_impl.nn import checks, random
 from torch_impl.nn.convolution import Conv2d, ConvTranspose2d
+from torch_impl.nn.images import ACTIVATIONS, inside
 from torch_impl.nn.init import INITS
 from torch_impl.nn.layers import Linear
 from torch_impl.nn.module import Module, as_device, as_dtype
 from torch_impl.probability import discretized_logistics
 from torch_impl.probability.distributions import (
     bernoulli_nll,
+    floor_logvar,
     gaussian_kl,
     gaussian_kl_sampled,
+    gaussian_learned_nll,
     gaussian_nll,
     squared_error,
 )
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "none": _identity,
-}
-
-
-def inside(x: Tensor, window: tuple[slice, slice]) -> Tensor:
-    """The pixels of each image without the black margin around it.   x (N, C, S, S) -> (N, C, H, W)
-
-    Shapes: N images of C channels, S x S pixels, of which `window` has H rows and W columns.
-    """
-    return x[..., *window]
 
 
 class ConvVAE(Module):
@@ -68,7 +52,8 @@ class ConvVAE(Module):
     to compute images independently.
     Shapes: N images of C channels, S x S pixels, of them H x W inside the margin; Z = latent_dim,
     K draws.
-    The decoder computes P = config.outputs values a pixel: C, or the parameters of a mixture.
+    The decoder computes P = config.outputs values a pixel: C, or 2 C with the log variances
+    of recon_type gaussian_learned last, or the parameters of a mixture.
     Units: nats, or squared errors for recon_type mse; ConvVAELoss names the sums and averages.
     """
 
@@ -154,6 +139,8 @@ class ConvVAE(Module):
             return discretized_logistics.discretized_logistic_mixture_mean(
                 outputs, self.config.in_channels
             )
+        if self.config.recon_type == LEARNED:
+            return self.activate(outputs.chunk(2, 1)[0])
         return self.activate(outputs)
 
     def forward(
@@ -198,12 +185,20 @@ class ConvVAE(Module):
         flat, target = outputs.flatten(1), x.flatten(1)
         if self.config.recon_type == "bce":
             return bernoulli_nll(flat, target)
+        if self.config.recon_type == LEARNED:
+            return self._learned_error(flat, target)
         mean = self.activate(flat)
         if self.config.recon_type == "mse":
             error = squared_error(mean, target)
         else:
             error = gaussian_nll(mean, target, self.config.gaussian_std)
         return error
+
+    def _learned_error(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """The error of recon_type gaussian_learned.   outputs (N, 2 C H W), x (N, C H W) -> (N)"""
+        logits, logvar = outputs.chunk(2, -1)
+        mean = self.activate(logits)
+        return gaussian_learned_nll(mean, logvar, x, self.config.min_logvar)
 
     @torch.no_grad()
     def log_weight(self, x: Tensor, noise: ConvVAENoise) -> Tensor:
@@ -219,7 +214,7 @@ class ConvVAE(Module):
         if self.config.recon_type == "mse":
             raise ValueError(
                 "recon_type: got 'mse', which is not a likelihood; "
-                f"takes 'bce', 'gaussian' or {MIXTURE!r}"
+                f"takes 'bce', 'gaussian', {LEARNED!r} or {MIXTURE!r}"
             )
         mu, logvar = self.encode(x)
         checks.check_noise("eps", noise.eps, (len(x), None, self.config.latent_dim), self)
@@ -251,11 +246,14 @@ class ConvVAE(Module):
             shape = len(outputs), 1 + self.image_shape[0], *outputs.shape[2:]
             u = random.uniform(key, shape, device=self.device)
             return discretized_logistics.discretized_logistic_mixture_sample(outputs, u)
-        recon = self.activate(outputs)
+        recon = self.mean(outputs)
         if self.config.recon_type == "bce":
             return random.bernoulli(key, recon)
         shape = tuple(recon.shape)
         eps = random.normal(key, shape, dtype=self.dtype, device=self.device)
+        if self.config.recon_type == LEARNED:
+            logvar = floor_logvar(outputs.chunk(2, 1)[1], self.config.min_logvar)
+            return recon + torch.exp(0.5 * logvar) * eps
         return recon + self.config.gaussian_std * eps
 
     @torch.no_grad()

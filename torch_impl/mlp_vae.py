@@ -32,6 +32,7 @@ from torch_impl.probability.distributions import (
     Bernoulli,
     ClampedBernoulli,
     Gaussian,
+    LearnedGaussian,
     gaussian_kl,
     gaussian_kl_sampled,
     gaussian_kl_sigma,
@@ -106,7 +107,7 @@ class MLPVAE(Module):
     def decode(self, z: Tensor) -> Tensor:
         """The parameters of p(x|z), called logits for every likelihood.
 
-        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for the likelihood `beta`.
+        Shapes: z (..., Z) -> logits (..., D), or (..., 2 D) for `beta` and `gaussian_learned`.
         """
         logits = self.decoder_logits(self.decoder_activation(self.decoder_hidden(z)))
         return logits.to(self.dtype)  # densities in full precision, under autocast too
@@ -282,18 +283,18 @@ POSTERIORS: dict[str, type[Posterior]] = {
     "deterministic": DeterministicPosterior,
 }
 
-Likelihood = Bernoulli | ContinuousBernoulli | Beta | Gaussian
+Likelihood = Bernoulli | ContinuousBernoulli | Beta | Gaussian | LearnedGaussian
 
 
 def make_likelihood(config: MLPVAEConfig) -> Likelihood:
     """The likelihood that `config.likelihood` names."""
-    std = config.gaussian_std
     makers: dict[str, Callable[[], Likelihood]] = {
         "bernoulli": Bernoulli,
         "bernoulli_clamped": ClampedBernoulli,
         "continuous_bernoulli": ContinuousBernoulli,
         "beta": Beta,
-        "gaussian": lambda: Gaussian(std),
-        "truncated_gaussian": lambda: TruncatedGaussian(std),
+        "gaussian": lambda: Gaussian(config.gaussian_std),
+        "gaussian_learned": lambda: LearnedGaussian(config.min_logvar),
+        "truncated_gaussian": lambda: TruncatedGaussian(config.gaussian_std),
     }
     return makers[config.likelihood]()

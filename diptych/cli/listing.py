@@ -113,7 +113,7 @@ def _print_fields(config: Any) -> None:
     described = descriptions(config)
     for field in dataclasses.fields(config):
         head = f"{field.name}: {field.type} = {field.default!r}"
-        text = textwrap.fill(described.get(field.name, ""), WIDTH)
+        text = textwrap.fill(described.get(field.name, ""), WIDTH, break_on_hyphens=False)
         lines = [head, *textwrap.indent(text, " " * 4).splitlines()]
         terminal.console.print("\n".join(lines), markup=False, highlight=False, emoji=False)
 

@@ -17,7 +17,7 @@ from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitti
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
 from model_specs.common.levels import LEVELS
-from model_specs.conv_vae import MIXTURE, STRIDES, SUMMED, ConvVAEConfig
+from model_specs.conv_vae import LEARNED, MIXTURE, STRIDES, SUMMED, ConvVAEConfig
 from numpy_ref.nn import random
 
 
@@ -95,6 +95,7 @@ def _variants() -> dict[str, ConvVAEConfig]:
         "": {},
         "bce,sum": {"recon_type": "bce", "reduction": "sum"},
         "gaussian": {"recon_type": "gaussian", "gaussian_std": 0.7},
+        "gaussian_learned": {"recon_type": LEARNED, "min_logvar": -1.0, "height": 9},
         "tanh": {"out_activation": "tanh", "reduction": "sum"},
         "none,grey": {"out_activation": "none", "in_channels": 1, "init": "normal"},
         "32": {"image_size": 32, "base_channels": 2, "in_channels": 3},

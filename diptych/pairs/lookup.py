@@ -88,20 +88,22 @@ def names(models: list[str] | None = None) -> list[str]:
 def parse_fields(pair: Pair, settings: list[str]) -> dict[str, Any]:
     """Convert settings such as "hidden_dim=200" to keywords of the pair's config.
 
-    Each value gets the type of its field.
+    Each value gets the type of its field; "None" is None for a field that may be None.
     Raises: ValueError for an unknown field or a value of another type.
     """
     types = typing.get_type_hints(pair.config)
     result = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        # "float | None" takes a float: None is the value of a field that is not set
-        kind = next(iter(typing.get_args(lookup("config field", name, types))), types[name])
+        kind, *optional = typing.get_args(lookup("config field", name, types)) or (types[name],)
+        words: dict[str, bool | None] = {"True": True, "False": False} if kind is bool else {}
+        words |= {"None": None} if optional else {}
         try:
-            result[name] = {"True": True, "False": False}[text] if kind is bool else kind(text)
+            result[name] = words[text] if kind is bool or text in words else kind(text)
         except (ValueError, KeyError):
             equals = ""
         if not equals:
             takes = "True or False" if kind is bool else kind.__name__
+            takes += " or None" if optional else ""
             raise ValueError(f"{name}: got {setting!r}, takes {name}={takes}")
     return result

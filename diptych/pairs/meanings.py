@@ -30,6 +30,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "sigma,sampled": "the encoder gives sigma; the KL term at three sampled z",
         "sigma,clamped": "the encoder gives sigma; probabilities in place of logits",
         "gaussian": "a Gaussian likelihood of standard deviation 0.7",
+        "gaussian_learned": "a Gaussian likelihood with a learned variance, no less than 1/e",
         "continuous_bernoulli": "the continuous Bernoulli as likelihood of grey values",
         "beta": "a beta distribution as likelihood of grey values",
         "truncated_gaussian": "a Gaussian truncated to [0, 1] as likelihood",
@@ -43,6 +44,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "": "a squared error; 2 x 16 x 16 images, 3 channels, 5 latents",
         "bce,sum": "binary cross-entropy, summed over the batch",
         "gaussian": "a Gaussian likelihood of standard deviation 0.7",
+        "gaussian_learned": "a Gaussian likelihood with a learned variance, no less than 1/e; 9 "
+        "rows and a black margin",
         "tanh": "tanh at the output, for images in [-1, 1]; the loss is summed over the batch",
         "none,grey": "no activation at the output; images of one channel",
         "margin": "images of 9 x 12 pixels in a black margin, which is not part of the likelihood",

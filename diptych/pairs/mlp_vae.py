@@ -46,6 +46,7 @@ def _variants() -> dict[str, MLPVAEConfig]:
         "sigma,sampled": {"posterior": "sigma", "estimator": "sampled", "samples": 3},
         "sigma,clamped": {"posterior": "sigma", "likelihood": "bernoulli_clamped"},
         "gaussian": {"likelihood": "gaussian", "gaussian_std": 0.7},
+        "gaussian_learned": {"likelihood": "gaussian_learned", "min_logvar": -1.0},
         "continuous_bernoulli": {"likelihood": "continuous_bernoulli"},
         "beta": {"likelihood": "beta"},
         "truncated_gaussian": {"likelihood": "truncated_gaussian", "gaussian_std": 0.2},

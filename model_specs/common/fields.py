@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 LARGEST = 2**31 - 1
 """Largest int that a field takes; no computer has the memory for a dimension near it."""
+LARGEST_LOGVAR = 80.0
+"""Bound of a log variance in a config: e^80 and e^-80 are normal numbers of float32."""
 
 
 def check_positive_int(name: str, value: object) -> None:
@@ -29,6 +31,14 @@ def check_real(name: str, value: object, *, above: float, inclusive: bool = Fals
     if not (real and (value > above or (inclusive and value == above))):  # type: ignore[operator]
         sign = ">=" if inclusive else ">"
         raise ValueError(f"{name}: got {value!r}, takes a finite number {sign} {above:g}")
+
+
+def check_min_logvar(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is None or a log variance whose exponential float32 has."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (real and abs(value) <= LARGEST_LOGVAR):  # type: ignore[arg-type]
+        limit = f"{LARGEST_LOGVAR:g}"
+        raise ValueError(f"{name}: got {value!r}, takes None or a number in [-{limit}, {limit}]")
 
 
 def check_rate(name: str, rate: object) -> None:

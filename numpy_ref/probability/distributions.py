@@ -4,7 +4,7 @@ The functions return `(y, vjp)`: one number per example, summed over the last ax
 noise, the last arguments, are constants and have no gradient.
 
 Shapes: N examples, L draws from q(z|x), D pixels, Z latents; `...` stands for any number of axes.
-The methods of a likelihood take logits (N, L, D) and x (N, D).
+The methods of a likelihood take logits (N, L, D), or (N, L, 2 D) for LearnedGaussian, and x (N, D).
 Units: nats.
 Source: the definitions, unless a function names a paper.
 Right panel: torch_impl/probability/distributions.py
@@ -80,6 +80,55 @@ def gaussian_nll(mean: Array, x: Array, std: float) -> tuple[Array, Vjp]:
     constant = mean.shape[-1] * (math.log(std) + 0.5 * math.log(2 * math.pi))
     nll = 0.5 * (error * error).sum(-1) + constant
     return nll, lambda dnll: dnll[..., None] * error / std
+
+
+def gaussian_learned_nll(
+    mean: Array, logvar: Array, x: Array, min_logvar: float | None
+) -> tuple[Array, Vjp]:
+    """-log N(x; mean, sigma^2) = sum_d (x_d - mean_d)^2 / (2 sigma_d^2) + log(2 pi sigma_d^2) / 2.
+
+        log sigma^2 = floor_logvar(logvar, min_logvar)
+
+    Where a pixel has the same value in all images, sigma has no best value above 0 and the density
+    no bound; the floor bounds it. Without one, sigma is e^(logvar / 2), whose inverse overflows
+    below a logvar of -1419 (float32: -177).
+    Shapes: mean and logvar (..., D), x broadcast to them -> (...).
+    Source: Kingma & Welling (2013), appendix C.2, where mean and log sigma^2 are linear in the last
+    hidden layer; Mattei & Frellsen (2018), arXiv 1802.04826, for the missing bound. Where we
+    differ: the paper has no floor.
+
+    >>> nll, vjp = gaussian_learned_nll(*np.array([[[0.0]], [[np.log(4)]], [[3.0]]]), None)
+    >>> nll, vjp(np.ones(1))  # gaussian_nll of std 2
+    (array([2.73708571]), (array([[-0.75]]), array([[-0.625]])))
+    """
+    log_var, floor_vjp = floor_logvar(logvar, min_logvar)
+    precision = np.exp(-0.5 * log_var)  # 1 / sigma
+    error = (mean - x) * precision
+    nll = 0.5 * (error * error + log_var + math.log(2 * math.pi)).sum(-1)
+
+    def vjp(dnll: Array) -> tuple[Array, Array]:
+        dlog_var = dnll[..., None] * 0.5 * (1 - error * error)
+        return dnll[..., None] * error * precision, floor_vjp(dlog_var)
+
+    return nll, vjp
+
+
+def floor_logvar(logvar: Array, floor: float | None) -> tuple[Array, Vjp]:
+    """log(e^logvar + e^floor), a smooth floor of a log variance: the two variances are added.
+
+    It is above logvar and above the floor, by log 2 where they are equal and by e^-9 = 1e-4 where
+    they are 9 apart. Its derivative is sigmoid(logvar - floor): 1/2 at the floor, and below it
+    small but not 0 like that of a clamp, so that a log variance can return.
+    Shapes: any. A floor of None changes nothing.
+    Source: Chua et al. (2018), arXiv 1805.12114, who write floor + softplus(logvar - floor).
+
+    >>> y, vjp = floor_logvar(np.array([-9.0, 0.0]), -9.0)
+    >>> y.round(4), vjp(np.ones(2)).round(4)
+    (array([-8.3069e+00,  1.0000e-04]), array([0.5   , 0.9999]))
+    """
+    if floor is None:
+        return logvar, lambda dy: dy
+    return np.logaddexp(logvar, floor), lambda dy: dy * sigmoid(logvar - floor)
 
 
 def squared_error(mean: Array, x: Array) -> tuple[Array, Vjp]:
@@ -201,3 +250,28 @@ class Gaussian(Module):
 
     def sample(self, logits: Array, key: Key) -> Array:
         return logits + self.std * random.normal(key, logits.shape, dtype=logits.dtype)
+
+
+class LearnedGaussian(Module):
+    """p(x|z) = N(x; mean, sigma^2) with a sigma of each pixel, as in `gaussian_learned_nll`.
+
+    The decoder's first D outputs are the mean, its last D the log variance without its floor.
+    """
+
+    support = (float("-inf"), float("inf"))
+
+    def __init__(self, min_logvar: float | None) -> None:
+        self.min_logvar = min_logvar
+
+    def nll(self, logits: Array, x: Array) -> tuple[Array, Vjp]:
+        mean, logvar = np.split(logits, 2, -1)
+        nll, nll_vjp = gaussian_learned_nll(mean, logvar, x[:, None], self.min_logvar)
+        return nll, lambda dnll: np.concatenate(nll_vjp(dnll), -1)
+
+    def mean(self, logits: Array) -> Array:
+        return np.split(logits, 2, -1)[0]
+
+    def sample(self, logits: Array, key: Key) -> Array:
+        mean, logvar = np.split(logits, 2, -1)
+        std = np.exp(0.5 * floor_logvar(logvar, self.min_logvar)[0])
+        return mean + std * random.normal(key, mean.shape, dtype=logits.dtype)

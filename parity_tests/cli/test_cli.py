@@ -156,6 +156,21 @@ ERRORS = [
         1,
         "--set hidden_dim: got 'hidden_dim=wide', takes hidden_dim=int",
     ),
+    (
+        ["train", "mlp_vae", "--set", "min_logvar=none"],
+        1,
+        "--set min_logvar: got 'min_logvar=none', takes min_logvar=float or None",
+    ),
+    (
+        ["train", "mlp_vae", "--set", "hidden_dim=None"],
+        1,
+        "--set hidden_dim: got 'hidden_dim=None', takes hidden_dim=int",
+    ),
+    (
+        ["train", "mlp_vae", "--set", "min_logvar=None"],
+        1,
+        "--set min_logvar: got None with likelihood 'bernoulli', takes -9",
+    ),
     (["train", "mlp_vae", "--set", "latent_dim=-1"], 1, "--set latent_dim: got -1"),
     (["train", "mlp_vae", "--set", "input_dim=32"], 1, "input_dim: got 32, takes 64 for digits"),
     (["train", "mlp_vae", "--backend", "numpy", "--device", "cuda"], 1, "takes 'cpu'"),

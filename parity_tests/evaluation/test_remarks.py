@@ -135,6 +135,7 @@ def test_an_image_run_that_learned_is_not_warned_about(run, tmp_path):
         ("mlp_vae[truncated_gaussian]", 0),
         ("mlp_vae[continuous_bernoulli]", 0),
         ("mlp_vae[gaussian]", 0),
+        ("mlp_vae[gaussian_learned]", 0),
         ("vlae[8x8]", 64 * math.log(2)),
     ],
 )

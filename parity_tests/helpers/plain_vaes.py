@@ -70,8 +70,8 @@ def decode(w: Weights, c: Any, z: np.ndarray) -> np.ndarray:
 def mean(c: Any, outputs: np.ndarray) -> np.ndarray:
     """E[x|z] for the decoder's outputs, an image's values in the last axis (MLP) or all (conv)."""
     kind = _kind(c)
-    if kind in ("gaussian", "mse"):
-        return _activated(c, outputs)
+    if kind in ("gaussian", "gaussian_learned", "mse"):
+        return _normal(c, outputs)[0]
     if kind.startswith("bernoulli"):
         return expit(outputs)
     if kind == "beta":
@@ -85,8 +85,8 @@ def mean(c: Any, outputs: np.ndarray) -> np.ndarray:
 def draw(c: Any, outputs: np.ndarray, key: Any) -> np.ndarray:
     """x ~ p(x|z): by inversion, by noise added to the mean (Gaussian), or by two Gammas (Beta)."""
     kind, shape = _kind(c), mean(c, outputs).shape
-    if kind == "gaussian":
-        return mean(c, outputs) + c.gaussian_std * plain_random.normal(key, shape)
+    if kind in ("gaussian", "gaussian_learned"):
+        return mean(c, outputs) + _normal(c, outputs)[1] * plain_random.normal(key, shape)
     if kind == "beta":
         return _beta_draw(outputs, key)
     if kind == MIXTURE:
@@ -134,8 +134,8 @@ def log_density(c: Any, outputs: np.ndarray, x: np.ndarray) -> np.ndarray:
         return x * np.log(expit(outputs) + c) + (1 - x) * np.log(expit(-outputs) + c)
     if kind == "continuous_bernoulli":
         return _exponential(outputs).logpdf(np.where(outputs > 0, 1 - x, x))
-    if kind == "gaussian":
-        return stats.norm(_activated(c, outputs), c.gaussian_std).logpdf(x)
+    if kind in ("gaussian", "gaussian_learned"):
+        return stats.norm(*_normal(c, outputs)).logpdf(x)
     if kind == MIXTURE:
         return np.log(plain_mixtures.probability(outputs, x))[:, None]
     if kind == "beta":
@@ -166,6 +166,15 @@ def _activated(c: Any, outputs: np.ndarray) -> np.ndarray:
     """The output activation of the convolutional VAE; the MLP VAE has none."""
     functions = {"sigmoid": expit, "tanh": np.tanh}
     return functions.get(getattr(c, "out_activation", "none"), np.asarray)(outputs)
+
+
+def _normal(c: Any, outputs: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Mean and standard deviation. Learned variances are exp of the second half of the outputs."""
+    if _kind(c) != "gaussian_learned":
+        return _activated(c, outputs), c.gaussian_std
+    halves = np.split(outputs, 2, 1 if isinstance(c, ConvVAEConfig) else -1)
+    floor = 0 if c.min_logvar is None else np.exp(c.min_logvar)
+    return _activated(c, halves[0]), np.sqrt(np.exp(halves[1]) + floor)
 
 
 def _density(c: Any, outputs: np.ndarray) -> Any:

@@ -31,6 +31,7 @@ BELOW_1 = math.nextafter(1.0, 0.0)
 FROM_0 = ((0, 0.0, TINY, 1e300), (-TINY, math.inf, math.nan))
 ABOVE_0 = ((TINY, 1e300), (0, 0.0, -TINY, math.inf, math.nan))
 RATE = ((0, 0.0, BELOW_1), (-TINY, 1, 1.0, math.nan))
+MIN_LOGVAR = ((None, -80, 0, 80.0), (-80.5, 81, math.inf, -math.inf, math.nan, True, "-9"))
 FROM_1 = ((1, 2), (0, -1, 1.5, True))
 
 DROPOUT = {"scheme": "variational_recurrent"}
@@ -39,11 +40,13 @@ CONFIG_FIELDS = {
     MLPVAEConfig: {
         "beta": FROM_0,
         "gaussian_std": ABOVE_0,
+        "min_logvar": MIN_LOGVAR,
         **dict.fromkeys(("input_dim", "hidden_dim", "latent_dim", "samples"), FROM_1),
     },
     ConvVAEConfig: {
         "beta": FROM_0,
         "gaussian_std": ABOVE_0,
+        "min_logvar": MIN_LOGVAR,
         "image_size": ((16, 32), (0, 15, 17, -16)),
         **dict.fromkeys(("latent_dim", "base_channels", "in_channels", "components"), FROM_1),
     },
@@ -79,6 +82,10 @@ ACTING = {
     "gaussian_std": {
         MLPVAEConfig: {"likelihood": "gaussian"},
         ConvVAEConfig: {"recon_type": "gaussian"},
+    },
+    "min_logvar": {
+        MLPVAEConfig: {"likelihood": "gaussian_learned"},
+        ConvVAEConfig: {"recon_type": "gaussian_learned"},
     },
     "channels": {VLAEConfig: {"likelihood": MIXTURE}},
     "components": {

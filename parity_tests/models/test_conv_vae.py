@@ -16,6 +16,7 @@ import torch_impl.conv_vae
 from diptych import parity
 from diptych.parity.measures.rows import normwise
 from model_specs.conv_vae import (
+    LEARNED,
     MIXTURE,
     RECON_TYPES,
     REDUCTIONS,
@@ -95,8 +96,9 @@ def test_the_panels_draw_the_same_weights_and_noise():
             assert normwise(part.numpy(), whole[2:4]) <= 1e-15
 
 
-def test_a_hundred_steps_end_in_the_same_weights_and_statistics():
-    config = small_conv_config()
+@pytest.mark.parametrize("recon_type", ["mse", LEARNED])
+def test_a_hundred_steps_end_in_the_same_weights_and_statistics(recon_type):
+    config = small_conv_config(recon_type=recon_type)
     left, right = make(config)
     start = left.state_dict()
     ours = optim.Adam(left.named_parameters(), lr=1e-3)
@@ -145,8 +147,12 @@ def test_the_loss_terms_are_those_of_torch(options):
     if config.recon_type == MIXTURE:
         p = plain_mixtures.probability(left.decode(out.z)[0], x)
         expected = getattr(-torch.from_numpy(np.log(p)).sum((1, 2)), config.reduction)()
-    elif config.recon_type == "gaussian":
-        nll = -td.Normal(recon, config.gaussian_std).log_prob(target).sum((1, 2, 3))
+    elif config.recon_type in ("gaussian", LEARNED):
+        std: float | torch.Tensor = config.gaussian_std
+        if config.recon_type == LEARNED:
+            logvar = torch.from_numpy(left.decode(out.z)[0])[:, config.in_channels :]
+            std = (logvar.exp() + np.exp(-9)).sqrt()
+        nll = -td.Normal(recon, std).log_prob(target).sum((1, 2, 3))
         expected = getattr(nll, config.reduction)()
     else:
         function = F.mse_loss if config.recon_type == "mse" else F.binary_cross_entropy
@@ -261,6 +267,8 @@ def test_a_squared_error_is_not_a_density():
         ),
         ({"latent_dim": 0}, "latent_dim: got 0"),
         ({"beta": -1}, "beta: got -1"),
+        ({"recon_type": LEARNED, "min_logvar": 100}, "min_logvar: got 100, takes None or a number"),
+        ({"min_logvar": -1.0}, "min_logvar: got -1 with recon_type 'mse', takes -9"),
     ],
 )
 def test_impossible_configs_are_named(fields, message):

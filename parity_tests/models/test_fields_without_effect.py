@@ -97,6 +97,12 @@ def test_another_value_of_any_field_changes_the_model_or_is_refused(name, varian
         ),
         (
             MLPVAEConfig,
+            {"min_logvar": None},
+            "min_logvar: got None with likelihood 'bernoulli', takes -9; it has an effect with "
+            "likelihood 'gaussian_learned'",
+        ),
+        (
+            MLPVAEConfig,
             {"posterior": "deterministic", "beta": 2.0},
             "beta: got 2 with posterior 'deterministic', takes 1",
         ),

@@ -16,9 +16,10 @@ from model_specs.conv_vae import ConvVAEConfig
 from model_specs.mlp_vae import LIKELIHOODS
 
 SMALL = {"latent_dim": 3, "base_channels": 2, "image_size": 16}
+UNBOUNDED = ("gaussian", "gaussian_learned")
 IMAGES = [
-    *((odd_config(likelihood=name), 0.0, 1.0) for name in LIKELIHOODS if name != "gaussian"),
-    (odd_config(likelihood="gaussian"), -1e300, 1e300),
+    *((odd_config(likelihood=name), 0.0, 1.0) for name in LIKELIHOODS if name not in UNBOUNDED),
+    *((odd_config(likelihood=name), -1e300, 1e300) for name in UNBOUNDED),
     (ConvVAEConfig(**SMALL), 0.0, 1.0),
     (ConvVAEConfig(**SMALL, out_activation="tanh"), -1.0, 1.0),
     (ConvVAEConfig(**SMALL, out_activation="none"), -1e300, 1e300),

@@ -44,9 +44,10 @@ def test_mlp_vae_log_weight_is_the_log_density_ratio(make_pair, posterior, likel
         {"recon_type": "bce"},
         {"recon_type": "gaussian", "out_activation": "tanh"},
         {"recon_type": "gaussian", "out_activation": "none", "in_channels": 1},
+        {"recon_type": "gaussian_learned", "out_activation": "tanh", "min_logvar": -1.0},
         {"recon_type": "discretized_logistic_mixture", "components": 3},
     ],
-    ids=["bce", "tanh", "none", "mixture"],
+    ids=["bce", "tanh", "none", "learned", "mixture"],
 )
 def test_conv_vae_log_weight_is_the_log_density_ratio(options):
     config = small_conv_config(**options)

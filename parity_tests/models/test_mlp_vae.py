@@ -93,7 +93,14 @@ def test_parity_over_the_grid(
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"estimator": "sampled", "samples": 3}, {"posterior": "sigma"}]
+    "options",
+    [
+        {},
+        {"estimator": "sampled", "samples": 3},
+        {"posterior": "sigma"},
+        {"likelihood": "gaussian_learned"},
+        {"likelihood": "gaussian_learned", "min_logvar": -1.0},
+    ],
 )
 def test_a_hundred_adam_steps_end_in_the_same_weights(options):
     config = odd_config(**options, init="torch")
@@ -190,7 +197,7 @@ def test_torch_compile_gives_the_same_loss_and_gradients(make_pair):
     for samples, size, likelihood in (
         (1, 5, "bernoulli"),
         (2, 8, "bernoulli"),
-        *((1, 5, name) for name in ("continuous_bernoulli", "beta", "truncated_gaussian")),
+        *((1, 5, name) for name in spec.LIKELIHOODS[2:]),
     ):
         _, right = make_pair(odd_config(samples=samples, likelihood=likelihood))
         (x,), noise = tensors(batch(size, 13)), right.draw_noise(KEY, size)
@@ -215,6 +222,7 @@ def test_torch_compile_gives_the_same_loss_and_gradients(make_pair):
         {"posterior": "sigma", "estimator": "sampled"},
         {"likelihood": "bernoulli_clamped"},
         {"likelihood": "gaussian"},
+        {"likelihood": "gaussian_learned", "min_logvar": -1.0},
         {"likelihood": "continuous_bernoulli"},
         {"likelihood": "beta"},
         {"likelihood": "truncated_gaussian"},

@@ -23,6 +23,7 @@ CONV_KINDS = [
     {"recon_type": "bce"},
     {"recon_type": "mse", "out_activation": "tanh"},
     {"recon_type": "gaussian", "out_activation": "none", "in_channels": 1},
+    {"recon_type": "gaussian_learned", "min_logvar": -1.0},
     {"recon_type": "discretized_logistic_mixture", "components": 3},
 ]
 

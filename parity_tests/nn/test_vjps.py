@@ -32,6 +32,7 @@ def _cases(rng):
     yield "bernoulli_nll", d.bernoulli_nll, (normal(N, L, D), x[:, None]), 1
     yield "bernoulli_clamped_nll", d.bernoulli_clamped_nll, (normal(N, L, D), x[:, None]), 1
     yield "gaussian_nll", lambda m, t: d.gaussian_nll(m, t, 0.7), (normal(N, L, D), x[:, None]), 1
+    yield from _learned_variance_cases(np.random.default_rng(2))
     g = grey_distributions
     # wide, so that both of its forms are used
     yield (
@@ -79,6 +80,28 @@ def _cases(rng):
         function = getattr(functional, name)
         yield name, function, (3 * normal(N, L, D),), 1
         yield f"{name}, axis 1", lambda x, f=function: f(x, 1), (3 * normal(N, L, D),), 1
+
+
+def _learned_variance_cases(rng):
+    d = distributions
+    for floor in (None, 0.3):
+        point = "" if floor is None else ", floor"
+        arguments = (
+            rng.normal(size=(N, L, D)),
+            2 * rng.normal(size=(N, L, D)),
+            rng.random((N, 1, D)),
+        )
+        yield f"gaussian_learned_nll{point}", _with(d.gaussian_learned_nll, floor), arguments, 2
+        yield (
+            f"floor_logvar{point}",
+            _with(d.floor_logvar, floor),
+            (3 * rng.normal(size=(N, D)),),
+            1,
+        )
+
+
+def _with(function, last):
+    return lambda *arguments: function(*arguments, last)
 
 
 def _mixture_cases(rng):

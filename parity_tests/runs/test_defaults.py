@@ -35,12 +35,14 @@ FIELDS = {
     "mlp_vae": {
         "input_dim": 784, "hidden_dim": 400, "latent_dim": 20, "activation": "relu",
         "posterior": "logvar", "estimator": "analytic", "samples": 1, "beta": 1.0,
-        "likelihood": "bernoulli", "gaussian_std": 1.0, "reduction": "mean", "init": "normal",
+        "likelihood": "bernoulli", "gaussian_std": 1.0, "min_logvar": -9.0, "reduction": "mean",
+        "init": "normal",
     },
     "conv_vae": {
         "latent_dim": 128, "base_channels": 64, "image_size": 64, "in_channels": 3,
         "height": None, "width": None, "out_activation": "sigmoid", "recon_type": "mse",
-        "beta": 1.0, "gaussian_std": 1.0, "components": 10, "reduction": "mean", "init": "torch",
+        "beta": 1.0, "gaussian_std": 1.0, "min_logvar": -9.0, "components": 10,
+        "reduction": "mean", "init": "torch",
     },
     "vlae": {
         "height": 28, "width": 28, "channels": 1, "likelihood": "bernoulli", "components": 10,

@@ -3,7 +3,7 @@
 The functions return one number per example, summed over the last axis.
 
 Shapes: N examples, L draws from q(z|x), D pixels, Z latents; `...` stands for any number of axes.
-The methods of a likelihood take logits (N, L, D) and x (N, D).
+The methods of a likelihood take logits (N, L, D), or (N, L, 2 D) for LearnedGaussian, and x (N, D).
 Units: nats.
 Source: the definitions, unless a function names a paper.
 Left panel: numpy_ref/probability/distributions.py
@@ -55,6 +55,40 @@ def gaussian_nll(mean: Tensor, x: Tensor, std: float) -> Tensor:
     error = (mean - x) / std
     constant = mean.shape[-1] * (math.log(std) + 0.5 * math.log(2 * math.pi))
     return 0.5 * (error * error).sum(-1) + constant
+
+
+def gaussian_learned_nll(
+    mean: Tensor, logvar: Tensor, x: Tensor, min_logvar: float | None
+) -> Tensor:
+    """-log N(x; mean, sigma^2) = sum_d (x_d - mean_d)^2 / (2 sigma_d^2) + log(2 pi sigma_d^2) / 2.
+
+        log sigma^2 = floor_logvar(logvar, min_logvar)
+
+    Where a pixel has the same value in all images, sigma has no best value above 0 and the density
+    no bound; the floor bounds it. Without one, sigma is e^(logvar / 2), whose inverse overflows
+    below a logvar of -1419 (float32: -177).
+    Shapes: mean and logvar (..., D), x broadcast to them -> (...).
+    Source: Kingma & Welling (2013), appendix C.2, where mean and log sigma^2 are linear in the last
+    hidden layer; Mattei & Frellsen (2018), arXiv 1802.04826, for the missing bound. Where we
+    differ: the paper has no floor.
+    """
+    log_var = floor_logvar(logvar, min_logvar)
+    error = (mean - x) * torch.exp(-0.5 * log_var)
+    return 0.5 * (error * error + log_var + math.log(2 * math.pi)).sum(-1)
+
+
+def floor_logvar(logvar: Tensor, floor: float | None) -> Tensor:
+    """log(e^logvar + e^floor), a smooth floor of a log variance: the two variances are added.
+
+    It is above logvar and above the floor, by log 2 where they are equal and by e^-9 = 1e-4 where
+    they are 9 apart. Its derivative is sigmoid(logvar - floor): 1/2 at the floor, and below it
+    small but not 0 like that of a clamp, so that a log variance can return.
+    Shapes: any. A floor of None changes nothing.
+    Source: Chua et al. (2018), arXiv 1805.12114, who write floor + softplus(logvar - floor).
+    """
+    if floor is None:
+        return logvar
+    return torch.logaddexp(logvar, logvar.new_full((), floor))
 
 
 def squared_error(mean: Tensor, x: Tensor) -> Tensor:
@@ -150,3 +184,29 @@ class Gaussian(nn.Module):
         shape = tuple(logits.shape)
         eps = random.normal(key, shape, dtype=logits.dtype, device=logits.device)
         return logits + self.std * eps
+
+
+class LearnedGaussian(nn.Module):
+    """p(x|z) = N(x; mean, sigma^2) with a sigma of each pixel, as in `gaussian_learned_nll`.
+
+    The decoder's first D outputs are the mean, its last D the log variance without its floor.
+    """
+
+    support = (float("-inf"), float("inf"))
+
+    def __init__(self, min_logvar: float | None) -> None:
+        super().__init__()
+        self.min_logvar = min_logvar
+
+    def nll(self, logits: Tensor, x: Tensor) -> Tensor:
+        mean, logvar = logits.chunk(2, -1)
+        return gaussian_learned_nll(mean, logvar, x[:, None], self.min_logvar)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        return logits.chunk(2, -1)[0]
+
+    def sample(self, logits: Tensor, key: Key) -> Tensor:
+        mean, logvar = logits.chunk(2, -1)
+        std = torch.exp(0.5 * floor_logvar(logvar, self.min_logvar))
+        shape = tuple(mean.shape)
+        return mean + std * random.normal(key, shape, dtype=logits.dtype, device=logits.device)

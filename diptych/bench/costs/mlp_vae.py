@@ -1,7 +1,7 @@
 """FLOPs and bytes of the MLP VAE.
 
 Products forward, with N examples of D values, H hidden units, Z latents, L samples of z, and P
-parameters of the likelihood for each value (2 for `beta`, else 1):
+parameters of the likelihood for each value (2 for `beta` and `gaussian_learned`, else 1):
 
     2 N (D H + 2 H Z) + 2 N L (Z H + H P D)
 

@@ -44,7 +44,7 @@ PLANS = (
     Plan(
         "What is the gradient of a convolution?",
         "A convolution as a product of matrices, its adjoint, and densities of grey values.",
-        "conv_vae nn/convolution nn/correlation probability/grey_distributions "
+        "conv_vae nn/images nn/convolution nn/correlation probability/grey_distributions "
         "probability/sampling",
         "03",
     ),

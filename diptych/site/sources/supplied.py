@@ -19,7 +19,7 @@ from diptych.site.sources.statements import Function
 
 SUPPLIED: dict[str, dict[str, str]] = {
     "lstm": {"sigmoid": "torch.sigmoid"},
-    "conv_vae": {"_sigmoid": "torch.sigmoid"},
+    "nn/images": {"_sigmoid": "torch.sigmoid"},
     "nn/functional": {
         "linear": "torch.nn.functional.linear",
         "embedding": "torch.nn.functional.embedding",

@@ -15,15 +15,13 @@ import torch
 import torch.nn.functional as F
 from helpers.witness.runs import Case
 
-import numpy_ref.conv_vae
 import numpy_ref.lstm
 import numpy_ref.rnn
-import torch_impl.conv_vae
 import torch_impl.lstm
 import torch_impl.rnn
 from numpy_ref import score_function
 from numpy_ref.autoregressive import flow, gated_pixel_cnn, latents, pixel_cnn
-from numpy_ref.nn import convolution, functional, layers
+from numpy_ref.nn import convolution, functional, images, layers
 from numpy_ref.probability import discretized_logistics, distributions, grey_distributions
 from torch_impl import score_function as right_score_function
 from torch_impl.autoregressive import flow as right_flow
@@ -31,6 +29,7 @@ from torch_impl.autoregressive import gated_pixel_cnn as right_gated
 from torch_impl.autoregressive import latents as right_latents
 from torch_impl.autoregressive import pixel_cnn as right_pixel_cnn
 from torch_impl.nn import functional as right_functional
+from torch_impl.nn import images as right_images
 from torch_impl.probability import discretized_logistics as right_logistics
 from torch_impl.probability import distributions as right_distributions
 from torch_impl.probability import grey_distributions as right_grey
@@ -132,26 +131,14 @@ def _right_batch_norm(x: Any, w: Any, b: Any, eps: float, statistics: Any = None
 
 
 _images, _scales = normal(N, 3, 5, 7), (normal(3), normal(3))
-add(_batch_norm, _right_batch_norm, _images, *_scales, EPS, pure=layers.batch_norm)
-add(
-    _batch_norm,
-    _right_batch_norm,
-    _images + np.array([0.0, 10.0, -300.0])[:, None, None],
-    *_scales,
-    EPS,
-    pure=layers.batch_norm,
-    point="of means to 300",
-)
-add(
-    _batch_norm,
-    _right_batch_norm,
-    _images,
-    *_scales,
-    EPS,
-    (normal(3), 0.5 + RNG.random(3)),
-    pure=layers.batch_norm,
-    point="by running averages",
-)
+_averages = normal(3), 0.5 + RNG.random(3)
+for _point, _shift, _statistics in (
+    ("", 0, ()),
+    ("of means to 300", np.array([0.0, 10.0, -300.0])[:, None, None], ()),
+    ("by running averages", 0, (_averages,)),
+):
+    _arguments = _images + _shift, *_scales, EPS, *_statistics
+    add(_batch_norm, _right_batch_norm, *_arguments, pure=layers.batch_norm, point=_point)
 
 # probability
 
@@ -282,14 +269,6 @@ add(
     normal(N, H, scale=10),
     point="saturated",
 )
-add(numpy_ref.conv_vae._sigmoid, torch.sigmoid, normal(N, D, scale=3))
-add(numpy_ref.conv_vae._identity, torch_impl.conv_vae._identity, normal(N, D))
-add(
-    numpy_ref.conv_vae.inside,
-    torch_impl.conv_vae.inside,
-    normal(N, 3, 7, 7),
-    window=(slice(1, 6), slice(2, 4)),
-)
 add(
     score_function.log_q,
     right_score_function.log_q,
@@ -297,3 +276,22 @@ add(
     normal(N, Z),
     normal(N, L, Z),
 )
+add(images._sigmoid, torch.sigmoid, normal(N, D, scale=3))
+add(images._identity, right_images._identity, normal(N, D))
+add(
+    images.inside,
+    right_images.inside,
+    normal(N, 3, 7, 7),
+    window=(slice(1, 6), slice(2, 4)),
+)
+
+# added later, so that the arguments above stay what they were
+
+_pair = distributions.gaussian_learned_nll, right_distributions.gaussian_learned_nll
+for _point, _floor in (("", None), ("floor", -0.5)):
+    add(*_pair, normal(N, L, D), normal(N, L, D), _x, point=_point, min_logvar=_floor)
+_grid = np.meshgrid(either_sign(1e-6, 0.5, 1e6), [-300.0, -40.0, -9.0, -8.0, 5.0, 300.0])
+add(*_pair, *_grid, np.full((6, 6), 0.3), point="far", min_logvar=-9.0)
+_pair = distributions.floor_logvar, right_distributions.floor_logvar
+add(*_pair, normal(N, D), None)
+add(*_pair, np.array([-40.0, -9.1, -9.0, -8.9, 5.0, 300.0])[:, None], -9.0, point="floor")

@@ -30,6 +30,7 @@ import numpy_ref.rnn
 import torch_impl.mlp_vae as right_vae
 import torch_impl.recurrent.network as right_network
 import torch_impl.rnn
+from diptych import pairs
 from model_specs.autoregressive.windows import Window
 from model_specs.common.effects import effective
 from model_specs.mlp_vae import LIKELIHOODS, MLPVAEConfig
@@ -109,6 +110,9 @@ _config = decoder_config("none", height=3, width=4, components=2)
 _functions = (p.MixturePixels(_config).nll for p in (pixel_likelihoods, right_likelihoods))
 _levels = RNG.integers(0, 256, (N, *_config.example_shape)) / 255
 CASES["nll of a mixture"] = Case(*_functions, (normal(N, _config.outputs, 3, 4), _levels))
+_images = pairs.find("conv_vae[gaussian_learned]")
+_functions = (side(_images[1]).mean for side in (_images[0].left, _images[0].right))
+CASES["mean of conv_vae, gaussian_learned"] = Case(*_functions, (normal(N, 4, L, D),))
 for _name in left_vae.POSTERIORS:
     _posteriors = pair(left_vae.POSTERIORS[_name](H, Z), right_vae.POSTERIORS[_name](H, Z))
     add(f"{_name} posterior", _posteriors, normal(N, H))

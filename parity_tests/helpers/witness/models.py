@@ -20,7 +20,7 @@ VARIANTS = {
     "mlp_vae": [name for name in pairs.get("mlp_vae").variants if name != "784-400-20"],
     "rnn": ["", "per_step", "variational_recurrent", "squared_error"],
     "lstm": ["", "recurrent", "tied", "words"],
-    "conv_vae": ["", "bce,sum", "margin", "mixture,grey"],
+    "conv_vae": ["", "bce,sum", "gaussian_learned", "margin", "mixture,grey"],
     "vlae": ["", "unconditional", "factorised,soft", "stacks"],
 }
 """Variants of each pair whose sizes are small enough for numbers of 50 digits."""

@@ -3,8 +3,8 @@
 Their code is not changed. Four names of each file of numpy_ref are replaced while the block runs:
 
     np       an integer in an object array, as np.minimum(x, 0) has it, becomes a Number; copysign,
-             isfinite and finfo, which NumPy has for floats alone, are added: the limits of an
-             object array are those of float64
+             isfinite, logaddexp and finfo, which NumPy has for floats alone, are added: the limits
+             of an object array are those of float64
     math     log, log1p, sqrt, exp and pi have 50 digits
     special  the functions of SciPy that the panel uses, by mpmath
     CLAMP    and every other float of the file is the same number, so that 1 - 2 SQUEEZE is exact
@@ -80,6 +80,12 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
     return np.where(condition, a, b)
 
 
+def _logaddexp(a: Any, b: Any) -> Any:
+    if not (is_many(a) or is_many(b)):
+        return np.logaddexp(a, b)
+    return _elementwise(lambda x, y: max(x, y) + (-abs(x - y)).exp().log1p())(a, b)
+
+
 def _isfinite(x: Any) -> Any:
     return np.frompyfunc(Number.isfinite, 1, 1)(x).astype(bool) if _is_array(x) else _finite(x)
 
@@ -101,6 +107,7 @@ NUMPY = SimpleNamespace(
     | {
         "where": _where,
         "isfinite": _isfinite,
+        "logaddexp": _logaddexp,
         "finfo": lambda dtype: np.finfo(np.float64 if np.dtype(dtype).hasobject else dtype),
         "copysign": _elementwise(lambda size, sign: abs(size) if sign >= 0 else -abs(size)),
     }
