@@ -95,8 +95,8 @@ def lines(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     Shapes: start, end (N, Z) -> (N, steps, Z).
     Where we differ from White (2016), "Sampling generative networks", arXiv 1609.04468, who
     interpolates on a sphere: his ends are draws of a prior N(0, I), whose norms are nearly equal in
-    many dimensions. Ours are means of q(z|x), whose norms are smaller and differ, and the prior may
-    be a flow, or there may be none.
+    many dimensions. Ours are means of q(z|x), whose norms differ and need not be those of draws of
+    the prior, which may be a flow, or not exist.
     Raises: ValueError for fewer than 2 steps.
 
     >>> lines(np.array([[0.0, 1.0]]), np.array([[4.0, 1.0]]), 3)

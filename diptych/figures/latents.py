@@ -62,9 +62,8 @@ def latent_manifold(
     z = norm.ppf(quantiles)
     ticks = MaxNLocator(6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=3).tick_values(*z)
     ticks = ticks[(z[0] <= ticks) & (ticks <= z[1])]
-    return _square_of_images(
-        images, quantiles, dict(zip(norm.cdf(ticks), ticks, strict=True)), names
-    )
+    texts = {float(norm.cdf(tick)): f"{tick:g}".replace("-", "−") for tick in ticks}
+    return _square_of_images(images, quantiles, texts, names)
 
 
 def latent_plane(images: np.ndarray, reach: float, names: Names) -> Figure:
