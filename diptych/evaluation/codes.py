@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from diptych import pairs
 from diptych.arrays import to_numpy
-from diptych.pairs.latent import Latent
+from diptych.pairs.latent import Latent, Progress
 from diptych.panels import Panel
 from model_specs.common.key import Key
 
@@ -61,19 +59,20 @@ def images_of(
     key: Key,
     *,
     mean: bool = False,
+    progress: Progress | None = None,
     batch_size: int = 500,
-    **options: Any,
 ) -> np.ndarray:
     """Return the means of p(x|z) at codes (M, Z), or for pixels in turn draws: see Latent.images.
 
-    Pixels in turn are drawn for all images at once; `options` may hold their `progress`.
+    Pixels in turn are drawn for all images at once, and `progress` is called with their number
+    after each row.
     """
     latent, turns = latent_of(panel), pairs.traits(panel.model.config).pixels_in_turn
     size = len(codes) if turns else batch_size
     with panel.evaluating():
         parts = [
             latent.images(
-                panel.model, panel.array(codes[start : start + size]), key, mean, **options
+                panel.model, panel.array(codes[start : start + size]), key, mean, progress
             )
             for start in range(0, len(codes), size)
         ]

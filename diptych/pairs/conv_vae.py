@@ -13,7 +13,7 @@ import numpy_ref.conv_vae
 import torch_impl.conv_vae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
-from diptych.pairs.latent import Latent, value
+from diptych.pairs.latent import Latent, Progress, value
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
@@ -136,7 +136,7 @@ def _codes(model: Any, x: Any) -> Any:
     return value(model, model.encode(x))[0]
 
 
-def _decoded(model: Any, z: Any, key: Key, mean: bool) -> Any:
+def _decoded(model: Any, z: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
     return value(model, model.mean(value(model, model.decode(z))))
 
 

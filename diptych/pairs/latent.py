@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from model_specs.common.key import Key
 from numpy_ref.nn.module import Module
+
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,11 @@ class Latent:
     """The number of dimensions of a code."""
     codes: Callable[[Any, Any], Any]
     """A function (model, batch) -> the codes at the means of q(z|x)."""
-    images: Callable[..., Any]
-    """A function (model, codes, key, mean, progress=None) -> the means of p(x|z). A model that
-    draws pixels in turn draws them here, by the same uniform numbers for every code, so that two
-    images differ by their codes alone; with `mean` it gives the mean by which each was drawn."""
+    images: Callable[[Any, Any, Key, bool, Progress | None], Any]
+    """A function (model, codes, key, mean, progress) -> the means of p(x|z). A model that draws
+    pixels in turn draws them here, by the same uniform numbers for every code, so that two images
+    differ by their codes alone; with `mean` it gives the mean by which each was drawn. Only such a
+    model uses the last three arguments."""
     generate: Callable[[Any, Any], Any] | None = lambda model, eps: eps
     """A function (model, eps) -> codes of p(z) if eps ~ N(0, I); None for a model without p(z)."""
     flow: bool = False

@@ -12,7 +12,7 @@ import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
-from diptych.pairs.latent import Latent, value
+from diptych.pairs.latent import Latent, Progress, value
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
@@ -86,7 +86,7 @@ def _latent(config: MLPVAEConfig) -> Latent:
     def codes(model: Any, x: Any) -> Any:
         return value(model, model.encode(x))[0]
 
-    def images(model: Any, z: Any, key: Key, mean: bool) -> Any:
+    def images(model: Any, z: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
         return model.likelihood.mean(value(model, model.decode(z)))
 
     if config.posterior == "deterministic":  # an autoencoder, whose codes have no prior

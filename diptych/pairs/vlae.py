@@ -17,7 +17,7 @@ import torch_impl.autoregressive.ancestral
 import torch_impl.vlae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
-from diptych.pairs.latent import Latent, value
+from diptych.pairs.latent import Latent, Progress, value
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.common.effects import effective
@@ -153,10 +153,10 @@ def _generate(model: Any, eps: Any) -> Any:
     return model.latent.generate(eps)
 
 
-def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Any = None) -> Any:
+def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
     """Draw as `reconstruct` does, but every image by the uniform numbers of the first one."""
     c = model.config
-    u = random.uniform(key.fold_in("x"), (1, c.draws, c.height, c.width))
+    u: Any = random.uniform(key.fold_in("x"), (1, c.draws, c.height, c.width))
     u = np.repeat(u, len(codes), 0)
     u = u.astype(codes.dtype) if isinstance(codes, np.ndarray) else torch.from_numpy(u).to(codes)
     draw = partial(model.likelihood.draw, mean=mean)

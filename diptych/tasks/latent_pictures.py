@@ -95,7 +95,9 @@ def decoded(
 ) -> np.ndarray:
     """The images of codes (M, Z) for a figure, (M, H, W) or (M, H, W, 3)."""
     with pixel_bar(console, evaluation.panel, len(codes)) as options:
-        images = images_of(evaluation.panel, codes, key, mean=mean, **options)
+        images = images_of(
+            evaluation.panel, codes, key, mean=mean, progress=options.get("progress")
+        )
     return evaluation.pixels(images)
 
 

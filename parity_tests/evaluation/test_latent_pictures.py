@@ -213,6 +213,17 @@ def test_interpolations_end_in_the_reconstructions_of_their_originals(draw, name
         assert normwise(decoded[row, -1], expected[row, 1]) <= 1e-12
 
 
+def test_the_seed_chooses_pixels_that_are_drawn_in_turn(draw):
+    pictures = [
+        draw("vlae", manifold=True, count=9, **options)[2][0]
+        for options in ({}, {"mean": False}, {"seed": 1}, {"mean": True})
+    ]
+    drawn, same, other, means = pictures
+    np.testing.assert_array_equal(drawn, same)
+    assert set(np.unique(drawn)) == {0, 1} == set(np.unique(other)) and (drawn != other).any()
+    assert len(np.unique(means)) > 9
+
+
 def test_there_are_at_most_as_many_interpolations_as_pairs_of_test_images(draw):
     message, _, (originals, _), *_ = draw("mlp_vae, 2", interpolate=True, count=100)
     assert message.startswith("20 interpolations") and len(originals) == 20
