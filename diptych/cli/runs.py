@@ -80,7 +80,11 @@ def sample(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     count: Annotated[
         int | None,
-        option("Number of images or tokens.", "64 images or 100 tokens"),
+        option(
+            "Number of images, of rows of --interpolate, or of tokens.",
+            "64; 16 with --reconstruct, 2000 or all test images with --latents, 225 with "
+            "--manifold, 8 with --interpolate; 100 tokens",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     mean: Annotated[
@@ -94,6 +98,34 @@ def sample(
         bool,
         typer.Option("--reconstruct", help="Show test images above their reconstructions instead."),
     ] = False,
+    latents: Annotated[
+        bool,
+        typer.Option(
+            "--latents",
+            help="Show where test images lie in the latent space instead: their posterior means, "
+            "coloured by label; of more than 2 dimensions, the 2 first principal components.",
+        ),
+    ] = False,
+    manifold: Annotated[
+        bool,
+        typer.Option(
+            "--manifold",
+            help="Show a grid of images decoded over the latent space instead: at quantiles of "
+            "the prior of 2 dimensions; of more, on the plane of the 2 first principal "
+            "components of posterior means, up to 2 standard deviations from their mean.",
+        ),
+    ] = False,
+    interpolate: Annotated[
+        bool,
+        typer.Option(
+            "--interpolate",
+            help="Show images decoded on the line between the posterior means of two test images "
+            "instead, a row for each pair.",
+        ),
+    ] = False,
+    steps: Annotated[
+        int | None, option("Number of decoded images in a row of --interpolate.", "8")
+    ] = None,
     prompt: Annotated[
         str | None,
         option("Text that the model continues.", "the start of a line"),
@@ -106,7 +138,8 @@ def sample(
         Path | None,
         option(
             "Picture file (.png), or for a run on text, text file (.txt).",
-            "samples.png or reconstructions.png in RUN; text goes to the terminal",
+            "samples.png, reconstructions.png, latents.png, manifold.png or interpolations.png in "
+            "RUN; text goes to the terminal",
             metavar="FILE",
         ),
     ] = None,
@@ -132,6 +165,10 @@ def sample(
         seed=seed,
         mean=mean,
         reconstruct=reconstruct,
+        latents=latents,
+        manifold=manifold,
+        interpolate=interpolate,
+        steps=steps,
         prompt=prompt,
         temperature=temperature,
         out=out,

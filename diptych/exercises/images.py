@@ -12,6 +12,7 @@ from diptych import pairs
 from diptych.arrays import to_numpy
 from diptych.evaluation.elbo import elbo_terms, per_example, reconstruction_error
 from diptych.exercises.examples import Examples
+from diptych.pairs.latent import value
 from diptych.panels import Panel
 from model_specs.common.key import Key
 
@@ -87,9 +88,9 @@ class ImageExamples(Examples):
 
         std is |mu + std eps| at mu = 0, eps = 1, whether the model has a logvar or a sigma.
         """
-        mu, scale = self._value(self.model.encode(self.panel.array(images)))
+        mu, scale = value(self.model, self.model.encode(self.panel.array(images)))
         ones = 0 * self.model.draw_noise(Key(0), len(images)).eps + 1
-        std = to_numpy(self._value(self.model.reparameterize(0 * mu, scale, ones)))
+        std = to_numpy(value(self.model, self.model.reparameterize(0 * mu, scale, ones)))
         return to_numpy(mu), np.abs(std[:, 0] if std.ndim == 3 else std)
 
     def _elbo(self, images: np.ndarray, key: Key) -> np.ndarray | None:
@@ -106,10 +107,6 @@ class ImageExamples(Examples):
         """-ELBO in nats; None where recon is no -log p(x|z), or q(z|x) no density."""
         traits = pairs.traits(self.model.config)
         return traits.neg_elbo(terms, values) if traits.likelihood else None
-
-    def _value(self, result: Any) -> Any:
-        """The result without its vjp, which the left panel returns with it."""
-        return result[0] if self.panel.backend == "numpy" else result
 
     def _batch_of(self, x: Any) -> tuple[np.ndarray, bool]:
         """Return x as a batch, and True if x was a single image."""

@@ -1,12 +1,7 @@
 """Draw matplotlib figures of runs from NumPy arrays, without pyplot and its global state."""
 
-from diptych.figures.images import (
-    image_grid,
-    latent_manifold,
-    latent_scatter,
-    loss_curves,
-    reconstructions,
-)
+from diptych.figures.images import image_grid, loss_curves, reconstructions
+from diptych.figures.latents import interpolations, latent_manifold, latent_plane, latent_scatter
 from diptych.figures.sequences import mask_pictures, memory_curves, perplexity_curves
 from diptych.figures.style import (
     DPI,
@@ -39,7 +34,9 @@ __all__ = [
     "averaged_perplexity",
     "check_name",
     "image_grid",
+    "interpolations",
     "latent_manifold",
+    "latent_plane",
     "latent_scatter",
     "loss_curves",
     "mask_pictures",

@@ -13,6 +13,7 @@ import numpy_ref.conv_vae
 import torch_impl.conv_vae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
+from diptych.pairs.latent import Latent, Progress, value
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.common.effects import effective
 from model_specs.common.key import Key
@@ -126,9 +127,18 @@ def _traits(config: ConvVAEConfig) -> Traits:
         values=values,
         margin=1 - values / math.prod(c.example_shape),
         uniform=uniform,
+        latent=Latent(c.latent_dim, _codes, _decoded),
         # kernel 4, stride 2: four taps read a value; a weight becomes the matrix of a product
         memory=Memory(widest, columns=4 * widest, copies_weights=True),
     )
+
+
+def _codes(model: Any, x: Any) -> Any:
+    return value(model, model.encode(x))[0]
+
+
+def _decoded(model: Any, z: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
+    return value(model, model.mean(value(model, model.decode(z))))
 
 
 def _draws(config: ConvVAEConfig) -> dict[str, ValueFunction]:

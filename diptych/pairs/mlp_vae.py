@@ -12,6 +12,7 @@ import numpy_ref.mlp_vae
 import torch_impl.mlp_vae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
+from diptych.pairs.latent import Latent, Progress, value
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, fitting
 from model_specs.common.key import Key
 from model_specs.mlp_vae import MLPVAEConfig
@@ -77,8 +78,21 @@ def _traits(config: MLPVAEConfig) -> Traits:
         likelihood=c.posterior != "deterministic",
         # of a density on [0, 1], or the probability 1/2 of a pixel
         uniform=c.input_dim * math.log(2) if c.likelihood in BERNOULLIS else 0.0,
+        latent=_latent(c),
         memory=Memory(widest=max(outputs, c.hidden_dim, c.latent_dim)),
     )
+
+
+def _latent(config: MLPVAEConfig) -> Latent:
+    def codes(model: Any, x: Any) -> Any:
+        return value(model, model.encode(x))[0]
+
+    def images(model: Any, z: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
+        return model.likelihood.mean(value(model, model.decode(z)))
+
+    if config.posterior == "deterministic":  # an autoencoder, whose codes have no prior
+        return Latent(config.latent_dim, codes, images, generate=None)
+    return Latent(config.latent_dim, codes, images)
 
 
 PAIR = Pair(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diptych.data import Data
+from diptych.pairs.latent import Latent
 from model_specs.common.key import Key
 
 Shape = tuple[int, int, int]
@@ -60,6 +61,8 @@ class Traits:
     uniform: float | None = None
     """-log p(x) of the uniform distribution over the values that an example can have, in nats; None
     if the loss is no log-likelihood."""
+    latent: Latent | None = None
+    """The latent of a model of images, for pictures of it; None if it has none."""
     latent_maps: int = 0
     """The number of maps that the latent consists of, by which its KL term is split; 0 if none."""
     pixels_in_turn: int = 0

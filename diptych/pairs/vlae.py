@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
+import numpy_ref.autoregressive.ancestral
 import numpy_ref.vlae
+import torch_impl.autoregressive.ancestral
 import torch_impl.vlae
 from diptych.data import Data, Dataset
 from diptych.pairs import autoencoders
+from diptych.pairs.latent import Latent, Progress, value
 from diptych.pairs.pair import Memory, Pair, Shape, Traits, ValueFunction, fitting
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
 from model_specs.common.effects import effective
@@ -28,6 +33,11 @@ SMALL |= {"flow_hidden_dim": 64, "flow_steps": 2, "flow_hidden_layers": 2, "deco
 
 LARGEST_DRAWN = 64
 """Number of pixels up to which `diptych check` draws images."""
+SAMPLERS: dict[type, Callable[..., Any]] = {
+    numpy_ref.vlae.VLAE: numpy_ref.autoregressive.ancestral.sample_pixels,
+    torch_impl.vlae.VLAE: torch_impl.autoregressive.ancestral.sample_pixels,
+}
+"""How the pixel decoder of each panel draws an image."""
 LOCAL: dict[str, Any] = {"context": "local", "window_width": 4}
 GATED: dict[str, Any] = {"context": "gated", "window_width": 4, "window_rows": 2}
 GATED |= {"decoder_blocks": 3, "decoder_maps": 4}
@@ -120,9 +130,39 @@ def _traits(config: VLAEConfig) -> Traits:
         pixels_in_turn=0 if c.context == "none" else c.height * c.width,
         draws_reconstructions=True,
         uniform=math.prod(c.example_shape) * math.log(levels),
+        latent=_latent(c),
         latent_maps=c.latent_maps,
         memory=_memory(c),
     )
+
+
+def _latent(config: VLAEConfig) -> Latent | None:
+    if not config.code_dim:
+        return None
+    flow = config.latent == "af_prior"
+    return Latent(config.code_dim, _codes, _decoded, _generate, flow)
+
+
+def _codes(model: Any, x: Any) -> Any:
+    mu, logvar = value(model, model.encode(x))
+    codes, _ = model.latent.kl_sampled(logvar, mu[:, None], 0 * mu[:, None])
+    return codes[:, 0]
+
+
+def _generate(model: Any, eps: Any) -> Any:
+    return model.latent.generate(eps)
+
+
+def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
+    """Draw as `reconstruct` does, but every image by the uniform numbers of the first one."""
+    c = model.config
+    u: Any = random.uniform(key.fold_in("x"), (1, c.draws, c.height, c.width))
+    u = np.repeat(u, len(codes), 0)
+    u = u.astype(codes.dtype) if isinstance(codes, np.ndarray) else torch.from_numpy(u).to(codes)
+    draw = partial(model.likelihood.draw, mean=mean)
+    maps = value(model, model.decoder(codes))
+    x, means = SAMPLERS[type(model)](model.pixels, maps, u, progress, draw)
+    return means if mean else x
 
 
 def _memory(config: VLAEConfig) -> Memory:

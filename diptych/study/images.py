@@ -12,6 +12,7 @@ from rich.text import Text
 from diptych import data, figures, pairs
 from diptych.arrays import to_numpy
 from diptych.data import Dataset
+from diptych.evaluation import latents
 from diptych.evaluation.elbo import elbo_terms
 from diptych.evaluation.importance import importance_weighted
 from diptych.panels import Panel
@@ -58,7 +59,7 @@ def _draw(trainings: Trainings, dataset: Dataset, folder: Path, console: Console
     height, width = dataset.image_shape[-2:]
     x, labels = dataset.test.x, dataset.test.y
     assert labels is not None
-    originals = x[:16]
+    originals, z = x[:16], latents.quantile_grid(18)
 
     def framed(images: np.ndarray) -> np.ndarray:
         """Add a margin of one black pixel, because digits fill their 8 x 8 pixels."""
@@ -75,9 +76,10 @@ def _draw(trainings: Trainings, dataset: Dataset, folder: Path, console: Console
         ),
         "latent_scatter": lambda: figures.latent_scatter(_codes(panel, x), labels),
         "latent_manifold": lambda: figures.latent_manifold(
-            lambda z: framed(_decode(trainings.outcomes["numpy"].panel, z)).reshape(len(z), -1),
-            side=18,
-            image_shape=(height + 2, width + 2),
+            framed(_decode(trainings.outcomes["numpy"].panel, z)).reshape(
+                *z.shape[:2], height + 2, width + 2
+            ),
+            latents.QUANTILES,
         ),
     }
     written = []

@@ -40,11 +40,19 @@ class Options:
     seed: int = 0
     """The random seed of the samples."""
     count: int | None = None
-    """The number of images or tokens to draw."""
+    """The number of images, interpolations or tokens to draw."""
     mean: bool | None = None
     """True for the mean of p(x|z), False for pixels drawn from it."""
     reconstruct: bool = False
     """True for reconstructions of test images instead of samples."""
+    latents: bool = False
+    """True for the posterior means of test images instead of samples."""
+    manifold: bool = False
+    """True for images decoded over the latent space instead of samples."""
+    interpolate: bool = False
+    """True for images decoded between two test images instead of samples."""
+    steps: int | None = None
+    """The number of images of an interpolation."""
     prompt: str | None = None
     """The text that the model continues."""
     temperature: float = 1.0
@@ -83,6 +91,7 @@ READERS = {
     "resume": "images",
 }
 READERS |= {"mean": "images", "reconstruct": "images", "prompt": "text", "temperature": "text"}
+READERS |= dict.fromkeys(("latents", "manifold", "interpolate", "steps"), "images")
 """The kind of data of the runs on which an option has an effect, if not on all."""
 
 

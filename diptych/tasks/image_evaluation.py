@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from diptych.pairs import Traits
 from diptych.panels import Panel
 from diptych.remarks import one_draw_mark, one_draw_note, worse_than_uniform
 from diptych.runs.interrupts import stop_on_interrupt
-from diptych.tasks.base import Assessment, Options, check_options
+from diptych.tasks.base import Assessment, Options
 from diptych.tasks.progress import pixel_bar
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
@@ -113,7 +112,7 @@ class ImageEvaluation:
         """A figure of images over their reconstructions."""
         with self.panel.evaluating(), pixel_bar(console, self.panel, len(x)) as options:
             recon = to_numpy(self.panel.model.reconstruct(self.panel.array(x), **options))
-        return figures.reconstructions(self._pixels(x), self._pixels(recon))
+        return figures.reconstructions(self.pixels(x), self.pixels(recon))
 
     def samples(
         self, key: Key, count: int, mean: bool | None = None, console: Console = SILENT
@@ -122,7 +121,7 @@ class ImageEvaluation:
         with self.panel.evaluating(), pixel_bar(console, self.panel, count) as options:
             mean = not self.traits.pixels_in_turn if mean is None else mean
             x = to_numpy(self.panel.model.sample(key, count, mean=mean, **options))
-        return figures.image_grid(self._pixels(x), math.ceil(count**0.5))
+        return figures.image_grid(self.pixels(x), math.ceil(count**0.5))
 
     def _partial_file(
         self, x: np.ndarray, key: Key, samples: int, options: Options
@@ -190,11 +189,11 @@ class ImageEvaluation:
                 self.panel,
                 x,
                 batch_size,
-                self._pixels,
+                self.pixels,
                 after=lambda images: progress.advance(bar, images),
             )
 
-    def _pixels(self, x: np.ndarray) -> np.ndarray:
+    def pixels(self, x: np.ndarray) -> np.ndarray:
         """Convert the model's inputs or outputs to images for a figure.
 
         Shapes: -> (N, H, W), or (N, H, W, 3) for colour.
@@ -203,23 +202,6 @@ class ImageEvaluation:
         assert make is not None  # a model that takes images gives images
         images = make(self.panel.model.config, x, self.image_shape)
         return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
-
-
-def check_sampling(name: str, folder: Path, options: Options) -> tuple[int, str, Path]:
-    """Return the number of images, the kind of picture and the file that `options` describe.
-
-    Raises: ValueError for options that only text takes, that exclude each other, or for a file
-    that cannot hold a figure.
-    """
-    check_options(options, ("seed", "count", "mean", "reconstruct", "out"), f"a run on {name}")
-    if options.reconstruct and options.mean is not None:
-        raise ValueError(f"mean: got {options.mean} with reconstruct, takes samples")
-    count = (16 if options.reconstruct else 64) if options.count is None else options.count
-    check_positive_int("count", count)
-    kind = "reconstructions" if options.reconstruct else "samples"
-    target = options.out or folder / f"{kind}.png"
-    figures.check_name(target)
-    return count, kind, target
 
 
 def _weighted_lines(result: Evaluation) -> list[tuple[str, str, str]]:

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from diptych import figures, pairs
 from diptych.data import Dataset
 from diptych.data.dataset import count as count_images
 from diptych.evaluation.elbo import Part, mean_terms, parts_of
-from diptych.limits import check_memory
 from diptych.panels import Panel
 from diptych.runs.config import RunConfig
+from diptych.tasks import latent_pictures
 from diptych.tasks.base import Assessment, Options, Task, check_options
-from diptych.tasks.image_evaluation import ImageEvaluation, check_sampling
+from diptych.tasks.image_evaluation import ImageEvaluation
+from diptych.tasks.pictures import KINDS, LATENTS, Picture, check_picture
 from model_specs.common.key import Key
 from model_specs.vlae import MIXTURE
 from numpy_ref.nn import random
@@ -138,23 +140,38 @@ class Images(Task):
         return replace(result, columns={"image": numbers, **result.columns})
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
-        """Write examples from the prior, or test images over their reconstructions, as a PNG.
+        """Write the picture that the options choose as a PNG: see diptych.tasks.pictures.
 
-        Raises: ValueError for options that only a run on text takes.
+        Raises: ValueError for options that only a run on text takes, or have no effect here.
         """
-        count, kind, target = check_sampling(self.data.name, folder, options)
-        if not options.reconstruct:  # these are as many as there are images at most
-            check_memory("count", count, 16 * count * math.prod(self.data.image_shape))
-        evaluation, key = self._evaluation(panel), Key(options.seed)
-        if options.reconstruct:
-            rows = self.held_out("test")
-            chosen = random.permutation(key.fold_in("subset"), len(rows))[:count]
-            x, count = self.examples(panel, rows[chosen]), len(chosen)
-            figure = evaluation.reconstructions(x, options.console)
-        else:
-            figure = evaluation.samples(key.fold_in("sample"), count, options.mean, options.console)
-        figures.save(figure, target)
-        return f"{count} {kind} in {target}"
+        picture = check_picture(self.data, panel, folder, options)
+        figures.save(self._draw(panel, picture, Key(options.seed), options.console), picture.path)
+        return f"{KINDS[picture.option].message.format(picture.count)} in {picture.path}"
+
+    def _draw(self, panel: Panel, picture: Picture, key: Key, console: Console) -> Figure:
+        evaluation, count, mean = self._evaluation(panel), picture.count, picture.mean
+        match picture.option:
+            case "reconstruct":
+                x = self.examples(panel, self._test_rows(key, count)[0])
+                return evaluation.reconstructions(x, console)
+            case "latents":
+                rows, labels = self._test_rows(key, count)
+                return latent_pictures.scatter(evaluation, self.examples(panel, rows), labels)
+            case "manifold":
+                x = self.examples(panel, self._test_rows(Key(0), LATENTS)[0])
+                side = math.isqrt(count)
+                return latent_pictures.manifold(evaluation, x, side, key, mean, console)
+            case "interpolate":
+                x = self.examples(panel, self._test_rows(key, 2 * count)[0])
+                steps = picture.steps
+                return latent_pictures.interpolations(evaluation, x, steps, key, mean, console)
+        return evaluation.samples(key.fold_in("sample"), count, mean, console)
+
+    def _test_rows(self, key: Key, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return test images in a random order, at most `count`, and their labels if there are."""
+        rows, labels = self.held_out("test"), self.data.test.y
+        chosen = random.permutation(key.fold_in("subset"), len(rows))[:count]
+        return rows[chosen], None if labels is None else labels[chosen]
 
     def pictures(self, panel: Panel) -> dict[str, Figure]:
         """Draw 64 samples, of the same codes each time, and 16 reconstructions."""

@@ -21,6 +21,10 @@ OTHER_VALUES = {
     "count": 4,
     "mean": False,
     "reconstruct": True,
+    "latents": True,
+    "manifold": True,
+    "interpolate": True,
+    "steps": 5,
     "prompt": "red",
     "temperature": 0.5,
     "out": "other",
@@ -36,6 +40,7 @@ KINDS = {
     "text, with dropout": (make_run("lstm", CORPUS, NOISY), CORPUS),
     "memory task": (make_run("rnn", TASK, {"seq_len": 6}), TASK),
 }
+MANIFOLD, LATENTS = {"manifold": True}, {"latents": True}
 QUICK = {"images": {"samples": 2}}
 """Options of the evaluation that is compared."""
 
@@ -90,6 +95,15 @@ def test_every_option_of_evaluate_changes_the_evaluation_or_is_refused(kind, tmp
     assert without_effect(evaluation, kind, tmp_path) == []
 
 
+@pytest.mark.parametrize("picture", ["reconstruct", "latents", "manifold", "interpolate"])
+def test_every_option_of_a_picture_changes_it_or_is_refused(picture, tmp_path):
+    def draw(kind, folder, **options):
+        return drawing(kind, folder, **{picture: True} | options)
+
+    unchanged = without_effect(draw, "images", tmp_path)
+    assert unchanged == [picture]  # given already
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory task"])
 def test_every_option_of_sample_changes_the_samples_or_is_refused(kind, tmp_path):
     assert without_effect(drawing, kind, tmp_path) == []
@@ -105,6 +119,20 @@ def test_every_option_of_sample_changes_the_samples_or_is_refused(kind, tmp_path
         (evaluation, "memory task", {"samples": 5}, "samples: got 5 with a run on adding:6, takes"),
         (evaluation, "images", {"prompt": "red"}, "prompt: got 'red' with a run on digits, takes"),
         (drawing, "images", {"temperature": 0.5}, "temperature: got 0.5 with a run on digits"),
+        (drawing, "text", {"steps": 4}, "steps: got 4 with a run on toy, takes one on images"),
+        (drawing, "text", {"latents": True}, "latents: got True with a run on toy, takes one on"),
+        (drawing, "images", {"steps": 4}, "steps: got 4 with samples, takes interpolate"),
+        (drawing, "images", MANIFOLD | {"steps": 4}, "steps: got 4 with manifold, takes"),
+        (drawing, "images", MANIFOLD | {"mean": False}, "mean: got False with manifold, takes"),
+        (drawing, "images", MANIFOLD | {"seed": 2}, "seed: got 2 with manifold, of which nothing"),
+        (drawing, "images", MANIFOLD | {"count": 8}, "count: got 8 with manifold, takes a square"),
+        (drawing, "images", MANIFOLD | {"latents": True}, "manifold: got True with latents, takes"),
+        (drawing, "images", LATENTS | {"mean": True}, "mean: got True with latents, takes samples"),
+        (drawing, "images", LATENTS | {"seed": 2, "count": 200}, "seed: got 2 with latents, of"),
+        (drawing, "images", LATENTS | {"count": 1}, "count: got 1 with latents, takes 2 or more"),
+        (drawing, "images", LATENTS | {"reconstruct": True}, "latents: got True with reconstruct"),
+        (drawing, "images", {"interpolate": True, "steps": 1}, "steps: got 1, takes 2 or more"),
+        (drawing, "images", {"interpolate": True, "steps": 0}, "steps: got 0, takes an int >= 1"),
         (drawing, "text", {"mean": True}, "mean: got True with a run on toy, takes one on images"),
         (drawing, "text", {"split": "valid"}, "split: got 'valid' with a run on toy, takes 'test'"),
         (drawing, "text", {"temperature": 0, "seed": 3}, "seed: got 3 with temperature 0, which"),

@@ -6,11 +6,9 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from helpers.figure_data import IMAGES, LABELS, MU, H, N, T, W, decode, two_curves
-from matplotlib.colors import to_hex
+from helpers.figure_data import IMAGES, LABELS, MU, SQUARE, H, N, T, W, two_curves
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.stats import norm
 
 from diptych import figures
 
@@ -19,7 +17,9 @@ DRAW = {
     "image_grid": lambda: figures.image_grid(IMAGES, 3),
     "reconstructions": lambda: figures.reconstructions(IMAGES, 1 - IMAGES),
     "latent_scatter": lambda: figures.latent_scatter(MU, LABELS),
-    "latent_manifold": lambda: figures.latent_manifold(decode, 6, (H, 2)),
+    "latent_manifold": lambda: figures.latent_manifold(SQUARE, (0.1, 0.7)),
+    "latent_plane": lambda: figures.latent_plane(SQUARE, 2.0, ("first", "second")),
+    "interpolations": lambda: figures.interpolations(SQUARE[:, :2], SQUARE),
 }
 
 
@@ -130,41 +130,6 @@ def test_reconstructions_are_drawn_below_their_originals():
         assert original.get_extent()[:2] == reconstruction.get_extent()[:2]
         assert original.get_extent()[2] < reconstruction.get_extent()[3]  # y grows downwards
     assert [text.get_text() for text in axis.texts] == ["original", "reconstruction"]
-
-
-def test_latent_scatter_colours_each_point_by_its_label():
-    (axis,) = figures.latent_scatter(MU, LABELS).axes
-    points = axis.collections[0]
-    np.testing.assert_array_equal(points.get_offsets(), MU)
-    colours = [to_hex(colour).upper() for colour in points.get_facecolors()]
-    assert colours == [figures.LABELS[label].upper() for label in LABELS]
-    assert len(set(figures.LABELS)) == 10
-    present = [str(label) for label in np.unique(LABELS)]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == present
-    assert [text.get_text() for text in axis.texts] == present
-
-
-def test_latent_manifold_is_drawn_over_quantiles_of_the_prior():
-    inputs = []
-    figure = figures.latent_manifold(lambda z: inputs.append(z) or decode(z), 6, (H, 2), (0.1, 0.7))
-    (z,) = inputs
-    u = np.linspace(0.1, 0.7, 6)
-    assert z.shape == (36, 2) and z.dtype == np.float64
-    np.testing.assert_allclose(norm.cdf(z[:6, 0]), u)
-    (axis,) = figure.axes
-    (image,) = axis.images
-    tiles = image.get_array().reshape(6, H, 6, 2)
-    np.testing.assert_allclose(tiles[:, 0, :, 0], np.tile(u, (6, 1)))  # z_1 grows rightwards
-    np.testing.assert_allclose(tiles[:, 0, :, 1], np.tile(u[::-1, None], (1, 6)))  # z_2 upwards
-    left, right, bottom, top = image.get_extent()
-    centres = left + (np.arange(6) + 0.5) * (right - left) / 6
-    np.testing.assert_allclose(centres, u)
-    np.testing.assert_allclose((bottom, top), (left, right))
-    for coordinate, name in ((axis.xaxis, "$z_1$"), (axis.yaxis, "$z_2$")):
-        assert coordinate.get_label_text() == name
-        texts = [float(text.get_text().replace("−", "-")) for text in coordinate.get_ticklabels()]
-        np.testing.assert_allclose(norm.ppf(coordinate.get_ticklocs()), texts, atol=1e-9)
-        assert len(texts) >= 3
 
 
 # Global settings and files

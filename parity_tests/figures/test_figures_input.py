@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.figure_data import IMAGES, LABELS, MU, H, N, T, W, decode, two_curves
+from helpers.figure_data import IMAGES, LABELS, MU, H, N, T, W, two_curves
 
 from diptych import figures
 
@@ -96,19 +96,3 @@ def test_bad_columns_and_unpaired_images_raise():
 def test_bad_latents_raise(mu, labels, message):
     with pytest.raises(ValueError, match=message):
         figures.latent_scatter(mu, labels)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"side": 1}, "^side: got 1"),
-        ({"quantiles": (0.0, 0.9)}, "^quantiles: got"),
-        ({"quantiles": (0.9, 0.1)}, "^quantiles: got"),
-        ({"image_shape": (H, W)}, r"^decode\(z\): got shape \(36, 10\), takes \(36, 15\)"),
-        ({"decode": lambda z: np.full((36, 10), np.nan)}, r"^decode\(z\): got NaN or inf"),
-    ],
-)
-def test_bad_manifolds_raise(settings, message):
-    arguments = {"decode": decode, "side": 6, "image_shape": (H, 2)}
-    with pytest.raises(ValueError, match=message):
-        figures.latent_manifold(**(arguments | settings))

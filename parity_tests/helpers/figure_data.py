@@ -1,11 +1,11 @@
 """Curves, images and latent points for the tests of figures."""
 
 import numpy as np
-from scipy.stats import norm
 
 T, N, H, W = 40, 7, 5, 3
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(-0.2, 1.2, (N, H, W))
+SQUARE = RNG.uniform(-0.2, 1.2, (4, 4, H, W))
 MU, LABELS = RNG.normal(size=(50, 2)), RNG.integers(0, 10, 50)
 
 
@@ -18,9 +18,3 @@ def two_curves(terms=("total", "recon", "kl"), steps=T):
     }
     step = 10 * np.arange(steps)
     return {"numpy": {"step": step, **left}, "torch": {"step": step.copy(), **right}}
-
-
-def decode(z):
-    """Decode z to images whose left column is Phi(z_1) and right column Phi(z_2)."""
-    means = np.repeat(norm.cdf(z)[:, None, :], H, axis=1)  # (M, H, 2)
-    return means.reshape(len(z), H * 2)

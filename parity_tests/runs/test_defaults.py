@@ -72,7 +72,8 @@ RUN = {
 }  # fmt: skip
 OPTIONS = {
     "split": "test", "samples": None, "examples": None, "memory_mb": 64, "seed": 0,
-    "count": None, "mean": None, "reconstruct": False, "prompt": None, "temperature": 1.0,
+    "count": None, "mean": None, "reconstruct": False, "latents": False,
+    "manifold": False, "interpolate": False, "steps": None, "prompt": None, "temperature": 1.0,
     "out": None, "resume": False, "per_image": None, "folder": None,
 }  # fmt: skip
 FUNCTIONS = [
