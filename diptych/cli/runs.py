@@ -110,9 +110,10 @@ def sample(
         bool,
         typer.Option(
             "--manifold",
-            help="Show a grid of images decoded over the latent space instead: at quantiles of "
-            "the prior of 2 dimensions; of more, on the plane of the 2 first principal "
-            "components of posterior means, up to 2 standard deviations from their mean.",
+            help="Show a grid of images decoded over the latent space instead: at quantiles of a "
+            "prior of 2 dimensions, of a flow's input if the prior is a flow; with more "
+            "dimensions on the plane of the 2 first principal components of posterior means, up "
+            "to 2 standard deviations from their mean.",
         ),
     ] = False,
     interpolate: Annotated[

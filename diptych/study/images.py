@@ -76,9 +76,7 @@ def _draw(trainings: Trainings, dataset: Dataset, folder: Path, console: Console
         ),
         "latent_scatter": lambda: figures.latent_scatter(_codes(panel, x), labels),
         "latent_manifold": lambda: figures.latent_manifold(
-            framed(_decode(trainings.outcomes["numpy"].panel, z)).reshape(
-                *z.shape[:2], height + 2, width + 2
-            ),
+            _decode(trainings.outcomes["numpy"].panel, z).reshape(*z.shape[:2], height, width),
             latents.QUANTILES,
         ),
     }
