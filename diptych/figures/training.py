@@ -68,13 +68,13 @@ def averaged_perplexity(
     figure = Figure((5.2, 3.6), dpi=DPI, facecolor="white", layout="constrained")
     axis = style(figure.add_subplot(), "runs whose probabilities are averaged", "test perplexity")
     for label, values, color, look in (
-        (name, source, INK, {"marker": "D", "ls": "--"}),
-        ("ours", ours, RIGHT, {"marker": "o", "ls": "-"}),
+        (name, source, INK, "D--"),
+        ("ours", ours, RIGHT, "o-"),
     ):
         counts = sorted(values)
         heights = [values[n] for n in counts]
         if any(not height >= 1 for height in heights):
             raise ValueError(f"{label}: got {heights}, takes perplexities of 1 or more")
-        axis.plot(counts, heights, color=color, ms=6, lw=1.5, label=label, **look)
+        axis.plot(counts, heights, look, color=color, ms=6, lw=1.5, label=label)
     axis.legend(**LEGEND)
     return figure

@@ -49,11 +49,14 @@ class ImageEvaluation:
         for name, value in (("samples", options.samples), ("examples", options.examples)):
             if value is not None:
                 check_positive_int(name, value)
-        needs_likelihood = {"samples": options.samples, "per_image": options.per_image}
-        needs_likelihood["resume"] = options.resume or None
-        for name, value in needs_likelihood.items():
-            if value is not None and not self.traits.likelihood:
-                raise ValueError(f"{name}: got {value}, but this model's loss is no log-likelihood")
+        for name, option in (
+            ("samples", options.samples),
+            ("resume", options.resume or None),
+            ("per_image", options.per_image),
+        ):
+            if option is not None and not self.traits.likelihood:
+                got = f"{name}: got {option}"
+                raise ValueError(f"{got}, but this model's loss is no log-likelihood")
         rows = rows_within(options.memory_mb, self.panel.model)
         return max(1, min(500, rows // self.traits.samples))
 

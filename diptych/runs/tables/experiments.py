@@ -158,15 +158,14 @@ def _collapse_table(record: Record) -> str:
     rows: list[Row] = []
     for name, run in m["collapse"].items():
         nll = f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}{one_draw_mark(run)}"
-        kl, free = f"**{run['kl']:.2f}**", f"{run['free_nats']:g}"
-        took = f"{run['seconds']:.0f} s"
-        rows.append((name, str(run["pixels"]), free, kl, f"{run['rmse']:.3f}", nll, took))
+        free, kl = f"{run['free_nats']:g}", f"**{run['kl']:.2f}**"
+        cells = (name, str(run["pixels"]), free, kl, f"{run['rmse']:.3f}", nll)
+        rows.append((*cells, f"{run['seconds']:.0f} s"))
     legend = one_draw_legend(" ".join(row[5] for row in rows))
-    heads = ("decoder", "pixels in view", "free, nats", "KL, nats")
-    heads += ("RMSE of x′", "test NLL, nats", "took")
+    heads = ("decoder", "pixels in view", "free, nats", "KL, nats", "RMSE of x′", "test NLL, nats")
     return (
         f"VLAE with a Gaussian z on {data_name(record)}, {m['epochs']} epochs each, "
         f"K = {m['samples']}. A KL of 0 means that q(z|x) is the prior, whatever the image: z "
         f"tells nothing, and a reconstruction x′ is a sample.{legend}\n\n"
-        f"{table(heads, rows)}\n\n{commands([('', [record['command']])])}"
+        f"{table((*heads, 'took'), rows)}\n\n{commands([('', [record['command']])])}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diptych.runs.tables.markdown import Record, table
+from diptych.runs.tables.markdown import Record, Row, table
 
 CHEN = "Chen et al. 2016"
 ZAREMBA = "Zaremba et al. 2014"
@@ -100,7 +100,8 @@ FIGURES = (
 def beside_the_sources(records: list[Record]) -> str:
     """The table of each published figure, of ours and of their difference, and the reasons."""
     metrics = {r["name"]: r["metrics"] for r in records}
-    rows, reasons = [], []
+    rows: list[Row] = []
+    reasons: list[str] = []
     for entry in FIGURES:
         value = metrics.get(entry.record, {}).get(entry.metric)
         ours, difference = "not run yet", "–"
