@@ -26,6 +26,7 @@ from diptych.parity.measures.bounds import (
 from diptych.parity.measures.errors import noise_level, norm
 from diptych.parity.running.run import Run
 from diptych.parity.running.sides import Plan, Side
+from diptych.parity.running.trace import Arrays
 from model_specs.common.key import Key
 
 NOISE_KEY = Key(0).fold_in("nudges")
@@ -126,7 +127,7 @@ class References:
         return max((norm(t) for t in tensors if t.dtype.kind == "f"), default=0.0)
 
     def _noisy_run(self, i: int) -> Run | None:
-        """The run with the i-th random errors in parameters, noise and every operation."""
+        """The run with the i-th random errors in parameters, noise, cotangents and operations."""
         while len(self._noisy) <= i:
             key = NOISE_KEY.fold_in(len(self._noisy))
             self._noisy.append(self._extra_run("noisy", functools.partial(self._run_noisily, key)))
@@ -139,7 +140,13 @@ class References:
         fixed = len(inputs) - 1 if self.plan.root == "loss" else 0
         noise = key.fold_in("noise")
         changed = map_arrays(lambda a: perturb(noise, a), inputs[fixed:])
-        plan = replace(self.plan, inputs=(*inputs[:fixed], *changed))
+
+        def cotangents(outputs: Arrays) -> Arrays:
+            exact = self.plan.cotangents(outputs)
+            # a product with integers, which stay exact, rounds as if these had errors
+            return {n: perturb(key.fold_in("cotangents").fold_in(n), a) for n, a in exact.items()}
+
+        plan = replace(self.plan, inputs=(*inputs[:fixed], *changed), cotangents=cotangents)
         return twin.run_noisily(plan, key.words[0], NOISE)
 
     def _extra_run(self, purpose: str, run: Callable[[Side], Run]) -> Run | None:

@@ -7,7 +7,7 @@ run, times u / size, is a sample of its rounding error; it knows of cancellation
 saturated functions, and of sums that are exactly 0.
 
 Source: Parker 1997, "Monte Carlo arithmetic"; Stott Parker, Pierce & Eggert 2000. They round the
-operands too; here the parameters and inputs are perturbed once.
+operands too; here the parameters, the inputs and the cotangents are perturbed once.
 """
 
 from __future__ import annotations
