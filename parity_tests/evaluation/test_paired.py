@@ -79,8 +79,9 @@ def test_images_are_paired_by_their_number_and_values_are_exact(tmp_path):
     write_columns(a, make_columns([1.1, 2.2, 1 / 3], images=[5, 0, 9]))
     write_columns(b, make_columns([0.25, 1.1, 2.0], images=[9, 5, 0]))
     assert read_nll(a) == {5: 1.1, 0: 2.2, 9: 1 / 3}
-    expected = np.mean([1.1 - 1.1, 2.2 - 2.0, 1 / 3 - 0.25])
-    assert read_paired(a, b).difference == pytest.approx(expected, rel=1e-14)
+    differences, result = [1.1 - 1.1, 2.2 - 2.0, 1 / 3 - 0.25], read_paired(a, b)
+    assert result.difference == pytest.approx(np.mean(differences), rel=1e-14)
+    assert result.standard_error == pytest.approx(stats.sem(differences), rel=1e-12)
     write_columns(b, make_columns([0.25, 1.1, 2.0], images=[9, 5, 1]))
     with pytest.raises(ValueError, match=r"b\.csv: has other images than .*: 2 are in one of"):
         read_paired(a, b)
