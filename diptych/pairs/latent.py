@@ -1,4 +1,4 @@
-"""Reading and decoding the latent of a model of images, in one way for both panels.
+"""Reading and decoding the latent of a model of images, in one way for both panels."""
 
 from __future__ import annotations
 
