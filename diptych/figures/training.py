@@ -21,7 +21,7 @@ def validation_curves(
     """Plot a score of the validation set after each epoch: one axis a group, one line a run.
 
     `groups[title][run]` are the scores of a run after epoch 1, 2, ...; `units[title]` labels the
-    axis. An axis ends a little above the second score of the run with the highest one, because the
+    axis. An axis ends a little above the highest score after a tenth of a run's epochs, because the
     first epochs would hide the others. The lowest score of each run is marked.
 
     Raises: ValueError for no group, an empty one, more than 6 runs in one, or a run without scores.
@@ -48,7 +48,8 @@ def validation_curves(
             look = {"color": color, "ms": 7, "mec": "white", "label": label}
             axis.plot(epochs[best], values[best], mark, **look)
             lowest = min(lowest, values[best])
-            highest = max(highest, values[min(1, len(values) - 1)])
+            early = min(max(1, len(values) // 10), len(values) - 1)
+            highest = max(highest, values[early])
         room = ROOM * max(highest - lowest, 1e-3 * abs(lowest))
         axis.set_ylim(lowest - room, highest + room)
         axis.legend(**LEGEND | {"markerscale": 1, "fontsize": 8})

@@ -73,11 +73,15 @@ FIGURES = (
         "dynamic MNIST, flow prior: KL", CHEN, 11.73, "vlae_dynamic_mnist", "test_kl", NATS
     ),
     Published(
-        "Caltech-101 silhouettes, no z", CHEN, 89.26, "vlae_caltech_unconditional", "test_nll", NATS
+        "Caltech-101 silhouettes, no z", CHEN, 89.26, "vlae_caltech_unconditional", "test_nll",
+        NATS,
+        "not overfitting: after 100 epochs the training images need 98.9 nats on average over the "
+        "last epoch, those of validation 96.4; the paper states neither batch nor epochs",
     ),
     Published(
         "Caltech-101 silhouettes, VLAE", CHEN, 77.36, "vlae_caltech", "test_nll", NATS,
-        "the epoch with the best validation, and no final fit",
+        "no final fit, which would add 2264 images to 4100; K is 256, theirs 4096, and for 3.4 % "
+        "of the images one draw has most of the weight; validation was best after 75 of 100 epochs",
     ),
     Published(
         "PTB, LSTM 2 × 200", ZAREMBA, 114.5, "lstm_zaremba_small", "test_perplexity", PERPLEXITY
