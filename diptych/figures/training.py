@@ -12,6 +12,8 @@ from diptych.figures.style import DPI, INK, LEGEND, RIGHT, TERMS, check, set_hea
 COLUMNS = 2
 ROOM = 0.08
 """The part of the axis that stays free beyond the lowest and the highest value."""
+LINE = 0.09
+"""The height of a line of the legend, as a part of the range of the values."""
 
 
 def validation_curves(
@@ -51,8 +53,9 @@ def validation_curves(
             early = min(max(1, len(values) // 10), len(values) - 1)
             highest = max(highest, values[early])
         room = ROOM * max(highest - lowest, 1e-3 * abs(lowest))
-        axis.set_ylim(lowest - room, highest + room)
-        axis.legend(**LEGEND | {"markerscale": 1, "fontsize": 8})
+        above = LINE * len(runs) * (highest - lowest)  # for the legend
+        axis.set_ylim(lowest - room, highest + room + above)
+        axis.legend(loc="upper right", **LEGEND | {"markerscale": 1, "fontsize": 8})
     return figure
 
 

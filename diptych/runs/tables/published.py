@@ -57,8 +57,8 @@ FIGURES = (
     Published(
         "dynamic MNIST, no z", CHEN, 87.55, "vlae_dynamic_mnist_unconditional", "test_nll", NATS,
         "neither overfitting nor too few epochs: validation is at 98.0 nats and falls by 0.03 in "
-        "the last epoch, so that our PixelCNN alone is a weaker model than theirs; the paper leaves "
-        "open how the 1 x 1 blocks lie between the masked layers",
+        "the last epoch, so that our PixelCNN alone is a weaker model than theirs; the paper "
+        "leaves open how the 1 x 1 blocks lie between the masked layers",
     ),
     Published(
         "dynamic MNIST, Gaussian prior", CHEN, 79.48, "vlae_dynamic_mnist_gaussian", "test_nll",
