@@ -8,6 +8,13 @@ from typing import Any
 MARK = "†"
 ONE_DRAW = 2.0
 """An effective sample size below this one means that one draw has most of the weight."""
+ROUNDING = 1e-9
+"""The relative rounding error of an effective sample size, at most."""
+
+
+def rests_on_one_draw(effective_samples: Any) -> Any:
+    """True where an effective sample size is below ONE_DRAW; two equal weights are not."""
+    return effective_samples < ONE_DRAW * (1 - ROUNDING)
 
 
 def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "") -> str:
@@ -16,7 +23,7 @@ def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "") -> str:
     `metrics` are fields of `Evaluation` with a prefix such as "test_".
     """
     least = metrics.get(f"{prefix}least_effective_samples")
-    return f" {MARK}" if least is not None and least < ONE_DRAW else ""
+    return f" {MARK}" if least is not None and rests_on_one_draw(least) else ""
 
 
 def one_draw_note(metrics: Mapping[str, Any], prefix: str = "") -> str | None:

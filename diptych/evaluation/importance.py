@@ -13,7 +13,7 @@ from diptych import pairs
 from diptych.arrays import map_arrays, to_numpy
 from diptych.evaluation.memory import rows_within
 from diptych.panels import Panel
-from diptych.remarks import ONE_DRAW
+from diptych.remarks import rests_on_one_draw
 from model_specs.common.fields import check_positive_int
 from model_specs.common.key import Key
 from model_specs.common.levels import bits_per_dim
@@ -139,7 +139,7 @@ def importance_weighted(
         bits_per_dim=bits_per_dim(float(nll.mean()), values),
         effective_samples=float(effective.mean()),
         least_effective_samples=float(effective.min()),
-        one_draw_share=float((effective < ONE_DRAW).mean()),
+        one_draw_share=float(rests_on_one_draw(effective).mean()),
     )
 
 

@@ -21,7 +21,7 @@ class Kind:
     name: str
     """The name of its file."""
     message: str
-    """What it shows, with a place for the count."""
+    """The message to the user, with a placeholder for the count."""
     count: int
     """The default of `count`."""
     options: tuple[str, ...]

@@ -1,7 +1,7 @@
 """A running average of the weights.   Right panel: torch_impl/nn/averaging.py
 
 Shapes: an average has the shape of its parameter.
-Source: the papers of PolyakAverage.
+Source: Polyak & Juditsky (1992); Chen et al. (2016).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Output activations of image decoders, and images without the margin around them.
 
 Shapes: N images of C channels, S x S pixels.
-Source: the definitions.
+Source: the definitions of torch.sigmoid and torch.tanh.
 Right panel: torch_impl/nn/images.py
 """
 

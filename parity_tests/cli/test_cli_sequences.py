@@ -108,6 +108,11 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
         for metrics in (message["metrics"], evaluation(folder / names[0])):
             assert metrics["test_perplexity"] == pytest.approx(math.exp(expected), rel=TOLERANCE)
             assert metrics["runs"] == len(names) and metrics["test_tokens"] == len(stream) - 1
+        folders = [RunFolder(folder / name) for name in names]
+        seconds = [f.history().epochs[-1]["seconds"] for f in folders]
+        assert message["time_s"] == message["metrics"]["train_seconds"] == sum(seconds)
+        commands = [f.settings()["command"] for f in folders]
+        assert message["metrics"]["settings"]["command"].split("\n") == commands
 
 
 def test_samples_is_the_number_of_passes_with_dropout(run, folder):
