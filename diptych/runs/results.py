@@ -40,6 +40,8 @@ def write(path: Path, **fields: Any) -> None:
 def complete(path: Path | str, **fields: Any) -> dict[str, Any]:
     """The fields of one result in their order, with the machine, the versions and the commit.
 
+    Of `data`, a data set's summary, the folder its files were read from is left out: it means
+    nothing on another machine.
     Raises: ValueError that names `path` for an unknown or a missing field.
     """
     record = environment() | fields
@@ -48,6 +50,7 @@ def complete(path: Path | str, **fields: Any) -> dict[str, Any]:
     unknown = [name for name in record if name not in FIELDS]
     if missing or unknown:
         raise ValueError(f"{path}: result lacks {missing} and has unknown {unknown}")
+    record["data"] = record["data"].partition(", read from ")[0]
     ordered = {name: record[name] for name in FIELDS}
     if settings is not None:
         ordered["metrics"] = {**ordered["metrics"], "settings": settings}

@@ -101,7 +101,8 @@ def summary(records: list[Record]) -> str:
     for r in select(records, "test_rmse"):
         rmse = f"{r['metrics']['test_rmse']:.3f}"
         best[r["metrics"]["settings"]["model"]] = f"{rmse} RMSE of [0, 1], {data_name(r)}"
-    for r in select(records, "test_perplexity"):
+    single = [r for r in select(records, "test_perplexity") if r["metrics"]["runs"] == 1]
+    for r in sorted(single, key=lambda r: -r["metrics"]["test_perplexity"]):
         perplexity_text = f"{r['metrics']['test_perplexity']:.1f}"
         best[r["metrics"]["settings"]["model"]] = f"{perplexity_text} perplexity, {data_name(r)}"
     for r in select(records, "memory"):

@@ -131,16 +131,15 @@ def paired(records: list[Record]) -> str:
     for r in records:
         m = r["metrics"]
         names = [model_name(settings) for settings in m["settings"]["models"]]
-        title = " less ".join(names)
         difference = (
             f"**{m['paired_difference']:+.2f}** ± {m['paired_difference_standard_error']:.2f}"
         )
         unpaired = f"± {m['unpaired_standard_error']:.2f}"
-        rows.append((title, difference, unpaired, f"{m['correlation']:.3f}", str(m["images"])))
-        groups.append((title, [*m["settings"]["commands"], r["command"]]))
+        rows.append((*names, difference, unpaired, f"{m['correlation']:.3f}", str(m["images"])))
+        groups.append((" less ".join(names), [*m["settings"]["commands"], r["command"]]))
     if not rows:
         return ""
-    heads = ("models", "difference of the NLLs, nats", "unpaired", "correlation", "images")
+    heads = ("model A", "model B", "NLL of A less B, nats", "unpaired", "correlation", "images")
     text = (
         "The NLLs of two models on the same images: the mean difference and its standard error, "
         "and beside it that of two independent samples of as many images."

@@ -53,6 +53,9 @@ FIGURES = (
     Published(
         "static MNIST, factorised, AF less IAF", CHEN, 79.30 - 79.88, "vlae_factorised_af_less_iaf",
         "paired_difference", NATS,
+        "the order is theirs, the distance is not: the IAF posterior is ours, whose steps only "
+        "shift and read nothing of the image but z; 22 epochs; K is 256, where for 4 % of the "
+        "images with AF and 8 % with IAF one draw has most of the weight",
     ),
     Published(
         "dynamic MNIST, no z", CHEN, 87.55, "vlae_dynamic_mnist_unconditional", "test_nll", NATS,

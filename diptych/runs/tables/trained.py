@@ -164,5 +164,6 @@ def _run_commands(records: list[Record]) -> str:
 def _page_part(text: str, heads: Row, rows: Sequence[Row], records: list[Record]) -> str:
     if not records:
         return ""
-    data = "; ".join(dict.fromkeys(f"{r['data']}; {_trained_with(r)}" for r in records))
+    newest = {data_name(r): r["data"] for r in records}  # older records describe the same data
+    data = "; ".join(dict.fromkeys(f"{newest[data_name(r)]}; {_trained_with(r)}" for r in records))
     return f"Data: {data}. {text}\n\n{table(heads, rows)}\n\n{_run_commands(records)}"
