@@ -35,8 +35,9 @@ def main() -> None:
     ):
         history = [line[term] for line in record["metrics"]["history"]]
         if history and record["metrics"].get("runs", 1) == 1:
-            title = data_name(record)
-            groups.setdefault(title, {})[run_name(record)] = history
+            title, name = data_name(record), run_name(record)
+            runs = groups.setdefault(title, {})
+            runs[f"{name}, longer" if name in runs else name] = history
             units[title] = unit
     figures.save(figures.validation_curves(groups, units), DOCS / "training_curves.png")
     ours = {

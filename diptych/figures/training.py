@@ -12,8 +12,8 @@ from diptych.figures.style import DPI, INK, LEGEND, RIGHT, TERMS, check, set_hea
 COLUMNS = 2
 ROOM = 0.08
 """The part of the axis that stays free beyond the lowest and the highest value."""
-LINE = 0.09
-"""The height of a line of the legend, as a part of the range of the values."""
+LINE = 0.2
+"""The height of a line of the legend, inches."""
 
 
 def validation_curves(
@@ -24,7 +24,8 @@ def validation_curves(
 
     `groups[title][run]` are the scores of a run after epoch 1, 2, ...; `units[title]` labels the
     axis. An axis ends a little above the highest score after a tenth of a run's epochs, because the
-    first epochs would hide the others. The lowest score of each run is marked.
+    first epochs would hide the others. The lowest score of each run is marked. The legend stands
+    below the axis, where it covers no line.
 
     Raises: ValueError for no group, an empty one, more than 6 runs in one, or a run without scores.
     """
@@ -32,7 +33,9 @@ def validation_curves(
         raise ValueError("groups: got none, takes one or more")
     rows = -(-len(groups) // COLUMNS)
     columns = min(COLUMNS, len(groups))
-    figure = Figure((4.6 * columns, 3.4 * rows), dpi=DPI, facecolor="white", layout="constrained")
+    height = 3.4 + LINE * max(map(len, groups.values()))
+    size = (4.6 * columns, height * rows)
+    figure = Figure(size, dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(groups) :]:
         axis.set_visible(False)
@@ -53,9 +56,9 @@ def validation_curves(
             early = min(max(1, len(values) // 10), len(values) - 1)
             highest = max(highest, values[early])
         room = ROOM * max(highest - lowest, 1e-3 * abs(lowest))
-        above = LINE * len(runs) * (highest - lowest)  # for the legend
-        axis.set_ylim(lowest - room, highest + room + above)
-        axis.legend(loc="upper right", **LEGEND | {"markerscale": 1, "fontsize": 8})
+        axis.set_ylim(lowest - room, highest + room)
+        below = {"loc": "upper left", "bbox_to_anchor": (-0.16, -0.16)}
+        axis.legend(**below, **LEGEND | {"markerscale": 1, "fontsize": 7.5})
     return figure
 
 

@@ -22,6 +22,8 @@ def test_each_run_is_a_line_with_its_lowest_score_marked():
     assert texts == ["a: 84.00, epoch 4", "b: 92.00, epoch 3"]
     low, high = mnist.get_ylim()
     assert low < 84 and 95 < high < 130, "the first epochs would hide the others"
+    figure.draw_without_rendering()
+    assert mnist.get_legend().get_window_extent().y1 < mnist.get_window_extent().y0
     assert mnist.get_ylabel() == "x" and ptb.get_title(loc="left") == "ptb"
 
 
