@@ -22,7 +22,8 @@ def gpus(records: list[Record]) -> str:
         for title, step, text in ROWS
     ]
     return (
-        "One command measures all of this on one GPU, in under 9 minutes and without a network:\n"
+        "One command measures all of this on one GPU, without a network; it is planned for less "
+        "than 9 minutes:\n"
         "`benchmarks/gpu_report.sh DIR`, or `make gpu`. Seconds of training leave out the start.\n"
         "\n" + table(("measurement", *heads), rows)
     )
