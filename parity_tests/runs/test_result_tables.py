@@ -44,12 +44,13 @@ def test_a_likelihood_stands_among_likelihoods():
     assert tables.summary(records) == tables.summary(RECORDS)
 
 
-def test_the_summary_has_the_lowest_nll_of_a_model():
+def test_the_summary_has_the_lowest_nll_of_a_model_on_static_mnist():
     (row,) = (line for line in tables.summary(RECORDS).splitlines() if "`vlae`" in line)
     lowest = min(
         r["metrics"]["test_nll"]
         for r in RECORDS
         if r["metrics"].get("settings", {}).get("model") == "vlae"
+        and r["data"].startswith("static_mnist")
     )
     assert f"| {lowest:.1f} ± " in row
     assert "† nats" in row, "some of its estimates rest on one draw"
