@@ -118,6 +118,8 @@ FIGURES = (
     Published(
         "Caltech-101 silhouettes, VLAE, final fit", CHEN, 77.36, "vlae_caltech_final", "test_nll",
         NATS,
+        "{epochs} epochs, as many as were best on validation; K is {samples}: with 4096, as in "
+        "the paper, the NLL of 100 of the test images is lower by 0.21 ± 0.08 nats",
     ),
     Published(
         "Caltech-101 silhouettes, no z, final fit", CHEN, 89.26, "vlae_caltech_unconditional_final",
