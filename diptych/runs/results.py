@@ -40,8 +40,8 @@ def write(path: Path, **fields: Any) -> None:
 def complete(path: Path | str, **fields: Any) -> dict[str, Any]:
     """The fields of one result in their order, with the machine, the versions and the commit.
 
-    Of `data`, a data set's summary, the folder its files were read from is left out: it means
-    nothing on another machine.
+    The folder that a data set was read from is removed from `data`, because it means nothing on
+    another machine.
     Raises: ValueError that names `path` for an unknown or a missing field.
     """
     record = environment() | fields

@@ -125,6 +125,13 @@ def test_a_result_does_not_tell_where_the_data_lie():
     assert results.complete("file", **fields)["data"] == "ptb: 2 train words"
 
 
+def test_one_data_set_is_described_once():
+    old, new = find("lstm_zaremba_small"), find("lstm_zaremba_small")
+    old["data"], new["data"] = "ptb: 9 words", "ptb: 9 words, 1 unknown"
+    assert perplexity([old, new]).startswith("Data: ptb: 9 words, 1 unknown; PyTorch panel")
+    assert perplexity([old, new]).count("ptb: 9 words") == 1
+
+
 def test_averaged_runs_have_their_number_their_total_time_and_all_commands():
     settings = find("lstm_zaremba_small")["metrics"]["settings"]
     commands = "diptych train one\ndiptych train two"

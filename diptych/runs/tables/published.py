@@ -27,7 +27,7 @@ class Published:
     reason: str = ""
     """Why ours differs, as far as it is known, or the settings in which it differs.
 
-    Names in braces stand for numbers of the record, see `numbers`.
+    A name in braces is replaced by that number of the record, see `numbers`.
     """
 
 
@@ -44,7 +44,7 @@ _RISING = (
 INTRODUCTION = (
     "Published figures, and ours for the closest model on the same data. VLAE: a PixelCNN decoder "
     "and a prior that is an autoregressive flow (AF). AF and IAF VAE: a factorised decoder, whose "
-    "pixels are independent given z, with the flow in the prior or, inverted, in the posterior. No "
+    "pixels are independent given z, with the flow in the prior or in the posterior. No "
     "z: the PixelCNN alone. ± is the standard error over the images of one trained model; it does "
     "not contain what another seed would change. A number in brackets leads to what we know of the "
     "difference. Commands and times stand in the tables that follow."
@@ -68,7 +68,7 @@ FIGURES = (
     Published(
         "static MNIST, IAF VAE", CHEN, 79.88, "vlae_factorised_iaf", "test_nll", NATS,
         _SHORT + "; our IAF steps only shift, and read nothing of the image but z: whether that is "
-        "the cause was not tried",
+        "the cause was not tested",
     ),
     Published(
         "static MNIST, AF VAE less IAF VAE", f"79.30 − 79.88 of {CHEN}", 79.30 - 79.88,
@@ -118,13 +118,13 @@ FIGURES = (
     Published(
         "Caltech-101 silhouettes, VLAE, final fit", CHEN, 77.36, "vlae_caltech_final", "test_nll",
         NATS,
-        "{epochs} epochs, as many as were best on validation; K is {samples}: with 4096, as in "
+        "{epochs} epochs, the number that was best on validation; K is {samples}: with 4096, as in "
         "the paper, the NLL of 100 of the test images is lower by 0.21 ± 0.08 nats",
     ),
     Published(
         "Caltech-101 silhouettes, no z, final fit", CHEN, 89.26, "vlae_caltech_unconditional_final",
         "test_nll", NATS,
-        "cause unknown; the {epochs} epochs were as many as were best on validation",
+        "cause unknown; {epochs} epochs, the number that was best on validation",
     ),
     Published(
         "PTB, LSTM 2 × 200", ZAREMBA, 114.5, "lstm_zaremba_small", "test_perplexity", PERPLEXITY,
