@@ -29,8 +29,10 @@ def evaluate_runs(
 ) -> dict[str, Any]:
     """Evaluate a run, or several runs of text together; print and return the metrics.
 
-    They are also written to evaluation.json of the first run, and to `record` as a result for the
-    documentation (see diptych.runs.results); the numbers of each image to `options.per_image`.
+    A run that stopped, or has fewer epochs than its settings ask for, is named below the table.
+    The metrics are also written to evaluation.json of the first run, and to `record` as a result
+    for the documentation (see diptych.runs.results); the numbers of each image to
+    `options.per_image`.
     `data` names the place of a text that has moved, as "text:/new/place.txt".
     Raises: ValueError if the runs were trained on different data, or if their data have changed.
     """
@@ -50,6 +52,7 @@ def evaluate_runs(
         raise ValueError(f"resume: got a run on {config.data}, takes one on images")
     # read first: damage is told before hours of work
     histories = [f.history().epochs for _, f, _ in opened]
+    remarks = [(f.path, remark) for _, f, _ in opened if (remark := f.remark()) is not None]
     history, times = histories[0], [lines[-1]["seconds"] if lines else 0 for lines in histories]
     commands = [f.settings().get("command", "") for _, f, _ in opened]
     start = time.perf_counter()
@@ -58,7 +61,7 @@ def evaluate_runs(
     seconds = result.earlier_seconds + time.perf_counter() - start
     metrics = result.metrics | {
         "train_seconds": sum(times) if all(times) else None,
-        "epochs": len(history),
+        "epochs": min(map(len, histories)),
         "evaluation_seconds": seconds,
     }
     write_json(folder.path / "evaluation.json", metrics)
@@ -84,7 +87,6 @@ def evaluate_runs(
     for line in result.lines:
         table.add_row(*line)
     options.console.print(table)
-    stops = [(f.path, reason) for _, f, _ in opened if (reason := f.stop_reason())]
-    for note in (*result.notes, *(f"{path}: this run stopped: {why}" for path, why in stops)):
+    for note in (*result.notes, *(f"{path}: {remark}" for path, remark in remarks)):
         options.console.print(note, markup=False)
     return metrics

@@ -166,10 +166,17 @@ class RunFiles:
         is_stopped = bool(lines) and lines[-1].get("kind") == "stop"
         return str(lines[-1].get("reason")) if is_stopped else None
 
+    def remark(self) -> str | None:
+        """Return what a user of this run's weights should know of its end; None if it is whole."""
+        if (reason := self.stop_reason()) is not None:
+            return f"this run stopped: {reason}"
+        done, planned = len(self.history().epochs), self.config().epochs
+        return f"this run has {done} of {planned} epochs" if done < planned else None
+
     def _outcome(self) -> str:
         """Describe why the run has no weights."""
-        reason, lines = self.stop_reason(), read_metrics(self.metrics_file)
-        if reason is not None:
+        if (reason := self.stop_reason()) is not None:
             return f"this run stopped: {reason}"
+        lines = read_metrics(self.metrics_file)
         steps = max((line["step"] for line in lines), default=0)
         return f"this run is not finished; its last line of metrics is of step {steps}"

@@ -268,3 +268,14 @@ def test_the_best_weights_of_a_run_that_stopped_are_evaluated_with_a_note(
             train(short_run(backend="numpy"), data.load("digits"), folder.path, resume=True)
     status, out, _ = run("evaluate", folder.path, "--samples", 2, "--examples", 4)
     assert status == 0 and "this run stopped: step 41: loss term total is nan" in out
+
+
+def test_a_run_that_is_not_finished_is_evaluated_with_its_number_of_epochs(
+    tmp_path, monkeypatch, run
+):
+    """Killed in its second epoch, it has weights that look like any others."""
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        KillAt(patch, 50)
+        train(short_run(backend="numpy"), data.load("digits"), tmp_path / "r")
+    status, out, _ = run("evaluate", tmp_path / "r", "--samples", 2, "--examples", 4)
+    assert status == 0 and "this run has 1 of 4 epochs" in out

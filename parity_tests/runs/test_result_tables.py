@@ -87,6 +87,7 @@ def test_a_reason_takes_its_numbers_from_the_record():
     history = [{"total": 90.0, "kl": 3.0}, {"total": 88.0, "kl": 4.0}, {"total": 87.5, "kl": 4.25}]
     found = numbers({"epochs": 3, "test_examples": 10, "test_samples": 2, "history": history})
     assert found == {"epochs": 3, "images": 10, "samples": 2, "fall": 0.5, "rise": 0.25}
+    assert numbers({"epochs": 3, "settings": {"epochs": 9}}) == {"epochs": 3, "planned": 9}
     assert numbers({"history": history[:1]}) == numbers({}) == {}, "one epoch has none before it"
 
 
@@ -143,6 +144,13 @@ def test_averaged_runs_have_their_number_their_total_time_and_all_commands():
     assert row.startswith("| lstm 2 × 200, no dropout, 2 runs averaged | – | **115.28**")
     assert "| 2 × 13 epochs, 120.0 min |" in row
     assert f"\n{commands}\ndiptych evaluate" in text
+
+
+def test_a_run_that_is_not_finished_has_the_number_of_epochs_that_it_was_to_have():
+    (row,) = (
+        s for s in perplexity([find("lstm_zaremba_small", epochs=9)]).splitlines() if "**" in s
+    )
+    assert "| 9 of 13 epochs, " in row
 
 
 def test_the_best_perplexity_of_the_readme_is_that_of_one_run():

@@ -143,9 +143,10 @@ def model_name(settings: Mapping[str, Any]) -> str:
 
 def _training(record: Record) -> str:
     m = record["metrics"]
-    runs = m.get("runs", 1)
+    runs, planned = m.get("runs", 1), m["settings"]["epochs"]
     several = f"{runs} × " if runs > 1 else ""
-    return f"{several}{m['epochs']} epochs, {m['train_seconds'] / 60:.1f} min"
+    of = f" of {planned}" if m["epochs"] < planned else ""
+    return f"{several}{m['epochs']}{of} epochs, {m['train_seconds'] / 60:.1f} min"
 
 
 def _trained_with(record: Record) -> str:
