@@ -8,6 +8,7 @@ import pytest
 from diptych.lab.models import format_mean
 from diptych.runs import results, tables
 from diptych.runs.tables.experiments import paired
+from diptych.runs.tables.markdown import commands
 from diptych.runs.tables.published import FIGURES, beside_the_sources, numbers
 from diptych.runs.tables.trained import likelihood, perplexity
 
@@ -135,15 +136,22 @@ def test_one_data_set_is_described_once():
 
 def test_averaged_runs_have_their_number_their_total_time_and_all_commands():
     settings = find("lstm_zaremba_small")["metrics"]["settings"]
-    commands = "diptych train one\ndiptych train two"
+    typed = "diptych train one\ndiptych train two"
     averaged = find(
-        "lstm_zaremba_small", runs=2, train_seconds=7200, settings=settings | {"command": commands}
+        "lstm_zaremba_small", runs=2, train_seconds=7200, settings=settings | {"command": typed}
     )
     text = perplexity([averaged])
     row = next(line for line in text.splitlines() if "2 runs averaged" in line)
     assert row.startswith("| lstm 2 × 200, no dropout, 2 runs averaged | – | **115.28**")
     assert "| 2 × 13 epochs, 120.0 min |" in row
-    assert f"\n{commands}\ndiptych evaluate" in text
+    assert f"\n{typed}\ndiptych evaluate" in text
+
+
+def test_a_run_of_two_rows_is_trained_once():
+    """Its folder refuses a second training, so that all commands together could not be run."""
+    groups = [("one", ["train a", "evaluate a"]), ("two", ["train a", "train b", "evaluate a b"])]
+    lines = commands(groups).splitlines()
+    assert lines[1:-1] == ["# one", "train a", "evaluate a", "# two", "train b", "evaluate a b"]
 
 
 def test_a_run_that_is_not_finished_has_the_number_of_epochs_that_it_was_to_have():

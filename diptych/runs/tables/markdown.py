@@ -23,11 +23,14 @@ def table(headings: Sequence[str], rows: Iterable[Row]) -> str:
 
 
 def commands(entries: Iterable[tuple[str, list[str]]]) -> str:
-    """A block of shell commands, each group under a comment where it has one."""
+    """A block of shell commands to be run in this order, each group under a comment if it has one.
+
+    A command of several groups stands in the first: a run is trained once.
+    """
     lines: list[str] = []
     for comment, group in entries:
         lines += [f"# {comment}"] if comment else []
-        lines += group
+        lines += [line for line in group if line not in lines]
     return "\n".join(["```sh", *lines, "```"])
 
 
