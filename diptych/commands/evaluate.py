@@ -29,10 +29,10 @@ def evaluate_runs(
 ) -> dict[str, Any]:
     """Evaluate a run, or several runs of text together; print and return the metrics.
 
-    A run that stopped, or has fewer epochs than its settings ask for, is named below the table.
-    The metrics are also written to evaluation.json of the first run, and to `record` as a result
-    for the documentation (see diptych.runs.results); the numbers of each image to
-    `options.per_image`.
+    A run that stopped, or is not finished, is named below the table. The metrics are also written
+    to evaluation.json of the first run, and to `record` as a result for the documentation (see
+    diptych.runs.results); the numbers of each image to `options.per_image`. Of several runs,
+    "epochs" is the smallest number.
     `data` names the place of a text that has moved, as "text:/new/place.txt".
     Raises: ValueError if the runs were trained on different data, or if their data have changed.
     """

@@ -167,11 +167,19 @@ class RunFiles:
         return str(lines[-1].get("reason")) if is_stopped else None
 
     def remark(self) -> str | None:
-        """Return what a user of this run's weights should know of its end; None if it is whole."""
+        """Return why the run's weights are not those of a finished training; None if they are.
+
+        A run is also finished when `patience` epochs in a row were no better on validation.
+        """
         if (reason := self.stop_reason()) is not None:
             return f"this run stopped: {reason}"
-        done, planned = len(self.history().epochs), self.config().epochs
-        return f"this run has {done} of {planned} epochs" if done < planned else None
+        config, lines = self.config(), self.history().epochs
+        losses = [next(iter(line["valid"].values())) for line in lines if line["valid"]]
+        waited = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+        is_over = config.patience is not None and waited >= config.patience
+        if is_over or len(lines) >= config.epochs:
+            return None
+        return f"this run is not finished: it has {len(lines)} of {config.epochs} epochs"
 
     def _outcome(self) -> str:
         """Describe why the run has no weights."""

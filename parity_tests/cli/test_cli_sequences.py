@@ -115,6 +115,14 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
         assert message["metrics"]["settings"]["command"].split("\n") == commands
 
 
+def test_runs_of_different_lengths_have_the_smallest_number_of_epochs(run, folder, tmp_path):
+    training = words_of(f"train {TRAINED['two']} --dtype float64", folder)
+    assert run(*training, "--epochs", 3, "--out", tmp_path / "longer")[0] == 0
+    status, out, _ = run("evaluate", tmp_path / "longer", folder / "one")
+    assert status == 0 and "not finished" not in out
+    assert evaluation(tmp_path / "longer")["epochs"] == 2
+
+
 def test_samples_is_the_number_of_passes_with_dropout(run, folder):
     result = []
     for samples in (None, 1, 3):

@@ -278,4 +278,4 @@ def test_a_run_that_is_not_finished_is_evaluated_with_its_number_of_epochs(
         KillAt(patch, 50)
         train(short_run(backend="numpy"), data.load("digits"), tmp_path / "r")
     status, out, _ = run("evaluate", tmp_path / "r", "--samples", 2, "--examples", 4)
-    assert status == 0 and "this run has 1 of 4 epochs" in out
+    assert status == 0 and "this run is not finished: it has 1 of 4 epochs" in out

@@ -212,7 +212,7 @@ def test_training_ends_where_nothing_gets_better(validations, patience, epochs, 
     outcome = train(config, result, tmp_path / "run")
     lines = [line for line in outcome.folder.metrics if line["kind"] == "epoch"]
     assert len(lines) == epochs and outcome.steps == 3 * epochs and not outcome.interrupted
-    assert outcome.folder.last_file.exists()
+    assert outcome.folder.last_file.exists() and outcome.folder.remark() is None
     again = train(config, result, tmp_path / "run", resume=True)
     assert again.steps == outcome.steps and len(validations) == epochs
 
@@ -238,6 +238,7 @@ def test_runs_that_stopped_early_are_compared_as_far_as_they_went(
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         KillAt(patch, 8)
         train(config, result, tmp_path / "killed")
+    assert "it has 2 of 6 epochs" in str(RunFolder(tmp_path / "killed").remark())
     with pytest.raises(ValueError, match="killed: has 2 of 3 epochs, takes a finished run"):
         compare_runs(paths["numpy"], tmp_path / "killed", **quiet)
 

@@ -25,7 +25,8 @@ def table(headings: Sequence[str], rows: Iterable[Row]) -> str:
 def commands(entries: Iterable[tuple[str, list[str]]]) -> str:
     """A block of shell commands to be run in this order, each group under a comment if it has one.
 
-    A command of several groups stands in the first: a run is trained once.
+    A command that several groups have is given once, in the first of them, because a run cannot be
+    trained into the same folder twice.
     """
     lines: list[str] = []
     for comment, group in entries:

@@ -175,14 +175,11 @@ def beside_the_sources(records: list[Record]) -> str:
 def numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a record that a reason may name.
 
-    epochs, images and samples (K) are those of the record, and planned the epochs of its settings,
-    which an unfinished run has not reached. From the last epoch but one to the
+    epochs, images and samples (K) are those of the record. From the last epoch but one to the
     last, `fall` is the fall of -ELBO and `rise` the rise of the KL of validation, nats.
     """
     named = {"epochs": "epochs", "images": "test_examples", "samples": "test_samples"}
     values = {name: metrics[key] for name, key in named.items() if key in metrics}
-    settings = metrics.get("settings", {})
-    values |= {"planned": settings["epochs"]} if "epochs" in settings else {}
     before, last = [{}, {}, *metrics.get("history", [])][-2:]
     if "kl" in before:
         values["fall"] = before["total"] - last["total"]

@@ -143,10 +143,12 @@ def model_name(settings: Mapping[str, Any]) -> str:
 
 def _training(record: Record) -> str:
     m = record["metrics"]
-    runs, planned = m.get("runs", 1), m["settings"]["epochs"]
+    runs, settings, epochs = m.get("runs", 1), m["settings"], str(m["epochs"])
+    if m["epochs"] < settings["epochs"]:
+        at_most = "at most " if settings.get("patience") else ""
+        epochs += f" of {at_most}{settings['epochs']}"
     several = f"{runs} × " if runs > 1 else ""
-    of = f" of {planned}" if m["epochs"] < planned else ""
-    return f"{several}{m['epochs']}{of} epochs, {m['train_seconds'] / 60:.1f} min"
+    return f"{several}{epochs} epochs, {m['train_seconds'] / 60:.1f} min"
 
 
 def _trained_with(record: Record) -> str:
