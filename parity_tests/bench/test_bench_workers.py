@@ -15,12 +15,28 @@ CASE = ["mlp_vae", "16-32-2, batch 64", 3, "float32"]
 ROOT = Path(__file__).parents[2]
 
 
+def ps(*options):
+    """The words that `ps` prints."""
+    result = subprocess.run(["ps", *options], check=False, capture_output=True, text=True)
+    return result.stdout.split()
+
+
 def children(pid):
     """Processes whose parent is `pid`."""
-    result = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True
-    )
-    return [int(line) for line in result.stdout.split()]
+    return [int(word) for word in ps("-o", "pid=", "--ppid", str(pid))]
+
+
+def has_ended(pid):
+    """It is gone, or only its exit status is left, which nobody has read."""
+    return all(state.startswith("Z") for state in ps("-o", "stat=", "-p", str(pid)))
+
+
+def wait_until(condition, seconds=60):
+    """Whether the condition came true in so many seconds."""
+    end = time.monotonic() + seconds
+    while not (result := bool(condition())) and time.monotonic() < end:
+        time.sleep(0.1)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +83,11 @@ def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path):
         # a suite that runs in the background ignores SIGINT, and its children would inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no thread here)
     )
-    end = time.monotonic() + 60
-    while not (workers := children(process.pid)) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert workers
+    assert wait_until(lambda: children(process.pid))
+    workers = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to every process in front
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and error.endswith("error: interrupted\n"), error
     assert "Traceback" not in error and not list(tmp_path.iterdir())
-    for pid in workers:
-        assert not Path(f"/proc/{pid}").exists()
+    # a worker that was being started as Ctrl-C came ends with its input, after its imports
+    assert wait_until(lambda: all(has_ended(pid) for pid in workers))

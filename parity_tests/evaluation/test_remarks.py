@@ -189,7 +189,7 @@ def test_the_share_counts_examples_below_two_effective_samples(monkeypatch):
 
 
 def test_tables_of_the_pages_mark_the_runs_and_explain_the_mark():
-    settings = {"model": "mlp_vae", "backend": "torch", "dtype": "float32"}
+    settings = {"model": "mlp_vae", "backend": "torch", "dtype": "float32", "epochs": 20}
     settings |= {"model_config": {"input_dim": 784, "hidden_dim": 400, "latent_dim": 20}}
     metrics = {
         "test_nll": 92.0,
