@@ -17,18 +17,24 @@ ROOT = Path(__file__).parents[2]
 
 def ps(*options):
     """The words that `ps` prints."""
-    result = subprocess.run(["ps", *options], check=False, capture_output=True, text=True)
+    command = ["ps", *map(str, options)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
     return result.stdout.split()
 
 
 def children(pid):
     """Processes whose parent is `pid`."""
-    return [int(word) for word in ps("-o", "pid=", "--ppid", str(pid))]
+    return [int(word) for word in ps("-o", "pid=", "--ppid", pid)]
 
 
 def has_ended(pid):
     """It is gone, or only its exit status is left, which nobody has read."""
-    return all(state.startswith("Z") for state in ps("-o", "stat=", "-p", str(pid)))
+    return all(state.startswith("Z") for state in ps("-o", "stat=", "-p", pid))
+
+
+def leaves_ctrl_c_to_the_command(pid):
+    """SIGINT is among the signals that the process ignores, as a worker does once it computes."""
+    return any(int(mask, 16) & 1 << signal.SIGINT - 1 for mask in ps("-o", "ignored=", "-p", pid))
 
 
 def wait_until(condition, seconds=60):
@@ -69,7 +75,8 @@ def test_a_worker_that_is_killed_is_an_error_with_its_status():
     process.close()
 
 
-def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path):
+@pytest.mark.parametrize("moment", ["as a worker starts", "as a worker computes"])
+def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path, moment):
     command = [sys.executable, "-m", "diptych", "bench", "mlp_vae", "--quick"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -84,6 +91,8 @@ def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no thread here)
     )
     assert wait_until(lambda: children(process.pid))
+    if moment == "as a worker computes":
+        assert wait_until(lambda: any(map(leaves_ctrl_c_to_the_command, children(process.pid))))
     workers = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to every process in front
     _, error = process.communicate(timeout=60)
