@@ -13,6 +13,7 @@ from diptych.evaluation.paired import write_columns
 from diptych.files import write_json
 from diptych.runs import results
 from diptych.runs.environment import command_line, device_name
+from diptych.runs.folder import RunFolder
 from diptych.tasks import Options, make_task
 from model_specs.common.fields import check_choice
 
@@ -54,7 +55,7 @@ def evaluate_runs(
     histories = [f.history().epochs for _, f, _ in opened]
     remarks = [(f.path, remark) for _, f, _ in opened if (remark := f.remark()) is not None]
     history, times = histories[0], [lines[-1]["seconds"] if lines else 0 for lines in histories]
-    commands = [f.settings().get("command", "") for _, f, _ in opened]
+    settings = asdict(folder.config()) | trained([f for _, f, _ in opened])
     start = time.perf_counter()
     options = replace(options, folder=folder.path)
     result = task.assess([panel for *_, panel in opened], options)
@@ -75,7 +76,7 @@ def evaluate_runs(
             device=device_name(config.device),
             time_s=metrics["train_seconds"] or seconds,
             metrics=metrics | {"history": [line["valid"] for line in history if line["valid"]]},
-            settings=asdict(folder.config()) | {"command": "\n".join(commands)},
+            settings=settings,
         )
     if options.per_image is not None:
         write_columns(options.per_image, result.columns)
@@ -90,3 +91,17 @@ def evaluate_runs(
     for note in (*result.notes, *(f"{path}: {remark}" for path, remark in remarks)):
         options.console.print(note, markup=False)
     return metrics
+
+
+def trained(folders: list[RunFolder]) -> dict[str, Any]:
+    """How runs were trained: their commands, and the seed, the commit and the threads of each."""
+    settings = [folder.settings() for folder in folders]
+    runs = [
+        {
+            "seed": folder.config().seed,
+            "commit": one.get("commit"),
+            "threads": one.get("conditions", {}).get("torch threads"),
+        }
+        for folder, one in zip(folders, settings, strict=True)
+    ]
+    return {"command": "\n".join(one.get("command", "") for one in settings), "trained": runs}

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+import torch
 from helpers.small_text_runs import TOLERANCE, WORDS, naive_nll, write_text
 
 from diptych import data
@@ -112,7 +113,16 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
         seconds = [f.history().epochs[-1]["seconds"] for f in folders]
         assert message["time_s"] == message["metrics"]["train_seconds"] == sum(seconds)
         commands = [f.settings()["command"] for f in folders]
-        assert message["metrics"]["settings"]["command"].split("\n") == commands
+        settings = message["metrics"]["settings"]
+        assert settings["command"].split("\n") == commands
+        assert settings["trained"] == [
+            {
+                "seed": f.config().seed,
+                "commit": f.settings()["commit"],
+                "threads": torch.get_num_threads(),
+            }
+            for f in folders
+        ]
 
 
 def test_runs_of_different_lengths_have_the_smallest_number_of_epochs(run, folder, tmp_path):
