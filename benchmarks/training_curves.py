@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 AVERAGED = {1: 114.5, 2: 96.1, 5: 84.1, 10: 80.0}
 """Test perplexity against the number of non-regularised models: Zaremba et al. (2014), table 1."""
-LIKELIHOOD, PERPLEXITY = "−ELBO of valid, nats", "perplexity of valid"
+LIKELIHOOD, PERPLEXITY = "−ELBO of validation images, nats", "perplexity of validation text"
 
 
 def main() -> None:
@@ -29,16 +29,15 @@ def main() -> None:
     groups: dict[str, dict[str, list[float]]] = {}
     units: dict[str, str] = {}
     images = [r for r in select(records, "test_nll") if model_of(r) == "vlae"]
-    for record, term, unit in (
-        *((r, "total", LIKELIHOOD) for r in images),
-        *((r, "perplexity", PERPLEXITY) for r in select(records, "test_perplexity")),
-    ):
-        history = [line[term] for line in record["metrics"]["history"]]
-        if history and record["metrics"].get("runs", 1) == 1:
+    texts = [r for r in select(records, "test_perplexity") if r["metrics"]["runs"] == 1]
+    for runs, term, unit in ((images, "total", LIKELIHOOD), (texts, "perplexity", PERPLEXITY)):
+        for record in runs:
             title, name = data_name(record), run_name(record)
-            runs = groups.setdefault(title, {})
-            runs[f"{name}, longer" if name in runs else name] = history
-            units[title] = unit
+            history = [line[term] for line in record["metrics"]["history"]]
+            group = groups.setdefault(title, {}) if history else {}
+            if group.get(name, history) != history:
+                name += f", {len(history)} epochs"
+            group[name], units[title] = history, unit
     figures.save(figures.validation_curves(groups, units), DOCS / "training_curves.png")
     ours = {
         r["metrics"]["runs"]: r["metrics"]["test_perplexity"]

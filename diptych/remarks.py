@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-MARK = "†"
+MARK, UNKNOWN = "†", "‡"
 ONE_DRAW = 2.0
 """An effective sample size below this one means that one draw has most of the weight."""
 ROUNDING = 1e-9
@@ -17,18 +17,25 @@ def rests_on_one_draw(effective_samples: Any) -> Any:
     return effective_samples < ONE_DRAW * (1 - ROUNDING)
 
 
-def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "") -> str:
+def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "", *, share: bool = False) -> str:
     """Return " †" if the importance weights of an example rest on one draw, else "".
 
-    `metrics` are fields of `Evaluation` with a prefix such as "test_".
+    `metrics` are fields of `Evaluation` with a prefix such as "test_". With `share` the mark has
+    the part of such examples, where it is known. Older records lack the effective sample size:
+    " ‡" if their model has a latent.
     """
     least = metrics.get(f"{prefix}least_effective_samples")
-    return f" {MARK}" if least is not None and rests_on_one_draw(least) else ""
+    if least is None:
+        return f" {UNKNOWN}" if metrics.get(f"{prefix}kl") else ""
+    if not rests_on_one_draw(least):
+        return ""
+    part = metrics.get(f"{prefix}one_draw_share")
+    return f" {MARK}" if part is None or not share else f" {MARK} {100 * part:.2g} %"
 
 
 def one_draw_note(metrics: Mapping[str, Any], prefix: str = "") -> str | None:
     """Explain the mark of `one_draw_mark`; None without one."""
-    if not one_draw_mark(metrics, prefix):
+    if not one_draw_mark(metrics, prefix).endswith(MARK):
         return None
     least, samples = (metrics[f"{prefix}{n}"] for n in ("least_effective_samples", "samples"))
     share = metrics.get(f"{prefix}one_draw_share")
@@ -41,13 +48,17 @@ def one_draw_note(metrics: Mapping[str, Any], prefix: str = "") -> str | None:
 
 
 def one_draw_legend(table: str) -> str:
-    """Return the sentence that explains the marks of a table of several runs; "" without marks."""
-    if MARK not in table:
-        return ""
-    return (
-        f" {MARK}: for some images one draw has most of the importance weight (effective sample "
-        f"size below {ONE_DRAW:g}), so that the NLL is a loose upper bound there."
-    )
+    """Return the sentences that explain the marks of a table of several runs; "" without marks."""
+    legend = ""
+    if MARK in table:
+        legend += (
+            f" {MARK}: for some images, in % where their part is known, one draw has most of the "
+            f"importance weight (effective sample size below {ONE_DRAW:g}), so that the NLL is a "
+            "loose upper bound there."
+        )
+    if UNKNOWN in table:
+        legend += f" {UNKNOWN}: whether one draw has most of the weight was not recorded."
+    return legend
 
 
 def worse_than_uniform(loss: float, uniform: float, unit: str, split: str) -> str | None:

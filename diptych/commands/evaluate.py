@@ -94,7 +94,7 @@ def evaluate_runs(
 
 
 def trained(folders: list[RunFolder]) -> dict[str, Any]:
-    """How runs were trained: their commands, and the seed, the commit and the threads of each."""
+    """The training of some runs: their commands, and the seed, the commit and the threads of each."""
     settings = [folder.settings() for folder in folders]
     runs = [
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,10 +24,12 @@ def validation_curves(
 
     `groups[title][run]` are the scores of a run after epoch 1, 2, ...; `units[title]` labels the
     axis. An axis ends a little above the highest score after a tenth of a run's epochs, because the
-    first epochs would hide the others. The lowest score of each run is marked. The legend stands
-    below the axis, where it covers no line.
+    first epochs would hide the others. The lowest score of each run is marked. A run of the same
+    name has one colour on all axes; where two coincide, the shorter one lies on top. The legend
+    stands below the axis, where it covers no line.
 
-    Raises: ValueError for no group, an empty one, more than 6 runs in one, or a run without scores.
+    Raises: ValueError for no group, an empty one, a run without scores, or more names than there
+    are colours.
     """
     if not groups:
         raise ValueError("groups: got none, takes one or more")
@@ -39,17 +41,19 @@ def validation_curves(
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(groups) :]:
         axis.set_visible(False)
+    looks = looks_of(groups)
     for axis, (title, runs) in zip(axes, groups.items(), strict=False):
-        if not 1 <= len(runs) <= len(TERMS):
-            raise ValueError(f"groups[{title!r}]: got {len(runs)} runs, takes 1 to {len(TERMS)}")
+        if not runs:
+            raise ValueError(f"groups[{title!r}]: got 0 runs, takes one or more")
         set_heading(style(axis, "epoch", units[title]), title)
         lowest, highest = np.inf, -np.inf
-        for (name, scores), (mark, color) in zip(runs.items(), TERMS.items(), strict=False):
+        for name, scores in runs.items():
+            mark, color = looks[name]
             values = np.asarray(scores, float)
             check(f"groups[{title!r}][{name!r}]", values, ("epochs",))
             epochs, best = np.arange(1, len(values) + 1), int(values.argmin())
             label = f"{name}: {values[best]:.2f}, epoch {best + 1}"
-            axis.plot(epochs, values, color=color, lw=1.5)
+            axis.plot(epochs, values, color=color, lw=1.5, zorder=2 + 1 / len(values))
             look = {"color": color, "ms": 7, "mec": "white", "label": label}
             axis.plot(epochs[best], values[best], mark, **look)
             lowest = min(lowest, values[best])
@@ -60,6 +64,22 @@ def validation_curves(
         below = {"loc": "upper left", "bbox_to_anchor": (-0.16, -0.16)}
         axis.legend(**below, **LEGEND | {"markerscale": 1, "fontsize": 7.5})
     return figure
+
+
+def looks_of(groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, str]]:
+    """A mark and a colour for each name, different from those of all names in its groups.
+
+    Raises: ValueError if there are too few.
+    """
+    looks: dict[str, tuple[str, str]] = {}
+    for title in sorted(groups, key=lambda title: -len(list(groups[title]))):
+        for name in groups[title]:
+            beside = {other for names in groups.values() if name in names for other in names}
+            free = [look for look in TERMS.items() if look not in map(looks.get, beside)]
+            if name not in looks and not free:
+                raise ValueError(f"groups[{title!r}]: {name!r} got no colour of {len(TERMS)}")
+            looks.setdefault(name, free[0] if free else looks[name])
+    return looks
 
 
 def averaged_perplexity(
@@ -83,5 +103,6 @@ def averaged_perplexity(
         if any(not height >= 1 for height in heights):
             raise ValueError(f"{label}: got {heights}, takes perplexities of 1 or more")
         axis.plot(counts, heights, look, color=color, ms=6, lw=1.5, label=label)
+    axis.set_xticks(sorted({*ours, *source}))
     axis.legend(**LEGEND)
     return figure

@@ -203,6 +203,13 @@ def test_tables_of_the_pages_mark_the_runs_and_explain_the_mark():
     record |= {"metrics": metrics, "time_s": 60.0, "machine": "m", "commit": "0"}
     record["metrics"]["settings"]["command"] = "diptych train"
     page = tables.trained.likelihood([record])
-    assert "**92.00** ± 0.20 † |" in page and "†: for some images one draw" in page
+    assert "**92.00** ± 0.20 † |" in page and "†: for some images, in % where " in page
+    metrics["test_one_draw_share"] = 0.0312
+    assert "**92.00** ± 0.20 † 3.1 % |" in tables.trained.likelihood([record])
     metrics["test_least_effective_samples"] = 2.5
     assert "†" not in tables.trained.likelihood([record])
+    del metrics["test_least_effective_samples"]
+    page = tables.trained.likelihood([record])
+    assert "**92.00** ± 0.20 ‡ |" in page and "‡: whether one draw has most" in page
+    metrics["test_kl"] = 0.0  # no latent: all draws have the same weight
+    assert "‡" not in tables.trained.likelihood([record])

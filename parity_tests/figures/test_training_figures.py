@@ -33,12 +33,32 @@ def test_an_axis_without_a_group_is_hidden():
     assert [axis.get_visible() for axis in figure.axes] == [True, True, True, False]
 
 
+def test_a_name_has_one_colour_on_all_axes_and_none_of_its_axis_the_same():
+    groups = {"one": "ac", "two": "abd", "three": "cdb"}
+    runs = {title: {name: [2.0, 1.0] for name in names} for title, names in groups.items()}
+    figure = figures.validation_curves(runs, dict.fromkeys(groups, "nats"))
+    colours = {}
+    for axis, names in zip(figure.axes, groups.values(), strict=False):
+        lines = [line for line in axis.lines if len(line.get_xdata()) > 1]
+        drawn = {name: line.get_color() for name, line in zip(names, lines, strict=True)}
+        assert len({*drawn.values()}) == len(names)
+        assert all(colours.setdefault(name, color) == color for name, color in drawn.items())
+
+
+def test_of_two_equal_curves_the_shorter_one_is_seen():
+    figure = figures.validation_curves(
+        {"a": {"r": [3.0, 2.0], "s": [3.0, 2.0, 1.0]}}, {"a": "nats"}
+    )
+    short, long = (line for line in figure.axes[0].lines if len(line.get_xdata()) > 1)
+    assert short.get_zorder() > long.get_zorder()
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
         ({}, "groups: got none"),
-        ({"a": {}}, r"groups\['a'\]: got 0 runs, takes 1 to 6"),
-        ({"a": {str(n): [1.0] for n in range(7)}}, "got 7 runs, takes 1 to 6"),
+        ({"a": {}}, r"groups\['a'\]: got 0 runs, takes one or more"),
+        ({"a": {str(n): [1.0] for n in range(7)}}, r"groups\['a'\]: '6' got no colour of 6"),
         ({"a": {"r": []}}, r"groups\['a'\]\['r'\]: got shape \(0,\)"),
         ({"a": {"r": [1.0, float("nan")]}}, "got NaN or inf"),
     ],
@@ -53,6 +73,7 @@ def test_ours_and_the_sources_perplexities_stand_at_their_counts():
     source, ours = figure.axes[0].lines
     assert list(ours.get_xdata()) == [1, 5] and list(ours.get_ydata()) == [115.0, 85.0]
     assert list(source.get_xdata()) == [1, 2] and source.get_label() == "paper"
+    assert list(figure.axes[0].get_xticks()) == [1, 2, 5]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
+from pathlib import Path
 
 from diptych.remarks import one_draw_legend, one_draw_mark
 from diptych.runs.tables.markdown import Record, Row, commands, table
@@ -73,11 +75,18 @@ def _preference_table(record: Record) -> str:
     for name, run in m["preference"].items():
         code = f"**{run['kl']:.1f}** ({run['kl'] / math.log(2):.1f} bits)"
         nll = f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}"
-        nll += one_draw_mark(run)
+        nll += one_draw_mark(run, share=True)
         took = f"{run['seconds'] / 60:.1f} min"
         rows.append((name, str(run["pixels"]), code, nll, f"{run['elbo']:.2f}", took))
     legend = one_draw_legend(" ".join(row[3] for row in rows))
-    heads = ("decoder, prior", "pixels in view", "KL, nats", "test NLL, nats", "ELBO", "took")
+    heads = (
+        "decoder, prior",
+        "receptive field, pixels",
+        "KL, nats",
+        "test NLL, nats",
+        "ELBO",
+        "took",
+    )
     return (
         f"VLAE on {data_name(record)}, {m['epochs']} epochs each, {m['free_nats']:g} nats free in "
         f"training, K = {m['samples']}, {m['examples']} test images.{legend}\n\n"
@@ -94,7 +103,8 @@ def _colour_windows_table(record: Record) -> str:
     m = record["metrics"]
     rows: list[Row] = []
     for name, run in m["colour_windows"].items():
-        bits = f"{run['bits_per_dim']:.3f} ± {run['bits_standard_error']:.3f}{one_draw_mark(run)}"
+        bits = f"{run['bits_per_dim']:.3f} ± {run['bits_standard_error']:.3f}"
+        bits += one_draw_mark(run, share=True)
         took = f"{run['seconds'] / 60:.0f} min"
         rows.append((name, str(run["pixels"]), bits, f"{run['kl']:.1f}", took))
     legend = one_draw_legend(" ".join(row[2] for row in rows))
@@ -131,6 +141,9 @@ def paired(records: list[Record]) -> str:
     for r in records:
         m = r["metrics"]
         names = [model_name(settings) for settings in m["settings"]["models"]]
+        if names[0] == names[1]:  # two evaluations of one run, told apart by their files
+            files = shlex.split(r["command"])[2:4]
+            names = [f"{n}, {Path(f).stem}" for n, f in zip(names, files, strict=True)]
         difference = (
             f"**{m['paired_difference']:+.2f}** ± {m['paired_difference_standard_error']:.2f}"
         )
@@ -156,12 +169,20 @@ def _collapse_table(record: Record) -> str:
     m = record["metrics"]
     rows: list[Row] = []
     for name, run in m["collapse"].items():
-        nll = f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}{one_draw_mark(run)}"
+        nll = f"{run['nll']:.2f} ± {run['nll_standard_error']:.2f}"
+        nll += one_draw_mark(run, share=True)
         free, kl = f"{run['free_nats']:g}", f"**{run['kl']:.2f}**"
         cells = (name, str(run["pixels"]), free, kl, f"{run['rmse']:.3f}", nll)
         rows.append((*cells, f"{run['seconds']:.0f} s"))
     legend = one_draw_legend(" ".join(row[5] for row in rows))
-    heads = ("decoder", "pixels in view", "free, nats", "KL, nats", "RMSE of x′", "test NLL, nats")
+    heads = (
+        "decoder",
+        "receptive field, pixels",
+        "free, nats",
+        "KL, nats",
+        "RMSE of x′",
+        "test NLL, nats",
+    )
     return (
         f"VLAE with a Gaussian z on {data_name(record)}, {m['epochs']} epochs each, "
         f"K = {m['samples']}. A KL of 0 means that q(z|x) is the prior, whatever the image: z "

@@ -13,6 +13,8 @@ from diptych.runs.tables.markdown import Record, Row, commands, table
 CONTEXTS = {"none": "factorised decoder", "raster": "PixelCNN decoder"}
 LATENTS = {"gaussian": "Gaussian prior", "af_prior": "flow prior", "iaf_posterior": "IAF posterior"}
 LATENTS |= {"none": "no z"}
+TRAINING = ("training", "seed, commit")
+"""Headings of the cells of `_training`."""
 
 
 def likelihood(records: list[Record]) -> str:
@@ -26,18 +28,22 @@ def likelihood(records: list[Record]) -> str:
 
 def _likelihood_table(records: list[Record]) -> str:
     rows = []
-    for r in records:
+    for name, r in zip(run_names(records), records, strict=True):
         m = r["metrics"]
-        nll = f"**{m['test_nll']:.2f}** ± {m['test_nll_standard_error']:.2f}"
-        nll += one_draw_mark(m, "test_")
-        code = f"{m['test_kl']:.2f} ({m['test_kl'] / math.log(2):.1f} bits)"
-        draws = f"{m['test_samples']} × {m['test_examples']}"
-        rows.append((run_name(r), nll, f"{m['test_elbo']:.2f}", code, draws, _training(r)))
+        split = next(s for s in ("test", "train", "valid") if f"{s}_nll" in m)
+        nll, error, elbo, kl, samples, images = (
+            m[f"{split}_{quantity}"]
+            for quantity in ("nll", "nll_standard_error", "elbo", "kl", "samples", "examples")
+        )
+        likelihood = f"**{nll:.2f}** ± {error:.2f}{one_draw_mark(m, f'{split}_', share=True)}"
+        code = f"{kl:.2f} ({kl / math.log(2):.1f} bits)"
+        draws = f"{samples} × {images}" + ("" if split == "test" else f" of {split}")
+        rows.append((name, likelihood, f"{elbo:.2f}", code, draws, *_training(r)))
     return _page_part(
-        "Test images; the NLL is importance-weighted, its ± the standard error over the images. "
-        "K × images: draws of z for each image, and the number of images."
-        + one_draw_legend(" ".join(nll for _, nll, *_ in rows)),
-        ("run", "NLL, nats", "ELBO", "KL, nats", "K × images", "training"),
+        "The NLL of test images is importance-weighted, its ± the standard error over the images. "
+        "K × images: draws of z for each image, and the number of images, the first of one random "
+        "order." + one_draw_legend(" ".join(nll for _, nll, *_ in rows)),
+        ("run", "NLL, nats", "ELBO", "KL, nats", "K × images", *TRAINING),
         rows,
         records,
     )
@@ -46,25 +52,25 @@ def _likelihood_table(records: list[Record]) -> str:
 def reconstruction(records: list[Record]) -> str:
     """Errors of reconstructed test images, one row for each run."""
     rows = []
-    for r in records:
+    for name, r in zip(run_names(records), records, strict=True):
         m, c = r["metrics"], _model_config(r)
         size = f"{c['in_channels']} × {c['image_size']} × {c['image_size']}"
         rmse = f"**{m['test_rmse']:.3f}** of [0, 1]"
         count = str(m["test_examples"])
-        rows.append((run_name(r), size, f"{m['test_elbo']:.0f}", rmse, count, _training(r)))
-    heads = ("run", "images", "ELBO, nats", "RMSE", "test images", "training")
+        rows.append((name, size, f"{m['test_elbo']:.0f}", rmse, count, *_training(r)))
+    heads = ("run", "images", "ELBO, nats", "RMSE", "test images", *TRAINING)
     return _page_part("Test images over their reconstructions.", heads, rows, records)
 
 
 def perplexity(records: list[Record]) -> str:
     """Perplexities of test text, one row for each run."""
     rows = []
-    for r in records:
+    for name, r in zip(run_names(records), records, strict=True):
         m = r["metrics"]
         test, tokens = f"**{m['test_perplexity']:.2f}**", str(m["test_tokens"])
         valid = "–" if m["runs"] > 1 else f"{m['history'][-1]['perplexity']:.2f}"
-        rows.append((run_name(r), valid, test, tokens, _training(r)))
-    heads = ("run", "valid perplexity", "test perplexity", "test tokens", "training")
+        rows.append((name, valid, test, tokens, *_training(r)))
+    heads = ("run", "validation perplexity", "test perplexity", "test tokens", *TRAINING)
     text = "One pass over the text, the state carried; of several runs the probabilities averaged."
     return _page_part(text, heads, rows, records)
 
@@ -95,16 +101,16 @@ def compared(records: list[Record]) -> str:
     )
 
 
-def select(records: list[Record], metric: str) -> list[Record]:
-    """Return the records that have a metric whose name begins with `metric`.
+def select(records: list[Record], *metrics: str) -> list[Record]:
+    """Return the records that have a metric whose name begins with one of `metrics`.
 
     A run of images has both a likelihood and an error of its reconstructions. It is listed by the
     error if its config has an image_size (the convolutional VAE), otherwise by the likelihood.
     """
-    selected = [r for r in records if any(name.startswith(metric) for name in r["metrics"])]
-    if metric in ("test_nll", "test_rmse"):
+    selected = [r for r in records if any(name.startswith(metrics) for name in r["metrics"])]
+    if metrics[0] in ("test_nll", "test_rmse"):
         selected = [r for r in selected if "test_perplexity" not in r["metrics"]]
-        colour = metric == "test_rmse"
+        colour = metrics[0] == "test_rmse"
         selected = [r for r in selected if ("image_size" in _model_config(r)) == colour]
     return selected
 
@@ -125,6 +131,19 @@ def run_name(record: Record) -> str:
     return model_name(record["metrics"]["settings"]) + several
 
 
+def run_names(records: Sequence[Record]) -> list[str]:
+    """The name of each run; runs of one name that differ in their epochs have them in it."""
+    names = [run_name(r) for r in records]
+    epochs = [r["metrics"]["epochs"] for r in records]
+    lengths: dict[str, set[int]] = {}
+    for name, count in zip(names, epochs, strict=True):
+        lengths.setdefault(name, set()).add(count)
+    return [
+        f"{name}, {count} epochs" if len(lengths[name]) > 1 else name
+        for name, count in zip(names, epochs, strict=True)
+    ]
+
+
 def model_name(settings: Mapping[str, Any]) -> str:
     """The model of a run with these settings, and its sizes."""
     c, model = settings["model_config"], settings["model"]
@@ -141,14 +160,25 @@ def model_name(settings: Mapping[str, Any]) -> str:
     return f"{model} {c['input_dim']}-{c['hidden_dim']}-{c['latent_dim']}"
 
 
-def _training(record: Record) -> str:
+def _training(record: Record) -> tuple[str, str]:
+    """The epochs, the time and the threads of a training, and its seed and its commit.
+
+    Older records have one seed, and only the commit of the evaluation.
+    """
     m = record["metrics"]
-    runs, settings, epochs = m.get("runs", 1), m["settings"], str(m["epochs"])
+    settings, epochs = m["settings"], str(m["epochs"])
     if m["epochs"] < settings["epochs"]:
         at_most = "at most " if settings.get("patience") else ""
         epochs += f" of {at_most}{settings['epochs']}"
-    several = f"{runs} × " if runs > 1 else ""
-    return f"{several}{epochs} epochs, {m['train_seconds'] / 60:.1f} min"
+    older = {"seed": record["seed"], "commit": record["commit"], "threads": None}
+    runs = settings.get("trained", [older])
+    several = f"{len(runs)} × " if len(runs) > 1 else ""
+    time = f"{several}{epochs} epochs, {m['train_seconds'] / 60:.1f} min"
+    threads = {run["threads"] for run in runs} - {None}
+    if threads:
+        time += f", {' or '.join(map(str, sorted(threads)))} thread{'s' * (threads != {1})}"
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    return time, f"{seeds}, {' and '.join(sorted({run['commit'][:7] for run in runs}))}"
 
 
 def _trained_with(record: Record) -> str:
@@ -159,8 +189,8 @@ def _trained_with(record: Record) -> str:
 
 def _run_commands(records: list[Record]) -> str:
     return commands(
-        (run_name(r), [*r["metrics"]["settings"]["command"].splitlines(), r["command"]])
-        for r in records
+        (name, [*r["metrics"]["settings"]["command"].splitlines(), r["command"]])
+        for name, r in zip(run_names(records), records, strict=True)
     )
 
 

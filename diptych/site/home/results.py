@@ -16,14 +16,14 @@ from diptych.runs.tables.markdown import Record
 from diptych.site.home import repository
 
 FIGURES = {
-    "Beside the sources": ("training_curves", "averaged_lstms"),
+    "Comparison with published results": ("training_curves", "averaged_lstms"),
     "Log-likelihood of images": ("vlae_static_mnist",),
     "Reconstruction of colour images": ("conv_vae_cifar10",),
     "One training on both panels": ("loss_curves",),
     "Memory under five dropout schemes": ("memory_rnn", "memory_lstm"),
     "Regularisation of a large LSTM": ("regularisation",),
-    "How many nats a decoder leaves to the code": ("information_preference",),
-    "A code that is not used": ("posterior_collapse",),
+    "KL against the receptive field of the decoder": ("information_preference",),
+    "Posterior collapse": ("posterior_collapse",),
     "Windows and contexts on natural images": ("colour_windows",),
     "The laboratory": tuple(f"lab_{name}" for name in EXPERIMENTS),
 }
