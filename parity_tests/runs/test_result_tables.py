@@ -11,6 +11,7 @@ from diptych.runs.tables.experiments import paired
 from diptych.runs.tables.markdown import commands
 from diptych.runs.tables.published import RESULTS, numbers, published_results
 from diptych.runs.tables.trained import likelihood, perplexity, run_names
+from diptych.site.home.results import FIGURES, sections
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "results"
@@ -224,6 +225,13 @@ def test_the_table_of_colour_and_texture_is_that_of_the_record():
         cells += [format_mean(entry[source]["colour"]) for source in ("z", "x'")]
         cells.append(format_mean(entry["z"]["texture"]))
         assert f"| {' | '.join(cells)} |" in text
+
+
+def test_figures_of_the_site_belong_to_sections_that_the_page_has():
+    titles = [section.title for section in sections(RECORDS)]
+    for title, names in FIGURES.items():
+        assert title in titles
+        assert all((ROOT / "docs" / f"{name}.png").is_file() for name in names)
 
 
 @pytest.mark.parametrize("text", ["", "<!-- results -->"])
