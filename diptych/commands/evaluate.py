@@ -94,7 +94,7 @@ def evaluate_runs(
 
 
 def trained(folders: list[RunFolder]) -> dict[str, Any]:
-    """The training of some runs: their commands, and the seed, the commit and the threads of each."""
+    """The training of some runs: all commands, and the seed, commit and threads of each."""
     settings = [folder.settings() for folder in folders]
     runs = [
         {

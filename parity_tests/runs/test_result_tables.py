@@ -31,6 +31,11 @@ def test_no_cell_is_too_wide_to_be_read(page):
             assert len(cell.strip()) <= tables.CELL, cell
 
 
+def test_no_page_has_a_word_in_angle_brackets_that_markdown_takes_for_a_tag():
+    page = tables.results_page(RECORDS)
+    assert page.count("<unk>") == page.count("`<unk>`") >= 2
+
+
 def test_a_cell_that_is_too_wide_is_an_error():
     assert tables.table(("a",), [("b" * 80,)])
     with pytest.raises(ValueError, match=r"cell: got 81 characters, takes 80"):

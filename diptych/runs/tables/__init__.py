@@ -55,6 +55,8 @@ DTYPES = ("float64", "float32")
 
 def results_page(records: list[Record]) -> str:
     """The tables of docs/results.md: trained models and experiments."""
+    # Markdown takes the <unk> of a text's description for a tag of HTML
+    records = [r | {"data": r["data"].replace("<unk>", "`<unk>`")} for r in records]
     sections = {
         "Comparison with published results": published_results(records),
         "Log-likelihood of images": likelihood(select(records, "test_nll", "train_nll")),

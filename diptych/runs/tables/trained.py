@@ -199,5 +199,4 @@ def _page_part(text: str, heads: Row, rows: Sequence[Row], records: list[Record]
         return ""
     newest = {data_name(r): r["data"] for r in records}  # older records describe the same data
     data = "; ".join(dict.fromkeys(f"{newest[data_name(r)]}; {_trained_with(r)}" for r in records))
-    data = data.replace("<unk>", "`<unk>`")  # Markdown takes it for a tag of HTML
     return f"Data: {data}. {text}\n\n{table(heads, rows)}\n\n{_run_commands(records)}"

@@ -21,7 +21,7 @@ FIGURES = {
     "Reconstruction of colour images": ("conv_vae_cifar10",),
     "One training on both panels": ("loss_curves",),
     "Memory under five dropout schemes": ("memory_rnn", "memory_lstm"),
-    "Regularisation of a large LSTM": ("regularisation",),
+    "Regularisation of a large LSTM": ("regularisation", "lstm_schemes_ptb"),
     "KL against the receptive field of the decoder": ("information_preference",),
     "Posterior collapse": ("posterior_collapse",),
     "Windows and contexts on natural images": ("colour_windows",),
