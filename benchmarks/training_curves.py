@@ -34,7 +34,9 @@ def main() -> None:
         for record in runs:
             title, name = data_name(record), run_name(record)
             history = [line[term] for line in record["metrics"]["history"]]
-            group = groups.setdefault(title, {}) if history else {}
+            if not history:
+                continue
+            group = groups.setdefault(title, {})
             if group.get(name, history) != history:
                 name += f", {len(history)} epochs"
             group[name], units[title] = history, unit

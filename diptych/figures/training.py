@@ -74,11 +74,13 @@ def looks_of(groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, str]]:
     looks: dict[str, tuple[str, str]] = {}
     for title in sorted(groups, key=lambda title: -len(list(groups[title]))):
         for name in groups[title]:
+            if name in looks:
+                continue
             beside = {other for names in groups.values() if name in names for other in names}
             free = [look for look in TERMS.items() if look not in map(looks.get, beside)]
-            if name not in looks and not free:
+            if not free:
                 raise ValueError(f"groups[{title!r}]: {name!r} got no colour of {len(TERMS)}")
-            looks.setdefault(name, free[0] if free else looks[name])
+            looks[name] = free[0]
     return looks
 
 

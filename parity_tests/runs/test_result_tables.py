@@ -97,7 +97,7 @@ def test_a_reason_takes_its_numbers_from_the_record():
     found = numbers({"epochs": 3, "test_examples": 10, "test_samples": 2, "history": history})
     assert found == {
         **{"epochs": 3, "images": 10, "samples": 2, "fall": -0.5, "rise": 0.25},
-        **{"lowest": 87.0, "best": 2, "regret": 0.5},
+        **{"lowest": 87.0, "best": 2, "excess": 0.5},
     }
     assert numbers({"history": history[:1]}) == numbers({}) == {}, "one epoch has none before it"
     assert numbers({"history": [{"perplexity": 9.0}, {"perplexity": 8.0}]}) == {"perplexity": 8.0}
@@ -177,6 +177,9 @@ def test_an_older_record_has_its_seed_and_the_commit_of_its_evaluation():
     del record["metrics"]["settings"]["trained"]
     record |= {"seed": 7, "commit": "123456789abc"}
     assert "| 13 epochs, 1.0 min | 7, 1234567 |" in perplexity([record])
+    trained = [{"seed": 7, "commit": None, "threads": None}]
+    record["metrics"]["settings"]["trained"] = trained
+    assert "| 13 epochs, 1.0 min | 7, not known |" in perplexity([record])
 
 
 def test_runs_of_one_name_have_their_epochs_in_it():

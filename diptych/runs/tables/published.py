@@ -56,10 +56,10 @@ INTRODUCTION = (
     "Commands and times stand in the tables that follow."
 )
 CHOICES = (
-    "In every row of Chen et al. our choice, where the paper is silent, are the batch of 64, the "
-    "number of epochs and how the free bits are counted; two blocks of 1 × 1 convolutions follow "
-    "every other masked layer, where the paper has four and does not say more; our flows have no "
-    "weight normalisation."
+    "Chen et al. do not state the batch, the number of epochs or the form of the free bits: the "
+    "batch of 64 and the rest are our choice. Of 1 × 1 blocks we have two after every other masked "
+    "layer; the paper has four and does not say whether in all. Its flows have weight "
+    "normalisation, ours have not."
 )
 RESULTS = (
     Published(
@@ -132,7 +132,7 @@ RESULTS = (
     Published(
         "Caltech-101 silhouettes, VLAE", CHEN, 77.36, "vlae_caltech", "test_nll", NATS,
         "no final fit, which the next row has; validation was best after epoch {best} of "
-        "{epochs}, and {regret:.2f} nats higher after the last",
+        "{epochs}, and {excess:.2f} nats higher after the last",
     ),
     Published(
         "Caltech-101 silhouettes, VLAE, final fit", CHEN, 77.36, "vlae_caltech_final", "test_nll",
@@ -196,7 +196,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a record that a reason may name.
 
     epochs, images and samples (K) are those of the record. Of validation: `lowest` is the lowest
-    -ELBO, nats, `best` its epoch and `regret` how far the last is above it; from the last epoch
+    -ELBO, nats, `best` its epoch and `excess` how far the last is above it; from the last epoch
     but one to the last, `fall` is the fall of -ELBO and `rise` the rise of the KL, nats;
     `perplexity` is that of the last epoch.
     """
@@ -210,7 +210,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
         values |= {
             "lowest": lowest,
             "best": totals.index(lowest) + 1,
-            "regret": totals[-1] - lowest,
+            "excess": totals[-1] - lowest,
         }
     if history and "perplexity" in history[-1]:
         values["perplexity"] = history[-1]["perplexity"]

@@ -35,10 +35,10 @@ def _likelihood_table(records: list[Record]) -> str:
             m[f"{split}_{quantity}"]
             for quantity in ("nll", "nll_standard_error", "elbo", "kl", "samples", "examples")
         )
-        likelihood = f"**{nll:.2f}** ± {error:.2f}{one_draw_mark(m, f'{split}_', share=True)}"
+        value = f"**{nll:.2f}** ± {error:.2f}{one_draw_mark(m, f'{split}_', share=True)}"
         code = f"{kl:.2f} ({kl / math.log(2):.1f} bits)"
         draws = f"{samples} × {images}" + ("" if split == "test" else f" of {split}")
-        rows.append((name, likelihood, f"{elbo:.2f}", code, draws, *_training(r)))
+        rows.append((name, value, f"{elbo:.2f}", code, draws, *_training(r)))
     return _page_part(
         "The NLL of test images is importance-weighted, its ± the standard error over the images. "
         "K × images: draws of z for each image, and the number of images, the first of one random "
@@ -178,7 +178,8 @@ def _training(record: Record) -> tuple[str, str]:
     if threads:
         time += f", {' or '.join(map(str, sorted(threads)))} thread{'s' * (threads != {1})}"
     seeds = ", ".join(str(run["seed"]) for run in runs)
-    return time, f"{seeds}, {' and '.join(sorted({run['commit'][:7] for run in runs}))}"
+    commits = {run["commit"][:7] if run["commit"] else "not known" for run in runs}
+    return time, f"{seeds}, {' and '.join(sorted(commits))}"
 
 
 def _trained_with(record: Record) -> str:
