@@ -109,6 +109,10 @@ class RunConfig:
         """The options of the torch backend."""
         return Engine(self.amp, self.channels_last, self.compile, self.sync_batchnorm)
 
+    def is_out_of_patience(self, waited: int) -> bool:
+        """True if `waited` epochs without a better validation loss end the run."""
+        return self.patience is not None and waited >= self.patience
+
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         n = self.epochs

@@ -176,8 +176,7 @@ class RunFiles:
         config, lines = self.config(), self.history().epochs
         losses = [next(iter(line["valid"].values())) for line in lines if line["valid"]]
         waited = len(losses) - 1 - losses.index(min(losses)) if losses else 0
-        is_over = config.patience is not None and waited >= config.patience
-        if is_over or len(lines) >= config.epochs:
+        if config.is_out_of_patience(waited) or len(lines) >= config.epochs:
             return None
         return f"this run is not finished: it has {len(lines)} of {config.epochs} epochs"
 

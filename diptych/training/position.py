@@ -41,8 +41,7 @@ class Position:
 
     def is_over(self, epoch: int, config: RunConfig) -> bool:
         """True if the run's patience ends it after `epoch`."""
-        waited = epoch - self.best_epoch
-        return config.patience is not None and waited >= config.patience
+        return config.is_out_of_patience(epoch - self.best_epoch)
 
     def check(self, config: RunConfig, steps_per_epoch: int) -> None:
         """Check that a run with these settings can be here. Raises: ValueError that names a field.
