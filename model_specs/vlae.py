@@ -24,6 +24,7 @@ from model_specs.autoregressive.kinds import (
     WITH_MASKS,
     WITH_PIXELS,
     WITH_WINDOW,
+    WITHOUT_LATENT,
 )
 from model_specs.autoregressive.map_flow import MapFlowConfig
 from model_specs.autoregressive.pixel_layers import KERNEL_SIZE
@@ -92,6 +93,10 @@ class VLAEConfig:
     scales."""
     context_maps: int = conditional(4, latent=WITH_LATENT)
     """The decoder of z gives the PixelCNN context_maps maps of the images' size."""
+    position_maps: int = conditional(0, latent=WITHOUT_LATENT)
+    """Without a latent, the PixelCNN reads position_maps maps of learned values in their place, the
+    same for every image, which tell it where in the image a pixel is. With 0 it only knows the
+    pixels in its reach. The paper does not say what its decoder without z reads."""
     context: str = "raster"
     """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
     spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
@@ -209,6 +214,11 @@ class VLAEConfig:
         if self.latent == "none":
             return 0
         return math.prod(self.code_shape) if self.latent_maps else self.latent_dim
+
+    @property
+    def maps_read(self) -> int:
+        """M, the maps that the pixel decoder reads: those of z, or of positions without a z."""
+        return self.position_maps if self.latent == "none" else self.context_maps
 
     @property
     def outputs(self) -> int:

@@ -60,7 +60,7 @@ def _masked(kind: Any) -> Callable[..., Any]:
 def _gated_block(kind: Any) -> Callable[..., Any]:
     def make(c: VLAEConfig, **factory_kwargs: Any) -> Any:
         _, reach, *_ = gated_reaches(c.window_width, c.window_rows, c.decoder_blocks)
-        return kind(c.decoder_maps, c.context_maps if c.code_dim else 0, reach, **factory_kwargs)
+        return kind(c.decoder_maps, c.maps_read, reach, **factory_kwargs)
 
     return make
 
@@ -100,7 +100,7 @@ def _maps(c: VLAEConfig) -> list[tuple[int, ...]]:
 
 
 def _stacks_and_maps(c: VLAEConfig) -> list[tuple[int, ...]]:
-    return [*_maps(c), *_maps(c), (c.context_maps if c.code_dim else 0, c.height, c.width)]
+    return [*_maps(c), *_maps(c), (c.maps_read, c.height, c.width)]
 
 
 def _params(c: VLAEConfig) -> list[tuple[int, ...]]:

@@ -98,6 +98,7 @@ def _variants() -> dict[str, VLAEConfig]:
         "gaussian,latent": {"latent": "gaussian", "free_bits_of": "latent"},
         "iaf_posterior,affine": AFFINE | {"latent": "iaf_posterior"},
         "unconditional": {"latent": "none", "tied": False},
+        "unconditional,positions": {"latent": "none", "position_maps": 2},
         "factorised,soft": {"context": "none", "free_bits_of": "soft"},
         "local,none": LOCAL | {"free_bits_of": "none"},
         "stacks": {"context": "stacks", "tied": False},
@@ -168,9 +169,9 @@ def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | 
 def _memory(config: VLAEConfig) -> Memory:
     c, pixels = config, config.height * config.width
     doubled = 2 * c.decoder_maps if c.context == "gated" else c.decoder_maps  # by concat_elu
-    maps = max(doubled, c.maps, c.channels + c.context_maps, c.outputs, LEAST_MAPS)
+    maps = max(doubled, c.maps, c.channels + c.maps_read, c.outputs, LEAST_MAPS)
     kH, kW = c.window.kernel_size
-    first = kH * kW * (c.channels + c.context_maps)
+    first = kH * kW * (c.channels + c.maps_read)
     others = KERNEL_SIZE**2 * max(doubled, c.maps)
     return Memory(
         widest=max(pixels * maps, c.features, c.hidden_dim, c.flow_hidden_dim, c.code_dim),

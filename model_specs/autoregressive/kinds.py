@@ -3,7 +3,7 @@
 from model_specs.autoregressive.free_bits import FREE_BITS
 
 LATENTS = ("none", "gaussian", "af_prior", "iaf_posterior")
-WITH_LATENT, WITH_FLOW = LATENTS[1:], LATENTS[2:]
+WITHOUT_LATENT, WITH_LATENT, WITH_FLOW = LATENTS[:1], LATENTS[1:], LATENTS[2:]
 CONTEXTS = ("none", "local", "raster", "stacks", "gated")
 WITH_PIXELS, WITH_MASKS, WITH_WINDOW = CONTEXTS[1:], CONTEXTS[:-1], ("local", "gated")
 """The contexts that read pixels; those of masked layers; those of a window A x B."""

@@ -32,12 +32,14 @@ def check_likelihood(config: Any) -> None:
 
 
 def check_latent(config: Any) -> None:
-    """Raise ValueError for impossible strides, latent maps or flows."""
+    """Raise ValueError for impossible strides, latent maps, maps of positions or flows."""
     strides, maps = config.strides, config.latent_maps
     if type(strides) is not int or not 1 <= strides <= MAX_STRIDES:
         raise ValueError(f"strides: got {strides!r}, takes an int from 1 to {MAX_STRIDES}")
-    if type(maps) is not int or maps < 0:
-        raise ValueError(f"latent_maps: got {maps!r}, takes an int >= 0")
+    for name in ("latent_maps", "position_maps"):
+        count = getattr(config, name)
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{name}: got {count!r}, takes an int >= 0")
     if maps and (1, 1) in config.sizes[:-1]:
         size, limit = f"images of {config.height} x {config.width}", config.sizes.index((1, 1))
         takes = f"{limit} at most" if limit else "images of more than one pixel"

@@ -199,8 +199,7 @@ class GatedPixelCNN(Module):
     """
 
     def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
-        features = config.decoder_maps
-        M = 0 if config.latent == "none" else config.context_maps
+        features, M = config.decoder_maps, config.maps_read
         first, *rest = gated_reaches(config.window_width, config.window_rows, config.decoder_blocks)
         self.channels, self.context_channels = config.channels, config.context_channels
         self.first = GatedInput(channels_read(config) + 1, features, first, **factory_kwargs)

@@ -168,8 +168,7 @@ class PixelCNN(Module):
     """
 
     def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
-        C = config.decoder_maps
-        M = 0 if config.latent == "none" else config.context_maps
+        C, M = config.decoder_maps, config.maps_read
         self.channels, self.context_channels = config.channels, config.context_channels
         self.first = WNMaskedConv2d(
             channels_read(config) + M, C, config.window, "A", M, **factory_kwargs

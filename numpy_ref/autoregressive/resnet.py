@@ -16,10 +16,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from model_specs.vlae import VLAEConfig
 from numpy_ref.nn.functional import ELU
-from numpy_ref.nn.module import Array, Module, Sequential, Vjp
+from numpy_ref.nn.module import Array, Module, Parameter, Sequential, Vjp, as_dtype
 from numpy_ref.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 
 
@@ -223,10 +224,33 @@ class NoDecoder(Module):
         return maps, lambda dmaps: np.zeros_like(code)
 
 
+class PositionMaps(Module):
+    """Decoder of a model without a latent whose pixels know their position: maps[n] = w.
+
+    The values w, one for each map and pixel, are learned and start at 0. All images n share them:
+    dw = sum_n dmaps[n].   code (N, 0), w (M, H, W) -> maps (N, M, H, W)
+    """
+
+    def __init__(self, config: VLAEConfig, *, dtype: DTypeLike = "float64") -> None:
+        shape = config.position_maps, *config.sizes[0]
+        self.weight = Parameter(np.zeros(shape, as_dtype(dtype)))
+
+    def forward(self, code: Array) -> tuple[Array, Vjp]:
+        maps = np.repeat(self.weight.data[None], len(code), 0)
+
+        def vjp(dmaps: Array) -> Array:
+            self.weight.grad += dmaps.sum(0)
+            return np.zeros_like(code)
+
+        return maps, vjp
+
+
 def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:
-    """The encoder and the decoder of `config`; without a latent, ones of no output."""
+    """The encoder and the decoder of `config`; without a latent, ones that read nothing."""
     if config.latent == "none":
-        return NoEncoder(), NoDecoder(config)
+        positions = config.position_maps > 0
+        decoder = PositionMaps(config, **factory_kwargs) if positions else NoDecoder(config)
+        return NoEncoder(), decoder
     if config.latent_maps:
         return MapEncoder(config, **factory_kwargs), MapDecoder(config, **factory_kwargs)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

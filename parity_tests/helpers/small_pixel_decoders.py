@@ -68,8 +68,7 @@ def decoder_inputs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images on the 256 levels, and maps, which have 0 channels without a latent."""
     x = rng.integers(0, 256, (count, *config.example_shape)) / 255
-    M = 0 if config.latent == "none" else config.context_maps
-    maps = rng.normal(size=(count, M, *config.example_shape[1:]))
+    maps = rng.normal(size=(count, config.maps_read, *config.example_shape[1:]))
     return x.astype(dtype), maps.astype(dtype)
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from model_specs.vlae import VLAEConfig
@@ -203,10 +204,28 @@ class NoDecoder(nn.Module):
         return code.new_zeros((len(code), 0, *self.size))
 
 
+class PositionMaps(nn.Module):
+    """Decoder of a model without a latent whose pixels know their position: maps[n] = w.
+
+    The values w, one for each map and pixel, are learned and start at 0. All images n share them.
+    code (N, 0), w (M, H, W) -> maps (N, M, H, W)
+    """
+
+    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+        super().__init__()
+        shape = config.position_maps, *config.sizes[0]
+        self.weight = nn.Parameter(torch.zeros(shape, **factory_kwargs))
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.weight.expand(len(code), *self.weight.shape)
+
+
 def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:
-    """The encoder and the decoder of `config`; without a latent, ones of no output."""
+    """The encoder and the decoder of `config`; without a latent, ones that read nothing."""
     if config.latent == "none":
-        return NoEncoder(), NoDecoder(config)
+        positions = config.position_maps > 0
+        decoder = PositionMaps(config, **factory_kwargs) if positions else NoDecoder(config)
+        return NoEncoder(), decoder
     if config.latent_maps:
         return MapEncoder(config, **factory_kwargs), MapDecoder(config, **factory_kwargs)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)

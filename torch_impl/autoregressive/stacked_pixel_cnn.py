@@ -133,8 +133,7 @@ class StackedPixelCNN(nn.Module):
 
     def __init__(self, config: VLAEConfig, outputs: int = 1, **factory_kwargs: Any) -> None:
         super().__init__()
-        C = config.decoder_maps
-        M = 0 if config.latent == "none" else config.context_maps
+        C, M = config.decoder_maps, config.maps_read
         conv: Any = partial(WNStackedConv2d, kernel_size=KERNEL_SIZE, **factory_kwargs)
         self.channels, self.context_channels = config.channels, config.context_channels
         self.first = conv(channels_read(config) + M, C, mask_type="A", free_channels=M)

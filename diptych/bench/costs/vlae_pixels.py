@@ -28,13 +28,13 @@ def _factorised(c: VLAEConfig, N: int) -> list[Part]:
 
 
 def _pixel_cnn(c: VLAEConfig, N: int) -> list[Part]:
-    M = _free(c)
+    M = c.maps_read
     first = _masked(c, N, channels_read(c) + M, c.window, "A", M, grad_channels=M)
     return [*first, *_body(c, N), *_last(c, N)]
 
 
 def _stacks(c: VLAEConfig, N: int) -> list[Part]:
-    C, M, values = c.decoder_maps, _free(c), N * c.decoder_maps * c.height * c.width
+    C, M, values = c.decoder_maps, c.maps_read, N * c.decoder_maps * c.height * c.width
 
     def masked() -> list[Part]:
         return [
@@ -66,7 +66,7 @@ def _gated_input(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
 
 
 def _gated_block(c: VLAEConfig, N: int, reach: Reach) -> list[Part]:
-    C, M, values = c.decoder_maps, _free(c), N * c.decoder_maps * c.height * c.width
+    C, M, values = c.decoder_maps, c.maps_read, N * c.decoder_maps * c.height * c.width
     up, left, right, before = reach
     concat_elu = Part("concatenated ELU", values, 2 * values)
 
@@ -96,11 +96,6 @@ DECODERS: dict[str, Callable[[VLAEConfig, int], list[Part]]] = {
     "stacks": _stacks,
     "gated": _gated,
 }
-
-
-def _free(c: VLAEConfig) -> int:
-    """Number of context maps."""
-    return c.context_maps if c.code_dim else 0
 
 
 def _body(c: VLAEConfig, N: int) -> list[Part]:
