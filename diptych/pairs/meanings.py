@@ -60,6 +60,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "gaussian,latent": "a Gaussian prior of z, with free bits for each dimension",
         "iaf_posterior,affine": "the flow is in the posterior, and scales as well as shifts",
         "unconditional": "no latent z: the decoder is a PixelCNN alone",
+        "unconditional,positions": "no latent z, but learned maps that tell a pixel's position",
         "factorised,soft": "the decoder reads no pixel but z alone; soft free bits",
         "local,none": "the decoder reads a window of 4 columns and one row above; no free bits",
         "stacks": "the decoder reads by a vertical and a horizontal stack, without a blind spot",

@@ -123,7 +123,8 @@ def _traits(config: VLAEConfig) -> Traits:
     z = f" of {c.latent_maps} maps" if c.latent_maps else f" of {c.latent_dim}"
     colour = "" if c.channels == 1 else f" x {c.channels}"
     grey = " in grey" if c.context_channels == "grey" else ""
-    latent = c.latent + ("" if c.latent == "none" else z)
+    positions = f", {c.position_maps} maps of positions" if c.position_maps else ""
+    latent = c.latent + (positions if c.latent == "none" else z)
     levels = LEVELS if c.likelihood == MIXTURE else 2
     return Traits(
         title=f"{c.height} x {c.width}{colour}, context {c.context_name}{grey}, latent {latent}",

@@ -55,7 +55,7 @@ CONFIG_FIELDS = {
         "flow_hidden_layers": ((1, 4), (0, 5)),
         "channels": ((1, 3), (0, 2, 4)),
         "strides": ((1, 4), (0, 5)),
-        "latent_maps": ((0, 2), (-1,)),
+        **dict.fromkeys(("latent_maps", "position_maps"), ((0, 2), (-1,))),
         **dict.fromkeys(("components", "decoder_blocks"), FROM_1),
         **dict.fromkeys(("maps", "hidden_dim", "latent_dim", "context_maps"), FROM_1),
         **dict.fromkeys(("decoder_maps", "masked_layers", "flow_steps"), FROM_1),
@@ -93,6 +93,7 @@ ACTING = {
         ConvVAEConfig: {"recon_type": "discretized_logistic_mixture"},
     },
     "decoder_blocks": {VLAEConfig: {"context": "gated"}},
+    "position_maps": {VLAEConfig: {"latent": "none"}},
     "rate": {cell: {"recurrent_rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
     "recurrent_rate": {cell: {"rate": 0.5} | DROPOUT for cell in (RNNConfig, LSTMConfig)},
 }

@@ -26,6 +26,7 @@ CONFIGS = {
     "untied": {"tied": False, "masked_layers": 4},
     "gaussian, factorised": {"latent": "gaussian", "context": "none"},
     "unconditional": {"latent": "none"},
+    "maps of positions": {"latent": "none", "position_maps": 2},
     "iaf_posterior, local": {"latent": "iaf_posterior", "context": "local", "window_width": 4},
     "8 x 8, soft": {"height": 8, "width": 8, "free_bits_of": "soft"},
 }

@@ -118,6 +118,10 @@ def test_the_widest_layer_counts_all_of_them():
         ({}, "28 x 28, context raster, latent af_prior of 64"),
         ({"latent": "none"}, "28 x 28, context raster, latent none"),
         (
+            {"latent": "none", "position_maps": 4},
+            "28 x 28, context raster, latent none, 4 maps of positions",
+        ),
+        (
             {"context": "local", "window_width": 5, "window_rows": 2, "width": 9},
             "28 x 9, context local 5 x 2, latent af_prior of 64",
         ),

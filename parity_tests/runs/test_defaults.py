@@ -48,9 +48,9 @@ FIELDS = {
         "height": 28, "width": 28, "channels": 1, "likelihood": "bernoulli", "components": 10,
         "maps": 16, "strides": 3, "latent_maps": 0, "hidden_dim": 450, "latent_dim": 64,
         "latent": "af_prior", "flow_steps": 4, "flow_hidden_dim": 640, "flow_hidden_layers": 3,
-        "flow_mean_only": True, "context_maps": 4, "context": "raster", "window_width": 3,
-        "window_rows": 1, "context_channels": "all", "decoder_maps": 12, "decoder_blocks": 4,
-        "masked_layers": 6, "tied": True,
+        "flow_mean_only": True, "context_maps": 4, "position_maps": 0,
+        "context": "raster", "window_width": 3, "window_rows": 1, "context_channels": "all",
+        "decoder_maps": 12, "decoder_blocks": 4, "masked_layers": 6, "tied": True,
         "free_bits": 0.01, "free_bits_of": "total",
     },
     "rnn": RECURRENT | {

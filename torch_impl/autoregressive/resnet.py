@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model_specs.vlae import VLAEConfig
+from torch_impl.nn.module import as_dtype
 from torch_impl.nn.weight_norm import WNConv2d, WNConvTranspose2d, WNLinear
 
 
@@ -211,10 +212,17 @@ class PositionMaps(nn.Module):
     code (N, 0), w (M, H, W) -> maps (N, M, H, W)
     """
 
-    def __init__(self, config: VLAEConfig, **factory_kwargs: Any) -> None:
+    def __init__(
+        self,
+        config: VLAEConfig,
+        *,
+        dtype: torch.dtype | str = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
         super().__init__()
         shape = config.position_maps, *config.sizes[0]
-        self.weight = nn.Parameter(torch.zeros(shape, **factory_kwargs))
+        zeros = torch.zeros(shape, dtype=as_dtype(dtype), device=device or "cpu")
+        self.weight = nn.Parameter(zeros)
 
     def forward(self, code: Tensor) -> Tensor:
         return self.weight.expand(len(code), *self.weight.shape)

@@ -21,7 +21,7 @@ VARIANTS = {
     "rnn": ["", "per_step", "variational_recurrent", "squared_error"],
     "lstm": ["", "recurrent", "tied", "words"],
     "conv_vae": ["", "bce,sum", "gaussian_learned", "margin", "mixture,grey"],
-    "vlae": ["", "unconditional", "factorised,soft", "stacks"],
+    "vlae": ["", "unconditional", "unconditional,positions", "factorised,soft", "stacks"],
 }
 """Variants of each pair whose sizes are small enough for numbers of 50 digits."""
 SIZES = {"conv_vae": 4, "vlae": 2}
