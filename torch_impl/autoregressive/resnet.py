@@ -221,11 +221,13 @@ class PositionMaps(nn.Module):
     ) -> None:
         super().__init__()
         shape = config.position_maps, *config.sizes[0]
-        zeros = torch.zeros(shape, dtype=as_dtype(dtype), device=device or "cpu")
-        self.weight = nn.Parameter(zeros)
+        self.weight = nn.Parameter(
+            torch.zeros(shape, dtype=as_dtype(dtype), device=device or "cpu")
+        )
 
     def forward(self, code: Tensor) -> Tensor:
-        return self.weight.expand(len(code), *self.weight.shape)
+        maps = self.weight.expand(len(code), *self.weight.shape)
+        return maps
 
 
 def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:

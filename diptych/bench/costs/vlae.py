@@ -36,6 +36,9 @@ def work(config: VLAEConfig, batch_size: int) -> Work:
     latent: list[Part] = []
     if Z:
         latent = [*_encoder(c, N), elementwise("z", N * Z, 3), *_decoder(c, N)]
+    elif c.position_maps:
+        values = c.position_maps * c.height * c.width
+        latent = [Part("maps of positions", 0, N * values, weights=values, parameters=values)]
     if c.latent in WITH_FLOW:
         latent += _flow(c, N)
     parts = (
