@@ -193,6 +193,14 @@ def test_runs_of_one_name_have_their_epochs_in_it():
     assert names[2].endswith("fitted to train and valid")
 
 
+def test_a_model_that_reads_positions_has_them_in_its_name():
+    names = run_names(
+        [find("vlae_dynamic_mnist_unconditional"), find("vlae_dynamic_mnist_positions")]
+    )
+    before = "vlae, PixelCNN decoder, no z"
+    assert names == [before, f"{before}, maps of positions"]
+
+
 def test_likelihoods_of_training_images_are_told_apart():
     train = likelihood([find("vlae_dynamic_mnist_unconditional_train")])
     assert " | 4 × 2000 of train | " in train

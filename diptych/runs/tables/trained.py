@@ -11,6 +11,7 @@ from diptych.remarks import one_draw_legend, one_draw_mark
 from diptych.runs.tables.markdown import Record, Row, commands, table
 
 CONTEXTS = {"none": "factorised decoder", "raster": "PixelCNN decoder"}
+CONTEXTS |= {"stacks": "stacked PixelCNN"}
 LATENTS = {"gaussian": "Gaussian prior", "af_prior": "flow prior", "iaf_posterior": "IAF posterior"}
 LATENTS |= {"none": "no z"}
 TRAINING = ("training", "seed, commit")
@@ -149,6 +150,8 @@ def model_name(settings: Mapping[str, Any]) -> str:
     c, model = settings["model_config"], settings["model"]
     if "masked_layers" in c:
         parts = [CONTEXTS.get(c["context"], c["context"]), LATENTS.get(c["latent"], c["latent"])]
+        if c["latent"] == "none" and c.get("position_maps"):
+            parts.append("maps of positions")
         if settings.get("fit", "train") != "train":
             parts.append("fitted to train and valid")
         return ", ".join((model, *parts))
