@@ -16,6 +16,7 @@ from diptych.files import write_atomically
 LEFT, RIGHT = "#F7C562", "#12305C"  # amber and navy: far apart in lightness, not only in hue
 INK, MUTED, HAIRLINE = "#222222", "#666666", "#E3E3E3"
 TERMS = {"o": INK, "s": "#009E73", "^": "#CC79A7", "D": "#56B4E9", "v": "#D55E00", "P": "#0072B2"}
+TERMS |= {"X": "#E69F00", "p": "#882255"}
 # Source: Paul Tol, "Colour schemes", 2021, the muted scheme, and ink for the tenth label
 LABELS = ["#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99"]
 LABELS += ["#999933", "#AA4499", INK]

@@ -41,7 +41,7 @@ def differences(figure):
 # The arrays that are drawn
 
 
-@pytest.mark.parametrize("terms", [("total",), ("total", "recon", "kl"), tuple("abcdefg")])
+@pytest.mark.parametrize("terms", [("total",), ("total", "recon", "kl"), tuple("abcdefghi")])
 def test_loss_curves_draw_both_panels_term_by_term(terms):
     curves = two_curves(terms)
     figure = figures.loss_curves(curves)

@@ -276,8 +276,8 @@ def test_bad_results_raise(case):
 
 
 BAD_RUNS = {
-    "none": ({}, "^runs: got 0, takes 1 to 6"),
-    "too many": (dict.fromkeys("abcdefg", RUNS["small"]), "^runs: got 7"),
+    "none": ({}, "^runs: got 0, takes 1 to 8"),
+    "too many": (dict.fromkeys("abcdefghi", RUNS["small"]), "^runs: got 9"),
     "no train": ({"a": {"epoch": [1], "valid": [9.0]}}, r"^runs\['a'\]: got \['epoch', 'valid'\]"),
     "shorter": ({"a": RUNS["small"] | {"valid": [9.0]}}, r"^runs\['a'\]\['valid'\]: got shape"),
     "empty": ({"a": {"epoch": [], "train": [], "valid": []}}, r"\['epoch'\]: got shape \(0,\)"),

@@ -58,7 +58,7 @@ def test_of_two_equal_curves_the_shorter_one_is_seen():
     [
         ({}, "groups: got none"),
         ({"a": {}}, r"groups\['a'\]: got 0 runs, takes one or more"),
-        ({"a": {str(n): [1.0] for n in range(7)}}, r"groups\['a'\]: '6' got no colour of 6"),
+        ({"a": {str(n): [1.0] for n in range(9)}}, r"groups\['a'\]: '8' got no colour of 8"),
         ({"a": {"r": []}}, r"groups\['a'\]\['r'\]: got shape \(0,\)"),
         ({"a": {"r": [1.0, float("nan")]}}, "got NaN or inf"),
     ],
