@@ -94,9 +94,9 @@ class VLAEConfig:
     context_maps: int = conditional(4, latent=WITH_LATENT)
     """The decoder of z gives the PixelCNN context_maps maps of the images' size."""
     position_maps: int = conditional(0, latent=WITHOUT_LATENT)
-    """Without a latent, the PixelCNN reads position_maps maps of learned values in their place, the
-    same for every image, which tell it where in the image a pixel is. With 0 it only knows the
-    pixels in its reach. The paper does not say what its decoder without z reads."""
+    """Without a latent there are no context maps. The PixelCNN then reads position_maps maps of
+    learned values, the same for every image, which tell it where in the image a pixel is; 0: it
+    reads the pixels in its reach alone. The paper does not say what its decoder without z reads."""
     context: str = "raster"
     """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
     spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
@@ -217,7 +217,8 @@ class VLAEConfig:
 
     @property
     def maps_read(self) -> int:
-        """M, the maps that the pixel decoder reads: those of z, or of positions without a z."""
+        """Number M of maps that the pixel decoder reads: context_maps, or without a latent
+        position_maps."""
         return self.position_maps if self.latent == "none" else self.context_maps
 
     @property

@@ -247,10 +247,10 @@ class PositionMaps(Module):
 
 def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:
     """The encoder and the decoder of `config`; without a latent, ones that read nothing."""
+    if config.position_maps:
+        return NoEncoder(), PositionMaps(config, **factory_kwargs)
     if config.latent == "none":
-        positions = config.position_maps > 0
-        decoder = PositionMaps(config, **factory_kwargs) if positions else NoDecoder(config)
-        return NoEncoder(), decoder
+        return NoEncoder(), NoDecoder(config)
     if config.latent_maps:
         return MapEncoder(config, **factory_kwargs), MapDecoder(config, **factory_kwargs)
     return Encoder(config, **factory_kwargs), Decoder(config, **factory_kwargs)
