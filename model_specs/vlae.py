@@ -96,7 +96,7 @@ class VLAEConfig:
     position_maps: int = conditional(0, latent=WITHOUT_LATENT)
     """Without a latent there are no context maps. The PixelCNN then reads position_maps maps of
     learned values, the same for every image, which tell it where in the image a pixel is; 0: it
-    reads the pixels in its reach alone. The paper does not say what its decoder without z reads."""
+    reads the pixels in its reach alone. Which of the two the paper has is not known to us."""
     context: str = "raster"
     """The decoder reads the pixels in reach of masked 3 x 3 layers, 69 for six layers, with a blind
     spot (raster); of a vertical and a horizontal stack, without a blind spot (stacks); in the
