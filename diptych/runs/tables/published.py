@@ -62,7 +62,8 @@ CHOICES = (
     "Chen et al. do not state the batch, the number of epochs or the form of the free bits: the "
     "batch of 64 and the rest are our choice. Of 1 × 1 blocks we have two after every other masked "
     "layer; the paper has four and does not say whether in all. Whether the pixels of its "
-    "decoder without z know their position is not known to us. Its flows have weight normalisation, ours have not."
+    "decoder without z know their position is not known to us. Its flows have weight "
+    "normalisation, ours have not."
 )
 RESULTS = (
     Published(
@@ -104,9 +105,9 @@ RESULTS = (
     ),
     Published(
         "dynamic MNIST, no z", CHEN, 87.55, "vlae_dynamic_mnist_positions", "test_nll", NATS,
-        "validation still fell by {fall:.2f} nats in the last of {epochs} epochs; no final fit; "
-        "{images} test images; none of this explains so much, and the cause is not found, but "
-        "without the blind spot (next row) ours is below theirs",
+        "cause not found; validation still fell by {fall:.2f} nats in the last of {epochs} epochs; "
+        "no final fit; {images} test images; without the blind spot, in the next row, ours is below "
+        "theirs",
     ),
     Published(
         "dynamic MNIST, no z, no blind spot", CHEN, 87.55, "vlae_dynamic_mnist_no_z_stacks",
