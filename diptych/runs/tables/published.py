@@ -106,8 +106,8 @@ RESULTS = (
     Published(
         "dynamic MNIST, no z", CHEN, 87.55, "vlae_dynamic_mnist_positions", "test_nll", NATS,
         "cause not found; validation still fell by {fall:.2f} nats in the last of {epochs} epochs; "
-        "no final fit; {images} test images; without the blind spot, in the next row, ours is below "
-        "theirs",
+        "no final fit; {images} test images; without the blind spot, in the next row, ours is "
+        "below theirs",
     ),
     Published(
         "dynamic MNIST, no z, no blind spot", CHEN, 87.55, "vlae_dynamic_mnist_no_z_stacks",
