@@ -247,7 +247,7 @@ class PositionMaps(Module):
 
 def make_networks(config: VLAEConfig, **factory_kwargs: Any) -> tuple[Any, Any]:
     """The encoder and the decoder of `config`; without a latent, ones that read nothing."""
-    if config.position_maps:
+    if config.latent == "none" and config.position_maps:
         return NoEncoder(), PositionMaps(config, **factory_kwargs)
     if config.latent == "none":
         return NoEncoder(), NoDecoder(config)
