@@ -80,7 +80,7 @@ def perplexity_curves(runs: Mapping[str, Mapping[str, Sequence[float | None]]]) 
     that are None, NaN or inf are left out. The axis is logarithmic.
 
     Shapes: runs[name] has "epoch", "train" and "valid", each (epochs). Units: exp(nats per token).
-    Raises: ValueError for no run or more than 6, other names, shapes, or a perplexity below 1.
+    Raises: ValueError for no run or more than 8, other names, shapes, or a perplexity below 1.
     """
     if not 1 <= len(runs) <= len(TERMS):
         raise ValueError(f"runs: got {len(runs)}, takes 1 to {len(TERMS)}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -200,7 +201,7 @@ def _draw(results: dict[str, Any]) -> Figure:
     bound_axis.set_xscale("log", base=2)
     bound_axis.legend(loc="lower right", **LEGEND | {"markerscale": 1})
     set_heading(style(gap_axis, "K, samples per image", "nats"), "log p(x) − IWAE$_K$")
-    for m, (mark, color) in zip(models, TERMS.items(), strict=False):
+    for m, (mark, color) in zip(models, cycle(TERMS.items())):
         gap, error = (np.array([b[name] for b in m["bounds"]]) for name in ("gap", "gap_error"))
         gap_axis.errorbar(K, gap, error, fmt=f"{mark}-", color=color, ms=4, lw=1.2)
         gap_axis.lines[-1].set_label(f"seed {m['seed']}")

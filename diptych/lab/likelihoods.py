@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -221,7 +222,7 @@ def _draw_densities(axis: Axes, panels: Mapping[str, Panel], setting: Setting) -
     grid = np.concatenate([[1e-4, 1e-3], np.linspace(0.005, 0.995, 199), [0.999, 0.9999]])
     set_heading(style(axis, "grey value x", "p(x) of one pixel"), "density of a dark pixel")
     names, top = [name for name in panels if name != CUT], 0.0
-    for name, color in zip(names, TERMS.values(), strict=True):
+    for name, color in zip(names, cycle(TERMS.values())):
         panel = panels[name]
         outputs = decoder_outputs(panel, x)[:, pixel]
         p = np.concatenate([density(panel.model.config, outputs, t) for t in grid])

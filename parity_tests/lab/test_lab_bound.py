@@ -8,6 +8,7 @@ import pytest
 from scipy import special
 
 from diptych import data
+from diptych.figures.style import TERMS
 from diptych.lab import EXPERIMENTS, Setting, bound
 from diptych.lab.bound import KS, Size
 from diptych.lab.numpy_models import binarise, train_numpy_vae
@@ -52,6 +53,16 @@ def test_every_claim_holds_and_the_findings_are_complete(laboratory):
     lines = {"bound": bound_axis.lines[1], "gap": gap_axis.containers[0].lines[0]}
     for name, line in lines.items():
         np.testing.assert_array_equal(line.get_ydata(), [b[name] for b in model["bounds"]])
+
+
+def test_the_figure_has_a_curve_for_each_of_many_seeds(laboratory):
+    """There are fewer marks than seeds, so marks come again."""
+    results = laboratory().results
+    seeds = range(len(TERMS) + 1)
+    many = results | {"models": [results["models"][0] | {"seed": seed} for seed in seeds]}
+    gap_axis = bound._draw(many).axes[1]
+    labels = [text.get_text() for text in gap_axis.get_legend().get_texts()]
+    assert labels[:-1] == [f"seed {seed}" for seed in seeds]
 
 
 def too_large(self, x, noise, log_weight=MLPVAE.log_weight):
