@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from rich.text import Text
 
 from diptych.cli import terminal
+from diptych.workers import end_at_once
 
 ALIASES: Mapping[str, Mapping[str, str]] = {
     "train": {"name": "data", "root": "data_root", "config field": "set_", "count": "batch_size"},
@@ -46,11 +47,16 @@ def bad_input() -> Iterator[None]:
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print one line and end the process; a rank other than 0 adds its number."""
+    """Print one line and end the process; a rank other than 0 adds its number.
+
+    One of several ranks ends at once, because its process group still has threads after an error.
+    """
     rank = os.environ.get("RANK") or "0"
     message = message if rank == "0" else f"rank {rank}: {message}"
     line = Text.assemble(("error:", "bold red"), " ", one_line(message))
     terminal.errors.print(line, highlight=False)
+    if os.environ.get("WORLD_SIZE", "") not in ("", "1"):
+        end_at_once(status)
     sys.exit(status)
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from diptych.workers import end_at_once
+
 BEAT = 1.0
 """Seconds between two reports of a rank."""
 SILENCE = 90.0
@@ -68,8 +70,9 @@ class Liveness:
                 # torchrun sends it to the other ranks, and it would cut the message short
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._ended.set()
-            if not self._claim_message():
-                raise SystemExit(1) from error
+            if not self._claim_message():  # another rank prints the message
+                self._serve_others()
+                end_at_once(1)
             reason = self.describe(self._wait_for_gone(), str(error))
             self._serve_others()
             raise LostRankError(reason) from error
@@ -122,7 +125,7 @@ class Liveness:
             self._serve_others()
         elif self._ended.is_set():  # the main thread prints the message
             return
-        os._exit(1)
+        end_at_once(1)
 
     def _claim_message(self) -> bool:
         """Return True on the first rank that calls this: it prints the message of all ranks."""

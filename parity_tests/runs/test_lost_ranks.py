@@ -83,6 +83,20 @@ def test_an_error_of_one_rank_alone_is_told_by_this_rank(tmp_path):
         assert errors_of(processes) == ["error: rank 1: total: got nan"]
 
 
+@pytest.mark.parametrize(("size", "output"), [("1", "shown\nshut down\n"), ("2", "shown\n")])
+def test_one_of_several_ranks_fails_without_shutting_python_down(size, output):
+    """A thread of the process group that then asks for the interpreter would abort the process."""
+    code = (
+        "import atexit; from diptych.cli.errors import fail; "
+        "atexit.register(print, 'shut down'); print('shown'); fail('total: got nan', 1)"
+    )
+    env = os.environ | {"WORLD_SIZE": size, "RANK": "0"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, output)
+    assert done.stderr == "error: total: got nan\n"
+
+
 def test_only_errors_of_the_transport_mean_a_lost_rank():
     assert is_of_transport(RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed"))
     assert not is_of_transport(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
