@@ -51,9 +51,9 @@ def run_jobs(
 def end_at_once(status: int) -> NoReturn:
     """Write what the streams hold, and end this process without shutting Python down.
 
-    While Python shuts down it stops each thread that asks for the interpreter. On a busy machine a
-    thread of a process group does, to free the tensor of the last step; stopped there, it aborts
-    the process (SIGABRT in place of the exit status).
+    A shutdown of Python stops every other thread that asks for its global lock. On a busy machine
+    a thread of torch.distributed still asks for it, to free the tensor of the last operation, and
+    is stopped where C++ allows no stop: the process ends with SIGABRT in place of `status`.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

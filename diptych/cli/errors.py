@@ -49,7 +49,7 @@ def bad_input() -> Iterator[None]:
 def fail(message: str, status: int) -> NoReturn:
     """Print one line and end the process; a rank other than 0 adds its number.
 
-    One of several ranks ends at once, because its process group still has threads after an error.
+    One of several ranks ends without shutting Python down; see diptych.workers.end_at_once.
     """
     rank = os.environ.get("RANK") or "0"
     message = message if rank == "0" else f"rank {rank}: {message}"

@@ -71,6 +71,7 @@ class Liveness:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._ended.set()
             if not self._claim_message():  # another rank prints the message
+                self._report_end()
                 self._serve_others()
                 end_at_once(1)
             reason = self.describe(self._wait_for_gone(), str(error))
@@ -78,9 +79,7 @@ class Liveness:
             raise LostRankError(reason) from error
         finally:
             self._ended.set()
-            self._thread.join(timeout=2 * BEAT)
-            with contextlib.suppress(RuntimeError):
-                self.store.set(f"beat/{self.rank}", "ended")
+            self._report_end()
 
     def gone(self) -> list[int]:
         """Return the ranks on this machine whose process has ended; see /proc/PID/stat."""
@@ -125,7 +124,16 @@ class Liveness:
             self._serve_others()
         elif self._ended.is_set():  # the main thread prints the message
             return
+        else:
+            self._report_end()
         end_at_once(1)
+
+    def _report_end(self) -> None:
+        """Tell the other ranks that this one ends by itself and is not lost."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=2 * BEAT)  # it would report that this rank goes on
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"beat/{self.rank}", "ended")
 
     def _claim_message(self) -> bool:
         """Return True on the first rank that calls this: it prints the message of all ranks."""
@@ -147,8 +155,10 @@ class Liveness:
         return ranks
 
     def _state(self, rank: int) -> str:
-        """Return the state of the process of `rank`; "R" if it is not on this machine."""
+        """Return the state of the process of `rank`; "R" if it is not here, or ended by itself."""
         try:
+            if self.store.get(f"beat/{rank}") == b"ended":
+                return "R"
             host, pid = self.store.get(f"process/{rank}").decode().rsplit(" ", 1)
         except RuntimeError:
             return "R"

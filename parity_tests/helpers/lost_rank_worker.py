@@ -2,11 +2,14 @@
 
 lost_rank_worker.py FOLDER SILENCE MINUTES, with the environment that torchrun sets. After its first
 step a rank writes its process number to FOLDER/RANK. FOLDER/error-RANK makes a rank fail,
-FOLDER/sleep-RANK makes it wait between two steps.
+FOLDER/sleep-RANK makes it wait between two steps. A rank that shuts Python down writes
+FOLDER/shutdown-RANK.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,6 +32,7 @@ def main(folder: Path, silence: float, minutes: float) -> None:
 
 
 if __name__ == "__main__":
+    atexit.register((Path(sys.argv[1]) / f"shutdown-{os.environ['RANK']}").touch)
     try:
         main(Path(sys.argv[1]), *map(float, sys.argv[2:]))
     except (RuntimeError, ValueError) as error:

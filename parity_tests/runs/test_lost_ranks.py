@@ -81,6 +81,7 @@ def test_an_error_of_one_rank_alone_is_told_by_this_rank(tmp_path):
     with workers(tmp_path, 2, 60, 15) as processes:
         (tmp_path / "error-1").touch()
         assert errors_of(processes) == ["error: rank 1: total: got nan"]
+    assert not list(tmp_path.glob("shutdown-*")), "PyTorch's threads could abort the process"
 
 
 @pytest.mark.parametrize(("size", "output"), [("1", "shown\nshut down\n"), ("2", "shown\n")])
