@@ -1,6 +1,7 @@
 """The tables of the pages are those of the recorded results."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,17 +120,29 @@ def test_each_data_set_has_a_table_of_its_likelihoods():
     assert "flow prior" not in first and "flow prior, fitted to train and valid |" in second
 
 
-def test_a_paired_difference_has_both_models_their_commands_and_both_errors():
+def test_a_paired_difference_has_both_models_its_command_and_both_errors():
     models = [find(f"vlae_static_mnist{suffix}") for suffix in ("", "_gaussian")]
     runs = [record["metrics"]["settings"] for record in models]
     metrics = {"paired_difference": -0.9, "paired_difference_standard_error": 0.05}
     metrics |= {"unpaired_standard_error": 0.87, "correlation": 0.99, "images": 1000}
-    metrics["settings"] = {"models": runs, "commands": ["diptych train A", "diptych train B"]}
+    metrics["settings"] = {"models": runs}
     text = paired([{"metrics": metrics, "command": "python benchmarks/paired_runs.py a b"}])
     names = [f"vlae, PixelCNN decoder, {prior} prior" for prior in ("flow", "Gaussian")]
     row = f"| {' | '.join(names)} | **-0.90** ± 0.05 | ± 0.87 | 0.990 | 1000 |"
     assert row in text
-    assert "\ndiptych train A\ndiptych train B\npython benchmarks/paired_runs.py a b\n" in text
+    assert "\npython benchmarks/paired_runs.py a b\n" in text
+
+
+def test_the_commands_of_the_page_can_be_run_in_its_order():
+    """A folder is trained into once, and evaluated or compared only after that."""
+    made: set[str] = set()
+    for line in tables.results_page(RECORDS).splitlines():
+        words = line.split() if line.startswith(("diptych ", "python ")) else []
+        written = {b for a, b in pairwise(words) if a in ("--out", "--per-image")}
+        read = {word for word in words if word.startswith("runs/")} - written
+        assert read <= made and not written & made, line
+        made |= written
+    assert len(made) > 30
 
 
 def test_a_result_does_not_tell_where_the_data_lie():
@@ -160,8 +173,8 @@ def test_averaged_runs_have_their_number_their_total_time_and_all_commands():
 
 def test_a_run_of_two_rows_is_trained_once():
     """Its folder refuses a second training, so that all commands together could not be run."""
-    groups = [("one", ["train a", "evaluate a"]), ("two", ["train a", "train b", "evaluate a b"])]
-    lines = commands(groups).splitlines()
+    two = ["train a", "train b", "train b", "evaluate a b"]
+    lines = commands([("one", ["train a", "evaluate a"]), ("two", two)]).splitlines()
     assert lines[1:-1] == ["# one", "train a", "evaluate a", "# two", "train b", "evaluate a b"]
 
 

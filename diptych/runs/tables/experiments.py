@@ -149,13 +149,14 @@ def paired(records: list[Record]) -> str:
         )
         unpaired = f"± {m['unpaired_standard_error']:.2f}"
         rows.append((*names, difference, unpaired, f"{m['correlation']:.3f}", str(m["images"])))
-        groups.append((" less ".join(names), [*m["settings"]["commands"], r["command"]]))
+        groups.append((" less ".join(names), [r["command"]]))
     if not rows:
         return ""
     heads = ("model A", "model B", "NLL of A less B, nats", "unpaired", "correlation", "images")
     text = (
         "The NLLs of two models on the same images: the mean difference and its standard error, "
-        "and beside it that of two independent samples of as many images."
+        "and beside it that of two independent samples of as many images. The commands read the "
+        "files that `--per-image` wrote in the commands of the section before."
     )
     return f"{text}\n\n{table(heads, rows)}\n\n{commands(groups)}"
 

@@ -25,13 +25,15 @@ def table(headings: Sequence[str], rows: Iterable[Row]) -> str:
 def commands(entries: Iterable[tuple[str, list[str]]]) -> str:
     """A block of shell commands to be run in this order, each group under a comment if it has one.
 
-    A command that several groups have is given once, in the first of them, because a run cannot be
-    trained into the same folder twice.
+    A command is given once, where it comes first, because a run cannot be trained into the same
+    folder twice.
     """
     lines: list[str] = []
     for comment, group in entries:
         lines += [f"# {comment}"] if comment else []
-        lines += [line for line in group if line not in lines]
+        for line in group:
+            if line not in lines:
+                lines.append(line)
     return "\n".join(["```sh", *lines, "```"])
 
 
