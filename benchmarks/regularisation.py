@@ -1,7 +1,7 @@
 """Compare dropout schemes on an LSTM that is far too large for its text.
 
     python benchmarks/regularisation.py         # topics: 15 min on 2 cores
-    python benchmarks/regularisation.py ptb     # about 4 h on 1 core, needs ptb
+    python benchmarks/regularisation.py ptb     # about 6 h on 1 core, needs ptb
 
 trains each model in runs/regularisation, and writes the recorded result to benchmarks/results and
 the figure to docs. The topics are embedded in Python: they need no download. On ptb Zaremba's masks

@@ -32,7 +32,7 @@ def main() -> None:
     texts = [r for r in select(records, "test_perplexity") if r["metrics"]["runs"] == 1]
     for runs, term, unit in ((images, "total", LIKELIHOOD), (texts, "perplexity", PERPLEXITY)):
         for record in runs:
-            title, name = data_name(record), run_name(record)
+            title, name = data_name(record), run_name(record).removeprefix("vlae, ")
             history = [line[term] for line in record["metrics"]["history"]]
             if not history:
                 continue

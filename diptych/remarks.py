@@ -52,9 +52,9 @@ def one_draw_legend(table: str) -> str:
     legend = ""
     if MARK in table:
         legend += (
-            f" {MARK}: for some images, in % where their part is known, one draw has most of the "
-            f"importance weight (effective sample size below {ONE_DRAW:g}), so that the NLL is a "
-            "loose upper bound there."
+            f" {MARK}: for the given percentage of the images, or for some where none was "
+            "recorded, one draw has most of the importance weight (effective sample size below "
+            f"{ONE_DRAW:g}); the NLL of these images is a loose upper bound."
         )
     if UNKNOWN in table:
         legend += f" {UNKNOWN}: whether one draw has most of the weight was not recorded."

@@ -197,9 +197,11 @@ def _draw_mask(axis: Axes, mask: np.ndarray | None, steps: int, example: int) ->
 def _log_ticks(axis: Axes, values: np.ndarray) -> None:
     """Label a logarithmic axis with plain numbers, also if it spans less than a decade."""
     values = values[np.isfinite(values)]
-    decades = values.size > 0 and values.max() > 10 * values.min()
-    linear = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if decades else linear)
+    span = values.max() / values.min() if values.size else 1.0
+    locator = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
+    if span > 3:
+        locator = LogLocator(subs=(1, 2, 5) if span > 10 else (1, 1.5, 2, 3, 5, 7))
+    axis.yaxis.set_major_locator(locator)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axis.minorticks_off()
 

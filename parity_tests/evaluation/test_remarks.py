@@ -203,7 +203,7 @@ def test_tables_of_the_pages_mark_the_runs_and_explain_the_mark():
     record |= {"metrics": metrics, "time_s": 60.0, "machine": "m", "commit": "0"}
     record["metrics"]["settings"]["command"] = "diptych train"
     page = tables.trained.likelihood([record])
-    assert "**92.00** ± 0.20 † |" in page and "†: for some images, in % where " in page
+    assert "**92.00** ± 0.20 † |" in page and "†: for the given percentage of " in page
     metrics["test_one_draw_share"] = 0.0312
     assert "**92.00** ± 0.20 † 3.1 % |" in tables.trained.likelihood([record])
     metrics["test_least_effective_samples"] = 2.5

@@ -89,7 +89,7 @@ def test_ours_stands_beside_the_source_with_the_difference_and_its_reason():
     assert "\n1. static MNIST, VLAE: validation still fell by 0.07 nats in the last of 22" in text
     assert "K is 256, theirs 4096; 1000 test images, on which the VLAE of 60 epochs has " in text
     assert cells_of(text, "static MNIST, VLAE, longer")[2] == "79.77 ± 0.20 † 0.66 %"
-    assert " †: for some images" in text
+    assert " †: for the given percentage" in text
     assert cells_of(text, "dynamic MNIST, no z")[2:4] == ["not run yet", "–"]
 
 
@@ -176,6 +176,11 @@ def test_a_run_of_two_rows_is_trained_once():
     two = ["train a", "train b", "train b", "evaluate a b"]
     lines = commands([("one", ["train a", "evaluate a"]), ("two", two)]).splitlines()
     assert lines[1:-1] == ["# one", "train a", "evaluate a", "# two", "train b", "evaluate a b"]
+
+
+def test_rows_of_one_name_share_the_comment_of_their_commands():
+    lines = commands([("one", ["train"]), ("one", ["evaluate"]), ("two", ["a"]), ("one", ["b"])])
+    assert lines.splitlines()[1:-1] == ["# one", "train", "evaluate", "# two", "a", "# one", "b"]
 
 
 def test_a_run_that_is_not_finished_has_the_number_of_epochs_that_it_was_to_have():

@@ -60,7 +60,7 @@ def results_page(records: list[Record]) -> str:
     sections = {
         "Comparison with published results": published_results(records),
         "Log-likelihood of images": likelihood(select(records, "test_nll", "train_nll")),
-        "Two models on the same images": paired(select(records, "paired_difference")),
+        "Differences on the same images": paired(select(records, "paired_difference")),
         "Reconstruction of colour images": reconstruction(select(records, "test_rmse")),
         "Perplexity of text": perplexity(select(records, "test_perplexity")),
         "One training on both panels": compared(select(records, "relative_difference_first")),

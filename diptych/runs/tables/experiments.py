@@ -124,15 +124,24 @@ def laboratory(records: list[Record]) -> str:
         truths, name = r["metrics"]["truths"], r["name"].removeprefix("lab_")
         held = f"{sum(truths.values())} of {len(truths)}"
         rows.append(
-            (name, data_name(r), str(len(r["metrics"]["seeds"])), held, f"{r['time_s']:.0f} s")
+            (
+                name,
+                data_name(r),
+                str(len(r["metrics"]["seeds"])),
+                held,
+                f"{r['time_s'] / 60:.1f} min",
+            )
         )
         lines = [f"- {'✓' if holds else '✗'} {truth}" for truth, holds in truths.items()]
         claims.append("\n".join([f"### {name}", "", *lines]))
     if not rows:
         return ""
     heads = ("experiment", "data", "seeds", "statements that hold", "took")
+    text = (
+        "[laboratory.md](laboratory.md) tells what each experiment is, and of those that fail, why."
+    )
     block = commands([("", [r["command"] for r in records])])
-    return "\n\n".join([table(heads, rows), block, *claims])
+    return "\n\n".join([text, table(heads, rows), block, *claims])
 
 
 def paired(records: list[Record]) -> str:
@@ -154,7 +163,7 @@ def paired(records: list[Record]) -> str:
         return ""
     heads = ("model A", "model B", "NLL of A less B, nats", "unpaired", "correlation", "images")
     text = (
-        "The NLLs of two models on the same images: the mean difference and its standard error, "
+        "The mean difference of the NLLs of two models on the same images and its standard error, "
         "and beside it that of two independent samples of as many images. The commands read the "
         "files that `--per-image` wrote in the commands of the section before."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
@@ -25,13 +27,13 @@ def table(headings: Sequence[str], rows: Iterable[Row]) -> str:
 def commands(entries: Iterable[tuple[str, list[str]]]) -> str:
     """A block of shell commands to be run in this order, each group under a comment if it has one.
 
-    A command is given once, where it comes first, because a run cannot be trained into the same
-    folder twice.
+    Groups of the same comment that follow each other share it. A command is given once, where it
+    comes first, because a run cannot be trained into the same folder twice.
     """
     lines: list[str] = []
-    for comment, group in entries:
+    for comment, groups in groupby(entries, key=itemgetter(0)):
         lines += [f"# {comment}"] if comment else []
-        for line in group:
+        for line in chain.from_iterable(group for _, group in groups):
             if line not in lines:
                 lines.append(line)
     return "\n".join(["```sh", *lines, "```"])

@@ -42,8 +42,9 @@ def _likelihood_table(records: list[Record]) -> str:
         rows.append((name, value, f"{elbo:.2f}", code, draws, *_training(r)))
     return _page_part(
         "The NLL of test images is importance-weighted, its ± the standard error over the images. "
-        "K × images: draws of z for each image, and the number of images, the first of one random "
-        "order." + one_draw_legend(" ".join(nll for _, nll, *_ in rows)),
+        "K × images: the number of draws of z for each image, and the number of images; a part of "
+        "the test images is the beginning of one random order, the same for all runs."
+        + one_draw_legend(" ".join(nll for _, nll, *_ in rows)),
         ("run", "NLL, nats", "ELBO", "KL, nats", "K × images", *TRAINING),
         rows,
         records,
@@ -60,7 +61,9 @@ def reconstruction(records: list[Record]) -> str:
         count = str(m["test_examples"])
         rows.append((name, size, f"{m['test_elbo']:.0f}", rmse, count, *_training(r)))
     heads = ("run", "images", "ELBO, nats", "RMSE", "test images", *TRAINING)
-    return _page_part("Test images over their reconstructions.", heads, rows, records)
+    return _page_part(
+        "The ELBO and the error of the reconstructions of test images.", heads, rows, records
+    )
 
 
 def perplexity(records: list[Record]) -> str:
