@@ -16,6 +16,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from diptych.commands.open import have_same_data
 from diptych.evaluation.paired import PairedDifference, read_paired
 from diptych.runs import results
 from diptych.runs.folder import RunFolder
@@ -34,20 +35,28 @@ def main() -> None:
         parser.error("--record and --runs: got one of them, takes both or neither")
     try:
         result = read_paired(options.a, options.b)
+        if options.record is not None:
+            write_record(options.record, result, options.runs)
         print(
             f"NLL of {options.a} less that of {options.b}: {result.difference:+.3f} ± "
             f"{result.standard_error:.3f} nats over {result.images} images (unpaired ± "
             f"{result.unpaired_standard_error:.3f}, correlation {result.correlation:.3f})"
         )
-        if options.record is not None:
-            write_record(options.record, result, options.runs)
     except ValueError as error:
         parser.error(str(error))
 
 
 def write_record(path: Path, result: PairedDifference, runs: list[Path]) -> None:
-    """Write the difference as a result, with the settings of both runs."""
+    """Write the difference as a result, with the settings of both runs.
+
+    Raises: ValueError for runs on different data, or without a finished epoch.
+    """
     folders = [RunFolder(run) for run in runs]
+    if not have_same_data(*folders):
+        raise ValueError(f"--runs: {runs[1]} was trained on other data than {runs[0]}")
+    for folder in folders:
+        if not folder.history().epochs:
+            raise ValueError(f"--runs: {folder.path} has no finished epoch")
     metrics = {
         "paired_difference": result.difference,
         "paired_difference_standard_error": result.standard_error,

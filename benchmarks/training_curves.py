@@ -15,7 +15,7 @@ from diptych.runs import results
 from diptych.runs.tables import select
 from diptych.runs.tables.markdown import Record
 from diptych.runs.tables.published import ZAREMBA
-from diptych.runs.tables.trained import data_name, run_name
+from diptych.runs.tables.trained import by_data, run_names
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -31,15 +31,8 @@ def main() -> None:
     images = [r for r in select(records, "test_nll") if model_of(r) == "vlae"]
     texts = [r for r in select(records, "test_perplexity") if r["metrics"]["runs"] == 1]
     for runs, term, unit in ((images, "total", LIKELIHOOD), (texts, "perplexity", PERPLEXITY)):
-        for record in runs:
-            title, name = data_name(record), run_name(record).removeprefix("vlae, ")
-            history = [line[term] for line in record["metrics"]["history"]]
-            if not history:
-                continue
-            group = groups.setdefault(title, {})
-            if group.get(name, history) != history:
-                name += f", {len(history)} epochs"
-            group[name], units[title] = history, unit
+        for title, group in by_data(runs).items():
+            groups[title], units[title] = scores(group, term), unit
     figures.save(figures.validation_curves(groups, units), DOCS / "training_curves.png")
     ours = {
         r["metrics"]["runs"]: r["metrics"]["test_perplexity"]
@@ -48,6 +41,22 @@ def main() -> None:
     }
     figure = figures.averaged_perplexity(ours, AVERAGED, ZAREMBA)
     figures.save(figure, DOCS / "averaged_lstms.png")
+
+
+def scores(records: list[Record], term: str) -> dict[str, list[float]]:
+    """The score of the validation set after each epoch, of each run; a run may be evaluated twice.
+
+    Runs of one name that differ in their seed alone have it in their name.
+    """
+    validated = [r for r in records if r["metrics"]["history"]]
+    result: dict[str, list[float]] = {}
+    for name, record in zip(run_names(validated), validated, strict=True):
+        short = name.removeprefix("vlae, ")
+        history = [line[term] for line in record["metrics"]["history"]]
+        if result.get(short, history) != history:
+            short += f", seed {record['seed']}"
+        result[short] = history
+    return result
 
 
 def model_of(record: Record) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 MARK, UNKNOWN = "†", "‡"
 ONE_DRAW = 2.0
@@ -12,9 +15,14 @@ ROUNDING = 1e-9
 """The relative rounding error of an effective sample size, at most."""
 
 
-def rests_on_one_draw(effective_samples: Any) -> Any:
-    """True where an effective sample size is below ONE_DRAW; two equal weights are not."""
-    return effective_samples < ONE_DRAW * (1 - ROUNDING)
+def rests_on_one_draw(effective_samples: Any, samples: float) -> Any:
+    """True where one of `samples` draws has most of the weight: an effective size below ONE_DRAW.
+
+    Of two draws it is below 1.5: one then has over 79 % of the weight. Of one draw it is never, as
+    the NLL is -ELBO.
+    """
+    limit = ONE_DRAW if samples > ONE_DRAW else (1 + samples) / 2
+    return effective_samples < limit * (1 - ROUNDING)
 
 
 def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "", *, share: bool = False) -> str:
@@ -27,10 +35,13 @@ def one_draw_mark(metrics: Mapping[str, Any], prefix: str = "", *, share: bool =
     least = metrics.get(f"{prefix}least_effective_samples")
     if least is None:
         return f" {UNKNOWN}" if metrics.get(f"{prefix}kl") else ""
-    if not rests_on_one_draw(least):
+    if not rests_on_one_draw(least, metrics.get(f"{prefix}samples", math.inf)):
         return ""
     part = metrics.get(f"{prefix}one_draw_share")
-    return f" {MARK}" if part is None or not share else f" {MARK} {100 * part:.2g} %"
+    if part is None or not share:
+        return f" {MARK}"
+    digits = np.format_float_positional(100 * part, 2, unique=False, fractional=False, trim="-")
+    return f" {MARK} {digits} %"
 
 
 def one_draw_note(metrics: Mapping[str, Any], prefix: str = "") -> str | None:

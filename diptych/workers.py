@@ -1,4 +1,4 @@
-"""Run independent jobs in worker processes of one thread each, and end a process at once."""
+"""Run independent jobs in worker processes of one thread each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 GRACE = 10.0
@@ -46,19 +45,6 @@ def run_jobs(
                 if process not in others:
                     process.terminate()
             raise
-
-
-def end_at_once(status: int) -> NoReturn:
-    """Write what the streams hold, and end this process without shutting Python down.
-
-    A shutdown of Python stops every other thread that asks for its global lock. On a busy machine
-    a thread of torch.distributed still asks for it, to free the tensor of the last operation, and
-    is stopped where C++ allows no stop: the process ends with SIGABRT in place of `status`.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
 
 
 def _start_worker() -> None:

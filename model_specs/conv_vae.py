@@ -81,7 +81,7 @@ class ConvVAEConfig:
     """The variance of recon_type gaussian_learned is sigma^2 = e^logvar + e^min_logvar: a smooth
     floor, which keeps the density finite where a pixel has the same value in all images. The
     derivative of log sigma^2 by logvar is sigmoid(logvar - min_logvar). None: no floor, as in the
-    paper. With -9, sigma is above 0.011, 2.8 steps of grey values k / 255."""
+    paper. With -9, sigma is above 0.011: of values from 0 to 1, 2.8 steps of 1 / 255."""
     components: int = conditional(10, recon_type=(MIXTURE,))
     """The mixture of recon_type discretized_logistic_mixture has M = components logistics; ten in
     PixelCNN++."""

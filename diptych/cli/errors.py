@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from rich.text import Text
 
 from diptych.cli import terminal
-from diptych.workers import end_at_once
+from diptych.ending import end_at_once
 
 ALIASES: Mapping[str, Mapping[str, str]] = {
     "train": {"name": "data", "root": "data_root", "config field": "set_", "count": "batch_size"},
@@ -49,7 +49,7 @@ def bad_input() -> Iterator[None]:
 def fail(message: str, status: int) -> NoReturn:
     """Print one line and end the process; a rank other than 0 adds its number.
 
-    One of several ranks ends without shutting Python down; see diptych.workers.end_at_once.
+    One of several ranks ends without shutting Python down; see diptych.ending.end_at_once.
     """
     rank = os.environ.get("RANK") or "0"
     message = message if rank == "0" else f"rank {rank}: {message}"

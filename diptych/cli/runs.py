@@ -102,26 +102,27 @@ def sample(
         bool,
         typer.Option(
             "--latents",
-            help="Show where test images lie in the latent space instead: their posterior means, "
-            "coloured by label; of more than 2 dimensions, the 2 first principal components.",
+            help="Show where test images lie in the latent space instead: their codes at the mean "
+            "of q(z|x), coloured by label. With more than 2 dimensions it shows the first two "
+            "principal components.",
         ),
     ] = False,
     manifold: Annotated[
         bool,
         typer.Option(
             "--manifold",
-            help="Show a grid of images decoded over the latent space instead: at quantiles of a "
-            "prior of 2 dimensions, of a flow's input if the prior is a flow; with more "
-            "dimensions on the plane of the 2 first principal components of posterior means, up "
-            "to 2 standard deviations from their mean.",
+            help="Show a grid of images decoded over the latent space instead. With 2 dimensions "
+            "it lies at quantiles of the prior, or of the input of a flow that is the prior. With "
+            "more, or with no prior, it lies on the plane of the first two principal components "
+            "of the codes of test images, up to 2 standard deviations from their mean.",
         ),
     ] = False,
     interpolate: Annotated[
         bool,
         typer.Option(
             "--interpolate",
-            help="Show images decoded on the line between the posterior means of two test images "
-            "instead, a row for each pair.",
+            help="Show images decoded on the line between the codes of two test images instead, "
+            "a row for each pair.",
         ),
     ] = False,
     steps: Annotated[

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
 from diptych import data as data_sets
 from diptych import pairs
-from diptych.data import Data, canonical, sized
+from diptych.data import Data, Dataset, canonical, sized
+from diptych.pairs.pair import MisfitError
 from diptych.runs.config import RunConfig
 from diptych.runs.data_identity import is_same_source, names_path
 from diptych.runs.folder import RunFolder
@@ -55,6 +57,8 @@ def prepare(
     run = settings(model, name, dataset, preset, changes, options)
     if is_new and any(options.get(n) is not None for n in ("schedule", "constant_epochs", "decay")):
         _check_decay(run)
+    if is_new and isinstance(dataset, Dataset):
+        _check_evaluated(run, dataset)
     return run, dataset
 
 
@@ -63,6 +67,17 @@ def _named(data: str | None, default: str, size: int | None) -> str:
     if data is None:
         data = default if size is None else default.partition(":")[0]
     return sized(data, size)
+
+
+def _check_evaluated(run: RunConfig, dataset: Dataset) -> None:
+    """Raise MisfitError if a new run would be trained on another loss than it is evaluated by."""
+    pair = pairs.get(run.model)
+    config = pair.config(**run.model_config)
+    evaluated = pair.evaluated(config, dataset.image_shape)
+    for field in fields_of(config):
+        got, takes = (getattr(c, field.name) for c in (config, evaluated))
+        if got != takes:
+            raise MisfitError(dataset, field.name, got, takes)
 
 
 def _check_decay(run: RunConfig) -> None:

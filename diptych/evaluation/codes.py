@@ -37,7 +37,7 @@ def codes_of(panel: Panel, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
 
 @torch.no_grad()
 def prior_codes(panel: Panel, eps: np.ndarray) -> np.ndarray:
-    """Return the codes of p(z) that eps, quantiles of N(0, I), stand for.   (N, Z) -> (N, Z)
+    """Map eps ~ N(0, I) to codes of p(z).   (N, Z) -> (N, Z)
 
     For a prior N(0, I) they are eps, for a flow f as prior z = f^-1(eps).
     Raises: ValueError for a model without p(z).

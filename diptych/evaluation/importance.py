@@ -39,7 +39,7 @@ class Evaluation:
     least_effective_samples: float
     """the smallest effective sample size of any example"""
     one_draw_share: float
-    """the share of the examples whose effective sample size is below 2"""
+    """the share of the examples of which one draw has most of the weight, see diptych.remarks"""
 
 
 @dataclass
@@ -139,7 +139,7 @@ def importance_weighted(
         bits_per_dim=bits_per_dim(float(nll.mean()), values),
         effective_samples=float(effective.mean()),
         least_effective_samples=float(effective.min()),
-        one_draw_share=float(rests_on_one_draw(effective).mean()),
+        one_draw_share=float(rests_on_one_draw(effective, samples).mean()),
     )
 
 

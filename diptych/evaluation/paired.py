@@ -13,14 +13,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from diptych.files import read_bytes, write_atomically
 
-COLUMNS = ("image", "nll", "elbo", "effective_samples")
-"""The columns of a file of `diptych evaluate --per-image`: the number of the image in its split,
-two values in nats, and a number of samples."""
+COLUMNS = ("data", "split", "image", "nll", "elbo", "effective_samples")
+"""The columns of a file of `diptych evaluate --per-image`: the data set, its split and the number
+of the image in it, two values in nats, and a number of samples."""
+
+
+class Image(NamedTuple):
+    """An image by its data set, its split, and its number in it."""
+
+    data: str
+    split: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def read_nll(path: Path) -> dict[int, float]:
-    """Read the NLL of each image, by the number of the image.
+def read_nll(path: Path) -> dict[Image, float]:
+    """Read the NLL of each image.
 
     Raises: ValueError that names the file and the line, for a file of another kind.
     """
@@ -80,24 +89,29 @@ def read_nll(path: Path) -> dict[int, float]:
         raise ValueError(
             f"{path}: not a file of --per-image, which begins with {','.join(COLUMNS)}"
         )
-    result: dict[int, float] = {}
+    result: dict[Image, float] = {}
     for number, line in enumerate(lines[1:], 2):
         try:
-            image, nll = int(line[0]), float(line[1])
+            image, nll = Image(line[0], line[1], int(line[2])), float(line[3])
         except (ValueError, IndexError):
-            image, nll = -1, math.nan
-        if image < 0 or not math.isfinite(nll) or image in result:
-            takes = "takes the number of another image, and a finite NLL"
+            image, nll = Image("", "", -1), math.nan
+        if image.number < 0 or not math.isfinite(nll) or image in result:
+            takes = "takes the number of an image that no other line has, and a finite NLL"
             raise ValueError(f"{path}: line {number}: got {','.join(line)!r}, {takes}")
         result[image] = nll
     return result
 
 
 def read_paired(a: Path, b: Path) -> PairedDifference:
-    """Compare two files of --per-image. Raises: ValueError if they are not of the same images."""
+    """Compare two files of --per-image.
+
+    Raises: ValueError if they are not of the same images, or of fewer than 2.
+    """
     left, right = read_nll(a), read_nll(b)
     if left.keys() != right.keys():
         alone = len(left.keys() ^ right.keys())
         raise ValueError(f"{b}: has other images than {a}: {alone} are in one of the files alone")
+    if len(left) < 2:
+        raise ValueError(f"{a} and {b}: have {len(left)} images, takes 2 or more")
     order = sorted(left)
     return paired_difference(*(np.array([nll[n] for n in order]) for nll in (left, right)))

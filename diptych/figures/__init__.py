@@ -2,6 +2,7 @@
 
 from diptych.figures.images import image_grid, loss_curves, reconstructions
 from diptych.figures.latents import interpolations, latent_manifold, latent_plane, latent_scatter
+from diptych.figures.pixels import LARGEST, cell
 from diptych.figures.sequences import mask_pictures, memory_curves, perplexity_curves
 from diptych.figures.style import (
     DPI,
@@ -26,12 +27,14 @@ __all__ = [
     "HAIRLINE",
     "INK",
     "LABELS",
+    "LARGEST",
     "LEFT",
     "LEGEND",
     "MUTED",
     "RIGHT",
     "TERMS",
     "averaged_perplexity",
+    "cell",
     "check_name",
     "image_grid",
     "interpolations",

@@ -114,7 +114,7 @@ def _square_of_images(
     side, _, *size = images.shape
     flat = images.reshape(-1, *size)
     check_images("images", flat)
-    figure, axis = mosaic(flat, side, left=0.6, below=0.5)
+    figure, axis = mosaic(flat, side, left=0.75, below=0.65)
     _, width, height, _ = axis.images[0].get_extent()
     across, _, _, down = axis.images[-1].get_extent()
     axis.set_axis_on()

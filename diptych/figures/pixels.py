@@ -13,6 +13,8 @@ from diptych.figures.style import DPI, GAP, check
 
 APART = 12
 """Further dots between two columns that are set apart."""
+LARGEST = 2**16 - 1
+"""Dots of a picture in either direction, at most: a limit of matplotlib."""
 
 
 def check_images(name: str, images: np.ndarray) -> None:
@@ -31,8 +33,7 @@ def mosaic(
 ) -> tuple[Figure, Axes]:
     """Draw images row by row; the columns numbered in `apart` stand further from those before."""
     count, height, width = images.shape[:3]
-    scale = max(1, int(np.clip(1000 / columns, 64, 160)) // max(height, width))
-    right, down = width * scale + GAP, height * scale + GAP
+    right, down = cell(columns, height, width)
     rows = math.ceil(count / columns)
     starts = [i * right + APART * sum(i >= n for n in apart) for i in range(columns)]
     size = starts[-1] + right - GAP, rows * down - GAP
@@ -43,6 +44,12 @@ def mosaic(
     axis.set(xlim=(0, size[0]), ylim=(size[1], 0))
     axis.set_axis_off()
     return figure, axis
+
+
+def cell(columns: int, height: int, width: int) -> tuple[int, int]:
+    """Dots from one image of a mosaic to the next, to the right and down."""
+    scale = max(1, int(np.clip(1000 / columns, 64, 160)) // max(height, width))
+    return width * scale + GAP, height * scale + GAP
 
 
 def pixel_axis(

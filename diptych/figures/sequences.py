@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator
 
 from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, check, set_heading, style
 from model_specs.common.fields import check_choice, check_positive_int
@@ -198,7 +198,7 @@ def _log_ticks(axis: Axes, values: np.ndarray) -> None:
     """Label a logarithmic axis with plain numbers, also if it spans less than a decade."""
     values = values[np.isfinite(values)]
     span = values.max() / values.min() if values.size else 1.0
-    locator = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
+    locator: Locator = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10])
     if span > 3:
         locator = LogLocator(subs=(1, 2, 5) if span > 10 else (1, 1.5, 2, 3, 5, 7))
     axis.yaxis.set_major_locator(locator)

@@ -31,6 +31,8 @@ class Latent:
     model uses the last three arguments."""
     generate: Callable[[Any, Any], Any] | None = lambda model, eps: eps
     """A function (model, eps) -> codes of p(z) if eps ~ N(0, I); None for a model without p(z)."""
+    symbol: str = "z"
+    """The letter of a code on the axes of a picture."""
     flow: bool = False
     """True if `generate` is a flow; else the prior of the codes is N(0, I), or there is none."""
 

@@ -141,8 +141,8 @@ def _traits(config: VLAEConfig) -> Traits:
 def _latent(config: VLAEConfig) -> Latent | None:
     if not config.code_dim:
         return None
-    flow = config.latent == "af_prior"
-    return Latent(config.code_dim, _codes, _decoded, _generate, flow)
+    symbol, flow = ("u" if config.latent == "iaf_posterior" else "z"), config.latent == "af_prior"
+    return Latent(config.code_dim, _codes, _decoded, _generate, symbol, flow)
 
 
 def _codes(model: Any, x: Any) -> Any:
@@ -156,7 +156,10 @@ def _generate(model: Any, eps: Any) -> Any:
 
 
 def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
-    """Draw as `reconstruct` does, but every image by the uniform numbers of the first one."""
+    """Draw as `reconstruct` does, but every image by the uniform numbers of the first one.
+
+    A decoder that reads no pixels gives the means.
+    """
     c = model.config
     u: Any = random.uniform(key.fold_in("x"), (1, c.draws, c.height, c.width))
     u = np.repeat(u, len(codes), 0)
@@ -164,7 +167,7 @@ def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | 
     draw = partial(model.likelihood.draw, mean=mean)
     maps = value(model, model.decoder(codes))
     x, means = SAMPLERS[type(model)](model.pixels, maps, u, progress, draw)
-    return means if mean else x
+    return means if mean or c.context == "none" else x
 
 
 def _memory(config: VLAEConfig) -> Memory:

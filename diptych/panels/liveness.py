@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from diptych.workers import end_at_once
+from diptych.ending import end_at_once
 
 BEAT = 1.0
 """Seconds between two reports of a rank."""

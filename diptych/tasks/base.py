@@ -46,7 +46,7 @@ class Options:
     reconstruct: bool = False
     """True for reconstructions of test images instead of samples."""
     latents: bool = False
-    """True for the posterior means of test images instead of samples."""
+    """True for the codes of test images instead of samples."""
     manifold: bool = False
     """True for images decoded over the latent space instead of samples."""
     interpolate: bool = False

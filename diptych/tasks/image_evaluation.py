@@ -55,8 +55,8 @@ class ImageEvaluation:
             ("per_image", options.per_image),
         ):
             if option is not None and not self.traits.likelihood:
-                got = f"{name}: got {option}"
-                raise ValueError(f"{got}, but this model's loss is no log-likelihood")
+                takes = "takes a model whose loss is a log-likelihood, which this one's is not"
+                raise ValueError(f"{name}: got {option}, {takes}")
         rows = rows_within(options.memory_mb, self.panel.model)
         return max(1, min(500, rows // self.traits.samples))
 

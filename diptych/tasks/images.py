@@ -137,7 +137,12 @@ class Images(Task):
             x = x[numbers]
         x, key = self.examples(panel, x), self.key.fold_in("evaluation")
         result = evaluation.assess(x, key, options, batch_size)
-        return replace(result, columns={"image": numbers, **result.columns})
+        source = np.full((2, len(x)), [[self.data.name], [options.split]])
+        columns = {"data": source[0], "split": source[1], "image": numbers, **result.columns}
+        notes = result.notes
+        if options.split == "train" or (options.split == "valid" and not self.config.validates):
+            notes += ("The weights were fitted to these images.",)
+        return replace(result, columns=columns, notes=notes)
 
     def sample(self, panel: Panel, folder: Path, options: Options) -> str:
         """Write the picture that the options choose as a PNG: see diptych.tasks.pictures.

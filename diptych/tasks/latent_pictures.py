@@ -13,6 +13,7 @@ from rich.console import Console
 from diptych import figures
 from diptych.evaluation import latents
 from diptych.evaluation.codes import codes_of, images_of, latent_of, prior_codes
+from diptych.panels import Panel
 from diptych.tasks.image_evaluation import ImageEvaluation
 from diptych.tasks.progress import pixel_bar
 from model_specs.common.key import Key
@@ -25,8 +26,8 @@ FLOW_NAMES = (r"$\epsilon_1$ of the flow $f$, $z = f^{-1}(\epsilon)$", r"$\epsil
 
 def scatter(evaluation: ImageEvaluation, x: np.ndarray, labels: np.ndarray | None) -> Figure:
     """The codes of images x, in their plane of largest variance if they have over 2 dimensions."""
-    codes = codes_of(evaluation.panel, x)
-    heading, names = f"posterior means of {len(x)} test images", (r"$\mu_1$", r"$\mu_2$")
+    codes, names = codes_of(evaluation.panel, x), _names(evaluation.panel)
+    heading = f"codes of {len(x)} test images, at the means of q(z|x)"
     if codes.shape[1] > 2:
         components = latents.principal_components(codes)
         codes, names = components.scores(codes), _component_names(components)
@@ -60,7 +61,7 @@ def manifold(
         eps = latents.quantile_grid(side)
         codes = prior_codes(panel, eps.reshape(-1, 2))
         images = decoded(evaluation, codes, key, mean, console)
-        names = FLOW_NAMES if latent.flow else ("$z_1$", "$z_2$")
+        names = FLOW_NAMES if latent.flow else _names(panel)
         return figures.latent_manifold(_grid(images, side), latents.QUANTILES, names)
     components = latents.principal_components(codes_of(panel, x))
     codes = latents.plane(components, side)
@@ -105,9 +106,14 @@ def _grid(images: np.ndarray, side: int) -> np.ndarray:
     return images.reshape(side, side, *images.shape[1:])
 
 
+def _names(panel: Panel) -> tuple[str, str]:
+    symbol = latent_of(panel).symbol
+    return f"${symbol}_1$", f"${symbol}_2$"
+
+
 def _component_names(components: latents.Components) -> tuple[str, str]:
     first, second = (
-        f"{n} principal component, {_percent(share)} of the variance"
+        f"{n} principal component,\n{_percent(share)} of the variance"
         for n, share in zip(ORDINALS, components.shares, strict=True)
     )
     return first, second

@@ -33,7 +33,7 @@ LATENTS = 2000
 KINDS = {
     None: Kind("samples", "{} samples", 64, ("mean",)),
     "reconstruct": Kind("reconstructions", "{} reconstructions", 16, ()),
-    "latents": Kind("latents", "posterior means of {} images", LATENTS, ()),
+    "latents": Kind("latents", "codes of {} images", LATENTS, ()),
     "manifold": Kind("manifold", "manifold of {} images", 225, ("mean",)),
     "interpolate": Kind("interpolations", "{} interpolations", 8, ("mean", "steps")),
 }
@@ -116,8 +116,21 @@ def _check_count(option: str | None, count: int, steps: int, data: Dataset) -> i
             raise ValueError(f"{name}: got {got}, takes 2 or more")
         count = min(count, held // 2)
         images = count * steps
+        _check_dots(count, steps, data)
+        check_memory("steps", steps, 16 * steps * math.prod(data.image_shape))
     check_memory("count", count, 16 * images * math.prod(data.image_shape))
     return count
+
+
+def _check_dots(count: int, steps: int, data: Dataset) -> None:
+    right, down = figures.cell(steps + 2, *data.image_shape[1:])  # with both originals
+    for name, value, dots in (
+        ("steps", steps, right * (steps + 2)),
+        ("count", count, down * count),
+    ):
+        if dots > figures.LARGEST:
+            takes = f"takes fewer: a picture has {figures.LARGEST} dots at most, and would have"
+            raise ValueError(f"{name}: got {value}, {takes} {dots}")
 
 
 def _check_seed(option: str, seed: int, draws: object) -> None:

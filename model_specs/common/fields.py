@@ -34,7 +34,7 @@ def check_real(name: str, value: object, *, above: float, inclusive: bool = Fals
 
 
 def check_min_logvar(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is None or a log variance whose exponential float32 has."""
+    """Raise ValueError unless `value` is None or a log variance that does not overflow."""
     real = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (real and abs(value) <= LARGEST_LOGVAR):  # type: ignore[arg-type]
         limit = f"{LARGEST_LOGVAR:g}"

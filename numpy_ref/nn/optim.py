@@ -116,7 +116,8 @@ class RMSprop(Optimizer):
     With momentum, b <- momentum b + g / (sqrt(v) + eps) and p <- p - lr b. If `centered`,
     m <- m + (1 - alpha)(g - m), and sqrt(v - m^2) takes the place of sqrt(v).
     There is no correction as in Adam: v starts at 0, and by default the first step has the length
-    lr / sqrt(1 - alpha) = 10 lr.
+    lr / sqrt(1 - alpha) = 10 lr. Where a gradient stays the same, v - m^2 goes to 0; rounding can
+    take it below, and then the step is NaN, as in torch.
     Source: Tieleman & Hinton (2012), lecture 6.5, with alpha 0.9 and without eps; Graves (2013),
     page 23, centered and with momentum, where eps is under the root and b contains lr. This is the
     order of operations of torch.optim.RMSprop.

@@ -4,11 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from diptych.bench import measure
 from diptych.bench.protocol import WorkerError, WorkerProcess
 
 CASE = ["mlp_vae", "16-32-2, batch 64", 3, "float32"]
@@ -33,7 +37,7 @@ def has_ended(pid):
 
 
 def leaves_ctrl_c_to_the_command(pid):
-    """SIGINT is among the signals that the process ignores, as a worker does once it computes."""
+    """SIGINT is among the signals that the process ignores, as a worker does after its imports."""
     return any(int(mask, 16) & 1 << signal.SIGINT - 1 for mask in ps("-o", "ignored=", "-p", pid))
 
 
@@ -75,7 +79,41 @@ def test_a_worker_that_is_killed_is_an_error_with_its_status():
     process.close()
 
 
-@pytest.mark.parametrize("moment", ["as a worker starts", "as a worker computes"])
+@pytest.mark.parametrize("end", [WorkerProcess.kill, WorkerProcess.close])
+def test_a_worker_that_does_not_end_by_itself_is_killed(end):
+    """A stopped process is busy for ever, and does not see that its input has ended."""
+    process = WorkerProcess(threads=1)
+    pid = process._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    thread = threading.Thread(target=end, args=[process], daemon=True)
+    thread.start()
+    thread.join(30)
+    ended = has_ended(pid)
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
+    assert ended and not thread.is_alive()
+
+
+def test_the_workers_of_a_measurement_are_killed_after_an_error(monkeypatch):
+    killed = []
+
+    class Worker:
+        def __init__(self, threads):
+            self.threads = threads
+
+        def kill(self):
+            killed.append(self.threads)
+
+    monkeypatch.setattr(measure, "WorkerProcess", Worker)
+    measurement = SimpleNamespace(settings=SimpleNamespace(threads=3))
+    with pytest.raises(KeyboardInterrupt), ExitStack() as stack:
+        measure.Measurement._start(measurement, stack)
+        measure.Measurement._start(measurement, stack)
+        raise KeyboardInterrupt
+    assert killed == [3, 3]
+
+
+@pytest.mark.parametrize("moment", ["as a worker starts", "as a worker takes requests"])
 def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path, moment):
     command = [sys.executable, "-m", "diptych", "bench", "mlp_vae", "--quick"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -91,7 +129,7 @@ def test_ctrl_c_ends_the_command_and_all_its_workers(tmp_path, moment):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no thread here)
     )
     assert wait_until(lambda: children(process.pid))
-    if moment == "as a worker computes":
+    if moment == "as a worker takes requests":
         assert wait_until(lambda: any(map(leaves_ctrl_c_to_the_command, children(process.pid))))
     workers = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to every process in front

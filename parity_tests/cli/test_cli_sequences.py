@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -123,6 +124,18 @@ def test_runs_are_evaluated_alone_and_together(run, folder, tmp_path):
             }
             for f in folders
         ]
+
+
+def test_a_record_has_the_threads_of_the_training_not_of_the_evaluation(run, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "one", copy)
+    settings = json.loads((copy / "run.json").read_text())
+    settings["digest"], settings["conditions"]["torch threads"] = None, 7
+    (copy / "run.json").write_text(json.dumps(settings))
+    record = tmp_path / "record.json"
+    assert run("evaluate", copy, "--record", record)[0] == 0
+    (trained,) = json.loads(record.read_text())["metrics"]["settings"]["trained"]
+    assert trained["threads"] == 7
 
 
 def test_runs_of_different_lengths_have_the_smallest_number_of_epochs(run, folder, tmp_path):

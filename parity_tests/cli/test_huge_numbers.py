@@ -29,6 +29,8 @@ COMMANDS = [
     (f"study --workers {LONG}", f"--workers: got {LONG}"),
     ("sample {run} --count 1000000000", "--count: got 1000000000, which takes 953.7 GiB"),
     (f"sample {{run}} --count {LONG}", f"--count: got {LONG}"),
+    ("sample {run} --interpolate --steps 100000", "--steps: got 100000, takes fewer: a picture"),
+    ("sample {run} --interpolate --count 150 --steps 200", "--count: got 150, which takes"),
     (f"evaluate {{run}} --samples {LONG}", f"--samples: got {LONG}"),
     (f"evaluate {{run}} --examples {LONG}", f"--examples: got {LONG}"),
 ]

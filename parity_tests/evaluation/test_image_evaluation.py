@@ -94,7 +94,7 @@ def test_a_loss_that_is_no_log_likelihood_has_no_nll(run, tmp_path):
     assert status == 0 and "NLL" not in message and "RMSE/value" in message
     for option, name in ((("--samples", 3), "samples: got 3"), (("--resume",), "resume: got True")):
         status, _, message = run("evaluate", out, *option)
-        assert status == 1 and f"{name}, but this model's loss is no log-likelihood" in message
+        assert status == 1 and f"{name}, takes a model whose loss is a log-likelihood" in message
 
 
 def test_the_memory_bound_limits_every_batch(run, tmp_path, monkeypatch):

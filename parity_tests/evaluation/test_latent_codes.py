@@ -12,7 +12,7 @@ from diptych.panels.left import NumpyPanel
 from diptych.panels.right import TorchPanel
 from diptych.parity.measures.rows import normwise
 
-BOUND = 1e-12
+BOUND = 1e-13
 WITH_LATENT = [kind for kind in KINDS if kind[0] != "none"]
 MLP = [{}, {"posterior": "sigma", "likelihood": "beta"}, {"posterior": "deterministic"}]
 MLP += [{"likelihood": "truncated_gaussian"}]

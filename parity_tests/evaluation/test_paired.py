@@ -26,7 +26,8 @@ def trained(run, tmp_path):
 def make_columns(nll, images=None):
     nll = np.asarray(nll, float)
     numbers = np.arange(len(nll)) if images is None else np.asarray(images)
-    return {"image": numbers, "nll": nll, "elbo": -nll - 1, "effective_samples": 1 + 0 * nll}
+    source = {name: np.full(len(nll), name) for name in ("data", "split")}
+    return source | {"image": numbers, "nll": nll, "elbo": -nll, "effective_samples": 1 + 0 * nll}
 
 
 def test_the_file_has_the_numbers_whose_means_the_evaluation_reports(trained):
@@ -34,13 +35,18 @@ def test_the_file_has_the_numbers_whose_means_the_evaluation_reports(trained):
     metrics = json.loads((out / "evaluation.json").read_text())
     with file.open() as lines:
         rows = [*csv.DictReader(lines)]
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    assert {(row["data"], row["split"]) for row in rows} == {("digits", "test")}
+    numbers = ("image", "nll", "elbo", "effective_samples")
+    columns = {name: np.array([float(row[name]) for row in rows]) for name in numbers}
     assert len(rows) == 40 and len({row["image"] for row in rows}) == 40
     assert columns["image"].max() > 40, "the images are drawn at random"
     assert columns["nll"].mean() == pytest.approx(metrics["test_nll"], rel=1e-14)
     error = stats.sem(columns["nll"])
     assert error == pytest.approx(metrics["test_nll_standard_error"], rel=1e-12)
-    assert columns["effective_samples"].min() == metrics["test_least_effective_samples"]
+    assert columns["elbo"].mean() == pytest.approx(metrics["test_elbo"], rel=1e-14)
+    sizes = columns["effective_samples"]
+    assert sizes.min() == metrics["test_least_effective_samples"]
+    assert sizes.mean() == pytest.approx(metrics["test_effective_samples"], rel=1e-14)
     assert (columns["elbo"] <= -columns["nll"]).all()
 
 
@@ -51,7 +57,7 @@ def test_the_numbers_are_those_of_the_images(run, trained, tmp_path):
     options = ["--samples", 200, "--per-image", whole]
     assert run("evaluate", out, *options)[0] == 0
     few, all_images = read_nll(file), read_nll(whole)
-    assert list(all_images) == list(range(300))
+    assert list(all_images) == [("digits", "test", number) for number in range(300)]
     pairs = np.array([(few[n], all_images[n]) for n in few])
     assert np.corrcoef(*pairs.T)[0, 1] > 0.9
 
@@ -78,7 +84,11 @@ def test_images_are_paired_by_their_number_and_values_are_exact(tmp_path):
     a, b = tmp_path / "a.csv", tmp_path / "b.csv"
     write_columns(a, make_columns([1.1, 2.2, 1 / 3], images=[5, 0, 9]))
     write_columns(b, make_columns([0.25, 1.1, 2.0], images=[9, 5, 0]))
-    assert read_nll(a) == {5: 1.1, 0: 2.2, 9: 1 / 3}
+    assert [*read_nll(a).items()] == [
+        (("data", "split", 5), 1.1),
+        (("data", "split", 0), 2.2),
+        (("data", "split", 9), 1 / 3),
+    ]
     differences, result = [1.1 - 1.1, 2.2 - 2.0, 1 / 3 - 0.25], read_paired(a, b)
     assert result.difference == pytest.approx(np.mean(differences), rel=1e-14)
     assert result.standard_error == pytest.approx(stats.sem(differences), rel=1e-12)
@@ -87,20 +97,37 @@ def test_images_are_paired_by_their_number_and_values_are_exact(tmp_path):
         read_paired(a, b)
 
 
+@pytest.mark.parametrize("column", ["data", "split"])
+def test_images_of_other_data_are_other_images(column, tmp_path):
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    write_columns(a, make_columns([1.0, 2.0, 3.0]))
+    write_columns(b, make_columns([1.0, 2.0, 3.0]) | {column: np.full(3, "other")})
+    with pytest.raises(ValueError, match=r"b\.csv: has other images than .*: 6 are in one of"):
+        read_paired(a, b)
+
+
+def test_one_image_has_no_standard_error(tmp_path):
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    for file in (a, b):
+        write_columns(file, make_columns([1.0]))
+    with pytest.raises(ValueError, match=r"a\.csv and .*b\.csv: have 1 images, takes 2 or more"):
+        read_paired(a, b)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a file of --per-image, which begins with image,nll"),
+        ("", "not a file of --per-image, which begins with data,split,image,nll"),
         ("a,b\n1,2\n", "not a file of --per-image"),
-        ("1.5,2,0,0", "line 2: got '1.5,2,0,0'"),
-        ("1,nan,0,0", "line 2: got '1,nan,0,0'"),
-        ("1,2,0,0\n1,2,0,0", "line 3: got"),
+        ("a,b,1.5,2,0,0", "line 2: got 'a,b,1.5,2,0,0'"),
+        ("a,b,1,nan,0,0", "line 2: got 'a,b,1,nan,0,0'"),
+        ("a,b,1,2,0,0\na,b,1,2,0,0", "line 3: got"),
         ("7", "line 2: got '7'"),
     ],
 )
 def test_a_file_of_another_kind_is_one_error_with_its_line(text, message, tmp_path):
     file = tmp_path / "a.csv"
-    head = "" if "not a file" in message else "image,nll,elbo,effective_samples\n"
+    head = "" if "not a file" in message else "data,split,image,nll,elbo,effective_samples\n"
     file.write_text(head + text)
     with pytest.raises(ValueError, match=message) as error:
         read_nll(file)
@@ -111,7 +138,11 @@ def test_a_model_without_likelihood_has_no_nll_of_an_image(run, tmp_path):
     out = tmp_path / "run"
     assert run("train", "mlp_vae", *SMALL, "--set", "posterior=deterministic", "--out", out)[0] == 0
     status, _, error = run("evaluate", out, "--per-image", tmp_path / "a.csv")
-    assert status == 1 and error.startswith("error: --per-image: got") and "no log-likeli" in error
+    assert (
+        status == 1
+        and error.startswith("error: --per-image: got")
+        and "a log-likelihood, which this one's is not" in error
+    )
     assert not (tmp_path / "a.csv").exists()
     status, _, error = run("evaluate", out, "--per-image", tmp_path / "a.txt")
     assert status == 1 and "takes a name that ends in .csv" in error

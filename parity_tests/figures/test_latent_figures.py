@@ -38,7 +38,9 @@ def test_latent_scatter_colours_each_point_by_its_label():
 
 def test_latent_scatter_without_labels_has_one_colour_and_no_legend():
     (axis,) = figures.latent_scatter(MU, None, ("across", "up"), "a heading").axes
-    np.testing.assert_array_equal(axis.collections[0].get_offsets(), MU)
+    points = axis.collections[0]
+    np.testing.assert_array_equal(points.get_offsets(), MU)
+    assert {to_hex(colour).upper() for colour in points.get_facecolors()} == {figures.RIGHT.upper()}
     assert axis.get_legend() is None and not axis.texts
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("across", "up")
     assert axis.get_title(loc="left") == "a heading"

@@ -212,7 +212,7 @@ def test_perplexities_that_are_not_finite_are_left_out(tmp_path):
     figures.save(figure, tmp_path / "perplexity.png")
 
 
-@pytest.mark.parametrize(("low", "high"), [(2.9, 3.4), (80, 190), (60, 9000), (2, 1e6)])
+@pytest.mark.parametrize(("low", "high"), [(2.9, 3.4), (80, 190), (50, 380), (60, 9000), (2, 1e6)])
 def test_perplexity_ticks_are_plain_numbers_for_every_range(low, high, tmp_path):
     runs = {"run": {"epoch": [1, 2], "train": [high, low], "valid": [high, low]}}
     figure = figures.perplexity_curves(runs)

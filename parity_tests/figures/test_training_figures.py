@@ -34,7 +34,7 @@ def test_an_axis_without_a_group_is_hidden():
 
 
 def test_a_name_has_one_colour_on_all_axes_and_none_of_its_axis_the_same():
-    groups = {"one": "ac", "two": "abd", "three": "cdb"}
+    groups = {"one": "ac", "two": "abd", "three": "cdb", "four": "efghijk"}  # 11 names, 8 colours
     runs = {title: {name: [2.0, 1.0] for name in names} for title, names in groups.items()}
     figure = figures.validation_curves(runs, dict.fromkeys(groups, "nats"))
     colours = {}

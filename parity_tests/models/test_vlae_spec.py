@@ -38,6 +38,7 @@ def test_the_recipe_is_the_papers():
         ("-iaf", "iaf_posterior", "raster"),
         ("-factorised", "gaussian", "none"),
         ("-factorised-af", "af_prior", "none"),
+        ("-factorised-iaf", "iaf_posterior", "none"),
         ("-unconditional", "none", "raster"),
     ],
 )

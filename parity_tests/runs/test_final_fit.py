@@ -14,7 +14,9 @@ from diptych.commands.open import open_run
 from diptych.data import Split
 from diptych.display import Console
 from diptych.panels import BACKENDS
+from diptych.runs import results
 from diptych.runs.folder import RunFolder
+from diptych.runs.tables.trained import compared
 from diptych.tasks import make_task
 from diptych.training.train import build, train
 
@@ -70,13 +72,18 @@ def test_the_commands_read_a_final_fit(run, tmp_path):
         status, message, _ = run("train", "mlp_vae", "--data", "digits", *options)
         assert status == 0 and "uniform" not in message
     record = tmp_path / "result.json"
-    assert run("evaluate", sides[1], "--samples", 2, "--record", record)[0] == 0
+    status, message, _ = run("evaluate", sides[1], "--samples", 2, "--record", record)
+    assert status == 0 and "were fitted" not in message
+    status, message, _ = run("evaluate", sides[1], "--samples", 2, "--split", "valid")
+    assert status == 0 and "The weights were fitted to these images." in message
     assert json.loads(record.read_text())["metrics"]["history"] == []
     assert run("verify", *sides)[0] == 0
     compare_runs(*sides, out=None, record=tmp_path / "curves.json", console=Console(quiet=True))
-    metrics = json.loads((tmp_path / "curves.json").read_text())["metrics"]
-    assert metrics["relative_difference_train_epochs"] < 1e-4
-    assert "relative_difference_valid_epochs" not in metrics
+    curves = results.read(tmp_path / "curves.json")
+    assert curves["metrics"]["relative_difference_train_epochs"] < 1e-4
+    assert "relative_difference_valid_epochs" not in curves["metrics"]
+    row = compared([curves | {"command": "diptych curves left right"}]).splitlines()[4]
+    assert row.split(" | ")[3] == "–", "a final fit has no validation"
 
 
 @pytest.mark.parametrize("final", [False, True])

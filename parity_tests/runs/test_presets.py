@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from helpers.small_text_runs import make_corpus
 
-from diptych import data
+from diptych import data, pairs
 from diptych.runs.config import RunConfig
 from diptych.training.presets import PRESETS, default_data, settings
 from model_specs.lstm import LSTMConfig
@@ -62,7 +62,8 @@ def test_the_mlp_vaes_are_those_of_the_paper_and_of_teaching_code():
     fields = ("activation", "posterior", "estimator", "samples", "likelihood", "init")
     expected = ["tanh", "logvar", "analytic", 1, "bernoulli", "normal"]
     assert [paper.model_config[name] for name in fields] == expected
-    assert paper.batch_size == 100
+    assert (paper.batch_size, paper.optimizer) == (100, "adam")
+    assert (paper.lr, paper.schedule, paper.epochs) == (2e-3, "cosine", 200)
     for latents in (2, 10):
         run = filled(f"mnist-sigma-{latents}", model="mlp_vae", dataset=images)
         expected = [256, latents, "sigma", "bernoulli_clamped"]
@@ -74,7 +75,10 @@ def test_every_preset_is_checked_and_tells_its_source():
     assert {name for name, preset in PRESETS.items() if preset.model == "lstm"} == set(PUBLISHED)
     for preset in PRESETS.values():
         assert "arXiv" in preset.source
-        assert set(preset.run) <= {field.name for field in dataclasses.fields(RunConfig)}
+        needed = {"vocab_size": 5} if preset.model == "lstm" else {}
+        config = pairs.get(preset.model).config(**needed | preset.fields)
+        run = RunConfig(preset.model, vars(config), preset.data or "text", **preset.run)
+        assert run.epochs > 1
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

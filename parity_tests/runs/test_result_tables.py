@@ -8,7 +8,7 @@ import pytest
 
 from diptych.lab.models import format_mean
 from diptych.runs import results, tables
-from diptych.runs.tables.experiments import paired
+from diptych.runs.tables.experiments import collapse, paired
 from diptych.runs.tables.markdown import commands
 from diptych.runs.tables.published import RESULTS, numbers, published_results
 from diptych.runs.tables.trained import likelihood, perplexity, run_names
@@ -93,6 +93,12 @@ def test_ours_stands_beside_the_source_with_the_difference_and_its_reason():
     assert cells_of(text, "dynamic MNIST, no z")[2:4] == ["not run yet", "–"]
 
 
+def test_a_reason_without_its_record_is_an_error_that_names_both():
+    message = "static MNIST, VLAE: its note needs 'vlae_static_mnist_long_1000'"
+    with pytest.raises(ValueError, match=message):
+        published_results([find("vlae_static_mnist")])
+
+
 def test_a_reason_takes_its_numbers_from_the_record():
     history = [{"total": 90.0, "kl": 3.0}, {"total": 87.0, "kl": 4.0}, {"total": 87.5, "kl": 4.25}]
     found = numbers({"epochs": 3, "test_examples": 10, "test_samples": 2, "history": history})
@@ -107,8 +113,9 @@ def test_a_reason_takes_its_numbers_from_the_record():
 def test_every_record_beside_a_source_has_a_name_and_a_metric_of_its_own():
     keys = [(entry.record, entry.metric) for entry in RESULTS]
     assert len(set(keys)) == len(keys) == len({entry.title for entry in RESULTS})
+    recorded = {r["name"]: r["metrics"] for r in RECORDS}
     for name, metric in keys:
-        assert all(metric in r["metrics"] for r in RECORDS if r["name"] == name)
+        assert metric in recorded[name], name
 
 
 def test_each_data_set_has_a_table_of_its_likelihoods():
@@ -223,6 +230,29 @@ def test_likelihoods_of_training_images_are_told_apart():
     train = likelihood([find("vlae_dynamic_mnist_unconditional_train")])
     assert " | 4 × 2000 of train | " in train
     assert " of train" not in likelihood([find("vlae_dynamic_mnist_unconditional")])
+
+
+def test_posterior_collapse_has_each_number_in_its_column():
+    run = {"nll": 18.524, "nll_standard_error": 0.22, "least_effective_samples": 1.0, "kl": 6.236}
+    run |= {"pixels": 69, "rmse": 0.3286, "free_nats": 6.4, "seconds": 82.4}
+    metrics = {"collapse": {"raster": run}, "epochs": 60, "samples": 64}
+    text = collapse([{"metrics": metrics, "data": "digits: 9", "command": "c"}])
+    assert "| raster | 69 | 6.4 | **6.24** | 0.329 | 18.52 ± 0.22 † | 82 s |" in text
+
+
+def test_a_run_evaluated_on_the_validation_set_is_on_the_page():
+    record = find("vlae_static_mnist")
+    metrics = record["metrics"]
+    for name in [name for name in metrics if name.startswith("test_")]:
+        metrics[name.replace("test_", "valid_", 1)] = metrics.pop(name)
+    assert " | 256 × 1000 of valid | " in tables.results_page([record])
+
+
+def test_an_mlp_vae_with_another_density_or_posterior_has_it_in_its_name():
+    usual, other = find("mlp_vae_static_mnist"), find("mlp_vae_static_mnist")
+    other["metrics"]["settings"]["model_config"] |= {"posterior": "sigma", "likelihood": "beta"}
+    names = run_names([usual, other])
+    assert names == ["mlp_vae 784-400-20", "mlp_vae 784-400-20, sigma, beta"]
 
 
 def test_two_evaluations_of_one_run_are_told_apart_by_their_files():

@@ -49,7 +49,8 @@ __all__ = [
     "witness_page",
 ]
 
-STATIC = "static_mnist"
+STATIC, PTB = "static_mnist", "ptb"
+NLL = ("test_nll", "train_nll", "valid_nll")
 DTYPES = ("float64", "float32")
 
 
@@ -59,7 +60,7 @@ def results_page(records: list[Record]) -> str:
     records = [r | {"data": r["data"].replace("<unk>", "`<unk>`")} for r in records]
     sections = {
         "Comparison with published results": published_results(records),
-        "Log-likelihood of images": likelihood(select(records, "test_nll", "train_nll")),
+        "Log-likelihood of images": likelihood(select(records, *NLL)),
         "Differences on the same images": paired(select(records, "paired_difference")),
         "Reconstruction of colour images": reconstruction(select(records, "test_rmse")),
         "Perplexity of text": perplexity(select(records, "test_perplexity")),
@@ -97,7 +98,8 @@ def summary(records: list[Record]) -> str:
     """The table of README.md: a model's best recorded result, and the speed of a step.
 
     Likelihoods are those of static MNIST, so that the VAEs can be compared: the lowest on the most
-    images, because the NLL of a part of them differs from that of all.
+    images, because the NLL of a part of them differs from that of all. Perplexities are those of
+    PTB, of a single run.
     """
     best: dict[str, str] = {}
     images = [r for r in select(records, "test_nll") if data_name(r) == STATIC]
@@ -107,10 +109,11 @@ def summary(records: list[Record]) -> str:
         nll = f"{m['test_nll']:.1f} ± {m['test_nll_standard_error']:.1f}"
         nll += f"{one_draw_mark(m, 'test_')} nats"
         best[m["settings"]["model"]] = f"{nll}, test NLL of {STATIC}"
-    for r in select(records, "test_rmse"):
+    for r in sorted(select(records, "test_rmse"), key=lambda r: -r["metrics"]["test_rmse"]):
         rmse = f"{r['metrics']['test_rmse']:.3f}"
         best[r["metrics"]["settings"]["model"]] = f"{rmse} RMSE of [0, 1], {data_name(r)}"
-    single = [r for r in select(records, "test_perplexity") if r["metrics"]["runs"] == 1]
+    texts = [r for r in select(records, "test_perplexity") if data_name(r) == PTB]
+    single = [r for r in texts if r["metrics"]["runs"] == 1]
     for r in sorted(single, key=lambda r: -r["metrics"]["test_perplexity"]):
         perplexity_text = f"{r['metrics']['test_perplexity']:.1f}"
         best[r["metrics"]["settings"]["model"]] = f"{perplexity_text} perplexity, {data_name(r)}"

@@ -138,7 +138,7 @@ def laboratory(records: list[Record]) -> str:
         return ""
     heads = ("experiment", "data", "seeds", "statements that hold", "took")
     text = (
-        "[laboratory.md](laboratory.md) tells what each experiment is, and of those that fail, why."
+        "`docs/laboratory.md` tells what each experiment is, and why some statements do not hold."
     )
     block = commands([("", [r["command"] for r in records])])
     return "\n\n".join([text, table(heads, rows), block, *claims])
@@ -150,8 +150,8 @@ def paired(records: list[Record]) -> str:
     for r in records:
         m = r["metrics"]
         names = [model_name(settings) for settings in m["settings"]["models"]]
-        if names[0] == names[1]:  # two evaluations of one run, told apart by their files
-            files = shlex.split(r["command"])[2:4]
+        if names[0] == names[1]:  # told apart by their files
+            files = [word for word in shlex.split(r["command"]) if word.endswith(".csv")]
             names = [f"{n}, {Path(f).stem}" for n, f in zip(names, files, strict=True)]
         difference = (
             f"**{m['paired_difference']:+.2f}** ± {m['paired_difference_standard_error']:.2f}"

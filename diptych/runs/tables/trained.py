@@ -14,16 +14,15 @@ CONTEXTS = {"none": "factorised decoder", "raster": "PixelCNN decoder"}
 CONTEXTS |= {"stacks": "stacked PixelCNN"}
 LATENTS = {"gaussian": "Gaussian prior", "af_prior": "flow prior", "iaf_posterior": "IAF posterior"}
 LATENTS |= {"none": "no z"}
+USUAL = {"posterior": "logvar", "likelihood": "bernoulli"}
+"""The fields of an MLP VAE that are in its name if they have another value."""
 TRAINING = ("training", "seed, commit")
 """Headings of the cells of `_training`."""
 
 
 def likelihood(records: list[Record]) -> str:
     """Importance-weighted likelihoods of test images: a table for each data set."""
-    by_data: dict[str, list[Record]] = {}
-    for r in records:
-        by_data.setdefault(data_name(r), []).append(r)
-    parts = [f"### {name}\n\n{_likelihood_table(part)}" for name, part in by_data.items()]
+    parts = [f"### {name}\n\n{_likelihood_table(part)}" for name, part in by_data(records).items()]
     return "\n\n".join(parts)
 
 
@@ -84,8 +83,14 @@ def compared(records: list[Record]) -> str:
     rows, lines = [], []
     for r in records:
         m = r["metrics"]
-        names = ("first_100_steps", "train_epochs", "valid_epochs")
-        errors = [f"{m[f'relative_difference_{name}']:.0e}" for name in names]
+        errors = [
+            "–" if (error := m.get(f"relative_difference_{name}")) is None else f"{error:.0e}"
+            for name in (
+                "first_100_steps",
+                "train_epochs",
+                "valid_epochs",
+            )  # a final fit has no last
+        ]
         times = [f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")]
         rows.append((f"{r['data']}, {m['dtype']}, {m['epochs']} epochs", *errors, *times))
         folders = shlex.split(r["command"])[2:4]  # diptych curves LEFT RIGHT
@@ -128,6 +133,14 @@ def data_name(record: Record) -> str:
     return record["data"].partition(":")[0]
 
 
+def by_data(records: list[Record]) -> dict[str, list[Record]]:
+    """The results on each data set."""
+    groups: dict[str, list[Record]] = {}
+    for r in records:
+        groups.setdefault(data_name(r), []).append(r)
+    return groups
+
+
 def run_name(record: Record) -> str:
     """The model of a trained run and its sizes, and the number of runs that are averaged."""
     runs = record["metrics"].get("runs", 1)
@@ -163,7 +176,9 @@ def model_name(settings: Mapping[str, Any]) -> str:
     if "num_layers" in c:
         dropout = "no dropout" if c["scheme"] == "none" else f"{c['scheme']} {c['rate']:g}"
         return f"{model} {c['num_layers']} × {c['hidden_dim']}, {dropout}"
-    return f"{model} {c['input_dim']}-{c['hidden_dim']}-{c['latent_dim']}"
+    sizes = f"{model} {c['input_dim']}-{c['hidden_dim']}-{c['latent_dim']}"
+    choices = [c[name] for name, usual in USUAL.items() if c.get(name, usual) != usual]
+    return ", ".join((sizes, *choices))
 
 
 def _training(record: Record) -> tuple[str, str]:
@@ -204,6 +219,6 @@ def _run_commands(records: list[Record]) -> str:
 def _page_part(text: str, heads: Row, rows: Sequence[Row], records: list[Record]) -> str:
     if not records:
         return ""
-    newest = {data_name(r): r["data"] for r in records}  # older records describe the same data
-    data = "; ".join(dict.fromkeys(f"{newest[data_name(r)]}; {_trained_with(r)}" for r in records))
+    texts = {data_name(r): r["data"] for r in records}  # some records say less of the same data
+    data = "; ".join(dict.fromkeys(f"{texts[data_name(r)]}; {_trained_with(r)}" for r in records))
     return f"Data: {data}. {text}\n\n{table(heads, rows)}\n\n{_run_commands(records)}"
