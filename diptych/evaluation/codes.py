@@ -62,7 +62,7 @@ def images_of(
     progress: Progress | None = None,
     batch_size: int = 500,
 ) -> np.ndarray:
-    """Return the means of p(x|z) at codes (M, Z), or for pixels in turn draws: see Latent.images.
+    """Return the means of p(x|z) at codes (M, Z), or draws of a VLAE's pixels: see Latent.images.
 
     Pixels in turn are drawn for all images at once, and `progress` is called with their number
     after each row.

@@ -25,10 +25,10 @@ class Latent:
     codes: Callable[[Any, Any], Any]
     """A function (model, batch) -> the codes at the means of q(z|x)."""
     images: Callable[[Any, Any, Key, bool, Progress | None], Any]
-    """A function (model, codes, key, mean, progress) -> the means of p(x|z). A model that draws
-    pixels in turn draws them here, by the same uniform numbers for every code, so that two images
-    differ by their codes alone; with `mean` it gives the mean by which each was drawn. Only such a
-    model uses the last three arguments."""
+    """A function (model, codes, key, mean, progress) -> the means of p(x|z). A VLAE draws pixels
+    here, by the same uniform numbers for every code, so that two images differ by their codes
+    alone; with `mean` it gives the mean by which each was drawn. Only the VLAE uses the last three
+    arguments."""
     generate: Callable[[Any, Any], Any] | None = lambda model, eps: eps
     """A function (model, eps) -> codes of p(z) if eps ~ N(0, I); None for a model without p(z)."""
     symbol: str = "z"

@@ -156,10 +156,7 @@ def _generate(model: Any, eps: Any) -> Any:
 
 
 def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | None) -> Any:
-    """Draw as `reconstruct` does, but every image by the uniform numbers of the first one.
-
-    A decoder that reads no pixels gives the means.
-    """
+    """Draw as `reconstruct` does, but every image by the uniform numbers of the first one."""
     c = model.config
     u: Any = random.uniform(key.fold_in("x"), (1, c.draws, c.height, c.width))
     u = np.repeat(u, len(codes), 0)
@@ -167,7 +164,7 @@ def _decoded(model: Any, codes: Any, key: Key, mean: bool, progress: Progress | 
     draw = partial(model.likelihood.draw, mean=mean)
     maps = value(model, model.decoder(codes))
     x, means = SAMPLERS[type(model)](model.pixels, maps, u, progress, draw)
-    return means if mean or c.context == "none" else x
+    return means if mean else x
 
 
 def _memory(config: VLAEConfig) -> Memory:

@@ -60,6 +60,13 @@ def test_nats_and_bits_of_small_digits_leave_the_margin_out(run, tmp_path):
     np.testing.assert_allclose((whole - log_w)[:, 0], margin, rtol=1e-4)
 
 
+def test_a_new_run_is_trained_on_the_loss_that_it_is_evaluated_by(run, tmp_path):
+    train = ["train", "conv_vae", "--data", "digits", "--epochs", 1, "--out", tmp_path / "run"]
+    status, _, error = run(*train, "--set", "height=None")
+    assert status == 1 and error == "error: --set height: got None, takes 8 for digits\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_of_an_older_version_goes_on_and_is_evaluated_without_its_margin(run, tmp_path):
     """Its loss counts the margin, and does so to the end; its NLL does not."""
     out = tmp_path / "run"

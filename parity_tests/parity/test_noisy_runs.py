@@ -1,9 +1,12 @@
 """Monte Carlo arithmetic: each operation has a relative error of the size asked for, views none."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from diptych import parity
 from diptych.parity.running.noisy import Noise, NoisyTorch
 
 SIZE, COUNT = 2.0**-20, 20_000
@@ -68,3 +71,29 @@ def test_integers_and_masks_are_kept():
     assert (noise.wrap(np.ones(3)) > 0.5).dtype == bool
     with NoisyTorch(7, SIZE):
         assert torch.equal(torch.arange(3) * 2, torch.tensor([0, 2, 4]))
+
+
+def product_with(integers, seen):
+    """A product of integers and a number, whose gradient is an exact sum; `seen` gets dy."""
+
+    def forward(x, w):
+        def vjp(dy):
+            seen.append(np.array(dy))
+            return None, np.array([math.fsum(x * dy)])
+
+        return x * w, vjp
+
+    return parity.compare_functions(forward, lambda x, w: x * w, [integers, np.array([0.7])])
+
+
+def test_a_gradient_that_cancels_among_integers_has_the_error_of_its_terms():
+    """sum_n x_n dy_n loses six digits; x stays exact, so that errors of dy alone show the loss."""
+    seen = []
+    x = np.random.default_rng(0).integers(-(10**6), 10**6, 64)
+    assert product_with(x, seen).ok
+    dy = seen[0]
+    x[-1] = -round(float(x[:-1] @ dy[:-1]) / dy[-1])
+    report = product_with(x, seen)
+    assert report.ok, str(report)
+    (row,) = (row for row in report.rows if row.kind == "input gradient")
+    assert 1e-13 < row.error < row.bound < 1e-5
