@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from helpers import plain_mixtures, plain_random
+from helpers.floored_sigma import floored_sigma
 from scipy import stats
 from scipy.special import expit
 from torch import Tensor
@@ -173,8 +174,7 @@ def _normal(c: Any, outputs: np.ndarray) -> tuple[np.ndarray, Any]:
     if _kind(c) != "gaussian_learned":
         return _activated(c, outputs), c.gaussian_std
     halves = np.split(outputs, 2, 1 if isinstance(c, ConvVAEConfig) else -1)
-    floor = 0 if c.min_logvar is None else np.exp(c.min_logvar)
-    return _activated(c, halves[0]), np.sqrt(np.exp(halves[1]) + floor)
+    return _activated(c, halves[0]), floored_sigma(halves[1], c.min_logvar)
 
 
 def _density(c: Any, outputs: np.ndarray) -> Any:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.call_either_panel import call
 from helpers.finite_differences import derivative_errors, total_loss
+from helpers.floored_sigma import floored_sigma
 from helpers.random_vae_batches import KEY, batch, odd_config
 from helpers.small_conv_vaes import images, make, small_conv_config
 from torch import distributions as td
@@ -33,9 +34,8 @@ def conv_config(floor, **changes):
 
 def density(outputs, mean, floor, axis):
     """N(mean, sigma^2) with the log variances in the second half of the outputs."""
-    logvar = torch.from_numpy(np.split(outputs, 2, axis)[1])
-    var = logvar.exp() + (0 if floor is None else math.exp(floor))
-    return td.Normal(torch.from_numpy(mean), var.sqrt())
+    std = floored_sigma(np.split(outputs, 2, axis)[1], floor)
+    return td.Normal(torch.from_numpy(mean), torch.from_numpy(std))
 
 
 @pytest.mark.parametrize("floor", FLOORS)

@@ -7,6 +7,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
+from helpers.floored_sigma import floored_sigma
 from scipy import integrate, stats
 from torch import distributions as td
 
@@ -33,10 +34,6 @@ def arguments(rng, dtype="float64"):
     return [a.astype(dtype) for a in arrays]
 
 
-def sigma(logvar, floor):
-    return np.sqrt(np.exp(logvar) + (0 if floor is None else np.exp(floor)))
-
-
 def by_mpmath(mean, logvar, x, floor):
     """The value and both gradients of one pixel, in 50 digits."""
     with mp.workdps(50):
@@ -54,7 +51,7 @@ def by_mpmath(mean, logvar, x, floor):
 @pytest.mark.parametrize("floor", FLOORS)
 def test_the_nll_is_that_of_torch_and_scipy(rng, floor):
     mean, logvar, x = arguments(rng)
-    std = sigma(logvar, floor)
+    std = floored_sigma(logvar, floor)
     torch_says = td.Normal(torch.tensor(mean), torch.tensor(std)).log_prob(torch.tensor(x))
     for result, _, _ in both(mean, logvar, x, floor):
         np.testing.assert_allclose(result, -torch_says.sum(-1).numpy(), rtol=1e-13)
@@ -86,7 +83,7 @@ def test_the_density_of_a_pixel_integrates_to_one(mean, logvar, floor):
         pixel = (np.array([[v]]) for v in (mean, logvar, x))
         return math.exp(-left.gaussian_learned_nll(*pixel, floor)[0][0])
 
-    std = sigma(logvar, floor)
+    std = floored_sigma(logvar, floor)
     ends = [mean + k * std for k in (-40, -8, -1, 1, 8, 40)]
     total, _ = integrate.quad(density, ends[0], ends[-1], points=ends[1:-1], epsabs=1e-13)
     assert total == pytest.approx(1, abs=1e-11)
@@ -166,7 +163,7 @@ def test_float32_is_within_its_rounding_of_float64(rng, floor):
     (exact, *_), _ = both(*(a.astype(np.float64) for a in single), floor)
     mean, logvar, x = (a.astype(np.float64) for a in single)
     size = np.abs(logvar) + abs(floor or 0)
-    squares = 0.5 * ((x - mean) / sigma(logvar, floor)) ** 2
+    squares = 0.5 * ((x - mean) / floored_sigma(logvar, floor)) ** 2
     bound = np.finfo(np.float32).eps * ((8 + size) * squares + size + D).sum(-1)
     for result, dmean, dlogvar in both(*single, floor):
         assert {result.dtype, dmean.dtype, dlogvar.dtype} == {np.dtype("float32")}
@@ -182,7 +179,7 @@ def test_draws_have_the_learned_mean_and_sigma(floor):
     model, twin = left.LearnedGaussian(floor), right.LearnedGaussian(floor)
     draws, theirs = model.sample(logits, key), twin.sample(torch.from_numpy(logits), key).numpy()
     np.testing.assert_allclose(draws, theirs, rtol=1e-13, atol=1e-15)
-    for draw, mean, std in zip(draws.T, means, sigma(logvars, floor), strict=True):
+    for draw, mean, std in zip(draws.T, means, floored_sigma(logvars, floor), strict=True):
         assert stats.kstest(draw, stats.norm(mean, std).cdf).pvalue > 1e-3
     for panel, given in ((model, logits), (twin, torch.from_numpy(logits))):
         np.testing.assert_array_equal(np.asarray(panel.mean(given)), logits[:, :3])
