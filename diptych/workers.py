@@ -13,6 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
+LOOK = 1.0
+"""Seconds between two looks at the jobs, and at signals that have come meanwhile."""
 GRACE = 10.0
 """Seconds that a worker has to finish after its parent has ended."""
 
@@ -38,7 +40,8 @@ def run_jobs(
                 while waiting and len(running) < workers:
                     job = waiting.pop(0)
                     running[pool.submit(function, job)] = job
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                # a sleeping main thread does not see a signal that another thread received
+                for future in wait(running, LOOK, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
         except BaseException:
             for process in multiprocessing.active_children():

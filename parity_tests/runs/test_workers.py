@@ -43,10 +43,10 @@ def wait_until(condition):
 
 
 @pytest.fixture
-def program(tmp_path):
+def program(tmp_path, request):
     """A program in a group of its own whose two jobs have begun, and their process ids."""
     process = subprocess.Popen(
-        [sys.executable, slow_jobs.__file__, str(tmp_path)],
+        [sys.executable, slow_jobs.__file__, str(tmp_path), *getattr(request, "param", [])],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -65,6 +65,15 @@ def test_ctrl_c_ends_the_jobs_without_a_traceback(program, receivers):
     process, jobs = program
     send = os.kill if receivers == "the program" else os.killpg
     send(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0 and output == "interrupted\n"
+    wait_until(lambda: not any(map(is_running, jobs)))
+
+
+@pytest.mark.parametrize("program", [["thread"]], indirect=True)
+def test_ctrl_c_is_noticed_when_another_thread_receives_it(program):
+    """The main thread then sleeps on, and Python runs its handler only there."""
+    process, jobs = program
     output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0 and output == "interrupted\n"
     wait_until(lambda: not any(map(is_running, jobs)))
