@@ -1,5 +1,6 @@
 """What a rank reads from the reports of the others: lost, or ended by itself."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,14 +16,19 @@ TRANSPORT = RuntimeError("gloo: connection closed by peer")
 
 @pytest.fixture
 def ranks(monkeypatch):
-    """Two ranks of one store. The process of rank 1 has ended, as if it was killed."""
+    """Two ranks of one store. The process of rank 1 has ended, as if it was killed.
+
+    A rank without its others ignores SIGTERM; the processes of later tests would inherit that.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
     store = dist.HashStore()
     monkeypatch.setattr(liveness, "_connect", lambda: store)
     zero, one = liveness.Liveness(0, 2), liveness.Liveness(1, 2)
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     store.set("process/1", f"{socket.gethostname()} {process.pid}")
-    return zero, one
+    yield zero, one
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
