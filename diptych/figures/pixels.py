@@ -13,8 +13,8 @@ from diptych.figures.style import DPI, GAP, check
 
 APART = 12
 """Further dots between two columns that are set apart."""
-LARGEST = 2**16 - 1
-"""Dots of a picture in either direction, at most: a limit of matplotlib."""
+LARGEST = 2**16 - 256
+"""Dots of a mosaic in either direction, at most: a limit of matplotlib, with room for margins."""
 
 
 def check_images(name: str, images: np.ndarray) -> None:

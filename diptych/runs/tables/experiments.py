@@ -123,15 +123,8 @@ def laboratory(records: list[Record]) -> str:
     for r in records:
         truths, name = r["metrics"]["truths"], r["name"].removeprefix("lab_")
         held = f"{sum(truths.values())} of {len(truths)}"
-        rows.append(
-            (
-                name,
-                data_name(r),
-                str(len(r["metrics"]["seeds"])),
-                held,
-                f"{r['time_s'] / 60:.1f} min",
-            )
-        )
+        seeds, took = str(len(r["metrics"]["seeds"])), f"{r['time_s'] / 60:.1f} min"
+        rows.append((name, data_name(r), seeds, held, took))
         lines = [f"- {'✓' if holds else '✗'} {truth}" for truth, holds in truths.items()]
         claims.append("\n".join([f"### {name}", "", *lines]))
     if not rows:

@@ -83,14 +83,9 @@ def compared(records: list[Record]) -> str:
     rows, lines = [], []
     for r in records:
         m = r["metrics"]
-        errors = [
-            "–" if (error := m.get(f"relative_difference_{name}")) is None else f"{error:.0e}"
-            for name in (
-                "first_100_steps",
-                "train_epochs",
-                "valid_epochs",
-            )  # a final fit has no last
-        ]
+        names = ("first_100_steps", "train_epochs", "valid_epochs")
+        values = [m.get(f"relative_difference_{name}") for name in names]
+        errors = ["–" if value is None else f"{value:.0e}" for value in values]  # of a final fit
         times = [f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")]
         rows.append((f"{r['data']}, {m['dtype']}, {m['epochs']} epochs", *errors, *times))
         folders = shlex.split(r["command"])[2:4]  # diptych curves LEFT RIGHT
