@@ -83,9 +83,9 @@ def compared(records: list[Record]) -> str:
     rows, lines = [], []
     for r in records:
         m = r["metrics"]
-        names = ("first_100_steps", "train_epochs", "valid_epochs")
+        names = ("first_100_steps", "train_epochs", "valid_epochs")  # a final fit lacks the last
         values = [m.get(f"relative_difference_{name}") for name in names]
-        errors = ["–" if value is None else f"{value:.0e}" for value in values]  # of a final fit
+        errors = ["–" if value is None else f"{value:.0e}" for value in values]
         times = [f"{m[f'train_seconds_{backend}']:.0f} s" for backend in ("numpy", "torch")]
         rows.append((f"{r['data']}, {m['dtype']}, {m['epochs']} epochs", *errors, *times))
         folders = shlex.split(r["command"])[2:4]  # diptych curves LEFT RIGHT
