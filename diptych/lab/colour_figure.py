@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from diptych.figures.style import DPI, INK, LEGEND, MUTED, RIGHT, TERMS, set_heading, style
 from diptych.lab.pictures import show_mosaic
 
-LINES = {"all": ("in colour", "o-", RIGHT), "grey": ("grey", "s--", TERMS["v"])}
+LINES = {"all": ("context in colour", "o-", RIGHT), "grey": ("context in grey", "s--", TERMS["v"])}
 """Label, line and colour of each context."""
 CURVES = 3.2
 """Height of a row of curves in inches."""
@@ -31,16 +31,16 @@ def draw(results: Mapping[str, Any], pictures: Mapping[str, np.ndarray]) -> Figu
     (nats, from_z), (from_x, digit) = above.subplots(2, 2)
     _draw_lines(nats, results, lambda entry: entry["test_kl"])
     _set_axis(nats, results, "KL in nats, held-out images", "KL(q(z|x) ‖ p(z)), nats")
-    nats.legend(loc="center right", title="context", title_fontsize=9, **LEGEND)
     for axis, source, name in ((from_z, "z", "z ~ q(z|x)"), (from_x, "x'", "x′ ~ p(x′|z)")):
         _draw_lines(axis, results, lambda entry, source=source: entry[source]["colour"])
         _set_axis(axis, results, f"colour read from {name}", "R² of a ridge regression")
         axis.axhline(0, color=MUTED, lw=1.2, ls=":")
     _draw_lines(digit, results, lambda entry: 100 * np.array(entry["z"]["digit"]))
     _set_axis(digit, results, "digit read from z ~ q(z|x)", "accuracy, %")
-    label = f"x itself: {100 * results['x']['digit']:.0f} %"
+    label = f"digit read from x itself: {100 * results['x']['digit']:.0f} %"
     digit.axhline(100 * results["x"]["digit"], color=INK, lw=1.2, ls=":", label=label)
-    digit.legend(loc="upper right", **LEGEND)
+    curves, _ = digit.get_legend_handles_labels()
+    above.legend(handles=curves, loc="outside upper right", ncols=len(curves), **LEGEND)
     for axis, (name, images) in zip(
         below.subplots(len(pictures), 1, squeeze=False)[:, 0], pictures.items(), strict=True
     ):

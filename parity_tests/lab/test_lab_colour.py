@@ -126,6 +126,9 @@ def test_the_claims_about_grey_fail_if_every_window_is_in_colour(
     assert findings.results["entropy"] == pytest.approx(COLOUR_NATS + 64 * TEXTURE_NATS)
     assert findings.results["values"] == 192
     assert len(findings.figure.axes) == 4 + 4
+    inside = [axis for axis in findings.figure.axes if axis.get_legend()]
+    assert not inside, "a legend inside its axis covers curves"
+    assert len(findings.figure.subfigs[0].legends) == 1
 
     original = colour.model_fields
 
